@@ -1,0 +1,206 @@
+"""The object store: a folder on one machine, a bucket of anything that speaks S3 elsewhere.
+
+Every write is whole or not there, and writing what is already there changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import TransientError, UserError
+
+
+class ObjectStore(ABC):
+    """Objects by key; a key is a path of plain names with slashes."""
+
+    @abstractmethod
+    def put_if_absent(self, key: str, path: Path) -> str:
+        """Store the file under `key` unless something is there; returns the object's URI."""
+
+    @abstractmethod
+    def fetch(self, key: str, folder: Path) -> Path:
+        """Return a local path to the object, downloaded into `folder` when it is not local already.
+
+        Raises UserError when there is no such object.
+        """
+
+    @abstractmethod
+    def read(self, key: str) -> bytes | None:
+        """Return the object's bytes, or None when there is none."""
+
+    @abstractmethod
+    def write(self, key: str, data: bytes) -> None:
+        """Store the bytes under `key`, replacing what was there."""
+
+    @abstractmethod
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys that begin with `prefix`, sorted."""
+
+
+def open_store(uri: str, access: tuple[str, str] | None = None) -> ObjectStore:
+    """Return the store behind a folder's path or `s3://BUCKET/PREFIX?endpoint=HOST:PORT[&secure=false]`.
+
+    `access` is the S3 key and secret; without it the usual AWS environment and files are asked.
+    """
+    if uri.startswith("s3://"):
+        return S3Store(uri, access)
+    if "://" in uri:
+        raise UserError(f"object store {uri!r}: give a folder or s3://BUCKET/PREFIX?endpoint=HOST:PORT")
+    return FolderStore(Path(uri))
+
+
+class FolderStore(ObjectStore):
+    """Objects as files below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+
+    def put_if_absent(self, key: str, path: Path) -> str:
+        """Store the file under `key` unless something is there; returns its path."""
+        target = self._path(key)
+        if not target.exists():
+            with tempfile.NamedTemporaryFile(dir=self._parent(target), prefix=".", delete=False) as beside:
+                try:
+                    with path.open("rb") as source:
+                        shutil.copyfileobj(source, beside)
+                    Path(beside.name).chmod(0o644)
+                    os.replace(beside.name, target)
+                except BaseException:
+                    Path(beside.name).unlink(missing_ok=True)
+                    raise
+        return str(target)
+
+    def fetch(self, key: str, folder: Path) -> Path:
+        """Return the object's own path; UserError when there is none."""
+        path = self._path(key)
+        if not path.is_file():
+            raise UserError(f"object store {self.root}: there is no {key}")
+        return path
+
+    def read(self, key: str) -> bytes | None:
+        """Return the file's bytes, or None."""
+        path = self._path(key)
+        return path.read_bytes() if path.is_file() else None
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write beside, then rename."""
+        target = self._path(key)
+        beside = self._parent(target) / f".{target.name}-{os.getpid()}"
+        beside.write_bytes(data)
+        os.replace(beside, target)
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys below `prefix`, sorted."""
+        paths = (p for p in self._path(prefix).rglob("*") if p.is_file() and not p.name.startswith("."))
+        return sorted(str(path.relative_to(self.root)) for path in paths)
+
+    def _path(self, key: str) -> Path:
+        path = (self.root / key).resolve()
+        if not path.is_relative_to(self.root):
+            raise UserError(f"object store {self.root}: the key {key!r} leads out of it")
+        return path
+
+    @staticmethod
+    def _parent(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.parent
+
+
+class S3Store(ObjectStore):
+    """Objects of one bucket, below one prefix, by the `minio` client."""
+
+    def __init__(self, uri: str, access: tuple[str, str] | None) -> None:
+        from minio import Minio
+        from minio.credentials import AWSConfigProvider, ChainedProvider, EnvAWSProvider, IamAwsProvider
+
+        parts = urlsplit(uri)
+        options = dict(item.split("=", 1) for item in parts.query.split("&") if "=" in item)
+        endpoint = options.get("endpoint", "s3.amazonaws.com")
+        chain = ChainedProvider([EnvAWSProvider(), AWSConfigProvider(), IamAwsProvider()])
+        self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        self.client = Minio(
+            endpoint,
+            access_key=access[0] if access else None,
+            secret_key=access[1] if access else None,
+            credentials=None if access else chain,
+            secure=options.get("secure", "true") == "true",
+            region=options.get("region", "us-east-1"),
+        )
+
+    def put_if_absent(self, key: str, path: Path) -> str:
+        """Upload the file unless the key is taken; an upload is visible only when whole."""
+        name = self._name(key)
+        if self._size(name) != path.stat().st_size:
+            self._call(self.client.fput_object, self.bucket, name, str(path))
+        return f"s3://{self.bucket}/{name}"
+
+    def fetch(self, key: str, folder: Path) -> Path:
+        """Download the object into `folder`; UserError when there is none."""
+        name = self._name(key)
+        if self._size(name) is None:
+            raise UserError(f"object store s3://{self.bucket}: there is no {name}")
+        target = folder / Path(key).name
+        self._call(self.client.fget_object, self.bucket, name, str(target))
+        return target
+
+    def read(self, key: str) -> bytes | None:
+        """Return the object's bytes, or None."""
+        name = self._name(key)
+        if self._size(name) is None:
+            return None
+        response = self._call(self.client.get_object, self.bucket, name)
+        try:
+            return bytes(response.read())
+        finally:
+            response.close()
+            response.release_conn()
+
+    def write(self, key: str, data: bytes) -> None:
+        """Upload the bytes, replacing what was there."""
+        import io
+
+        self._call(self.client.put_object, self.bucket, self._name(key), io.BytesIO(data), len(data))
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys below `prefix`, sorted."""
+        listed = self._call(
+            lambda: list(self.client.list_objects(self.bucket, self._name(prefix) + "/", recursive=True))
+        )
+        cut = len(self.prefix) + 1 if self.prefix else 0
+        return sorted(entry.object_name[cut:] for entry in listed)
+
+    def _name(self, key: str) -> str:
+        return f"{self.prefix}/{key}".strip("/")
+
+    def _size(self, name: str) -> int | None:
+        from minio.error import S3Error
+
+        try:
+            return int(self.client.stat_object(self.bucket, name).size or 0)
+        except S3Error as error:
+            if error.code in {"NoSuchKey", "NoSuchObject"}:
+                return None
+            raise self._explain(error) from None
+        except Exception as error:
+            raise self._explain(error) from None
+
+    def _call(self, function: Any, *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise self._explain(error) from None
+
+    def _explain(self, error: Exception) -> Exception:
+        code = getattr(error, "code", "")
+        place = f"object store s3://{self.bucket}"
+        if code == "NoSuchBucket":
+            return UserError(f"{place}: there is no such bucket; make it, or name another one")
+        if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
+            return UserError(f"{place}: refused ({code}); look at the access key and its secret")
+        return TransientError(f"{place}: {code or type(error).__name__}: {error}")

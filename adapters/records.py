@@ -1,0 +1,52 @@
+"""The record of runs: what each run came to, and which recipes were judged before.
+
+Kept beside the archives in the object store as small JSON objects, so that a run on a quiet day can
+see that nothing changed without waking the registry. The registry stays the truth about versions
+and aliases; when a record is lost, the next run merely does its work again.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .object_store import ObjectStore
+
+Record = dict[str, Any]
+
+
+class Records:
+    """The records of one workload."""
+
+    def __init__(self, store: ObjectStore, workload: str) -> None:
+        self.store = store
+        self.prefix = f"records/{workload}"
+
+    def judged(self, recipe: str) -> Record | None:
+        """Return how the run that carried this recipe through ended, or None when none did."""
+        return self._read(f"recipes/{recipe}")
+
+    def settle(self, recipe: str, record: Record) -> None:
+        """Remember that this recipe was carried through, so that it is not again."""
+        self._write(f"recipes/{recipe}", record)
+
+    def run(self, run_id: str) -> Record | None:
+        """Return what the run came to, or None when it has not come to anything yet."""
+        return self._read(f"runs/{run_id}")
+
+    def write_run(self, run_id: str, record: Record) -> None:
+        """Remember what the run came to; a later word on the same run replaces an earlier one."""
+        self._write(f"runs/{run_id}", {"run": run_id, **record})
+
+    def runs(self) -> list[str]:
+        """Return the ids of all recorded runs, sorted; ids begin with their time."""
+        keys = self.store.keys(f"{self.prefix}/runs")
+        return [key.rsplit("/", 1)[1].removesuffix(".json") for key in keys]
+
+    def _read(self, name: str) -> Record | None:
+        data = self.store.read(f"{self.prefix}/{name}.json")
+        return None if data is None else json.loads(data)
+
+    def _write(self, name: str, record: Record) -> None:
+        text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+        self.store.write(f"{self.prefix}/{name}.json", text.encode())

@@ -1,0 +1,239 @@
+"""The model registry: MLflow 3, spoken to over its REST API.
+
+Steps do not import mlflow: that takes a second or two in each of their processes, and half a gigabyte in
+each of their images. The calls are those of https://mlflow.org/docs/latest/rest-api.html; a local
+database gets a server of its own for as long as a run lasts (local_registry.py).
+
+Aliases say what a version is: `champion` is served, `previous` was before it, `challenger` is being
+tried. Each move of an alias leaves a tag on the registered model that says when, why, from and to.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import requests
+
+from .errors import TransientError, UserError
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+_TRIES = 4
+_TIMEOUT = (5, 60)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version: one archive, known by its digest."""
+
+    name: str
+    version: str
+    run_id: str
+    tags: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the archive."""
+        return self.tags["archive_digest"]
+
+    @property
+    def archive(self) -> str:
+        """The archive's key in the object store."""
+        return self.tags["archive_key"]
+
+
+class Registry:
+    """The registry behind one MLflow server."""
+
+    def __init__(self, uri: str, user: str = "", password: str = "", token: str = "") -> None:
+        if not uri.startswith(("http://", "https://")):
+            raise UserError(f"registry {uri!r}: give http(s)://HOST, or a local database by --state")
+        self.uri = uri.rstrip("/")
+        self.session = requests.Session()
+        if token:
+            self.session.headers["Authorization"] = f"Bearer {token}"
+        elif user:
+            self.session.auth = (user, password)
+
+    def champion(self, name: str) -> Version | None:
+        """Return the version that is served, or None before the first promotion."""
+        return self.aliased(name, CHAMPION)
+
+    def aliased(self, name: str, alias: str) -> Version | None:
+        """Return the version behind an alias, or None."""
+        answer = self._get("registered-models/alias", {"name": name, "alias": alias})
+        return None if answer is None else _version(answer["model_version"])
+
+    def find(self, name: str, digest: str) -> Version | None:
+        """Return the version that was registered for this archive, or None."""
+        query = f"name='{name}' and tags.archive_digest='{digest}'"
+        answer = self._get("model-versions/search", {"filter": query, "max_results": "100"}) or {}
+        found = sorted((_version(v) for v in answer.get("model_versions", [])), key=lambda v: int(v.version))
+        return found[0] if found else None
+
+    def run(self, name: str, pipeline_run: str) -> str:
+        """Return the id of the MLflow run of a pipeline run, made if there is none yet."""
+        experiment = self._experiment(name)
+        query = {"experiment_ids": [experiment], "filter": f"tags.pipeline_run = '{pipeline_run}'"}
+        found = self._post("runs/search", {**query, "max_results": 1}).get("runs", [])
+        if found:
+            return str(found[0]["info"]["run_id"])
+        tags = [{"key": "pipeline_run", "value": pipeline_run}]
+        made = self._post(
+            "runs/create",
+            {"experiment_id": experiment, "run_name": pipeline_run, "start_time": _millis(), "tags": tags},
+        )
+        return str(made["run"]["info"]["run_id"])
+
+    def log(
+        self,
+        run_id: str,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add parameters, metrics and tags to a run; the same ones again change nothing."""
+        now = _millis()
+        self._post(
+            "runs/log-batch",
+            {
+                "run_id": run_id,
+                "params": [{"key": k, "value": str(v)[:6000]} for k, v in (params or {}).items()],
+                "metrics": [
+                    {"key": k, "value": v, "timestamp": now, "step": 0} for k, v in (metrics or {}).items()
+                ],
+                "tags": [{"key": k, "value": v[:5000]} for k, v in (tags or {}).items()],
+            },
+        )
+
+    def log_file(self, run_id: str, path: str, data: bytes) -> None:
+        """Put a file among the run's artifacts, through the server's proxy."""
+        root = self._artifacts(run_id)
+        self._send("PUT", f"mlflow-artifacts/artifacts/{root}/{path}", data=data)
+
+    def end(self, run_id: str, status: str = "FINISHED") -> None:
+        """Close a run as FINISHED or FAILED."""
+        self._post("runs/update", {"run_id": run_id, "status": status, "end_time": _millis()})
+
+    def register(self, name: str, run_id: str, tags: Mapping[str, str]) -> Version:
+        """Return the version of an archive (`archive_digest` in `tags`), made if there is none yet."""
+        found = self.find(name, tags["archive_digest"])
+        if found:
+            return found
+        self._post("registered-models/create", {"name": name}, allowed="RESOURCE_ALREADY_EXISTS")
+        source = f"mlflow-artifacts:/{self._artifacts(run_id)}/model"
+        listed = [{"key": key, "value": value[:5000]} for key, value in tags.items()]
+        made = self._post(
+            "model-versions/create", {"name": name, "source": source, "run_id": run_id, "tags": listed}
+        )
+        return _version(made["model_version"])
+
+    def point(self, name: str, alias: str, version: str, why: str, run: str) -> None:
+        """Move an alias to a version and leave a trail; nothing happens when it is there already."""
+        before = self.aliased(name, alias)
+        if before and before.version == version:
+            return
+        self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        trail = {"alias": alias, "from": before.version if before else None, "to": version, "why": why, "run": run}
+        self._post(
+            "registered-models/set-tag", {"name": name, "key": f"moved.{now}", "value": json.dumps(trail)}
+        )
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Take an alias away; nothing happens when there is none."""
+        if self.aliased(name, alias):
+            self._send("DELETE", "mlflow/registered-models/alias", params={"name": name, "alias": alias})
+
+    def promote(self, version: Version, expected: str | None, why: str, run: str) -> None:
+        """Make a version the champion, and the one before it `previous`.
+
+        `expected` is the version that was champion when this one was judged. Raises TransientError when
+        another one is by now, so that the challenger is judged again. The champion's alias moves last.
+        """
+        champion = self.champion(version.name)
+        if champion and champion.version == version.version:
+            return
+        if (champion.version if champion else None) != expected:
+            now = f"version {champion.version}" if champion else "none"
+            raise TransientError(
+                f"the champion of {version.name} is {now} by now, but version {version.version} was judged "
+                f"against {expected or 'none'}; run again, and it is judged against the new one"
+            )
+        if champion:
+            self.point(version.name, PREVIOUS, champion.version, why, run)
+        self.point(version.name, CHAMPION, version.version, why, run)
+        self.remove_alias(version.name, CHALLENGER)
+
+    def _experiment(self, name: str) -> str:
+        found = self._get("experiments/get-by-name", {"experiment_name": name})
+        if found:
+            return str(found["experiment"]["experiment_id"])
+        made = self._post("experiments/create", {"name": name}, allowed="RESOURCE_ALREADY_EXISTS")
+        return str(made["experiment_id"]) if made else self._experiment(name)
+
+    def _artifacts(self, run_id: str) -> str:
+        uri = str((self._get("runs/get", {"run_id": run_id}) or {})["run"]["info"]["artifact_uri"])
+        if not uri.startswith("mlflow-artifacts:/"):
+            raise UserError(
+                f"registry {self.uri} does not proxy artifacts ({uri}); start it with --serve-artifacts, so "
+                "that steps need no key to its storage"
+            )
+        return uri.removeprefix("mlflow-artifacts:/").lstrip("/")
+
+    def _get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | None:
+        return self._send("GET", f"mlflow/{path}", params=params, allowed="RESOURCE_DOES_NOT_EXIST")
+
+    def _post(self, path: str, payload: Mapping[str, Any], allowed: str = "") -> dict[str, Any]:
+        return self._send("POST", f"mlflow/{path}", json=payload, allowed=allowed) or {}
+
+    def _send(self, method: str, path: str, allowed: str = "", **more: Any) -> dict[str, Any] | None:
+        """Return the answer, or None for the error code `allowed`; retries what may pass."""
+        url = f"{self.uri}/api/2.0/{path}"
+        trouble = ""
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(0.5 * 2 ** (attempt - 1))
+            try:
+                response = self.session.request(method, url, timeout=_TIMEOUT, **more)
+            except requests.RequestException as error:
+                trouble = f"cannot be reached ({type(error).__name__}: {error})"
+                continue
+            if response.ok:
+                return response.json() if response.content else {}
+            code, message = _problem(response)
+            if allowed and code == allowed:
+                return None
+            # An alias that was never set is INVALID_PARAMETER_VALUE on a database backend.
+            if allowed == "RESOURCE_DOES_NOT_EXIST" and "alias" in message and "not found" in message.lower():
+                return None
+            if response.status_code in {401, 403}:
+                raise UserError(
+                    f"registry {self.uri} refuses the credentials ({response.status_code}); look at "
+                    "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN"
+                )
+            if response.status_code < 500 and response.status_code != 429:
+                raise UserError(f"registry {self.uri}, {path}: {code or response.status_code}: {message}")
+            trouble = f"answers {response.status_code} ({message[:300]})"
+        raise TransientError(f"registry {self.uri} {trouble}, {_TRIES} times; is it up? Try again later")
+
+
+def _problem(response: requests.Response) -> tuple[str, str]:
+    try:
+        body = response.json()
+    except ValueError:
+        return "", response.text[:300]
+    return str(body.get("error_code", "")), str(body.get("message", ""))
+
+
+def _version(answer: Mapping[str, Any]) -> Version:
+    tags = {tag["key"]: tag["value"] for tag in answer.get("tags", [])}
+    return Version(answer["name"], str(answer["version"]), answer.get("run_id", ""), tags)
+
+
+def _millis() -> int:
+    return int(time.time() * 1000)

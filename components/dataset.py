@@ -1,0 +1,55 @@
+"""The dataset artifact: a Parquet file per split, and `dataset.json` that describes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adapters.errors import UserError
+from workloads.contract import Workload
+
+DESCRIPTION = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset artifact on disk."""
+
+    folder: Path
+    description: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """Return the artifact in `folder`; UserError when there is none."""
+        path = folder / DESCRIPTION
+        if not path.is_file():
+            raise UserError(
+                f"{folder} holds no dataset ({DESCRIPTION} is missing); make one with "
+                "python -m components.prep_data --workload NAME --output FOLDER"
+            )
+        return cls(folder, json.loads(path.read_text(encoding="utf-8")))
+
+    @property
+    def workload(self) -> str:
+        """The workload that the rows are for."""
+        return str(self.description["workload"])
+
+    def read(self, split: str) -> pa.Table:
+        """Return the rows of `train` or `holdout`."""
+        return pq.read_table(self.folder / f"{split}.parquet")
+
+    def check_parameters(self, workload: Workload, values: dict[str, Any], given: dict[str, Any]) -> None:
+        """Return when no parameter in `given` contradicts the one that the rows were prepared with."""
+        prepared = self.description["parameters"]
+        for name in given:
+            if name in prepared and prepared[name] != values[name]:
+                raise UserError(
+                    f"the data in {self.folder} was prepared with {name}={prepared[name]}, not {values[name]}; "
+                    f"prepare it again: python -m components.prep_data --workload {workload.name} "
+                    f"--output {self.folder} --set {name}={values[name]}"
+                )

@@ -1,0 +1,62 @@
+"""Fingerprints of rows, and the split that follows from their keys."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+
+
+class Fingerprint:
+    """The identity of a set of rows: the same whatever their order and however they came in batches.
+
+    Each row's sha256 is added up modulo 2^256 (the AdHash of Bellare and Micciancio, EUROCRYPT 1997), and
+    the sum is hashed with the count.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._sum = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take in every row of the batch."""
+        parts = [_bytes_of(batch.column(name)) for name in sorted(batch.schema.names)]
+        for row in zip(*parts, strict=True):
+            digest = hashlib.sha256()
+            for part in row:
+                # The length keeps ("ab", "c") apart from ("a", "bc").
+                digest.update(len(part).to_bytes(8, "big"))
+                digest.update(part)
+            self._sum += int.from_bytes(digest.digest(), "big")
+        self._sum %= 2**256
+        self.rows += batch.num_rows
+
+    def hexdigest(self) -> str:
+        """Return the fingerprint of all rows taken in, 64 hex digits."""
+        return hashlib.sha256(self._sum.to_bytes(32, "big") + self.rows.to_bytes(8, "big")).hexdigest()
+
+
+def key_digests(keys: pa.Array) -> np.ndarray:
+    """Return the first 64 bits of each key's sha256, as uint64."""
+    digests = b"".join(hashlib.sha256(part).digest()[:8] for part in _bytes_of(keys))
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+
+
+def in_holdout(digests: np.ndarray, test_size: float) -> np.ndarray:
+    """Return which rows are held out: a row's side depends on its own key alone, so it never changes.
+
+    A greater `test_size` only moves rows from train to holdout.
+    """
+    return digests.astype(np.float64) / 2.0**64 < test_size
+
+
+def _bytes_of(values: pa.Array) -> list[bytes]:
+    if pa.types.is_fixed_size_list(values.type):
+        flat = values.flatten().to_numpy(zero_copy_only=False)
+        return [row.tobytes() for row in flat.reshape(len(values), -1)]
+    if pa.types.is_string(values.type):
+        return [text.encode("utf-8", "surrogatepass") for text in values.to_pylist()]
+    if pa.types.is_binary(values.type):
+        return list(values.to_pylist())
+    return [value.tobytes() for value in values.to_numpy(zero_copy_only=False)]

@@ -1,0 +1,85 @@
+"""Statistics of columns, taken in one pass: the basis of the report's drift figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workloads.contract import Column, Workload
+
+BINS = 20
+
+
+class Statistics:
+    """Counts, moments and a histogram for each column of the rows taken in.
+
+    Numbers with a range are counted in equal bins over it, numbers without one are summed up only;
+    texts and bytes are described by their lengths.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self.columns = {column.name: _Column(column) for column in workload.columns if column.name != workload.key}
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take in every row of the batch."""
+        for name, column in self.columns.items():
+            column.add(batch.column(name))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the statistics of each column, by name."""
+        return {name: column.to_json() for name, column in self.columns.items()}
+
+
+class _Column:
+    def __init__(self, column: Column) -> None:
+        self.column = column
+        self.rows = 0
+        self.numbers = 0
+        self.total = self.squares = 0.0
+        self.low, self.high = np.inf, -np.inf
+        self.counts: dict[str, int] = {str(value): 0 for value in column.values}
+        ranged = column.minimum is not None and column.maximum is not None and not column.values
+        self.edges = np.linspace(column.minimum or 0, column.maximum or 0, BINS + 1) if ranged else None
+        self.histogram = np.zeros(BINS, dtype=np.int64)
+
+    def add(self, values: pa.Array) -> None:
+        self.rows += len(values)
+        if self.column.values:
+            for entry in pc.value_counts(values).to_pylist():
+                self.counts[str(entry["values"])] += entry["counts"]
+        numbers = self._numbers(values)
+        if numbers is None or not len(numbers):
+            return
+        self.numbers += len(numbers)
+        self.total += float(numbers.sum())
+        self.squares += float((numbers**2).sum())
+        self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
+        if self.edges is not None:
+            self.histogram += np.histogram(numbers, self.edges)[0]
+
+    def _numbers(self, values: pa.Array) -> np.ndarray | None:
+        kind = self.column.kind
+        if kind == "vector":
+            return values.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+        if kind == "text":
+            return pc.utf8_length(values).to_numpy(zero_copy_only=False).astype(np.float64)
+        if kind == "bytes":
+            return pc.binary_length(values).to_numpy(zero_copy_only=False).astype(np.float64)
+        if self.column.values:
+            return None
+        return values.to_numpy(zero_copy_only=False).astype(np.float64)
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"kind": self.column.kind, "rows": self.rows}
+        if self.numbers:
+            mean = self.total / self.numbers
+            variance = max(self.squares / self.numbers - mean**2, 0.0)
+            found |= {"mean": mean, "std": variance**0.5, "minimum": self.low, "maximum": self.high}
+        if self.column.values:
+            found["counts"] = self.counts
+        if self.edges is not None:
+            found |= {"edges": self.edges.tolist(), "histogram": self.histogram.tolist()}
+        return found

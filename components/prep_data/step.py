@@ -1,0 +1,168 @@
+"""prep-data: raw rows in, a checked and split dataset out; says whether there is anything to train on."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from adapters.errors import UserError
+from adapters.records import Record, Records
+from components.dataset import DESCRIPTION
+from components.files import digest_of, new_folder, to_json
+from components.recipe import recipe_of
+from workloads.contract import Progress, Workload
+
+from .digest import Fingerprint, in_holdout, key_digests
+from .statistics import Statistics
+from .validate import SPLITS, check_batch
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What prep-data found: whether this recipe is new, and what became of it when it is not."""
+
+    changed: bool
+    recipe: str
+    rows: dict[str, int]
+    judged: Record | None
+
+
+def run(
+    workload: Workload,
+    given: dict[str, Any],
+    output: Path,
+    records: Records | None = None,
+    scheduled: str = "",
+    progress: Progress = print,
+) -> Prepared:
+    """Write the dataset artifact to `output` and tell whether its recipe was judged before.
+
+    `given` are the run parameters; `scheduled` is the logical time when `as_of` is empty. Without
+    `records` everything is new. Raises UserError for bad data, leaving nothing in `output`.
+    """
+    values = workload.parse(given)
+    source = str(values["source"] or workload.default_source)
+    progress(f"reading {source}")
+    with new_folder(output) as folder:
+        splits = _Splits(workload, folder, float(values["test_size"]))
+        with splits:
+            for rows in workload.load(source, values):
+                check_batch(workload, rows)
+                splits.add(rows.batch, rows.origin, rows.first)
+                progress(f"{splits.total:,} rows read and checked")
+        description = splits.describe(source)
+        description["as_of"] = str(values["as_of"] or scheduled or _now())
+        description["parameters"] = values
+        description["recipe"] = recipe = recipe_of(workload, values, description["fingerprint"])
+        judged = records.judged(recipe) if records and not values["force"] else None
+        if judged:
+            # Nobody will read the rows of a run that stops here.
+            for split in SPLITS:
+                (folder / f"{split}.parquet").unlink()
+        (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
+    counts = {split: int(description["splits"][split]["rows"]) for split in SPLITS}
+    progress(f"{counts['train']:,} rows to train on, {counts['holdout']:,} held out")
+    return Prepared(judged is None, recipe, counts, judged)
+
+
+class _Splits:
+    """Writes rows to the Parquet file of their split, keeping count, fingerprint and statistics."""
+
+    def __init__(self, workload: Workload, folder: Path, test_size: float) -> None:
+        self.workload, self.folder, self.test_size = workload, folder, test_size
+        self.fingerprints = {split: Fingerprint() for split in SPLITS}
+        self.statistics = {split: Statistics(workload) for split in SPLITS}
+        self.keys: list[np.ndarray] = []
+        self.places: list[tuple[str, int, int]] = []
+        self.total = 0
+        self.given = False
+
+    def __enter__(self) -> _Splits:
+        self._stack = ExitStack()
+        self.writers = {
+            split: self._stack.enter_context(
+                pq.ParquetWriter(self.folder / f"{split}.parquet", self.workload.schema())
+            )
+            for split in SPLITS
+        }
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def add(self, batch: pa.RecordBatch, origin: str, first: int) -> None:
+        keys = key_digests(batch.column(self.workload.key))
+        if "split" in batch.schema.names:
+            self.given = True
+            held = pc.equal(batch.column("split"), "holdout").to_numpy(zero_copy_only=False)
+            batch = batch.drop_columns(["split"])
+        else:
+            held = in_holdout(keys, self.test_size)
+        batch = batch.select([column.name for column in self.workload.columns])
+        for split, mask in (("train", ~held), ("holdout", held)):
+            part = batch.filter(pa.array(mask))
+            if part.num_rows:
+                self.writers[split].write_batch(part)
+                self.fingerprints[split].add(part)
+                self.statistics[split].add(part)
+        self.keys.append(keys)
+        self.places.append((origin, first, self.total))
+        self.total += len(keys)
+
+    def describe(self, source: str) -> dict[str, Any]:
+        """Return the description of all rows; UserError for duplicate keys or too few rows."""
+        self._check_duplicates()
+        if self.total < self.workload.minimum_rows:
+            raise UserError(
+                f"source {source}: {self.total} rows, but {self.workload.name} needs at least "
+                f"{self.workload.minimum_rows}"
+            )
+        for split in SPLITS:
+            if not self.fingerprints[split].rows:
+                raise UserError(f"source {source}: no row fell into {split}; change test_size")
+        prints = {split: self.fingerprints[split].hexdigest() for split in SPLITS}
+        rule = "the source's own" if self.given else f"sha256({self.workload.key}) / 2^256 < {self.test_size}"
+        return {
+            "workload": self.workload.name,
+            "source": source,
+            "schema": [
+                {"name": c.name, "kind": c.kind, "help": c.help} for c in self.workload.columns
+            ],
+            "split_rule": rule,
+            "fingerprint": digest_of(prints),
+            "splits": {
+                split: {
+                    "rows": self.fingerprints[split].rows,
+                    "fingerprint": prints[split],
+                    "statistics": self.statistics[split].to_json(),
+                }
+                for split in SPLITS
+            },
+        }
+
+    def _check_duplicates(self) -> None:
+        keys = np.concatenate(self.keys) if self.keys else np.array([], dtype=np.uint64)
+        order = np.argsort(keys, kind="stable")
+        same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+        if len(same):
+            first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
+            raise UserError(
+                f"{self._place(second)}, column {self.workload.key}: the key of {self._place(first)} stands "
+                f"here again ({len(same)} duplicates in all); a key names one row"
+            )
+
+    def _place(self, index: int) -> str:
+        origin, first, before = next(place for place in reversed(self.places) if place[2] <= index)
+        return f"{origin}, row {first + index - before}"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,83 @@
+"""What every step has around it: its messages, its errors, its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adapters.errors import INTERRUPTED, PipelineError
+from components.settings import Settings
+from workloads.parameters import parse_assignments
+
+MARK = "· "
+"""Begins each progress line, so that whoever runs a step can tell its words from a library's."""
+
+
+def tell(message: str) -> None:
+    """Print one line of progress at once."""
+    print(f"{MARK}{message}", flush=True)
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """End the process with the error's own exit code and one line that says what to do.
+
+    Anything unexpected keeps its traceback.
+    """
+    try:
+        yield
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+
+
+def in_pipeline() -> Settings:
+    """Return the settings of a step that runs inside a pipeline: from its environment."""
+    return Settings.from_environment(os.environ)
+
+
+def arguments_of(step: str) -> dict[str, str]:
+    """Read the `name=value` lines that the pipeline hands to a step."""
+    return parse_assignments(line for line in step.split("\n") if line)
+
+
+def command(prog: str, text: str | None, *, state: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of a step's command line, with what all of them have."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m components.{prog}",
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="exit codes: 0 done, 2 user error, 3 rejected, 4 rolled back, 75 try again, 1 unexpected",
+    )
+    if state:
+        parser.add_argument(
+            "--state",
+            type=Path,
+            metavar="DIR",
+            help="keep registry, archives and server under DIR (default: .state, or what the environment says)",
+        )
+    return parser
+
+
+def workload_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --workload and --set."""
+    parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a run parameter; may be repeated"
+    )
+
+
+def finish(work: Callable[[], int]) -> int:
+    """Run a command's work; returns its exit code, with errors told in a line."""
+    try:
+        return work()
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-done is left, run it again", file=sys.stderr)
+        return INTERRUPTED

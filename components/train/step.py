@@ -1,0 +1,61 @@
+"""train: a dataset in, a bundle out: the model's files, the handler that serves them, and `model.json`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import UserError
+from components.dataset import Dataset
+from components.files import digest_of_folder, new_folder, to_json
+from components.recipe import code_digest
+from serving.code import copy_handler
+from workloads.contract import Progress, Workload
+
+DESCRIPTION = "model.json"
+
+
+def run(
+    workload: Workload, given: dict[str, Any], data: Path, output: Path, progress: Progress = print
+) -> dict[str, Any]:
+    """Learn from the training rows in `data` and write the bundle to `output`; returns its description.
+
+    The same rows, parameters and library versions give the same files. Raises UserError when the data is
+    another workload's, or was prepared with other parameters than those given.
+    """
+    values = workload.parse(given)
+    dataset = Dataset.open(data)
+    if dataset.workload != workload.name:
+        raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
+    dataset.check_parameters(workload, values, {name: given[name] for name in given if name in _PREPARED})
+    rows = dataset.read("train")
+    progress(f"learning from {rows.num_rows:,} rows")
+    started = time.perf_counter()
+    with new_folder(output) as folder:
+        training = workload.train(rows, values, folder, progress)
+        copy_handler(workload.handler, folder)
+        description = {
+            "name": workload.name,
+            "handler": f"{workload.handler.__module__}:{workload.handler.__qualname__}",
+            "inputs": [tensor.to_json() for tensor in workload.handler.inputs],
+            "outputs": [tensor.to_json() for tensor in workload.handler.outputs],
+            "parameters": {name: value for name, value in values.items() if name not in _PREPARED},
+            "data": {
+                "fingerprint": dataset.description["fingerprint"],
+                "rows": rows.num_rows,
+                "statistics": dataset.description["splits"]["train"]["statistics"],
+            },
+            "recipe": dataset.description["recipe"],
+            "code": code_digest(workload),
+            "curve": training.curve,
+            "notes": training.notes,
+        }
+        (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
+        seconds = time.perf_counter() - started
+        progress(f"a model of {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
+    return description
+
+
+_PREPARED = {"source", "as_of", "test_size", "force"}
+"""The parameters that prep-data has acted on; the dataset remembers them."""

@@ -1,0 +1,82 @@
+"""Copying a handler's own source, and the modules that it imports relatively, into a bundle."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+from .errors import ArchiveError
+from .imports import Relative, relative_imports
+
+
+def copy_handler(handler: type, into: Path) -> None:
+    """Copy the handler's module and all that it imports relatively into `into`, as a package tree.
+
+    Every `__init__.py` of the copy is empty, whatever the original held, so that loading a handler
+    loads nothing else. ArchiveError (a UserError) names the file and line of an import that cannot
+    travel: an absolute one of the handler's own package, a missing module, a name that only a
+    package's `__init__.py` holds.
+    """
+    module = handler.__module__
+    root = _root(handler)
+    seen: set[str] = set()
+    waiting = [module]
+    files: dict[Path, bytes] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        path = _file(root, name)
+        files[path.relative_to(root)] = source = path.read_bytes()
+        for found in relative_imports(source, name, str(path)):
+            waiting += _modules(root, found, path)
+    for relative, source in sorted(files.items()):
+        _write(into, relative, source)
+
+
+def _root(handler: type) -> Path:
+    """Find the folder that holds the handler's top-level package."""
+    module = sys.modules.get(handler.__module__)
+    source = inspect.getsourcefile(module) if module else None
+    if source is None or handler.__module__ == "__main__":
+        raise ArchiveError(
+            f"{handler.__module__}.{handler.__qualname__}: a handler must be defined in an importable "
+            f"module with a source file; move it into one"
+        )
+    path = Path(source).resolve()
+    if path.name == "__init__.py":
+        raise ArchiveError(
+            f"{path}: move {handler.__qualname__} into a module of its own, such as handler.py"
+        )
+    return path.parents[handler.__module__.count(".")]
+
+
+def _file(root: Path, module: str) -> Path:
+    return root.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _modules(root: Path, found: Relative, importer: Path) -> list[str]:
+    """Say which modules an import reads: the one it names, or those that it takes from a package."""
+    if _file(root, found.module).is_file():
+        return [found.module]
+    if not root.joinpath(*found.module.split(".")).is_dir():
+        raise ArchiveError(f"{importer}:{found.line}: there is no module {found.module} beside the handler")
+    modules = [f"{found.module}.{name}" for name in found.names]
+    for module in modules:
+        if not _file(root, module).is_file():
+            raise ArchiveError(
+                f"{importer}:{found.line}: {module} is not a module. A package's __init__.py travels "
+                f"empty, so import the name from the module that defines it"
+            )
+    return modules
+
+
+def _write(into: Path, relative: Path, source: bytes) -> None:
+    target = into / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for folder in relative.parents:
+        if folder != Path():
+            (into / folder / "__init__.py").write_bytes(b"")
+    target.write_bytes(source)

@@ -1,0 +1,37 @@
+"""What can go wrong in serving, each as an error whose message says what to do."""
+
+from __future__ import annotations
+
+from adapters.errors import PipelineError, UserError
+
+
+class ArchiveError(UserError):
+    """An archive or a bundle is not what it should be; nothing was written or extracted."""
+
+
+class LoadRefused(UserError):  # noqa: N818 - what happened, as RolledBack is
+    """A version was not taken, or not kept; what was served before is served still."""
+
+    def __init__(self, message: str, reasons: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.reasons = reasons or [message]
+
+
+class RequestError(UserError):
+    """A request cannot be answered as it is; the message is for the caller."""
+
+
+class NotServedError(UserError):
+    """No model of that name or version is served; the message lists the ones that are."""
+
+
+class UnavailableError(PipelineError):
+    """A model should be served and is not (yet); the message says why."""
+
+
+class HandlerError(PipelineError):
+    """A handler failed on a request that it should have answered; its own error is the cause."""
+
+
+class OtherVersionError(PipelineError):
+    """Another version answered than the one that was asked."""

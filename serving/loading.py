@@ -1,0 +1,62 @@
+"""From an archive to a version that has proven itself, or to a refusal that leaves nothing behind."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .errors import ArchiveError, LoadRefused
+from .golden import check
+from .jsontext import decode, encode
+from .model import Model, load_model
+from .served import Loaded
+from .unpack import unpack
+
+_numbers = itertools.count(1)
+
+
+def load_archive(archive: Path, digest: str, work: Path, name: str | None = None) -> Loaded:
+    """Unpack an archive below `work`, load its model, and have it answer its golden requests.
+
+    LoadRefused, with every reason, when a digest or a name is another one, the handler fails to load,
+    or an answer differs; ArchiveError when the archive itself is not sound. Nothing is left then.
+    """
+    folder = work / f"{digest[:12]}-{next(_numbers)}"
+    manifest = unpack(archive, folder, digest)
+    try:
+        if name is not None and manifest["name"] != name:
+            raise LoadRefused(f"{archive} holds the model {manifest['name']!r}, and {name!r} was asked for")
+        model = _load(folder, manifest, archive)
+        try:
+            _prove(model, manifest, archive)
+        except BaseException:
+            model.unload()
+            raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Loaded(digest, archive, model, folder)
+
+
+def _load(folder: Path, manifest: dict[str, Any], archive: Path) -> Model:
+    try:
+        model = load_model(folder)
+    except ArchiveError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise LoadRefused(f"{archive}: its handler fails to load: {type(error).__name__}: {error}") from error
+    for key in ("name", "handler", "inputs", "outputs"):
+        if model.metadata[key] != manifest[key]:
+            model.unload()
+            raise LoadRefused(f"{archive}: model.json and archive.json differ in {key!r}; write it again")
+    return model
+
+
+def _prove(model: Model, manifest: dict[str, Any], archive: Path) -> None:
+    # Through JSON and back, since that is what a caller sees; the first answers also warm the model up.
+    wrong = check(manifest["golden"], lambda request: decode(encode(model.predict(request))))
+    if wrong:
+        shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise LoadRefused(f"{archive} does not repeat its golden answers: {shown}", wrong)

@@ -1,0 +1,122 @@
+"""One version of a model, loaded from its folder and ready to answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import ArchiveError, RequestError
+from .private_code import PrivateCode
+
+Tensors = dict[str, np.ndarray]
+
+METADATA = "model.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HANDLER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@dataclass
+class Model:
+    """Answers requests with the files and the code of one folder, until it is unloaded."""
+
+    name: str
+    folder: Path
+    metadata: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    handler: Any
+    _code: PrivateCode = field(repr=False)
+
+    def predict(self, request: Any) -> Any:
+        """Answer one JSON request; RequestError (a ValueError) when the handler refuses it."""
+        try:
+            tensors = self.handler.preprocess(request)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        return self.handler.postprocess(self.handler.inference(tensors))
+
+    def infer(self, tensors: Tensors) -> Tensors:
+        """Answer rows given as tensors of `inputs` with tensors of `outputs`."""
+        return dict(self.handler.inference(tensors))
+
+    def unload(self) -> None:
+        """Let go of the handler and its code; the model answers no more."""
+        self.handler = None
+        self._code.drop()
+
+
+def load_model(folder: Path) -> Model:
+    """Load the model in `folder`, running the code in that folder and no other copy of it.
+
+    The folder is a bundle or an unpacked archive: `model.json`, the model's files, and the handler's
+    modules. Nothing is written there. ArchiveError when `model.json` or the handler is not as it
+    should be; what the handler's own `load` raises passes through.
+    """
+    metadata = read_metadata(folder)
+    module, _, attribute = metadata["handler"].partition(":")
+    code = PrivateCode(folder.resolve())
+    try:
+        handler = _handler_class(code, module, attribute, folder)()
+        handler.load(folder.resolve())
+    except BaseException:
+        code.drop()
+        raise
+    return Model(metadata["name"], folder, metadata, metadata["inputs"], metadata["outputs"], handler, code)
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read and check a bundle's `model.json`: name, handler, inputs, outputs, and whatever else."""
+    path = folder / METADATA
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArchiveError(f"{folder} holds no {METADATA}: it is not a model's bundle") from error
+    except ValueError as error:
+        raise ArchiveError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(metadata, dict):
+        raise ArchiveError(f"{path} must hold a JSON object")
+    check_identity(metadata, str(path))
+    return metadata
+
+
+def check_identity(metadata: dict[str, Any], where: str) -> None:
+    """Refuse metadata whose name, handler or signature is missing or malformed."""
+    for key, pattern, example in (("name", _NAME, "digits"), ("handler", _HANDLER, "package.module:Class")):
+        value = metadata.get(key)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ArchiveError(f"{where}: {key} is {value!r}; it must look like {example}")
+    for key in ("inputs", "outputs"):
+        tensors = metadata.get(key)
+        if not isinstance(tensors, list) or not tensors or not all(_is_tensor(t) for t in tensors):
+            raise ArchiveError(f"{where}: {key} must be a list of tensors with name, datatype and shape")
+
+
+def _is_tensor(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("datatype"), str)
+        and isinstance(value.get("shape"), list)
+        and all(type(size) is int for size in value["shape"])
+    )
+
+
+def _handler_class(code: PrivateCode, module: str, attribute: str, folder: Path) -> Any:
+    try:
+        found = getattr(code.load(module), attribute, None)
+    except ModuleNotFoundError as error:
+        name = (error.name or "?").removeprefix(f"{code.package}.")
+        raise ArchiveError(
+            f"{folder}: the handler {module} needs the module {name}, which is neither in the bundle nor "
+            f"installed; copy it with copy_handler, or install it where the model is served"
+        ) from error
+    except SyntaxError as error:
+        raise ArchiveError(f"{folder}: the handler's code does not compile: {error}") from error
+    if not isinstance(found, type):
+        raise ArchiveError(f"{folder}: {module} defines no class {attribute}")
+    return found

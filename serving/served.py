@@ -1,0 +1,132 @@
+"""A version in the process, and its place among the versions of its name."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .model import Model
+
+
+class GoneError(Exception):
+    """The version was freed between finding it and using it; look again."""
+
+
+@dataclass(eq=False)
+class Loaded:
+    """Holds one version's model and work folder until it is retired and its last user is done."""
+
+    digest: str
+    archive: Path
+    model: Model
+    folder: Path
+    loaded_at: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    shielded: int = 0
+    _users: int = 0
+    _retired: bool = False
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def version(self) -> str:
+        """The first twelve digits of the archive's digest."""
+        return self.digest[:12]
+
+    @contextmanager
+    def in_use(self) -> Iterator[Model]:
+        """Keep the model from being freed while a request uses it; GoneError when it is freed already."""
+        with self._lock:
+            if self._retired:
+                raise GoneError
+            self._users += 1
+        try:
+            yield self.model
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._retired and not self._users
+            if last:
+                self._free()
+
+    def retire(self) -> None:
+        """Free the model now, or when its last user is done."""
+        with self._lock:
+            first, self._retired = not self._retired, True
+            idle = first and not self._users
+        if idle:
+            self._free()
+
+    def _free(self) -> None:
+        self.model.unload()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served under one name: a version and, while that is on probation, the former one."""
+
+    current: Loaded
+    former: Loaded | None = None
+    deadline: float | None = None
+    """When the probation ends, on the monotonic clock; None when the version is confirmed."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.current.name
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the archive of the current version."""
+        return self.current.digest
+
+    @property
+    def model(self) -> Model:
+        """The current version's model."""
+        return self.current.model
+
+    @property
+    def archive(self) -> Path:
+        """Where the current version was loaded from."""
+        return self.current.archive
+
+    @property
+    def loaded_at(self) -> str:
+        """When the current version was loaded, in UTC."""
+        return self.current.loaded_at
+
+    @property
+    def state(self) -> str:
+        """`serving` when confirmed, or `probation`."""
+        return "serving" if self.deadline is None else "probation"
+
+    @property
+    def former_digest(self) -> str | None:
+        """The version that comes back when the current one is not confirmed."""
+        return self.former.digest if self.former else None
+
+    def status(self) -> dict[str, Any]:
+        """Describe it in JSON, for people and for deployers."""
+        left = None if self.deadline is None else round(max(0.0, self.deadline - time.monotonic()), 1)
+        return {
+            "name": self.name,
+            "version": self.current.version,
+            "digest": self.digest,
+            "phase": self.state,
+            "former": self.former_digest,
+            "expires_in": left,
+            "shielded": self.current.shielded,
+            "loaded_at": self.loaded_at,
+            "archive": str(self.archive),
+        }

@@ -1,0 +1,53 @@
+"""Lists the registered workloads with their run parameters: `python -m workloads`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from adapters.errors import PipelineError
+
+from . import register
+from .contract import Workload
+
+
+def describe(workload: Workload) -> dict[str, object]:
+    """Return what a workload is and takes, as JSON-ready data."""
+    return {
+        "name": workload.name,
+        "summary": workload.summary,
+        "task": workload.task,
+        "source": workload.default_source,
+        "needs": list(workload.extras),
+        "parameters": [
+            {"name": p.name, "default": p.default, "help": p.help, "allowed": p.allowed()}
+            for p in workload.parameters()
+        ],
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the register; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workloads", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these workloads")
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
+    arguments = parser.parse_args(argv)
+    try:
+        found = [describe(register.get(name)) for name in arguments.names or register.names()]
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for workload in found:
+        needs = f"  (needs the extra {', '.join(workload['needs'])})" if workload["needs"] else ""
+        print(f"{workload['name']}  {workload['task']}: {workload['summary']}{needs}")
+        for p in workload["parameters"]:
+            print(f"    {p['name']}={p['default']!s:<12} {p['help']}: {p['allowed']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

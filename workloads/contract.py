@@ -1,0 +1,176 @@
+"""What a workload is: all that differs between two models.
+
+A workload is one folder under `workloads/` whose `workload.py` holds a subclass of `Workload` and
+registers it under the entry in `workloads/registered.py`. It says where rows come from (`load`), what
+they look like (`columns`), how a model is made of them (`train`), what a request looks like
+(`handler`, `tensors`, `request`) and when a new model is good enough (`rule`). Splitting, checking,
+judging, archiving and serving are the components' work and the same for all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from .handler import Handler, Tensors
+from .parameters import Parameter, Value, Values, parse_values
+
+Progress = Callable[[str], None]
+"""Tells the person who waits what is happening; one short line at a time."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the raw data, and what is allowed in it.
+
+    `kind` is text, integer, number, bytes, or vector (numbers, `length` of them in each row). `minimum` and
+    `maximum` are inclusive; `values` lists the only ones allowed (a label set).
+    """
+
+    name: str
+    kind: Literal["text", "integer", "number", "bytes", "vector"]
+    minimum: float | None = None
+    maximum: float | None = None
+    values: tuple[str | int, ...] = ()
+    length: int = 0
+    help: str = ""
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The column's Arrow type."""
+        if self.kind == "vector":
+            return pa.list_(pa.float32(), self.length)
+        kinds = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "bytes": pa.binary()}
+        return kinds[self.kind]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch of raw rows and where they stand: row i is number `first + i` of `origin`."""
+
+    batch: pa.RecordBatch
+    origin: str
+    first: int = 1
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a challenger may be served.
+
+    `metric` names the primary metric. It must reach `floor`; against a champion, its improvement must be
+    above zero with the confidence of a 95 % interval (paired, on the same holdout rows), or, where
+    `superiority` is False, must not be worse by more than `margin`. Fewer than `minimum_rows` holdout rows
+    decide nothing. `slice_floor` is the least that the metric may be in any slice of at least
+    `slice_rows` rows.
+    """
+
+    metric: str
+    floor: float
+    margin: float = 0.0
+    superiority: bool = True
+    minimum_rows: int = 50
+    slice_floor: float | None = None
+    slice_rows: int = 20
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training tells beside its files: the learning curve, a dict a step, and notes for the report."""
+
+    curve: list[dict[str, float]] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+COMMON = (
+    Parameter("source", "", "where the rows come from; empty: the workload's own default"),
+    Parameter("test_size", 0.2, "share of the rows held out for judging", minimum=0.05, maximum=0.5),
+    Parameter("seed", 0, "seed of everything random", minimum=0, maximum=2**31 - 1),
+    Parameter(
+        "as_of",
+        "",
+        "logical time of the data, for a backfill; empty: the run's scheduled time",
+        pattern=r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z?)?",
+    ),
+    Parameter("force", False, "train and judge even when this data was judged before"),
+)
+"""The run parameters that every workload has."""
+
+
+class Workload(ABC):
+    """One model's own part of the pipeline; see the module's text.
+
+    `minimum_rows` is the least that a load must bring; `extras` names the setup.cfg extras that
+    training needs beyond the common ones, for instance `("torch",)`.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    task: ClassVar[Literal["classification", "regression"]]
+    columns: ClassVar[tuple[Column, ...]]
+    key: ClassVar[str]
+    target: ClassVar[str]
+    default_source: ClassVar[str]
+    handler: ClassVar[type[Handler]]
+    prediction: ClassVar[str]
+    rule: ClassVar[Rule]
+    own_parameters: ClassVar[tuple[Parameter, ...]] = ()
+    minimum_rows: ClassVar[int] = 100
+    extras: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def load(self, source: str, values: Values) -> Iterator[Rows]:
+        """Yield the raw rows of `source`, batch by batch, in the schema of `columns`.
+
+        A batch may hold one column more, `split`, with `train` or `holdout` in each row, when the data comes
+        with a split of its own; otherwise rows are split by a hash of their key. Raises UserError when the
+        source matches nothing or cannot be read.
+        """
+
+    @abstractmethod
+    def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
+        """Learn from the training rows and write the files that the handler loads into `output`."""
+
+    @abstractmethod
+    def tensors(self, rows: pa.Table) -> Tensors:
+        """Turn rows into the handler's input tensors, one row each; the target is not used."""
+
+    @abstractmethod
+    def request(self, row: pa.Table) -> Any:
+        """Turn one row (a table of one) into the JSON request that a caller would send for it."""
+
+    def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """Name groups of holdout rows that are judged on their own: name to a boolean mask."""
+        return {}
+
+    @classmethod
+    def parameters(cls) -> tuple[Parameter, ...]:
+        """Every run parameter: the workload's own ones, then the common ones."""
+        own = {parameter.name for parameter in cls.own_parameters}
+        return cls.own_parameters + tuple(p for p in COMMON if p.name not in own)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Values:
+        """Return a value for every run parameter; UserError for what is not allowed."""
+        return parse_values(cls.parameters(), given)
+
+    @classmethod
+    def column(cls, name: str) -> Column:
+        """The column of that name."""
+        return next(column for column in cls.columns if column.name == name)
+
+    @classmethod
+    def schema(cls) -> pa.Schema:
+        """The Arrow schema of the raw rows."""
+        return pa.schema([pa.field(c.name, c.arrow, nullable=False) for c in cls.columns])
+
+
+__all__ = [
+    "COMMON", "Column", "Handler", "Parameter", "Progress", "Rows", "Rule", "Tensors", "Training", "Value",
+    "Values", "Workload",
+]

@@ -1,0 +1,124 @@
+"""Progression of diabetes after a year: least squares on one measurement or on all ten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from adapters.errors import UserError
+
+from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
+from ..onnx_graph import linear_graph
+from ..tables import read_numbers, scikit_learn_file, to_arrow
+from .handler import FEATURES, DiabetesHandler
+
+EXAMPLE_HOLDOUT = 20
+"""scikit-learn's example "Ordinary Least Squares" holds out the last 20 rows."""
+
+
+class Diabetes(Workload):
+    """Ordinary least squares over the 442 patients of Efron et al., "Least Angle Regression" (2004)."""
+
+    name = "diabetes"
+    summary = "progression of diabetes from ten measurements; linear regression"
+    task = "regression"
+    key = "id"
+    target = "progression"
+    prediction = "progression"
+    default_source = "sklearn:diabetes"
+    handler = DiabetesHandler
+    minimum_rows = 100
+    columns = (
+        Column("id", "text", help="row number in the source"),
+        Column("age", "number", 0, 120, help="years"),
+        Column("sex", "integer", values=(1, 2), help="as coded by the authors"),
+        Column("bmi", "number", 10, 80, help="body mass index, kg/m²"),
+        Column("bp", "number", 30, 250, help="mean arterial pressure, mmHg"),
+        Column("s1", "number", 0, 1000, help="total serum cholesterol, mg/dl"),
+        Column("s2", "number", 0, 1000, help="low-density lipoproteins, mg/dl"),
+        Column("s3", "number", 0, 300, help="high-density lipoproteins, mg/dl"),
+        Column("s4", "number", 0, 50, help="total cholesterol / HDL"),
+        Column("s5", "number", 0, 20, help="log of serum triglycerides"),
+        Column("s6", "number", 0, 1000, help="blood sugar, mg/dl"),
+        Column("progression", "number", 0, 1000, help="measure of progression a year after baseline"),
+    )
+    own_parameters = (
+        Parameter("features", "all", "measurements to learn from", choices=("all", *FEATURES)),
+        Parameter(
+            "split",
+            "hash",
+            "holdout: rows by a hash of their key, or the last 20 as in scikit-learn's example",
+            choices=("hash", "example"),
+        ),
+    )
+    rule = Rule(metric="r2", floor=0.2, minimum_rows=20)
+
+    def load(self, source: str, values: Values) -> Iterator[Rows]:
+        """Yield patients from scikit-learn's copy, or from CSV files: the ten columns, then progression."""
+        blocks = _scikit_learn() if source == self.default_source else _csv(source)
+        if values["split"] == "hash":
+            for origin, first, block in blocks:
+                yield Rows(self._batch(block, origin, first), origin, first)
+            return
+        whole = list(blocks)
+        table = np.concatenate([block for _, _, block in whole])
+        split = np.where(np.arange(len(table)) < len(table) - EXAMPLE_HOLDOUT, "train", "holdout")
+        batch = self._batch(table, whole[0][0], 1).append_column("split", pa.array(split.astype(object)))
+        yield Rows(batch, whole[0][0], 1)
+
+    def _batch(self, block: np.ndarray, origin: str, first: int) -> pa.RecordBatch:
+        ids = [f"{number:07d}" for number in range(first, first + len(block))]
+        numbers = zip(self.columns[1:], block.T, strict=True)
+        columns = [to_arrow(column, values, origin, first) for column, values in numbers]
+        return pa.record_batch([pa.array(ids), *columns], schema=self.schema())
+
+    def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
+        """Fit least squares; features that were not asked for get the weight zero."""
+        from sklearn.linear_model import LinearRegression
+
+        chosen = [name for name in FEATURES if values["features"] in ("all", name)]
+        columns = [FEATURES.index(name) for name in chosen]
+        features = self.tensors(rows)["features"]
+        progress(f"least squares on {len(features)} patients and {', '.join(chosen)}")
+        model = LinearRegression().fit(features[:, columns], rows[self.target].to_numpy())
+        weights = np.zeros((len(FEATURES), 1))
+        weights[columns, 0] = model.coef_
+        graph = linear_graph(
+            "features", (len(FEATURES),), weights, np.array([model.intercept_]), dtype=np.float64
+        )
+        (output / "model.onnx").write_bytes(graph)
+        slopes = {name: float(slope) for name, slope in zip(chosen, model.coef_, strict=True)}
+        return Training(notes={"intercept": float(model.intercept_), "slopes": slopes})
+
+    def tensors(self, rows: pa.Table) -> Tensors:
+        """Stack the ten measurements: float64 [n, 10]."""
+        return {"features": np.stack([rows[name].to_numpy().astype(np.float64) for name in FEATURES], axis=1)}
+
+    def request(self, row: pa.Table) -> Any:
+        """Ask about one patient."""
+        return {"patient": {name: row[name][0].as_py() for name in FEATURES}}
+
+    def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """Judge each sex on its own."""
+        sex = rows["sex"].to_numpy()
+        return {f"sex {value}": sex == value for value in (1, 2)}
+
+
+def _scikit_learn() -> Iterator[tuple[str, int, np.ndarray]]:
+    features = read_numbers(scikit_learn_file("diabetes_data_raw.csv.gz"), len(FEATURES), delimiter=" ")
+    targets = read_numbers(scikit_learn_file("diabetes_target.csv.gz"), 1)
+    for (origin, first, left), (_, _, right) in zip(features, targets, strict=True):
+        yield origin, first, np.hstack([left, right])
+
+
+def _csv(source: str) -> Iterator[tuple[str, int, np.ndarray]]:
+    if source.startswith("sklearn:"):
+        raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
+    return read_numbers(source, len(FEATURES) + 1)
+
+
+WORKLOAD = Diabetes

@@ -1,0 +1,79 @@
+"""Answers for a picture of a digit: its label, and the training pictures nearest to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..handler import Handler, Tensor, Tensors
+
+SIDE = 8
+BRIGHTEST = 16
+NEIGHBOURS = 5
+
+
+class DigitsHandler(Handler):
+    """Embeds an 8x8 picture and lets its five nearest training pictures vote.
+
+    A request is `{"image": [[...] x 8]}` or `{"images": [image, ...]}` with pixels from 0 (paper) to 16
+    (ink); the answer is `{"predictions": [{"label", "neighbours", "distances"}, ...]}`, one an image.
+    """
+
+    inputs = (Tensor("image", "FP32", (-1, SIDE, SIDE)),)
+    outputs = (
+        Tensor("label", "INT64", (-1,)),
+        Tensor("neighbours", "INT64", (-1, NEIGHBOURS)),
+        Tensor("distances", "FP32", (-1, NEIGHBOURS)),
+    )
+
+    def load(self, folder: Path) -> None:
+        """Open the embedding (ONNX), the index of training embeddings (FAISS) and their labels."""
+        import faiss
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self.index = faiss.read_index(str(folder / "index.faiss"))
+        self.labels = np.array(json.loads((folder / "labels.json").read_text()), dtype=np.int64)
+
+    def preprocess(self, request: Any) -> Tensors:
+        """Read one picture or a list of them from the request."""
+        if not isinstance(request, dict) or len(request.keys() & {"image", "images"}) != 1:
+            raise ValueError('send {"image": [[...]]} or {"images": [...]}: 8 rows of 8 pixels each')
+        pictures = [request["image"]] if "image" in request else request["images"]
+        try:
+            array = np.array(pictures, dtype=np.float32)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError("an image is 8 rows of 8 numbers") from None
+        if array.shape[1:] != (SIDE, SIDE):
+            raise ValueError(f"an image is 8 rows of 8 numbers, not of shape {list(array.shape[1:])}")
+        if not len(array):
+            raise ValueError("images holds no image")
+        if not ((array >= 0) & (array <= BRIGHTEST)).all():
+            raise ValueError(f"a pixel is a number from 0 (paper) to {BRIGHTEST} (ink)")
+        return {"image": array}
+
+    def inference(self, tensors: Tensors) -> Tensors:
+        """Embed, search, and vote; the nearest neighbour decides a tie."""
+        (embedded,) = self.session.run(None, {"image": tensors["image"]})
+        distances, neighbours = self.index.search(embedded, NEIGHBOURS)
+        votes = self.labels[neighbours]
+        counts = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
+        labels = votes[np.arange(len(votes)), counts.argmax(axis=1)]
+        return {"label": labels, "neighbours": neighbours, "distances": distances}
+
+    def postprocess(self, tensors: Tensors) -> Any:
+        """List a prediction for each picture."""
+        columns = (tensors["label"], tensors["neighbours"], tensors["distances"])
+        return {
+            "predictions": [
+                {"label": label, "neighbours": neighbours, "distances": distances}
+                for label, neighbours, distances in zip(*(c.tolist() for c in columns), strict=True)
+            ]
+        }

@@ -1,0 +1,118 @@
+"""Handwritten digits of 8x8 pixels: a learned linear embedding and its nearest neighbours."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
+from ..onnx_graph import linear_graph
+from ..tables import read_numbers, scikit_learn_file, to_arrow
+from .handler import BRIGHTEST, SIDE, DigitsHandler
+
+PIXELS = SIDE * SIDE
+
+
+class Digits(Workload):
+    """Neighbourhood components (Goldberger et al., NIPS 2004) under a FAISS index of training pictures."""
+
+    name = "digits"
+    summary = "handwritten digits, 8x8 pixels; a learned embedding with nearest neighbours"
+    task = "classification"
+    key = "id"
+    target = "label"
+    prediction = "label"
+    default_source = "sklearn:digits"
+    handler = DigitsHandler
+    minimum_rows = 500
+    columns = (
+        Column("id", "text", help="row number in the source"),
+        Column("image", "vector", minimum=0, maximum=BRIGHTEST, length=PIXELS, help="ink in 8 rows of 8"),
+        Column("label", "integer", values=tuple(range(10)), help="the digit"),
+    )
+    own_parameters = (
+        Parameter("components", 32, "dimensions of the embedding", minimum=2, maximum=PIXELS),
+        Parameter("max_iter", 20, "steps of the optimiser", minimum=1, maximum=500),
+    )
+    rule = Rule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.85)
+
+    def load(self, source: str, values: Values) -> Iterator[Rows]:
+        """Yield pictures from scikit-learn's copy, or from CSV files in its form: 64 pixels and a label."""
+        path = scikit_learn_file("digits.csv.gz") if source == self.default_source else source
+        for origin, first, block in read_numbers(path, PIXELS + 1):
+            ids = [f"{number:07d}" for number in range(first, first + len(block))]
+            pixels = pa.array(block[:, :PIXELS].astype(np.float32).ravel())
+            columns = [
+                pa.array(ids),
+                pa.FixedSizeListArray.from_arrays(pixels, PIXELS),
+                to_arrow(self.column("label"), block[:, PIXELS], origin, first),
+            ]
+            yield Rows(pa.record_batch(columns, schema=self.schema()), origin, first)
+
+    def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
+        """Learn the embedding and index the training pictures in it."""
+        import faiss
+        from sklearn.neighbors import NeighborhoodComponentsAnalysis
+
+        images, labels = self.tensors(rows)["image"], rows["label"].to_numpy()
+        flat = images.reshape(len(images), PIXELS).astype(np.float64) / BRIGHTEST
+        curve: list[dict[str, float]] = []
+
+        def watch(solution: np.ndarray, step: int) -> None:
+            agreement = _agreement(flat @ solution.reshape(-1, PIXELS).T, labels)
+            curve.append({"step": step + 1, "error": 1 - agreement})
+            progress(f"step {step + 1}: {agreement:.1%} of the pictures are nearest to their own digit")
+
+        model = NeighborhoodComponentsAnalysis(
+            n_components=int(values["components"]),
+            init="pca",
+            max_iter=int(values["max_iter"]),
+            random_state=int(values["seed"]),
+            callback=watch,
+        )
+        with warnings.catch_warnings():
+            # Stopping at max_iter is what was asked for, not a failure to converge.
+            warnings.filterwarnings("ignore", message="maximum number of iterations|.*CONVERGENCE")
+            model.fit(flat, labels)
+
+        weights = (model.components_.T / BRIGHTEST).astype(np.float32)
+        embedded = images.reshape(len(images), PIXELS) @ weights
+        index = faiss.IndexFlatL2(embedded.shape[1])
+        index.add(np.ascontiguousarray(embedded))
+        faiss.write_index(index, str(output / "index.faiss"))
+        graph = linear_graph("image", (SIDE, SIDE), weights, np.zeros(weights.shape[1], np.float32))
+        (output / "embedding.onnx").write_bytes(graph)
+        (output / "labels.json").write_text(json.dumps(labels.tolist()))
+        return Training(curve, {"indexed": len(labels)})
+
+    def tensors(self, rows: pa.Table) -> Tensors:
+        """Stack the pictures: float32 [n, 8, 8]."""
+        flat = rows["image"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return {"image": flat.astype(np.float32).reshape(-1, SIDE, SIDE)}
+
+    def request(self, row: pa.Table) -> Any:
+        """Ask about one picture."""
+        return {"image": self.tensors(row)["image"][0].astype(int).tolist()}
+
+    def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """Judge each digit on its own."""
+        labels = rows["label"].to_numpy()
+        return {f"digit {digit}": labels == digit for digit in range(10)}
+
+
+def _agreement(embedded: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of the first 500 rows whose nearest other row has their label."""
+    sample, own = embedded[:500], labels[:500]
+    squares = (sample**2).sum(axis=1)
+    distances = squares[:, None] + squares[None, :] - 2 * sample @ sample.T
+    np.fill_diagonal(distances, np.inf)
+    return float((own[distances.argmin(axis=1)] == own).mean())
+
+
+WORKLOAD = Digits

@@ -8,6 +8,7 @@ and aliases; when a record is lost, the next run merely does its work again.
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 from .object_store import ObjectStore
@@ -36,12 +37,8 @@ class Records:
 
     def write_run(self, run_id: str, record: Record) -> None:
         """Remember what the run came to; a later word on the same run replaces an earlier one."""
-        self._write(f"runs/{run_id}", {"run": run_id, **record})
-
-    def runs(self) -> list[str]:
-        """Return the ids of all recorded runs, sorted; ids begin with their time."""
-        keys = self.store.keys(f"{self.prefix}/runs")
-        return [key.rsplit("/", 1)[1].removesuffix(".json") for key in keys]
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._write(f"runs/{run_id}", {"run": run_id, "ended": now, **record})
 
     def _read(self, name: str) -> Record | None:
         data = self.store.read(f"{self.prefix}/{name}.json")

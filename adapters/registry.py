@@ -147,7 +147,7 @@ class Registry:
     def remove_alias(self, name: str, alias: str) -> None:
         """Take an alias away; nothing happens when there is none."""
         if self.aliased(name, alias):
-            self._send("DELETE", "mlflow/registered-models/alias", params={"name": name, "alias": alias})
+            self._send("DELETE", "mlflow/registered-models/alias", json={"name": name, "alias": alias})
 
     def promote(self, version: Version, expected: str | None, why: str, run: str) -> None:
         """Make a version the champion, and the one before it `previous`.

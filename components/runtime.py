@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 from adapters.errors import INTERRUPTED, PipelineError
@@ -69,6 +71,12 @@ def workload_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a run parameter; may be repeated"
     )
+
+
+def new_run_id(prefix: str) -> str:
+    """Return an id for a run: the prefix, the time in UTC, and four random digits."""
+    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    return f"{prefix}-{now}-{secrets.token_hex(2)}"
 
 
 def finish(work: Callable[[], int]) -> int:

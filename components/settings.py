@@ -30,6 +30,11 @@ class Settings:
     kfp_api: str = ""
     webhook: str = ""
 
+    @property
+    def registry_access(self) -> tuple[str, str, str, str]:
+        """The registry's URI, user, password and token."""
+        return self.registry, self.registry_user, self.registry_password, self.registry_token
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], state: Path | None = None) -> Settings:
         """Return the settings; `state` (a command's --state) goes before the environment's."""

@@ -29,6 +29,10 @@ class UnavailableError(PipelineError):
     """A model should be served and is not (yet); the message says why."""
 
 
+class AnswerError(ValueError):
+    """An answer cannot be written as JSON; the message says what in it and why."""
+
+
 class HandlerError(PipelineError):
     """A handler failed on a request that it should have answered; its own error is the cause."""
 

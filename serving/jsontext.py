@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from .errors import RequestError
+from .errors import AnswerError, RequestError
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -22,14 +22,14 @@ def decode(body: bytes) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Write a value as JSON; ValueError if it holds NaN, an infinity, or what JSON has no word for."""
+    """Write a value as JSON; AnswerError (a ValueError) if it holds NaN, an infinity, or what JSON has no word for."""
     try:
         text = orjson.dumps(value, option=_OPTIONS)
     except TypeError as error:  # orjson.JSONEncodeError
-        raise ValueError(f"the answer cannot be written as JSON: {error}") from error
+        raise AnswerError(f"the answer cannot be written as JSON: {error}") from error
     # orjson writes NaN and infinities as null without a word: only then is the slow walk needed.
     if b"null" in text and (where := _not_finite(value, "answer")):
-        raise ValueError(f"{where} is NaN or infinite, for which JSON has no word")
+        raise AnswerError(f"{where} is NaN or infinite, for which JSON has no word")
     return text
 
 

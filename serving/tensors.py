@@ -19,7 +19,11 @@ Tensors = dict[str, np.ndarray]
 
 DTYPES: dict[str, str] = {
     "BOOL": "bool",
-    **{f"{kind}{bits}": f"{word}{bits}" for kind, word in (("INT", "int"), ("UINT", "uint")) for bits in (8, 16, 32, 64)},
+    **{
+        f"{kind}{bits}": f"{word}{bits}"
+        for kind, word in (("INT", "int"), ("UINT", "uint"))
+        for bits in (8, 16, 32, 64)
+    },
     "FP16": "float16",
     "FP32": "float32",
     "FP64": "float64",
@@ -55,15 +59,23 @@ def read_inputs(given: Any, signature: Sequence[dict[str, Any]]) -> Tensors:
 def _read(tensor: dict[str, Any], wanted: dict[str, Any]) -> np.ndarray:
     name, datatype, shape = wanted["name"], wanted["datatype"], tensor.get("shape")
     if tensor.get("datatype") != datatype:
-        raise RequestError(f"input {name!r}: datatype is {tensor.get('datatype')!r}, and it must be {datatype!r}")
+        raise RequestError(
+            f"input {name!r}: datatype is {tensor.get('datatype')!r}, and it must be {datatype!r}"
+        )
     if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise RequestError(f"input {name!r}: shape must be a list of whole numbers")
-    if len(shape) != len(wanted["shape"]) or any(w not in (-1, s) for w, s in zip(wanted["shape"], shape, strict=True)):
-        raise RequestError(f"input {name!r}: shape is {shape}, and it must be {wanted['shape']} (-1: any size)")
+    if len(shape) != len(wanted["shape"]) or any(
+        w not in (-1, s) for w, s in zip(wanted["shape"], shape, strict=True)
+    ):
+        raise RequestError(
+            f"input {name!r}: shape is {shape}, and it must be {wanted['shape']} (-1: any size)"
+        )
     if shape and shape[0] == 0:
         raise RequestError(f"input {name!r} has no rows; send at least one")
     if "data" not in tensor:
-        raise RequestError(f'input {name!r} has no "data"; send it as JSON (the binary extension is not supported)')
+        raise RequestError(
+            f'input {name!r} has no "data"; send it as JSON (the binary extension is not supported)'
+        )
     flat = _flatten(tensor["data"], shape, name)
     return _array(flat, datatype, name).reshape(shape)
 
@@ -100,7 +112,9 @@ def _array(flat: list[Any], datatype: str, name: str) -> np.ndarray:
     return array
 
 
-def write_outputs(tensors: Tensors, signature: Sequence[dict[str, Any]], wanted: list[str]) -> list[dict[str, Any]]:
+def write_outputs(
+    tensors: Tensors, signature: Sequence[dict[str, Any]], wanted: list[str]
+) -> list[dict[str, Any]]:
     """Write the wanted outputs as v2 JSON; ValueError when the handler did not give what it promised."""
     written = []
     for tensor in signature:

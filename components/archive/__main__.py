@@ -1,0 +1,54 @@
+"""archive, alone: a judged bundle into a `.mar`, the object store and the registry.
+
+In:   --model, the output of train; --evaluation, the output of evaluate
+Out:  OUTPUT/NAME-VERSION.mar, OUTPUT/archived.json; the archive in the store, a version in the registry
+Next: python -m components.deploy_serving --archive OUTPUT
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from adapters.local_registry import open_registry
+from adapters.object_store import open_store
+from components import runtime
+from components.settings import Settings
+
+from .step import Archived, run
+
+
+def in_pipeline(model: Any, evaluation: Any, archived: Any) -> None:
+    """Run the step inside a pipeline."""
+    with runtime.reported():
+        done = pack(Path(model.path), Path(evaluation.path), Path(archived.path), runtime.in_pipeline())
+        archived.metadata |= {"version": done.version, "digest": done.digest}
+
+
+def pack(model: Path, evaluation: Path, output: Path, settings: Settings) -> Archived:
+    """Run the step with the registry and the store of `settings`."""
+    with open_registry(*settings.registry_access) as registry:
+        return run(model, evaluation, output, registry, open_store(settings.store), runtime.tell)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step from a shell; returns the exit code."""
+    parser = runtime.command("archive", __doc__, state=True)
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the output of train")
+    parser.add_argument("--evaluation", type=Path, required=True, metavar="DIR", help="the output of evaluate")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the archive goes")
+    arguments = parser.parse_args(argv)
+
+    def work() -> int:
+        settings = Settings.from_environment(os.environ, arguments.state)
+        done = pack(arguments.model, arguments.evaluation, arguments.output, settings)
+        print(f"archive: {done.workload} version {done.version}, sha256 {done.digest}")
+        return 0
+
+    return runtime.finish(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""deploy-serving, alone: an archived version onto the endpoint, and the champion's alias last.
+
+In:   --archive, the output of archive
+Out:  the endpoint serves it, the registry's alias `champion` names it; OUTPUT, a JSON file, says where
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from adapters.local_registry import open_registry
+from adapters.object_store import open_store
+from components import runtime
+from components.settings import Settings
+
+from .local import LocalTarget
+from .step import Deployed, run
+
+
+def in_pipeline(archived: Any, deployed: Any) -> None:
+    """Run the step inside a pipeline."""
+    with runtime.reported():
+        done = deploy(Path(archived.path), Path(deployed.path), runtime.in_pipeline())
+        deployed.metadata |= {"version": done.version, "endpoint": done.endpoint}
+
+
+def deploy(archived: Path, output: Path, settings: Settings) -> Deployed:
+    """Run the step with the registry, the store and the endpoint of `settings`."""
+    target = LocalTarget(settings.state)
+    with open_registry(*settings.registry_access) as registry:
+        return run(archived, output, registry, open_store(settings.store), target, runtime.tell)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step from a shell; returns the exit code."""
+    parser = runtime.command("deploy_serving", __doc__, state=True)
+    parser.add_argument("--archive", type=Path, required=True, metavar="DIR", help="the output of archive")
+    parser.add_argument(
+        "--output", type=Path, default=Path("out/deployed.json"), metavar="FILE", help="default: %(default)s"
+    )
+    arguments = parser.parse_args(argv)
+
+    def work() -> int:
+        settings = Settings.from_environment(os.environ, arguments.state)
+        done = deploy(arguments.archive, arguments.output, settings)
+        print(f"endpoint: {done.endpoint}")
+        return 0
+
+    return runtime.finish(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The rollout: a version proves itself by its answers, or the former one comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from adapters.errors import PipelineError, RolledBack
+from serving import archive as archives
+from serving import golden
+from workloads.contract import Progress
+
+from .target import Target
+
+
+def roll_out(
+    target: Target, name: str, archive: Path, digest: str, make_champion: Callable[[], None], progress: Progress
+) -> None:
+    """Serve the archive under `name` and call `make_champion` once its golden requests are answered right.
+
+    The endpoint asks the new version its golden requests before the switch, and this function asks them
+    through the endpoint after it. Whatever fails, the registry's alias included, puts the former version
+    back: then RolledBack is raised when that one is seen to answer, with the reason; its own golden
+    requests decide.
+    """
+    former = target.served(name)
+    progress(f"switching {name} from {_short(former)} to {_short(digest)}, on trial")
+    try:
+        target.begin_trial(name, archive, digest)
+    except PipelineError as error:
+        raise RolledBack(
+            f"{name} {_short(digest)} was refused and never took traffic: {error}; {_seen(target, name, former)}"
+        ) from error
+    try:
+        wrong = golden.check(archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r))
+        if wrong:
+            raise RolledBack("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
+        progress("golden requests are answered right through the endpoint")
+        make_champion()
+    except BaseException as error:
+        if former != digest:
+            target.withdraw(name, digest)
+        seen = _seen(target, name, former)
+        if isinstance(error, PipelineError):
+            raise type(error)(f"{name} {_short(digest)} was withdrawn: {error}; {seen}") from error
+        raise
+    target.confirm(name, digest)
+
+
+def _seen(target: Target, name: str, former: str | None) -> str:
+    """Look whether the former version answers, and say what was seen."""
+    now = target.served(name)
+    if now != former:
+        return f"the endpoint now serves {_short(now)}, not {_short(former)}"
+    if former is None:
+        return "nothing was served before, and nothing is now"
+    wrong = golden.check(target.golden_of_served(name), lambda request: target.predict(name, request))
+    if wrong:
+        return f"the former version {_short(former)} is back but answers wrongly: {'; '.join(wrong[:3])}"
+    return f"the former version {_short(former)} answers again, as it did before"
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "nothing"

@@ -1,0 +1,34 @@
+"""What a place that serves models must be able to do, so that a rollout is the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Target(Protocol):
+    """One endpoint. A version on trial takes traffic, and the former one is kept ready behind it."""
+
+    def served(self, name: str) -> str | None:
+        """Return the digest of the version that answers for `name`, or None when none does."""
+
+    def golden_of_served(self, name: str) -> list[dict[str, Any]]:
+        """Return the golden requests and answers of the version that answers now."""
+
+    def begin_trial(self, name: str, archive: Path, digest: str) -> None:
+        """Load the archive and switch to it, on trial; raises and changes nothing when it is refused.
+
+        A trial that is neither confirmed nor withdrawn ends by itself, with the former version.
+        """
+
+    def predict(self, name: str, request: Any) -> Any:
+        """Ask the endpoint the way its callers do."""
+
+    def confirm(self, name: str, digest: str) -> None:
+        """Keep the version on trial; the former one goes."""
+
+    def withdraw(self, name: str, digest: str) -> None:
+        """Put the former version back."""
+
+    def url(self, name: str) -> str:
+        """Return the address that callers use; it is the same for every version."""

@@ -1,0 +1,92 @@
+"""evaluate, alone: judge a bundle against the champion on the same holdout rows.
+
+In:   --data, the output of prep-data; --model, the output of train
+Out:  OUTPUT/evaluation.json (the verdict and why), OUTPUT/report.html, OUTPUT/golden.json
+Next: python -m components.archive --model MODEL --evaluation OUTPUT --output out/archive
+
+Ends with 0 when the model is promoted and with 3 when it is rejected.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.errors import REJECTED
+from adapters.local_registry import open_registry
+from adapters.object_store import open_store
+from components import runtime
+from components.settings import Settings
+from workloads import register
+from workloads.contract import Workload
+
+from .step import REPORT, Evaluation, run
+
+
+def in_pipeline(
+    workload: str, run_id: str, data: Any, model: Any, evaluation: Any, report: Any, metrics: Any, classes: Any
+) -> bool:
+    """Run the step inside a pipeline, and show its result to the Kubeflow UI."""
+    with runtime.reported():
+        chosen = register.get(workload)
+        output = Path(evaluation.path)
+        judged = judge(chosen, Path(data.path), Path(model.path), output, run_id, runtime.in_pipeline())
+        shutil.copyfile(output / REPORT, report.path)
+        for name, interval in judged.description["metrics"].items():
+            for part, value in interval.items():
+                if value is not None:
+                    metrics.log_metric(name if part == "value" else f"{name} {part}", value)
+        if chosen.task == "classification":
+            classes.log_confusion_matrix(*confusion(chosen, judged))
+        evaluation.metadata["verdict"] = judged.description["verdict"]
+        return judged.promoted
+
+
+def judge(
+    workload: Workload, data: Path, model: Path, output: Path, run_id: str, settings: Settings
+) -> Evaluation:
+    """Run the step with the registry and the store of `settings`; says the verdict."""
+    with open_registry(*settings.registry_access) as registry:
+        judged = run(workload, data, model, output, run_id, registry, open_store(settings.store), runtime.tell)
+    runtime.tell(f"{judged.description['verdict']}: " + "; ".join(judged.description["reasons"]))
+    return judged
+
+
+def confusion(workload: Workload, judged: Evaluation) -> tuple[list[str], list[list[int]]]:
+    """Return the labels, and how often each was taken for each: rows are actual, columns predicted."""
+    labels = np.array(workload.column(workload.target).values)
+    actual, predicted = judged.judgement.actual, judged.judgement.predicted
+    counts = [[int(((actual == a) & (predicted == p)).sum()) for p in labels] for a in labels]
+    return [str(label) for label in labels], counts
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step from a shell; returns the exit code."""
+    parser = runtime.command("evaluate", __doc__, state=True)
+    parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the output of prep-data")
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the output of train")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the verdict goes")
+    parser.add_argument("--run-id", help="name of the run that the registry shows; default: a new one")
+    arguments = parser.parse_args(argv)
+
+    def work() -> int:
+        settings = Settings.from_environment(os.environ, arguments.state)
+        workload = register.get(arguments.workload)
+        run_id = arguments.run_id or runtime.new_run_id("hand")
+        judged = judge(
+            workload, arguments.data, arguments.model, arguments.output, run_id, settings
+        )
+        print(f"report: {arguments.output / REPORT}")
+        return 0 if judged.promoted else REJECTED
+
+    return runtime.finish(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

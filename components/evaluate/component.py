@@ -1,0 +1,21 @@
+"""The KFP component of evaluate."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+
+@dsl.component(base_image="evaluate", install_kfp_package=False)
+def evaluate(
+    workload: str,
+    run_id: str,
+    data: Input[Dataset],
+    model: Input[Model],
+    evaluation: Output[Artifact],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    classes: Output[ClassificationMetrics],
+) -> bool:
+    """Judge the model against the champion on the same holdout rows; true when it is promoted."""
+    from components.evaluate.__main__ import in_pipeline
+
+    return in_pipeline(workload, run_id, data, model, evaluation, report, metrics, classes)

@@ -1,0 +1,49 @@
+"""notify, alone: record and announce what a run came to.
+
+In:   the record that the run's steps left in the store
+Out:  a line, a record for a run that failed, and a message to the webhook CT_WEBHOOK where there is one
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from adapters.notifications import Notifier
+from adapters.object_store import open_store
+from adapters.records import Records
+from components import runtime
+from components.settings import Settings
+
+from .step import run
+
+
+def in_pipeline(workload: str, run_id: str) -> None:
+    """Run the step inside a pipeline."""
+    with runtime.reported():
+        tell_outcome(workload, run_id, runtime.in_pipeline())
+
+
+def tell_outcome(workload: str, run_id: str, settings: Settings) -> None:
+    """Run the step with the store and the webhook of `settings`."""
+    records = Records(open_store(settings.store), workload)
+    run(workload, run_id, records, Notifier(settings.webhook), settings.kfp_api, runtime.tell)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step from a shell; returns the exit code."""
+    parser = runtime.command("notify", __doc__, state=True)
+    parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
+    parser.add_argument("--run-id", required=True, help="the run to tell about")
+    arguments = parser.parse_args(argv)
+
+    def work() -> int:
+        settings = Settings.from_environment(os.environ, arguments.state)
+        tell_outcome(arguments.workload, arguments.run_id, settings)
+        return 0
+
+    return runtime.finish(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""notify: the exit handler; says what the run came to, whatever it came to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.kubeflow import failed_tasks
+from adapters.notifications import Notifier
+from adapters.records import Record, Records
+from workloads.contract import Progress
+
+STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
+
+
+def run(
+    workload: str,
+    run_id: str,
+    records: Records,
+    notifier: Notifier,
+    kfp_api: str = "",
+    progress: Progress = print,
+) -> Record:
+    """Record and announce the run's outcome; returns the record.
+
+    A step that finished its work has left a record; without one the run has failed, and on a cluster
+    the API is asked which step did (the status that Kubeflow hands an exit handler is wrong too often).
+    """
+    record = records.run(run_id)
+    if record is None:
+        failed = failed_tasks(kfp_api, run_id, STEPS) if kfp_api else []
+        where = f"failed in {', '.join(failed)}" if failed else "did not finish"
+        record = {"run": run_id, "verdict": "failed", "reasons": [f"the run {where}; see its log"]}
+        records.write_run(run_id, record)
+    message = describe(workload, record)
+    notifier.send(message, {"workload": workload, **record})
+    progress(message)
+    return record
+
+
+def describe(workload: str, record: dict[str, Any]) -> str:
+    """Return the outcome in a line."""
+    return f"{workload}: {record['verdict']}. " + "; ".join(record["reasons"])

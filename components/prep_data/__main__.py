@@ -1,0 +1,69 @@
+"""prep-data, alone: raw rows in, a checked and split dataset out.
+
+In:   the rows that --set source=... names (default: the workload's own)
+Out:  OUTPUT/train.parquet, OUTPUT/holdout.parquet, OUTPUT/dataset.json
+Next: python -m components.train --workload NAME --data OUTPUT --output out/model
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from adapters.object_store import open_store
+from adapters.records import Records
+from components import runtime
+from workloads import register
+from workloads.parameters import parse_assignments
+
+from .step import run
+
+
+def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, data: Any) -> bool:
+    """Run the step inside a pipeline; a run with nothing to do is recorded here and ends."""
+    with runtime.reported():
+        settings = runtime.in_pipeline()
+        records = Records(open_store(settings.store), workload)
+        prepared = run(
+            register.get(workload), runtime.arguments_of(parameters), Path(data.path), records, scheduled, runtime.tell
+        )
+        data.metadata["recipe"] = prepared.recipe
+        data.metadata |= {f"{split}_rows": count for split, count in prepared.rows.items()}
+        if prepared.judged:
+            record = unchanged(prepared.judged)
+            records.write_run(run_id, record)
+            runtime.tell(record["reasons"][0])
+        return prepared.changed
+
+
+def unchanged(judged: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a run on data and settings that an earlier run carried through."""
+    kept = {key: judged[key] for key in ("metrics", "version", "digest", "endpoint", "recipe") if key in judged}
+    came_to = f"{judged['verdict']} by run {judged['run']}"
+    return {
+        "verdict": "unchanged",
+        "reasons": [f"data unchanged: these rows with these parameters were judged before ({came_to})"],
+        "judged_by": judged["run"],
+        **kept,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step from a shell; returns the exit code."""
+    parser = runtime.command("prep_data", __doc__)
+    runtime.workload_arguments(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the dataset goes")
+    arguments = parser.parse_args(argv)
+
+    def work() -> int:
+        workload = register.get(arguments.workload)
+        run(workload, parse_assignments(arguments.set), arguments.output, progress=runtime.tell)
+        print(f"dataset: {arguments.output}")
+        return 0
+
+    return runtime.finish(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

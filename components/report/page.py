@@ -1,0 +1,86 @@
+"""The page: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from string import Template
+
+from . import data, outcome, svg
+from .facts import Facts
+from .figures import champion_name
+from .text import change, escape, label, measure, number, pairs, span
+
+_BADGES = {"promoted": ("✓", "Promoted"), "rejected": ("✕", "Rejected")}
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2})(:\d{2})?Z?")
+
+
+def render(facts: Facts) -> str:
+    """Return the report as one HTML file that loads nothing and runs nothing.
+
+    The same facts give the same text. Every value is escaped, and what is missing is shown as a dash.
+    """
+    template = Template((files(__package__) / "page.html").read_text(encoding="utf-8"))
+    with svg.style():
+        sections = [
+            _header(facts),
+            outcome.metrics(facts),
+            outcome.difference(facts),
+            outcome.predicted(facts),
+            outcome.learning(facts),
+            data.rows(facts),
+            data.columns(facts),
+            data.drifted(facts),
+            outcome.rule(facts),
+            outcome.parameters(facts),
+            f"<footer>Run {escape(facts.run)} of {escape(facts.workload)}</footer>",
+        ]
+    title = f"{escape(facts.workload)}: {escape(facts.verdict)} · run {escape(facts.run)}"
+    return template.substitute(title=title, body="\n".join(filter(None, sections)))
+
+
+def _header(facts: Facts) -> str:
+    sign, word = _BADGES.get(facts.verdict, ("", escape(facts.verdict)))
+    known = facts.verdict if facts.verdict in _BADGES else ""
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in facts.reasons) or "<li>–</li>"
+    champion = facts.champion or {}
+    met = "none: this is a first model"
+    if facts.champion is not None:
+        met = f"{escape(champion_name(facts))} <code>{escape(str(champion.get('digest') or '')[:19])}</code>"
+    told = {
+        "Run": f"<code>{escape(facts.run)}</code>",
+        "Logical time": moment(facts.dataset.get("as_of")),
+        "Task": escape(facts.task),
+        "Champion": met,
+    }
+    return (
+        f'<header><div class="top"><div><h1>{escape(facts.workload)}</h1>'
+        f'<p class="lead">{escape(facts.summary)}</p></div>'
+        f'<div class="badge {known}">{sign} {word}</div></div>'
+        f'<ul class="reasons {known}">{reasons}</ul>{_tiles(facts)}'
+        f'<div class="facts">{pairs(told)}</div></header>'
+    )
+
+
+def _tiles(facts: Facts) -> str:
+    metric = facts.primary
+    found, splits = facts.metrics.get(metric), facts.dataset.get("splits") or {}
+    better = facts.difference
+    tiles = [
+        (measure(metric, found and found.value), f"{escape(label(metric))}, 95 % {span(metric, found)}"),
+        (
+            change(metric, better and better.value),
+            "against the champion" if facts.champion else "no champion yet",
+        ),
+        (number((splits.get("train") or {}).get("rows")), "rows learnt from"),
+        (number((splits.get("holdout") or {}).get("rows")), "rows held out to judge"),
+    ]
+    return (
+        '<div class="tiles">' + "".join(f"<div><b>{b}</b><span>{s}</span></div>" for b, s in tiles) + "</div>"
+    )
+
+
+def moment(value: object) -> str:
+    """Return a time in UTC as a reader writes it, escaped; what is no such time as it stands."""
+    found = _TIME.fullmatch(str(value or ""))
+    return f"{found[1]} {found[2]} UTC" if found else escape(value or "")

@@ -1,0 +1,115 @@
+"""The server's commands: start, stop, status, and serve."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from adapters.errors import INTERRUPTED, PipelineError, UserError
+
+from . import daemon
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code, those of `adapters.errors`; status gives 1 for none."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="start | stop | status | serve")
+    start = verbs.add_parser("start", help="start the server in the background, or find it running")
+    stop = verbs.add_parser("stop", help="stop it, once its requests are done")
+    status = verbs.add_parser("status", help="say where it is and what it serves; exit code 1 when it is not")
+    serve = verbs.add_parser("serve", help="serve archives in the foreground, until Ctrl-C")
+    for verb, command in ((start, _start), (stop, _stop), (status, _status), (serve, _serve)):
+        verb.set_defaults(command=command)
+        if verb is not serve:
+            verb.add_argument(
+                "--state", type=Path, default=Path(".state"), metavar="DIR", help="default: .state"
+            )
+    for verb in (start, serve):
+        verb.add_argument("--port", type=_port, help="default: 8080, or any free one when that is taken")
+        verb.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    status.add_argument("--json", action="store_true", help="write one JSON object instead of lines")
+    serve.add_argument("--archive", type=Path, action="append", required=True, metavar="FILE.mar")
+    serve.add_argument(
+        "--management-port", type=_port, help="let models be loaded, on this port of 127.0.0.1"
+    )
+    serve.add_argument("--token-file", type=Path, help="holds the token that the management port asks for")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 0 to 65535")
+    return int(text)
+
+
+def _start(args: argparse.Namespace) -> int:
+    daemon.start(args.state, args.port, host=args.host, say=print)
+    return 0
+
+
+def _stop(args: argparse.Namespace) -> int:
+    print("stopped" if daemon.stop(args.state) else f"no server runs in {args.state}")
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    running = daemon.status(args.state)
+    if running is None:
+        print(json.dumps({"running": False}) if args.json else f"no server runs in {args.state}")
+        return 1
+    from .client import Endpoint  # late: it takes longer to import than all else here together
+
+    models = Endpoint(running).models()
+    if args.json:
+        about = {"pid": running.pid, "url": running.url, "started": running.started}
+        print(json.dumps({"running": True, **about, "models": models}))
+        return 0
+    print(f"serving at {running.url} (pid {running.pid}, since {running.started})")
+    for model in models:
+        print(_line(model))
+    return 0
+
+
+def _line(model: dict[str, str]) -> str:
+    if model["state"] != "READY":
+        return f"{model['name']}  unavailable: {model['reason']}"
+    return f"{model['name']}  {model['version']}  {model['phase']}  since {model['loaded_at']}"
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from .foreground import serve_archives  # late: the other commands need neither numpy nor uvicorn
+
+    if (args.management_port is None) != (args.token_file is None):
+        raise UserError("--management-port and --token-file go together")
+    management = None
+    if args.token_file is not None:
+        management = (args.management_port, _token(args.token_file))
+    serve_archives(args.archive, args.host, args.port, management, say=lambda line: print(line, flush=True))
+    return 0
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UserError(f"the token in {path} cannot be read: {error}") from error
+    if not token:
+        raise UserError(f"{path} is empty; write a long random token into it")
+    return token
+
+
+if __name__ == "__main__":
+    sys.exit(main())

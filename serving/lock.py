@@ -1,0 +1,58 @@
+"""A lock on a file, which the system lets go of when its holder dies, however that is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def acquire(path: Path, within: float) -> int | None:
+    """Take the lock and return its file descriptor, or None when it is not free within that time.
+
+    Closing the descriptor, or the end of the process, frees it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + within
+    while not _lock(handle, fcntl.LOCK_EX):
+        if time.monotonic() >= deadline:
+            os.close(handle)
+            return None
+        time.sleep(0.01)
+    return handle
+
+
+@contextmanager
+def held(path: Path, within: float) -> Iterator[bool]:
+    """Hold the lock for the block; yields whether it could be had within that time."""
+    handle = acquire(path, within)
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether some process holds the lock."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two who ask at once do not take each other for the holder.
+        return not _lock(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

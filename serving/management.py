@@ -1,0 +1,107 @@
+"""The private application: what a deployer asks of the server, behind a token, on a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any
+
+from .asgi import HttpError, Receive, Reply, Scope, Send, json_reply, read_body, respond
+from .errors import ArchiveError, LoadRefused, RequestError
+from .jsontext import decode
+from .repository import Repository
+from .served import Served
+
+_MAX_BODY = 64 * 1024
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Management:
+    """Loads, confirms, reverts and unloads models for whoever has the token."""
+
+    def __init__(self, repository: Repository, token: str) -> None:
+        self.repository = repository
+        self.expected = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
+        if scope["type"] == "http":
+            await respond(scope, send, lambda: self._route(scope, receive))
+
+    async def _route(self, scope: Scope, receive: Receive) -> Reply:
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        body = await read_body(receive, _MAX_BODY)
+        if not compare_digest(given, self.expected):
+            raise HttpError(
+                401, "the header Authorization: Bearer TOKEN is missing or wrong; server.json has it"
+            )
+        match [part for part in scope["path"].split("/") if part]:
+            case ["v2", "repository", "index"]:
+                verb, name = "index", ""
+            case ["v2", "repository", "models", name, ("load" | "unload" | "confirm" | "revert") as verb]:
+                pass
+            case _:
+                raise HttpError(404, f"there is nothing at {scope['path']}")
+        if scope["method"] != "POST":
+            raise HttpError(405, f"{scope['path']} takes POST, not {scope['method']}", {"allow": "POST"})
+        # In a thread: unpacking and proving a model takes long, and requests are answered meanwhile.
+        return json_reply(await asyncio.to_thread(self._do, verb, name, _parameters(body)))
+
+    def _do(self, verb: str, name: str, parameters: dict[str, Any]) -> Any:
+        repository = self.repository
+        if verb == "index":
+            return _index(repository)
+        if verb == "load":
+            return self._load(name, parameters)
+        if verb == "unload":
+            repository.unload(name)
+            return {"name": name}
+        act = repository.confirm if verb == "confirm" else repository.revert
+        return _status(act(name, _digest(parameters)), name)
+
+    def _load(self, name: str, parameters: dict[str, Any]) -> Any:
+        archive, within = parameters.get("archive"), parameters.get("confirm_within")
+        if not isinstance(archive, str) or "\0" in archive or not Path(archive).is_absolute():
+            raise RequestError('"archive" must be the absolute path of a .mar file')
+        if within is not None and not _is_time(within):
+            raise RequestError('"confirm_within" must be a number of seconds above 0, or null')
+        try:
+            served = self.repository.load(Path(archive), _digest(parameters), within, name)
+        except ArchiveError as error:
+            raise LoadRefused(str(error)) from error
+        return _status(served, name)
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    given = decode(body) if body else {}
+    parameters = given.get("parameters", {}) if isinstance(given, dict) else None
+    if not isinstance(parameters, dict):
+        raise RequestError('the body must be {"parameters": {...}}')
+    return parameters
+
+
+def _digest(parameters: dict[str, Any]) -> str:
+    digest = parameters.get("digest")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise RequestError('"digest" must be the sha256 of the archive, in 64 hexadecimal digits')
+    return digest
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value > 0
+
+
+def _status(served: Served | None, name: str) -> dict[str, Any]:
+    return {"name": name, "digest": None} if served is None else served.status()
+
+
+def _index(repository: Repository) -> list[dict[str, Any]]:
+    served = repository.served()
+    rows = [{"state": "READY", "reason": "", **served[name].status()} for name in sorted(served)]
+    for name, reason in sorted(dict(repository.unavailable).items()):
+        if name not in served:
+            rows.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason})
+    return rows

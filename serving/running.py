@@ -1,0 +1,98 @@
+"""Where a running server is found, and the token that its management asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .lock import is_held
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that lives: its process, its two ports and its token."""
+
+    pid: int
+    port: int
+    management_port: int
+    token: str = field(repr=False)
+    started: str
+    host: str = "127.0.0.1"
+
+    @property
+    def url(self) -> str:
+        """The public address, as this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{host}:{self.port}"
+
+    @property
+    def management_url(self) -> str:
+        """The private address."""
+        return f"http://127.0.0.1:{self.management_port}"
+
+
+@dataclass(frozen=True)
+class StateFiles:
+    """The files of one server's state folder, `STATE/serving`."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, state: Path) -> StateFiles:
+        """Find the server's folder in a state folder, making it when it is not there."""
+        folder = state.absolute() / "serving"
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder)
+
+    @property
+    def lock(self) -> Path:
+        """Held by the server for its whole life."""
+        return self.folder / "server.lock"
+
+    @property
+    def starting(self) -> Path:
+        """Held by whoever starts or stops the server."""
+        return self.folder / "start.lock"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.folder / "server.log"
+
+    @property
+    def server(self) -> Path:
+        """Where the server is, while it runs."""
+        return self.folder / "server.json"
+
+    @property
+    def port(self) -> Path:
+        """The port that the server had last, so that its endpoint stays where it is."""
+        return self.folder / "port"
+
+    def last_port(self) -> int | None:
+        """Read the port that the server had last."""
+        try:
+            return int(self.port.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def running(self) -> Running | None:
+        """Read where the server is; None when none lives, whatever a crash left behind."""
+        if not is_held(self.lock):
+            return None
+        try:
+            return Running(**json.loads(self.server.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def write(self, running: Running) -> None:
+        """Tell, to this user alone, where the server is."""
+        beside = self.server.with_suffix(".new")
+        beside.unlink(missing_ok=True)
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as stream:
+            json.dump(asdict(running), stream)
+        beside.replace(self.server)
+        self.port.write_text(str(running.port))

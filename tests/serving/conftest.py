@@ -1,0 +1,36 @@
+"""Real servers in folders of their own, ended at the end of each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serving import daemon
+from serving.client import Endpoint
+from serving.running import Running
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state folder whose server, if a test starts one, is stopped after it."""
+    folder = tmp_path / "state"
+    yield folder
+    if folder.exists():
+        daemon.stop(folder)
+
+
+@pytest.fixture
+def running(state: Path) -> Running:
+    return daemon.start(state, 0)
+
+
+@pytest.fixture
+def endpoint(running: Running) -> Endpoint:
+    return Endpoint(running)
+
+
+@pytest.fixture
+def restart(state: Path) -> Callable[[], Endpoint]:
+    return lambda: Endpoint(daemon.start(state))

@@ -1,0 +1,126 @@
+"""Tiny bundles with hand-written handlers, and their archives."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving import archive
+from serving.archive import Archive
+from serving.code import copy_handler
+
+HANDLER = '''
+import json
+import math
+import numpy as np
+
+from ..base import Base
+from . import words
+
+
+class ToyHandler(Base):
+    """Multiplies every number by the scale of its bundle."""
+
+    calls = 0
+
+    def load(self, folder):
+        self.settings = json.loads((folder / "settings.json").read_text())
+        if self.settings.get("load_fails"):
+            raise OSError("no such device")
+
+    def preprocess(self, request):
+        if not isinstance(request, dict) or not isinstance(request.get("x"), list):
+            raise ValueError(words.WANTED)
+        return {"x": np.array(request["x"], dtype=np.float32)}
+
+    def inference(self, tensors):
+        ToyHandler.calls += 1
+        if ToyHandler.calls > self.settings.get("fails_after", math.inf):
+            raise self.error(self.settings.get("error", "RuntimeError"))
+        y = tensors["x"] * self.settings["scale"]
+        return {"y": np.where(tensors["x"] == -1, np.nan, y).astype(np.float32)}
+
+    def postprocess(self, tensors):
+        if ToyHandler.calls > self.settings.get("nan_after", math.inf):
+            return {"scale": float("nan"), "y": []}
+        return {"scale": self.settings["scale"], "y": tensors["y"].tolist()}
+'''
+
+BASE = '''
+import builtins
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import toy.never
+
+
+class Base:
+    """What handlers share."""
+
+    def error(self, name):
+        return getattr(builtins, name)("live requests are too much for this version")
+'''
+
+TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1]}
+_numbers = itertools.count()
+
+
+def write_package(root: Path, files: dict[str, str]) -> None:
+    for name, source in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+
+
+def import_handler(root: Path, files: dict[str, str], module: str, name: str) -> type:
+    """Import a handler class from a package that is installed nowhere, afresh."""
+    write_package(root, files)
+    top = module.partition(".")[0]
+    for loaded in [key for key in sys.modules if key.partition(".")[0] == top]:
+        del sys.modules[loaded]
+    sys.path.insert(0, str(root))
+    try:
+        importlib.invalidate_caches()
+        return getattr(importlib.import_module(module), name)
+    finally:
+        sys.path.remove(str(root))
+
+
+def toy_files() -> dict[str, str]:
+    return {
+        "toy/__init__.py": "raise_on_purpose = True\n",
+        "toy/base.py": BASE,
+        "toy/scale/__init__.py": "",
+        "toy/scale/handler.py": HANDLER,
+        "toy/scale/words.py": 'WANTED = "send {\\"x\\": [numbers]}"\n',
+        "toy/scale/unused.py": "import nothing_that_exists\n",
+    }
+
+
+def make_bundle(root: Path, *, name: str = "toy", scale: float = 2, **settings: Any) -> Path:
+    number = next(_numbers)
+    handler = import_handler(root / f"source-{number}", toy_files(), "toy.scale.handler", "ToyHandler")
+    bundle = root / f"bundle-{number}"
+    copy_handler(handler, bundle)
+    (bundle / "settings.json").write_text(json.dumps({"scale": scale, **settings}, sort_keys=True))
+    metadata = {
+        "name": name,
+        "handler": "toy.scale.handler:ToyHandler",
+        "inputs": [TENSOR],
+        "outputs": [{**TENSOR, "name": "y"}],
+    }
+    (bundle / "model.json").write_text(json.dumps(metadata))
+    return bundle
+
+
+def make_archive(root: Path, *, name: str = "toy", scale: float = 2, wrong: bool = False, **settings: Any) -> Archive:
+    bundle = make_bundle(root, name=name, scale=scale, **settings)
+    golden = [
+        {"request": {"x": [1.0, 2.5]}, "answer": {"scale": scale, "y": [scale, 2.5 * scale + wrong]}},
+        {"request": {"x": []}, "answer": {"scale": scale, "y": []}},
+    ]
+    return archive.write(bundle, root / "archives", golden=golden, provenance={"run": "test"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import sys
@@ -18,6 +19,9 @@ from workloads.parameters import parse_assignments
 MARK = "· "
 """Begins each progress line, so that whoever runs a step can tell its words from a library's."""
 
+ERROR = "step failed: "
+"""Begins the line that ends a step which knows what went wrong."""
+
 
 def tell(message: str) -> None:
     """Print one line of progress at once."""
@@ -26,14 +30,15 @@ def tell(message: str) -> None:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """End the process with the error's own exit code and one line that says what to do.
+    """End the process with the error's own exit code and one line (JSON) that says what to do.
 
     Anything unexpected keeps its traceback.
     """
     try:
         yield
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        told = {"exit_code": error.exit_code, "error": str(error)}
+        print(f"{ERROR}{json.dumps(told, ensure_ascii=False)}", flush=True)
         sys.exit(error.exit_code)
 
 

@@ -22,7 +22,7 @@ def check(golden: list[dict[str, Any]], predict: Callable[[Any], Any]) -> list[s
         where = f"golden request {number}"
         try:
             answer = predict(row["request"])
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             found.append(f"{where}: failed with {type(error).__name__}: {error}")
             continue
         found += _differences(row["answer"], answer, f"{where}: answer")

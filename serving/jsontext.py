@@ -22,7 +22,7 @@ def decode(body: bytes) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Write a value as JSON; AnswerError (a ValueError) if it holds NaN, an infinity, or what JSON has no word for."""
+    """Write a value as JSON; AnswerError (a ValueError) when JSON has no word for it, as for NaN."""
     try:
         text = orjson.dumps(value, option=_OPTIONS)
     except TypeError as error:  # orjson.JSONEncodeError

@@ -31,9 +31,9 @@ class LocalTarget:
         """Load the archive into the running server; it reverts by itself after a minute."""
         self.endpoint.load(name, archive, digest, confirm_within=TRIAL_SECONDS)
 
-    def predict(self, name: str, request: Any) -> Any:
+    def predict(self, name: str, request: Any, digest: str) -> Any:
         """Ask the public endpoint over HTTP."""
-        return self.endpoint.predict(name, request)
+        return self.endpoint.predict(name, request, digest)
 
     def confirm(self, name: str, digest: str) -> None:
         """Keep the version on trial."""

@@ -32,7 +32,7 @@ def roll_out(
             f"{name} {_short(digest)} was refused and never took traffic: {error}; {_seen(target, name, former)}"
         ) from error
     try:
-        wrong = golden.check(archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r))
+        wrong = golden.check(archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r, digest))
         if wrong:
             raise RolledBack("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
         progress("golden requests are answered right through the endpoint")
@@ -54,7 +54,7 @@ def _seen(target: Target, name: str, former: str | None) -> str:
         return f"the endpoint now serves {_short(now)}, not {_short(former)}"
     if former is None:
         return "nothing was served before, and nothing is now"
-    wrong = golden.check(target.golden_of_served(name), lambda request: target.predict(name, request))
+    wrong = golden.check(target.golden_of_served(name), lambda r: target.predict(name, r, former))
     if wrong:
         return f"the former version {_short(former)} is back but answers wrongly: {'; '.join(wrong[:3])}"
     return f"the former version {_short(former)} answers again, as it did before"

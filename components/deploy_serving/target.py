@@ -21,8 +21,8 @@ class Target(Protocol):
         A trial that is neither confirmed nor withdrawn ends by itself, with the former version.
         """
 
-    def predict(self, name: str, request: Any) -> Any:
-        """Ask the endpoint the way its callers do."""
+    def predict(self, name: str, request: Any, digest: str) -> Any:
+        """Ask the endpoint the way its callers do; raises when another version than `digest` answers."""
 
     def confirm(self, name: str, digest: str) -> None:
         """Keep the version on trial; the former one goes."""

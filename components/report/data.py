@@ -7,12 +7,13 @@ from typing import Any
 from . import figures
 from .drift import Drift, drift
 from .facts import Facts
-from .outcome import captioned
+from .outcome import captioned, section
 from .svg import CHALLENGER
 from .text import NOTHING, escape, finite, number, pairs, show, table
 
 MOST = 60
 """Columns in a table; a page of hundreds is read by nobody."""
+_DRIFT = "Drift since the champion"
 _OTHERS = {"text": "length in characters", "bytes": "length in bytes"}
 
 
@@ -35,7 +36,7 @@ def rows(facts: Facts) -> str:
         for name, split in sorted(splits.items(), reverse=True)
     )
     split_table = table(["split", "rows", "share", "fingerprint"], lines, (1, 2), "dense") if splits else ""
-    return f"<section><h2>Data</h2>{pairs(told)}{split_table}</section>"
+    return section("Data", pairs(told) + split_table)
 
 
 def columns(facts: Facts) -> str:
@@ -51,7 +52,7 @@ def columns(facts: Facts) -> str:
         _column(name, schema.get(name) or {}, train[name], holdout.get(name) or {}) for name in names[:MOST]
     )
     more = f'<p class="note">And {len(names) - MOST} columns more.</p>' if len(names) > MOST else ""
-    return f"<section><h3>Columns, rows learnt from</h3>{table(head, lines, range(3, 8), 'dense')}{more}</section>"
+    return section("Columns, rows learnt from", table(head, lines, range(3, 8), "dense") + more, 3)
 
 
 def drifted(facts: Facts) -> str:
@@ -70,16 +71,16 @@ def drifted(facts: Facts) -> str:
     )
     words = [one.word for one in found]
     caption = (
-        f"{words.count('large')} of {len(words)} columns have moved far, {words.count('moderate')} moderately. "
+        f"Of {len(words)} columns {words.count('large')} moved far and {words.count('moderate')} moderately. "
         "Rows learnt from in this run, against those that the champion learnt from." + besides
     )
     head = ["column", "index", "by chance", "", "mean then", "mean now"]
     body = table(head, map(_drift, found[:MOST]), (1, 2, 4, 5), "dense")
-    return f"<section><h2>Drift since the champion</h2>{captioned(figures.drift(found), caption)}{body}</section>"
+    return section(_DRIFT, captioned(figures.drift(found), caption) + body)
 
 
 def _without(sentence: str) -> str:
-    return f"<section><h2>Drift since the champion</h2><p>{sentence}</p></section>"
+    return section(_DRIFT, f"<p>{sentence}</p>")
 
 
 def _drift(one: Drift) -> list[str]:
@@ -102,25 +103,22 @@ def _column(name: Any, schema: dict[str, Any], train: dict[str, Any], holdout: d
 
 
 def spark(statistics: dict[str, Any]) -> str:
-    """Draw a column's counts as bars of a word's height, from its least to its most; a dash without counts."""
-    counts = [
-        float(x)
-        for x in statistics.get("histogram") or (statistics.get("counts") or {}).values()
-        if finite(x)
-    ]
-    used = [place for place, times in enumerate(counts) if times > 0]
+    """Draw a column's counts as bars of a word's height, from least to most; a dash without counts."""
+    found = statistics.get("histogram") or list((statistics.get("counts") or {}).values())
+    used = [place for place, times in enumerate(found) if finite(times) and times > 0]
     if not used:
         return NOTHING
-    if "histogram" in statistics:
-        counts = counts[used[0] : used[-1] + 1]
-    wide, most = 110 / len(counts), max(counts)
+    # The ends of a histogram are what is allowed; the reader looks for what is there.
+    counts = found[used[0] : used[-1] + 1] if "histogram" in statistics else found[:MOST]
+    wide, most = min(110 / len(counts), 25), max(*counts, 1)
     bars = "".join(
         f'<rect x="{place * wide:.1f}" y="{25 - 24 * times / most:.1f}" '
-        f'width="{max(min(wide - 1, 24), 0.8):.1f}" height="{24 * times / most + 1:.1f}"/>'
-        for place, times in enumerate(counts[:100])
+        f'width="{max(wide - 1, 0.8):.1f}" height="{24 * times / most + 1:.1f}"/>'
+        for place, times in enumerate(counts)
     )
-    told = f"counts from left to right: {show([int(times) for times in counts[:100]])}"
-    return f'<svg class="spark" viewBox="0 0 110 26" role="img" aria-label="{told}" fill="{CHALLENGER}">{bars}</svg>'
+    told = f"counts from left to right: {show(counts)}"
+    start = f'<svg class="spark" viewBox="0 0 110 26" role="img" aria-label="{told}" fill="{CHALLENGER}">'
+    return f"{start}{bars}</svg>"
 
 
 def _float(value: Any) -> str:

@@ -54,7 +54,8 @@ class Facts:
     @property
     def primary(self) -> str:
         """The name of the metric that decides; empty when nothing was measured."""
-        return next(iter(self.metrics), "")
+        named = self.rule.get("metric")
+        return named if named in self.metrics else next(iter(self.metrics), "")
 
     @property
     def champion_metrics(self) -> dict[str, Interval]:

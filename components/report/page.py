@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from string import Template
 
-from . import data, outcome, svg
+from . import data, outcome, svg, terms
 from .facts import Facts
 from .figures import champion_name
 from .text import change, escape, label, measure, number, pairs, span
@@ -31,8 +31,8 @@ def render(facts: Facts) -> str:
             data.rows(facts),
             data.columns(facts),
             data.drifted(facts),
-            outcome.rule(facts),
-            outcome.parameters(facts),
+            terms.rule(facts),
+            terms.parameters(facts),
             f"<footer>Run {escape(facts.run)} of {escape(facts.workload)}</footer>",
         ]
     title = f"{escape(facts.workload)}: {escape(facts.verdict)} · run {escape(facts.run)}"
@@ -67,7 +67,7 @@ def _tiles(facts: Facts) -> str:
     found, splits = facts.metrics.get(metric), facts.dataset.get("splits") or {}
     better = facts.difference
     tiles = [
-        (measure(metric, found and found.value), f"{escape(label(metric))}, 95 % {span(metric, found)}"),
+        (measure(metric, found and found.value), f"{escape(label(metric))}, {span(metric, found)}"),
         (
             change(metric, better and better.value),
             "against the champion" if facts.champion else "no champion yet",

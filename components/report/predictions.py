@@ -24,34 +24,35 @@ OTHER = "others"
 def confusion(facts: Facts) -> str:
     """Draw how often each class was taken for each other one; mistakes stand out from what is right."""
     names, counts = count(facts.actual, facts.predicted)
-    size = len(names)
-    cell = max(min(34.0, (HALF - 96) / size), 16.0)
-    figure = canvas(HALF, cell * size + 78)
-    axes = place(figure, 84, 22, cell * size, cell * size)
+    size, shown = len(names), [short(name, 11) for name in names]
+    longest = 6.4 * max(len(name) for name in shown)
+    left, upright = 34 + longest, longest > 24 and size > 4
+    cell = min(34.0, (HALF - 8 - left) / size)
+    figure = canvas(HALF, cell * size + 58 + (longest if upright else 8))
+    axes = place(figure, left, 22, cell * size, cell * size)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.pcolormesh(_colours(shares), edgecolors="white", linewidth=1.5)
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        right = row == column
-        strong = right and shares[row, column] > 0.5
-        axes.text(
-            column + 0.5, row + 0.5, str(counts[row, column]), ha="center", va="center_baseline",
-            color="white" if strong else INK, fontsize=10 if cell > 24 else 7.5, fontweight="normal" if right else "bold",
-        )  # fmt: skip
-    axes.set_yticks(np.arange(size) + 0.5, [short(name, 11) for name in names])
-    upright = max(len(name) for name in names) > 3
-    axes.set_xticks(
-        np.arange(size) + 0.5, [short(name, 11) for name in names], rotation=90 if upright and size > 4 else 0
-    )
+    _fill(axes, counts, shares, 10.5 if cell > 24 else 7.5)
+    axes.set_yticks(np.arange(size) + 0.5, shown)
+    axes.set_xticks(np.arange(size) + 0.5, shown, rotation=90 if upright else 0)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
     axes.set(xlabel="predicted", ylabel="actual")
-    wrong = int(counts.sum() - np.trace(counts))
-    return inline(
-        figure,
-        "confusion",
-        f"Confusion matrix: {wrong} of {int(counts.sum())} rows wrong; {_mistakes(names, counts)}",
-    )
+    wrong = int((_names(facts.actual) != _names(facts.predicted)).sum())
+    told = f"{wrong} of {len(facts.actual)} rows wrong; {_mistakes(names, counts)}"
+    return inline(figure, "confusion", f"Confusion matrix: {told}")
+
+
+def _fill(axes: Axes, counts: np.ndarray, shares: np.ndarray, size: float) -> None:
+    """Write the counts into their cells, the mistakes in bold; nothing for none."""
+    for row, column in zip(*(places.tolist() for places in np.nonzero(counts)), strict=True):
+        right = row == column
+        colour = "white" if right and shares[row, column] > 0.5 else INK
+        axes.text(
+            column + 0.5, row + 0.5, str(counts[row, column]), ha="center", va="center_baseline",
+            color=colour, fontsize=size, fontweight="normal" if right else "bold",
+        )  # fmt: skip
 
 
 def count(actual: np.ndarray, predicted: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -88,28 +89,28 @@ def classes(facts: Facts) -> dict[str, dict[str, Any]]:
 def errors(facts: Facts) -> str:
     """Draw predicted over actual values, and how the errors are spread, the champion's as an outline."""
     actual, predicted = _numbers(facts.actual, facts.predicted)
-    residuals = predicted - actual
-    figure = canvas(WIDE, 330)
-    _scatter(place(figure, 64, 28, 300, 250), actual, predicted, short(facts.target))
-    axes = place(figure, 446, 28, 296, 250)
-    axes.set_title("Errors")
-    axes.set(xlabel="predicted minus actual", ylabel="rows of the holdout")
-    sides = [residuals]
+    sides = [predicted - actual]
     if facts.champion_predicted is not None:
         old = _numbers(facts.actual, facts.champion_predicted)
         sides.append(old[1] - old[0])
-    edges = np.histogram_bin_edges(np.concatenate(sides), bins=min(30, max(8, int(len(actual) ** 0.5) * 2)))
+    figure = canvas(WIDE, 324)
+    _scatter(place(figure, 62, 28, 306, 250), actual, predicted, short(facts.target))
+    axes = place(figure, 444, 28, 300, 250)
+    bins = min(30, max(8, 2 * math.isqrt(len(actual))))
+    edges = np.histogram_bin_edges(np.concatenate(sides), bins).tolist()
     axes.hist(
-        residuals, edges, color=CHALLENGER, alpha=0.85, label="challenger", edgecolor="white", linewidth=0.6
+        sides[0], edges, color=CHALLENGER, alpha=0.8, label="challenger", edgecolor="white", linewidth=0.6
     )
     if len(sides) > 1:
         axes.hist(sides[1], edges, histtype="step", color=INK, linewidth=1.4, label="champion")
         axes.legend(loc="upper right", borderaxespad=0)
     axes.axvline(0, color=MUTED, lw=1)
-    axes.margins(y=0.18)
+    axes.margins(y=0.2)
     axes.grid(axis="y")
-    told = f"median {number(float(np.median(residuals)))}, half of them within {number(float(np.median(abs(residuals))))} of zero"
-    return inline(figure, "errors", f"Predicted over actual for {len(actual)} rows, and errors: {told}")
+    axes.set(xlabel="predicted minus actual", ylabel="rows of the holdout", title="Errors")
+    middle, half = (number(float(np.median(side))) for side in (sides[0], abs(sides[0])))
+    told = f"the errors' median is {middle}, and half of them are within {half} of zero"
+    return inline(figure, "errors", f"Predicted over actual for {len(actual)} rows; {told}")
 
 
 def drawable(facts: Facts) -> bool:

@@ -54,6 +54,7 @@ _DROPPED = re.compile(
     r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", re.S
 )
 _TAG = re.compile(r"<[^<>]+>")
+_FONT = re.compile(r"font: (?:(\w+) )?([\d.]+)px [^;\"]*")
 
 
 @contextmanager
@@ -89,17 +90,19 @@ def inline(figure: Figure, name: str, alternative: str) -> str:
     figure.savefig(buffer, format="svg", metadata=empty, transparent=True)
     wide, high = (round(float(size) * 72) for size in figure.get_size_inches())
     drawn = _TAG.sub(lambda tag: _tidy(tag[0], name), _DROPPED.sub("", buffer.getvalue()))
-    body = drawn[drawn.index(">", drawn.index("<svg")) + 1 :].strip()
+    body = re.sub(r">\s+<", "><", drawn[drawn.index(">", drawn.index("<svg")) + 1 :].strip())
     start = f'<svg class="figure" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" role="img"'
-    return f'{start} aria-label="{escape(alternative)}">\n{body}'
+    return f'{start} aria-label="{escape(alternative)}">{body}'
 
 
 def _tidy(tag: str, name: str) -> str:
     tag = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
-    tag = re.sub(r"font: (?:(\w+) )?([\d.]+)px [^;\"]*", _font, tag)
-    return re.sub(r"\d+\.\d{3,}", lambda digits: f"{float(digits[0]):.2f}", tag)
+    # The family is the page's own: this machine's fonts are not the reader's.
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", _FONT.sub(_font, tag))
+    tag = re.sub(r' transform="rotate\(-?0 [^"]*"', "", tag)
+    return re.sub(r"\d+\.\d{3,}", lambda digits: f"{float(digits[0]):.2f}", " ".join(tag.split()))
 
 
 def _font(found: re.Match[str]) -> str:
-    """The family is the page's own: a machine's fonts are not the reader's."""
+    """Return the short form of a font, as some versions of matplotlib write it, without its family."""
     return f"font-size: {found[2]}px" + (f"; font-weight: {found[1]}" if found[1] else "")

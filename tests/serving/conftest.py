@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from serving import daemon
 from serving.client import Endpoint
 from serving.running import Running
+
+# The helpers beside this file are found however pytest imports the tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -25,7 +25,9 @@ def test_the_same_input_gives_the_same_bytes_anywhere(tmp_path: Path) -> None:
     assert first.digest == hashlib.sha256(first.path.read_bytes()).hexdigest()
     assert first.path.name == f"toy-{first.digest[:12]}.mar"
     assert make_archive(tmp_path / "here", scale=3).digest != first.digest
-    assert sorted(p.name for p in first.path.parent.iterdir() if p.name == first.path.name) == [first.path.name]
+    assert sorted(p.name for p in first.path.parent.iterdir() if p.name == first.path.name) == [
+        first.path.name
+    ]
     assert not [p for p in first.path.parent.iterdir() if p.name.startswith(".")]
 
 
@@ -77,7 +79,7 @@ def test_the_torchserve_handler_answers_a_batch_and_isolates_a_bad_request(tmp_p
     statuses: dict[int, int] = {}
     context = SimpleNamespace(
         system_properties={"model_dir": str(tmp_path / "model_dir")},
-        set_response_status=lambda code, phrase, idx: statuses.__setitem__(idx, code),
+        set_response_status=lambda code, idx, **_: statuses.__setitem__(idx, code),
     )
     for name in [name for name in sys.modules if name.partition(".")[0] == "toy"]:
         del sys.modules[name]

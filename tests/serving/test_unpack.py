@@ -39,7 +39,9 @@ def entry(content: bytes) -> dict[str, object]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def add(name: str, content: bytes = b"x", mode: int = 0, method: int = 0, listed: bool = True) -> Callable[[Path], None]:
+def add(
+    name: str, content: bytes = b"x", mode: int = 0, method: int = 0, listed: bool = True
+) -> Callable[[Path], None]:
     """Spoil an archive with one more member, listed in the manifest as a good one is."""
 
     def spoil(path: Path) -> None:
@@ -116,7 +118,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "flipped byte": (flip_a_byte, "damaged"),
     "tampered member": (replace("settings.json", b'{"scale": 9}'), "'settings.json' is not the file"),
     "longer member": (replace("settings.json", b" " * 10_000), "'settings.json' is not the file"),
-    "tampered manifest": (manifest_change(lambda m: m["files"]["model.json"].update(sha256="0" * 64)), "model.json"),
+    "tampered manifest": (
+        manifest_change(lambda m: m["files"]["model.json"].update(sha256="0" * 64)),
+        "model.json",
+    ),
     "wrong size": (manifest_change(lambda m: m["files"]["model.json"].update(bytes=3)), "model.json"),
     "negative size": (manifest_change(lambda m: m["files"]["model.json"].update(bytes=-3)), "model.json"),
     "unlisted": (add("extra.txt", listed=False), "'extra.txt' is not listed"),

@@ -16,6 +16,8 @@ from serving.code import copy_handler
 HANDLER = '''
 import json
 import math
+import time
+
 import numpy as np
 
 from ..base import Base
@@ -39,6 +41,7 @@ class ToyHandler(Base):
 
     def inference(self, tensors):
         ToyHandler.calls += 1
+        time.sleep(self.settings.get("slow", 0))
         if ToyHandler.calls > self.settings.get("fails_after", math.inf):
             raise self.error(self.settings.get("error", "RuntimeError"))
         y = tensors["x"] * self.settings["scale"]
@@ -117,7 +120,9 @@ def make_bundle(root: Path, *, name: str = "toy", scale: float = 2, **settings: 
     return bundle
 
 
-def make_archive(root: Path, *, name: str = "toy", scale: float = 2, wrong: bool = False, **settings: Any) -> Archive:
+def make_archive(
+    root: Path, *, name: str = "toy", scale: float = 2, wrong: bool = False, **settings: Any
+) -> Archive:
     bundle = make_bundle(root, name=name, scale=scale, **settings)
     golden = [
         {"request": {"x": [1.0, 2.5]}, "answer": {"scale": scale, "y": [scale, 2.5 * scale + wrong]}},

@@ -1,0 +1,64 @@
+# Commands of the project; `make help` lists them.
+
+PYTHON ?= python3
+WORKLOAD ?= digits
+STATE ?= .state
+# Run parameters of the demo: SET="components=16 seed=1"
+SET ?=
+# Extras of setup.cfg that `make install` adds to what the local run needs: EXTRAS=torch
+EXTRAS ?=
+# An index of CPU-only torch wheels (the one on PyPI takes 4.7 GB on Linux).
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+comma := ,
+space := $(empty) $(empty)
+# Workloads that train with an extra name it here, so that the first command that needs it installs it.
+EXTRAS_OF_mnist := torch
+EXTRAS_OF_nsmc := torch
+extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
+stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
+
+.PHONY: help install demo test lint format bench golden constraints clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(call stamp,) ## make .venv with what the local run needs (EXTRAS=torch adds an extra)
+
+$(VENV)/.installed-%: setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+	  || { echo "Python 3.10, 3.11 or 3.12 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "a virtual environment cannot be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
+	@echo "installing $(subst -, ,$*) into $(VENV): about a minute the first time"
+	@case "-$*-" in *-torch-*) $(if $(TORCH_INDEX),$(BIN)/pip install -q --index-url $(TORCH_INDEX) torch==2.13.0,true);; esac
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(subst -,$(comma),$*)]'
+	@touch $@
+
+demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoint (WORKLOAD=diabetes SET="features=bmi")
+	@$(BIN)/python -m pipelines.demo --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair))
+
+test: $(call stamp,test torch) ## run the tests
+	@$(BIN)/python -m pytest -q tests
+
+lint: $(call stamp,test) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(call stamp,test) ## let ruff format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(call stamp,) ## measure what the README says about speed
+	@$(BIN)/python -m benchmarks.overhead
+
+golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
+	@$(BIN)/python -m tests.pipelines.golden
+
+constraints: ## resolve the newest versions for Python 3.10 to 3.12 into constraints.txt
+	@$(BIN)/pip install -q uv
+	@$(BIN)/uv pip compile -q --universal --python-version 3.10 --all-extras --upgrade \
+	  --custom-compile-command 'make constraints' setup.cfg --no-emit-package continuous-training -o constraints.txt
+
+clean: ## remove what was built (the state folder stays)
+	@rm -rf $(VENV) build out *.egg-info .pytest_cache .mypy_cache .ruff_cache

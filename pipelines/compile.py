@@ -1,0 +1,118 @@
+"""Compiles workloads to pipeline files: `python -m pipelines.compile`.
+
+Each NAME.yaml is what the Kubeflow UI takes under Pipelines, Upload pipeline; the local run executes the
+same file. The version of a pipeline is the digest of its file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.errors import PipelineError
+from components.files import write_text
+from workloads import register
+
+from .images import DISTRIBUTION, Images, check_tag, read_digests
+
+DEFAULT_OUTPUT = Path("build/pipelines")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled pipeline: its text, and the version that follows from it."""
+
+    name: str
+    text: str
+
+    @property
+    def version(self) -> str:
+        """`NAME-` and the first twelve digits of the text's sha256."""
+        return f"{self.name}-{hashlib.sha256(self.text.encode()).hexdigest()[:12]}"
+
+
+def compile_workload(name: str, images: Images) -> Compiled:
+    """Return the workload's pipeline as IR YAML, the same text every time."""
+    return Compiled(name, _compile(name, images, None))
+
+
+def compile_manifest(name: str, images: Images, namespace: str | None = None) -> Compiled:
+    """Return the native `Pipeline` and `PipelineVersion` objects, named after the pipeline's content."""
+    version = compile_workload(name, images).version
+    return Compiled(name, _compile(name, images, (version, namespace)))
+
+
+def _compile(name: str, images: Images, manifest: tuple[str, str | None] | None) -> str:
+    from kfp import compiler
+
+    from .pipeline import build
+
+    options = None
+    if manifest:
+        options = compiler.KubernetesManifestOptions(
+            pipeline_name=name,
+            pipeline_version_name=manifest[0],
+            namespace=manifest[1],
+            include_pipeline_manifest=True,
+        )
+    with tempfile.TemporaryDirectory(prefix="compile-") as folder:
+        path = Path(folder) / f"{name}.yaml"
+        compiler.Compiler().compile(
+            build(register.get(name), images),
+            str(path),
+            kubernetes_manifest_format=manifest is not None,
+            kubernetes_manifest_options=options,
+        )
+        return path.read_text(encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compile what is asked for, or everything; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.compile", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--workload", nargs="+", action="extend", metavar="NAME", help="default: every registered one")
+    parser.add_argument(
+        "--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument("--registry", default=DISTRIBUTION, help="where the images are; default: %(default)s")
+    parser.add_argument("--tag", default="", help="the images' tag; default: the project's version")
+    parser.add_argument("--digests", type=Path, metavar="FILE", help="JSON of component to sha256 digest")
+    parser.add_argument(
+        "--kubernetes-manifest",
+        action="store_true",
+        help="write NAME.manifest.yaml too: the native Pipeline and PipelineVersion objects",
+    )
+    parser.add_argument("--namespace", help="namespace of the native objects")
+    arguments = parser.parse_args(argv)
+    try:
+        images = Images(arguments.registry.rstrip("/"), check_tag(arguments.tag), read_digests(arguments.digests))
+        names = arguments.workload or register.names()
+        written = []
+        for name in names:
+            compiled = compile_workload(name, images)
+            path = arguments.output / f"{name}.yaml"
+            write_text(path, compiled.text)
+            written.append((path, compiled.version))
+            if arguments.kubernetes_manifest:
+                native = compile_manifest(name, images, arguments.namespace)
+                write_text(arguments.output / f"{name}.manifest.yaml", native.text)
+                written.append((arguments.output / f"{name}.manifest.yaml", compiled.version))
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    for path, version in written:
+        print(f"{path}  version {version}")
+    print("upload:  in the Kubeflow UI under Pipelines, Upload pipeline; the version's name is the one above")
+    if arguments.kubernetes_manifest:
+        print("apply:   kubectl apply -f NAME.manifest.yaml, where pipelines are kept as Kubernetes objects")
+    print(f"try it:  python -m pipelines.run --workload {names[0]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The demo: one run of a workload, one prediction asked of the endpoint, and where to look next."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from adapters.errors import INTERRUPTED, REJECTED, PipelineError, TransientError
+from components.settings import Settings
+from workloads import register
+from workloads.parameters import parse_assignments
+
+from . import display
+from .run import parser, run_local
+
+
+def ask(result: dict[str, Any]) -> tuple[Any, Any]:
+    """Ask the endpoint the first golden request of what it serves; returns request and answer."""
+    from serving import archive, daemon
+    from serving.client import Endpoint
+
+    running = daemon.status(Path(result["state"]))
+    if running is None:
+        raise TransientError("the server went away; python -m serving start, and try again")
+    served = next(model for model in Endpoint(running).models() if model["name"] == result["workload"])
+    request = archive.read_manifest(Path(served["archive"]))["golden"][0]["request"]
+    response = requests.post(result["endpoint"], json=request, timeout=10)
+    response.raise_for_status()
+    return request, response.json()
+
+
+def where_next(result: dict[str, Any], request: Any) -> str:
+    """Return the commands that a person may try now."""
+    state = shlex.quote(os.path.relpath(result["state"]))
+    python = shlex.quote(os.path.relpath(sys.executable))
+    body = shlex.quote(json.dumps(request, separators=(",", ":")))
+    lines = [
+        ("ask it yourself", f"curl -s {result['endpoint']} -H 'content-type: application/json' -d {body}"),
+        ("the report", result["report"] or "none"),
+        (
+            "the registry",
+            f"{python} -m mlflow ui --backend-store-uri sqlite:///{state}/mlflow/mlflow.db "
+            f"--artifacts-destination {state}/mlflow/artifacts --port 5000",
+        ),
+        ("try a challenger", f"make demo WORKLOAD={result['workload']} SET=seed=1"),
+        ("stop the server", f"{python} -m serving stop --state {state}"),
+        ("forget it all", f"{python} -m serving stop --state {state}; rm -r {state}"),
+    ]
+    return "\n".join(f"{title}:\n  {line}" for title, line in lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo; a rejected challenger is a fine ending here. Returns the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        workload = register.get(arguments.workload)
+        values = workload.parse(parse_assignments(arguments.set))
+        result = run_local(workload, values, Settings.from_environment(os.environ, arguments.state))
+        display.show(result)
+        if not result["endpoint"]:
+            print("nothing is served yet: the first model did not reach the floors")
+            return REJECTED
+        request, answer = ask(result)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: the champion and what is served are as before; run it again", file=sys.stderr)
+        return INTERRUPTED
+    print(f"\nasked:    {_short(request)}\nanswered: {_short(answer)}\n")
+    print(where_next(result, request))
+    return 0
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Runs a workload's pipeline, from raw data to the served endpoint.
+
+The local target compiles the pipeline and executes that file on this machine. Everything it leaves
+behind is under the state folder, which may be deleted.
+
+exit codes: 0 promoted or unchanged, 3 rejected, 2 user error, 4 rolled back, 75 try again, 1 unexpected
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import INTERRUPTED, REJECTED, PipelineError, UserError
+from components.runtime import new_run_id
+from components.settings import Settings, local_registry_uri
+from workloads import register
+from workloads.contract import Workload
+from workloads.parameters import Values, parse_assignments
+
+from . import display
+
+
+def run_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
+    """Run the workload's pipeline on this machine; returns the result as `--json` prints it.
+
+    Raises the PipelineError of the step that failed: the champion and what is served are as before.
+    """
+    from adapters.local_registry import LocalRegistry
+    from adapters.object_store import open_store
+    from adapters.records import Records
+
+    check_extras(workload)
+    run_id = new_run_id(workload.name)
+    folder = settings.state / "runs" / run_id
+    folder.mkdir(parents=True)
+    own = settings.registry == local_registry_uri(settings.state)
+    registry = LocalRegistry(settings.state / "mlflow") if own else None
+    environment = {
+        "CT_STATE": str(settings.state),
+        "CT_STORE": settings.store,
+        "MLFLOW_TRACKING_URI": registry.uri if registry else settings.registry,
+    }
+    records = Records(open_store(settings.store), workload.name)
+    began = time.perf_counter()
+    try:
+        with display.progress(f"{workload.name}: {workload.summary}") as listener:
+            from .compile import compile_workload
+            from .images import Images
+            from .local import run_compiled
+
+            def listen(step: str, word: str) -> None:
+                # On a quiet day nothing comes after prep-data, and the registry is not woken.
+                if registry and step == "train":
+                    registry.start()
+                listener(step, word)
+
+            text = compile_workload(workload.name, Images()).text
+            transcript = run_compiled(text, values, run_id, folder, environment, listen)
+    except KeyboardInterrupt:
+        records.write_run(run_id, {"verdict": "interrupted", "reasons": ["interrupted by hand"]})
+        raise
+    finally:
+        if registry:
+            registry.close()
+    if transcript.failure:
+        step, code, message = transcript.failure
+        raise _error(code, f"{step}: {message}\n  log: {folder / 'log.txt'}")
+    record = records.run(run_id)
+    if record is None:
+        raise PipelineError(f"the run ended without a record; log: {folder / 'log.txt'}")
+    seconds = transcript.seconds | {"total": time.perf_counter() - began}
+    result = _result(workload, settings, run_id, record, seconds)
+    (folder / "result.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
+    return result
+
+
+def check_extras(workload: Workload) -> None:
+    """Return when what the workload's training needs is installed; UserError with the command otherwise."""
+    missing = [name for name in workload.extras if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"workload {workload.name} trains with {', '.join(missing)}, which is not installed: "
+            f"make install EXTRAS={','.join(missing)}"
+        )
+
+
+def _error(code: int, message: str) -> PipelineError:
+    kinds = {kind.exit_code: kind for kind in PipelineError.__subclasses__()}
+    return kinds.get(code, PipelineError)(message)
+
+
+def _result(
+    workload: Workload, settings: Settings, run_id: str, record: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "workload": workload.name,
+        "run": run_id,
+        "verdict": record["verdict"],
+        "reasons": record["reasons"],
+        "metrics": record.get("metrics", {}),
+        "version": record.get("version"),
+        "digest": record.get("digest"),
+        "endpoint": _endpoint(settings.state, workload.name),
+        "seconds": {step: round(value, 3) for step, value in seconds.items()},
+        "report": _report(settings.state / "runs", run_id, record),
+        "state": str(settings.state),
+    }
+
+
+def _report(runs: Path, run_id: str, record: dict[str, Any]) -> str | None:
+    """Return the run's report, moved to where it is easy to find; that of the judging run when unchanged."""
+    target = runs / run_id / "report.html"
+    found = next((runs / run_id / "artifacts").glob("*/evaluate/evaluation/report.html"), None)
+    if found:
+        shutil.copyfile(found, target)
+    elif "judged_by" in record:
+        target = runs / record["judged_by"] / "report.html"
+    return str(target) if target.is_file() else None
+
+
+def _endpoint(state: Path, name: str) -> str | None:
+    """Return the endpoint's address when the workload is served, starting a server that was stopped."""
+    from serving import daemon
+    from serving.client import Endpoint
+
+    if not (state / "serving").is_dir():
+        return None
+    running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
+    return f"{running.url}/predict/{name}" if Endpoint(running).served(name) else None
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of a run."""
+    made = argparse.ArgumentParser(
+        prog="python -m pipelines.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
+    made.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a run parameter; may be repeated"
+    )
+    made.add_argument("--target", choices=["local"], default="local", help="where it runs; default: local")
+    made.add_argument("--state", type=Path, metavar="DIR", help="the state folder; default: .state")
+    made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    made.add_argument("--dry-run", action="store_true", help="check everything, say what would be run, and stop")
+    return made
+
+
+def plan(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
+    """Return what a run would do, for --dry-run."""
+    from .compile import compile_workload
+    from .images import Images
+
+    return {
+        "workload": workload.name,
+        "pipeline": compile_workload(workload.name, Images()).version,
+        "parameters": values,
+        "source": values["source"] or workload.default_source,
+        "state": str(settings.state),
+        "registry": settings.registry,
+        "store": settings.store,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run, print the table or the JSON object; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        workload = register.get(arguments.workload)
+        values = workload.parse(parse_assignments(arguments.set))
+        settings = Settings.from_environment(os.environ, arguments.state)
+        check_extras(workload)
+        if arguments.dry_run:
+            print(json.dumps(plan(workload, values, settings), indent=2))
+            return 0
+        result = run_local(workload, values, settings)
+    except PipelineError as error:
+        return _tell_failure(error, arguments)
+    except KeyboardInterrupt:
+        print("interrupted: the champion and what is served are as before; run it again", file=sys.stderr)
+        return INTERRUPTED
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        display.show(result)
+    return REJECTED if result["verdict"] == "rejected" else 0
+
+
+def _tell_failure(error: PipelineError, arguments: argparse.Namespace) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    if arguments.json:
+        told = {"workload": arguments.workload, "verdict": "failed", "reasons": [str(error)]}
+        print(json.dumps(told))
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The commands: what they say, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from toy_models import make_archive
+
+from serving.__main__ import main
+from serving.client import Endpoint
+from serving.running import Running
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_start_status_stop(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ["--state", str(state)]
+    assert main(["status", *place]) == 1
+    assert capsys.readouterr().out == f"no server runs in {state}\n"
+    assert main(["status", "--json", *place]) == 1
+    assert json.loads(capsys.readouterr().out) == {"running": False}
+    assert main(["start", *place, "--port", "0"]) == 0
+    assert capsys.readouterr().out.startswith("serving at http://127.0.0.1:")
+    assert main(["start", *place]) == 0
+    assert capsys.readouterr().out.startswith("already serving at http://127.0.0.1:")
+    assert main(["stop", *place]) == 0
+    assert capsys.readouterr().out == "stopped\n"
+    assert main(["stop", *place]) == 0
+    assert capsys.readouterr().out == f"no server runs in {state}\n"
+
+
+def test_status_has_a_line_for_each_model(
+    state: Path, endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy = make_archive(tmp_path)
+    endpoint.load("toy", toy.path, toy.digest, 30)
+    assert main(["status", "--state", str(state)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"serving at {endpoint.running.url} (pid {endpoint.running.pid}, since 20")
+    assert second.startswith(f"toy  {toy.digest[:12]}  probation  since 20")
+    assert main(["status", "--json", "--state", str(state)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["running"], found["models"][0]["digest"]) == (True, toy.digest)
+    assert endpoint.running.token not in json.dumps(found)
+
+
+def test_a_taken_port_is_a_user_error(
+    tmp_path: Path, running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["start", "--state", str(tmp_path / "other"), "--port", str(running.port)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: port {running.port} of 127.0.0.1 is taken")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "--archive", "none.mar"], "error: there is no archive at none.mar"),
+        (
+            ["serve", "--archive", "a.mar", "--management-port", "0"],
+            "error: --management-port and --token-file go",
+        ),
+        (
+            ["serve", "--archive", "a.mar", "--management-port", "0", "--token-file", "none"],
+            "error: the token in none",
+        ),
+    ],
+)
+def test_serve_says_what_is_wrong(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(words)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["explode"], ["start", "--port", "x"], ["start", "--port", "70000"], ["serve"]]
+)
+def test_bad_arguments_end_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+def serve(*arguments: str, temp: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "serving", "serve", "--port", "0", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temp)},
+    )
+
+
+def test_serve_runs_in_the_foreground_until_it_is_interrupted(tmp_path: Path) -> None:
+    temp, token = tmp_path / "temp", tmp_path / "token"
+    temp.mkdir()
+    token.write_text("secret\n")
+    archives = [make_archive(tmp_path, name=name, scale=scale) for name, scale in (("toy", 2), ("other", 3))]
+    given = [argument for archive in archives for argument in ("--archive", str(archive.path))]
+    server = serve(*given, "--management-port", "0", "--token-file", str(token), temp=temp)
+    assert server.stdout is not None
+    lines = [server.stdout.readline() for _ in range(4)]
+    url = lines[0].split(" at ")[1].removesuffix("/predict/toy\n")
+    assert lines[0].startswith(f"serving toy {archives[0].digest[:12]} at http://127.0.0.1:")
+    curl, asked, data, request = shlex.split(lines[1])
+    assert (curl, asked, data) == ("curl", f"{url}/predict/toy", "-d")
+    assert requests.post(asked, data=request, timeout=5).json() == {"scale": 2, "y": [2.0, 5.0]}
+    assert requests.post(f"{url}/predict/other", json={"x": [1]}, timeout=5).json()["scale"] == 3
+    assert list(temp.iterdir())
+    server.send_signal(signal.SIGINT)
+    assert server.communicate(timeout=10) == ("", "")
+    assert server.returncode == 0
+    assert not list(temp.iterdir())
+
+
+def test_serve_refuses_an_archive_that_does_not_prove_itself(tmp_path: Path) -> None:
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    server = serve("--archive", str(make_archive(tmp_path, wrong=True).path), temp=temp)
+    out, said = server.communicate(timeout=20)
+    assert (server.returncode, out) == (2, "")
+    assert said.startswith("error: ")
+    assert "does not repeat its golden answers" in said
+    assert not list(temp.iterdir())
+
+
+def test_serve_refuses_two_archives_of_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [str(make_archive(tmp_path, scale=scale).path) for scale in (2, 3)]
+    assert main(["serve", "--archive", paths[0], "--archive", paths[1]]) == 2
+    assert "give one archive a model" in capsys.readouterr().err

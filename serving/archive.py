@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -150,8 +151,10 @@ def _write_zip(name: str, output: Path, contents: dict[str, Path], extra: dict[s
     try:
         with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
             for member in sorted([*contents, *extra]):
-                content = extra[member] if member in extra else contents[member].read_bytes()
-                archive.writestr(_member(member), content)
+                if member in extra:
+                    archive.writestr(_member(member), extra[member])
+                else:
+                    _add_file(archive, _member(member), contents[member])
         Path(beside).chmod(0o644)
         digest = digest_file(Path(beside))
         path = output / f"{name}-{digest[:12]}.mar"
@@ -160,6 +163,13 @@ def _write_zip(name: str, output: Path, contents: dict[str, Path], extra: dict[s
         Path(beside).unlink(missing_ok=True)
         raise
     return Archive(path, name, digest)
+
+
+def _add_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """Copy a file piece by piece: a model may be larger than the memory."""
+    member.file_size = path.stat().st_size
+    with path.open("rb") as source, archive.open(member, "w") as out:
+        shutil.copyfileobj(source, out)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

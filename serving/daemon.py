@@ -74,6 +74,8 @@ def stop(state: Path) -> bool:
                 f"somebody else is starting or stopping the server in {files.folder}; try again"
             )
         running = _found(files)
+        if running is None and is_held(files.lock):
+            raise TransientError(f"the server in {files.folder} is starting, and not done with it; try again")
         if running is None:
             files.server.unlink(missing_ok=True)
             return False
@@ -122,6 +124,9 @@ def _await_ready(files: StateFiles, spawned: tuple[subprocess.Popen[bytes], int]
         if running is not None and running.pid == child.pid:
             return running
         code = child.poll()
+        # Somebody may have started one past this module, and been quicker.
+        if code == TransientError.exit_code and (other := _found(files)) is not None:
+            return other
         if code is not None:
             raise _failure(files, begin, code)
         time.sleep(0.02)

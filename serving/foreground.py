@@ -43,6 +43,7 @@ def serve_archives(
     public = listen(host, port, (DEFAULT,))
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         repository = Repository(Path(folder))
+        repository.expect(names)
         asyncio.run(_serve(repository, manifests, host, public, management, say))
 
 

@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ class Repository:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         self.confirmed = Confirmed(folder / "models.json")
-        self.unavailable = dict.fromkeys(self.confirmed.records, "it is being loaded")
+        self.unavailable: dict[str, str] = {}
+        self.expect(self.confirmed.records)
         self._table = Table()
         self._loading = threading.Lock()
         self._switching = threading.Lock()
@@ -49,6 +51,10 @@ class Repository:
         return answer_through(
             lambda: self.find(name), lambda found: v2.infer(found.model, found.version, request), version
         )
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Say that these will be loaded: until then they are unavailable, rather than unknown."""
+        self.unavailable.update(dict.fromkeys(names, "it is being loaded"))
 
     def served(self) -> dict[str, Served]:
         """Show what is served now, by name."""

@@ -89,10 +89,10 @@ class StateFiles:
 
     def write(self, running: Running) -> None:
         """Tell, to this user alone, where the server is."""
+        self.port.write_text(str(running.port))
         beside = self.server.with_suffix(".new")
         beside.unlink(missing_ok=True)
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as stream:
             json.dump(asdict(running), stream)
         beside.replace(self.server)
-        self.port.write_text(str(running.port))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .facts import Facts
 from .outcome import section
-from .text import NOTHING, change, escape, finite, label, measure, number, pairs, show, table
+from .text import NOTHING, asked, change, escape, finite, label, measure, number, pairs, show, table
 
 
 def rule(facts: Facts) -> str:
@@ -28,13 +28,13 @@ def parameters(facts: Facts) -> str:
 def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
     given, metric = facts.rule, facts.primary or str(facts.rule.get("metric") or "")
     name, ours = escape(label(metric)), facts.metrics.get(metric)
-    yield f"{name} reaches {measure(metric, given.get('floor'))}", measure(metric, ours and ours.value)
+    yield f"{name} reaches {asked(metric, given.get('floor'))}", measure(metric, ours and ours.value)
     yield _improves(facts, metric)
     if given.get("slice_floor") is not None:
         rows = given.get("slice_rows") or 0
         big = (one.get("value") for one in facts.slices.values() if (one.get("rows") or 0) >= rows)
         worst = measure(metric, min((value for value in big if finite(value)), default=None))
-        floor = measure(metric, given["slice_floor"])
+        floor = asked(metric, given["slice_floor"])
         yield f"{name} reaches {floor} in every slice of {number(rows)} rows or more", f"{worst} in the worst"
     held = ((facts.dataset.get("splits") or {}).get("holdout") or {}).get("rows")
     yield f"{number(given.get('minimum_rows'))} rows or more are held out", number(held)
@@ -46,5 +46,5 @@ def _improves(facts: Facts, metric: str) -> tuple[str, str]:
         measured = f"{change(metric, facts.difference.low)} at the least"
     if facts.rule.get("superiority", True):
         return "the improvement over the champion is above zero, with 95 % confidence", measured
-    margin = change(metric, facts.rule.get("margin")).lstrip("+")
+    margin = asked(metric, facts.rule.get("margin"))
     return f"it is not worse than the champion by more than {margin}, with 95 % confidence", measured

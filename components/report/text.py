@@ -75,6 +75,13 @@ def measure(metric: str, value: Any) -> str:
     return f"{100 * value:.1f} %".replace("-", "−") if metric in SHARES else number(float(value))
 
 
+def asked(metric: str, value: Any) -> str:
+    """Return a limit of the rule as it was written, without decimals that nobody asked for."""
+    if not finite(value):
+        return NOTHING
+    return f"{100 * value:.6g} %" if metric in SHARES else f"{value:.6g}"
+
+
 def span(metric: str, interval: Interval | None) -> str:
     """Return the interval's ends in words, or a dash when one is missing."""
     if interval is None or not (finite(interval.low) and finite(interval.high)):
@@ -107,7 +114,8 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if value is None or isinstance(value, numbers.Real):
-        return number(value)
+        # A parameter is shown as it was given, not rounded to what a measurement is good for.
+        return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else number(value)
     return escape(value)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from toy_models import make_archive
 
-from serving.errors import HandlerError, NotServedError, RequestError
+from serving.errors import HandlerError, NotServedError, RequestError, UnavailableError
 from serving.repository import Repository
 
 
@@ -98,3 +98,14 @@ def test_only_what_is_confirmed_is_remembered(tmp_path: Path) -> None:
     assert repository.find("toy").digest == a.digest
     repository.unload("toy")
     assert json.loads(path.read_text()) == {}
+
+
+def test_what_is_expected_is_unavailable_until_it_is_loaded(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "server")
+    repository.expect(["toy"])
+    with pytest.raises(UnavailableError, match="being loaded"):
+        repository.find("toy")
+    made = make_archive(tmp_path)
+    repository.load(made.path, made.digest)
+    assert repository.unavailable == {}
+    assert repository.find("toy").digest == made.digest

@@ -70,7 +70,7 @@ class FolderStore(ObjectStore):
                     with path.open("rb") as source:
                         shutil.copyfileobj(source, beside)
                     Path(beside.name).chmod(0o644)
-                    os.replace(beside.name, target)
+                    Path(beside.name).replace(target)
                 except BaseException:
                     Path(beside.name).unlink(missing_ok=True)
                     raise
@@ -93,7 +93,7 @@ class FolderStore(ObjectStore):
         target = self._path(key)
         beside = self._parent(target) / f".{target.name}-{os.getpid()}"
         beside.write_bytes(data)
-        os.replace(beside, target)
+        beside.replace(target)
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys below `prefix`, sorted."""

@@ -139,7 +139,13 @@ class Registry:
             return
         self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        trail = {"alias": alias, "from": before.version if before else None, "to": version, "why": why, "run": run}
+        trail = {
+            "alias": alias,
+            "from": before.version if before else None,
+            "to": version,
+            "why": why,
+            "run": run,
+        }
         self._post(
             "registered-models/set-tag", {"name": name, "key": f"moved.{now}", "value": json.dumps(trail)}
         )

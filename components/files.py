@@ -29,7 +29,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         elif path.exists():
             path.unlink()
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -39,7 +39,7 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}-{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def to_json(value: Any) -> str:
@@ -55,6 +55,4 @@ def digest_of(value: Any) -> str:
 def digest_of_folder(folder: Path, pattern: str = "**/*") -> str:
     """Return the sha256 over the names and contents of the folder's files that match."""
     files = sorted(p for p in folder.glob(pattern) if p.is_file() and "__pycache__" not in p.parts)
-    return digest_of(
-        {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-    )
+    return digest_of({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})

@@ -75,7 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.compile", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--workload", nargs="+", action="extend", metavar="NAME", help="default: every registered one")
+    parser.add_argument(
+        "--workload", nargs="+", action="extend", metavar="NAME", help="default: every registered one"
+    )
     parser.add_argument(
         "--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
     )
@@ -90,7 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--namespace", help="namespace of the native objects")
     arguments = parser.parse_args(argv)
     try:
-        images = Images(arguments.registry.rstrip("/"), check_tag(arguments.tag), read_digests(arguments.digests))
+        images = Images(
+            arguments.registry.rstrip("/"), check_tag(arguments.tag), read_digests(arguments.digests)
+        )
         names = arguments.workload or register.names()
         written = []
         for name in names:

@@ -14,6 +14,7 @@ import requests
 from adapters.errors import INTERRUPTED, REJECTED, PipelineError, TransientError
 from components.settings import Settings
 from workloads import register
+from workloads.contract import Workload
 from workloads.parameters import parse_assignments
 
 from . import display
@@ -35,24 +36,34 @@ def ask(result: dict[str, Any]) -> tuple[Any, Any]:
     return request, response.json()
 
 
-def where_next(result: dict[str, Any], request: Any) -> str:
+def where_next(workload: Workload, result: dict[str, Any], request: Any) -> str:
     """Return the commands that a person may try now."""
     state = shlex.quote(os.path.relpath(result["state"]))
     python = shlex.quote(os.path.relpath(sys.executable))
     body = shlex.quote(json.dumps(request, separators=(",", ":")))
     lines = [
         ("ask it yourself", f"curl -s {result['endpoint']} -H 'content-type: application/json' -d {body}"),
-        ("the report", result["report"] or "none"),
+        ("the report", _relative(result["report"])),
         (
             "the registry",
             f"{python} -m mlflow ui --backend-store-uri sqlite:///{state}/mlflow/mlflow.db "
             f"--artifacts-destination {state}/mlflow/artifacts --port 5000",
         ),
-        ("try a challenger", f"make demo WORKLOAD={result['workload']} SET=seed=1"),
+        ("try a challenger", f"make demo WORKLOAD={workload.name} SET={_another_value(workload)}"),
         ("stop the server", f"{python} -m serving stop --state {state}"),
         ("forget it all", f"{python} -m serving stop --state {state}; rm -r {state}"),
     ]
     return "\n".join(f"{title}:\n  {line}" for title, line in lines)
+
+
+def _another_value(workload: Workload) -> str:
+    """Return `name=value` of a run that trains anew: another value than the default of the first parameter."""
+    parameter = workload.parameters()[0]
+    if parameter.choices:
+        return f"{parameter.name}={next(c for c in parameter.choices if c != parameter.default)}"
+    if isinstance(parameter.default, int | float) and parameter.maximum is not None:
+        return f"{parameter.name}={min(parameter.type(parameter.maximum), parameter.default * 2)}"
+    return "seed=1"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,8 +85,12 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted: the champion and what is served are as before; run it again", file=sys.stderr)
         return INTERRUPTED
     print(f"\nasked:    {_short(request)}\nanswered: {_short(answer)}\n")
-    print(where_next(result, request))
+    print(where_next(workload, result, request))
     return 0
+
+
+def _relative(path: str | None) -> str:
+    return os.path.relpath(path) if path else "none"
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def show(result: dict[str, Any]) -> None:
     table.add_row("endpoint", result["endpoint"] or "nothing is served")
     seconds = "   ".join(f"{step} {value:.1f}" for step, value in result["seconds"].items())
     table.add_row("seconds", seconds)
-    table.add_row("report", result["report"] or "none")
+    table.add_row("report", os.path.relpath(result["report"]) if result["report"] else "none")
     console.print(table)
 
 

@@ -140,7 +140,9 @@ def _endpoint(state: Path, name: str) -> str | None:
 def parser() -> argparse.ArgumentParser:
     """Return the command line of a run."""
     made = argparse.ArgumentParser(
-        prog="python -m pipelines.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m pipelines.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
     made.add_argument(
@@ -149,7 +151,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--target", choices=["local"], default="local", help="where it runs; default: local")
     made.add_argument("--state", type=Path, metavar="DIR", help="the state folder; default: .state")
     made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    made.add_argument("--dry-run", action="store_true", help="check everything, say what would be run, and stop")
+    made.add_argument(
+        "--dry-run", action="store_true", help="check everything, say what would be run, and stop"
+    )
     return made
 
 

@@ -10,7 +10,7 @@ from kfp.dsl import PipelineTask
 USER = 10001
 """The images' numeric user: Pod Security `restricted` asks for one that is not root."""
 
-CONFIG_MAP, SECRET = "continuous-training", "continuous-training"  # noqa: S105
+CONFIG_MAP, SECRET = "continuous-training", "continuous-training"
 _FROM_CONFIG_MAP = ("MLFLOW_TRACKING_URI", "CT_STORE", "CT_KFP_API")
 _FROM_SECRET = (
     "MLFLOW_TRACKING_USERNAME",

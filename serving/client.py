@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import requests  # type: ignore[import-untyped]
+import requests
 
 from adapters.errors import PipelineError, TransientError, UserError
 

@@ -19,7 +19,7 @@ def copy_handler(handler: type, into: Path) -> None:
     package's `__init__.py` holds.
     """
     module = handler.__module__
-    root = _root(handler)
+    roots = _roots(handler)
     seen: set[str] = set()
     waiting = [module]
     files: dict[Path, bytes] = {}
@@ -28,16 +28,16 @@ def copy_handler(handler: type, into: Path) -> None:
         if name in seen:
             continue
         seen.add(name)
-        path = _file(root, name)
-        files[path.relative_to(root)] = source = path.read_bytes()
+        path = _file(roots, name)
+        files[_relative(name)] = source = path.read_bytes()
         for found in relative_imports(source, name, str(path)):
-            waiting += _modules(root, found, path)
+            waiting += _modules(roots, found, path)
     for relative, source in sorted(files.items()):
         _write(into, relative, source)
 
 
-def _root(handler: type) -> Path:
-    """Find the folder that holds the handler's top-level package."""
+def _roots(handler: type) -> list[Path]:
+    """Find the folders that hold the handler's top-level package: it may be spread over several."""
     module = sys.modules.get(handler.__module__)
     source = inspect.getsourcefile(module) if module else None
     if source is None or handler.__module__ == "__main__":
@@ -50,22 +50,30 @@ def _root(handler: type) -> Path:
         raise ArchiveError(
             f"{path}: move {handler.__qualname__} into a module of its own, such as handler.py"
         )
-    return path.parents[handler.__module__.count(".")]
+    own = path.parents[handler.__module__.count(".")]
+    top = sys.modules.get(handler.__module__.partition(".")[0])
+    return [own, *(Path(folder).parent for folder in getattr(top, "__path__", []))]
 
 
-def _file(root: Path, module: str) -> Path:
-    return root.joinpath(*module.split(".")).with_suffix(".py")
+def _relative(module: str) -> Path:
+    return Path(*module.split(".")).with_suffix(".py")
 
 
-def _modules(root: Path, found: Relative, importer: Path) -> list[str]:
+def _file(roots: list[Path], module: str) -> Path:
+    """Return the module's file; where it would be when there is none."""
+    places = [root / _relative(module) for root in roots]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _modules(roots: list[Path], found: Relative, importer: Path) -> list[str]:
     """Say which modules an import reads: the one it names, or those that it takes from a package."""
-    if _file(root, found.module).is_file():
+    if _file(roots, found.module).is_file():
         return [found.module]
-    if not root.joinpath(*found.module.split(".")).is_dir():
+    if not any((root / _relative(found.module).with_suffix("")).is_dir() for root in roots):
         raise ArchiveError(f"{importer}:{found.line}: there is no module {found.module} beside the handler")
     modules = [f"{found.module}.{name}" for name in found.names]
     for module in modules:
-        if not _file(root, module).is_file():
+        if not _file(roots, module).is_file():
             raise ArchiveError(
                 f"{importer}:{found.line}: {module} is not a module. A package's __init__.py travels "
                 f"empty, so import the name from the module that defines it"

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 from datetime import datetime, timezone
@@ -62,9 +63,16 @@ async def _serve(files: StateFiles, host: str, public: socket.socket, private: s
         files.write(running)
         logging.info("serving at %s, pid %d", running.url, running.pid)
 
+    def every_moment() -> None:
+        repository.expire()
+        # Whoever deletes the state folder is done with its server too: nobody could find it any more.
+        if not files.lock.exists():
+            logging.info("the state folder is gone, and so is its server")
+            os.kill(os.getpid(), signal.SIGTERM)
+
     apps = [(App(repository), public), (Management(repository, running.token), private)]
     try:
-        await run(apps, ready, repository.expire)
+        await run(apps, ready, every_moment)
     finally:
         repository.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 from adapters.errors import PipelineError
 
@@ -12,7 +13,7 @@ from . import register
 from .contract import Workload
 
 
-def describe(workload: Workload) -> dict[str, object]:
+def describe(workload: Workload) -> dict[str, Any]:
     """Return what a workload is and takes, as JSON-ready data."""
     return {
         "name": workload.name,

@@ -171,6 +171,16 @@ class Workload(ABC):
 
 
 __all__ = [
-    "COMMON", "Column", "Handler", "Parameter", "Progress", "Rows", "Rule", "Tensors", "Training", "Value",
-    "Values", "Workload",
+    "COMMON",
+    "Column",
+    "Handler",
+    "Parameter",
+    "Progress",
+    "Rows",
+    "Rule",
+    "Tensors",
+    "Training",
+    "Value",
+    "Values",
+    "Workload",
 ]

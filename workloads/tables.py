@@ -41,9 +41,7 @@ def matching_files(source: str, suffixes: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def read_numbers(
-    source: str, width: int, delimiter: str = ","
-) -> Iterator[tuple[str, int, np.ndarray]]:
+def read_numbers(source: str, width: int, delimiter: str = ",") -> Iterator[tuple[str, int, np.ndarray]]:
     """Yield blocks of rows of `width` numbers from CSV files without a header: (file, first row, float64).
 
     Rows are numbered from 1 through all files. Raises UserError for a row of another width, a text that

@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
     parser = runtime.command("archive", __doc__, state=True)
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the output of train")
-    parser.add_argument("--evaluation", type=Path, required=True, metavar="DIR", help="the output of evaluate")
+    parser.add_argument(
+        "--evaluation", type=Path, required=True, metavar="DIR", help="the output of evaluate"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the archive goes")
     arguments = parser.parse_args(argv)
 

@@ -19,7 +19,14 @@ from workloads.contract import Progress
 
 ARCHIVED = "archived.json"
 
-_NUMPY = {"FP32": "float32", "FP64": "float64", "INT64": "int64", "INT32": "int32", "BOOL": "bool", "BYTES": "str"}
+_NUMPY = {
+    "FP32": "float32",
+    "FP64": "float64",
+    "INT64": "int64",
+    "INT32": "int32",
+    "BOOL": "bool",
+    "BYTES": "str",
+}
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,18 @@ def run(
     """
     description = _read(evaluation / DESCRIPTION)
     if description["model_digest"] != digest_of_folder(model):
-        raise UserError(f"{evaluation} judged another model than the one in {model}; run evaluate on it first")
+        raise UserError(
+            f"{evaluation} judged another model than the one in {model}; run evaluate on it first"
+        )
     if description["verdict"] != "promoted":
         reasons = "; ".join(description["reasons"])
         raise UserError(f"the model in {model} was rejected and is not archived: {reasons}")
     golden = _read(evaluation / GOLDEN)
     name = description["workload"]
     with new_folder(output) as folder:
-        provenance = {key: description[key] for key in ("data", "code", "parameters", "recipe", "model_digest")}
+        provenance = {
+            key: description[key] for key in ("data", "code", "parameters", "recipe", "model_digest")
+        }
         # The logical time differs between runs that give the very same model.
         provenance["data"] = {k: v for k, v in provenance["data"].items() if k not in {"as_of", "source"}}
         provenance["parameters"] = {
@@ -137,7 +148,11 @@ def _mlmodel(metadata: dict[str, Any], digest: str, key: str) -> str:
         "artifact_path": "model",
         "flavors": {"mar": {"archive_key": key, "archive_digest": digest, "handler": metadata["handler"]}},
         "saved_input_example_info": {"artifact_path": "input_example.json", "type": "json_object"},
-        "signature": {"inputs": specs(metadata["inputs"]), "outputs": specs(metadata["outputs"]), "params": None},
+        "signature": {
+            "inputs": specs(metadata["inputs"]),
+            "outputs": specs(metadata["outputs"]),
+            "params": None,
+        },
     }
     return str(yaml.safe_dump(content, sort_keys=True))
 

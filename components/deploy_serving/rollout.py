@@ -14,7 +14,12 @@ from .target import Target
 
 
 def roll_out(
-    target: Target, name: str, archive: Path, digest: str, make_champion: Callable[[], None], progress: Progress
+    target: Target,
+    name: str,
+    archive: Path,
+    digest: str,
+    make_champion: Callable[[], None],
+    progress: Progress,
 ) -> None:
     """Serve the archive under `name` and call `make_champion` once its golden requests are answered right.
 
@@ -32,7 +37,9 @@ def roll_out(
             f"{name} {_short(digest)} was refused and never took traffic: {error}; {_seen(target, name, former)}"
         ) from error
     try:
-        wrong = golden.check(archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r, digest))
+        wrong = golden.check(
+            archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r, digest)
+        )
         if wrong:
             raise RolledBack("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
         progress("golden requests are answered right through the endpoint")

@@ -10,7 +10,7 @@ from adapters.object_store import ObjectStore
 from adapters.records import Records
 from adapters.registry import Registry
 from components.archive.step import read
-from components.files import write_text, to_json
+from components.files import to_json, write_text
 from workloads.contract import Progress
 
 from .rollout import roll_out

@@ -29,7 +29,14 @@ from .step import REPORT, Evaluation, run
 
 
 def in_pipeline(
-    workload: str, run_id: str, data: Any, model: Any, evaluation: Any, report: Any, metrics: Any, classes: Any
+    workload: str,
+    run_id: str,
+    data: Any,
+    model: Any,
+    evaluation: Any,
+    report: Any,
+    metrics: Any,
+    classes: Any,
 ) -> bool:
     """Run the step inside a pipeline, and show its result to the Kubeflow UI."""
     with runtime.reported():
@@ -52,7 +59,9 @@ def judge(
 ) -> Evaluation:
     """Run the step with the registry and the store of `settings`; says the verdict."""
     with open_registry(*settings.registry_access) as registry:
-        judged = run(workload, data, model, output, run_id, registry, open_store(settings.store), runtime.tell)
+        judged = run(
+            workload, data, model, output, run_id, registry, open_store(settings.store), runtime.tell
+        )
     runtime.tell(f"{judged.description['verdict']}: " + "; ".join(judged.description["reasons"]))
     return judged
 
@@ -79,9 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
         workload = register.get(arguments.workload)
         run_id = arguments.run_id or runtime.new_run_id("hand")
-        judged = judge(
-            workload, arguments.data, arguments.model, arguments.output, run_id, settings
-        )
+        judged = judge(workload, arguments.data, arguments.model, arguments.output, run_id, settings)
         print(f"report: {arguments.output / REPORT}")
         return 0 if judged.promoted else REJECTED
 

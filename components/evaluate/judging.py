@@ -49,21 +49,24 @@ def judge_models(
     difference = None if theirs is None else improvement(primary, actual, predicted, theirs, SEED)
     slices = _slices(primary, workload.slices(holdout), actual, predicted, theirs)
     name = champion.version.version if champion else ""
-    verdict = judge(
-        workload.rule, len(actual), ours, primary.higher_is_better, difference, slices, name
-    )
-    paired = theirs is not None and workload.task == "classification"
+    verdict = judge(workload.rule, len(actual), ours, primary.higher_is_better, difference, slices, name)
     return Judgement(
         verdict=verdict,
         actual=actual,
         predicted=predicted,
         champion_predicted=theirs,
         metrics=ours,
-        champion_metrics={} if theirs is None else {m.name: measure(m, actual, theirs, SEED) for m in metrics},
+        champion_metrics={}
+        if theirs is None
+        else {m.name: measure(m, actual, theirs, SEED) for m in metrics},
         difference=difference,
-        mcnemar_p=mcnemar(actual, predicted, theirs) if paired else None,
+        mcnemar_p=None if theirs is None else _mcnemar(workload, actual, predicted, theirs),
         slices=slices,
     )
+
+
+def _mcnemar(workload: Workload, actual: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float | None:
+    return mcnemar(actual, ours, theirs) if workload.task == "classification" else None
 
 
 def _primary(workload: Workload) -> Metric:

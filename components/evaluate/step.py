@@ -66,15 +66,21 @@ def run(
         against = f"version {version.version}" if version else "the floors: there is no champion yet"
         progress(f"judging on {holdout.num_rows:,} held out rows against {against}")
         judgement = judge_models(workload, holdout, challenger, champion)
-        old = champion.model.metadata["data"]["statistics"] if champion else None
+        learned = champion.model.metadata["data"] if champion else None
     verdict = judgement.verdict
+    if learned and learned["split_rule"] != dataset.description["split_rule"]:
+        said = f"the champion was trained under another split ({learned['split_rule']})"
+        flattered = f"{said}: it may know some of these rows, which can only flatter it"
+        verdict = Verdict(verdict.promoted, [*verdict.reasons, flattered])
     if version and version.tags.get("model_digest") == digest:
         # A run that died after its promotion made the champion again: what it left undone is done now.
         verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
     description = _describe(workload, dataset, challenger, judgement, verdict, version)
     description |= {"run": run_id, "model_digest": digest}
     progress("drawing the report")
-    report = render(_facts(workload, dataset, challenger, judgement, description, old))
+    report = render(
+        _facts(workload, dataset, challenger, judgement, description, learned and learned["statistics"])
+    )
     with new_folder(output) as folder:
         (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
         (folder / GOLDEN).write_text(to_json(_golden(workload, holdout, challenger)), encoding="utf-8")
@@ -126,7 +132,9 @@ def _describe(
             "rows": len(judgement.actual),
             "recipe": challenger.metadata["recipe"],
             "parameters": dataset.description["parameters"] | challenger.metadata["parameters"],
-            "data": {key: dataset.description[key] for key in ("fingerprint", "source", "as_of", "split_rule")},
+            "data": {
+                key: dataset.description[key] for key in ("fingerprint", "source", "as_of", "split_rule")
+            },
             "code": challenger.metadata["code"],
         }
     )
@@ -162,6 +170,7 @@ def _facts(
         actual=judgement.actual,
         predicted=judgement.predicted,
         champion_predicted=judgement.champion_predicted,
+        target=workload.target,
     )
 
 

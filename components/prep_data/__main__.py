@@ -26,7 +26,12 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
         settings = runtime.in_pipeline()
         records = Records(open_store(settings.store), workload)
         prepared = run(
-            register.get(workload), runtime.arguments_of(parameters), Path(data.path), records, scheduled, runtime.tell
+            register.get(workload),
+            runtime.arguments_of(parameters),
+            Path(data.path),
+            records,
+            scheduled,
+            runtime.tell,
         )
         data.metadata["recipe"] = prepared.recipe
         data.metadata |= {f"{split}_rows": count for split, count in prepared.rows.items()}
@@ -39,7 +44,8 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
 
 def unchanged(judged: dict[str, Any]) -> dict[str, Any]:
     """Return the record of a run on data and settings that an earlier run carried through."""
-    kept = {key: judged[key] for key in ("metrics", "version", "digest", "endpoint", "recipe") if key in judged}
+    names = ("metrics", "version", "digest", "endpoint", "recipe")
+    kept: dict[str, Any] = {name: judged[name] for name in names if name in judged}
     came_to = f"{judged['verdict']} by run {judged['run']}"
     return {
         "verdict": "unchanged",

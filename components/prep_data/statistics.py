@@ -21,7 +21,9 @@ class Statistics:
     """
 
     def __init__(self, workload: Workload) -> None:
-        self.columns = {column.name: _Column(column) for column in workload.columns if column.name != workload.key}
+        self.columns = {
+            column.name: _Column(column) for column in workload.columns if column.name != workload.key
+        }
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take in every row of the batch."""

@@ -133,9 +133,7 @@ class _Splits:
         return {
             "workload": self.workload.name,
             "source": source,
-            "schema": [
-                {"name": c.name, "kind": c.kind, "help": c.help} for c in self.workload.columns
-            ],
+            "schema": [{"name": c.name, "kind": c.kind, "help": c.help} for c in self.workload.columns],
             "split_rule": rule,
             "fingerprint": digest_of(prints),
             "splits": {

@@ -37,7 +37,9 @@ def _check_schema(workload: Workload, rows: Rows) -> None:
     expected, found = workload.schema(), rows.batch.schema
     for field in expected:
         if field.name not in found.names:
-            raise UserError(f"{rows.origin}: there is no column {field.name}; it has {', '.join(found.names)}")
+            raise UserError(
+                f"{rows.origin}: there is no column {field.name}; it has {', '.join(found.names)}"
+            )
         if found.field(field.name).type != field.type:
             raise UserError(
                 f"{rows.origin}, column {field.name}: is {found.field(field.name).type}, not {field.type}"

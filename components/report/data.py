@@ -70,8 +70,9 @@ def drifted(facts: Facts) -> str:
         f" Not compared, for want of counts on both sides: {', '.join(map(escape, left))}." if left else ""
     )
     words = [one.word for one in found]
+    far, some = (words.count(word) or "none" for word in ("large", "moderate"))
     caption = (
-        f"Of {len(words)} columns {words.count('large')} moved far and {words.count('moderate')} moderately. "
+        f"Of {len(words)} columns {far} moved far, and {some} moderately. "
         "Rows learnt from in this run, against those that the champion learnt from." + besides
     )
     head = ["column", "index", "by chance", "", "mean then", "mean now"]

@@ -84,7 +84,7 @@ def difference(facts: Facts, found: Interval) -> str:
         axes.text(place_, 0.06, word, color=MUTED, transform=axes.transAxes, ha=side, fontsize=10.5)
     shown = 100 if metric in SHARES else 1
     axes.xaxis.set_major_formatter(
-        lambda value, _: f"{shown * value:+.3g}".replace("-", "−").replace("+0", "0")
+        lambda value, _: f"{shown * value:+.3g}".replace("-", "−") if value else "0"
     )
     unit = ", percentage points" if metric in SHARES else ""
     axes.set_xlabel(f"challenger minus champion, {label(metric)}{unit}")
@@ -111,7 +111,8 @@ def slices(facts: Facts, found: dict[str, dict[str, Any]], metric: str, wide: in
             axes.plot([value], [height], "o", color=CHALLENGER, ms=7.5)
     axes.set_yticks(range(len(names)), [f"{short(n, 12)} · {number(found[n].get('rows'))}" for n in names])
     axes.set_ylim(-0.7, len(names) - 0.4)
-    limit(axes, facts.rule.get("slice_floor"), "floor")
+    if metric == facts.primary:
+        limit(axes, facts.rule.get("slice_floor"), "floor")
     scale(axes, metric, 0.06)
     axes.set_xlabel(label(metric))
     sides = {n: [measure(metric, found[n].get(side)) for side in ("value", "champion")] for n in names[::-1]}

@@ -72,8 +72,8 @@ def difference(facts: Facts) -> str:
     wanted = "above zero" if facts.rule.get("superiority", True) else "right of the margin"
     ends = f"{change(metric, found.low)} to {change(metric, found.high)}"
     caption = (
-        f"95 % interval {ends}, of a bootstrap over pairs: both models judge the same rows. "
-        f"To be promoted the whole line has to lie {wanted}, in the shaded part."
+        f"95 % interval {ends}, bootstrapped over the rows that both models judged. "
+        f"To be promoted, the whole line lies {wanted}: in the shade."
     )
     return section("The difference that decides", captioned(figures.difference(facts, found), caption), 3)
 

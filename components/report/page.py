@@ -9,7 +9,7 @@ from string import Template
 from . import data, outcome, svg, terms
 from .facts import Facts
 from .figures import champion_name
-from .text import change, escape, label, measure, number, pairs, span
+from .text import asked, change, escape, label, measure, number, pairs, span
 
 _BADGES = {"promoted": ("✓", "Promoted"), "rejected": ("✕", "Rejected")}
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2})(:\d{2})?Z?")
@@ -63,21 +63,19 @@ def _header(facts: Facts) -> str:
 
 
 def _tiles(facts: Facts) -> str:
-    metric = facts.primary
+    metric, better = facts.primary, facts.difference
     found, splits = facts.metrics.get(metric), facts.dataset.get("splits") or {}
-    better = facts.difference
+    against = (change(metric, better and better.value), "against the champion")
+    if facts.champion is None:
+        against = (asked(metric, facts.rule.get("floor")), "floor to reach; no champion yet")
     tiles = [
         (measure(metric, found and found.value), f"{escape(label(metric))}, {span(metric, found)}"),
-        (
-            change(metric, better and better.value),
-            "against the champion" if facts.champion else "no champion yet",
-        ),
+        against,
         (number((splits.get("train") or {}).get("rows")), "rows learnt from"),
         (number((splits.get("holdout") or {}).get("rows")), "rows held out to judge"),
     ]
-    return (
-        '<div class="tiles">' + "".join(f"<div><b>{b}</b><span>{s}</span></div>" for b, s in tiles) + "</div>"
-    )
+    shown = "".join(f"<div><b>{value}</b><span>{words}</span></div>" for value, words in tiles)
+    return f'<div class="tiles">{shown}</div>'
 
 
 def moment(value: object) -> str:

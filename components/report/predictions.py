@@ -129,7 +129,7 @@ def _scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, unit: str) -
     axes.plot(actual[::every], predicted[::every], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
     axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad))
     axes.set(xlabel=f"actual {unit}".strip(), ylabel=f"predicted {unit}".strip())
-    axes.set_title("Predicted over actual" + (f" · every {every}th row" if every > 1 else ""))
+    axes.set_title("Predicted over actual" + (f" · one row in {every}" if every > 1 else ""))
     axes.grid(color=GRID)
 
 

@@ -20,7 +20,7 @@ def rule(facts: Facts) -> str:
 def parameters(facts: Facts) -> str:
     """Return the run's parameters, and what training noted down."""
     given = pairs({name: show(value) for name, value in facts.parameters.items()})
-    noted = pairs({name: show(value) for name, value in facts.notes.items()})
+    noted = pairs({name: show(value, digits=4) for name, value in facts.notes.items()})
     body = given if facts.parameters else "<p>The run has no parameters.</p>"
     return section("Parameters", body) + (section("Notes of the training", noted, 3) if facts.notes else "")
 

@@ -21,7 +21,7 @@ _LABELS = {
     "r2": "R²", "rmse": "RMSE", "mae": "MAE", "mse": "MSE", "mape": "MAPE",
     "f1": "F1", "macro_f1": "macro F1", "auc": "AUC", "roc_auc": "ROC AUC",
 }  # fmt: skip
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(value: Any) -> str:
@@ -105,17 +105,23 @@ def improvement(metric: str, challenger: Interval | None, champion: Interval | N
     return (challenger.value - champion.value) * (-1 if metric in LOWER_IS_BETTER else 1)
 
 
-def show(value: Any) -> str:
-    """Return any value of a parameter or a note, escaped: what is nested is written out in a line."""
+def show(value: Any, digits: int = 10) -> str:
+    """Return any value of a parameter or a note, escaped: what is nested is written out in a line.
+
+    Numbers are not grouped, so that a parameter can be typed again as it is read.
+    """
     if isinstance(value, dict):
-        return ", ".join(f"{escape(name)} = {show(inner)}" for name, inner in value.items()) or NOTHING
+        return (
+            ", ".join(f"{escape(name)} = {show(inner, digits)}" for name, inner in value.items()) or NOTHING
+        )
     if isinstance(value, list | tuple):
-        return ", ".join(show(inner) for inner in value) or NOTHING
+        return ", ".join(show(inner, digits) for inner in value) or NOTHING
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
     if value is None or isinstance(value, numbers.Real):
-        # A parameter is shown as it was given, not rounded to what a measurement is good for.
-        return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else number(value)
+        return f"{value:.{digits}g}" if finite(value) else NOTHING
     return escape(value)
 
 

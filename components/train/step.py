@@ -44,6 +44,7 @@ def run(
             "data": {
                 "fingerprint": dataset.description["fingerprint"],
                 "rows": rows.num_rows,
+                "split_rule": dataset.description["split_rule"],
                 "statistics": dataset.description["splits"]["train"]["statistics"],
             },
             "recipe": dataset.description["recipe"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -221,3 +223,15 @@ def test_the_server_outlives_the_shell_that_started_it_and_holds_none_of_its_pip
     assert os.getsid(running.pid) == running.pid
     assert str(Path(f"/proc/{running.pid}/fd/0").readlink()) == os.devnull
     assert Path(f"/proc/{running.pid}/fd/1").readlink() == state / "serving/server.log"
+
+
+def test_a_server_ends_with_its_state_folder(tmp_path: Path) -> None:
+    running = daemon.start(tmp_path / "state")
+    shutil.rmtree(tmp_path / "state")
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{running.pid}").exists() and time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(running.pid, os.WNOHANG)
+        time.sleep(0.05)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", running.port)) != 0, "its port is free again"

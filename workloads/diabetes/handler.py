@@ -35,7 +35,9 @@ class DiabetesHandler(Handler):
     def preprocess(self, request: Any) -> Tensors:
         """Read one patient or a list of them from the request."""
         if not isinstance(request, dict) or len(request.keys() & {"patient", "patients"}) != 1:
-            raise ValueError(f'send {{"patient": {{...}}}} or {{"patients": [...]}} with {", ".join(FEATURES)}')
+            raise ValueError(
+                f'send {{"patient": {{...}}}} or {{"patients": [...]}} with {", ".join(FEATURES)}'
+            )
         patients = [request["patient"]] if "patient" in request else request["patients"]
         if not isinstance(patients, list) or not patients:
             raise ValueError("patients is a list that holds at least one patient")

@@ -38,7 +38,13 @@ class Digits(Workload):
     )
     own_parameters = (
         Parameter("components", 32, "dimensions of the embedding", minimum=2, maximum=PIXELS),
-        Parameter("max_iter", 5, "steps of the optimiser; more fit the training rows better than new ones", minimum=1, maximum=500),
+        Parameter(
+            "max_iter",
+            5,
+            "steps of the optimiser; more fit the training rows better than new ones",
+            minimum=1,
+            maximum=500,
+        ),
     )
     rule = Rule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
 
@@ -66,8 +72,8 @@ class Digits(Workload):
 
         def watch(solution: np.ndarray, step: int) -> None:
             agreement = _agreement(flat @ solution.reshape(-1, PIXELS).T, labels)
-            curve.append({"step": step + 1, "error": 1 - agreement})
-            progress(f"step {step + 1}: {agreement:.1%} of the pictures are nearest to their own digit")
+            curve.append({"step": step, "error": 1 - agreement})
+            progress(f"step {step}: {agreement:.1%} of the pictures are nearest to their own digit")
 
         model = NeighborhoodComponentsAnalysis(
             n_components=int(values["components"]),

@@ -1,0 +1,30 @@
+"""Writes the golden pipelines that the tests compare with: `make golden`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.compile import compile_manifest, compile_workload
+from pipelines.images import Images
+
+FOLDER = Path(__file__).parent / "golden"
+IMAGES = Images("registry.example/ct", tag="golden")
+NAMES = ("diabetes", "digits")
+
+
+def texts() -> dict[str, str]:
+    """Return each golden file's name and the text that it should hold."""
+    found = {f"{name}.yaml": compile_workload(name, IMAGES).text for name in NAMES}
+    return found | {"digits.manifest.yaml": compile_manifest("digits", IMAGES, "kubeflow").text}
+
+
+def main() -> None:
+    """Write every golden file."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in texts().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+        print(FOLDER / name)
+
+
+if __name__ == "__main__":
+    main()

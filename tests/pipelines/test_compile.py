@@ -1,0 +1,149 @@
+"""The compiled pipelines: golden, the same every time, short, and free of what KFP gets wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import compile as verb
+from pipelines.compile import compile_workload
+from pipelines.images import Images
+from pipelines.steps import STEPS
+from tests.pipelines import golden
+from workloads import register
+
+ROOT = Path(__file__).parents[2]
+
+
+def spec(text: str) -> tuple[dict, dict]:
+    pipeline, platform = yaml.safe_load_all(text)
+    return pipeline, platform
+
+
+@pytest.fixture(params=golden.NAMES)
+def compiled(request):
+    return spec(compile_workload(request.param, golden.IMAGES).text)
+
+
+@pytest.mark.parametrize("name", sorted(golden.texts()))
+def test_is_the_golden_file(name):
+    expected = (golden.FOLDER / name).read_text(encoding="utf-8")
+    assert golden.texts()[name] == expected, "if the change is meant: make golden, and read the difference"
+
+
+def test_is_the_same_from_any_folder_and_process(tmp_path):
+    texts = set()
+    for folder in (ROOT, tmp_path):
+        out = tmp_path / folder.name / "out"
+        subprocess.run(
+            [sys.executable, "-m", "pipelines.compile", "--workload", "digits", "--output", str(out)],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        texts.add((out / "digits.yaml").read_bytes())
+    assert len(texts) == 1
+
+
+def test_inputs_are_the_workloads_parameters(compiled):
+    pipeline, _ = compiled
+    inputs = pipeline["root"]["inputDefinitions"]["parameters"]
+    workload = register.get(pipeline["pipelineInfo"]["name"])
+    kinds = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", bool: "BOOLEAN"}
+    assert {name: given["parameterType"] for name, given in inputs.items()} == {
+        p.name: kinds[p.type] for p in workload.parameters()
+    }
+
+
+def test_every_step_has_a_time_limit_and_a_plain_user(compiled):
+    pipeline, platform = compiled
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {name.removeprefix("exec-") for name in executors} == set(STEPS)
+    for settings in executors.values():
+        assert int(settings["activeDeadlineSeconds"]) > 0
+        assert settings["securityContext"] == {"runAsNonRoot": True, "runAsUser": "10001"}
+
+
+def test_uses_nothing_that_is_broken(compiled):
+    pipeline, _ = compiled
+    text = yaml.safe_dump(pipeline)
+    assert "taskFinalStatus" not in text, "the status that KFP hands an exit handler is wrong too often"
+    assert "OneOf" not in text
+    assert "pip install" not in text
+    assert ":latest" not in text
+
+
+def test_is_short(compiled):
+    """Six tasks and three groups: each task is two pods on a cluster, each group one more."""
+    pipeline, _ = compiled
+    groups = [pipeline["root"], *(c for c in pipeline["components"].values() if "dag" in c)]
+    tasks = [name for group in groups for name in group["dag"]["tasks"]]
+    assert len(tasks) == 9
+
+
+def test_does_not_cache_what_looks_outside(compiled):
+    pipeline, _ = compiled
+    cached = set()
+    for group in [pipeline["root"], *(c for c in pipeline["components"].values() if "dag" in c)]:
+        for name, task in group["dag"]["tasks"].items():
+            if task.get("cachingOptions", {}).get("enableCache"):
+                cached.add(name)
+    assert cached == {"train"}
+
+
+def test_a_change_makes_another_version():
+    images = golden.IMAGES
+    same, other = (
+        compile_workload("digits", images),
+        compile_workload("digits", Images("elsewhere", "golden")),
+    )
+    assert same.version == compile_workload("digits", images).version
+    assert same.version != other.version
+
+
+def test_images_by_digest(tmp_path, capsys):
+    digest = "sha256:" + "ab" * 32
+    digests = tmp_path / "digests.json"
+    digests.write_text(json.dumps({"train": digest}))
+    arguments = [
+        "--workload",
+        "digits",
+        "--registry",
+        "r.example/ct/",
+        "--tag",
+        "abc",
+        "--digests",
+        str(digests),
+    ]
+    assert verb.main([*arguments, "--output", str(tmp_path)]) == 0
+    executors = spec((tmp_path / "digits.yaml").read_text())[0]["deploymentSpec"]["executors"]
+    assert executors["exec-train"]["container"]["image"] == f"r.example/ct/train@{digest}"
+    assert executors["exec-evaluate"]["container"]["image"] == "r.example/ct/evaluate:abc"
+    said = capsys.readouterr().out
+    assert str(tmp_path / "digits.yaml") in said
+    assert "Upload pipeline" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workload", "nothere"], "registered are: diabetes, digits"),
+        (["--tag", "latest"], "no pin"),
+        (["--tag", "a b"], "is not a tag"),
+        (["--digests", "/nowhere.json"], "cannot be read"),
+    ],
+)
+def test_refuses_with_a_reason_and_writes_nothing(arguments, said, tmp_path, capsys):
+    assert verb.main([*arguments, "--output", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_arguments_compiles_everything(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert verb.main([]) == 0
+    assert sorted(path.name for path in Path("build/pipelines").iterdir()) == ["diabetes.yaml", "digits.yaml"]
+    assert "python -m pipelines.run --workload" in capsys.readouterr().out

@@ -1,0 +1,236 @@
+"""The whole run, by its command line: every verdict, and what goes wrong on a bad day."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from serving import daemon
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments, expect=0, env=None, module="pipelines.run"):
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **(env or {})},
+        cwd=ROOT,
+    )
+    assert done.returncode == expect, done.stderr[-3000:]
+    return done
+
+
+def result_of(*arguments, expect=0, env=None):
+    done = run(*arguments, "--json", expect=expect, env=env)
+    assert done.stdout.count("\n") == 1, "one object and nothing else"
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("state")
+    yield folder
+    daemon.stop(folder)
+
+
+@pytest.fixture(scope="module")
+def first(state):
+    """The first run of diabetes, on which the tests below build."""
+    return result_of("--workload", "diabetes", "--state", str(state))
+
+
+def test_the_first_model_is_promoted_and_answers(first, state):
+    assert first["verdict"] == "promoted"
+    assert first["version"] == "1"
+    assert any("no champion yet" in reason for reason in first["reasons"])
+    assert set(first["seconds"]) == {
+        "prep-data", "train", "evaluate", "archive", "deploy-serving", "notify", "total",
+    }  # fmt: skip
+    interval = first["metrics"]["r2"]
+    assert interval["low"] < interval["value"] < interval["high"]
+    assert "<html" in Path(first["report"]).read_text()
+    request = {"patient": dict.fromkeys(("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"), 1)}
+    answer = requests.post(first["endpoint"], json=request, timeout=10)
+    assert answer.headers["x-model-digest"] == first["digest"]
+    assert isinstance(answer.json()["progression"][0], float)
+
+
+def test_unchanged_data_leaves_all_as_it_is(first, state):
+    before = sorted(p for p in (state / "mlflow").rglob("*") if p.name != "server.log")
+    stamps = [p.stat().st_mtime_ns for p in before]
+    again = result_of("--workload", "diabetes", "--state", str(state))
+    assert again["verdict"] == "unchanged"
+    assert "data unchanged" in again["reasons"][0]
+    assert again["digest"] == first["digest"]
+    assert again["endpoint"] == first["endpoint"]
+    assert set(again["seconds"]) == {"prep-data", "notify", "total"}
+    assert again["report"] == first["report"]
+    assert [p.stat().st_mtime_ns for p in before] == stamps, "the registry is not touched"
+
+
+def test_a_worse_challenger_is_judged_and_rejected(first, state):
+    rejected = result_of("--workload", "diabetes", "--state", str(state), "--set", "features=age", expect=3)
+    assert rejected["verdict"] == "rejected"
+    assert rejected["version"] is None
+    assert any("against champion 1" in reason for reason in rejected["reasons"])
+    answer = requests.get(first["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
+    assert answer["versions"] == [first["digest"][:12]]
+    again = result_of("--workload", "diabetes", "--state", str(state), "--set", "features=age")
+    assert again["verdict"] == "unchanged", "what was rejected once is not trained every night again"
+
+
+def test_a_better_challenger_takes_over(tmp_path):
+    try:
+        arguments = ("--workload", "diabetes", "--state", str(tmp_path), "--set", "test_size=0.5")
+        weak = result_of(*arguments, "--set", "features=bmi")
+        strong = result_of(*arguments)
+        assert (weak["verdict"], strong["verdict"]) == ("promoted", "promoted")
+        assert strong["version"] == "2"
+        assert strong["endpoint"] == weak["endpoint"]
+        answer = requests.get(strong["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
+        assert answer["versions"] == [strong["digest"][:12]]
+    finally:
+        daemon.stop(tmp_path)
+
+
+def test_a_stopped_server_comes_back_with_the_champion(first, state):
+    daemon.stop(state)
+    again = result_of("--workload", "diabetes", "--state", str(state))
+    assert again["verdict"] == "unchanged"
+    assert requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).ok
+
+
+def test_the_table_and_the_progress(first, state):
+    done = run("--workload", "diabetes", "--state", str(state))
+    assert "unchanged" in done.stdout
+    assert "prep-data: reading sklearn:diabetes" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workload", "nothere"], "registered are: diabetes, digits"),
+        (["--workload", "diabetes", "--set", "featurs=bmi"], "did you mean features?"),
+        (["--workload", "diabetes", "--set", "test_size=big"], "a number from 0.05 to 0.5"),
+        (["--workload", "diabetes", "--set", "test_size=0.9"], "a number from 0.05 to 0.5"),
+        (["--workload", "diabetes", "--set", "features=weight"], "one of all, age"),
+        (["--workload", "diabetes", "--set", "features"], "not of the form name=value"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_starts(arguments, said, tmp_path):
+    done = run(*arguments, "--state", str(tmp_path / "state"), expect=2)
+    assert said in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_dry_run_starts_nothing(tmp_path):
+    done = run("--workload", "digits", "--set", "seed=3", "--dry-run", "--state", str(tmp_path / "state"))
+    plan = json.loads(done.stdout)
+    assert plan["parameters"]["seed"] == 3
+    assert plan["pipeline"].startswith("digits-")
+    assert not (tmp_path / "state").exists()
+
+
+def test_bad_data_names_the_place_and_loses_nothing(first, state, tmp_path):
+    rows = ["50,1,25,100,200,100,50,4,5,90,150"] * 150
+    rows[120] = "50,1,250,100,200,100,50,4,5,90,150"
+    source = tmp_path / "new.csv"
+    source.write_text("\n".join(rows))
+    failed = result_of("--workload", "diabetes", "--state", str(state), "--set", f"source={source}", expect=2)
+    assert failed["verdict"] == "failed"
+    assert "new.csv, row 121, column bmi: 250.0 is over 80" in failed["reasons"][0]
+    assert result_of("--workload", "diabetes", "--state", str(state))["verdict"] == "unchanged"
+
+
+def test_new_rows_are_new_data(first, state, tmp_path):
+    import gzip
+
+    from workloads.tables import scikit_learn_file
+
+    features = gzip.open(scikit_learn_file("diabetes_data_raw.csv.gz"), "rt").read().split("\n")
+    target = gzip.open(scikit_learn_file("diabetes_target.csv.gz"), "rt").read().split("\n")
+    rows = [f"{f.strip().replace(' ', ',')},{float(t)}" for f, t in zip(features, target, strict=True) if f]
+    same, more = tmp_path / "same.csv", tmp_path / "more.csv"
+    same.write_text("\n".join(rows))
+    more.write_text("\n".join([*rows, rows[0], rows[1]]))
+    arguments = ("--workload", "diabetes", "--state", str(state), "--set")
+    assert result_of(*arguments, f"source={same}")["verdict"] == "unchanged", "content decides, not its place"
+    judged = result_of(*arguments, f"source={more}", expect=3)
+    assert any("against champion 1" in reason for reason in judged["reasons"])
+
+
+def test_an_interruption_leaves_nothing_half_done(tmp_path):
+    arguments = ["--workload", "digits", "--state", str(tmp_path), "--set", "max_iter=500"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "train: learning" in line:
+            break
+    # As a terminal does it: every process of the foreground group.
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the champion and what is served are as before" in said
+    try:
+        after = result_of("--workload", "digits", "--state", str(tmp_path))
+        assert after["verdict"] == "promoted"
+    finally:
+        daemon.stop(tmp_path)
+
+
+def test_a_killed_run_is_taken_up_by_the_next(tmp_path):
+    """kill -9 in the middle: the registry's server goes too, and the next run does the work."""
+    arguments = ["--workload", "diabetes", "--state", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.run", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "evaluate: starts" in line:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while _uses(tmp_path / "mlflow") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _uses(tmp_path / "mlflow"), "the registry's server outlives its run"
+    try:
+        assert result_of(*arguments)["verdict"] == "promoted"
+    finally:
+        daemon.stop(tmp_path)
+
+
+def _uses(folder: Path) -> list[str]:
+    """Return the command lines of living processes that name the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in line:
+            found.append(line)
+    return found

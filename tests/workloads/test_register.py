@@ -1,0 +1,70 @@
+"""The register: folders are workloads, and a folder that is none is explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import workloads
+from adapters.errors import UserError
+from workloads import register
+
+GOOD = """
+from workloads.digits.workload import Digits
+
+
+class Copy(Digits):
+    name = "{name}"
+
+
+{line}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of workloads beside the project's own."""
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(tmp_path)])
+    return tmp_path
+
+
+def add(folder: Path, name: str, says: str, line: str = "WORKLOAD = Copy") -> None:
+    (folder / name).mkdir()
+    (folder / name / "workload.py").write_text(GOOD.format(name=says, line=line))
+
+
+def test_the_projects_own_are_found_and_know_their_names() -> None:
+    assert {"digits", "diabetes"} <= set(register.names())
+    assert register.names() == sorted(register.names())
+    assert all(register.get(name).name == name for name in ("digits", "diabetes"))
+
+
+def test_a_folder_elsewhere_on_the_path_contributes(folder: Path) -> None:
+    add(folder, "elsewhere1", "elsewhere1")
+    assert "elsewhere1" in register.names()
+    assert register.get("elsewhere1").summary == register.get("digits").summary
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "line", "words"),
+    [
+        ("elsewhere2", "elsewhere2", "", "add the line `WORKLOAD = YourClass`"),
+        ("elsewhere3", "elsewhere3", "WORKLOAD = Copy()", "add the line `WORKLOAD = YourClass`"),
+        ("elsewhere4", "another", "WORKLOAD = Copy", "name is 'another' and its folder 'elsewhere4'"),
+        ("Elsewhere_5", "Elsewhere_5", "WORKLOAD = Copy", "small letters and digits"),
+    ],
+)
+def test_a_folder_that_is_no_workload_is_explained(
+    folder: Path, name: str, says: str, line: str, words: str
+) -> None:
+    add(folder, name, says, line)
+    with pytest.raises(UserError, match=words) as refused:
+        register.get(name)
+    assert str(folder / name / "workload.py") in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["nothing", "", "../digits", "digits.workload"])
+def test_an_unknown_name_lists_the_registered_ones(name: str) -> None:
+    with pytest.raises(UserError, match="registered are: .*diabetes, digits"):
+        register.get(name)

@@ -10,7 +10,7 @@ import requests
 
 @dataclass(frozen=True)
 class Notifier:
-    """Posts `{"text": ..., "run": {...}}` to a webhook (Slack, Mattermost and the like); to nobody without one."""
+    """Posts `{"text": ..., "run": {...}}` to a webhook (Slack, Mattermost and the like), if there is one."""
 
     webhook: str = ""
 

@@ -49,7 +49,7 @@ class Dataset:
         for name in given:
             if name in prepared and prepared[name] != values[name]:
                 raise UserError(
-                    f"the data in {self.folder} was prepared with {name}={prepared[name]}, not {values[name]}; "
-                    f"prepare it again: python -m components.prep_data --workload {workload.name} "
+                    f"the data in {self.folder} was prepared with {name}={prepared[name]}, not "
+                    f"{values[name]}; prepare it again: python -m components.prep_data --workload {workload.name} "
                     f"--output {self.folder} --set {name}={values[name]}"
                 )

@@ -65,7 +65,7 @@ def command(prog: str, text: str | None, *, state: bool = False) -> argparse.Arg
             "--state",
             type=Path,
             metavar="DIR",
-            help="keep registry, archives and server under DIR (default: .state, or what the environment says)",
+            help="keep registry, archives and server under DIR (default: .state, or as the environment says)",
         )
     return parser
 

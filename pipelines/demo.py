@@ -57,7 +57,7 @@ def where_next(workload: Workload, result: dict[str, Any], request: Any) -> str:
 
 
 def _another_value(workload: Workload) -> str:
-    """Return `name=value` of a run that trains anew: another value than the default of the first parameter."""
+    """Return `name=value` of a run that trains anew: the first parameter with another value."""
     parameter = workload.parameters()[0]
     if parameter.choices:
         return f"{parameter.name}={next(c for c in parameter.choices if c != parameter.default)}"

@@ -19,7 +19,7 @@ COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "fail
 
 @contextmanager
 def progress(title: str) -> Iterator[Listener]:
-    """Yield a listener that shows each step's words on standard error: live, or as lines without a terminal."""
+    """Yield a listener that shows each step's words on standard error, as lines where it is no terminal."""
     console = Console(file=sys.stderr, highlight=False)
     began = time.perf_counter()
     console.print(f"[bold]{title}[/bold]")

@@ -19,7 +19,7 @@ BLOCK = 10_000
 
 
 def scikit_learn_file(name: str) -> str:
-    """Return the path of a data file that ships inside scikit-learn, without importing it (a second's work)."""
+    """Return the path of a data file that ships inside scikit-learn, without the second that its import takes."""
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise UserError("scikit-learn is not installed, whose copy of the data was asked for: make install")
@@ -78,9 +78,8 @@ def to_arrow(column: Column, values: np.ndarray, origin: str, first: int) -> pa.
 
 
 def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
     try:
-        with opened as lines:
+        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as lines:
             for line, cells in enumerate(csv.reader(lines, delimiter=delimiter), 1):
                 if cells:
                     yield line, cells

@@ -34,7 +34,8 @@ def roll_out(
         target.begin_trial(name, archive, digest)
     except PipelineError as error:
         raise RolledBack(
-            f"{name} {_short(digest)} was refused and never took traffic: {error}; {_seen(target, name, former)}"
+            f"{name} {_short(digest)} was refused and never took traffic: {error}; "
+            f"{_seen(target, name, former)}"
         ) from error
     try:
         wrong = golden.check(

@@ -31,7 +31,7 @@ GOLDEN_ROWS = 8
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluate came to: the description that it wrote (`evaluation.json`), and the judgement behind it."""
+    """What evaluate came to: the description that it wrote, and the judgement behind it."""
 
     description: dict[str, Any]
     judgement: Judgement

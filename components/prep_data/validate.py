@@ -70,8 +70,8 @@ def _check_vector(rows: Rows, column: Column, values: pa.Array) -> None:
     if wrong.any():
         row, place = (int(i) for i in np.argwhere(wrong)[0])
         raise UserError(
-            f"{rows.origin}, row {rows.first + row}, column {column.name}[{place}]: {flat[row, place]:g} is not "
-            f"a number from {low:g} to {high:g}"
+            f"{rows.origin}, row {rows.first + row}, column {column.name}[{place}]: {flat[row, place]:g} "
+            f"is not a number from {low:g} to {high:g}"
         )
 
 

@@ -59,7 +59,7 @@ def test_inputs_are_the_workloads_parameters(compiled):
 
 
 def test_every_step_has_a_time_limit_and_a_plain_user(compiled):
-    pipeline, platform = compiled
+    _, platform = compiled
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert {name.removeprefix("exec-") for name in executors} == set(STEPS)
     for settings in executors.values():

@@ -1,4 +1,4 @@
-"""A new workload is one folder: a third one, in a folder of its own, through the whole DAG, untouched code."""
+"""A new workload is one folder: a third one, in a folder of its own, through the whole DAG."""
 
 import json
 import os

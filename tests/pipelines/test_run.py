@@ -158,8 +158,10 @@ def test_new_rows_are_new_data(first, state, tmp_path):
 
     from workloads.tables import scikit_learn_file
 
-    features = gzip.open(scikit_learn_file("diabetes_data_raw.csv.gz"), "rt").read().split("\n")
-    target = gzip.open(scikit_learn_file("diabetes_target.csv.gz"), "rt").read().split("\n")
+    names = ("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz")
+    features, target = (
+        gzip.decompress(Path(scikit_learn_file(name)).read_bytes()).decode().split("\n") for name in names
+    )
     rows = [f"{f.strip().replace(' ', ',')},{float(t)}" for f, t in zip(features, target, strict=True) if f]
     same, more = tmp_path / "same.csv", tmp_path / "more.csv"
     same.write_text("\n".join(rows))

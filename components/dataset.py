@@ -50,6 +50,6 @@ class Dataset:
             if name in prepared and prepared[name] != values[name]:
                 raise UserError(
                     f"the data in {self.folder} was prepared with {name}={prepared[name]}, not "
-                    f"{values[name]}; prepare it again: python -m components.prep_data --workload {workload.name} "
-                    f"--output {self.folder} --set {name}={values[name]}"
+                    f"{values[name]}; prepare it again: python -m components.prep_data "
+                    f"--workload {workload.name} --output {self.folder} --set {name}={values[name]}"
                 )

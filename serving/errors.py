@@ -9,7 +9,7 @@ class ArchiveError(UserError):
     """An archive or a bundle is not what it should be; nothing was written or extracted."""
 
 
-class LoadRefused(UserError): - what happened, as RolledBack is
+class LoadRefused(UserError):
     """A version was not taken, or not kept; what was served before is served still."""
 
     def __init__(self, message: str, reasons: list[str] | None = None) -> None:

@@ -38,8 +38,8 @@ class PrivateCode:
     def find_spec(
         self,
         name: str,
-        path: Sequence[str] | None = None,  # noqa: ARG002 - the import system's protocol
-        target: ModuleType | None = None,  # noqa: ARG002
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """Find a module of this folder; the import system asks this of each finder in turn."""
         package, _, rest = name.partition(".")

@@ -73,7 +73,9 @@ class Parameter:
             return f"{words} from {self.minimum:g} to {self.maximum:g}"
         if self.minimum is not None:
             return f"{words}, at least {self.minimum:g}"
-        return words
+        if self.maximum is not None:
+            return f"{words}, at most {self.maximum:g}"
+        return f"{words} of the form {self.pattern}" if self.pattern else words
 
     def _convert(self, value: Any) -> Value:
         if self.type is str:
@@ -87,16 +89,21 @@ class Parameter:
             return text in _TRUE
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self._refuse(value) from None
         if isinstance(value, bool) or not math.isfinite(number):
             raise self._refuse(value)
-        if self.type is int:
+        return number if self.type is float else self._whole(value, number)
+
+    def _whole(self, value: Any, number: float) -> int:
+        try:
+            # A float holds whole numbers up to 2^53 only.
+            return int(str(value))
+        except ValueError:
             # Kubeflow hands whole numbers on as 3.0.
             if number != int(number):
-                raise self._refuse(value)
+                raise self._refuse(value) from None
             return int(number)
-        return number
 
     def _refuse(self, value: Any) -> UserError:
         return UserError(f"parameter {self.name}: {value!r} is not {self.allowed()} ({self.help})")
@@ -111,7 +118,7 @@ def parse_values(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> V
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else "."
             lines = "\n".join(f"  {p.name}={p.default}  {p.help}: {p.allowed()}" for p in known.values())
             raise UserError(f"there is no run parameter {name!r}{hint} The allowed ones are:\n{lines}")
     return {name: p.parse(given[name]) if name in given else p.default for name, p in known.items()}

@@ -19,7 +19,7 @@ BLOCK = 10_000
 
 
 def scikit_learn_file(name: str) -> str:
-    """Return the path of a data file that ships inside scikit-learn, without the second that its import takes."""
+    """Return the path of a data file inside scikit-learn, without the second that importing it takes."""
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise UserError("scikit-learn is not installed, whose copy of the data was asked for: make install")

@@ -1,0 +1,20 @@
+"""digits, whose training takes as many seconds more as BENCHMARK_SECONDS says."""
+
+import os
+import time
+
+from workloads.digits.workload import Digits
+
+
+class Sleeper(Digits):
+    """The demo's workload with a training of a chosen length."""
+
+    name = "sleeper"
+
+    def train(self, rows, values, output, progress):
+        """Wait, then train as digits does."""
+        time.sleep(float(os.environ["BENCHMARK_SECONDS"]))
+        return super().train(rows, values, output, progress)
+
+
+WORKLOAD = Sleeper

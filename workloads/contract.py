@@ -1,7 +1,7 @@
 """What a workload is: all that differs between two models.
 
 A workload is one folder under `workloads/` whose `workload.py` holds a subclass of `Workload` and
-registers it under the entry in `workloads/registered.py`. It says where rows come from (`load`), what
+ends with `WORKLOAD = ItsClass`. It says where rows come from (`load`), what
 they look like (`columns`), how a model is made of them (`train`), what a request looks like
 (`handler`, `tensors`, `request`) and when a new model is good enough (`rule`). Splitting, checking,
 judging, archiving and serving are the components' work and the same for all.

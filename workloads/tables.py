@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import importlib.util
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,15 @@ from adapters.errors import UserError
 from .contract import Column
 
 BLOCK = 10_000
+
+
+class Block(NamedTuple):
+    """Rows that follow each other in a file: row i is number `first + i` there, and `number + i` of the source."""
+
+    origin: str
+    first: int
+    number: int
+    values: np.ndarray
 
 
 def scikit_learn_file(name: str) -> str:
@@ -41,34 +52,36 @@ def matching_files(source: str, suffixes: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def read_numbers(source: str, width: int, delimiter: str = ",") -> Iterator[tuple[str, int, np.ndarray]]:
-    """Yield blocks of rows of `width` numbers from CSV files without a header: (file, first row, float64).
+def read_numbers(source: str, width: int, delimiter: str = ",") -> Iterator[Block]:
+    """Yield blocks of rows of `width` numbers (float64) from CSV files without a header.
 
-    Rows are numbered from 1 through all files. Raises UserError for a row of another width, a text that
-    is no number, or a file without rows, naming the place.
+    Raises UserError for a row of another width, a text that is no number, or a file without rows, naming
+    the place.
     """
     number = 1
     for path in matching_files(source, (".csv", ".csv.gz")):
         rows: list[list[float]] = []
-        start, seen = number, 0
+        first = 0
         for line, cells in _lines(path, delimiter):
             if len(cells) != width:
                 raise UserError(f"{path.name}, row {line}: {len(cells)} columns where {width} are expected")
+            # A block ends at an empty line too, so that its rows can be counted from its first.
+            if rows and (len(rows) == BLOCK or line != first + len(rows)):
+                yield Block(path.name, first, number, np.array(rows))
+                number, rows = number + len(rows), []
+            first = first if rows else line
             rows.append(_numbers(path, line, cells))
-            number, seen = number + 1, seen + 1
-            if len(rows) == BLOCK:
-                yield path.name, start, np.array(rows)
-                rows, start = [], number
-        if rows:
-            yield path.name, start, np.array(rows)
-        if not seen:
+        if not rows:
             raise UserError(f"{path.name}: the file is empty; a table of {width} columns is expected")
+        yield Block(path.name, first, number, np.array(rows))
+        number += len(rows)
 
 
 def to_arrow(column: Column, values: np.ndarray, origin: str, first: int) -> pa.Array:
     """Return float64 `values` in the column's type; UserError for a whole number that is none."""
     if column.kind == "integer":
-        wrong = np.flatnonzero(values != np.floor(values))  # NaN is unequal to itself
+        # NaN is unequal to itself, and a float of 2^53 or more may stand for its neighbour.
+        wrong = np.flatnonzero((values != np.floor(values)) | (np.abs(values) >= 2**53))
         if len(wrong):
             row = int(wrong[0])
             raise UserError(
@@ -83,7 +96,7 @@ def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             for line, cells in enumerate(csv.reader(lines, delimiter=delimiter), 1):
                 if cells:
                     yield line, cells
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise UserError(f"{path.name}: cannot be read ({error}); is it whole, and text?") from None
 
 

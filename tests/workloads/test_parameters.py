@@ -52,7 +52,9 @@ ALL = (TEXT, DATE, WHOLE, NUMBER, SWITCH, CHOICE, FREE)
         (CHOICE, "bmi", "bmi"),
     ],
 )
-def test_a_value_is_read_in_its_parameters_type(parameter: Parameter, given_value: Any, parsed: Value) -> None:
+def test_a_value_is_read_in_its_parameters_type(
+    parameter: Parameter, given_value: Any, parsed: Value
+) -> None:
     found = parameter.parse(given_value)
     assert (found, type(found)) == (parsed, parameter.type)
 
@@ -82,13 +84,17 @@ def test_a_value_is_read_in_its_parameters_type(parameter: Parameter, given_valu
         (Parameter("n", 1, "n", maximum=1), 2, "2 is not a whole number, at most 1"),
     ],
 )
-def test_what_is_not_allowed_is_refused_with_what_is(parameter: Parameter, given_value: Any, words: str) -> None:
+def test_what_is_not_allowed_is_refused_with_what_is(
+    parameter: Parameter, given_value: Any, words: str
+) -> None:
     with pytest.raises(UserError) as refused:
         parameter.parse(given_value)
     assert words in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ['say "no"', "two\nlines", "return\r", "back\\slash", "{{x}}", "/bin/python3"])
+@pytest.mark.parametrize(
+    "text", ['say "no"', "two\nlines", "return\r", "back\\slash", "{{x}}", "/bin/python3"]
+)
 def test_what_kubeflow_would_mangle_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="does not pass on unharmed"):
         TEXT.parse(text)

@@ -14,7 +14,7 @@ from workloads.tables import BLOCK, matching_files, read_numbers, to_arrow
 
 
 def read(source: Path | str, width: int = 2) -> np.ndarray:
-    return np.concatenate([block for _, _, block in read_numbers(str(source), width)])
+    return np.concatenate([block.values for block in read_numbers(str(source), width)])
 
 
 def write(path: Path, text: str) -> Path:
@@ -32,7 +32,7 @@ def test_a_folder_and_a_glob_give_their_files_in_order(tmp_path: Path) -> None:
     for name, text in (("b.csv", "3,3\n"), ("a.csv.gz", "1,1\n2,2\n"), ("notes.txt", "x")):
         write(tmp_path / name, text)
     blocks = list(read_numbers(str(tmp_path), 2))
-    assert [(origin, first) for origin, first, _ in blocks] == [("a.csv.gz", 1), ("b.csv", 3)]
+    assert [block[:3] for block in blocks] == [("a.csv.gz", 1, 1), ("b.csv", 1, 3)]
     assert read(tmp_path / "*.csv*").tolist() == read(tmp_path).tolist() == [[1, 1], [2, 2], [3, 3]]
 
 
@@ -44,11 +44,16 @@ def test_a_relative_glob_is_taken_from_the_working_folder(
     assert read("*.csv").tolist() == [[1, 2]]
 
 
-def test_blocks_are_numbered_through(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "1,2\n" * (BLOCK + 3))
-    assert [(first, len(block)) for _, first, block in read_numbers(str(path), 2)] == [
-        (1, BLOCK), (BLOCK + 1, 3),
-    ]  # fmt: skip
+def test_a_block_knows_its_rows_in_the_file_and_in_the_source(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "1,2\n" * (BLOCK + 3))
+    write(tmp_path / "b.csv", "\n5,6\n7,8\n\n\n9,9\n")
+    blocks = list(read_numbers(str(tmp_path), 2))
+    assert [(block.origin, block.first, block.number, len(block.values)) for block in blocks] == [
+        ("a.csv", 1, 1, BLOCK),
+        ("a.csv", BLOCK + 1, BLOCK + 1, 3),
+        ("b.csv", 2, BLOCK + 4, 2),
+        ("b.csv", 6, BLOCK + 6, 1),
+    ]
 
 
 @pytest.mark.parametrize("source", ["missing.csv", "*.none", "."])

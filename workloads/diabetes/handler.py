@@ -10,6 +10,7 @@ import numpy as np
 from ..handler import Handler, Tensor, Tensors
 
 FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
+LARGEST = float(np.finfo(np.float64).max)
 
 
 class DiabetesHandler(Handler):
@@ -61,6 +62,7 @@ def _features(patient: Any) -> list[float]:
         raise ValueError(f"a patient has exactly {', '.join(FEATURES)}; look at {', '.join(map(str, wrong))}")
     for name in FEATURES:
         value = patient[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-            raise ValueError(f"{name}: {value!r} is not a number")
+        # The comparison is false for NaN, and for a whole number that no float can hold.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+            raise ValueError(f"{name}: {value!r:.100} is not a number")
     return [float(patient[name]) for name in FEATURES]

@@ -13,7 +13,7 @@ from adapters.errors import UserError
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
 from ..onnx_graph import linear_graph
-from ..tables import read_numbers, scikit_learn_file, to_arrow
+from ..tables import Block, read_numbers, scikit_learn_file, to_arrow
 from .handler import FEATURES, DiabetesHandler
 
 EXAMPLE_HOLDOUT = 20
@@ -61,19 +61,21 @@ class Diabetes(Workload):
         """Yield patients from scikit-learn's copy, or from CSV files: the ten columns, then progression."""
         blocks = _scikit_learn() if source == self.default_source else _csv(source)
         if values["split"] == "hash":
-            for origin, first, block in blocks:
-                yield Rows(self._batch(block, origin, first), origin, first)
+            for block in blocks:
+                yield Rows(self._batch(block), block.origin, block.first)
             return
         whole = list(blocks)
-        table = np.concatenate([block for _, _, block in whole])
-        split = np.where(np.arange(len(table)) < len(table) - EXAMPLE_HOLDOUT, "train", "holdout")
-        batch = self._batch(table, whole[0][0], 1).append_column("split", pa.array(split.astype(object)))
-        yield Rows(batch, whole[0][0], 1)
+        held_from = sum(len(block.values) for block in whole) - EXAMPLE_HOLDOUT
+        for block in whole:
+            numbers = np.arange(block.number, block.number + len(block.values))
+            split = np.where(numbers <= held_from, "train", "holdout").astype(object)
+            batch = self._batch(block).append_column("split", pa.array(split))
+            yield Rows(batch, block.origin, block.first)
 
-    def _batch(self, block: np.ndarray, origin: str, first: int) -> pa.RecordBatch:
-        ids = [f"{number:07d}" for number in range(first, first + len(block))]
-        numbers = zip(self.columns[1:], block.T, strict=True)
-        columns = [to_arrow(column, values, origin, first) for column, values in numbers]
+    def _batch(self, block: Block) -> pa.RecordBatch:
+        ids = [f"{n:07d}" for n in range(block.number, block.number + len(block.values))]
+        numbers = zip(self.columns[1:], block.values.T, strict=True)
+        columns = [to_arrow(column, values, block.origin, block.first) for column, values in numbers]
         return pa.record_batch([pa.array(ids), *columns], schema=self.schema())
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
@@ -108,14 +110,14 @@ class Diabetes(Workload):
         return {f"sex {value}": sex == value for value in (1, 2)}
 
 
-def _scikit_learn() -> Iterator[tuple[str, int, np.ndarray]]:
+def _scikit_learn() -> Iterator[Block]:
     features = read_numbers(scikit_learn_file("diabetes_data_raw.csv.gz"), len(FEATURES), delimiter=" ")
     targets = read_numbers(scikit_learn_file("diabetes_target.csv.gz"), 1)
-    for (origin, first, left), (_, _, right) in zip(features, targets, strict=True):
-        yield origin, first, np.hstack([left, right])
+    for left, right in zip(features, targets, strict=True):
+        yield left._replace(values=np.hstack([left.values, right.values]))
 
 
-def _csv(source: str) -> Iterator[tuple[str, int, np.ndarray]]:
+def _csv(source: str) -> Iterator[Block]:
     if source.startswith("sklearn:"):
         raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
     return read_numbers(source, len(FEATURES) + 1)

@@ -48,16 +48,19 @@ class DigitsHandler(Handler):
             raise ValueError('send {"image": [[...]]} or {"images": [...]}: 8 rows of 8 pixels each')
         pictures = [request["image"]] if "image" in request else request["images"]
         try:
-            array = np.array(pictures, dtype=np.float32)
-        except (TypeError, ValueError, OverflowError):
+            array = np.array(pictures)
+        except ValueError:
             raise ValueError("an image is 8 rows of 8 numbers") from None
+        # Texts and booleans would pass for numbers.
+        if array.dtype.kind not in "iuf":
+            raise ValueError("an image is 8 rows of 8 numbers")
         if array.shape[1:] != (SIDE, SIDE):
             raise ValueError(f"an image is 8 rows of 8 numbers, not of shape {list(array.shape[1:])}")
         if not len(array):
             raise ValueError("images holds no image")
         if not ((array >= 0) & (array <= BRIGHTEST)).all():
             raise ValueError(f"a pixel is a number from 0 (paper) to {BRIGHTEST} (ink)")
-        return {"image": array}
+        return {"image": array.astype(np.float32)}
 
     def inference(self, tensors: Tensors) -> Tensors:
         """Embed, search, and vote; the nearest neighbour decides a tie."""

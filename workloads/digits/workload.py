@@ -51,8 +51,8 @@ class Digits(Workload):
     def load(self, source: str, values: Values) -> Iterator[Rows]:
         """Yield pictures from scikit-learn's copy, or from CSV files in its form: 64 pixels and a label."""
         path = scikit_learn_file("digits.csv.gz") if source == self.default_source else source
-        for origin, first, block in read_numbers(path, PIXELS + 1):
-            ids = [f"{number:07d}" for number in range(first, first + len(block))]
+        for origin, first, number, block in read_numbers(path, PIXELS + 1):
+            ids = [f"{n:07d}" for n in range(number, number + len(block))]
             pixels = pa.array(block[:, :PIXELS].astype(np.float32).ravel())
             columns = [
                 pa.array(ids),

@@ -1,0 +1,139 @@
+"""diabetes: scikit-learn's own figures, its own predictions, and what it says to a bad request."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import mean_squared_error, r2_score
+
+from adapters.errors import UserError
+from components.dataset import Dataset
+from components.prep_data import step as prep_data
+from components.train import step as train
+from workloads import register
+from workloads.diabetes.handler import FEATURES, DiabetesHandler
+
+
+def make(folder: Path, **given: str) -> tuple[Dataset, DiabetesHandler, dict[str, Any]]:
+    diabetes = register.get("diabetes")
+    prep_data.run(diabetes, given, folder / "data")
+    description = train.run(diabetes, given, folder / "data", folder / "model")
+    handler = DiabetesHandler()
+    handler.load(folder / "model")
+    return Dataset.open(folder / "data"), handler, description
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DiabetesHandler, dict[str, Any]]:
+    return make(tmp_path_factory.mktemp("diabetes"))
+
+
+def test_the_figures_are_those_of_scikit_learns_example(tmp_path: Path) -> None:
+    """https://scikit-learn.org/stable/auto_examples/linear_model/plot_ols.html, before its 1.6 rewrite."""
+    data, handler, description = make(tmp_path, features="bmi", split="example")
+    holdout = data.read("holdout")
+    assert (data.read("train").num_rows, holdout.num_rows) == (422, 20)
+    answers = handler.inference(register.get("diabetes").tensors(holdout))["progression"]
+    actual = holdout["progression"].to_numpy()
+    assert round(mean_squared_error(actual, answers), 2) == 2548.07
+    assert round(r2_score(actual, answers), 2) == 0.47
+    # The example's slope of 938.24 is per unit of its scaled bmi.
+    raw, scaled = (load_diabetes(scaled=flag).data[:, 2] for flag in (False, True))
+    assert round(description["notes"]["slopes"]["bmi"] * raw.std() / scaled.std(), 2) == 938.24
+    assert data.description["split_rule"] == "the source's own"
+
+
+def test_the_rows_are_scikit_learns(whole: tuple[Dataset, DiabetesHandler, dict[str, Any]]) -> None:
+    data = whole[0]
+    rows = {row["id"]: row for split in ("train", "holdout") for row in data.read(split).to_pylist()}
+    theirs = load_diabetes(scaled=False)
+    assert len(rows) == len(theirs.target) == 442
+    for number, (features, target) in enumerate(zip(theirs.data, theirs.target, strict=True), 1):
+        row = rows[f"{number:07d}"]
+        assert [row[name] for name in FEATURES] == features.tolist()
+        assert row["progression"] == target
+
+
+def test_the_graph_predicts_as_linear_regression_does(
+    whole: tuple[Dataset, DiabetesHandler, dict[str, Any]],
+) -> None:
+    data, handler, _ = whole
+    diabetes = register.get("diabetes")
+    rows, holdout = data.read("train"), data.read("holdout")
+    model = LinearRegression().fit(diabetes.tensors(rows)["features"], rows["progression"].to_numpy())
+    features = diabetes.tensors(holdout)["features"]
+    np.testing.assert_allclose(
+        handler.inference({"features": features})["progression"], model.predict(features), rtol=1e-12
+    )
+
+
+def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) -> None:
+    diabetes = register.get("diabetes")
+    theirs = load_diabetes(scaled=False)
+    table = np.column_stack([theirs.data, theirs.target]).astype(object)
+    source = tmp_path / "csv"
+    source.mkdir()
+    np.savetxt(source / "a.csv", table[:430], delimiter=",", fmt="%r")
+    np.savetxt(source / "b.csv", table[430:], delimiter=",", fmt="%r")
+    ours = prep_data.run(diabetes, {"split": "example"}, tmp_path / "one")
+    again = prep_data.run(diabetes, {"split": "example", "source": str(source)}, tmp_path / "two")
+    assert ours == again
+    (source / "b.csv").write_text("1,2\n")
+    with pytest.raises(UserError, match=r"b\.csv, row 1: 2 columns where 11 are expected"):
+        prep_data.run(diabetes, {"split": "example", "source": str(source)}, tmp_path / "two")
+    table[435, 2] = 500
+    np.savetxt(source / "b.csv", table[430:], delimiter=",", fmt="%r")
+    for split in ("hash", "example"):
+        with pytest.raises(UserError, match=r"b\.csv, row 6, column bmi: 500\.0 is over 80"):
+            prep_data.run(diabetes, {"split": split, "source": str(source)}, tmp_path / "two")
+
+
+def test_another_copy_of_scikit_learn_is_not_guessed() -> None:
+    diabetes = register.get("diabetes")
+    with pytest.raises(UserError, match="scikit-learn's copy of this data is sklearn:diabetes"):
+        list(diabetes.load("sklearn:digits", diabetes.parse({})))
+
+
+def test_one_patient_and_several_are_answered_in_order(
+    whole: tuple[Dataset, DiabetesHandler, dict[str, Any]],
+) -> None:
+    data, handler, _ = whole
+    diabetes = register.get("diabetes")
+    holdout = data.read("holdout")
+    patients = [diabetes.request(holdout.slice(i, 1))["patient"] for i in range(3)]
+    answers = handler.handle([{"body": {"patient": patients[0]}}, {"body": {"patients": patients[1:]}}])
+    expected = handler.inference(diabetes.tensors(holdout))["progression"][:3].tolist()
+    assert answers == [{"progression": expected[:1]}, {"progression": pytest.approx(expected[1:])}]
+
+
+GOOD = dict.fromkeys(FEATURES, 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (None, 'send {"patient": {...}} or {"patients": [...]} with age, sex'),
+        ({}, 'send {"patient"'),
+        ({"patient": GOOD, "patients": [GOOD]}, 'send {"patient"'),
+        ({"patients": []}, "patients is a list that holds at least one patient"),
+        ({"patients": GOOD}, "patients is a list"),
+        ({"patient": [1] * 10}, "a patient is an object with age"),
+        ({"patient": {**GOOD, "bmj": 1}}, "look at bmj"),
+        ({"patient": {name: 1 for name in FEATURES if name != "bmi"}}, "look at bmi"),
+        ({"patient": {**GOOD, "bmi": "30"}}, "bmi: '30' is not a number"),
+        ({"patient": {**GOOD, "bmi": True}}, "bmi: True is not a number"),
+        ({"patient": {**GOOD, "bmi": None}}, "bmi: None is not a number"),
+        ({"patient": {**GOOD, "bmi": float("nan")}}, "bmi: nan is not a number"),
+        ({"patient": {**GOOD, "bmi": 10**400}}, "is not a number"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_bad_request_is_answered_in_words(request_: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        DiabetesHandler().preprocess(request_)

@@ -1,0 +1,174 @@
+"""digits: its rows, its figures, its answers, and what it says to a bad request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from adapters.errors import UserError
+from components.dataset import Dataset
+from components.files import digest_of_folder
+from components.prep_data import step as prep_data
+from components.train import step as train
+from workloads import register
+from workloads.contract import Workload
+from workloads.digits.handler import DigitsHandler
+
+
+@pytest.fixture(scope="module")
+def digits() -> Workload:
+    return register.get("digits")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, digits: Workload) -> tuple[Path, Path]:
+    """A dataset with the default split, and a bundle."""
+    folder = tmp_path_factory.mktemp("digits")
+    prep_data.run(digits, {}, folder / "data")
+    train.run(digits, {}, folder / "data", folder / "model")
+    return folder / "data", folder / "model"
+
+
+@pytest.fixture(scope="module")
+def handler(made: tuple[Path, Path]) -> DigitsHandler:
+    loaded = DigitsHandler()
+    loaded.load(made[1])
+    return loaded
+
+
+def test_scikit_learns_copy_has_1797_pictures(digits: Workload) -> None:
+    batches = list(digits.load("sklearn:digits", digits.parse({})))
+    table = pa.Table.from_batches([rows.batch for rows in batches])
+    assert (table.num_rows, table.schema) == (1797, digits.schema())
+    # The counts of scikit-learn's own description of the set.
+    assert np.bincount(table["label"].to_numpy()).tolist() == [
+        178,
+        182,
+        177,
+        183,
+        181,
+        182,
+        181,
+        179,
+        174,
+        180,
+    ]
+    assert len(set(table["id"].to_pylist())) == 1797
+
+
+def test_csv_files_in_the_same_form_are_read_and_a_bad_label_is_named(
+    digits: Workload, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text(f"{'0,' * 64}3\n")
+    (tmp_path / "b.csv").write_text(f"{'16,' * 64}7\n")
+    values = digits.parse({})
+    found = pa.Table.from_batches([rows.batch for rows in digits.load(str(tmp_path), values)])
+    assert found["label"].to_pylist() == [3, 7]
+    assert found["image"][1].as_py() == [16] * 64
+    (tmp_path / "b.csv").write_text(f"{'16,' * 64}7\n{'16,' * 64}7.5\n")
+    with pytest.raises(UserError, match=r"b\.csv, row 2, column label: 7\.5 is not a whole number"):
+        list(digits.load(str(tmp_path), values))
+
+
+def test_99_percent_of_the_holdout_is_right(
+    digits: Workload, made: tuple[Path, Path], handler: DigitsHandler
+) -> None:
+    holdout = Dataset.open(made[0]).read("holdout")
+    assert 300 < holdout.num_rows < 420
+    answers = handler.inference(digits.tensors(holdout))
+    assert (answers["label"] == holdout["label"].to_numpy()).mean() >= 0.99
+
+
+def test_a_second_training_gives_the_same_bytes_and_another_seed_or_size_does_not_hide(
+    digits: Workload, made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    train.run(digits, {}, made[0], tmp_path / "again")
+    assert digest_of_folder(tmp_path / "again") == digest_of_folder(made[1])
+    small = {"components": "8", "max_iter": "1"}
+    prep_data.run(digits, small, tmp_path / "data")
+    train.run(digits, small, tmp_path / "data", tmp_path / "small")
+    assert digest_of_folder(tmp_path / "small") != digest_of_folder(made[1])
+
+
+def test_the_learning_curve_falls(digits: Workload, made: tuple[Path, Path]) -> None:
+    curve = train.run(digits, {}, made[0], made[1].parent / "curve")["curve"]
+    assert [row["step"] for row in curve] == sorted({row["step"] for row in curve})
+    assert curve[-1]["error"] <= curve[0]["error"] < 0.2
+
+
+def test_a_request_made_from_a_row_is_answered_as_the_row_is(
+    digits: Workload, made: tuple[Path, Path], handler: DigitsHandler
+) -> None:
+    row = Dataset.open(made[0]).read("train").slice(5, 1)
+    (answer,) = handler.handle([{"body": digits.request(row)}])
+    (prediction,) = answer["predictions"]
+    # A training picture is its own nearest neighbour.
+    assert prediction["neighbours"][0] == 5
+    assert prediction["distances"][0] == pytest.approx(0, abs=1e-3)
+    assert prediction["distances"] == sorted(prediction["distances"])
+    assert prediction["label"] == row["label"][0].as_py()
+
+
+def test_a_batch_of_requests_is_answered_in_order(
+    digits: Workload, made: tuple[Path, Path], handler: DigitsHandler
+) -> None:
+    rows = Dataset.open(made[0]).read("holdout")
+    pictures = [digits.request(rows.slice(i, 1))["image"] for i in range(4)]
+    requests = [{"image": pictures[0]}, {"images": pictures[1:3]}, {"image": pictures[3]}]
+    alone = [handler.handle([{"body": {"image": picture}}])[0]["predictions"][0] for picture in pictures]
+    bodies = [
+        {"body": requests[0]},
+        {"data": requests[1]},
+        {"body": repr(requests[2]).replace("'", '"').encode()},
+    ]
+    answers = handler.handle(bodies)
+    assert [len(answer["predictions"]) for answer in answers] == [1, 2, 1]
+    together = [prediction for answer in answers for prediction in answer["predictions"]]
+    for one, other in zip(together, alone, strict=True):
+        assert (one["label"], one["neighbours"]) == (other["label"], other["neighbours"])
+
+
+BLANK = [[0] * 8] * 8
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (None, 'send {"image": [[...]]} or {"images": [...]}'),
+        ([BLANK], 'send {"image"'),
+        ({}, 'send {"image"'),
+        ({"image": BLANK, "images": [BLANK]}, 'send {"image"'),
+        ({"images": []}, "an image is 8 rows of 8 numbers"),
+        ({"image": BLANK[:7]}, "not of shape [7, 8]"),
+        ({"image": [[0] * 7] * 8}, "not of shape [8, 7]"),
+        ({"image": [[0] * 8] * 7 + [[0] * 9]}, "an image is 8 rows of 8 numbers"),
+        ({"image": 5}, "not of shape []"),
+        ({"images": 5}, "an image is 8 rows of 8 numbers"),
+        ({"images": {"0": BLANK}}, "an image is 8 rows of 8 numbers"),
+        ({"image": "five"}, "an image is 8 rows of 8 numbers"),
+        ({"image": [["a"] * 8] * 8}, "an image is 8 rows of 8 numbers"),
+        ({"image": [[None] * 8] * 8}, "an image is 8 rows of 8 numbers"),
+        ({"image": [[17] * 8] * 8}, "a pixel is a number from 0 (paper) to 16 (ink)"),
+        ({"image": [[-1] * 8] * 8}, "a pixel is a number from 0"),
+        ({"image": [[float("nan")] * 8] * 8}, "a pixel is a number from 0"),
+        ({"image": [[10**400] * 8] * 8}, "an image is 8 rows of 8 numbers"),
+        ({"image": [["1"] * 8] * 8}, "an image is 8 rows of 8 numbers"),
+        ({"image": [[True] * 8] * 8}, "an image is 8 rows of 8 numbers"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_bad_request_is_answered_in_words(handler: DigitsHandler, request_: Any, words: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        handler.preprocess(request_)
+    assert words in str(refused.value)
+
+
+def test_the_digits_are_judged_one_by_one(digits: Workload, made: tuple[Path, Path]) -> None:
+    holdout = Dataset.open(made[0]).read("holdout")
+    masks = digits.slices(holdout)
+    assert sorted(masks) == [f"digit {digit}" for digit in range(10)]
+    assert sum(mask.sum() for mask in masks.values()) == holdout.num_rows

@@ -24,16 +24,12 @@ class LocalRegistry:
     """MLflow's server over the database and folder in `folder`, on a free port of 127.0.0.1."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(64)
+        self.uri = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def uri(self) -> str:
-        """The server's http address."""
-        return f"http://127.0.0.1:{self.socket.getsockname()[1]}"
 
     def start(self) -> None:
         """Start the server, once; it answers two seconds later, and holds callers until then."""
@@ -51,6 +47,8 @@ class LocalRegistry:
                 start_new_session=True,
                 cwd=Path(__file__).parents[1],
             )
+        # With the server alone holding the socket, callers of one that dies hear of it at once.
+        self.socket.close()
 
     def close(self) -> None:
         """Stop the server and free the port."""

@@ -133,11 +133,13 @@ class Registry:
         return _version(made["model_version"])
 
     def point(self, name: str, alias: str, version: str, why: str, run: str) -> None:
-        """Move an alias to a version and leave a trail; nothing happens when it is there already."""
+        """Move an alias to a version and leave a trail; nothing happens when it is there already.
+
+        The alias moves last: when this raises, it is where it was.
+        """
         before = self.aliased(name, alias)
         if before and before.version == version:
             return
-        self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         trail = {
             "alias": alias,
@@ -149,6 +151,7 @@ class Registry:
         self._post(
             "registered-models/set-tag", {"name": name, "key": f"moved.{now}", "value": json.dumps(trail)}
         )
+        self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
 
     def remove_alias(self, name: str, alias: str) -> None:
         """Take an alias away; nothing happens when there is none."""
@@ -172,8 +175,8 @@ class Registry:
             )
         if champion:
             self.point(version.name, PREVIOUS, champion.version, why, run)
-        self.point(version.name, CHAMPION, version.version, why, run)
         self.remove_alias(version.name, CHALLENGER)
+        self.point(version.name, CHAMPION, version.version, why, run)
 
     def _experiment(self, name: str) -> str:
         found = self._get("experiments/get-by-name", {"experiment_name": name})
@@ -210,7 +213,7 @@ class Registry:
                 trouble = f"cannot be reached ({type(error).__name__}: {error})"
                 continue
             if response.ok:
-                return response.json() if response.content else {}
+                return self._body(response, path)
             code, message = _problem(response)
             if allowed and code == allowed:
                 return None
@@ -227,11 +230,24 @@ class Registry:
             trouble = f"answers {response.status_code} ({message[:300]})"
         raise TransientError(f"registry {self.uri} {trouble}, {_TRIES} times; is it up? Try again later")
 
+    def _body(self, response: requests.Response, path: str) -> dict[str, Any]:
+        try:
+            body = response.json() if response.content else {}
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise UserError(
+                f"registry {self.uri}, {path}: answers, but not as MLflow does; is the address right?"
+            )
+        return body
+
 
 def _problem(response: requests.Response) -> tuple[str, str]:
     try:
         body = response.json()
     except ValueError:
+        return "", response.text[:300]
+    if not isinstance(body, dict):
         return "", response.text[:300]
     return str(body.get("error_code", "")), str(body.get("message", ""))
 

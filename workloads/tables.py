@@ -21,7 +21,7 @@ BLOCK = 10_000
 
 
 class Block(NamedTuple):
-    """Rows that follow each other in a file: row i is number `first + i` there, and `number + i` of the source."""
+    """Rows of a file that follow each other: row i is number `first + i` in it, `number + i` of all."""
 
     origin: str
     first: int

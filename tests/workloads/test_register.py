@@ -66,5 +66,5 @@ def test_a_folder_that_is_no_workload_is_explained(
 
 @pytest.mark.parametrize("name", ["nothing", "", "../digits", "digits.workload"])
 def test_an_unknown_name_lists_the_registered_ones(name: str) -> None:
-    with pytest.raises(UserError, match="registered are: .*diabetes, digits"):
+    with pytest.raises(UserError, match=r"registered are: .*diabetes, digits"):
         register.get(name)

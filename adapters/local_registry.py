@@ -7,6 +7,7 @@ that ends: its standard input is a pipe from there.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -77,6 +78,17 @@ def open_registry(uri: str, user: str = "", password: str = "", token: str = "")
         local.close()
 
 
+def _create(folder: Path) -> None:
+    """Make the database's tables, once: two servers that start together would trip over each other."""
+    database = folder / "mlflow.db"
+    with (folder / "create.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            import mlflow
+
+            mlflow.MlflowClient(f"sqlite:///{database}").search_experiments(max_results=1)
+
+
 def _serve(descriptor: int, folder: Path) -> None:
     """Run MLflow's server on an inherited socket until standard input ends."""
     threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
@@ -87,6 +99,7 @@ def _serve(descriptor: int, folder: Path) -> None:
     os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = str(folder / "artifacts")
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
     os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
+    _create(folder)
     from mlflow.server import app
     from werkzeug.serving import make_server
 

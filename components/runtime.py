@@ -19,6 +19,8 @@ from workloads.parameters import parse_assignments
 MARK = "· "
 """Begins each progress line, so that whoever runs a step can tell its words from a library's."""
 
+INTERRUPTION = "interrupted: the champion and what is served are as before; run it again"
+
 ERROR = "step failed: "
 """Begins the line that ends a step which knows what went wrong."""
 
@@ -92,5 +94,5 @@ def finish(work: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; nothing half-done is left, run it again", file=sys.stderr)
+        print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED

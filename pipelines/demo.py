@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -11,7 +12,8 @@ from typing import Any
 
 import requests
 
-from adapters.errors import INTERRUPTED, REJECTED, PipelineError, TransientError
+from adapters.errors import REJECTED, TransientError
+from components.runtime import finish
 from components.settings import Settings
 from workloads import register
 from workloads.contract import Workload
@@ -69,21 +71,18 @@ def _another_value(workload: Workload) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; a rejected challenger is a fine ending here. Returns the exit code."""
     arguments = parser().parse_args(argv)
-    try:
-        workload = register.get(arguments.workload)
-        values = workload.parse(parse_assignments(arguments.set))
-        result = run_local(workload, values, Settings.from_environment(os.environ, arguments.state))
-        display.show(result)
-        if not result["endpoint"]:
-            print("nothing is served yet: the first model did not reach the floors")
-            return REJECTED
-        request, answer = ask(result)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: the champion and what is served are as before; run it again", file=sys.stderr)
-        return INTERRUPTED
+    return finish(lambda: _demonstrate(arguments))
+
+
+def _demonstrate(arguments: argparse.Namespace) -> int:
+    workload = register.get(arguments.workload)
+    values = workload.parse(parse_assignments(arguments.set))
+    result = run_local(workload, values, Settings.from_environment(os.environ, arguments.state))
+    display.show(result)
+    if not result["endpoint"]:
+        print("nothing is served yet: the first model did not reach the floors")
+        return REJECTED
+    request, answer = ask(result)
     print(f"\nasked:    {_short(request)}\nanswered: {_short(answer)}\n")
     print(where_next(workload, result, request))
     return 0

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import INTERRUPTED, REJECTED, PipelineError, UserError
-from components.runtime import new_run_id
+from components.runtime import INTERRUPTION, new_run_id
 from components.settings import Settings, local_registry_uri
 from workloads import register
 from workloads.contract import Workload
@@ -43,7 +43,11 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> dict[st
     folder.mkdir(parents=True)
     own = settings.registry == local_registry_uri(settings.state)
     registry = LocalRegistry(settings.state / "mlflow") if own else None
+    temporary = folder / "tmp"
+    temporary.mkdir()
     environment = {
+        # KFP leaves a folder for each step in the system's temporary one.
+        "TMPDIR": str(temporary),
         "CT_STATE": str(settings.state),
         "CT_STORE": settings.store,
         "MLFLOW_TRACKING_URI": registry.uri if registry else settings.registry,
@@ -70,6 +74,7 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> dict[st
     finally:
         if registry:
             registry.close()
+        shutil.rmtree(temporary, ignore_errors=True)
     if transcript.failure:
         step, code, message = transcript.failure
         raise _error(code, f"{step}: {message}\n  log: {folder / 'log.txt'}")
@@ -188,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     except PipelineError as error:
         return _tell_failure(error, arguments)
     except KeyboardInterrupt:
-        print("interrupted: the champion and what is served are as before; run it again", file=sys.stderr)
+        print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
     if arguments.json:
         print(json.dumps(result))

@@ -2,7 +2,11 @@
 
 import os
 import time
+from pathlib import Path
 
+import pyarrow as pa
+
+from workloads.contract import Progress, Training, Values
 from workloads.digits.workload import Digits
 
 
@@ -11,7 +15,7 @@ class Sleeper(Digits):
 
     name = "sleeper"
 
-    def train(self, rows, values, output, progress):
+    def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
         """Wait, then train as digits does."""
         time.sleep(float(os.environ["BENCHMARK_SECONDS"]))
         return super().train(rows, values, output, progress)

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
-from .events import Listener
+from .events import Event, Listener
 
 COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "failed": "red"}
 
@@ -20,28 +22,49 @@ COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "fail
 @contextmanager
 def progress(title: str) -> Iterator[Listener]:
     """Yield a listener that shows each step's words on standard error, as lines where it is no terminal."""
-    console = Console(file=sys.stderr, highlight=False)
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    console.print(title, style="bold")
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield _live(console, status)
+    else:
+        yield _lines(console)
+
+
+def _lines(console: Console) -> Listener:
+    """Return a listener that prints a line for each word, with the time since the run's start."""
     began = time.perf_counter()
-    console.print(f"[bold]{title}[/bold]")
-    if not console.is_terminal:
 
-        def plain(step: str, word: str) -> None:
-            line = f"[{time.perf_counter() - began:5.1f} s] {step}: {word or 'starts'}"
-            console.print(line, markup=False, soft_wrap=True)
+    def listen(step: str, event: Event, words: str) -> None:
+        if event != "done":
+            line = f"[{time.perf_counter() - began:5.1f} s] {step}: {words or event}"
+            console.print(line, markup=False)
 
-        yield plain
-        return
-    last = ""
-    with console.status("starting") as status:
+    return listen
 
-        def live(step: str, word: str) -> None:
-            nonlocal last
-            if last and step != last:
-                console.print(f"[green]✓[/green] {last}")
-            last = step
-            status.update(f"{step:<15} [dim]{word.replace('[', '(').replace(']', ')')}[/dim]")
 
-        yield live
+def _live(console: Console, status: Status) -> Listener:
+    """Return a listener that keeps one line moving, and leaves one behind for each finished step."""
+    began, last = time.perf_counter(), ""
+
+    def fitting(text: str) -> Text:
+        line = Text(text, no_wrap=True, overflow="ellipsis")
+        line.truncate(console.width - 4, overflow="ellipsis")
+        return line
+
+    def listen(step: str, event: Event, words: str) -> None:
+        nonlocal began, last
+        if event == "starts":
+            began, last = time.perf_counter(), ""
+        elif event == "says":
+            last = words
+        else:
+            mark, style = ("✓", "green") if event == "done" else ("✗", "red")
+            seconds = time.perf_counter() - began
+            console.print(Text(f"{mark} ", style) + fitting(f"{step:<15} {seconds:5.1f} s   {last}"))
+        status.update(fitting(f"{step:<15} {last}"))
+
+    return listen
 
 
 def show(result: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Literal, TextIO
 
 from components.runtime import ERROR, MARK
 
@@ -15,8 +15,10 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([\w-]+)'")
 _ENDED = re.compile(r"Task '([\w-]+)' finished with status (\w+)")
 
-Listener = Callable[[str, str], None]
-"""Called with a step's name and its latest word: empty when it starts."""
+Event = Literal["starts", "says", "done", "failed"]
+
+Listener = Callable[[str, Event, str], None]
+"""Called with a step's name, what happened to it, and its words where it says something."""
 
 
 class Transcript(io.TextIOBase):
@@ -50,13 +52,14 @@ class Transcript(io.TextIOBase):
     def _read(self, line: str) -> None:
         if match := _STARTED.search(line):
             self._step, self._began = match[1], time.perf_counter()
-            self.listener(self._step, "")
+            self.listener(self._step, "starts", "")
         elif match := _ENDED.search(line):
             self.seconds[match[1]] = time.perf_counter() - self._began
+            self.listener(match[1], "failed" if match[2] == "FAILURE" else "done", "")
             if match[2] == "FAILURE" and not self.failure:
                 self.failure = (match[1], 1, f"{match[1]} failed unexpectedly; the log has its traceback")
         elif line.startswith(MARK):
-            self.listener(self._step, line.removeprefix(MARK))
+            self.listener(self._step, "says", line.removeprefix(MARK))
         elif line.startswith(ERROR):
             told = json.loads(line.removeprefix(ERROR))
             self.failure = (self._step, told["exit_code"], told["error"])

@@ -26,6 +26,7 @@ from workloads.contract import Workload
 from workloads.parameters import Values, parse_assignments
 
 from . import display
+from .events import Event
 
 
 def run_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
@@ -60,11 +61,11 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> dict[st
             from .images import Images
             from .local import run_compiled
 
-            def listen(step: str, word: str) -> None:
+            def listen(step: str, event: Event, words: str) -> None:
                 # On a quiet day nothing comes after prep-data, and the registry is not woken.
-                if registry and step == "train":
+                if registry and step == "train" and event == "starts":
                     registry.start()
-                listener(step, word)
+                listener(step, event, words)
 
             text = compile_workload(workload.name, Images()).text
             transcript = run_compiled(text, values, run_id, folder, environment, listen)
@@ -110,7 +111,7 @@ def _result(
         "run": run_id,
         "verdict": record["verdict"],
         "reasons": record["reasons"],
-        "metrics": record.get("metrics", {}),
+        "metrics": _primary_first(record.get("metrics", {}), workload.rule.metric),
         "version": record.get("version"),
         "digest": record.get("digest"),
         "endpoint": _endpoint(settings.state, workload.name),
@@ -118,6 +119,10 @@ def _result(
         "report": _report(settings.state / "runs", run_id, record),
         "state": str(settings.state),
     }
+
+
+def _primary_first(metrics: dict[str, Any], primary: str) -> dict[str, Any]:
+    return {name: metrics[name] for name in sorted(metrics, key=lambda name: (name != primary, name))}
 
 
 def _report(runs: Path, run_id: str, record: dict[str, Any]) -> str | None:

@@ -16,9 +16,11 @@ def failed_tasks(api: str, run_id: str, names: Iterable[str]) -> list[str]:
     try:
         response = requests.get(f"{api.rstrip('/')}/apis/v2beta1/runs/{run_id}", timeout=(5, 20))
         response.raise_for_status()
-        details = response.json().get("run_details", {}).get("task_details", [])
-    except (requests.RequestException, ValueError):
+        details = (response.json().get("run_details") or {}).get("task_details") or []
+        failed = {
+            str(task["display_name"]).partition("(")[0] for task in details if task.get("state") == "FAILED"
+        }
+    except (requests.RequestException, ValueError, AttributeError, KeyError):
         # The notification goes out all the same, only less precise.
         return []
-    failed = {str(task.get("display_name", "")) for task in details if task.get("state") == "FAILED"}
     return [name for name in names if name in failed]

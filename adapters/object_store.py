@@ -6,6 +6,7 @@ Every write is whole or not there, and writing what is already there changes not
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -40,7 +41,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def keys(self, prefix: str) -> list[str]:
-        """Return the keys that begin with `prefix`, sorted."""
+        """Return the keys below `prefix` (a key's first names; empty for all), sorted."""
 
 
 def open_store(uri: str, access: tuple[str, str] | None = None) -> ObjectStore:
@@ -53,6 +54,12 @@ def open_store(uri: str, access: tuple[str, str] | None = None) -> ObjectStore:
     if "://" in uri:
         raise UserError(f"object store {uri!r}: give a folder or s3://BUCKET/PREFIX?endpoint=HOST:PORT")
     return FolderStore(Path(uri))
+
+
+def _checked(key: str) -> str:
+    if any(part in {"", ".", ".."} for part in key.split("/")):
+        raise UserError(f"object store: the key {key!r} is not a path of plain names")
+    return key
 
 
 class FolderStore(ObjectStore):
@@ -69,6 +76,7 @@ class FolderStore(ObjectStore):
                 try:
                     with path.open("rb") as source:
                         shutil.copyfileobj(source, beside)
+                    beside.flush()
                     Path(beside.name).chmod(0o644)
                     Path(beside.name).replace(target)
                 except BaseException:
@@ -97,11 +105,12 @@ class FolderStore(ObjectStore):
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys below `prefix`, sorted."""
-        paths = (p for p in self._path(prefix).rglob("*") if p.is_file() and not p.name.startswith("."))
+        folder = self._path(prefix.rstrip("/")) if prefix else self.root
+        paths = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
         return sorted(str(path.relative_to(self.root)) for path in paths)
 
     def _path(self, key: str) -> Path:
-        path = (self.root / key).resolve()
+        path = (self.root / _checked(key)).resolve()
         if not path.is_relative_to(self.root):
             raise UserError(f"object store {self.root}: the key {key!r} leads out of it")
         return path
@@ -124,26 +133,31 @@ class S3Store(ObjectStore):
         endpoint = options.get("endpoint", "s3.amazonaws.com")
         chain = ChainedProvider([EnvAWSProvider(), AWSConfigProvider(), IamAwsProvider()])
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
-        self.client = Minio(
-            endpoint,
-            access_key=access[0] if access else None,
-            secret_key=access[1] if access else None,
-            credentials=None if access else chain,
-            secure=options.get("secure", "true") == "true",
-            region=options.get("region", "us-east-1"),
-        )
+        if not self.bucket:
+            raise UserError(f"object store {uri!r}: name a bucket, s3://BUCKET/PREFIX?endpoint=HOST:PORT")
+        try:
+            self.client = Minio(
+                endpoint,
+                access_key=access[0] if access else None,
+                secret_key=access[1] if access else None,
+                credentials=None if access else chain,
+                secure=options.get("secure", "true") == "true",
+                region=options.get("region", "us-east-1"),
+            )
+        except ValueError as error:
+            raise UserError(f"object store {uri!r}: {error}") from None
 
     def put_if_absent(self, key: str, path: Path) -> str:
         """Upload the file unless the key is taken; an upload is visible only when whole."""
         name = self._name(key)
-        if self._size(name) != path.stat().st_size:
+        if not self._there(name):
             self._call(self.client.fput_object, self.bucket, name, str(path))
         return f"s3://{self.bucket}/{name}"
 
     def fetch(self, key: str, folder: Path) -> Path:
         """Download the object into `folder`; UserError when there is none."""
         name = self._name(key)
-        if self._size(name) is None:
+        if not self._there(name):
             raise UserError(f"object store s3://{self.bucket}: there is no {name}")
         target = folder / Path(key).name
         self._call(self.client.fget_object, self.bucket, name, str(target))
@@ -152,7 +166,7 @@ class S3Store(ObjectStore):
     def read(self, key: str) -> bytes | None:
         """Return the object's bytes, or None."""
         name = self._name(key)
-        if self._size(name) is None:
+        if not self._there(name):
             return None
         response = self._call(self.client.get_object, self.bucket, name)
         try:
@@ -169,26 +183,29 @@ class S3Store(ObjectStore):
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys below `prefix`, sorted."""
-        listed = self._call(
-            lambda: list(self.client.list_objects(self.bucket, self._name(prefix) + "/", recursive=True))
-        )
+        below = "".join(f"{part}/" for part in (self.prefix, prefix.rstrip("/")) if part)
+        listed = self._call(lambda: list(self.client.list_objects(self.bucket, below, recursive=True)))
         cut = len(self.prefix) + 1 if self.prefix else 0
         return sorted(entry.object_name[cut:] for entry in listed)
 
     def _name(self, key: str) -> str:
-        return f"{self.prefix}/{key}".strip("/")
+        return f"{self.prefix}/{_checked(key)}".strip("/")
 
-    def _size(self, name: str) -> int | None:
+    def _there(self, name: str) -> bool:
         from minio.error import S3Error
 
         try:
-            return int(self.client.stat_object(self.bucket, name).size or 0)
+            self.client.stat_object(self.bucket, name)
         except S3Error as error:
-            if error.code in {"NoSuchKey", "NoSuchObject"}:
-                return None
+            # The answer to HEAD has no body that could tell a missing object from a missing bucket.
+            if error.code in {"NoSuchKey", "NoSuchObject"} and self._call(
+                self.client.bucket_exists, self.bucket
+            ):
+                return False
             raise self._explain(error) from None
         except Exception as error:
             raise self._explain(error) from None
+        return True
 
     def _call(self, function: Any, *arguments: Any) -> Any:
         try:
@@ -197,9 +214,13 @@ class S3Store(ObjectStore):
             raise self._explain(error) from None
 
     def _explain(self, error: Exception) -> Exception:
-        code = getattr(error, "code", "")
+        # The client does not read the errors of a server that calls them text/xml.
+        found = re.search(r"<Code>(\w+)</Code>", str(error))
+        code = getattr(error, "code", "") or (found.group(1) if found else "")
         place = f"object store s3://{self.bucket}"
-        if code == "NoSuchBucket":
+        if isinstance(error, ValueError):
+            return UserError(f"{place}: {error}")
+        if code in {"NoSuchBucket", "NoSuchKey", "NoSuchObject"}:
             return UserError(f"{place}: there is no such bucket; make it, or name another one")
         if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
             return UserError(f"{place}: refused ({code}); look at the access key and its secret")

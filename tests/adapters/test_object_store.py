@@ -1,0 +1,172 @@
+"""The object store: the same for a folder and for a bucket of a real S3 server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from urllib3 import Retry
+
+from adapters import object_store
+from adapters.errors import TransientError, UserError
+from adapters.object_store import FolderStore, ObjectStore, open_store
+from tests.fakes import free_port
+
+from .conftest import ACCESS, Bucket
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "folder":
+        return open_store(str(tmp_path / "store"))
+    return open_store(request.getfixturevalue("bucket").uri, ACCESS)
+
+
+def test_what_is_written_is_read_and_replaced_whole(store: ObjectStore) -> None:
+    assert store.read("records/a.json") is None
+    for data in (b"first", b"", "second, 서울".encode()):
+        store.write("records/a.json", data)
+        assert store.read("records/a.json") == data
+
+
+def test_an_object_is_put_once_and_stays(store: ObjectStore, folder: Path, tmp_path: Path) -> None:
+    source = folder / "model.mar"
+    source.write_bytes(b"one" * 1000)
+    uri = store.put_if_absent("archives/a.mar", source)
+    for later in (b"one" * 1000, b"two" * 1000, b"longer" * 1000, b""):
+        source.write_bytes(later)
+        assert store.put_if_absent("archives/a.mar", source) == uri
+    assert store.read("archives/a.mar") == b"one" * 1000
+    (tmp_path / "download").mkdir()
+    assert store.fetch("archives/a.mar", tmp_path / "download").read_bytes() == b"one" * 1000
+
+
+def test_an_empty_object_is_there(store: ObjectStore, folder: Path) -> None:
+    (folder / "empty").touch()
+    store.put_if_absent("empty", folder / "empty")
+    assert store.read("empty") == b""
+
+
+def test_an_object_that_is_not_there_is_named(store: ObjectStore, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no .*archives/a\.mar"):
+        store.fetch("archives/a.mar", folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_keys_are_listed_below_a_folder_alone(store: ObjectStore) -> None:
+    assert store.keys("records") == store.keys("") == []
+    for key in ("records/b.json", "records/runs/a.json", "recordsx/c.json", "d"):
+        store.write(key, b"{}")
+    assert store.keys("records") == store.keys("records/") == ["records/b.json", "records/runs/a.json"]
+    assert store.keys("nothing") == []
+    assert store.keys("") == ["d", "records/b.json", "records/runs/a.json", "recordsx/c.json"]
+
+
+@pytest.mark.parametrize("key", ["../a", "a/../../b", "a/../b", "/etc/passwd", "a//b", "./a", "..", "", "a/"])
+def test_a_key_that_is_no_plain_path_is_refused(store: ObjectStore, folder: Path, key: str) -> None:
+    (folder / "source").write_bytes(b"x")
+    calls: list[Any] = [
+        lambda: store.put_if_absent(key, folder / "source"),
+        lambda: store.fetch(key, folder),
+        lambda: store.read(key),
+        lambda: store.write(key, b"x"),
+    ]
+    for call in calls:
+        with pytest.raises(UserError, match="is not a path of plain names"):
+            call()
+
+
+def test_prefixes_keep_two_stores_of_one_bucket_apart(bucket: Bucket) -> None:
+    whole = open_store(bucket.uri.replace("/some/prefix", ""), ACCESS)
+    part = open_store(bucket.uri, ACCESS)
+    part.write("a.json", b"part")
+    whole.write("a.json", b"whole")
+    assert (part.read("a.json"), whole.read("a.json")) == (b"part", b"whole")
+    assert whole.keys("") == ["a.json", "some/prefix/a.json"]
+    assert (bucket.folder / "some/prefix/a.json").read_bytes() == b"part"
+
+
+def test_the_environments_keys_are_used_without_others(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ACCESS[1])
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    store = open_store(bucket.uri)
+    store.write("a", b"a")
+    assert store.read("a") == b"a"
+
+
+def every_call(store: ObjectStore, folder: Path) -> list[Any]:
+    (folder / "source").write_bytes(b"x")
+    return [
+        lambda: store.put_if_absent("a", folder / "source"),
+        lambda: store.fetch("a", folder),
+        lambda: store.read("a"),
+        lambda: store.write("a", b"x"),
+        lambda: store.keys("a"),
+    ]
+
+
+@pytest.mark.parametrize("access", [(ACCESS[0], "wrong"), ("unknown", ACCESS[1])])
+def test_a_wrong_key_is_told(bucket: Bucket, folder: Path, access: tuple[str, str]) -> None:
+    for call in every_call(open_store(bucket.uri, access), folder):
+        with pytest.raises(UserError, match=r"refused .*look at the access key and its secret"):
+            call()
+
+
+def test_a_bucket_that_is_not_there_is_told(bucket: Bucket, folder: Path) -> None:
+    uri = bucket.uri.replace(bucket.folder.name, "another")
+    for call in every_call(open_store(uri, ACCESS), folder):
+        with pytest.raises(UserError, match="there is no such bucket; make it, or name another one"):
+            call()
+
+
+def test_a_server_that_is_down_is_transient(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minio.api.Retry", lambda **_: Retry(0))
+    uri = f"s3://bucket?endpoint=127.0.0.1:{free_port()}&secure=false"
+    for call in every_call(open_store(uri, ACCESS), folder):
+        with pytest.raises(TransientError, match=r"object store s3://bucket"):
+            call()
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/a", "https://host/bucket", "file:///tmp/x"])
+def test_another_kind_of_store_is_refused(uri: str) -> None:
+    with pytest.raises(UserError, match="give a folder or s3://BUCKET/PREFIX"):
+        open_store(uri)
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///prefix", "s3://bucket?endpoint=host/path"])
+def test_an_s3_address_that_is_none_is_refused(uri: str) -> None:
+    with pytest.raises(UserError, match="object store"):
+        open_store(uri, ACCESS)
+
+
+def test_a_bucket_that_can_have_no_such_name_is_told() -> None:
+    with pytest.raises(UserError, match="invalid bucket name"):
+        open_store("s3://B_/x?endpoint=127.0.0.1:1", ACCESS).read("a")
+
+
+def test_a_copy_is_whole_before_it_has_its_name(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "source").write_bytes(b"small")
+    store, replace, seen = FolderStore(tmp_path / "store"), Path.replace, []
+
+    def watch(source: Path, target: Path) -> None:
+        seen.append(source.read_bytes())
+        replace(source, target)
+
+    monkeypatch.setattr(object_store.Path, "replace", watch)
+    store.put_if_absent("a", folder / "source")
+    store.write("b", b"small")
+    assert seen == [b"small", b"small"]
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, folder: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    with pytest.raises(FileNotFoundError):
+        store.put_if_absent("a", folder / "missing")
+    assert list((tmp_path / "store").iterdir()) == []
+    assert store.read("a") is None

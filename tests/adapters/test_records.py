@@ -1,0 +1,34 @@
+"""The record of runs: kept a workload apart, and the last word counts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from adapters.object_store import FolderStore
+from adapters.records import Records
+
+
+def test_what_was_never_recorded_is_none(tmp_path: Path) -> None:
+    records = Records(FolderStore(tmp_path), "digits")
+    assert records.judged("recipe") is None
+    assert records.run("run-1") is None
+
+
+def test_recipes_and_runs_are_remembered_a_workload_apart(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    records = Records(store, "digits")
+    records.settle("recipe", {"run": "run-1", "verdict": "rejected", "reasons": ["schlechter, 나쁨"]})
+    records.write_run("run-1", {"verdict": "failed"})
+    records.write_run("run-1", {"verdict": "rejected"})
+    assert records.judged("recipe") == {
+        "run": "run-1",
+        "verdict": "rejected",
+        "reasons": ["schlechter, 나쁨"],
+    }
+    found = records.run("run-1")
+    assert found is not None
+    assert (found["run"], found["verdict"]) == ("run-1", "rejected")
+    assert datetime.fromisoformat(found["ended"]).utcoffset() is not None
+    assert Records(store, "diabetes").judged("recipe") is None
+    assert store.keys("records") == ["records/digits/recipes/recipe.json", "records/digits/runs/run-1.json"]

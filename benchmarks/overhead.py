@@ -108,7 +108,9 @@ def main() -> None:
     text = table(found)
     print(text)
     if arguments.output:
-        about = f"{os.cpu_count()} cores, Python {platform.python_version()}, {arguments.rounds} rounds, medians"
+        about = (
+            f"{os.cpu_count()} cores, Python {platform.python_version()}, {arguments.rounds} rounds, medians"
+        )
         arguments.output.write_text(
             f"# What the pipeline costs\n\n{about}; `make bench` measures it again.\n\n{text}\n"
         )

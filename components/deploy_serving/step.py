@@ -51,7 +51,6 @@ def run(
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         archive = store.fetch(new.key, Path(folder))
         roll_out(target, new.workload, archive, new.digest, make_champion, progress)
-    registry.end(registry.run(new.workload, new.run))
     deployed = Deployed(new.workload, new.version, new.digest, target.url(new.workload))
     record = {
         "verdict": "promoted",
@@ -66,6 +65,8 @@ def run(
     records = Records(store, new.workload)
     records.write_run(new.run, record)
     records.settle(new.recipe, {"run": new.run, **record})
+    tags = {"served_version": new.version, "endpoint": deployed.endpoint}
+    registry.log(registry.run(new.workload, new.run), tags=tags)
     write_text(output, to_json(vars(deployed)))
     progress(f"{new.workload} version {new.version} answers at {deployed.endpoint}")
     return deployed

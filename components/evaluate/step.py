@@ -175,7 +175,7 @@ def _facts(
 
 
 def _record(registry: Registry, records: Records, description: dict[str, Any], report: str) -> None:
-    """Log the judgement as an MLflow run; a rejection ends it, and its recipe is settled."""
+    """Log the judgement as an MLflow run; a rejection settles its recipe."""
     run = registry.run(description["workload"], description["run"])
     metrics = {
         f"{name}{suffix}": interval[part]
@@ -194,8 +194,8 @@ def _record(registry: Registry, records: Records, description: dict[str, Any], r
     registry.log(run, description["parameters"], metrics, tags)
     registry.log_file(run, REPORT, report.encode())
     registry.log_file(run, DESCRIPTION, to_json(description).encode())
+    registry.end(run)
     if description["verdict"] == "rejected":
-        registry.end(run)
         brief = {key: description[key] for key in ("verdict", "reasons", "metrics", "champion", "recipe")}
         records.write_run(description["run"], brief)
         records.settle(description["recipe"], {"run": description["run"], **brief})

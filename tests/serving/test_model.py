@@ -53,7 +53,9 @@ def test_bytecode_in_the_folder_is_not_trusted(tmp_path: Path) -> None:
     source.write_text("raise SystemError('stale bytecode was run')")
     py_compile.compile(str(source), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     source.write_text(good)
-    load_model(bundle).unload()
+    model = load_model(bundle)
+    assert model.handler is not None, "the source was run, not the bytecode beside it"
+    model.unload()
 
 
 @pytest.mark.parametrize(

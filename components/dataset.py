@@ -43,13 +43,20 @@ class Dataset:
         """Return the rows of `train` or `holdout`."""
         return pq.read_table(self.folder / f"{split}.parquet")
 
-    def check_parameters(self, workload: Workload, values: dict[str, Any], given: dict[str, Any]) -> None:
-        """Return when no parameter in `given` contradicts the one that the rows were prepared with."""
-        prepared = self.description["parameters"]
-        for name in given:
-            if name in prepared and prepared[name] != values[name]:
+    def parameters_of(self, workload: Workload, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the run parameters that the rows were prepared with; UserError when `given` contradicts one.
+
+        The recipe covers all of them, so a model made with others would be judged under a wrong name.
+        """
+        prepared = {
+            p.name: self.description["parameters"].get(p.name, p.default) for p in workload.parameters()
+        }
+        values = workload.parse(prepared | given)
+        for name, value in values.items():
+            if value != prepared[name]:
                 raise UserError(
-                    f"the data in {self.folder} was prepared with {name}={prepared[name]}, not "
-                    f"{values[name]}; prepare it again: python -m components.prep_data "
-                    f"--workload {workload.name} --output {self.folder} --set {name}={values[name]}"
+                    f"the data in {self.folder} was prepared with {name}={prepared[name]}, not {value}; "
+                    f"prepare it again: python -m components.prep_data --workload {workload.name} "
+                    f"--output {self.folder} --set {name}={value}"
                 )
+        return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -12,13 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from adapters.errors import UserError
+
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, mark: str) -> Iterator[Path]:
     """Yield an empty folder that becomes `path` when the block ends well, and vanishes when it does not.
 
-    What stood at `path` before is replaced at the very end.
+    An older one at `path` is replaced at the very end. Raises UserError for a folder there that holds
+    other things: `mark` is the file by which an older one is known.
     """
+    path = path.resolve()
+    if path.exists() and not (path.is_dir() and ((path / mark).is_file() or not any(path.iterdir()))):
+        raise UserError(f"{path} holds other things than a {mark}, and is not replaced; give another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     # mkdtemp is private to its user; an artifact is read by other containers, under other users.
@@ -27,8 +34,6 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield beside
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.exists():
-            path.unlink()
         beside.replace(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -45,6 +50,17 @@ def write_text(path: Path, text: str) -> None:
 def to_json(value: Any) -> str:
     """Return JSON that is the same for the same value, for people and for digests."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Return JSON-ready data with null for NaN and infinities."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def digest_of(value: Any) -> str:

@@ -70,7 +70,7 @@ def run(
         raise UserError(f"the model in {model} was rejected and is not archived: {reasons}")
     golden = _read(evaluation / GOLDEN)
     name = description["workload"]
-    with new_folder(output) as folder:
+    with new_folder(output, ARCHIVED) as folder:
         provenance = {
             key: description[key] for key in ("data", "code", "parameters", "recipe", "model_digest")
         }

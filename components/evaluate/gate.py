@@ -43,7 +43,8 @@ def judge(
     """
     name, value = rule.metric, metrics[rule.metric].value
     broken = [key for key, interval in metrics.items() if not _finite(interval)]
-    broken += [key for key, part in slices.items() if not math.isfinite(part.value)]
+    large = {key: part for key, part in slices.items() if part.rows >= rule.slice_rows}
+    broken += [key for key, part in large.items() if not math.isfinite(part.value)]
     if difference is not None and not _finite(difference):
         broken.append("the comparison with the champion")
     if broken:
@@ -53,7 +54,7 @@ def judge(
         against.append(f"{rows} holdout rows are too few to judge by: the rule asks for {rule.minimum_rows}")
     if not _reaches(value, rule.floor, higher_is_better):
         against.append(f"{name} {value:.4g} does not reach the floor of {rule.floor:g}")
-    against += _slices_below(rule, slices, higher_is_better)
+    against += _slices_below(rule, large, higher_is_better)
     if difference is not None:
         against += _against_champion(rule, difference, champion)
     if against:
@@ -95,7 +96,7 @@ def _slices_below(rule: Rule, slices: Mapping[str, Slice], higher_is_better: boo
     return [
         f"{name}: {rule.metric} {part.value:.4g} does not reach the slice floor of {rule.slice_floor:g}"
         for name, part in slices.items()
-        if part.rows >= rule.slice_rows and not _reaches(part.value, rule.slice_floor, higher_is_better)
+        if not _reaches(part.value, rule.slice_floor, higher_is_better)
     ]
 
 

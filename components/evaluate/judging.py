@@ -14,7 +14,7 @@ from workloads.contract import Workload
 
 from .champion import Champion
 from .gate import Slice, Verdict, judge
-from .scores import METRICS, Metric, improvement, mcnemar, measure
+from .scores import METRICS, Metric, improvement, mcnemar, measure, score
 
 SEED = 0
 _BATCH = 4096
@@ -104,9 +104,8 @@ def _slices(
 ) -> dict[str, Slice]:
     found = {}
     for name, mask in masks.items():
-        if not mask.any():
-            continue
-        value = metric.value(metric.rows(actual[mask], predicted[mask]).mean(axis=0))
-        other = None if theirs is None else metric.value(metric.rows(actual[mask], theirs[mask]).mean(axis=0))
-        found[name] = Slice(int(mask.sum()), float(value), None if other is None else float(other))
+        if mask.any():
+            value = score(metric, actual[mask], predicted[mask])
+            other = None if theirs is None else score(metric, actual[mask], theirs[mask])
+            found[name] = Slice(int(mask.sum()), value, other)
     return found

@@ -54,6 +54,12 @@ METRICS = {
 """The metrics of each task; the first is the default primary one."""
 
 
+def score(metric: Metric, actual: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the metric on these rows; NaN or infinite where it has no value, as r2 on one row."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(metric.value(metric.rows(actual, predicted).mean(axis=0)))
+
+
 def measure(metric: Metric, actual: np.ndarray, predicted: np.ndarray, seed: int) -> Interval:
     """Return the metric on these rows, with its percentile bootstrap interval."""
     rows = metric.rows(actual, predicted)

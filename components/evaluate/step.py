@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from adapters.object_store import ObjectStore
 from adapters.records import Records
 from adapters.registry import Registry, Version
 from components.dataset import Dataset
-from components.files import digest_of_folder, new_folder, to_json
+from components.files import digest_of_folder, new_folder, plain, to_json
 from components.report.facts import Facts
 from components.report.page import render
 from serving.model import Model, load_model
@@ -77,13 +76,15 @@ def run(
         verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
     description = _describe(workload, dataset, challenger, judgement, verdict, version)
     description |= {"run": run_id, "model_digest": digest}
+    # A model that answers NaN was rejected by now; its golden requests are for people to look at.
+    golden = plain(_golden(workload, holdout, challenger))
     progress("drawing the report")
     report = render(
         _facts(workload, dataset, challenger, judgement, description, learned and learned["statistics"])
     )
-    with new_folder(output) as folder:
+    with new_folder(output, DESCRIPTION) as folder:
         (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
-        (folder / GOLDEN).write_text(to_json(_golden(workload, holdout, challenger)), encoding="utf-8")
+        (folder / GOLDEN).write_text(to_json(golden), encoding="utf-8")
         (folder / REPORT).write_text(report, encoding="utf-8")
     challenger.unload()
     _record(registry, Records(store, workload.name), description, report)
@@ -116,7 +117,7 @@ def _describe(
 ) -> dict[str, Any]:
     """Return the evaluation as JSON-ready data; a number that is none becomes null."""
     theirs = {name: asdict(interval) for name, interval in judgement.champion_metrics.items()}
-    return _plain(
+    return plain(
         {
             "workload": workload.name,
             "verdict": "promoted" if verdict.promoted else "rejected",
@@ -199,14 +200,3 @@ def _record(registry: Registry, records: Records, description: dict[str, Any], r
         brief = {key: description[key] for key in ("verdict", "reasons", "metrics", "champion", "recipe")}
         records.write_run(description["run"], brief)
         records.settle(description["recipe"], {"run": description["run"], **brief})
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON-ready data with null for NaN and infinities."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

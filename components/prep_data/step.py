@@ -51,7 +51,7 @@ def run(
     values = workload.parse(given)
     source = str(values["source"] or workload.default_source)
     progress(f"reading {source}")
-    with new_folder(output) as folder:
+    with new_folder(output, DESCRIPTION) as folder:
         splits = _Splits(workload, folder, float(values["test_size"]))
         with splits:
             for rows in workload.load(source, values):
@@ -103,10 +103,11 @@ class _Splits:
         if "split" in batch.schema.names:
             self.given = True
             held = pc.equal(batch.column("split"), "holdout").to_numpy(zero_copy_only=False)
-            batch = batch.drop_columns(["split"])
         else:
             held = in_holdout(keys, self.test_size)
-        batch = batch.select([column.name for column in self.workload.columns])
+        # In the schema's order, and as it says: none may be null.
+        columns = [batch.column(column.name) for column in self.workload.columns]
+        batch = pa.record_batch(columns, schema=self.workload.schema())
         for split, mask in (("train", ~held), ("holdout", held)):
             part = batch.filter(pa.array(mask))
             if part.num_rows:

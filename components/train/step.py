@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.errors import UserError
 from components.dataset import Dataset
-from components.files import digest_of_folder, new_folder, to_json
+from components.files import digest_of_folder, new_folder, plain, to_json
 from components.recipe import code_digest
 from serving.code import copy_handler
 from workloads.contract import Progress, Workload
@@ -24,15 +24,14 @@ def run(
     The same rows, parameters and library versions give the same files. Raises UserError when the data is
     another workload's, or was prepared with other parameters than those given.
     """
-    values = workload.parse(given)
     dataset = Dataset.open(data)
     if dataset.workload != workload.name:
         raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
-    dataset.check_parameters(workload, values, {name: given[name] for name in given if name in _PREPARED})
+    values = dataset.parameters_of(workload, given)
     rows = dataset.read("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
-    with new_folder(output) as folder:
+    with new_folder(output, DESCRIPTION) as folder:
         training = workload.train(rows, values, folder, progress)
         copy_handler(workload.handler, folder)
         description = {
@@ -49,8 +48,8 @@ def run(
             },
             "recipe": dataset.description["recipe"],
             "code": code_digest(workload),
-            "curve": training.curve,
-            "notes": training.notes,
+            "curve": plain(training.curve),
+            "notes": plain(training.notes),
         }
         (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
         seconds = time.perf_counter() - started

@@ -1,0 +1,91 @@
+"""Two workloads as small as can be, each in as many variants as tests ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import workloads
+from adapters.object_store import FolderStore
+from adapters.registry import Registry
+from components.archive import step as archive
+from components.evaluate import step as evaluate
+from components.prep_data import step as prep_data
+from components.train import step as train
+from workloads import register
+from workloads.contract import Workload
+
+Make = Callable[..., Workload]
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register `fence` and `line` for the while."""
+    folder = str(Path(__file__).parent / "workloads")
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, folder])
+
+
+@pytest.fixture
+def make(name: str) -> Make:
+    """Make a variant of a workload, with other attributes, under a name that no other test has."""
+
+    def variant(kind: str = "fence", **attributes: Any) -> Workload:
+        base = type(register.get(kind))
+        found: Workload = type(
+            "Variant", (base,), {"name": name, "__module__": base.__module__, **attributes}
+        )()
+        return found
+
+    return variant
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+@dataclass
+class Line:
+    """The steps one after the other, for one workload."""
+
+    workload: Workload
+    registry: Registry
+    store: FolderStore
+    folder: Path
+
+    def train(self, run: str, **given: str) -> None:
+        """Run prep-data and train."""
+        prep_data.run(self.workload, given, self.folder / run / "data")
+        train.run(self.workload, given, self.folder / run / "data", self.folder / run / "model")
+
+    def evaluate(self, run: str) -> evaluate.Evaluation:
+        parts = [self.folder / run / part for part in ("data", "model", "evaluation")]
+        return evaluate.run(self.workload, *parts, run, self.registry, self.store)
+
+    def archive(self, run: str) -> archive.Archived:
+        parts = [self.folder / run / part for part in ("model", "evaluation", "archive")]
+        return archive.run(*parts, self.registry, self.store)
+
+    def up_to_archive(self, run: str, **given: str) -> archive.Archived:
+        """Run every step before the rollout."""
+        self.train(run, **given)
+        self.evaluate(run)
+        return self.archive(run)
+
+    def promote(self, run: str, **given: str) -> archive.Archived:
+        """Make a champion, without an endpoint."""
+        archived = self.up_to_archive(run, **given)
+        version = self.registry.find(self.workload.name, archived.digest)
+        assert version is not None
+        self.registry.promote(version, archived.judged_against, "; ".join(archived.reasons), run)
+        return archived
+
+
+@pytest.fixture
+def line(make: Make, registry: Registry, store: FolderStore, folder: Path) -> Line:
+    """The steps for a variant of `fence`."""
+    return Line(make(), registry, store, folder)

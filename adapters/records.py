@@ -35,6 +35,12 @@ class Records:
         """Return what the run came to, or None when it has not come to anything yet."""
         return self._read(f"runs/{run_id}")
 
+    def runs(self) -> list[Record]:
+        """Return what every run came to, the oldest first."""
+        names = (key.removeprefix(f"{self.prefix}/") for key in self.store.keys(f"{self.prefix}/runs"))
+        found = [self._read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        return sorted((record for record in found if record), key=lambda r: (r["ended"], r["run"]))
+
     def write_run(self, run_id: str, record: Record) -> None:
         """Remember what the run came to; a later word on the same run replaces an earlier one."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")

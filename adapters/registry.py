@@ -22,6 +22,10 @@ import requests
 from .errors import TransientError, UserError
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+ROLLBACK = "rollback"
+"""The `kind` of a move in the trail that went back; a promotion's has none."""
+
+_MOVED = "moved."
 _TRIES = 4
 _TIMEOUT = (5, 60)
 
@@ -38,12 +42,17 @@ class Version:
     @property
     def digest(self) -> str:
         """The sha256 of the archive."""
-        return self.tags["archive_digest"]
+        return self._tag("archive_digest")
 
     @property
     def archive(self) -> str:
         """The archive's key in the object store."""
-        return self.tags["archive_key"]
+        return self._tag("archive_key")
+
+    def _tag(self, key: str) -> str:
+        if key not in self.tags:
+            raise UserError(f"version {self.version} of {self.name} has no tag {key}; archive did not register it")
+        return self.tags[key]
 
 
 class Registry:
@@ -74,6 +83,29 @@ class Registry:
         answer = self._get("model-versions/search", {"filter": query, "max_results": "100"}) or {}
         found = sorted((_version(v) for v in answer.get("model_versions", [])), key=lambda v: int(v.version))
         return found[0] if found else None
+
+    def versions(self, name: str = "") -> list[Version]:
+        """Return every version of a model, or of all models, the oldest first."""
+        query = {"max_results": "200"} | ({"filter": f"name='{name}'"} if name else {})
+        found: list[Version] = []
+        while True:
+            answer = self._get("model-versions/search", query) or {}
+            found += [_version(v) for v in answer.get("model_versions", [])]
+            if not (token := answer.get("next_page_token")):
+                return sorted(found, key=lambda v: (v.name, int(v.version)))
+            query["page_token"] = token
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Return the version behind each alias of a model."""
+        answer = self._get("registered-models/get", {"name": name}) or {"registered_model": {}}
+        return {a["alias"]: str(a["version"]) for a in answer["registered_model"].get("aliases", [])}
+
+    def trail(self, name: str) -> list[dict[str, Any]]:
+        """Return the moves of a model's aliases, the oldest first: when, alias, from, to, why, run."""
+        answer = self._get("registered-models/get", {"name": name}) or {"registered_model": {}}
+        tags = {tag["key"]: tag["value"] for tag in answer["registered_model"].get("tags", [])}
+        moves = [(key.removeprefix(_MOVED), tags[key]) for key in sorted(tags) if key.startswith(_MOVED)]
+        return [{"when": when, **json.loads(move)} for when, move in moves]
 
     def run(self, name: str, pipeline_run: str) -> str:
         """Return the id of the MLflow run of a pipeline run, made if there is none yet."""
@@ -115,6 +147,11 @@ class Registry:
         root = self._artifacts(run_id)
         self._send("PUT", f"mlflow-artifacts/artifacts/{root}/{path}", data=data)
 
+    def read_json(self, run_id: str, path: str) -> dict[str, Any] | None:
+        """Return the JSON object in a file among the run's artifacts, or None when there is none."""
+        place = f"mlflow-artifacts/artifacts/{self._artifacts(run_id)}/{path}"
+        return self._send("GET", place, allowed="RESOURCE_DOES_NOT_EXIST")
+
     def end(self, run_id: str, status: str = "FINISHED") -> None:
         """Close a run as FINISHED or FAILED."""
         self._post("runs/update", {"run_id": run_id, "status": status, "end_time": _millis()})
@@ -132,10 +169,15 @@ class Registry:
         )
         return _version(made["model_version"])
 
-    def point(self, name: str, alias: str, version: str, why: str, run: str) -> None:
+    def tag(self, version: Version, key: str, value: str) -> None:
+        """Put a tag on a version, replacing the one of that key."""
+        named = {"name": version.name, "version": version.version}
+        self._post("model-versions/set-tag", {**named, "key": key, "value": value[:5000]})
+
+    def point(self, name: str, alias: str, version: str, why: str, run: str, **more: str) -> None:
         """Move an alias to a version and leave a trail; nothing happens when it is there already.
 
-        The alias moves last: when this raises, it is where it was.
+        `more` is kept in the trail too. The alias moves last: when this raises, it is where it was.
         """
         before = self.aliased(name, alias)
         if before and before.version == version:
@@ -147,9 +189,10 @@ class Registry:
             "to": version,
             "why": why,
             "run": run,
+            **more,
         }
         self._post(
-            "registered-models/set-tag", {"name": name, "key": f"moved.{now}", "value": json.dumps(trail)}
+            "registered-models/set-tag", {"name": name, "key": f"{_MOVED}{now}", "value": json.dumps(trail)}
         )
         self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
 

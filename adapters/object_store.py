@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from .errors import TransientError, UserError
 
+_NO_BUCKET = "there is no such bucket; make it, or name another one"
+
 
 class ObjectStore(ABC):
     """Objects by key; a key is a path of plain names with slashes."""
@@ -42,6 +44,14 @@ class ObjectStore(ABC):
     @abstractmethod
     def keys(self, prefix: str) -> list[str]:
         """Return the keys below `prefix` (a key's first names; empty for all), sorted."""
+
+    @abstractmethod
+    def size(self, key: str) -> int | None:
+        """Return the object's size in bytes, or None when there is none."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens when there is none."""
 
 
 def open_store(uri: str, access: tuple[str, str] | None = None) -> ObjectStore:
@@ -109,6 +119,15 @@ class FolderStore(ObjectStore):
         paths = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
         return sorted(str(path.relative_to(self.root)) for path in paths)
 
+    def size(self, key: str) -> int | None:
+        """Return the file's size, or None."""
+        path = self._path(key)
+        return path.stat().st_size if path.is_file() else None
+
+    def delete(self, key: str) -> None:
+        """Remove the file."""
+        self._path(key).unlink(missing_ok=True)
+
     def _path(self, key: str) -> Path:
         path = (self.root / _checked(key)).resolve()
         if not path.is_relative_to(self.root):
@@ -150,14 +169,14 @@ class S3Store(ObjectStore):
     def put_if_absent(self, key: str, path: Path) -> str:
         """Upload the file unless the key is taken; an upload is visible only when whole."""
         name = self._name(key)
-        if not self._there(name):
+        if self._size(name) is None:
             self._call(self.client.fput_object, self.bucket, name, str(path))
         return f"s3://{self.bucket}/{name}"
 
     def fetch(self, key: str, folder: Path) -> Path:
         """Download the object into `folder`; UserError when there is none."""
         name = self._name(key)
-        if not self._there(name):
+        if self._size(name) is None:
             raise UserError(f"object store s3://{self.bucket}: there is no {name}")
         target = folder / Path(key).name
         self._call(self.client.fget_object, self.bucket, name, str(target))
@@ -166,7 +185,7 @@ class S3Store(ObjectStore):
     def read(self, key: str) -> bytes | None:
         """Return the object's bytes, or None."""
         name = self._name(key)
-        if not self._there(name):
+        if self._size(name) is None:
             return None
         response = self._call(self.client.get_object, self.bucket, name)
         try:
@@ -188,24 +207,31 @@ class S3Store(ObjectStore):
         cut = len(self.prefix) + 1 if self.prefix else 0
         return sorted(entry.object_name[cut:] for entry in listed)
 
+    def size(self, key: str) -> int | None:
+        """Return the object's size, or None."""
+        return self._size(self._name(key))
+
+    def delete(self, key: str) -> None:
+        """Remove the object; S3 does not mind one that is not there."""
+        self._call(self.client.remove_object, self.bucket, self._name(key))
+
     def _name(self, key: str) -> str:
         return f"{self.prefix}/{_checked(key)}".strip("/")
 
-    def _there(self, name: str) -> bool:
+    def _size(self, name: str) -> int | None:
         from minio.error import S3Error
 
         try:
-            self.client.stat_object(self.bucket, name)
+            return int(self.client.stat_object(self.bucket, name).size or 0)
         except S3Error as error:
-            # The answer to HEAD has no body that could tell a missing object from a missing bucket.
-            if error.code in {"NoSuchKey", "NoSuchObject"} and self._call(
-                self.client.bucket_exists, self.bucket
-            ):
-                return False
-            raise self._explain(error) from None
+            if error.code not in {"NoSuchKey", "NoSuchObject"}:
+                raise self._explain(error) from None
         except Exception as error:
             raise self._explain(error) from None
-        return True
+        # The answer to HEAD has no body that could tell a missing object from a missing bucket.
+        if not self._call(self.client.bucket_exists, self.bucket):
+            raise UserError(f"object store s3://{self.bucket}: {_NO_BUCKET}")
+        return None
 
     def _call(self, function: Any, *arguments: Any) -> Any:
         try:
@@ -220,8 +246,8 @@ class S3Store(ObjectStore):
         place = f"object store s3://{self.bucket}"
         if isinstance(error, ValueError):
             return UserError(f"{place}: {error}")
-        if code in {"NoSuchBucket", "NoSuchKey", "NoSuchObject"}:
-            return UserError(f"{place}: there is no such bucket; make it, or name another one")
+        if code == "NoSuchBucket":
+            return UserError(f"{place}: {_NO_BUCKET}")
         if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
             return UserError(f"{place}: refused ({code}); look at the access key and its secret")
         return TransientError(f"{place}: {code or type(error).__name__}: {error}")

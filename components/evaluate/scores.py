@@ -109,6 +109,6 @@ def _interval(rows: np.ndarray, value: Statistic, seed: int) -> Interval:
         for begin in range(0, RESAMPLES, per_chunk):
             chosen = rng.integers(0, n, (min(per_chunk, RESAMPLES - begin), n))
             values.append(value(rows[chosen].mean(axis=1)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
+        tail = (1 - CONFIDENCE) / 2
+        low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
     return Interval(whole, float(low), float(high))

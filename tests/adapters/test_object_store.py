@@ -12,8 +12,7 @@ from adapters import object_store
 from adapters.errors import TransientError, UserError
 from adapters.object_store import FolderStore, ObjectStore, open_store
 from tests.fakes import free_port
-
-from .conftest import ACCESS, Bucket
+from tests.s3 import ACCESS, Bucket
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -75,6 +74,15 @@ def test_a_key_that_is_no_plain_path_is_refused(store: ObjectStore, folder: Path
     for call in calls:
         with pytest.raises(UserError, match="is not a path of plain names"):
             call()
+
+
+def test_an_object_has_a_size_and_can_be_deleted(store: ObjectStore) -> None:
+    assert store.size("a/b") is None
+    store.write("a/b", b"four")
+    assert store.size("a/b") == 4
+    for _ in range(2):
+        store.delete("a/b")
+        assert (store.size("a/b"), store.read("a/b"), store.keys("a")) == (None, None, [])
 
 
 def test_prefixes_keep_two_stores_of_one_bucket_apart(bucket: Bucket) -> None:

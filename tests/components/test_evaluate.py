@@ -1,0 +1,294 @@
+"""evaluate, against a real registry: who is promoted, who is rejected, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.errors import REJECTED, UserError
+from adapters.object_store import FolderStore
+from adapters.records import Records
+from adapters.registry import CHAMPION, Registry
+from components.evaluate.__main__ import confusion, main
+from components.prep_data.__main__ import main as prepare
+from components.train.__main__ import main as train
+from serving.golden import check
+from serving.model import load_model
+from workloads.contract import Workload
+
+from .conftest import Line
+
+Make = Callable[..., Workload]
+
+
+def run_of(line: Line, run: str) -> dict[str, Any]:
+    """The MLflow run of a pipeline run."""
+    url = f"{line.registry.uri}/api/2.0/mlflow/runs/get"
+    run_id = line.registry.run(line.workload.name, run)
+    found: dict[str, Any] = line.registry.session.get(url, params={"run_id": run_id}, timeout=10).json()[
+        "run"
+    ]
+    return found
+
+
+def tags_of(run: dict[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+
+
+def test_a_first_model_is_promoted_by_the_floors(line: Line) -> None:
+    line.train("run-1")
+    evaluation = line.evaluate("run-1")
+    assert evaluation.promoted
+    said = json.loads((line.folder / "run-1/evaluation/evaluation.json").read_text())
+    assert said == evaluation.description
+    assert (said["verdict"], said["champion"], said["difference"]) == ("promoted", None, None)
+    assert said["metrics"] == {"accuracy": {"value": 1.0, "low": 1.0, "high": 1.0}}
+    assert "there is no champion yet" in said["reasons"][-1]
+    # The rollout has not happened yet, so nothing is settled.
+    records = Records(line.store, line.workload.name)
+    assert records.judged(said["recipe"]) is None
+    assert records.run("run-1") is None
+    tags = tags_of(run_of(line, "run-1"))
+    assert (tags["verdict"], tags["model_digest"]) == ("promoted", said["model_digest"])
+
+
+def test_the_golden_answers_are_the_models_own(line: Line) -> None:
+    line.train("run-1")
+    line.evaluate("run-1")
+    golden = json.loads((line.folder / "run-1/evaluation/golden.json").read_text())
+    model = load_model(line.folder / "run-1/model")
+    assert len(golden) == 8
+    assert len({json.dumps(row["request"]) for row in golden}) == 8
+    assert check(golden, model.predict) == []
+    assert {row["answer"]["label"][0] for row in golden} == {0, 1}
+
+
+def test_the_report_is_beside_the_verdict_and_in_the_registry(line: Line) -> None:
+    line.train("run-1")
+    line.evaluate("run-1")
+    assert "<html" in (line.folder / "run-1/evaluation/report.html").read_text()
+    run_id = line.registry.run(line.workload.name, "run-1")
+    url = f"{line.registry.uri}/api/2.0/mlflow/artifacts/list"
+    listed = line.registry.session.get(url, params={"run_id": run_id}, timeout=10).json()["files"]
+    assert {file["path"] for file in listed} == {"report.html", "evaluation.json"}
+
+
+def test_a_better_challenger_is_promoted_with_the_difference_and_its_interval(line: Line) -> None:
+    champion = line.promote("run-1", fence="70")
+    line.train("run-2")
+    said = line.evaluate("run-2").description
+    assert said["verdict"] == "promoted"
+    assert (said["champion"]["version"], said["champion"]["digest"]) == (champion.version, champion.digest)
+    difference = said["difference"]
+    assert 0 < difference["low"] < difference["value"] < difference["high"]
+    theirs = said["champion"]["metrics"]["accuracy"]["value"]
+    assert difference["value"] == pytest.approx(said["metrics"]["accuracy"]["value"] - theirs)
+    assert said["mcnemar_p"] < 0.001
+    assert "against champion 1 on the same rows" in said["reasons"][-1]
+
+
+def test_a_worse_challenger_is_rejected_recorded_and_settled(line: Line) -> None:
+    champion = line.promote("run-1")
+    line.train("run-2", fence="70")
+    said = line.evaluate("run-2").description
+    assert said["verdict"] == "rejected"
+    assert "an improvement that the interval tells from zero is asked for" in said["reasons"][0]
+    records = Records(line.store, line.workload.name)
+    settled, told = records.judged(said["recipe"]), records.run("run-2")
+    assert settled is not None
+    assert told is not None
+    assert (settled["run"], settled["verdict"], settled["reasons"]) == ("run-2", "rejected", said["reasons"])
+    assert (told["verdict"], told["champion"]["version"]) == ("rejected", champion.version)
+    run = run_of(line, "run-2")
+    assert run["info"]["status"] == "FINISHED"
+    tags = tags_of(run)
+    assert (tags["verdict"], tags["reasons"]) == ("rejected", "; ".join(said["reasons"]))
+    assert (tags["recipe"], tags["data_fingerprint"]) == (said["recipe"], said["data"]["fingerprint"])
+    assert {p["key"]: p["value"] for p in run["data"]["params"]}["fence"] == "70.0"
+    serving = line.registry.champion(line.workload.name)
+    assert serving is not None
+    assert serving.version == champion.version
+
+
+def test_the_champion_itself_made_again_is_carried_on(line: Line) -> None:
+    line.promote("run-1")
+    line.train("run-2")
+    evaluation = line.evaluate("run-2")
+    assert evaluation.promoted
+    assert evaluation.description["reasons"] == ["this is champion 1 itself, made again to the byte"]
+    assert line.archive("run-2").version == "1"
+
+
+def test_a_tie_with_another_model_is_no_improvement(line: Line) -> None:
+    line.promote("run-1")
+    line.train("run-2", fence="49.99")
+    said = line.evaluate("run-2").description
+    assert said["verdict"] == "rejected"
+    assert "the very same as champion 1's, row by row" in said["reasons"][0]
+    assert said["mcnemar_p"] == 1.0
+
+
+def test_judging_again_says_the_same(line: Line) -> None:
+    line.promote("run-1")
+    line.train("run-2", fence="70")
+    first, again = (line.evaluate("run-2").description for _ in range(2))
+    assert first == again
+
+
+@pytest.mark.parametrize("rule", [{"floor": 0.9}, {"minimum_rows": 10_000}])
+def test_a_floor_that_is_not_reached_rejects_a_first_model(
+    line: Line, make: Make, rule: dict[str, Any]
+) -> None:
+    line.workload = make(rule=replace(line.workload.rule, **rule))
+    line.train("run-1", fence="70")
+    assert not line.evaluate("run-1").promoted
+
+
+@pytest.mark.parametrize(
+    ("slope", "verdict", "reason"),
+    [
+        ("2.2", "promoted", "the whole interval lies above minus the margin of 0.5"),
+        ("-1", "rejected", "it may be worse by more than the margin of 0.5"),
+        ("nan", "rejected", "not a number: mse, r2, mae, left, the comparison with the champion"),
+    ],
+)
+def test_an_error_is_judged_the_other_way_round_and_nan_is_rejected(
+    line: Line, make: Make, slope: str, verdict: str, reason: str
+) -> None:
+    line.workload = make("line")
+    line.promote("run-1")
+    line.train("run-2", slope=slope)
+    said = line.evaluate("run-2").description
+    assert said["verdict"] == verdict
+    assert reason in said["reasons"][-1]
+    assert next(iter(said["metrics"])) == "mse"
+    assert set(said["slices"]) == {"left", "one row"}
+    assert said["mcnemar_p"] is None
+    if slope == "nan":
+        assert said["metrics"]["mse"] == {"value": None, "low": None, "high": None}
+        golden = json.loads((line.folder / "run-2/evaluation/golden.json").read_text())
+        assert golden[0]["answer"] == {"y": [None]}
+
+
+def test_a_slice_of_few_rows_without_a_value_decides_nothing(line: Line, make: Make) -> None:
+    line.workload = make("line", rule=replace(make("line").rule, metric="r2", floor=0.5))
+    line.train("run-1")
+    said = line.evaluate("run-1").description
+    assert (said["verdict"], said["slices"]["one row"]["value"]) == ("promoted", None)
+
+
+def test_a_diverged_learning_curve_is_drawn_all_the_same(line: Line) -> None:
+    line.train("run-1")
+    path = line.folder / "run-1/model/model.json"
+    described = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(described | {"curve": [{"step": 1, "error": None}, {"step": 2, "error": 0.5}]})
+    )
+    assert line.evaluate("run-1").promoted
+
+
+class TestChampionThatCannotBeJudged:
+    """Then nothing is promoted, and what is served stays."""
+
+    def judge(self, line: Line) -> str:
+        line.train("run-2")
+        with pytest.raises(UserError) as refused:
+            line.evaluate("run-2")
+        assert not (line.folder / "run-2/evaluation").exists()
+        assert Records(line.store, line.workload.name).run("run-2") is None
+        champion = line.registry.champion(line.workload.name)
+        assert champion is not None
+        assert champion.version == "1"
+        message = str(refused.value)
+        assert message.startswith(f"champion version 1 of {line.workload.name} cannot be loaded")
+        assert "take the alias champion away to judge by the floors alone" in message
+        return message
+
+    def test_its_archive_is_missing(self, line: Line) -> None:
+        archived = line.promote("run-1", fence="70")
+        (line.store.root / archived.key).unlink()
+        assert f"there is no {archived.key}" in self.judge(line)
+
+    @pytest.mark.parametrize("damage", [b"x", b""])
+    def test_its_archive_is_tampered_with(self, line: Line, damage: bytes) -> None:
+        archived = line.promote("run-1", fence="70")
+        path = line.store.root / archived.key
+        path.write_bytes(path.read_bytes() + damage if damage else b"")
+        assert archived.digest[:12] in self.judge(line)
+
+    def test_it_was_registered_by_hand(self, line: Line) -> None:
+        archived = line.promote("run-1", fence="70")
+        line.registry._post(
+            "model-versions/set-tag",
+            {"name": line.workload.name, "version": archived.version, "key": "archive_key", "value": "gone"},
+        )
+        line.registry._send(
+            "DELETE",
+            "mlflow/model-versions/delete-tag",
+            json={"name": line.workload.name, "version": archived.version, "key": "archive_key"},
+        )
+        assert "has no tag archive_key" in self.judge(line)
+
+
+def test_folders_that_do_not_belong_together_are_refused(line: Line, make: Make) -> None:
+    line.train("run-1")
+    line.train("run-2", fence="60")
+    shutil.rmtree(line.folder / "run-1/model")
+    shutil.copytree(line.folder / "run-2/model", line.folder / "run-1/model")
+    with pytest.raises(UserError, match="was trained on other data than"):
+        line.evaluate("run-1")
+    line.workload = make(name="other")
+    with pytest.raises(UserError, match=r"belongs to the workload model\d+, not to other"):
+        line.evaluate("run-2")
+
+
+def test_a_rule_with_an_unknown_metric_is_told(line: Line, make: Make) -> None:
+    line.workload = make(rule=replace(line.workload.rule, metric="f1"))
+    line.train("run-1")
+    with pytest.raises(UserError, match="its rule's metric 'f1' is none of accuracy"):
+        line.evaluate("run-1")
+
+
+def test_a_handler_that_does_not_answer_a_value_a_row_is_told(line: Line, make: Make) -> None:
+    line.workload = make(prediction="side")
+    line.train("run-1")
+    with pytest.raises(UserError, match=r"with side of shape None, not one value a row"):
+        line.evaluate("run-1")
+
+
+def test_the_confusion_matrix_counts_actual_by_predicted(line: Line) -> None:
+    line.train("run-1", fence="70")
+    evaluation = line.evaluate("run-1")
+    labels, counts = confusion(line.workload, evaluation)
+    actual, predicted = evaluation.judgement.actual, evaluation.judgement.predicted
+    assert labels == ["0", "1"]
+    assert counts[1][0] == int(((actual == 1) & (predicted == 0)).sum()) > 0
+    assert counts[0][1] == 0
+    assert sum(map(sum, counts)) == len(actual)
+
+
+def test_the_command_ends_with_0_when_promoted_and_3_when_rejected(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
+    monkeypatch.setenv("CT_STORE", str(tmp_path / "store"))
+    data, model, output = (str(tmp_path / part) for part in ("data", "model", "evaluation"))
+    arguments = ["--workload", "fence", "--data", data, "--model", model, "--output", output]
+    for fence, code, words in (("50", 0, "promoted: accuracy 1"), ("90", REJECTED, "rejected: accuracy 0.5")):
+        assert prepare(["--workload", "fence", "--output", data, "--set", f"fence={fence}"]) == 0
+        assert train(["--workload", "fence", "--data", data, "--output", model]) == 0
+        capsys.readouterr()
+        assert main([*arguments, "--run-id", f"run-{fence}"]) == code
+        out = capsys.readouterr().out
+        assert words in out
+        assert out.endswith(f"report: {output}/report.html\n")
+    assert Records(FolderStore(tmp_path / "store"), "fence").run("run-90") is not None
+    assert registry.aliased("fence", CHAMPION) is None
+    assert main([*arguments[:3], str(tmp_path / "nothing"), *arguments[4:]]) == 2
+    assert "holds no dataset" in capsys.readouterr().err

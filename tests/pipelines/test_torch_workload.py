@@ -147,11 +147,15 @@ def python(*arguments, env):
     return done.stdout
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch: make install EXTRAS=torch")
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="needs torch: make install EXTRAS=torch"
+)
 def test_trains_with_torch_and_serves_without(environment, tmp_path):
     state = tmp_path / "state"
     try:
-        told = python("pipelines.run", "--workload", "halves", "--state", str(state), "--json", env=environment)
+        told = python(
+            "pipelines.run", "--workload", "halves", "--state", str(state), "--json", env=environment
+        )
         result = json.loads(told)
         assert result["verdict"] == "promoted"
         answer = requests.post(result["endpoint"], json={"image": [[0, 0, 1, 1]] * 4}, timeout=10)
@@ -163,7 +167,16 @@ def test_trains_with_torch_and_serves_without(environment, tmp_path):
 
 
 def test_its_train_step_gets_the_image_with_torch(environment, tmp_path):
-    python("pipelines.compile", "--workload", "halves", "--tag", "abc", "--output", str(tmp_path), env=environment)
+    python(
+        "pipelines.compile",
+        "--workload",
+        "halves",
+        "--tag",
+        "abc",
+        "--output",
+        str(tmp_path),
+        env=environment,
+    )
     pipeline, _ = yaml.safe_load_all((tmp_path / "halves.yaml").read_text())
     images = {k: v["container"]["image"] for k, v in pipeline["deploymentSpec"]["executors"].items()}
     assert images["exec-train"] == "continuous-training/train-torch:abc"

@@ -12,7 +12,13 @@ from adapters.errors import UserError
 from serving.model import load_model
 
 
+def private_modules() -> set[str]:
+    """Modules of all bundles that this process holds: other tests may keep models of their own."""
+    return {name for name in sys.modules if name.startswith("_bundle_")}
+
+
 def test_two_versions_live_side_by_side_and_are_forgotten_when_unloaded(tmp_path: Path) -> None:
+    before = private_modules()
     two, three = (load_model(make_bundle(tmp_path, scale=scale)) for scale in (2, 3))
     assert two.predict({"x": [1]}) == {"scale": 2, "y": [2.0]}
     assert three.predict({"x": [1]}) == {"scale": 3, "y": [3.0]}
@@ -22,7 +28,7 @@ def test_two_versions_live_side_by_side_and_are_forgotten_when_unloaded(tmp_path
     finders = len(sys.meta_path)
     two.unload()
     three.unload()
-    assert not [name for name in sys.modules if name.startswith("_bundle_")]
+    assert private_modules() == before
     assert len(sys.meta_path) == finders - 2
 
 
@@ -70,12 +76,12 @@ def test_bytecode_in_the_folder_is_not_trusted(tmp_path: Path) -> None:
     ],
 )
 def test_refuses_a_bundle_that_is_not_one(tmp_path: Path, change: dict[str, object], message: str) -> None:
-    bundle = make_bundle(tmp_path)
+    bundle, before = make_bundle(tmp_path), private_modules()
     metadata = json.loads((bundle / "model.json").read_text())
     (bundle / "model.json").write_text(json.dumps({**metadata, **change}))
     with pytest.raises(UserError, match=message):
         load_model(bundle)
-    assert not [name for name in sys.modules if name.startswith("_bundle_")]
+    assert private_modules() == before
 
 
 def test_refuses_absolute_imports_of_the_handlers_own_package(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ format: $(call stamp,test) ## let ruff format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 bench: $(call stamp,) ## measure what the README says about speed
-	@$(BIN)/python -m benchmarks.overhead
+	@$(BIN)/python -m benchmarks.overhead --output docs/overhead.md
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

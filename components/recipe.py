@@ -9,6 +9,7 @@ from typing import Any
 
 from components.files import digest_of, digest_of_folder
 from workloads.contract import Workload
+from workloads.rule import is_override
 
 _NOT_DECIDING = {"source", "as_of", "force"}
 """Where rows come from and when does not matter once their content is known."""
@@ -16,13 +17,13 @@ _NOT_DECIDING = {"source", "as_of", "force"}
 
 def recipe_of(workload: Workload, values: dict[str, Any], fingerprint: str) -> str:
     """Return the digest of the rows' content, the parameters, the rule and the workload's code."""
-    deciding = {name: value for name, value in values.items() if name not in _NOT_DECIDING}
+    deciding = {n: v for n, v in values.items() if n not in _NOT_DECIDING and not is_override(n)}
     return digest_of(
         {
             "workload": workload.name,
             "data": fingerprint,
             "parameters": deciding,
-            "rule": asdict(workload.rule),
+            "rule": asdict(workload.rule_of(values)),
             "code": code_digest(workload),
         }
     )

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from .handler import Handler, Tensors
 from .parameters import Parameter, Value, Values, parse_values
+from .rule import Rule, overridden, parameters_of
 
 Progress = Callable[[str], None]
 """Tells the person who waits what is happening; one short line at a time."""
@@ -57,26 +58,6 @@ class Rows:
     batch: pa.RecordBatch
     origin: str
     first: int = 1
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When a challenger may be served.
-
-    `metric` names the primary metric. It must reach `floor`; against a champion, its improvement must be
-    above zero with the confidence of a 95 % interval (paired, on the same holdout rows), or, where
-    `superiority` is False, must not be worse by more than `margin`. Fewer than `minimum_rows` holdout rows
-    decide nothing. `slice_floor` is the least that the metric may be in any slice of at least
-    `slice_rows` rows.
-    """
-
-    metric: str
-    floor: float
-    margin: float = 0.0
-    superiority: bool = True
-    minimum_rows: int = 50
-    slice_floor: float | None = None
-    slice_rows: int = 20
 
 
 @dataclass(frozen=True)
@@ -150,14 +131,22 @@ class Workload(ABC):
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
-        """Every run parameter: the workload's own ones, then the common ones."""
+        """Every run parameter: the workload's own ones, then the common ones, then the gate's."""
         own = {parameter.name for parameter in cls.own_parameters}
-        return cls.own_parameters + tuple(p for p in COMMON if p.name not in own)
+        shared = (*COMMON, *parameters_of(cls.rule))
+        return cls.own_parameters + tuple(p for p in shared if p.name not in own)
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Values:
         """Return a value for every run parameter; UserError for what is not allowed."""
-        return parse_values(cls.parameters(), given)
+        values = parse_values(cls.parameters(), given)
+        cls.rule_of(values)
+        return values
+
+    @classmethod
+    def rule_of(cls, values: Values) -> Rule:
+        """The promotion rule of a run with these parameters; UserError for one that cannot be."""
+        return overridden(cls.rule, values, cls.task)
 
     @classmethod
     def column(cls, name: str) -> Column:

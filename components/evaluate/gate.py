@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from components.report.facts import Interval
 from workloads.contract import Rule
+
+from .cost import Cost
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,32 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Against:
+    """The comparison with a champion on the same rows: improvements by metric, positive is better.
+
+    `test` names the test of whether the two are equally good by the primary metric, and `p` is its p-value.
+    """
+
+    champion: str
+    improvements: Mapping[str, Interval]
+    test: str
+    p: float
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the verdict on a challenger rests on; `against` is None where there is no champion."""
+
+    rows: int
+    metrics: Mapping[str, Interval]
+    higher_is_better: bool
+    slices: Mapping[str, Slice] = field(default_factory=dict)
+    cost: Cost | None = None
+    against: Against | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """`promoted` or not, and every reason in words; a promotion has its reasons too."""
 
@@ -27,81 +55,116 @@ class Verdict:
     reasons: list[str]
 
 
-def judge(
-    rule: Rule,
-    rows: int,
-    metrics: Mapping[str, Interval],
-    higher_is_better: bool,
-    difference: Interval | None,
-    slices: Mapping[str, Slice],
-    champion: str = "",
-) -> Verdict:
-    """Return the verdict on a challenger.
-
-    `metrics` are the challenger's on the holdout, `difference` its improvement over the champion on the
-    same rows (positive is better), or None when there is no champion: then only the floors decide.
-    """
-    name, value = rule.metric, metrics[rule.metric].value
-    broken = [key for key, interval in metrics.items() if not _finite(interval)]
-    large = {key: part for key, part in slices.items() if part.rows >= rule.slice_rows}
-    broken += [key for key, part in large.items() if not math.isfinite(part.value)]
-    if difference is not None and not _finite(difference):
-        broken.append("the comparison with the champion")
-    if broken:
+def judge(rule: Rule, evidence: Evidence) -> Verdict:
+    """Return the verdict on a challenger: any NaN refuses, then every reason against it, or those for it."""
+    if broken := list(_not_numbers(rule, evidence)):
         return Verdict(False, [f"not a number: {', '.join(broken)}; nothing can be said for this model"])
-    against: list[str] = []
-    if rows < rule.minimum_rows:
-        against.append(f"{rows} holdout rows are too few to judge by: the rule asks for {rule.minimum_rows}")
-    if not _reaches(value, rule.floor, higher_is_better):
-        against.append(f"{name} {value:.4g} does not reach the floor of {rule.floor:g}")
-    against += _slices_below(rule, large, higher_is_better)
-    if difference is not None:
-        against += _against_champion(rule, difference, champion)
+    against = [*_below_floors(rule, evidence), *_over_budget(rule, evidence)]
+    if evidence.against:
+        against += [*_not_better(rule, evidence.against), *_broken_guards(rule, evidence.against)]
     if against:
         return Verdict(False, against)
-    reasons = [f"{name} {value:.4g} reaches the floor of {rule.floor:g} on {rows} holdout rows"]
-    if difference is None:
+    name, value = rule.metric, evidence.metrics[rule.metric].value
+    reasons = [f"{name} {value:.4g} reaches the floor of {rule.floor:g} on {evidence.rows} holdout rows"]
+    if evidence.against is None:
         reasons.append("there is no champion yet, so only the floors decided")
     else:
-        reasons.append(_won(rule, difference, champion))
+        limit = "zero" if rule.superiority else f"minus the margin of {rule.margin:g}"
+        reasons.append(f"{_compared(rule, evidence.against)}; the whole interval lies above {limit}")
     return Verdict(True, reasons)
 
 
-def _against_champion(rule: Rule, difference: Interval, champion: str) -> list[str]:
-    seen = _in_words(rule, difference, champion)
-    if rule.superiority and difference.low <= 0:
-        return [f"{seen}; an improvement that the interval tells from zero is asked for"]
-    if not rule.superiority and difference.low < -rule.margin:
-        return [f"{seen}; it may be worse by more than the margin of {rule.margin:g}"]
-    return []
+def _not_numbers(rule: Rule, evidence: Evidence) -> Iterator[str]:
+    yield from (name for name, interval in evidence.metrics.items() if not _finite(interval))
+    yield from (n for n, part in _large(rule, evidence).items() if not math.isfinite(part.value))
+    against = evidence.against
+    if against and not (all(map(_finite, against.improvements.values())) and math.isfinite(against.p)):
+        yield "the comparison with the champion"
 
 
-def _won(rule: Rule, difference: Interval, champion: str) -> str:
-    limit = "zero" if rule.superiority else f"minus the margin of {rule.margin:g}"
-    return f"{_in_words(rule, difference, champion)}; the whole interval lies above {limit}"
+def _below_floors(rule: Rule, evidence: Evidence) -> Iterator[str]:
+    def reaches(value: float, floor: float) -> bool:
+        return value >= floor if evidence.higher_is_better else value <= floor
+
+    name, value = rule.metric, evidence.metrics[rule.metric].value
+    if evidence.rows < rule.minimum_rows:
+        yield f"{evidence.rows} holdout rows are too few to judge by: the rule asks for {rule.minimum_rows}"
+    if not reaches(value, rule.floor):
+        yield f"{name} {value:.4g} does not reach the floor of {rule.floor:g}"
+    if rule.slice_floor is None:
+        return
+    for slice_name, part in _large(rule, evidence).items():
+        if not reaches(part.value, rule.slice_floor):
+            yield (
+                f"{slice_name}: {name} {part.value:.4g} does not reach the slice floor of "
+                f"{rule.slice_floor:g}"
+            )
 
 
-def _in_words(rule: Rule, difference: Interval, champion: str) -> str:
-    if difference.low == difference.high == 0:
-        return f"{rule.metric} is the very same as champion {champion}'s, row by row"
+def _over_budget(rule: Rule, evidence: Evidence) -> Iterator[str]:
+    if evidence.cost is None:
+        return
+    ours = evidence.cost
+    theirs = evidence.against.cost if evidence.against else None
+    took, size = ours.latency_ms, ours.size_mb
+    if took is not None and rule.latency_ms is not None and took > rule.latency_ms:
+        yield f"a request takes {took:.3g} ms, over the budget of {rule.latency_ms:g} ms"
+    if rule.size_mb is not None and size > rule.size_mb:
+        yield f"its files take {size:.3g} MB, over the budget of {rule.size_mb:g} MB"
+    if theirs is None:
+        return
+    before = theirs.latency_ms
+    limit = None if before is None or rule.latency_ratio is None else rule.latency_ratio * before
+    if took is not None and limit is not None and took > limit:
+        yield (
+            f"a request takes {took:.3g} ms and the champion's {before:.3g}, over the budget of "
+            f"{rule.latency_ratio:g} times as long"
+        )
+    if rule.size_ratio is not None and size > rule.size_ratio * theirs.size_mb:
+        yield (
+            f"its files take {size:.3g} MB and the champion's {theirs.size_mb:.3g}, over the budget of "
+            f"{rule.size_ratio:g} times as much"
+        )
+
+
+def _not_better(rule: Rule, against: Against) -> Iterator[str]:
+    found, seen = against.improvements[rule.metric], _compared(rule, against)
+    if not rule.superiority:
+        if found.low < -rule.margin:
+            yield f"{seen}; it may be worse by more than the margin of {rule.margin:g}"
+        return
+    if found.low <= 0:
+        yield f"{seen}; an improvement that the interval tells from zero is asked for"
+    elif against.p > 1 - rule.confidence:
+        # Where a handful of rows make the difference, the bootstrap is too sure of itself.
+        yield (
+            f"{seen}; but too few rows make the difference: {against.test} has p = {against.p:.2g}, and "
+            f"{1 - rule.confidence:.2g} or less is asked for"
+        )
+
+
+def _broken_guards(rule: Rule, against: Against) -> Iterator[str]:
+    for name, most in rule.guards.items():
+        if against.improvements[name].low < -most:
+            seen = _in_words(name, against.improvements[name], rule, against.champion)
+            yield f"{seen}; as a guard it may not be worse by more than {most:g}"
+
+
+def _compared(rule: Rule, against: Against) -> str:
+    return _in_words(rule.metric, against.improvements[rule.metric], rule, against.champion)
+
+
+def _in_words(metric: str, found: Interval, rule: Rule, champion: str) -> str:
+    if found.low == found.high == 0:
+        return f"{metric} is the very same as champion {champion}'s, row by row"
     return (
-        f"{rule.metric} against champion {champion} on the same rows: {difference.value:+.4g} "
-        f"(95 % interval {difference.low:+.4g} to {difference.high:+.4g})"
+        f"{metric} against champion {champion} on the same rows: {found.value:+.4g} "
+        f"({100 * rule.confidence:g} % interval {found.low:+.4g} to {found.high:+.4g})"
     )
 
 
-def _slices_below(rule: Rule, slices: Mapping[str, Slice], higher_is_better: bool) -> list[str]:
-    if rule.slice_floor is None:
-        return []
-    return [
-        f"{name}: {rule.metric} {part.value:.4g} does not reach the slice floor of {rule.slice_floor:g}"
-        for name, part in slices.items()
-        if not _reaches(part.value, rule.slice_floor, higher_is_better)
-    ]
-
-
-def _reaches(value: float, floor: float, higher_is_better: bool) -> bool:
-    return value >= floor if higher_is_better else value <= floor
+def _large(rule: Rule, evidence: Evidence) -> dict[str, Slice]:
+    return {name: part for name, part in evidence.slices.items() if part.rows >= rule.slice_rows}
 
 
 def _finite(interval: Interval) -> bool:

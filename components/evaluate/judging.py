@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +11,13 @@ import pyarrow as pa
 from adapters.errors import UserError
 from components.report.facts import Interval
 from serving.model import Model
-from workloads.contract import Workload
+from workloads.contract import Rule, Workload
 
 from .champion import Champion
-from .gate import Slice, Verdict, judge
-from .scores import METRICS, Metric, improvement, mcnemar, measure, score
+from .cost import Cost, latencies_ms, size_mb
+from .gate import Against, Evidence, Slice, Verdict, judge
+from .scores import METRICS, Metric, improvement, measure, score
+from .significance import equally_good, mcnemar
 
 SEED = 0
 _BATCH = 4096
@@ -25,59 +28,95 @@ class Judgement:
     """The verdict and all that it rests on; `theirs` are the champion's, empty without one."""
 
     verdict: Verdict
+    evidence: Evidence
     actual: np.ndarray
     predicted: np.ndarray
     champion_predicted: np.ndarray | None
-    metrics: dict[str, Interval]
     champion_metrics: dict[str, Interval]
-    difference: Interval | None
     mcnemar_p: float | None
-    slices: dict[str, Slice]
+
+    @property
+    def metrics(self) -> dict[str, Interval]:
+        """The challenger's metrics, the primary one first."""
+        return dict(self.evidence.metrics)
+
+    @property
+    def slices(self) -> dict[str, Slice]:
+        """The metric in each group of rows."""
+        return dict(self.evidence.slices)
 
 
 def judge_models(
-    workload: Workload, holdout: pa.Table, challenger: Model, champion: Champion | None
+    workload: Workload,
+    rule: Rule,
+    holdout: pa.Table,
+    challenger: Model,
+    champion: Champion | None,
+    requests: list[Any],
 ) -> Judgement:
-    """Ask both models about every holdout row and judge the challenger by the workload's rule."""
+    """Ask both models about every holdout row and judge the challenger by the rule.
+
+    `requests` of one row each are what latency is measured with, where the rule asks for it.
+    """
+    primary = _primary(workload, rule)
     actual = holdout[workload.target].to_numpy()
     predicted = _predict(workload, challenger, holdout)
     theirs = _predict(workload, champion.model, holdout) if champion else None
-    primary = _primary(workload)
     # The primary metric comes first wherever metrics are listed.
     metrics = sorted(METRICS[workload.task], key=lambda metric: metric is not primary)
-    ours = {m.name: measure(m, actual, predicted, SEED) for m in metrics}
-    difference = None if theirs is None else improvement(primary, actual, predicted, theirs, SEED)
-    slices = _slices(primary, workload.slices(holdout), actual, predicted, theirs)
-    name = champion.version.version if champion else ""
-    verdict = judge(workload.rule, len(actual), ours, primary.higher_is_better, difference, slices, name)
+    costs = _costs(rule, [challenger, *([champion.model] if champion else [])], requests)
+    against = None
+    if champion and theirs is not None:
+        test, p = equally_good(primary, actual, predicted, theirs, SEED)
+        compared = (m for m in metrics if m is primary or m.name in rule.guards)
+        against = Against(
+            champion=champion.version.version,
+            improvements={
+                m.name: improvement(m, actual, predicted, theirs, SEED, rule.confidence) for m in compared
+            },
+            test=test,
+            p=p,
+            cost=costs[-1],
+        )
+    evidence = Evidence(
+        rows=len(actual),
+        metrics={m.name: measure(m, actual, predicted, SEED) for m in metrics},
+        higher_is_better=primary.higher_is_better,
+        slices=_slices(primary, workload.slices(holdout), actual, predicted, theirs),
+        cost=costs[0],
+        against=against,
+    )
     return Judgement(
-        verdict=verdict,
+        verdict=judge(rule, evidence),
+        evidence=evidence,
         actual=actual,
         predicted=predicted,
         champion_predicted=theirs,
-        metrics=ours,
         champion_metrics={}
         if theirs is None
         else {m.name: measure(m, actual, theirs, SEED) for m in metrics},
-        difference=difference,
-        mcnemar_p=None if theirs is None else _mcnemar(workload, actual, predicted, theirs),
-        slices=slices,
+        mcnemar_p=None
+        if theirs is None or workload.task != "classification"
+        else mcnemar(actual, predicted, theirs),
     )
 
 
-def _mcnemar(workload: Workload, actual: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float | None:
-    return mcnemar(actual, ours, theirs) if workload.task == "classification" else None
-
-
-def _primary(workload: Workload) -> Metric:
+def _primary(workload: Workload, rule: Rule) -> Metric:
     for metric in METRICS[workload.task]:
-        if metric.name == workload.rule.metric:
+        if metric.name == rule.metric:
             return metric
     known = ", ".join(metric.name for metric in METRICS[workload.task])
     raise UserError(
-        f"workload {workload.name}: its rule's metric {workload.rule.metric!r} is none of {known}, which "
+        f"workload {workload.name}: its rule's metric {rule.metric!r} is none of {known}, which "
         f"{workload.task} has"
     )
+
+
+def _costs(rule: Rule, models: list[Model], requests: list[Any]) -> list[Cost]:
+    took: list[float] | list[None] = [None] * len(models)
+    if rule.measures_latency:
+        took = latencies_ms([model.predict for model in models], requests)
+    return [Cost(ms, size_mb(model.folder)) for ms, model in zip(took, models, strict=True)]
 
 
 def _predict(workload: Workload, model: Model, rows: pa.Table) -> np.ndarray:

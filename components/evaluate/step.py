@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +11,31 @@ import pyarrow as pa
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore
 from adapters.records import Records
-from adapters.registry import Registry, Version
+from adapters.registry import Registry
 from components.dataset import Dataset
 from components.files import digest_of_folder, new_folder, plain, to_json
-from components.report.facts import Facts
 from components.report.page import render
 from serving.model import Model, load_model
 from workloads.contract import Progress, Workload
 
 from .champion import open_champion
+from .description import describe, facts, notes_on_the_rows
 from .gate import Verdict
-from .judging import SEED, Judgement, judge_models
-from .scores import CONFIDENCE, RESAMPLES
+from .judging import Judgement, judge_models
+from .record import DESCRIPTION, REPORT, record
 
-DESCRIPTION, GOLDEN, REPORT = "evaluation.json", "golden.json", "report.html"
+GOLDEN = "golden.json"
 GOLDEN_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluate came to: the description that it wrote, and the judgement behind it."""
+    """What evaluate came to: the description, the judgement behind it, and what people and servers get."""
 
     description: dict[str, Any]
     judgement: Judgement
+    golden: list[dict[str, Any]]
+    report: str
 
     @property
     def promoted(self) -> bool:
@@ -57,146 +59,63 @@ def run(
     folders do not belong together or the champion cannot be loaded.
     """
     dataset, challenger = Dataset.open(data), load_model(model)
-    _check_pair(workload, dataset, challenger, data, model)
-    holdout = dataset.read("holdout")
-    digest = digest_of_folder(model)
-    with open_champion(registry, store, workload.name) as champion:
-        version = champion.version if champion else None
-        against = f"version {version.version}" if version else "the floors: there is no champion yet"
-        progress(f"judging on {holdout.num_rows:,} held out rows against {against}")
-        judgement = judge_models(workload, holdout, challenger, champion)
-        learned = champion.model.metadata["data"] if champion else None
-    verdict = judgement.verdict
-    if learned and learned["split_rule"] != dataset.description["split_rule"]:
-        said = f"the champion was trained under another split ({learned['split_rule']})"
-        flattered = f"{said}: it may know some of these rows, which can only flatter it"
-        verdict = Verdict(verdict.promoted, [*verdict.reasons, flattered])
-    if version and version.tags.get("model_digest") == digest:
-        # A run that died after its promotion made the champion again: what it left undone is done now.
-        verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
-    description = _describe(workload, dataset, challenger, judgement, verdict, version)
-    description |= {"run": run_id, "model_digest": digest}
-    # A model that answers NaN was rejected by now; its golden requests are for people to look at.
-    golden = plain(_golden(workload, holdout, challenger))
-    progress("drawing the report")
-    report = render(
-        _facts(workload, dataset, challenger, judgement, description, learned and learned["statistics"])
-    )
-    with new_folder(output, DESCRIPTION) as folder:
-        (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
-        (folder / GOLDEN).write_text(to_json(golden), encoding="utf-8")
-        (folder / REPORT).write_text(report, encoding="utf-8")
-    challenger.unload()
-    _record(registry, Records(store, workload.name), description, report)
-    return Evaluation(description, judgement)
-
-
-def _check_pair(workload: Workload, dataset: Dataset, challenger: Model, data: Path, model: Path) -> None:
     for folder, name in ((data, dataset.workload), (model, challenger.name)):
         if name != workload.name:
             raise UserError(f"{folder} belongs to the workload {name}, not to {workload.name}")
     if challenger.metadata["recipe"] != dataset.description["recipe"]:
         raise UserError(f"the model in {model} was trained on other data than {data}; run train on it first")
+    judged = judge(workload, dataset, challenger, digest_of_folder(model), run_id, registry, store, progress)
+    challenger.unload()
+    with new_folder(output, DESCRIPTION) as folder:
+        (folder / DESCRIPTION).write_text(to_json(judged.description), encoding="utf-8")
+        (folder / GOLDEN).write_text(to_json(judged.golden), encoding="utf-8")
+        (folder / REPORT).write_text(judged.report, encoding="utf-8")
+    record(registry, Records(store, workload.name), judged.description, judged.report)
+    return judged
 
 
-def _golden(workload: Workload, holdout: pa.Table, challenger: Model) -> list[dict[str, Any]]:
-    """Return requests drawn from the holdout with the challenger's answers, spread evenly over the rows."""
+def judge(
+    workload: Workload,
+    dataset: Dataset,
+    challenger: Model,
+    digest: str,
+    run_id: str,
+    registry: Registry,
+    store: ObjectStore,
+    progress: Progress,
+) -> Evaluation:
+    """Return the verdict on a model, whose bundle's digest is `digest`, against today's champion.
+
+    Nothing is written.
+    """
+    holdout = dataset.read("holdout")
+    rule = workload.rule_of(dataset.parameters_of(workload, {}))
+    requests = _requests(workload, holdout)
+    with open_champion(registry, store, workload.name) as champion:
+        version = champion.version if champion else None
+        against = f"version {version.version}" if version else "the floors: there is no champion yet"
+        progress(f"judging on {holdout.num_rows:,} held out rows against {against}")
+        judgement = judge_models(workload, rule, holdout, challenger, champion, requests)
+        learned = champion.model.metadata["data"] if champion else None
+    verdict = judgement.verdict
+    if version and learned:
+        notes = notes_on_the_rows(dataset, learned, version.version)
+        verdict = Verdict(verdict.promoted, [*verdict.reasons, *notes])
+    if version and version.tags.get("model_digest") == digest:
+        # A run that died after its promotion made the champion again: what it left undone is done now.
+        verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
+    description = describe(workload, rule, dataset, challenger, judgement, verdict, version)
+    description |= {"run": run_id, "model_digest": digest}
+    # A model that answers NaN was rejected by now; its golden requests are for people to look at.
+    golden = plain([{"request": request, "answer": challenger.predict(request)} for request in requests])
+    progress("drawing the report")
+    statistics = learned and learned["statistics"]
+    report = render(facts(workload, dataset, challenger, judgement, description, statistics))
+    return Evaluation(description, judgement, golden, report)
+
+
+def _requests(workload: Workload, holdout: pa.Table) -> list[Any]:
+    """Return requests drawn from the holdout, spread evenly over the rows."""
     step = max(1, holdout.num_rows // GOLDEN_ROWS)
     rows = [holdout.slice(i, 1) for i in range(0, holdout.num_rows, step)][:GOLDEN_ROWS]
-    requests = [workload.request(row) for row in rows]
-    return [{"request": request, "answer": challenger.predict(request)} for request in requests]
-
-
-def _describe(
-    workload: Workload,
-    dataset: Dataset,
-    challenger: Model,
-    judgement: Judgement,
-    verdict: Verdict,
-    champion: Version | None,
-) -> dict[str, Any]:
-    """Return the evaluation as JSON-ready data; a number that is none becomes null."""
-    theirs = {name: asdict(interval) for name, interval in judgement.champion_metrics.items()}
-    return plain(
-        {
-            "workload": workload.name,
-            "verdict": "promoted" if verdict.promoted else "rejected",
-            "reasons": verdict.reasons,
-            "rule": asdict(workload.rule),
-            "metrics": {name: asdict(interval) for name, interval in judgement.metrics.items()},
-            "champion": champion
-            and {"version": champion.version, "digest": champion.digest, "metrics": theirs},
-            "difference": judgement.difference and asdict(judgement.difference),
-            "mcnemar_p": judgement.mcnemar_p,
-            "bootstrap": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED},
-            "slices": {name: asdict(part) for name, part in judgement.slices.items()},
-            "rows": len(judgement.actual),
-            "recipe": challenger.metadata["recipe"],
-            "parameters": dataset.description["parameters"] | challenger.metadata["parameters"],
-            "data": {
-                key: dataset.description[key] for key in ("fingerprint", "source", "as_of", "split_rule")
-            },
-            "code": challenger.metadata["code"],
-        }
-    )
-
-
-def _facts(
-    workload: Workload,
-    dataset: Dataset,
-    challenger: Model,
-    judgement: Judgement,
-    description: dict[str, Any],
-    champion_statistics: dict[str, Any] | None,
-) -> Facts:
-    """Return what the report shows."""
-    champion = description["champion"]
-    return Facts(
-        workload=workload.name,
-        summary=workload.summary,
-        task=workload.task,
-        run=description["run"],
-        verdict=description["verdict"],
-        reasons=description["reasons"],
-        rule=description["rule"],
-        parameters=description["parameters"],
-        metrics=judgement.metrics,
-        champion=champion and champion | {"metrics": judgement.champion_metrics},
-        difference=judgement.difference,
-        slices=description["slices"],
-        curve=challenger.metadata["curve"],
-        notes=challenger.metadata["notes"],
-        dataset=dataset.description,
-        champion_statistics=champion_statistics,
-        actual=judgement.actual,
-        predicted=judgement.predicted,
-        champion_predicted=judgement.champion_predicted,
-        target=workload.target,
-    )
-
-
-def _record(registry: Registry, records: Records, description: dict[str, Any], report: str) -> None:
-    """Log the judgement as an MLflow run; a rejection settles its recipe."""
-    run = registry.run(description["workload"], description["run"])
-    metrics = {
-        f"{name}{suffix}": interval[part]
-        for name, interval in description["metrics"].items()
-        for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
-        if interval[part] is not None
-    }
-    tags = {
-        "verdict": description["verdict"],
-        "reasons": "; ".join(description["reasons"]),
-        "data_fingerprint": description["data"]["fingerprint"],
-        "code": description["code"],
-        "recipe": description["recipe"],
-        "model_digest": description["model_digest"],
-    }
-    registry.log(run, description["parameters"], metrics, tags)
-    registry.log_file(run, REPORT, report.encode())
-    registry.log_file(run, DESCRIPTION, to_json(description).encode())
-    registry.end(run)
-    if description["verdict"] == "rejected":
-        brief = {key: description[key] for key in ("verdict", "reasons", "metrics", "champion", "recipe")}
-        records.write_run(description["run"], brief)
-        records.settle(description["recipe"], {"run": description["run"], **brief})
+    return [workload.request(row) for row in rows]

@@ -12,6 +12,7 @@ from components.files import digest_of_folder, new_folder, plain, to_json
 from components.recipe import code_digest
 from serving.code import copy_handler
 from workloads.contract import Progress, Workload
+from workloads.rule import is_override
 
 DESCRIPTION = "model.json"
 
@@ -39,11 +40,12 @@ def run(
             "handler": f"{workload.handler.__module__}:{workload.handler.__qualname__}",
             "inputs": [tensor.to_json() for tensor in workload.handler.inputs],
             "outputs": [tensor.to_json() for tensor in workload.handler.outputs],
-            "parameters": {name: value for name, value in values.items() if name not in _PREPARED},
+            "parameters": {n: v for n, v in values.items() if n not in _PREPARED and not is_override(n)},
             "data": {
                 "fingerprint": dataset.description["fingerprint"],
                 "rows": rows.num_rows,
                 "split_rule": dataset.description["split_rule"],
+                "holdout": _identity(dataset.description["splits"]["holdout"]),
                 "statistics": dataset.description["splits"]["train"]["statistics"],
             },
             "recipe": dataset.description["recipe"],
@@ -55,6 +57,10 @@ def run(
         seconds = time.perf_counter() - started
         progress(f"a model of {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
     return description
+
+
+def _identity(split: dict[str, Any]) -> dict[str, Any]:
+    return {key: split[key] for key in ("rows", "fingerprint")}
 
 
 _PREPARED = {"source", "as_of", "test_size", "force"}

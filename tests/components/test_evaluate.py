@@ -48,7 +48,8 @@ def test_a_first_model_is_promoted_by_the_floors(line: Line) -> None:
     said = json.loads((line.folder / "run-1/evaluation/evaluation.json").read_text())
     assert said == evaluation.description
     assert (said["verdict"], said["champion"], said["difference"]) == ("promoted", None, None)
-    assert said["metrics"] == {"accuracy": {"value": 1.0, "low": 1.0, "high": 1.0}}
+    assert list(said["metrics"]) == ["accuracy", "balanced_accuracy", "macro_f1"]
+    assert said["metrics"]["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert "there is no champion yet" in said["reasons"][-1]
     # The rollout has not happened yet, so nothing is settled.
     records = Records(line.store, line.workload.name)
@@ -174,6 +175,72 @@ def test_an_error_is_judged_the_other_way_round_and_nan_is_rejected(
         assert said["metrics"]["mse"] == {"value": None, "low": None, "high": None}
         golden = json.loads((line.folder / "run-2/evaluation/golden.json").read_text())
         assert golden[0]["answer"] == {"y": [None]}
+
+
+def rule_with(line: Line, **changes: Any) -> None:
+    """Give the workload another rule; its parameters follow."""
+    line.workload = type("Ruled", (type(line.workload),), {"rule": replace(line.workload.rule, **changes)})()
+
+
+def test_a_run_may_override_the_rule_and_the_verdict_says_which_one_decided(line: Line) -> None:
+    line.promote("run-1")
+    tie = {"fence": "49.99"}
+    line.train("run-2", **tie)
+    assert not line.evaluate("run-2").promoted
+    given = {"gate_superiority": "false", "gate_margin": "0.01", "gate_confidence": "0.9"}
+    line.train("run-3", **tie, **given)
+    said = line.evaluate("run-3").description
+    assert said["verdict"] == "promoted"
+    rule = {"superiority": False, "margin": 0.01, "confidence": 0.9, "floor": 0.6, "metric": "accuracy"}
+    assert {key: said["rule"][key] for key in rule} == rule
+    assert said["bootstrap"] == {"confidence": 0.9, "resamples": 2000, "seed": 0}
+    logged = {p["key"]: p["value"] for p in run_of(line, "run-3")["data"]["params"]}
+    assert (logged["gate_margin"], logged["gate_superiority"], logged["fence"]) == ("0.01", "False", "49.99")
+    assert not any(name.startswith("gate_") for name in said["parameters"])
+
+
+def test_a_guard_keeps_a_model_out_that_the_primary_metric_lets_through(line: Line, make: Make) -> None:
+    line.workload = make("line", rule=replace(make("line").rule, guards={"mae": 0.001}))
+    line.promote("run-1", slope="2.2")
+    line.train("run-2", slope="1.6")
+    said = line.evaluate("run-2").description
+    assert said["verdict"] == "rejected"
+    assert "mae against champion 1 on the same rows" in said["reasons"][0]
+    assert "as a guard it may not be worse by more than 0.001" in said["reasons"][0]
+    assert set(said["guards"]) == {"mae"}
+    line.train("run-3", slope="1.6", gate_guards="")
+    assert line.evaluate("run-3").promoted
+
+
+def test_latency_is_measured_only_where_a_budget_asks_for_it(line: Line) -> None:
+    line.promote("run-1", fence="70")
+    line.train("run-2")
+    said = line.evaluate("run-2").description
+    assert (said["cost"]["latency_ms"], said["champion_cost"]["latency_ms"]) == (None, None)
+    assert said["cost"]["size_mb"] == pytest.approx(said["champion_cost"]["size_mb"], rel=0.01)
+    generous = {"gate_latency_ms": "1000", "gate_latency_ratio": "100", "gate_size_mb": "1"}
+    line.train("run-3", **generous)
+    said = line.evaluate("run-3").description
+    assert said["verdict"] == "promoted"
+    assert 0 < said["cost"]["latency_ms"] < 1000
+    line.train("run-4", gate_latency_ms="1e-9", gate_size_mb="1e-9", gate_size_ratio="0.5")
+    reasons = line.evaluate("run-4").description["reasons"]
+    assert [reason.partition(" take")[0] for reason in reasons] == ["a request", "its files", "its files"]
+
+
+def test_held_out_rows_that_changed_are_told_and_both_models_are_scored_on_todays(line: Line) -> None:
+    line.promote("run-1", fence="70")
+    line.train("run-2", source="made:1500")
+    said = line.evaluate("run-2").description
+    assert said["verdict"] == "promoted"
+    assert "(214 then, 320 now): both were scored on today's" in said["reasons"][-1]
+    assert said["rows"] == 320
+
+
+def test_another_split_is_told(line: Line) -> None:
+    line.promote("run-1", fence="70")
+    line.train("run-2", test_size="0.5")
+    assert "trained under another split" in line.evaluate("run-2").description["reasons"][-1]
 
 
 def test_a_slice_of_few_rows_without_a_value_decides_nothing(line: Line, make: Make) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.evaluate.gate import Slice, Verdict, judge
+from components.evaluate.cost import Cost
+from components.evaluate.gate import Against, Evidence, Slice, Verdict, judge
 from components.report.facts import Interval
 from workloads.contract import Rule
 
@@ -16,13 +17,24 @@ RULE = Rule(metric="accuracy", floor=0.9, margin=0.02, minimum_rows=100, slice_f
 ERROR = Rule(metric="mse", floor=10, margin=1, minimum_rows=100, slice_floor=20, slice_rows=20)
 
 
-def decide(rule: Rule = RULE, value: float | Interval = 0.95, **changes: Any) -> Verdict:
+def decide(
+    rule: Rule = RULE,
+    value: float | Interval = 0.95,
+    difference: Interval | None = None,
+    guards: dict[str, Interval] | None = None,
+    p: float = 0.0,
+    champion_cost: Cost | None = None,
+    **changes: Any,
+) -> Verdict:
     interval = value if isinstance(value, Interval) else Interval(value, value - 0.01, value + 0.01)
+    against = None
+    if difference:
+        against = Against("7", {rule.metric: difference, **(guards or {})}, "the test", p, champion_cost)
     given: dict[str, Any] = {
         "rows": 100, "metrics": {rule.metric: interval}, "higher_is_better": rule is not ERROR,
-        "difference": None, "slices": {}, "champion": "7",
+        "against": against,
     }  # fmt: skip
-    return judge(rule, **(given | changes))
+    return judge(rule, Evidence(**(given | changes)))
 
 
 def only(verdict: Verdict, promoted: bool, *words: str) -> None:
@@ -94,6 +106,58 @@ def test_the_same_model_is_not_worse() -> None:
     assert decide(replace(RULE, superiority=False, margin=0), difference=Interval(0, 0, 0)).promoted
 
 
+@pytest.mark.parametrize(("p", "promoted"), [(0.05, True), (0.0501, False)])
+def test_an_improvement_on_a_handful_of_rows_is_none(p: float, promoted: bool) -> None:
+    verdict = decide(difference=Interval(0.03, 0.01, 0.05), p=p)
+    assert verdict.promoted is promoted
+    if not promoted:
+        only(
+            verdict,
+            False,
+            "too few rows make the difference: the test has p = 0.05, and 0.05 or less is asked for",
+        )
+    margin = replace(RULE, superiority=False)
+    assert decide(margin, difference=Interval(0.03, 0.01, 0.05), p=1.0).promoted
+
+
+@pytest.mark.parametrize(("low", "promoted"), [(-2.0, True), (-2.1, False)])
+def test_a_guard_may_be_worse_by_as_much_as_it_says(low: float, promoted: bool) -> None:
+    rule, better = replace(RULE, guards={"mae": 2.0}), Interval(0.03, 0.01, 0.05)
+    verdict = decide(rule, difference=better, guards={"mae": Interval(1.0, low, 2.0)})
+    assert verdict.promoted is promoted
+    if not promoted:
+        only(verdict, False, "mae against champion 7 on the same rows: +1 (95 % interval -2.1 to +2); as a")
+    assert decide(rule).promoted, "a guard compares, so it has nothing to say of a first model"
+
+
+@pytest.mark.parametrize(
+    ("budget", "cost", "champion", "words"),
+    [
+        ({"latency_ms": 5}, Cost(5, 1), None, None),
+        ({"latency_ms": 5}, Cost(5.1, 1), None, "a request takes 5.1 ms, over the budget of 5 ms"),
+        ({"size_mb": 1}, Cost(None, 1), None, None),
+        ({"size_mb": 1}, Cost(None, 1.5), None, "its files take 1.5 MB, over the budget of 1 MB"),
+        ({"latency_ratio": 2, "size_ratio": 2}, Cost(99, 99), None, None),
+        ({"latency_ratio": 2}, Cost(4, 1), Cost(2, 1), None),
+        ({"latency_ratio": 2}, Cost(4.1, 1), Cost(2, 1), "takes 4.1 ms and the champion's 2, over"),
+        ({"size_ratio": 2}, Cost(None, 2), Cost(None, 1), None),
+        ({"size_ratio": 2}, Cost(None, 2.1), Cost(None, 1), "take 2.1 MB and the champion's 1, over"),
+    ],
+)
+def test_budgets_are_bounds_or_ratios_to_the_champion(
+    budget: dict[str, float], cost: Cost, champion: Cost | None, words: str | None
+) -> None:
+    difference = Interval(0.03, 0.01, 0.05) if champion else None
+    verdict = decide(replace(RULE, **budget), cost=cost, champion_cost=champion, difference=difference)
+    assert verdict.promoted is (words is None)
+    if words:
+        only(verdict, False, words)
+
+
+def test_without_a_budget_cost_decides_nothing() -> None:
+    assert decide(difference=Interval(1, 1, 1), cost=Cost(1e9, 1e9), champion_cost=Cost(1, 1)).promoted
+
+
 @pytest.mark.parametrize(
     ("part", "promoted"),
     [(Slice(20, 0.8), True), (Slice(20, 0.79), False), (Slice(19, 0.1), True), (Slice(19, NAN), True)],
@@ -118,6 +182,8 @@ def test_without_a_slice_floor_slices_decide_nothing() -> None:
         ({"metrics": {"accuracy": Interval(1, 1, 1), "other": Interval(NAN, 1, 1)}}, "not a number: other;"),
         ({"slices": {"digit 3": Slice(20, NAN)}}, "not a number: digit 3;"),
         ({"difference": Interval(0.1, NAN, 0.2)}, "not a number: the comparison with the champion;"),
+        ({"difference": Interval(1, 1, 1), "p": NAN}, "not a number: the comparison with the champion;"),
+        ({"difference": Interval(1, 1, 1), "guards": {"mae": Interval(0, 0, NAN)}}, "the comparison with"),
         ({"value": NAN, "difference": Interval(NAN, NAN, NAN), "rows": 1}, "accuracy, the comparison"),
     ],
 )

@@ -10,7 +10,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error, r2_score
 
 from components.evaluate import scores
-from components.evaluate.scores import METRICS, Metric, improvement, mcnemar, measure, score
+from components.evaluate.scores import METRICS, Metric, improvement, measure, score
+from components.evaluate.significance import mcnemar, permutation
 
 BY_NAME = {metric.name: metric for metrics in METRICS.values() for metric in metrics}
 RNG = np.random.default_rng(7)
@@ -127,3 +128,53 @@ def test_mcnemar_is_exact(wins: int, losses: int, p: float) -> None:
 def test_mcnemar_is_the_binomial_test(wins: int, losses: int) -> None:
     expected = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
     assert mcnemar(*disagreeing(wins, losses)) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_class_metrics_are_scikit_learns() -> None:
+    from sklearn.metrics import balanced_accuracy_score, f1_score
+
+    assert score(BY_NAME["balanced_accuracy"], LABELS, GUESSES) == pytest.approx(
+        balanced_accuracy_score(LABELS, GUESSES)
+    )
+    assert score(BY_NAME["macro_f1"], LABELS, GUESSES) == pytest.approx(
+        f1_score(LABELS, GUESSES, average="macro")
+    )
+
+
+def test_a_class_of_one_row_does_not_make_an_interval_nan() -> None:
+    labels = np.array([0, 1] * 30 + [2])
+    for name in ("balanced_accuracy", "macro_f1"):
+        found = measure(BY_NAME[name], labels, np.where(labels == 2, 0, labels), seed=0)
+        assert np.isfinite([found.value, found.low, found.high]).all()
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "r2"])
+def test_the_permutation_test_is_scipys(name: str) -> None:
+    from scipy.stats import permutation_test
+
+    actual, rng = NUMBERS[:60], np.random.default_rng(3)
+    ours, theirs = actual + rng.normal(0, 10, 60), actual + rng.normal(0, 13, 60)
+    metric = BY_NAME[name]
+    theirs_p = permutation_test(
+        (ours, theirs),
+        lambda a, b: score(metric, actual, a) - score(metric, actual, b),
+        permutation_type="samples",
+        n_resamples=4000,
+        rng=5,
+    ).pvalue
+    assert permutation(metric, actual, ours, theirs, seed=0) == pytest.approx(theirs_p, abs=0.03)
+    assert permutation(metric, actual, ours, ours, seed=0) == 1.0
+
+
+def test_the_permutation_test_of_accuracy_is_mcnemars() -> None:
+    theirs = np.where(RNG.random(400) < 0.75, LABELS, (LABELS + 1) % 3)
+    exact = mcnemar(LABELS, GUESSES, theirs)
+    assert permutation(BY_NAME["accuracy"], LABELS, GUESSES, theirs, seed=0) == pytest.approx(exact, abs=0.03)
+
+
+def test_intervals_of_few_rows_reach_farther_by_students_t() -> None:
+    from scipy.stats import norm, t
+
+    for n in (6, 20, 88, 1000):
+        expected = norm.cdf(-t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)))
+        assert scores._tail(n, 0.95) == pytest.approx(expected, rel=0.03)

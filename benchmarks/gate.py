@@ -1,0 +1,107 @@
+"""How often the gate is wrong, and how steady its latency is: the tables of docs/gate.md.
+
+    python -m benchmarks.gate --output docs/gate.md      about six minutes
+
+Challengers are simulated (simulated.py): ones that are no better than the champion, ones that are worse by
+just the margin, and ones that are better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.simulated import CASES, share_promoted
+from components.evaluate.cost import latencies_ms
+from components.files import write_text
+
+BEGIN, END = "<!-- begin: python -m benchmarks.gate -->", "<!-- end -->"
+COMPARISONS = 1000
+_REPEATS = 30
+
+
+def errors(comparisons: int) -> str:
+    """Return the table of how often models of each kind are promoted."""
+    lines = [
+        "| models | rows | no better, but promoted | worse by the margin, promoted for not being worse "
+        "| better by | promoted |",
+        "|---|---|---|---|---|---|",
+    ]
+    for case in CASES:
+        for rows in case.rows:
+            noise = share_promoted(case, rows, 0.0, comparisons, seed=1)
+            worse = share_promoted(case, rows, case.worse, comparisons, seed=2, margin=case.margin)
+            power = share_promoted(case, rows, case.better, comparisons, seed=3)
+            gain = f"{case.better:g}" if case.task == "classification" else f"{case.better:.0%} of the error"
+            lines.append(
+                f"| {case.name} | {rows} | {noise:.1%} | {worse:.1%} (margin {case.margin:g}) "
+                f"| {gain} | {power:.0%} |"
+            )
+            print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def latency(repeats: int) -> str:
+    """Return the table of the ratio that is measured between a model and itself, idle and under load."""
+    lines = ["| the machine | least ratio | median | greatest |", "|---|---|---|---|"]
+    for name, load in (("otherwise idle", 0), ("with four busy processes beside", 4)):
+        with _busy(load):
+            ratios = [_ratio() for _ in range(repeats)]
+        least, median, most = np.quantile(ratios, [0, 0.5, 1])
+        lines.append(f"| {name} | {least:.3f} | {median:.3f} | {most:.3f} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def _ratio() -> float:
+    ours, theirs = latencies_ms([_model(), _model()], [1, 2, 3])
+    return ours / theirs
+
+
+def _model() -> Callable[[object], object]:
+    """A model that takes some half a millisecond on one core."""
+    weights = np.random.default_rng(0).normal(size=200_000)
+    return lambda _: np.sort(weights[:20_000]).sum()
+
+
+@contextmanager
+def _busy(processes: int) -> Iterator[None]:
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, and put the tables between the marks in the page."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a page with the marks; default: print")
+    parser.add_argument("--comparisons", type=int, default=COMPARISONS, metavar="N", help="of each kind")
+    arguments = parser.parse_args(argv)
+    tables = (
+        f"{arguments.comparisons:,} simulated comparisons in each cell, at a confidence of 95 %:\n\n"
+        f"{errors(arguments.comparisons)}\n\n"
+        f"The ratio of a model's latency to its own, measured {_REPEATS} times:\n\n{latency(_REPEATS)}"
+    )
+    if arguments.output:
+        page = arguments.output.read_text(encoding="utf-8")
+        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        write_text(arguments.output, f"{before}{BEGIN}\n{tables}\n{END}{after}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

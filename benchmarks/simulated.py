@@ -1,0 +1,123 @@
+"""Pairs of models whose true difference is known, as their answers on a holdout.
+
+Each maker returns (actual, challenger's answers, champion's answers) of `rows` rows. `gain` is the true
+improvement of the challenger: 0 for one that is no better and differs by noise alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.evaluate.gate import Against, Evidence, judge
+from components.evaluate.judging import SEED
+from components.evaluate.scores import METRICS, improvement, score
+from components.evaluate.significance import equally_good
+from components.report.facts import Interval
+from workloads.contract import Rule
+
+Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def labels(rng: np.random.Generator, rows: int, right: float, differ: float, gain: float) -> Answers:
+    """Two classifiers that are right on a share of `right` and disagree in correctness on `differ`."""
+    actual = rng.integers(0, 2, rows)
+    kind = rng.choice(4, rows, p=[right - differ / 2, (differ + gain) / 2, (differ - gain) / 2,
+                                  1 - right - differ / 2])  # fmt: skip
+    ours, theirs = np.isin(kind, (0, 1)), np.isin(kind, (0, 2))
+    return actual, np.where(ours, actual, 1 - actual), np.where(theirs, actual, 1 - actual)
+
+
+def numbers(rng: np.random.Generator, rows: int, tail: float, shared: float, gain: float) -> Answers:
+    """Two regressions with errors of Student's t (`tail` degrees of freedom, inf: normal).
+
+    `shared` is the correlation of their errors; `gain` is the share of the champion's error that the
+    challenger does not make.
+    """
+
+    def noise() -> np.ndarray:
+        drawn = rng.standard_normal(rows) if np.isinf(tail) else rng.standard_t(tail, rows)
+        return np.asarray(drawn)
+
+    actual = rng.normal(0, 2, rows)
+    common = np.sqrt(shared) * noise()
+    ours, theirs = (common + np.sqrt(1 - shared) * noise() for _ in range(2))
+    return actual, actual + (1 - gain) * ours, actual + theirs
+
+
+def promoted(rule: Rule, task: str, answers: Answers) -> bool:
+    """Return the gate's verdict on the challenger of these answers."""
+    actual, ours, theirs = answers
+    metric = next(m for m in METRICS[task] if m.name == rule.metric)
+    found = improvement(metric, actual, ours, theirs, SEED, rule.confidence)
+    # Where the interval decides already, the gate does not look at the test.
+    undecided = rule.superiority and found.low > 0
+    test, p = equally_good(metric, actual, ours, theirs, SEED) if undecided else ("", 1.0)
+    against = Against(
+        champion="1",
+        improvements={metric.name: found},
+        test=test,
+        p=p,
+    )
+    value = score(metric, actual, ours)
+    metrics = {metric.name: Interval(value, value, value)}
+    return judge(rule, Evidence(len(actual), metrics, metric.higher_is_better, against=against)).promoted
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of comparison: its name, task and metric, and how the answers are made for a gain.
+
+    `worse` is a gain below zero, and `margin` by how much it makes the metric worse. `better` is a gain that
+    one would like to see promoted.
+    """
+
+    name: str
+    task: str
+    metric: str
+    rows: tuple[int, ...]
+    make: Callable[[np.random.Generator, int, float], Answers]
+    worse: float
+    margin: float
+    better: float
+
+
+def _labels(right: float, differ: float) -> Callable[[np.random.Generator, int, float], Answers]:
+    return lambda rng, rows, gain: labels(rng, rows, right, differ, gain)
+
+
+def _numbers(tail: float, shared: float) -> Callable[[np.random.Generator, int, float], Answers]:
+    return lambda rng, rows, gain: numbers(rng, rows, tail, shared, gain)
+
+
+# 1.1 times the squared error. The targets have a variance of 4, Student's t with 3 degrees of freedom of 3.
+_TENTH = 1 - 1.1**0.5
+_MANY, _FEW = (50, 200, 1000), (30, 100, 400)
+
+CASES = (
+    Case("accuracy 0.99, differing on 1 %", "classification", "accuracy", _MANY,
+         _labels(0.985, 0.01), -0.01, 0.01, 0.01),
+    Case("accuracy 0.90, differing on 5 %", "classification", "accuracy", _MANY,
+         _labels(0.9, 0.05), -0.02, 0.02, 0.03),
+    Case("accuracy 0.70, differing on 30 %", "classification", "accuracy", _MANY,
+         _labels(0.7, 0.3), -0.05, 0.05, 0.1),
+    Case("R², normal errors", "regression", "r2", _FEW, _numbers(np.inf, 0.5), _TENTH, 0.025, 0.1),
+    Case("R², heavy tails (t, 3 df)", "regression", "r2", _FEW, _numbers(3, 0.5), _TENTH, 0.075, 0.1),
+    Case("MSE, nearly the same model", "regression", "mse", _FEW, _numbers(np.inf, 0.99), _TENTH, 0.1, 0.1),
+)  # fmt: skip
+
+
+def share_promoted(
+    case: Case, rows: int, gain: float, comparisons: int, seed: int, margin: float | None = None
+) -> float:
+    """Return the share of simulated challengers that the gate lets through.
+
+    They must be better, or with `margin` not worse by more than that.
+    """
+    rng = np.random.default_rng([seed, rows])
+    floor = 1e9 if case.metric == "mse" else -1e9
+    rule = Rule(case.metric, floor, margin or 0.0, superiority=margin is None, minimum_rows=2)
+    verdicts = (promoted(rule, case.task, case.make(rng, rows, gain)) for _ in range(comparisons))
+    return sum(verdicts) / comparisons

@@ -1,0 +1,40 @@
+"""What remains of an evaluation: an MLflow run, and for a rejection the record of the pipeline's run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.records import Records
+from adapters.registry import Registry
+from components.files import to_json
+from workloads.rule import PREFIX
+
+DESCRIPTION, REPORT = "evaluation.json", "report.html"
+
+
+def record(registry: Registry, records: Records, description: dict[str, Any], report: str) -> None:
+    """Log the judgement as an MLflow run; a rejection settles its recipe."""
+    run = registry.run(description["workload"], description["run"])
+    metrics = {
+        f"{name}{suffix}": interval[part]
+        for name, interval in description["metrics"].items()
+        for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+        if interval[part] is not None
+    }
+    rule = {f"{PREFIX}{name}": value for name, value in description["rule"].items() if value is not None}
+    tags = {
+        "verdict": description["verdict"],
+        "reasons": "; ".join(description["reasons"]),
+        "data_fingerprint": description["data"]["fingerprint"],
+        "code": description["code"],
+        "recipe": description["recipe"],
+        "model_digest": description["model_digest"],
+    }
+    registry.log(run, description["parameters"] | rule, metrics, tags)
+    registry.log_file(run, REPORT, report.encode())
+    registry.log_file(run, DESCRIPTION, to_json(description).encode())
+    registry.end(run)
+    if description["verdict"] == "rejected":
+        brief = {key: description[key] for key in ("verdict", "reasons", "metrics", "champion", "recipe")}
+        records.write_run(description["run"], brief)
+        records.settle(description["recipe"], {"run": description["run"], **brief})

@@ -1,0 +1,85 @@
+"""The promotion rule as run parameters: typed, checked, and by default the rule itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from adapters.errors import UserError
+from components.evaluate.scores import METRICS as MEASURED
+from workloads import register
+from workloads.contract import Rule, Workload
+from workloads.rule import METRICS, is_override
+
+FULL = Rule(
+    metric="r2", floor=0.2, margin=0.01, superiority=False, minimum_rows=20, slice_floor=-1.0, slice_rows=30,
+    confidence=0.9, guards={"mae": 2.5, "mse": 100.0}, latency_ms=5.0, latency_ratio=1.5, size_mb=10.0,
+    size_ratio=2.0,
+)  # fmt: skip
+
+
+def ruled(rule: Rule) -> Workload:
+    found: Workload = type("Ruled", (type(register.get("diabetes")),), {"rule": rule})()
+    return found
+
+
+@pytest.mark.parametrize("rule", [FULL, Rule("r2", 0.2), replace(FULL, slice_floor=None, slice_rows=20)])
+def test_without_an_override_a_run_has_the_workloads_own_rule(rule: Rule) -> None:
+    workload = ruled(rule)
+    assert workload.rule_of(workload.parse({})) == rule
+
+
+@pytest.mark.parametrize("name", register.names())
+def test_every_registered_workload_has_its_own_rule_by_default(name: str) -> None:
+    workload = register.get(name)
+    assert workload.rule_of(workload.parse({})) == workload.rule
+
+
+@pytest.mark.parametrize(
+    ("given", "changes"),
+    [
+        ({"gate_floor": "0.5"}, {"floor": 0.5}),
+        ({"gate_floor": "-3"}, {"floor": -3.0}),
+        ({"gate_superiority": "true"}, {"superiority": True}),
+        ({"gate_margin": 0.1, "gate_confidence": "0.99"}, {"margin": 0.1, "confidence": 0.99}),
+        ({"gate_rows": "5.0"}, {"minimum_rows": 5}),
+        ({"gate_slice_rows": "0"}, {"slice_floor": None, "slice_rows": 30}),
+        ({"gate_slice_floor": "0"}, {"slice_floor": 0.0}),
+        ({"gate_guards": ""}, {"guards": {}}),
+        ({"gate_guards": "mse:1e2,mae:.5"}, {"guards": {"mse": 100.0, "mae": 0.5}}),
+        ({"gate_latency_ms": "0", "gate_size_ratio": "0"}, {"latency_ms": None, "size_ratio": None}),
+        ({"gate_latency_ratio": "3", "gate_size_mb": "1"}, {"latency_ratio": 3.0, "size_mb": 1.0}),
+    ],
+)
+def test_a_run_parameter_changes_its_own_part_of_the_rule(
+    given: dict[str, str], changes: dict[str, object]
+) -> None:
+    workload = ruled(replace(FULL, slice_rows=30))
+    assert workload.rule_of(workload.parse(given)) == replace(FULL, **changes)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"gate_floor": "high"}, "parameter gate_floor: 'high' is not a number"),
+        ({"gate_margin": "-1"}, "a number, at least 0"),
+        ({"gate_confidence": "95"}, r"a number from 0\.5 to 0\.99"),
+        ({"gate_rows": "1"}, "a whole number, at least 2"),
+        ({"gate_guards": "mae"}, "gate_guards: 'mae' is not text of the form"),
+        ({"gate_guards": "mae:-1"}, "gate_guards"),
+        ({"gate_guards": "mae:1,f1:2"}, "f1 is none of r2, mse, mae, which regression has"),
+        ({"gate_flor": "1"}, "did you mean gate_floor"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(given: dict[str, str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        ruled(FULL).parse(given)
+
+
+def test_overrides_are_known_by_their_name_and_the_metrics_are_those_that_are_measured() -> None:
+    overrides = [p.name for p in register.get("digits").parameters() if is_override(p.name)]
+    assert (overrides[0], len(overrides)) == ("gate_floor", 12)
+    assert not any(is_override(p.name) for p in register.get("digits").own_parameters)
+    measured = {task: tuple(m.name for m in metrics) for task, metrics in MEASURED.items()}
+    assert measured == METRICS

@@ -1,6 +1,6 @@
 """How often the gate is wrong, and how steady its latency is: the tables of docs/gate.md.
 
-    python -m benchmarks.gate --output docs/gate.md      about six minutes
+    python -m benchmarks.gate --output docs/gate.md      about two minutes
 
 Challengers are simulated (simulated.py): ones that are no better than the champion, ones that are worse by
 just the margin, and ones that are better.
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.simulated import CASES, share_promoted
 from components.evaluate.cost import latencies_ms
@@ -91,10 +92,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="a page with the marks; default: print")
     parser.add_argument("--comparisons", type=int, default=COMPARISONS, metavar="N", help="of each kind")
     arguments = parser.parse_args(argv)
+    with threadpool_limits(1):
+        wrong, steady = errors(arguments.comparisons), latency(_REPEATS)
     tables = (
         f"{arguments.comparisons:,} simulated comparisons in each cell, at a confidence of 95 %:\n\n"
-        f"{errors(arguments.comparisons)}\n\n"
-        f"The ratio of a model's latency to its own, measured {_REPEATS} times:\n\n{latency(_REPEATS)}"
+        f"{wrong}\n\n"
+        f"The ratio of a model's latency to its own, measured {_REPEATS} times:\n\n{steady}"
     )
     if arguments.output:
         page = arguments.output.read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import numpy as np
 from components.evaluate.gate import Against, Evidence, judge
 from components.evaluate.judging import SEED
 from components.evaluate.scores import METRICS, improvement, score
-from components.evaluate.significance import equally_good
+from components.evaluate.significance import significance
 from components.report.facts import Interval
 from workloads.contract import Rule
 
@@ -53,13 +53,12 @@ def promoted(rule: Rule, task: str, answers: Answers) -> bool:
     metric = next(m for m in METRICS[task] if m.name == rule.metric)
     found = improvement(metric, actual, ours, theirs, SEED, rule.confidence)
     # Where the interval decides already, the gate does not look at the test.
-    undecided = rule.superiority and found.low > 0
-    test, p = equally_good(metric, actual, ours, theirs, SEED) if undecided else ("", 1.0)
+    undecided = found.low > (0 if rule.superiority else -rule.margin)
+    test = significance(rule, metric, actual, ours, theirs, SEED) if undecided else None
     against = Against(
         champion="1",
         improvements={metric.name: found},
         test=test,
-        p=p,
     )
     value = score(metric, actual, ours)
     metrics = {metric.name: Interval(value, value, value)}

@@ -43,7 +43,7 @@ def describe(
             and {"version": champion.version, "digest": champion.digest, "metrics": theirs},
             "difference": improvements.pop(rule.metric, None),
             "guards": improvements,
-            "test": {"name": against.test, "p": against.p, "seed": SEED} if against else None,
+            "test": dict(zip(("name", "p"), against.test, strict=True)) if against and against.test else None,
             "mcnemar_p": judgement.mcnemar_p,
             "cost": evidence.cost and asdict(evidence.cost),
             "champion_cost": asdict(against.cost) if against and against.cost else None,

@@ -25,13 +25,13 @@ class Slice:
 class Against:
     """The comparison with a champion on the same rows: improvements by metric, positive is better.
 
-    `test` names the test of whether the two are equally good by the primary metric, and `p` is its p-value.
+    `test` is the name and the p-value of the test that must bear out the interval of the primary metric,
+    where there is one.
     """
 
     champion: str
     improvements: Mapping[str, Interval]
-    test: str
-    p: float
+    test: tuple[str, float] | None = None
     cost: Cost | None = None
 
 
@@ -78,7 +78,10 @@ def _not_numbers(rule: Rule, evidence: Evidence) -> Iterator[str]:
     yield from (name for name, interval in evidence.metrics.items() if not _finite(interval))
     yield from (n for n, part in _large(rule, evidence).items() if not math.isfinite(part.value))
     against = evidence.against
-    if against and not (all(map(_finite, against.improvements.values())) and math.isfinite(against.p)):
+    if against is None:
+        return
+    p = against.test[1] if against.test else 0.0
+    if not (all(map(_finite, against.improvements.values())) and math.isfinite(p)):
         yield "the comparison with the champion"
 
 
@@ -129,16 +132,15 @@ def _over_budget(rule: Rule, evidence: Evidence) -> Iterator[str]:
 
 def _not_better(rule: Rule, against: Against) -> Iterator[str]:
     found, seen = against.improvements[rule.metric], _compared(rule, against)
-    if not rule.superiority:
-        if found.low < -rule.margin:
-            yield f"{seen}; it may be worse by more than the margin of {rule.margin:g}"
-        return
-    if found.low <= 0:
+    if rule.superiority and found.low <= 0:
         yield f"{seen}; an improvement that the interval tells from zero is asked for"
-    elif against.p > 1 - rule.confidence:
-        # Where a handful of rows make the difference, the bootstrap is too sure of itself.
+    elif not rule.superiority and found.low < -rule.margin:
+        yield f"{seen}; it may be worse by more than the margin of {rule.margin:g}"
+    elif against.test and against.test[1] > 1 - rule.confidence:
+        # Where the models differ on a handful of rows, the bootstrap is too sure of itself.
+        name, p = against.test
         yield (
-            f"{seen}; but too few rows make the difference: {against.test} has p = {against.p:.2g}, and "
+            f"{seen}; but too few rows bear that out: {name} has p = {p:.2g}, and "
             f"{1 - rule.confidence:.2g} or less is asked for"
         )
 

@@ -17,7 +17,7 @@ from .champion import Champion
 from .cost import Cost, latencies_ms, size_mb
 from .gate import Against, Evidence, Slice, Verdict, judge
 from .scores import METRICS, Metric, improvement, measure, score
-from .significance import equally_good, mcnemar
+from .significance import mcnemar, significance
 
 SEED = 0
 _BATCH = 4096
@@ -67,15 +67,13 @@ def judge_models(
     costs = _costs(rule, [challenger, *([champion.model] if champion else [])], requests)
     against = None
     if champion and theirs is not None:
-        test, p = equally_good(primary, actual, predicted, theirs, SEED)
         compared = (m for m in metrics if m is primary or m.name in rule.guards)
         against = Against(
             champion=champion.version.version,
             improvements={
                 m.name: improvement(m, actual, predicted, theirs, SEED, rule.confidence) for m in compared
             },
-            test=test,
-            p=p,
+            test=significance(rule, primary, actual, predicted, theirs, SEED),
             cost=costs[-1],
         )
     evidence = Evidence(

@@ -187,16 +187,18 @@ def test_a_run_may_override_the_rule_and_the_verdict_says_which_one_decided(line
     tie = {"fence": "49.99"}
     line.train("run-2", **tie)
     assert not line.evaluate("run-2").promoted
-    given = {"gate_superiority": "false", "gate_margin": "0.01", "gate_confidence": "0.9"}
+    given = {"gate_superiority": "false", "gate_margin": "0.05", "gate_confidence": "0.9"}
     line.train("run-3", **tie, **given)
     said = line.evaluate("run-3").description
     assert said["verdict"] == "promoted"
-    rule = {"superiority": False, "margin": 0.01, "confidence": 0.9, "floor": 0.6, "metric": "accuracy"}
+    rule = {"superiority": False, "margin": 0.05, "confidence": 0.9, "floor": 0.6, "metric": "accuracy"}
     assert {key: said["rule"][key] for key in rule} == rule
     assert said["bootstrap"] == {"confidence": 0.9, "resamples": 2000, "seed": 0}
     logged = {p["key"]: p["value"] for p in run_of(line, "run-3")["data"]["params"]}
-    assert (logged["gate_margin"], logged["gate_superiority"], logged["fence"]) == ("0.01", "False", "49.99")
+    assert (logged["gate_margin"], logged["gate_superiority"], logged["fence"]) == ("0.05", "False", "49.99")
     assert not any(name.startswith("gate_") for name in said["parameters"])
+    line.train("run-4", **tie, gate_superiority="false", gate_margin="0.01")
+    assert "too few rows bear that out: Tango's test" in line.evaluate("run-4").description["reasons"][0]
 
 
 def test_a_guard_keeps_a_model_out_that_the_primary_metric_lets_through(line: Line, make: Make) -> None:

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_er
 
 from components.evaluate import scores
 from components.evaluate.scores import METRICS, Metric, improvement, measure, score
-from components.evaluate.significance import mcnemar, permutation
+from components.evaluate.significance import mcnemar, permutation, tango
 
 BY_NAME = {metric.name: metric for metrics in METRICS.values() for metric in metrics}
 RNG = np.random.default_rng(7)
@@ -178,3 +178,36 @@ def test_intervals_of_few_rows_reach_farther_by_students_t() -> None:
     for n in (6, 20, 88, 1000):
         expected = norm.cdf(-t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)))
         assert scores._tail(n, 0.95) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "margin"), [(5, 9, 0.05), (0, 4, 0.02), (12, 1, 0.1), (0, 0, 0.05)]
+)
+def test_tangos_test_is_the_score_test_at_the_likeliest_model_that_is_worse_by_the_margin(
+    wins: int, losses: int, margin: float
+) -> None:
+    from scipy.optimize import minimize_scalar
+    from scipy.stats import norm
+
+    n = 200
+    actual = np.zeros(n, int)
+    ours = (np.arange(n) < losses).astype(int)
+    theirs = ((np.arange(n) >= losses) & (np.arange(n) < losses + wins)).astype(int)
+
+    def unlikely(lost: float) -> float:
+        won, both = lost - margin, 1 - 2 * lost + margin
+        if min(won, lost, both) < 0:
+            return float("inf")
+        parts = ((wins, won), (losses, lost), (n - wins - losses, both))
+        return -sum(count * np.log(max(share, 1e-300)) for count, share in parts if count)
+
+    lost = minimize_scalar(unlikely, bounds=(margin, 0.5), method="bounded", options={"xatol": 1e-10}).x
+    z = (wins - losses + n * margin) / np.sqrt(n * (2 * lost - margin - margin**2))
+    assert tango(actual, ours, theirs, margin) == pytest.approx(min(1, 2 * norm.sf(z)), rel=1e-3)
+
+
+def test_models_that_never_differ_need_four_rows_in_a_margin_to_be_told_not_worse() -> None:
+    zeros = np.zeros(1000, int)
+    assert tango(zeros[:340], zeros[:340], zeros[:340], 0.01) > 0.05
+    assert tango(zeros[:400], zeros[:400], zeros[:400], 0.01) <= 0.05
+    assert tango(zeros, zeros, zeros, 0) == 1

@@ -166,10 +166,16 @@ class Registry:
         self._post("registered-models/create", {"name": name}, allowed="RESOURCE_ALREADY_EXISTS")
         source = f"mlflow-artifacts:/{self._artifacts(run_id)}/model"
         listed = [{"key": key, "value": value[:5000]} for key, value in tags.items()]
-        made = self._post(
+        answer = self._post(
             "model-versions/create", {"name": name, "source": source, "run_id": run_id, "tags": listed}
         )
-        return _version(made["model_version"])
+        made = _version(answer["model_version"])
+        # Two runs may make the same archive at once, or a lost answer the same call twice: the first counts.
+        first = self.find(name, made.digest) or made
+        if first.version != made.version:
+            named = {"name": name, "version": made.version}
+            self._send("DELETE", "mlflow/model-versions/delete", json=named)
+        return first
 
     def tag(self, version: Version, key: str, value: str) -> None:
         """Put a tag on a version, replacing the one of that key."""
@@ -198,9 +204,10 @@ class Registry:
         )
         self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
 
-    def remove_alias(self, name: str, alias: str) -> None:
-        """Take an alias away; nothing happens when there is none."""
-        if self.aliased(name, alias):
+    def remove_alias(self, name: str, alias: str, version: str) -> None:
+        """Take an alias away from a version; nothing happens when it has not got it."""
+        found = self.aliased(name, alias)
+        if found and found.version == version:
             self._send("DELETE", "mlflow/registered-models/alias", json={"name": name, "alias": alias})
 
     def promote(self, version: Version, expected: str | None, why: str, run: str) -> None:
@@ -220,7 +227,7 @@ class Registry:
             )
         if champion:
             self.point(version.name, PREVIOUS, champion.version, why, run)
-        self.remove_alias(version.name, CHALLENGER)
+        self.remove_alias(version.name, CHALLENGER, version.version)
         self.point(version.name, CHAMPION, version.version, why, run)
 
     def _experiment(self, name: str) -> str:

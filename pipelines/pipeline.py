@@ -73,7 +73,7 @@ def _wire(workload: Workload, parameters: str, images: Images) -> None:
             with dsl.If(judged.outputs["Output"] == True, name="promoted"):  # noqa: E712
                 packed = archive(model=trained.outputs["model"], evaluation=judged.outputs["evaluation"])
                 configure(packed, "archive", images.of("archive"))
-                deployed = deploy_serving(archived=packed.outputs["archived"])
+                deployed = deploy_serving(archived=packed.outputs["archived"], data=prepared.outputs["data"])
                 configure(deployed, "deploy-serving", images.of("deploy-serving"))
 
 

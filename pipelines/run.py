@@ -128,7 +128,10 @@ def _primary_first(metrics: dict[str, Any], primary: str) -> dict[str, Any]:
 def _report(runs: Path, run_id: str, record: dict[str, Any]) -> str | None:
     """Return the run's report, moved to where it is easy to find; that of the judging run when unchanged."""
     target = runs / run_id / "report.html"
-    found = next((runs / run_id / "artifacts").glob("*/evaluate/evaluation/report.html"), None)
+    artifacts = runs / run_id / "artifacts"
+    judged = (*artifacts.glob("*/deploy-serving/report.html"), *artifacts.glob("*/evaluate/*/report.html"))
+    # A model that was judged again has a second report, from deploy-serving.
+    found = next(iter(judged), None)
     if found:
         shutil.copyfile(found, target)
     elif "judged_by" in record:

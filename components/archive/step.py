@@ -12,7 +12,7 @@ import yaml
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore
 from adapters.registry import CHALLENGER, Registry
-from components.evaluate.step import DESCRIPTION, GOLDEN
+from components.evaluate.record import DESCRIPTION, GOLDEN
 from components.files import digest_of_folder, new_folder, to_json
 from serving import archive
 from workloads.contract import Progress

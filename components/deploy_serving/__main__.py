@@ -1,7 +1,10 @@
 """deploy-serving, alone: an archived version onto the endpoint, and the champion's alias last.
 
-In:   --archive, the output of archive
+In:   --archive, the output of archive; --data, the output of prep-data
 Out:  the endpoint serves it, the registry's alias `champion` names it; OUTPUT, a JSON file, says where
+
+Where another version became champion meanwhile, the model is judged again on the data, against that one.
+Ends with 0 when the version is served and with 3 when it lost.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from adapters.errors import REJECTED
 from adapters.local_registry import open_registry
 from adapters.object_store import open_store
 from components import runtime
@@ -20,18 +24,20 @@ from .local import LocalTarget
 from .step import Deployed, run
 
 
-def in_pipeline(archived: Any, deployed: Any) -> None:
+def in_pipeline(archived: Any, data: Any, deployed: Any) -> None:
     """Run the step inside a pipeline."""
     with runtime.reported():
-        done = deploy(Path(archived.path), Path(deployed.path), runtime.in_pipeline())
+        settings = runtime.in_pipeline()
+        done = deploy(Path(archived.path), Path(data.path), Path(deployed.path), settings)
         deployed.metadata |= {"version": done.version, "endpoint": done.endpoint}
 
 
-def deploy(archived: Path, output: Path, settings: Settings) -> Deployed:
+def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) -> Deployed:
     """Run the step with the registry, the store and the endpoint of `settings`."""
     target = LocalTarget(settings.state)
     with open_registry(*settings.registry_access) as registry:
-        return run(archived, output, registry, open_store(settings.store), target, runtime.tell)
+        store = open_store(settings.store)
+        return run(archived, output, registry, store, target, runtime.tell, data)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,15 +45,18 @@ def main(argv: list[str] | None = None) -> int:
     parser = runtime.command("deploy_serving", __doc__, state=True)
     parser.add_argument("--archive", type=Path, required=True, metavar="DIR", help="the output of archive")
     parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="the output of prep-data; without it nothing is judged again"
+    )
+    parser.add_argument(
         "--output", type=Path, default=Path("out/deployed.json"), metavar="FILE", help="default: %(default)s"
     )
     arguments = parser.parse_args(argv)
 
     def work() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
-        done = deploy(arguments.archive, arguments.output, settings)
+        done = deploy(arguments.archive, arguments.data, arguments.output, settings)
         print(f"endpoint: {done.endpoint}")
-        return 0
+        return 0 if done.promoted else REJECTED
 
     return runtime.finish(work)
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving import archive, daemon
+from adapters.errors import TransientError
+from serving import archive, daemon, lock
 from serving.client import Endpoint
 from serving.digest import digest_file
+from workloads.contract import Progress
 
 TRIAL_SECONDS = 60.0
+_PATIENCE = 600.0
 
 
 class LocalTarget:
@@ -19,8 +24,26 @@ class LocalTarget:
 
     def __init__(self, state: Path) -> None:
         self.archives = state / "archives"
+        self.locks = state / "rollouts"
         self.running = daemon.start(state)
         self.endpoint = Endpoint(self.running)
+
+    @contextmanager
+    def exclusive(self, name: str, progress: Progress) -> Iterator[None]:
+        """Hold the lock of this endpoint and model, which the system frees when the process dies."""
+        path = self.locks / f"{name}.lock"
+        handle = lock.acquire(path, 0)
+        if handle is None:
+            progress(f"waiting for another rollout of {name}")
+            handle = lock.acquire(path, _PATIENCE)
+        if handle is None:
+            raise TransientError(
+                f"another rollout of {name} has not ended for {_PATIENCE:g} s (it holds {path}); try later"
+            )
+        try:
+            yield
+        finally:
+            os.close(handle)
 
     def served(self, name: str) -> str | None:
         """Return the digest of the version that answers for `name`, or None when none does."""

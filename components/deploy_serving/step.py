@@ -9,23 +9,29 @@ from pathlib import Path
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore
 from adapters.records import Records
-from adapters.registry import Registry
-from components.archive.step import read
+from adapters.registry import CHALLENGER, Registry, Version
+from components.archive.step import Archived, read
+from components.evaluate.record import REPORT
 from components.files import to_json, write_text
 from workloads.contract import Progress
 
+from .again import judge_again
 from .rollout import roll_out
 from .target import Target
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What is served now, and where it answers."""
+    """What is served now, and where it answers.
+
+    Not `promoted`: it was judged again and lost against the version that is told here.
+    """
 
     workload: str
     version: str
     digest: str
     endpoint: str
+    promoted: bool = True
 
 
 def run(
@@ -35,11 +41,14 @@ def run(
     store: ObjectStore,
     target: Target,
     progress: Progress = print,
+    data: Path | None = None,
 ) -> Deployed:
     """Roll the archived version out and make it the champion; writes `output`, a JSON file.
 
-    Doing it again changes nothing. Raises RolledBack when the version does not prove itself (the former
-    one answers again), and TransientError when another version became champion meanwhile.
+    Where another version became champion since the gate let this one through, it is judged again, against
+    that one, on the holdout of `data`; a second report then stands beside `output`. Doing it again changes
+    nothing. Raises RolledBack when the version does not prove itself (the former one answers again), and
+    without `data` TransientError when another version became champion.
     """
     new = read(archived)
     version = registry.find(new.workload, new.digest)
@@ -48,14 +57,62 @@ def run(
             f"{archived} holds {new.workload} {new.digest[:12]}, which is not in the registry "
             f"{registry.uri}; run archive again, with the same --state"
         )
+    with target.exclusive(new.workload, progress):
+        champion = registry.champion(new.workload)
+        if data and _outrun(new, version, champion):
+            progress(f"version {champion.version if champion else 'none'} is champion by now: judging again")
+            new, report, promoted = judge_again(new, version, data, registry, store, progress)
+            write_text(output.with_name(REPORT), report)
+            if not promoted:
+                registry.remove_alias(new.workload, CHALLENGER, version.version)
+                return _tell(output, new, champion, target, False, progress)
+        _roll_out(new, version, registry, store, target, progress)
+    _record(new, target.url(new.workload), registry, store)
+    return _tell(output, new, version, target, True, progress)
 
+
+def _outrun(new: Archived, version: Version, champion: Version | None) -> bool:
+    """Whether another version became champion since this one was judged."""
+    now = champion.version if champion else None
+    return now not in (new.judged_against, version.version)
+
+
+def _roll_out(
+    new: Archived,
+    version: Version,
+    registry: Registry,
+    store: ObjectStore,
+    target: Target,
+    progress: Progress,
+) -> None:
     def make_champion() -> None:
         registry.promote(version, new.judged_against, "; ".join(new.reasons), new.run)
 
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         archive = store.fetch(new.key, Path(folder))
         roll_out(target, new.workload, archive, new.digest, make_champion, progress)
-    deployed = Deployed(new.workload, new.version, new.digest, target.url(new.workload))
+
+
+def _tell(
+    output: Path,
+    new: Archived,
+    served: Version | None,
+    target: Target,
+    promoted: bool,
+    progress: Progress,
+) -> Deployed:
+    version, digest = (served.version, served.digest) if served else ("", "")
+    deployed = Deployed(new.workload, version, digest, target.url(new.workload), promoted)
+    write_text(output, to_json(vars(deployed)))
+    if promoted:
+        progress(f"{new.workload} version {version} answers at {deployed.endpoint}")
+    else:
+        progress("rejected: " + "; ".join(new.reasons))
+    return deployed
+
+
+def _record(new: Archived, endpoint: str, registry: Registry, store: ObjectStore) -> None:
+    """Record and settle the promotion."""
     record = {
         "verdict": "promoted",
         "reasons": new.reasons,
@@ -64,13 +121,10 @@ def run(
         "recipe": new.recipe,
         "version": new.version,
         "digest": new.digest,
-        "endpoint": deployed.endpoint,
+        "endpoint": endpoint,
     }
     records = Records(store, new.workload)
     records.write_run(new.run, record)
     records.settle(new.recipe, {"run": new.run, **record})
-    tags = {"served_version": new.version, "endpoint": deployed.endpoint}
+    tags = {"served_version": new.version, "endpoint": endpoint}
     registry.log(registry.run(new.workload, new.run), tags=tags)
-    write_text(output, to_json(vars(deployed)))
-    progress(f"{new.workload} version {new.version} answers at {deployed.endpoint}")
-    return deployed

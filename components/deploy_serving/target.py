@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
+
+from workloads.contract import Progress
 
 
 class Target(Protocol):
     """One endpoint. A version on trial takes traffic, and the former one is kept ready behind it."""
+
+    def exclusive(self, name: str, progress: Progress) -> AbstractContextManager[None]:
+        """Hold the endpoint of `name` for one rollout: those of other processes wait, and say so.
+
+        Whoever dies lets go. Within it, what `served` and the registry's champion say stays so. Raises
+        TransientError when another rollout holds it for too long.
+        """
 
     def served(self, name: str) -> str | None:
         """Return the digest of the version that answers for `name`, or None when none does."""

@@ -25,7 +25,8 @@ from components.settings import Settings
 from workloads import register
 from workloads.contract import Workload
 
-from .step import REPORT, Evaluation, run
+from .record import REPORT
+from .step import Evaluation, run
 
 
 def in_pipeline(

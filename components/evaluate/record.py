@@ -9,7 +9,8 @@ from adapters.registry import Registry
 from components.files import to_json
 from workloads.rule import PREFIX
 
-DESCRIPTION, REPORT = "evaluation.json", "report.html"
+DESCRIPTION, GOLDEN, REPORT = "evaluation.json", "golden.json", "report.html"
+"""The files of an evaluation: the verdict, the golden requests with their answers, the report."""
 
 
 def record(registry: Registry, records: Records, description: dict[str, Any], report: str) -> None:

@@ -22,9 +22,8 @@ from .champion import open_champion
 from .description import describe, facts, notes_on_the_rows
 from .gate import Verdict
 from .judging import Judgement, judge_models
-from .record import DESCRIPTION, REPORT, record
+from .record import DESCRIPTION, GOLDEN, REPORT, record
 
-GOLDEN = "golden.json"
 GOLDEN_ROWS = 8
 
 
@@ -83,10 +82,11 @@ def judge(
     registry: Registry,
     store: ObjectStore,
     progress: Progress,
+    note: str = "",
 ) -> Evaluation:
     """Return the verdict on a model, whose bundle's digest is `digest`, against today's champion.
 
-    Nothing is written.
+    `note` is told at the end of its reasons. Nothing is written.
     """
     holdout = dataset.read("holdout")
     rule = workload.rule_of(dataset.parameters_of(workload, {}))
@@ -104,6 +104,8 @@ def judge(
     if version and version.tags.get("model_digest") == digest:
         # A run that died after its promotion made the champion again: what it left undone is done now.
         verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
+    if note:
+        verdict = Verdict(verdict.promoted, [*verdict.reasons, note])
     description = describe(workload, rule, dataset, challenger, judgement, verdict, version)
     description |= {"run": run_id, "model_digest": digest}
     # A model that answers NaN was rejected by now; its golden requests are for people to look at.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -64,6 +65,35 @@ def test_an_archive_is_registered_once_and_found_by_its_digest(registry: Registr
     assert registry.find(f"{name}x", "d1") is None
 
 
+def test_two_who_register_one_archive_at_once_get_one_version(registry: Registry, name: str) -> None:
+    add(registry, name, "d0")
+    everyone = threading.Barrier(4)
+    found: list[Version] = []
+
+    def register(number: int) -> None:
+        own = Registry(registry.uri)
+        run = own.run(name, f"run-{number}")
+        everyone.wait()
+        tags = {"archive_digest": "d1", "archive_key": "key"}
+        found.append(own.register(name, run, tags))
+
+    threads = [threading.Thread(target=register, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = [version for version in registry.versions(name) if version.digest == "d1"]
+    assert len(kept) == 1
+    assert {version.version for version in found} == {kept[0].version}
+
+
+def test_anothers_alias_is_not_taken_away(registry: Registry, name: str) -> None:
+    first, second = add(registry, name, "d1"), add(registry, name, "d2")
+    registry.point(name, CHALLENGER, second.version, "archived", "run-2")
+    registry.promote(first, None, "reaches the floor", "run-1")
+    assert registry.aliased(name, CHALLENGER) == second
+
+
 def test_promotions_move_the_aliases_and_leave_a_trail(registry: Registry, name: str) -> None:
     first, second = add(registry, name, "d1"), add(registry, name, "d2")
     registry.point(name, CHALLENGER, first.version, "archived", "run-1")
@@ -93,7 +123,7 @@ def test_promoting_and_pointing_again_change_nothing(registry: Registry, name: s
     for _ in range(2):
         registry.promote(version, None, "why", "run-1")
         registry.point(name, CHAMPION, version.version, "why", "run-1")
-        registry.remove_alias(name, CHALLENGER)
+        registry.remove_alias(name, CHALLENGER, version.version)
     assert len(trail(registry, name)) == 1
 
 

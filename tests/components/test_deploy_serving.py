@@ -16,8 +16,9 @@ from adapters import registry as registry_module
 from adapters.errors import RolledBack, TransientError, UserError
 from adapters.object_store import FolderStore, open_store
 from adapters.records import Records
-from adapters.registry import CHALLENGER, PREVIOUS, Registry
+from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from components.archive.step import Archived
+from components.deploy_serving import again, local
 from components.deploy_serving import step as deploy_serving
 from components.deploy_serving.__main__ import main
 from components.deploy_serving.local import LocalTarget
@@ -237,6 +238,89 @@ def test_a_champion_that_changed_meanwhile_withdraws_the_new_version(
     assert champion(line) == third
     if not first:
         assert answer(state, line.workload.name) == {"label": [0, 0, 1]}
+
+
+@pytest.mark.parametrize(("others", "promoted"), [("60", True), ("50", False)])
+def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
+    line: Line, state: Path, monkeypatch: pytest.MonkeyPatch, others: str, promoted: bool
+) -> None:
+    """Both were judged when there was no champion, or an older one; the other one was faster."""
+    monkeypatch.setattr(again.register, "get", lambda _: line.workload)
+    name = line.workload.name
+    line.up_to_archive("run-1", fence="49.99")
+    line.up_to_archive("run-2", fence=others)
+    deploy(line, state, "run-2")
+    answered = LocalTarget(state).served(name)
+    told: list[str] = []
+    output, data = line.folder / "run-1/deployed.json", line.folder / "run-1/data"
+    parts = (line.folder / "run-1/archive", output, line.registry, line.store)
+    done = deploy_serving.run(*parts, LocalTarget(state), told.append, data)
+    assert "version 2 is champion by now: judging again" in told
+    assert done.promoted is promoted
+    assert json.loads(output.read_text()) == vars(done)
+    assert champion(line) == done.version == ("1" if promoted else "2")
+    assert line.registry.aliased(name, CHALLENGER) is None
+    assert LocalTarget(state).served(name) == done.digest
+    assert (done.digest == answered) is not promoted
+    record = Records(line.store, name).run("run-1")
+    assert record is not None
+    assert record["verdict"] == ("promoted" if promoted else "rejected")
+    assert record["champion"]["version"] == "2"
+    assert any("against champion 2 on the same rows" in reason or "very same" in reason for reason in
+               record["reasons"])  # fmt: skip
+    assert record["reasons"][-1] == "judged again: at first it was judged against no champion"
+    assert "<html" in (line.folder / "run-1/report.html").read_text()
+    settled = Records(line.store, name).judged(record["recipe"])
+    assert settled is not None
+    assert settled["verdict"] == record["verdict"]
+    again_done = deploy_serving.run(*parts, LocalTarget(state), told.append, data)
+    assert again_done == done, "doing it again changes nothing"
+    assert champion(line) == done.version
+
+
+def test_a_challenger_that_stands_when_the_champion_is_taken_away_is_judged_by_the_floors(
+    line: Line, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again.register, "get", lambda _: line.workload)
+    line.promote("run-1", fence="70")
+    line.up_to_archive("run-2")
+    line.registry.remove_alias(line.workload.name, CHAMPION, "1")
+    parts = (line.folder / "run-2/archive", line.folder / "run-2/deployed.json", line.registry, line.store)
+    done = deploy_serving.run(*parts, LocalTarget(state), print, line.folder / "run-2/data")
+    assert (done.promoted, champion(line)) == (True, "2")
+
+
+def test_a_rollout_waits_for_the_one_before_it(line: Line, state: Path) -> None:
+    line.up_to_archive("run-1")
+    waits, told = threading.Event(), []
+
+    def tell(words: str) -> None:
+        told.append(words)
+        if words == f"waiting for another rollout of {line.workload.name}":
+            waits.set()
+
+    parts = (line.folder / "run-1/archive", line.folder / "deployed.json", line.registry, line.store)
+    target = LocalTarget(state)
+    waiting = threading.Thread(target=deploy_serving.run, args=(*parts, target, tell))
+    with LocalTarget(state).exclusive(line.workload.name, print):
+        waiting.start()
+        assert waits.wait(30)
+        assert (champion(line), target.served(line.workload.name)) == (None, None)
+    waiting.join(60)
+    assert champion(line) == "1"
+
+
+def test_a_rollout_that_does_not_end_is_told(
+    line: Line, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_PATIENCE", 0.0)
+    target = LocalTarget(state)
+    with (
+        target.exclusive("any", print),
+        pytest.raises(TransientError, match=r"another rollout of any has not ended .*any\.lock"),
+        target.exclusive("any", print),
+    ):
+        pass
 
 
 def test_a_registry_that_is_gone_withdraws_the_new_version_and_a_retry_makes_it_good(

@@ -1,0 +1,58 @@
+"""A second judgement: for a version that was judged against one that is champion no more."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from adapters.object_store import ObjectStore
+from adapters.records import Records
+from adapters.registry import Registry, Version
+from components.archive.step import Archived
+from components.dataset import Dataset
+from components.evaluate.record import record
+from serving import archive
+from serving.model import load_model
+from workloads import register
+from workloads.contract import Progress
+
+
+def judge_again(
+    new: Archived,
+    version: Version,
+    data: Path,
+    registry: Registry,
+    store: ObjectStore,
+    progress: Progress,
+) -> tuple[Archived, str, bool]:
+    """Judge the archived model against today's champion, on the same rows as before.
+
+    Returns what the archive step would say now, the report, and whether it is promoted. The run in the
+    registry has the new verdict; a rejection is recorded and settled.
+    """
+    # Only this rare case needs what the libraries behind a judgement need.
+    from components.evaluate.step import judge
+
+    workload, first = register.get(new.workload), new.judged_against
+    note = f"judged again: at first it was judged against {f'version {first}' if first else 'no champion'}"
+    with tempfile.TemporaryDirectory(prefix="again-") as folder:
+        archive.unpack(store.fetch(new.key, Path(folder)), Path(folder) / "model", new.digest)
+        model = load_model(Path(folder) / "model")
+        try:
+            judged = judge(
+                workload, Dataset.open(data), model, version.tags["model_digest"], new.run, registry, store,
+                progress, note,
+            )  # fmt: skip
+        finally:
+            model.unload()
+    description = judged.description
+    record(registry, Records(store, new.workload), description, judged.report)
+    champion = description["champion"]
+    said = replace(
+        new,
+        judged_against=champion and champion["version"],
+        reasons=description["reasons"],
+        metrics=description["metrics"],
+    )
+    return said, judged.report, judged.promoted

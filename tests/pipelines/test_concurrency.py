@@ -1,0 +1,104 @@
+"""Two runs of one workload at once, as real processes: one winner, and the other is judged again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adapters.local_registry import open_registry
+from adapters.object_store import open_store
+from adapters.records import Records
+from adapters.registry import CHAMPION
+from components.deploy_serving.local import LocalTarget
+from components.settings import Settings
+from serving import daemon
+from tests.fakes import free_port
+
+ROOT = Path(__file__).parents[2]
+TOYS = ROOT / "tests" / "components"
+WAITING = "waiting for another rollout of fence"
+
+
+def start(state, fence):
+    """Start a run; its words can be read line by line."""
+    path = os.pathsep.join([str(TOYS), str(ROOT)])
+    arguments = ["--workload", "fence", "--state", str(state), "--set", f"fence={fence}", "--json"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+
+
+def await_words(process, words):
+    for line in process.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"the run ended without saying {words!r}")
+
+
+def result(process):
+    out, said = process.communicate(timeout=120)
+    assert out, said
+    return process.returncode, json.loads(out)
+
+
+@pytest.mark.parametrize(("slow", "code", "verdict"), [("50", 0, "promoted"), ("70", 3, "rejected")])
+def test_the_one_that_comes_second_is_judged_again_against_the_winner(tmp_path, slow, code, verdict):
+    """Both are judged before there is a champion, then wait for the endpoint; `slow` is let in last."""
+    fast = {"50": "70", "70": "50"}[slow]
+    daemon.start(tmp_path, free_port())
+    first = second = None
+    try:
+        with LocalTarget(tmp_path).exclusive("fence", print):
+            first, second = start(tmp_path, fast), start(tmp_path, slow)
+            await_words(first, WAITING)
+            await_words(second, WAITING)
+            os.killpg(second.pid, signal.SIGSTOP)
+        ended = result(first)
+        os.killpg(second.pid, signal.SIGCONT)
+        assert (ended[0], ended[1]["verdict"]) == (0, "promoted")
+        returned, loser = result(second)
+        assert (returned, loser["verdict"]) == (code, verdict), loser
+        assert any("judged again" in reason for reason in loser["reasons"])
+        assert "judged again" in Path(loser["report"]).read_text()
+        best = loser if verdict == "promoted" else ended[1]
+        settings = Settings.from_environment({}, tmp_path)
+        with open_registry(*settings.registry_access) as registry:
+            champion = registry.champion("fence")
+            assert champion is not None
+            assert champion.digest == best["digest"] == LocalTarget(tmp_path).served("fence")
+            crowned = [move["to"] for move in registry.trail("fence") if move["alias"] == CHAMPION]
+            assert crowned[-1] == champion.version
+            assert len(crowned) == (2 if verdict == "promoted" else 1)
+        assert len(Records(open_store(settings.store), "fence").runs()) == 2
+    finally:
+        for process in (first, second):
+            if process and process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+        daemon.stop(tmp_path)
+
+
+def test_two_runs_of_the_same_are_one_version(tmp_path):
+    """Schedule and hand at once: the same rows and parameters make the same archive."""
+    daemon.start(tmp_path, free_port())
+    try:
+        both = [start(tmp_path, "50") for _ in range(2)]
+        ended = [result(process) for process in both]
+        assert [code for code, _ in ended] == [0, 0]
+        assert {said["verdict"] for _, said in ended} <= {"promoted", "unchanged"}
+        settings = Settings.from_environment({}, tmp_path)
+        with open_registry(*settings.registry_access) as registry:
+            assert [version.version for version in registry.versions("fence")] == ["1"]
+            assert registry.aliases("fence") == {CHAMPION: "1"}
+    finally:
+        daemon.stop(tmp_path)

@@ -20,7 +20,7 @@ EXTRAS_OF_nsmc := torch
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo test lint format bench golden constraints clean
+.PHONY: help install demo test test-full lint format bench golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoin
 
 test: $(call stamp,test torch) ## run the tests
 	@$(BIN)/python -m pytest -q tests
+
+test-full: $(call stamp,test torch) ## run the tests that take minutes
+	@$(BIN)/python -m pytest -q tests -m full
 
 lint: $(call stamp,test) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

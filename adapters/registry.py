@@ -191,7 +191,7 @@ class Registry:
         if before and before.version == version:
             return
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        trail = {
+        move = {
             "alias": alias,
             "from": before.version if before else None,
             "to": version,
@@ -199,10 +199,21 @@ class Registry:
             "run": run,
             **more,
         }
+        self._forget_unfinished(name, move)
         self._post(
-            "registered-models/set-tag", {"name": name, "key": f"{_MOVED}{now}", "value": json.dumps(trail)}
+            "registered-models/set-tag", {"name": name, "key": f"{_MOVED}{now}", "value": json.dumps(move)}
         )
         self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
+
+    def _forget_unfinished(self, name: str, move: Mapping[str, Any]) -> None:
+        """Take this very move out of the trail where someone died after telling it and before doing it."""
+        told = [past for past in self.trail(name) if past["alias"] == move["alias"]]
+        # The challenger's alias is also taken away, and may come to the same version twice.
+        if not told or move["alias"] == CHALLENGER:
+            return
+        if all(told[-1][key] == move[key] for key in ("from", "to")):
+            tag = {"name": name, "key": f"{_MOVED}{told[-1]['when']}"}
+            self._send("DELETE", "mlflow/registered-models/delete-tag", json=tag)
 
     def remove_alias(self, name: str, alias: str, version: str) -> None:
         """Take an alias away from a version; nothing happens when it has not got it."""

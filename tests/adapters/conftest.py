@@ -1,0 +1,57 @@
+"""The registry on both of its backends: the same tests prove both."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.local_registry import open_registry
+from adapters.registry import Registry
+from tests import postgres, s3
+from tests.mlflow_server import MlflowServer
+from tests.s3 import Bucket
+
+BACKENDS = ("SQLite and a folder", "PostgreSQL and S3")
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """The URI of a database on a running PostgreSQL."""
+    if postgres.programs() is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    for module in ("psycopg2", "boto3"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed: pip install -e '.[registry-server]'")
+    with postgres.serve() as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def server(
+    database: str, s3_server: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MlflowServer]:
+    """A running MLflow server over PostgreSQL and S3."""
+    from minio import Minio
+
+    folder, endpoint = s3_server
+    Minio(endpoint, *s3.ACCESS, secure=False).make_bucket("mlflow")
+    log = tmp_path_factory.mktemp("mlflow") / "server.log"
+    made = MlflowServer(database, Bucket(folder / "mlflow", endpoint), log)
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def registry(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Registry]:
+    """A registry with a real MLflow server behind it, on each backend."""
+    if request.param == BACKENDS[1]:
+        yield Registry(request.getfixturevalue("server").uri)
+        return
+    with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as opened:
+        yield opened

@@ -5,13 +5,17 @@ Every write is whole or not there, and writing what is already there changes not
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from .errors import TransientError, UserError
@@ -72,6 +76,24 @@ def _checked(key: str) -> str:
     return key
 
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def _writing(root: Path, key: str) -> Iterator[None]:
+    """Say what to do where the folder cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            advice = "there is no room left; free some and run it again"
+        elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            advice = "it may not be written to; look at its owner and mode"
+        else:
+            raise
+        raise UserError(f"object store {root}: {key} was not stored: {advice} ({error.strerror})") from error
+
+
 class FolderStore(ObjectStore):
     """Objects as files below one folder."""
 
@@ -82,16 +104,8 @@ class FolderStore(ObjectStore):
         """Store the file under `key` unless something is there; returns its path."""
         target = self._path(key)
         if not target.exists():
-            with tempfile.NamedTemporaryFile(dir=self._parent(target), prefix=".", delete=False) as beside:
-                try:
-                    with path.open("rb") as source:
-                        shutil.copyfileobj(source, beside)
-                    beside.flush()
-                    Path(beside.name).chmod(0o644)
-                    Path(beside.name).replace(target)
-                except BaseException:
-                    Path(beside.name).unlink(missing_ok=True)
-                    raise
+            with _writing(self.root, key), path.open("rb") as source:
+                self._put(target, source)
         return str(target)
 
     def fetch(self, key: str, folder: Path) -> Path:
@@ -108,10 +122,8 @@ class FolderStore(ObjectStore):
 
     def write(self, key: str, data: bytes) -> None:
         """Write beside, then rename."""
-        target = self._path(key)
-        beside = self._parent(target) / f".{target.name}-{os.getpid()}"
-        beside.write_bytes(data)
-        beside.replace(target)
+        with _writing(self.root, key):
+            self._put(self._path(key), io.BytesIO(data))
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys below `prefix`, sorted."""
@@ -133,6 +145,18 @@ class FolderStore(ObjectStore):
         if not path.is_relative_to(self.root):
             raise UserError(f"object store {self.root}: the key {key!r} leads out of it")
         return path
+
+    def _put(self, target: Path, source: IO[bytes]) -> None:
+        handle, name = tempfile.mkstemp(dir=self._parent(target), prefix=".")
+        beside = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                shutil.copyfileobj(source, out)
+            beside.chmod(0o644)
+            beside.replace(target)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
 
     @staticmethod
     def _parent(path: Path) -> Path:
@@ -196,8 +220,6 @@ class S3Store(ObjectStore):
 
     def write(self, key: str, data: bytes) -> None:
         """Upload the bytes, replacing what was there."""
-        import io
-
         self._call(self.client.put_object, self.bucket, self._name(key), io.BytesIO(data), len(data))
 
     def keys(self, prefix: str) -> list[str]:

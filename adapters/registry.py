@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -112,16 +113,49 @@ class Registry:
     def run(self, name: str, pipeline_run: str) -> str:
         """Return the id of the MLflow run of a pipeline run, made if there is none yet."""
         experiment = self._experiment(name)
-        query = {"experiment_ids": [experiment], "filter": f"tags.pipeline_run = '{pipeline_run}'"}
-        found = self._post("runs/search", {**query, "max_results": 1}).get("runs", [])
-        if found:
-            return str(found[0]["info"]["run_id"])
+        if found := self._runs(experiment, pipeline_run):
+            return found[0]
         tags = [{"key": "pipeline_run", "value": pipeline_run}]
         made = self._post(
             "runs/create",
             {"experiment_id": experiment, "run_name": pipeline_run, "start_time": _millis(), "tags": tags},
         )
-        return str(made["run"]["info"]["run_id"])
+        # A call whose answer was lost was made again: the first run counts.
+        own = str(made["run"]["info"]["run_id"])
+        first = next(iter(self._runs(experiment, pipeline_run)), own)
+        if first != own:
+            self._post("runs/delete", {"run_id": own})
+        return first
+
+    def _runs(self, experiment: str, pipeline_run: str) -> list[str]:
+        """Return the ids of the MLflow runs of a pipeline run, the oldest first."""
+        query = {
+            "experiment_ids": [experiment],
+            "filter": f"tags.pipeline_run = '{pipeline_run}'",
+            "order_by": ["attributes.start_time ASC", "attributes.run_id ASC"],
+            "max_results": 10,
+        }
+        found = self._post("runs/search", query).get("runs", [])
+        return [str(run["info"]["run_id"]) for run in found]
+
+    def run_url(self, name: str, run_id: str) -> str:
+        """Return the address of a run in MLflow's user interface; empty for a server that ends with the run."""
+        if urlsplit(self.uri).hostname in {"127.0.0.1", "localhost"}:
+            return ""
+        return f"{self.uri}/#/experiments/{self._experiment(name)}/runs/{run_id}"
+
+    def log_dataset(self, run_id: str, name: str, fingerprint: str, source: str, profile: str) -> None:
+        """Tell a run which rows it is about; `profile` is a JSON text with their statistics."""
+        dataset = {
+            "name": name,
+            # MLflow keeps 36 characters; the whole fingerprint is in the run's tags.
+            "digest": fingerprint[:36],
+            "source_type": "source",
+            "source": json.dumps({"uri": source}),
+            "profile": profile,
+        }
+        tags = [{"key": "mlflow.data.context", "value": "training"}]
+        self._post("runs/log-inputs", {"run_id": run_id, "datasets": [{"tags": tags, "dataset": dataset}]})
 
     def log(
         self,

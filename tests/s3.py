@@ -28,13 +28,17 @@ class Bucket:
 
 
 @contextmanager
-def serve(program: Path, folder: Path, log: Path) -> Iterator[str]:
-    """Serve the folders below `folder` as buckets for the while; yields HOST:PORT."""
+def serve(program: Path, folder: Path, log: Path, file_limit: int = 0) -> Iterator[str]:
+    """Serve the folders below `folder` as buckets for the while; yields HOST:PORT.
+
+    `file_limit` lets no file grow over so many bytes: to the server that is a disk that is full.
+    """
     port = free_port()
     command = [program, "serve", "s3", "--auth-key", ",".join(ACCESS), "--addr", f"127.0.0.1:{port}", folder]
     with log.open("wb") as out:
         environment = {"RCLONE_CONFIG": "/dev/null"}
-        server = subprocess.Popen(list(map(str, command)), stdout=out, stderr=out, env=environment)
+        limit = ["prlimit", f"--fsize={file_limit}"] if file_limit else []
+        server = subprocess.Popen([*limit, *map(str, command)], stdout=out, stderr=out, env=environment)
     try:
         deadline = time.monotonic() + 30
         while not _listens(port):

@@ -45,6 +45,7 @@ class Archived:
     judged_against: str | None
     reasons: list[str]
     metrics: dict[str, Any]
+    registry: dict[str, str]
 
 
 def run(
@@ -95,6 +96,7 @@ def run(
             judged_against=champion and champion["version"],
             reasons=description["reasons"],
             metrics=description["metrics"],
+            registry=description["registry"],
         )
         (folder / ARCHIVED).write_text(to_json(vars(archived)), encoding="utf-8")
     progress(f"registered {name} version {version}")

@@ -34,20 +34,20 @@ def judge_again(
     # Only this rare case needs what the libraries behind a judgement need.
     from components.evaluate.step import judge
 
-    workload, first = register.get(new.workload), new.judged_against
+    workload, dataset, first = register.get(new.workload), Dataset.open(data), new.judged_against
     note = f"judged again: at first it was judged against {f'version {first}' if first else 'no champion'}"
     with tempfile.TemporaryDirectory(prefix="again-") as folder:
         archive.unpack(store.fetch(new.key, Path(folder)), Path(folder) / "model", new.digest)
         model = load_model(Path(folder) / "model")
         try:
             judged = judge(
-                workload, Dataset.open(data), model, version.tags["model_digest"], new.run, registry, store,
+                workload, dataset, model, version.tags["model_digest"], new.run, registry, store,
                 progress, note,
             )  # fmt: skip
         finally:
             model.unload()
     description = judged.description
-    record(registry, Records(store, new.workload), description, judged.report)
+    record(registry, Records(store, new.workload), dataset, description, judged.report)
     champion = description["champion"]
     said = replace(
         new,

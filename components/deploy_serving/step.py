@@ -119,6 +119,7 @@ def _record(new: Archived, endpoint: str, registry: Registry, store: ObjectStore
         "metrics": new.metrics,
         "champion": new.judged_against and {"version": new.judged_against},
         "recipe": new.recipe,
+        "registry": new.registry,
         "version": new.version,
         "digest": new.digest,
         "endpoint": endpoint,

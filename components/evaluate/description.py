@@ -91,6 +91,7 @@ def facts(
         predicted=judgement.predicted,
         champion_predicted=judgement.champion_predicted,
         target=workload.target,
+        registry_run=description["registry"]["run"],
     )
 
 

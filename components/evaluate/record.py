@@ -6,6 +6,8 @@ from typing import Any
 
 from adapters.records import Records
 from adapters.registry import Registry
+from components.dataset import DESCRIPTION as DATASET
+from components.dataset import Dataset
 from components.files import to_json
 from workloads.rule import PREFIX
 
@@ -13,9 +15,11 @@ DESCRIPTION, GOLDEN, REPORT = "evaluation.json", "golden.json", "report.html"
 """The files of an evaluation: the verdict, the golden requests with their answers, the report."""
 
 
-def record(registry: Registry, records: Records, description: dict[str, Any], report: str) -> None:
+def record(
+    registry: Registry, records: Records, dataset: Dataset, description: dict[str, Any], report: str
+) -> None:
     """Log the judgement as an MLflow run; a rejection settles its recipe."""
-    run = registry.run(description["workload"], description["run"])
+    run = description["registry"]["run"]
     metrics = {
         f"{name}{suffix}": interval[part]
         for name, interval in description["metrics"].items()
@@ -32,10 +36,15 @@ def record(registry: Registry, records: Records, description: dict[str, Any], re
         "model_digest": description["model_digest"],
     }
     registry.log(run, description["parameters"] | rule, metrics, tags)
+    data = dataset.description
+    profile = to_json({split: data["splits"][split] for split in data["splits"]})
+    registry.log_dataset(run, description["workload"], data["fingerprint"], data["source"], profile)
     registry.log_file(run, REPORT, report.encode())
+    registry.log_file(run, DATASET, to_json(data).encode())
     registry.log_file(run, DESCRIPTION, to_json(description).encode())
     registry.end(run)
     if description["verdict"] == "rejected":
-        brief = {key: description[key] for key in ("verdict", "reasons", "metrics", "champion", "recipe")}
+        names = ("verdict", "reasons", "metrics", "champion", "recipe", "registry")
+        brief = {key: description[key] for key in names}
         records.write_run(description["run"], brief)
         records.settle(description["recipe"], {"run": description["run"], **brief})

@@ -69,7 +69,7 @@ def run(
         (folder / DESCRIPTION).write_text(to_json(judged.description), encoding="utf-8")
         (folder / GOLDEN).write_text(to_json(judged.golden), encoding="utf-8")
         (folder / REPORT).write_text(judged.report, encoding="utf-8")
-    record(registry, Records(store, workload.name), judged.description, judged.report)
+    record(registry, Records(store, workload.name), dataset, judged.description, judged.report)
     return judged
 
 
@@ -86,7 +86,7 @@ def judge(
 ) -> Evaluation:
     """Return the verdict on a model, whose bundle's digest is `digest`, against today's champion.
 
-    `note` is told at the end of its reasons. Nothing is written.
+    `note` is told at the end of its reasons. Nothing is written but that there is an MLflow run.
     """
     holdout = dataset.read("holdout")
     rule = workload.rule_of(dataset.parameters_of(workload, {}))
@@ -107,7 +107,9 @@ def judge(
     if note:
         verdict = Verdict(verdict.promoted, [*verdict.reasons, note])
     description = describe(workload, rule, dataset, challenger, judgement, verdict, version)
-    description |= {"run": run_id, "model_digest": digest}
+    registered = registry.run(workload.name, run_id)
+    link = {"run": registered, "url": registry.run_url(workload.name, registered)}
+    description |= {"run": run_id, "model_digest": digest, "registry": link}
     # A model that answers NaN was rejected by now; its golden requests are for people to look at.
     golden = plain([{"request": request, "answer": challenger.predict(request)} for request in requests])
     progress("drawing the report")

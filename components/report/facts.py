@@ -27,7 +27,8 @@ class Facts:
     `champion`. `curve` is a dict a step. `dataset` is the run's dataset.json; `champion_statistics` are
     those of the rows that the champion was trained on, in the form of
     `dataset["splits"]["train"]["statistics"]`. `actual`, `predicted` and `champion_predicted` hold one
-    entry for each row of the holdout, in its order. `target` names the predicted column, for the axes.
+    entry for each row of the holdout, in its order. `target` names the predicted column, for the axes;
+    `registry_run` is the id of the run in MLflow.
     """
 
     workload: str
@@ -50,6 +51,7 @@ class Facts:
     predicted: np.ndarray
     champion_predicted: np.ndarray | None
     target: str = ""
+    registry_run: str = ""
 
     @property
     def primary(self) -> str:

@@ -53,6 +53,8 @@ def _header(facts: Facts) -> str:
         "Task": escape(facts.task),
         "Champion": met,
     }
+    if facts.registry_run:
+        told["MLflow run"] = f"<code>{escape(facts.registry_run)}</code>"
     return (
         f'<header><div class="top"><div><h1>{escape(facts.workload)}</h1>'
         f'<p class="lead">{escape(facts.summary)}</p></div>'

@@ -46,9 +46,7 @@ def server(
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
-def registry(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Registry]:
+def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry with a real MLflow server behind it, on each backend."""
     if request.param == BACKENDS[1]:
         yield Registry(request.getfixturevalue("server").uri)

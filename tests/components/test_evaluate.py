@@ -77,7 +77,26 @@ def test_the_report_is_beside_the_verdict_and_in_the_registry(line: Line) -> Non
     run_id = line.registry.run(line.workload.name, "run-1")
     url = f"{line.registry.uri}/api/2.0/mlflow/artifacts/list"
     listed = line.registry.session.get(url, params={"run_id": run_id}, timeout=10).json()["files"]
-    assert {file["path"] for file in listed} == {"report.html", "evaluation.json"}
+    assert {file["path"] for file in listed} == {"report.html", "evaluation.json", "dataset.json"}
+
+
+def test_pipeline_run_and_mlflow_run_name_each_other_and_the_rows(line: Line) -> None:
+    line.train("run-1", fence="70")
+    said = line.evaluate("run-1").description
+    run = run_of(line, "run-1")
+    assert run["info"]["run_id"] == said["registry"]["run"]
+    assert tags_of(run)["pipeline_run"] == "run-1"
+    assert said["registry"]["run"] in (line.folder / "run-1/evaluation/report.html").read_text()
+    (given,) = run["inputs"]["dataset_inputs"]
+    assert given["dataset"]["digest"] == said["data"]["fingerprint"][:36]
+    assert json.loads(given["dataset"]["source"]) == {"uri": "made:1000"}
+    assert json.loads(given["dataset"]["profile"])["holdout"]["rows"] == said["rows"]
+    line.workload = type("Picky", (type(line.workload),), {"rule": replace(line.workload.rule, floor=1)})()
+    line.train("run-3", fence="20")
+    assert not line.evaluate("run-3").promoted
+    record = Records(line.store, line.workload.name).run("run-3")
+    assert record is not None
+    assert record["registry"]["run"] == line.registry.run(line.workload.name, "run-3")
 
 
 def test_a_better_challenger_is_promoted_with_the_difference_and_its_interval(line: Line) -> None:

@@ -1,0 +1,171 @@
+"""A registry in a cluster on a bad day: down, slow, refused by its bucket, and a full disk behind it."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters import registry as module
+from adapters.errors import TransientError, UserError
+from adapters.object_store import FolderStore, S3Store
+from adapters.registry import CHAMPION, Registry
+from tests import s3
+from tests.fakes import web
+from tests.mlflow_server import MlflowServer
+from tests.s3 import Bucket
+
+from .test_registry import add
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait between tries."""
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_dies_and_comes_back_has_all_it_had(server: MlflowServer, name: str) -> None:
+    registry = Registry(server.uri)
+    first, second = add(registry, name, "d1"), add(registry, name, "d2")
+    registry.promote(first, None, "why", "run-1")
+    registry.log_file(registry.run(name, "run-1"), "a.json", b"{}")
+    server.kill()
+    try:
+        with pytest.raises(TransientError, match=r"cannot be reached .* is it up\?"):
+            registry.promote(second, "1", "why", "run-2")
+    finally:
+        server.start()
+    assert registry.champion(name) == first
+    registry.promote(second, "1", "why", "run-2")
+    assert registry.champion(name) == second
+    assert registry.read_json(registry.run(name, "run-1"), "a.json") == {}
+
+
+def test_a_server_that_starts_while_a_step_asks_is_waited_for(
+    server: MlflowServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(server.uri)
+    version = add(registry, name, "d1")
+    registry.promote(version, None, "why", "run-1")
+    server.kill()
+    waits: list[float] = []
+
+    def start_at_the_second(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            server.start()
+
+    # The module's own name alone: the server's start waits by the real one.
+    monkeypatch.setattr(module, "time", type("Time", (), {"sleep": staticmethod(start_at_the_second)}))
+    assert registry.champion(name) == version
+    assert waits == [0.5, 1.0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_slow_server_is_given_up_and_nothing_is_half_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_TIMEOUT", (0.2, 0.05))
+    released = threading.Event()
+
+    def slow(*_: str) -> tuple[int, Any]:
+        released.wait(30)
+        return 200, {}
+
+    with web(slow) as server:
+        with pytest.raises(TransientError, match=r"cannot be reached \(ReadTimeout"):
+            Registry(server.url).point("any", CHAMPION, "1", "why", "run")
+        assert {path for method, path, _ in server.requests if method != "GET"} == set()
+        released.set()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_whose_answer_is_lost_is_made_once(server: MlflowServer, name: str) -> None:
+    """The call got through, the answer did not: the client calls again."""
+    real, lost = Registry(server.uri), []
+
+    def forward(method: str, path: str) -> tuple[int, Any]:
+        body = proxy.requests[-1][2]
+        headers = {"content-type": "application/json"}
+        answer = real.session.request(method, real.uri + path, data=body, headers=headers, timeout=30)
+        if path.endswith(("runs/create", "model-versions/create")) and path not in lost:
+            lost.append(path)
+            return 504, {"message": "gateway timeout"}
+        return answer.status_code, answer.content
+
+    with web(forward) as proxy:
+        registry = Registry(proxy.url)
+        run = registry.run(name, "run-1")
+        version = registry.register(name, run, {"archive_digest": "d1", "archive_key": "key"})
+    assert len(lost) == 2
+    assert real.run(name, "run-1") == run
+    assert real._runs(real._experiment(name), "run-1") == [run]
+    assert real.versions(name) == [version]
+    assert version.version == "1"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_bucket_that_refuses_the_servers_key_is_told(
+    database: str, s3_server: tuple[Path, str], tmp_path: Path, name: str
+) -> None:
+    folder, endpoint = s3_server
+    bucket = Bucket(folder / "mlflow", endpoint)
+    server = MlflowServer(database, bucket, tmp_path / "log", (s3.ACCESS[0], "a wrong secret"))
+    server.start()
+    try:
+        registry = Registry(server.uri)
+        run = registry.run(name, "run-1")
+        with pytest.raises(TransientError, match="answers 500"):
+            registry.log_file(run, "a.txt", b"a")
+        assert registry.versions(name) == []
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """Let no file of this process grow over 10 kB; the system says so as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, no_room: None) -> None:
+    store, big = FolderStore(tmp_path / "store"), b"x" * 100_000
+    store.write("records/small", b"{}")
+    (tmp_path / "big").symlink_to(sys.executable)
+    for put in (lambda: store.put_if_absent("a/big", tmp_path / "big"), lambda: store.write("a/big", big)):
+        with pytest.raises(UserError, match=r"a/big was not stored: there is no room left; free some"):
+            put()
+    assert store.keys("") == ["records/small"]
+    assert [p.name for p in (tmp_path / "store").rglob(".*")] == []
+
+
+def test_a_folder_that_may_not_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("adapters.object_store.tempfile.mkstemp", refuse)
+    with pytest.raises(UserError, match="look at its owner and mode"):
+        FolderStore(tmp_path).write("a", b"")
+
+
+def test_a_full_disk_behind_s3_is_told_and_leaves_nothing(
+    s3_server: tuple[Path, str], tmp_path: Path, name: str
+) -> None:
+    program = Path(sys.executable).parent / "rclone"
+    (tmp_path / "full" / name).mkdir(parents=True)
+    with s3.serve(program, tmp_path / "full", tmp_path / "log", file_limit=10_000) as endpoint:
+        store = S3Store(f"s3://{name}?endpoint={endpoint}&secure=false", s3.ACCESS)
+        store.write("small", b"{}")
+        (tmp_path / "big").write_bytes(b"x" * 100_000)
+        with pytest.raises(TransientError, match=f"object store s3://{name}"):
+            store.put_if_absent("a/big", tmp_path / "big")
+        assert store.keys("") == ["small"]

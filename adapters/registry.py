@@ -120,12 +120,11 @@ class Registry:
             "runs/create",
             {"experiment_id": experiment, "run_name": pipeline_run, "start_time": _millis(), "tags": tags},
         )
-        # A call whose answer was lost was made again: the first run counts.
-        own = str(made["run"]["info"]["run_id"])
-        first = next(iter(self._runs(experiment, pipeline_run)), own)
-        if first != own:
-            self._post("runs/delete", {"run_id": own})
-        return first
+        # A call whose answer was lost was made again: one of the runs stays.
+        stays, *others = self._runs(experiment, pipeline_run) or [str(made["run"]["info"]["run_id"])]
+        for other in others:
+            self._post("runs/delete", {"run_id": other})
+        return stays
 
     def _runs(self, experiment: str, pipeline_run: str) -> list[str]:
         """Return the ids of the MLflow runs of a pipeline run, the oldest first."""
@@ -139,7 +138,7 @@ class Registry:
         return [str(run["info"]["run_id"]) for run in found]
 
     def run_url(self, name: str, run_id: str) -> str:
-        """Return the address of a run in MLflow's user interface; empty for a server that ends with the run."""
+        """Return the address of a run in MLflow's user interface; empty for one that ends with a run."""
         if urlsplit(self.uri).hostname in {"127.0.0.1", "localhost"}:
             return ""
         return f"{self.uri}/#/experiments/{self._experiment(name)}/runs/{run_id}"

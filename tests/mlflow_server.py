@@ -33,6 +33,8 @@ class MlflowServer:
             "AWS_SECRET_ACCESS_KEY": access[1],
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_MAX_ATTEMPTS": "1",
+            # Six more processes, for what nobody here asks of it.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         self.process: subprocess.Popen[bytes] | None = None
 

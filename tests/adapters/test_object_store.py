@@ -176,5 +176,5 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, folder: Path) -> None:
     store = FolderStore(tmp_path / "store")
     with pytest.raises(FileNotFoundError):
         store.put_if_absent("a", folder / "missing")
-    assert list((tmp_path / "store").iterdir()) == []
+    assert list((tmp_path / "store").rglob("*")) == []
     assert store.read("a") is None

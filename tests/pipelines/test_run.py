@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ from serving import daemon
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments, expect=0, env=None, module="pipelines.run"):
+def run(*arguments, expect=0, env=None, module="pipelines.run", python=sys.executable):
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [python, "-m", module, *arguments],
         capture_output=True,
         text=True,
         timeout=300,
@@ -170,6 +172,19 @@ def test_new_rows_are_new_data(first, state, tmp_path):
     assert result_of(*arguments, f"source={same}")["verdict"] == "unchanged", "content decides, not its place"
     judged = result_of(*arguments, f"source={more}", expect=3)
     assert any("against champion 1" in reason for reason in judged["reasons"])
+
+
+def test_odd_paths_are_no_trouble(tmp_path):
+    """An interpreter below a folder with a space, and a state folder with all that paths may hold."""
+    venv.create(tmp_path / "a b", symlinks=True)
+    (site,) = (tmp_path / "a b").glob("lib/python*/site-packages")
+    site.joinpath("ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    state = tmp_path / "ein Zustand: 100 % ü?#&'"
+    try:
+        done = run("--workload", "diabetes", "--state", str(state), python=tmp_path / "a b/bin/python")
+        assert "promoted" in done.stdout
+    finally:
+        daemon.stop(state)
 
 
 def test_an_interruption_leaves_nothing_half_done(tmp_path):

@@ -211,6 +211,23 @@ class S3Store(ObjectStore):
         """Return the object's size, or None."""
         return self._size(self._name(key))
 
+    def uri(self, key: str) -> str:
+        """Return the object's address, without the endpoint."""
+        return f"s3://{self.bucket}/{self._name(key)}"
+
+    def stat(self, key: str) -> tuple[int, str] | None:
+        """Return the object's size in bytes and its version's name (ETag), or None when there is none."""
+        found = self._stat(self._name(key))
+        return None if found is None else (int(found.size or 0), str(found.etag or ""))
+
+    def stream(self, key: str, begin: int, tag: str) -> Any:
+        """Return an open response with the bytes of version `tag` from `begin` on; close it.
+
+        Raises TransientError when the object is another version by now.
+        """
+        match = {"If-Match": f'"{tag}"'} if tag else None
+        return self._call(self.client.get_object, self.bucket, self._name(key), begin, 0, match)
+
     def delete(self, key: str) -> None:
         """Remove the object; S3 does not mind one that is not there."""
         self._call(self.client.remove_object, self.bucket, self._name(key))
@@ -219,10 +236,15 @@ class S3Store(ObjectStore):
         return f"{self.prefix}/{_checked(key)}".strip("/")
 
     def _size(self, name: str) -> int | None:
+        found = self._stat(name)
+        return None if found is None else int(found.size or 0)
+
+    def _stat(self, name: str) -> Any:
+        """Return what the server says of the object, or None when there is none."""
         from minio.error import S3Error
 
         try:
-            return int(self.client.stat_object(self.bucket, name).size or 0)
+            return self.client.stat_object(self.bucket, name)
         except S3Error as error:
             if error.code not in {"NoSuchKey", "NoSuchObject"}:
                 raise self._explain(error) from None

@@ -7,6 +7,7 @@ Next: python -m components.train --workload NAME --data OUTPUT --output out/mode
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from adapters.object_store import open_store
 from adapters.records import Records
 from components import runtime
+from components.settings import Settings
 from workloads import register
 from workloads.parameters import parse_assignments
 
@@ -32,6 +34,7 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             records,
             scheduled,
             runtime.tell,
+            settings.cache,
         )
         data.metadata["recipe"] = prepared.recipe
         data.metadata |= {f"{split}_rows": count for split, count in prepared.rows.items()}
@@ -64,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> int:
         workload = register.get(arguments.workload)
-        run(workload, parse_assignments(arguments.set), arguments.output, progress=runtime.tell)
+        cache = Settings.from_environment(os.environ).cache
+        run(workload, parse_assignments(arguments.set), arguments.output, progress=runtime.tell, cache=cache)
         print(f"dataset: {arguments.output}")
         return 0
 

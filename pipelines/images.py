@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Mapping
@@ -61,3 +62,16 @@ def read_digests(path: Path | None) -> dict[str, str]:
     if wrong:
         raise UserError(f'--digests {path}: is not of the form {{"train": "sha256:<64 hex digits>", ...}}')
     return digests
+
+
+def add_image_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add --registry, --tag and --digests."""
+    parser.add_argument("--registry", default=DISTRIBUTION, help="where the images are; default: %(default)s")
+    parser.add_argument("--tag", default="", help="the images' tag; default: the project's version")
+    parser.add_argument("--digests", type=Path, metavar="FILE", help="JSON of component to sha256 digest")
+
+
+def images_of(arguments: argparse.Namespace) -> Images:
+    """Return the images that the arguments name; UserError for a tag or a file that is none."""
+    registry = arguments.registry.rstrip("/")
+    return Images(registry, check_tag(arguments.tag), read_digests(arguments.digests))

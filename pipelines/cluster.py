@@ -19,7 +19,7 @@ from .events import Listener
 from .follow import DEADLINE, Step, follow, steps_of
 from .images import Images
 from .steps import STEPS
-from .upload import find_version, upload
+from .upload import look_up, upload
 
 
 def run_on_cluster(
@@ -47,8 +47,8 @@ def run_on_cluster(
         }
     )
     page = kubeflow.access.run_page(run["run_id"])
-    listener("kubeflow", "says", page)
     try:
+        listener("kubeflow", "says", page)
         ended = follow(kubeflow, run["run_id"], listener, deadline)
     except KeyboardInterrupt:
         listener("kubeflow", "says", f"no longer followed; the run goes on: {page}")
@@ -64,12 +64,10 @@ def plan_on_cluster(
 ) -> dict[str, Any]:
     """Return what a run would do, after a look at the server; nothing is uploaded or started."""
     compiled = compile_workload(workload.name, images)
-    pipeline = kubeflow.pipeline(workload.name)
-    there = pipeline and find_version(kubeflow, pipeline["pipeline_id"], compiled.version)
     return {
         "workload": workload.name,
         "pipeline": compiled.version,
-        "uploaded": bool(there),
+        "uploaded": not look_up(kubeflow, compiled).new,
         "parameters": dict(given),
         "images": {step: images.of(step) for step in STEPS},
         "host": kubeflow.access.host,

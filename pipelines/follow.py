@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,7 +55,6 @@ def follow(
     run_id: str,
     listener: Listener,
     deadline: float = DEADLINE,
-    wait: Callable[[float], Any] = time.sleep,
     interval: float = 5.0,
 ) -> Object:
     """Return the run when it has ended, telling the listener of each step that begins or ends.
@@ -85,7 +84,7 @@ def follow(
                 f"the run has not ended after {deadline:.0f} s and is followed no more; a run whose work was "
                 f"deleted says RUNNING for ever. See {kubeflow.access.run_page(run_id)}"
             )
-        wait(interval)
+        time.sleep(interval)
         waited += interval
 
 

@@ -53,6 +53,14 @@ def upload(kubeflow: Kubeflow, compiled: Compiled) -> Uploaded:
     return Uploaded(compiled, pipeline["pipeline_id"], found, new)
 
 
+def look_up(kubeflow: Kubeflow, compiled: Compiled) -> Uploaded:
+    """Return what an upload would lead to, without one; ids that are not given yet say so."""
+    pipeline = kubeflow.pipeline(compiled.name)
+    there = find_version(kubeflow, pipeline["pipeline_id"], compiled.version) if pipeline else None
+    version_id = there or f"(to be uploaded: {compiled.version})"
+    return Uploaded(compiled, pipeline["pipeline_id"] if pipeline else "(new)", version_id, there is None)
+
+
 def find_version(kubeflow: Kubeflow, pipeline_id: str, name: str) -> str | None:
     """Return the id of the pipeline's version of that name, or None."""
     for version in kubeflow.versions(pipeline_id):

@@ -75,12 +75,14 @@ class Kubeflow:
             conflict=True,
         )
 
-    def experiment(self, name: str) -> str:
-        """Return the id of the experiment of that name, made when it is missing."""
+    def experiment(self, name: str, make: bool = True) -> str:
+        """Return the id of the experiment of that name, made when it is missing; `(new)` without `make`."""
         params = self._named(name)
         found = next(
             self._list("experiments", "experiments", params, {"namespace": self.access.namespace}), None
         )
+        if found is None and not make:
+            return "(new)"
         if found is None:
             body = {"display_name": name, "namespace": self.access.namespace}
             found = self._send("experiments", body)

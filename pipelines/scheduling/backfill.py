@@ -7,10 +7,10 @@ from datetime import datetime, timedelta, timezone
 from adapters.errors import PipelineError, UserError
 from adapters.kubeflow.api import FINAL, Kubeflow
 
-from .events import Listener
-from .follow import follow
-from .schedules import Schedule
-from .upload import Uploaded
+from ..events import Listener
+from ..follow import follow
+from .file import Schedule
+from ..upload import Uploaded
 
 MOST = 1000
 """Runs of one backfill: more are a mistake in the cron or the days."""

@@ -19,12 +19,12 @@ from adapters.errors import INTERRUPTED, PipelineError, UserError
 from adapters.kubeflow.api import Kubeflow
 
 from . import display
-from .scheduling.backfill import backfill, moments
 from .compile import compile_workload
-from .scheduling.cron import Cron
 from .images import Images, add_image_arguments, images_of
-from .scheduling.reconcile import Change, body_of, carry_out, change_of, ours, remove
+from .scheduling.backfill import backfill, moments
+from .scheduling.cron import Cron
 from .scheduling.file import DEFAULT_FILE, Schedule, read_schedules
+from .scheduling.reconcile import Change, body_of, carry_out, change_of, ours, remove
 from .upload import CODES, add_server_arguments, connect, look_up, upload
 
 SHOWN = 5

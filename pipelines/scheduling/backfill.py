@@ -9,8 +9,8 @@ from adapters.kubeflow.api import FINAL, Kubeflow
 
 from ..events import Listener
 from ..follow import follow
-from .file import Schedule
 from ..upload import Uploaded
+from .file import Schedule
 
 MOST = 1000
 """Runs of one backfill: more are a mistake in the cron or the days."""

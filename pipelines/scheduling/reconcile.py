@@ -14,8 +14,8 @@ from typing import Any
 
 from adapters.kubeflow.api import FINAL, Kubeflow, Object
 
-from .file import Schedule
 from ..upload import Uploaded
+from .file import Schedule
 
 MARK = "kept by pipelines.schedule"
 """Begins the description of every recurring run that was made from a file; others are left alone."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import INTERRUPTED, REJECTED, PipelineError, UserError
-from components.runtime import INTERRUPTION, new_run_id
+from components.runtime import INTERRUPTION, new_run_id, understand
 from components.settings import Settings, local_registry_uri
 from workloads import register
 from workloads.contract import Workload
@@ -225,8 +225,8 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(plan(workload, values, settings), indent=2))
             return 0
         return _show(run_local(workload, values, settings), arguments)
-    except PipelineError as error:
-        return _tell_failure(error, arguments)
+    except (PipelineError, OSError) as error:
+        return _tell_failure(understand(error), arguments)
     except KeyboardInterrupt:
         if arguments.target == "local":
             print(INTERRUPTION, file=sys.stderr)

@@ -10,7 +10,8 @@ from adapters.errors import UserError
 from components.dataset import Dataset
 from components.files import digest_of_folder, new_folder, plain, to_json
 from components.recipe import code_digest
-from serving.code import copy_handler
+from serving.code import copy_handler, handler_files
+from serving.pickles import refuse_pickles
 from workloads.contract import Progress, Workload
 
 DESCRIPTION = "model.json"
@@ -28,11 +29,13 @@ def run(
     if dataset.workload != workload.name:
         raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
     values = dataset.parameters_of(workload, given)
+    handler_files(workload.handler)
     rows = dataset.read("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
     with new_folder(output, DESCRIPTION) as folder:
         training = workload.train(rows, values, folder, progress)
+        refuse_pickles(folder, workload.name)
         copy_handler(workload.handler, folder)
         description = {
             "name": workload.name,

@@ -145,3 +145,26 @@ def test_the_command_writes_the_bundle(tmp_path: Path, capsys: pytest.CaptureFix
     assert "was prepared with fence=50.0, not 1.0" in capsys.readouterr().err
     assert main(["--workload", "line", "--data", data, "--output", model]) == 2
     assert "holds the data of fence, not of line" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("model.pkl", b"anything"), ("deep/model.joblib", b"x"), ("model.bin", b"\x80\x05\x95rest")],
+)
+def test_a_pickle_is_refused(make: Make, data: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    def pickles(self: Any, rows: Any, values: Any, output: Path, progress: Any) -> Training:
+        (output / "fence.json").write_text("50")
+        (output / name).parent.mkdir(exist_ok=True)
+        (output / name).write_bytes(content)
+        return Training()
+
+    with pytest.raises(UserError, match=rf"wrote {name}, which is a pickle.* as ONNX, numpy arrays or JSON"):
+        run(make(train=pickles), {}, data, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(("name", "content"), [("dataset.json", "{"), ("train.parquet", "PAR1, and no more")])
+def test_a_damaged_dataset_is_named(make: Make, data: Path, tmp_path: Path, name: str, content: str) -> None:
+    (data / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} is damaged .*; prepare the data again"):
+        run(make(), {}, data, tmp_path / "model")

@@ -205,7 +205,7 @@ def test_an_interruption_leaves_nothing_half_done(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "the champion and what is served are as before" in said
+    assert "a version is served only once it has proven itself" in said
     try:
         after = result_of("--workload", "digits", "--state", str(tmp_path))
         assert after["verdict"] == "promoted"

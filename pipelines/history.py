@@ -6,8 +6,8 @@ rows than their neighbours; what decided is each run's own comparison, in its re
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,24 @@ from adapters.errors import UserError
 from adapters.object_store import open_store
 from adapters.records import Records
 from adapters.registry import CHAMPION
-from components.files import write_text
+from components.files import plain, write_text
 from components.report.text import label, measure
 from components.settings import Settings
 from workloads import register
 
-from . import verbs
-from .happenings import Event, events_of
-from .line import read_line
-from .status_table import moment
+from .operations import command
+from .operations.history_events import Event, events_of
+from .operations.line import read_line
+from .operations.words import moment
 
 
 def history(name: str, settings: Settings) -> tuple[str, list[Event]]:
     """Return the primary metric's name and the events of a workload, the oldest first."""
     records = Records(open_store(settings.store), name).runs()
-    with verbs.existing_registry(settings) as registry:
+    with command.existing_registry(settings) as registry:
         trail = registry.trail(name) if registry else []
         champion = registry.aliases(name).get(CHAMPION) if registry else None
-    verbs.check_name(name, bool(records or trail))
+    command.check_name(name, bool(records or trail))
     metric = register.get(name).rule.metric if name in register.names() else _first_metric(records)
     return metric, events_of(records, read_line(trail, champion), metric)
 
@@ -42,53 +42,52 @@ def _first_metric(records: list[dict[str, Any]]) -> str:
     return next((next(iter(record["metrics"])) for record in records if record.get("metrics")), "")
 
 
-def show(name: str, metric: str, events: list[Event]) -> None:
-    """Print the table, the newest last."""
-    if not events:
-        print(f"no run of {name} was judged yet")
-        return
-    for event in events:
-        found = event.measured
-        number = f"{label(metric)} {measure(metric, found.value)}" if found else "–"
-        ends = f"{measure(metric, found.low)} to {measure(metric, found.high)}" if found else ""
-        when = moment(event.when) if event.when else "since then"
-        champion = f"version {event.champion}" if event.champion else "none"
-        print(f"{when:<24} {event.kind:<9} {number:<12} {ends:<20} champion: {champion}".rstrip())
-        if event.why:
-            print(f"    {event.why}")
-
-
-def _checked(output: Path | None) -> Path | None:
+def draw_line(name: str, output: Path | None, settings: Settings) -> dict[str, Any]:
+    """Draw the figure into `output` or the state folder; returns the result as `--json` prints it."""
     if output is not None and output.suffix != ".svg":
         raise UserError(f"--output {output}: the figure is an SVG file; give a name that ends with .svg")
-    return output
+    metric, events = history(name, settings)
+    figure = None
+    if any(event.measured for event in events):
+        # Late: importing matplotlib takes longer than all else here.
+        from .operations.history_figure import draw
 
-
-def _work(arguments: argparse.Namespace) -> dict[str, Any]:
-    name, output = arguments.workload, _checked(arguments.output)
-    metric, events = history(name, verbs.settings_of(arguments))
-    if output and not any(event.measured for event in events):
+        figure = output or settings.state / "history" / f"{name}.svg"
+        write_text(figure, draw(name, metric, events))
+    elif output:
         raise UserError(f"no run of {name} was judged yet, so there is nothing to draw")
-    if output:
-        # Late: the table needs no matplotlib.
-        from .history_figure import draw
-
-        write_text(output, draw(name, metric, events))
-    return {"name": name, "metric": metric, "events": events, "output": output}
+    told = [plain(asdict(event)) for event in events]
+    return {"workload": name, "metric": metric, "events": told, "figure": figure and str(figure)}
 
 
 def _show(result: dict[str, Any]) -> None:
-    show(result["name"], result["metric"], result["events"])
-    if result["output"]:
-        print(f"figure: {result['output']}")
+    metric = result["metric"]
+    for event in result["events"]:
+        found = event["measured"]
+        value = f"{label(metric)} {measure(metric, found['value'])}" if found else "–"
+        ends = f"{measure(metric, found['low'])} to {measure(metric, found['high'])}" if found else ""
+        when = moment(event["when"]) if event["when"] else "since then"
+        champion = f"version {event['champion']}" if event["champion"] else "none"
+        print(f"{when:<24} {event['kind']:<9} {value:<12} {ends:<20} champion: {champion}".rstrip())
+        if event["why"]:
+            print(f"    {event['why']}")
+    if not result["events"]:
+        print(f"no run of {result['workload']} was judged yet")
+    if result["figure"]:
+        print(f"figure: {result['figure']}")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table and draw the figure; returns the exit code."""
-    parser = verbs.command("history", __doc__, workload=True)
-    parser.add_argument("--output", type=Path, metavar="FILE.svg", help="draw the figure, too")
+    parser = command.command("history", __doc__, workload=True)
+    where = "where the figure goes; default: history/NAME.svg in the state folder"
+    parser.add_argument("--output", type=Path, metavar="FILE.svg", help=where)
     arguments = parser.parse_args(argv)
-    return verbs.finish(arguments, lambda: _work(arguments), _show)
+
+    def work() -> dict[str, Any]:
+        return draw_line(arguments.workload, arguments.output, command.settings_of(arguments))
+
+    return command.finish(arguments, work, _show)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,28 @@
 """Says what is served: which version, since when, learned from which data, and whether all agree.
 
-It looks and changes nothing: no model server is started, and what was never made stays unmade.
+It looks and changes nothing: no model server is started, and what was never made stays unmade. When the
+registry cannot be reached it says what is served all the same, and ends with exit code 75.
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import Any
 
+from adapters.errors import TransientError
 from adapters.object_store import ObjectStore, open_store
 from adapters.records import Records
 from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
 from components.settings import Settings
 from workloads import register
 
-from . import verbs
-from .agreement import agreement
-from .line import read_line
-from .origin import origin
-from .served import Serving, look
-from .status_table import show
+from .operations import command
+from .operations.drift import drift_since
+from .operations.line import read_line
+from .operations.origin import origin
+from .operations.served import Serving, agreement, look
+from .operations.status_table import show
 
 RUNS = 5
 
@@ -27,20 +30,24 @@ RUNS = 5
 def status(name: str | None, settings: Settings) -> dict[str, Any]:
     """Return what is known of one workload or of all that have ever been run, as `--json` prints it."""
     store, serving = open_store(settings.store), look(settings.state)
-    with verbs.existing_registry(settings) as registry:
-        names = {version.name for version in registry.versions()} if registry else set()
-        names |= {*serving.models, *serving.confirmed, *_recorded(store)}
+    trouble, names = None, {*serving.models, *serving.confirmed, *_recorded(store)}
+    with ExitStack() as stack:
+        registry = stack.enter_context(command.existing_registry(settings))
+        try:
+            names |= {version.name for version in registry.versions()} if registry else set()
+        except TransientError as error:
+            registry, trouble = None, str(error)
         if name:
-            verbs.check_name(name, name in names)
+            command.check_name(name, name in names)
         shown = [name] if name else sorted(names)
-        workloads = [_workload(one, settings, registry, store, serving) for one in shown]
+        workloads = [_workload(one, settings, registry, trouble, store, serving) for one in shown]
     running = serving.running
     return {
         "state": str(settings.state),
         "server": running and {"url": running.url, "pid": running.pid, "started": running.started},
-        "start": None if running else verbs.again("serving", settings, "start"),
+        "registry": {"uri": settings.registry, "trouble": trouble},
         "registered": register.names(),
-        "run": verbs.again("pipelines.run", settings, "--workload", name or "NAME"),
+        "run": command.again("pipelines.run", settings, "--workload", name or "NAME"),
         "workloads": workloads,
     }
 
@@ -51,20 +58,26 @@ def _recorded(store: ObjectStore) -> set[str]:
 
 
 def _workload(
-    name: str, settings: Settings, registry: Registry | None, store: ObjectStore, serving: Serving
+    name: str,
+    settings: Settings,
+    registry: Registry | None,
+    trouble: str | None,
+    store: ObjectStore,
+    serving: Serving,
 ) -> dict[str, Any]:
     aliases = registry.aliases(name) if registry else {}
     versions = {version.version: version for version in registry.versions(name)} if registry else {}
-    champion = versions.get(aliases.get(CHAMPION, ""))
+    champion, records = versions.get(aliases.get(CHAMPION, "")), Records(store, name)
+    unknown = {"agree": None, "trouble": "the registry cannot be reached", "mend": None}
     return {
         "workload": name,
         "endpoint": serving.url(name),
         "served": _served(name, serving, versions),
-        "champion": champion and registry and _champion(champion, aliases, registry, store),
+        "champion": champion and registry and _champion(champion, aliases, registry, store, records),
         "previous": aliases.get(PREVIOUS),
         "challenger": aliases.get(CHALLENGER),
-        **agreement(name, champion, serving, settings),
-        "runs": [_brief(record) for record in Records(store, name).runs()[: -RUNS - 1 : -1]],
+        **(unknown if trouble else agreement(name, champion, serving, settings)),
+        "runs": [_brief(record) for record in records.runs()[: -RUNS - 1 : -1]],
     }
 
 
@@ -79,16 +92,19 @@ def _served(name: str, serving: Serving, versions: dict[str, Version]) -> dict[s
 
 
 def _champion(
-    version: Version, aliases: dict[str, str], registry: Registry, store: ObjectStore
+    version: Version, aliases: dict[str, str], registry: Registry, store: ObjectStore, records: Records
 ) -> dict[str, Any]:
     """Return the champion's version, since when and by what move, and where it comes from."""
     move = read_line(registry.trail(version.name), aliases[CHAMPION]).since()
+    told = origin(version, registry, store)
+    learned, fingerprint = told.pop("statistics"), told["data"]["fingerprint"]
     return {
         "version": version.version,
         "digest": version.digest,
         "since": move and move.when,
         "by": move and {"kind": move.kind, "run": move.run, "who": move.by, "why": move.why},
-        **origin(version, registry, store),
+        **told,
+        "drift": drift_since(learned, fingerprint, records.data()),
     }
 
 
@@ -98,10 +114,15 @@ def _brief(record: dict[str, Any]) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Print what is served; returns the exit code."""
-    parser = verbs.command("status", __doc__, workload=False)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    arguments = parser.parse_args(argv)
-    return verbs.finish(arguments, lambda: status(arguments.workload, verbs.settings_of(arguments)), show)
+    arguments = command.command("status", __doc__, workload=False).parse_args(argv)
+    found: dict[str, Any] = {}
+
+    def work() -> dict[str, Any]:
+        found.update(status(arguments.workload, command.settings_of(arguments)))
+        return found
+
+    code = command.finish(arguments, work, show)
+    return TransientError.exit_code if found and found["registry"]["trouble"] else code
 
 
 if __name__ == "__main__":

@@ -13,15 +13,13 @@ from typing import Any
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore, open_store
 from adapters.registry import CHAMPION, Registry, Version
-from components.recipe import code_digest
 from components.settings import Settings
-from workloads import register
 
-from . import verbs
-from .contents import contents
-from .line import read_line
-from .origin import origin
-from .status_table import moment, span, won
+from .operations import command
+from .operations.commit import commit_of, is_here
+from .operations.line import read_line
+from .operations.origin import contents, origin
+from .operations.words import moment, span, stored, won
 
 LEAST = 6
 
@@ -38,7 +36,7 @@ def trace(digest: str, settings: Settings) -> dict[str, Any]:
             "header x-model-version"
         )
     store = open_store(settings.store)
-    with verbs.existing_registry(settings) as registry:
+    with command.existing_registry(settings) as registry:
         versions = registry.versions() if registry else []
         known = {(v.name, v.digest): v for v in versions if "archive_digest" in v.tags}
         stored = [key for key in store.keys("archives") if key.endswith(".mar")]
@@ -48,7 +46,7 @@ def trace(digest: str, settings: Settings) -> dict[str, Any]:
         found = {"digest": whole, "workload": name}
         if registry and version:
             return found | _registered(version, registry, store) | _files(version, settings.state)
-        return found | _unregistered(store, f"archives/{name}/{whole}.mar")
+        return found | _unregistered(name, store, f"archives/{name}/{whole}.mar")
 
 
 def _only(wanted: str, everything: set[tuple[str, str]], settings: Settings) -> tuple[str, str]:
@@ -69,6 +67,7 @@ def _registered(version: Version, registry: Registry, store: ObjectStore) -> dic
     aliases = registry.aliases(version.name)
     moves = read_line(registry.trail(version.name), aliases.get(CHAMPION)).moves
     told = origin(version, registry, store)
+    del told["statistics"]
     return {
         "version": version.version,
         "aliases": sorted(alias for alias, number in aliases.items() if number == version.version),
@@ -78,7 +77,8 @@ def _registered(version: Version, registry: Registry, store: ObjectStore) -> dic
             if version.version in (move.to, move.source)
         ],
         **told,
-        "code_is_here": _is_here(version.name, told["code"]),
+        "commit": commit_of(version.name, told["code"]),
+        "code_is_here": is_here(version.name, told["code"]),
     }
 
 
@@ -90,7 +90,7 @@ def _files(version: Version, state: Path) -> dict[str, Any]:
     return {"report": str(report) if report.is_file() else None, "rows_at": rows and str(rows)}
 
 
-def _unregistered(store: ObjectStore, key: str) -> dict[str, Any]:
+def _unregistered(name: str, store: ObjectStore, key: str) -> dict[str, Any]:
     """Return what the archive alone tells: it was stored, and never registered."""
     found = contents(store, key)
     told = found.provenance
@@ -98,6 +98,8 @@ def _unregistered(store: ObjectStore, key: str) -> dict[str, Any]:
     return {
         "version": None,
         "code": told.get("code"),
+        "commit": commit_of(name, told.get("code")),
+        "code_is_here": is_here(name, told.get("code")),
         "recipe": told.get("recipe"),
         "data": {
             "fingerprint": found.data.get("fingerprint"),
@@ -110,27 +112,20 @@ def _unregistered(store: ObjectStore, key: str) -> dict[str, Any]:
     }
 
 
-def _is_here(name: str, code: str | None) -> bool | None:
-    """Tell whether the workload's code is the same in this checkout; None when it has no such workload."""
-    return code_digest(register.get(name)) == code if name in register.names() else None
-
-
 def _show(found: dict[str, Any]) -> None:
-    data, rows, archive = found["data"], found["data"]["rows"], found["archive"]
-    here = found.get("code_is_here")
-    same = "" if here is None else f" ({'the same as' if here else 'another one than'} in this checkout)"
+    data, rows = found["data"], found["data"]["rows"]
     version = f"version {found['version']}" if found["version"] else "never registered"
     aliases = f", {' and '.join(found['aliases'])}" if found.get("aliases") else ""
     lines = [("digest", found["digest"]), ("version", f"{found['workload']} {version}{aliases}")]
     for move in found.get("champion", []):
         what = "became champion" if move["became"] else "champion no more"
         lines.append(("", f"{moment(move['when'])}  {what}, by {move['kind']} {move['run']}".rstrip()))
-    lines += [("archive", _archive(archive)), ("run", str(found.get("run") or "unknown"))]
+    lines += [("archive", stored(found["archive"])), ("run", str(found.get("run") or "unknown"))]
     if found.get("metric") in found.get("metrics", {}):
         lines.append((found["metric"], span(found["metrics"][found["metric"]])))
         lines.append(("won against", won(found)))
     lines += [
-        ("code", f"{found['code']}{same}"),
+        ("code", _code(found)),
         ("data", f"fingerprint {data['fingerprint']}"),
         ("", f"{rows['train'] or 'unknown'} rows learned from, {rows['holdout'] or 'unknown'} held out"),
         ("", f"source {data.get('source') or 'unknown'}, as of {moment(data.get('as_of'))}"),
@@ -144,16 +139,11 @@ def _show(found: dict[str, Any]) -> None:
         print(f"{name:<12} {words}")
 
 
-def _archive(archive: dict[str, Any]) -> str:
-    if archive["bytes"] is None:
-        why = (
-            f"removed by pipelines.prune, {moment(archive['pruned'])}" if archive.get("pruned") else "missing"
-        )
-        return f"{archive['key']}, {why}"
-    whole = (
-        "intact" if archive["intact"] else f"NOT what was registered: {archive['trouble'] or 'its sha256'}"
-    )
-    return f"{archive['key']}, {verbs.size(archive['bytes'])}, {whole}"
+def _code(found: dict[str, Any]) -> str:
+    commit, here = found["commit"], found["code_is_here"]
+    where = f"commit {commit}" if commit else "in no commit that is known here"
+    same = "" if here is None else f", {'the same as' if here else 'another one than'} in this checkout"
+    return f"{where}{same} (digest {str(found['code'])[:12]})"
 
 
 def _pairs(values: dict[str, Any] | None) -> str:
@@ -162,11 +152,10 @@ def _pairs(values: dict[str, Any] | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Trace and print; returns the exit code."""
-    parser = verbs.command("trace", __doc__)
+    parser = command.command("trace", __doc__)
     parser.add_argument("digest", metavar="DIGEST", help="from an answer's header x-model-version")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     arguments = parser.parse_args(argv)
-    return verbs.finish(arguments, lambda: trace(arguments.digest, verbs.settings_of(arguments)), _show)
+    return command.finish(arguments, lambda: trace(arguments.digest, command.settings_of(arguments)), _show)
 
 
 if __name__ == "__main__":

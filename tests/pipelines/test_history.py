@@ -9,10 +9,10 @@ import pytest
 
 from components.report.facts import Interval
 from pipelines import rollback
-from pipelines.happenings import Event, events_of
 from pipelines.history import main
-from pipelines.history_figure import draw
-from pipelines.line import Line, Move
+from pipelines.operations.history_events import Event, events_of
+from pipelines.operations.history_figure import draw
+from pipelines.operations.line import Line, Move
 
 from . import champions
 from .champions import NAME, State, call

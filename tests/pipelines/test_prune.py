@@ -10,7 +10,8 @@ import requests
 
 from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
 from pipelines import rollback, status, trace
-from pipelines.prune import PRUNED, main
+from pipelines.operations.origin import PRUNED
+from pipelines.prune import main
 from serving import daemon
 
 from . import champions

@@ -10,7 +10,7 @@ import pytest
 from adapters.object_store import open_store
 from adapters.records import Records
 from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
-from pipelines.line import Line, read_line
+from pipelines.operations.line import Line, read_line
 from pipelines.rollback import main
 from serving import daemon
 from tests.fakes import web

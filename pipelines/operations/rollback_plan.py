@@ -6,48 +6,66 @@ from dataclasses import dataclass
 
 from adapters.errors import TransientError, UserError
 from adapters.object_store import ObjectStore
-from adapters.registry import CHAMPION, Registry, Version
+from adapters.records import Records
+from adapters.registry import CHAMPION, ROLLBACK, Registry, Version
 from components.settings import Settings
 
-from .line import Line, read_line
-from .prune import PRUNED
+from .command import again
+from .line import Line, Move, read_line
+from .origin import PRUNED
 from .served import Serving
-from .verbs import again
 
 
 @dataclass(frozen=True)
 class Plan:
-    """From which version to which; `passed` are those that are left behind, and not come back to.
+    """From which version to which; `previous` then stands behind it, and `left` are not come back to.
 
-    `source` and `to` are the same when it is the endpoint alone that has to be put right.
+    `source` and `to` are the same when it is the endpoint alone that has to be put right. `begun` is the
+    move of a rollback that was cut off before its end: then that one is finished.
     """
 
     workload: str
     source: Version | None
     to: Version
     previous: str | None
-    passed: tuple[Version, ...]
+    left: tuple[Version, ...]
+    begun: Move | None = None
 
 
-def make_plan(registry: Registry, name: str, to: str | None, settings: Settings) -> Plan:
+def make_plan(
+    registry: Registry, records: Records, name: str, to: str | None, serving: Serving, settings: Settings
+) -> Plan:
     """Return the plan; UserError when there is nothing to go back to, or `to` is no former champion."""
     versions = {version.version: version for version in registry.versions(name)}
     line = read_line(registry.trail(name), registry.aliases(name).get(CHAMPION))
-    wanted = to or _before(name, line, settings)
-    if to:
+    begun = _begun(line, records)
+    if begun and to in (None, begun.to):
+        wanted, source = str(begun.to), begun.source
+    elif to:
         _check(name, to, line, versions, settings)
+        wanted, source, begun = to, line.champion, None
+    else:
+        wanted, source = _before(name, line, settings), line.champion
     if wanted not in versions:
         raise UserError(
             f"version {wanted} of {name} was champion, but the registry does not hold it any more"
         )
-    target = versions[wanted]
-    return Plan(
+    plan = Plan(
         workload=name,
-        source=versions.get(line.champion or ""),
-        to=target,
+        source=versions.get(source or ""),
+        to=versions[wanted],
         previous=line.behind(wanted),
-        passed=tuple(versions[number] for number in line.passed(wanted) if number in versions),
+        left=tuple(versions[number] for number in line.left_behind(wanted) if number in versions),
+        begun=begun,
     )
+    _check_endpoint(plan, to, serving, settings)
+    return plan
+
+
+def _begun(line: Line, records: Records) -> Move | None:
+    """Return the last move when it is a rollback that has not come to its end: its record is written last."""
+    last = line.last()
+    return last if last and last.kind == ROLLBACK and last.run and records.run(last.run) is None else None
 
 
 def _before(name: str, line: Line, settings: Settings) -> str:
@@ -57,7 +75,7 @@ def _before(name: str, line: Line, settings: Settings) -> str:
         how = "its alias was taken away; say where to go with --to" if line.moves else "nothing was promoted"
         raise UserError(f"{name} has no champion ({how}). See: {history}")
     if line.before is None:
-        gone = sorted(line.promoted() - set(line.way), key=int)
+        gone = line.left_behind(line.champion)
         more = f" (rolled back before: {', '.join(gone)}; --to serves one of them again)" if gone else ""
         raise UserError(
             f"there is nothing to go back to: no champion of {name} stands behind version {line.champion}"
@@ -80,23 +98,26 @@ def _check(name: str, to: str, line: Line, versions: dict[str, Version], setting
     )
 
 
-def check_endpoint(plan: Plan, asked: str | None, serving: Serving, settings: Settings) -> None:
-    """Return when the endpoint serves the champion, or nothing, or the version was asked for by number.
+def _check_endpoint(plan: Plan, asked: str | None, serving: Serving, settings: Settings) -> None:
+    """Return when it is clear what to go back from.
 
-    Otherwise a rollout or a rollback was cut off, and going back from the registry's champion could be
-    one version too many.
+    It is not while another version is on trial, or when the endpoint serves another one than the champion:
+    then a rollout was cut off, and going back from the registry's champion could be one version too many.
     """
     name, served = plan.workload, serving.digest(plan.workload)
-    if serving.on_trial(name):
+    if serving.on_trial(name) and served != plan.to.digest:
         raise TransientError(
             f"a rollout of {name} is under way: version {str(served)[:12]} is on trial. Try again in a minute"
         )
-    if asked or plan.source is None or served in (None, plan.source.digest):
+    if asked or plan.begun or plan.source is None or served in (None, plan.source.digest):
+        return
+    if serving.on_trial(name):
+        # The same rollback was begun, and cut off before the registry moved.
         return
     mend = again("pipelines.rollback", settings, "--workload", name, "--to", plan.source.version)
     raise UserError(
-        f"endpoint and registry of {name} disagree: the endpoint serves {served[:12]}, and the champion is "
-        f"version {plan.source.version} ({plan.source.digest[:12]}). Say which one with --to; this serves "
+        f"endpoint and registry of {name} disagree: the endpoint serves {str(served)[:12]}, and the champion "
+        f"is version {plan.source.version} ({plan.source.digest[:12]}). Say which one with --to; this serves "
         f"the champion: {mend}"
     )
 

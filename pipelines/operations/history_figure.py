@@ -19,7 +19,7 @@ from components.report.svg import (
 )
 from components.report.text import LOWER_IS_BETTER, SHARES, finite, label, measure, short
 
-from .happenings import Event
+from .history_events import Event
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def draw(workload: str, metric: str, events: list[Event]) -> str:
     """
     events = [event for event in events if event.kind in MARKS]
     with style():
-        figure = canvas(WIDE, 380)
+        figure = canvas(WIDE, 390)
         axes = place(figure, 72, 40, WIDE - 100, 230)
         _line(axes, events)
         for at, event in enumerate(events):
@@ -85,7 +85,7 @@ def _mark(axes: Axes, at: int, event: Event) -> None:
 def _scale(axes: Axes, metric: str, events: list[Event]) -> None:
     step = -(-len(events) // MOST_LABELS)
     places = range(0, len(events), step)
-    axes.set_xticks(list(places), [_day(events[at]) for at in places])
+    axes.set_xticks(list(places), [_day(events[at], events[at - step] if at else None) for at in places])
     axes.set_xlim(-0.5, len(events) - 0.5)
     axes.margins(y=0.12)
     axes.grid(axis="y")
@@ -97,9 +97,11 @@ def _scale(axes: Axes, metric: str, events: list[Event]) -> None:
     axes.set_xlabel("judged runs and rollbacks in their order; the version is the champion after each")
 
 
-def _day(event: Event) -> str:
+def _day(event: Event, before: Event | None) -> str:
+    """Return version, day and time, with the year where it is another one than before."""
     champion = f"v{event.champion}" if event.champion else "none"
-    return f"{champion}\n{event.when[5:10]}\n{event.when[11:16]}"
+    year = "" if before and before.when[:4] == event.when[:4] else event.when[:4]
+    return "\n".join([champion, event.when[5:10], event.when[11:16], year])
 
 
 def _legend(axes: Axes, events: list[Event]) -> None:
@@ -108,7 +110,7 @@ def _legend(axes: Axes, events: list[Event]) -> None:
         shape, fill, edge = MARKS[kind]
         axes.plot([], [], shape, color=fill, mec=edge, ms=8, label=kind)
     axes.plot([], [], color=CHAMPION, lw=1.8, label="champion")
-    axes.legend(loc="center", bbox_to_anchor=(0.5, -0.4), ncols=5, handletextpad=0.4, columnspacing=1.4)
+    axes.legend(loc="center", bbox_to_anchor=(0.5, -0.46), ncols=5, handletextpad=0.4, columnspacing=1.4)
 
 
 def _told(metric: str, events: list[Event]) -> str:

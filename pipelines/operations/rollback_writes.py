@@ -1,11 +1,16 @@
-"""The registry's part of a rollback: champion and previous, each where it belongs."""
+"""What a rollback writes: first the registry's aliases, then the records; each of them again without harm."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from adapters.errors import PipelineError, TransientError
+from adapters.records import Records
 from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS, ROLLBACK, Registry, Version
+
+WITHDRAWN = "promoted (and since rolled back)"
+_SERVED = ("version", "digest", "endpoint")
 
 
 def make_champion_again(
@@ -18,7 +23,7 @@ def make_champion_again(
     it was, and so is `previous` unless the registry is gone.
     """
     name, aliases = to.name, registry.aliases(to.name)
-    if aliases.get(CHAMPION) != expected:
+    if aliases.get(CHAMPION) not in (expected, to.version):
         now = f"version {aliases[CHAMPION]}" if CHAMPION in aliases else "none"
         raise TransientError(
             f"the champion of {name} is {now} by now, not {expected or 'none'}; see what is served "
@@ -41,3 +46,40 @@ def _put(registry: Registry, name: str, alias: str, version: str | None, words: 
         registry.remove_alias(name, alias)
     else:
         registry.point(name, alias, version, words["why"], words["run"], by=words["by"], kind=ROLLBACK)
+
+
+def remember(
+    records: Records, left: tuple[Version, ...], to: Version, run: str, record: dict[str, Any]
+) -> None:
+    """Write what became of each version's recipe, and last the rollback among the runs: then it is done.
+
+    The recipe of a version that was left behind stays judged, so that no run repeats it on the same data;
+    it names no version as served any more.
+    """
+    for version in left:
+        _withdraw(records, version, run)
+    _restore(records, to)
+    records.write_run(run, record)
+
+
+def _withdraw(records: Records, version: Version, run: str) -> None:
+    recipe = version.tags["recipe"]
+    judged = records.judged(recipe) or {
+        "run": version.tags["pipeline_run"],
+        "recipe": recipe,
+        "version": version.version,
+        "digest": version.digest,
+    }
+    if "withdrawn" in judged:
+        return
+    served = {key: judged.pop(key) for key in _SERVED if key in judged}
+    records.settle(recipe, {**judged, "verdict": WITHDRAWN, "withdrawn": {"run": run, **served}})
+
+
+def _restore(records: Records, version: Version) -> None:
+    """Remember that the version's recipe is served again; nothing happens when it was not withdrawn."""
+    judged = records.judged(version.tags["recipe"])
+    if judged and "withdrawn" in judged:
+        served = judged.pop("withdrawn")
+        kept = {key: served[key] for key in _SERVED if key in served}
+        records.settle(version.tags["recipe"], {**judged, **kept, "verdict": "promoted"})

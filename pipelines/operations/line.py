@@ -47,14 +47,17 @@ class Line:
         way = _went_to(self.way, version)
         return way[-2] if len(way) > 1 else None
 
-    def passed(self, version: str) -> list[str]:
-        """Return the versions that going back to this one leaves behind for good."""
-        kept = {*_went_to(self.way, version)}
-        return [number for number in dict.fromkeys(self.way) if number not in kept]
+    def left_behind(self, version: str) -> list[str]:
+        """Return the former champions that are not come back to by going back further from this one."""
+        return sorted(self.promoted() - {*_went_to(self.way, version)}, key=int)
 
     def since(self) -> Move | None:
         """Return the move that made the present champion what it is."""
         return next((move for move in reversed(self.moves) if move.to == self.champion), None)
+
+    def last(self) -> Move | None:
+        """Return the newest move, None when there was none."""
+        return self.moves[-1] if self.moves else None
 
     def promoted(self) -> set[str]:
         """Return every version that ever was champion."""

@@ -1,4 +1,4 @@
-"""What the server of a state folder serves, or will serve when it is started; looked at, never started."""
+"""What the server of a state folder serves, and whether the registry says the same; never started here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import UserError
+from adapters.registry import Version
+from components.settings import Settings
 from serving import daemon
 from serving.client import Endpoint
 from serving.running import Running
+
+from .command import again
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,6 @@ class Serving:
         rows = [*self.models.values(), *self.confirmed.values()]
         return {row[key] for row in rows for key in ("digest", "former") if row.get(key)}
 
-    def archives(self) -> set[Path]:
-        """Return every archive that a server has loaded or will load again."""
-        rows = [*self.models.values(), *self.confirmed.values()]
-        return {Path(row["archive"]).resolve() for row in rows if row.get("archive")}
-
 
 def look(state: Path) -> Serving:
     """Return what is served; UserError when what a restart would load cannot be read."""
@@ -64,3 +63,37 @@ def _confirmed(path: Path) -> dict[str, dict[str, str]]:
             f"{path} cannot be read ({error!r}), so it is unknown what is served after a restart; "
             "the next rollout writes it anew"
         ) from None
+
+
+def agreement(name: str, champion: Version | None, serving: Serving, settings: Settings) -> dict[str, Any]:
+    """Return `agree` (None while a rollout is under way), what is wrong in words, and what mends it."""
+    served = serving.digest(name)
+    if serving.on_trial(name):
+        trial = f"a rollout is under way: {str(served)[:12]} is on trial, for a minute at most"
+        return _found(None, trial)
+    if champion is None:
+        if served is None:
+            return _found(True)
+        run = again("pipelines.run", settings, "--workload", name, "--set", "force=true")
+        return _found(False, f"{served[:12]} is served, but the registry has no champion", run)
+    if served != champion.digest:
+        serve = again("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
+        return _found(False, _difference(name, champion, serving), serve)
+    if not serving.running:
+        start = f"python -m serving start --state {settings.state}"
+        return _found(True, "no server runs, so nothing answers", start)
+    return _found(True)
+
+
+def _found(agree: bool | None, trouble: str | None = None, mend: str | None = None) -> dict[str, Any]:
+    return {"agree": agree, "trouble": trouble, "mend": mend}
+
+
+def _difference(name: str, champion: Version, serving: Serving) -> str:
+    says = f"the registry's champion is version {champion.version} ({champion.digest[:12]})"
+    if served := serving.digest(name):
+        return f"{says}, but {served[:12]} is served"
+    row = serving.models.get(name, {})
+    if row.get("state") == "UNAVAILABLE":
+        return f"{says}, but nothing answers: {row.get('reason')}"
+    return f"{says}, but nothing is served under this name"

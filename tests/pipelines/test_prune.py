@@ -12,7 +12,9 @@ from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
 from pipelines import rollback, status, trace
 from pipelines.operations.origin import PRUNED
 from pipelines.prune import main
+from pipelines.run import LOCK
 from serving import daemon
+from serving.lock import held
 
 from . import champions
 from .champions import NAME, PATIENT, State, call, told
@@ -43,15 +45,30 @@ def folders(state: State) -> list[str]:
     return sorted(path.name for path in (state.folder / "runs").iterdir())
 
 
-def test_nothing_goes_while_enough_is_kept_or_it_may_still_run(whole: State, capsys):
+def test_nothing_goes_while_enough_is_kept_or_a_run_goes_on(whole: State, capsys):
     runs = whole.folder / "runs"
     (runs / "notes").mkdir()
-    (runs / "diabetes-20200101T000000-abcd").mkdir()
-    (runs / "diabetes-20200101T000000-abcd" / "log.txt").write_text("going on")
-    out, _ = call(main, capsys, "--keep", "3")
-    assert "nothing to remove" in out
+    old = runs / "diabetes-20200101T000000-abcd"
+    old.mkdir()
+    with held(old / LOCK, within=0) as going_on:
+        assert going_on
+        out, _ = call(main, capsys, "--keep", "3")
+        assert "kept of diabetes: 3 archives, 4 run folders, 3 data snapshots" in out
+        assert "nothing to remove" in out
     assert there(whole) == ["1", "2", "3"]
     assert len(folders(whole)) == 5
+    out, _ = call(main, capsys, "--keep", "3")
+    assert f"removed  runs/{old.name}" in out, "whatever ended it, it does not go on any more"
+    assert (runs / "notes").is_dir()
+
+
+def test_two_who_change_things_at_once_do_not_trip_over_each_other(whole: State, capsys):
+    with held(whole.folder / "operations.lock", within=0) as mine:
+        assert mine
+        for verb, arguments in ((main, ("--keep", "1")), (rollback.main, ASK)):
+            _, said = call(verb, capsys, *arguments, expect=75)
+            assert "another rollback or prune is going on" in said
+    assert there(whole) == ["1", "2", "3"]
 
 
 def test_when_it_is_unknown_what_is_served_nothing_goes(whole: State, capsys):
@@ -68,7 +85,7 @@ def test_when_it_is_unknown_what_is_served_nothing_goes(whole: State, capsys):
 
 def test_by_its_command_line(whole: State):
     done = champions.python("pipelines.prune", "--keep", "1", "--dry-run", "--state", str(whole.folder))
-    assert "would remove 1 archives and" in done.stdout
+    assert "would remove 1 archive, 1 run folder, 1 data snapshot; " in done.stdout
     assert there(whole) == ["1", "2", "3"]
 
 
@@ -83,9 +100,9 @@ def test_what_is_old_goes_and_can_still_be_traced(state: State, capsys):
 
     pruned = told(main, capsys, "--keep", "1")
     assert pruned["removed"] == planned["removed"]
-    assert (pruned["archives"], pruned["runs"]) == (1, 1)
+    assert [pruned[key] for key in ("archives", "runs", "snapshots")] == [1, 1, 1]
     assert pruned["bytes"] == sum(row["bytes"] for row in pruned["removed"]) > 10_000
-    assert [row.get("version", row["name"]) for row in pruned["removed"]] == ["1", first]
+    assert [row["version"] or row["name"] for row in pruned["removed"]] == ["1", f"runs/{first}"]
     assert there(state) == ["2", "3"]
     assert folders(state) == [second, rejected]
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import requests
 
+from adapters.errors import INTERRUPTED
 from adapters.object_store import open_store
 from adapters.records import Records
 from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
-from pipelines.operations.line import Line, read_line
+from pipelines import status
+from pipelines.operations.line import read_line
 from pipelines.rollback import main
 from serving import daemon
 from tests.fakes import web
 
 from . import champions
-from .champions import HALF, NAME, State, call, told
+from .champions import HALF, NAME, PATIENT, ROOT, State, call, told
 
 ASK = ("--workload", NAME)
 
@@ -84,9 +93,9 @@ def test_the_way_back_follows_the_trail(trail, champion, way):
 
 
 def test_what_is_passed_on_the_way_back_is_left_behind():
-    line = Line((), ("1", "2", "3"), "3")
-    assert (line.behind("1"), line.passed("1")) == (None, ["2", "3"])
-    assert (line.behind("2"), line.passed("2")) == ("1", ["3"])
+    line = read_line(moves(*PROMOTED_THRICE), "3")
+    assert (line.behind("1"), line.left_behind("1")) == (None, ["2", "3"])
+    assert (line.behind("2"), line.left_behind("2")) == ("1", ["3"])
 
 
 def test_going_back_twice_and_forth_again(line: State, capsys):
@@ -278,3 +287,102 @@ def test_a_workload_without_a_champion_is_told(line: State, capsys):
 def test_a_letter_is_no_reason(line: State, capsys):
     _, said = call(main, capsys, *ASK, "--why", "x" * 501, expect=2)
     assert "longer than 500" in said
+
+
+@pytest.fixture
+def cut(line: State):
+    """Cut a rollback off: called with a signal and the point where; returns its exit code."""
+    command = [sys.executable, "-m", "tests.pipelines.cut_off"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as forks:
+        assert forks.stdin
+        assert forks.stdout
+
+        def at(number: signal.Signals, point: int) -> int:
+            print(int(number), point, *ASK, file=forks.stdin, flush=True)
+            return int(forks.stdout.readline())
+
+        yield at
+        forks.stdin.close()
+
+
+def rollbacks(state: State) -> int:
+    """How many rollbacks are on record: each one's last write."""
+    records = Records(open_store(str(state.folder / "store")), NAME).runs()
+    return sum(record["verdict"] == "rolled back" for record in records)
+
+
+def is_rolled_back(state: State, capsys) -> bool:
+    """Whether all is as after one undisturbed rollback from version 3, and seen to be."""
+    found = told(status.main, capsys)["workloads"][0]
+    judged = Records(open_store(str(state.folder / "store")), NAME).judged(
+        state.registry.versions(NAME)[2].tags["recipe"]
+    )
+    return (
+        state.aliases == {CHAMPION: "2", PREVIOUS: "1"}
+        and state.served() == state.digests[1]
+        and (found["agree"], found["served"].get("phase")) == (True, "serving")
+        and "withdrawn" in (judged or {})
+        and read_line(state.registry.trail(NAME), "2").way == ("1", "2")
+    )
+
+
+def test_a_rollback_that_is_killed_at_any_write_is_finished_by_the_same_command(line: State, cut, capsys):
+    """Never one version too many, never two that differ; and what is killed later is never less done."""
+    for point in itertools.count(1):
+        before = rollbacks(line)
+        code = cut(signal.SIGKILL, point)
+        assert line.aliases[CHAMPION] in ("2", "3")
+        assert line.served() in line.digests[1:3]
+        if rollbacks(line) == before:
+            assert code == -signal.SIGKILL
+            call(main, capsys, *ASK)
+        assert is_rolled_back(line, capsys), f"killed at point {point}"
+        assert rollbacks(line) == before + 1
+        call(main, capsys, *ASK, "--to", "3")
+        if code == 0:
+            break
+    assert point > 16, "there are nine writes at least, with a point before and after each"
+
+
+def test_a_rollback_that_is_interrupted_at_any_write_is_done_or_was_never(line: State, cut, capsys):
+    """Ctrl-C, at each of the points."""
+    codes = set()
+    for point in range(1, 21):
+        code = cut(signal.SIGINT, point)
+        codes.add(code)
+        if code:
+            assert (line.aliases, line.served()) == ({CHAMPION: "3", PREVIOUS: "2"}, line.digests[2])
+            assert told(status.main, capsys)["workloads"][0]["agree"] is True
+        else:
+            assert is_rolled_back(line, capsys), f"interrupted at point {point}"
+            call(main, capsys, *ASK, "--to", "3")
+    assert codes == {0, INTERRUPTED}
+
+
+def test_no_caller_notices_a_rollback(line: State, capsys):
+    """Four callers ask all the while, and every answer is one of the two versions'."""
+    running = daemon.start(line.folder)
+    answers, faults, stop = Counter(), [], threading.Event()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            while not stop.is_set():
+                answer = session.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=10)
+                answers[answer.headers.get("x-model-digest")] += 1
+                if not answer.ok or "progression" not in answer.json():
+                    faults.append(f"{answer.status_code} {answer.text}")
+
+    callers = [threading.Thread(target=ask) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        call(main, capsys, *ASK)
+        call(main, capsys, *ASK, "--to", "3")
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
+    assert faults == []
+    assert {*answers} == {line.digests[1], line.digests[2]}

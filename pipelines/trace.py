@@ -13,6 +13,7 @@ from typing import Any
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore, open_store
 from adapters.registry import CHAMPION, Registry, Version
+from components.report.text import label
 from components.settings import Settings
 
 from .operations import command
@@ -122,7 +123,7 @@ def _show(found: dict[str, Any]) -> None:
         lines.append(("", f"{moment(move['when'])}  {what}, by {move['kind']} {move['run']}".rstrip()))
     lines += [("archive", stored(found["archive"])), ("run", str(found.get("run") or "unknown"))]
     if found.get("metric") in found.get("metrics", {}):
-        lines.append((found["metric"], span(found["metrics"][found["metric"]])))
+        lines.append((label(found["metric"]), span(found["metrics"][found["metric"]])))
         lines.append(("won against", won(found)))
     lines += [
         ("code", _code(found)),

@@ -57,7 +57,7 @@ def _table(row: dict[str, Any]) -> Table:
             table.add_row(alias, f"version {row[alias]}")
     table.add_row("agreement", _agreement(row))
     for index, run in enumerate(row["runs"]):
-        told = Text(f"{moment(run['ended'])}  ")
+        told = Text(f"{run['ended'][:16].replace('T', ' ')}  ")
         told.append(run["verdict"], style=COLOURS.get(run["verdict"], ""))
         told.append(f"  {run['run']}")
         if not index:

@@ -15,7 +15,7 @@ from pipelines.operations.history_figure import draw
 from pipelines.operations.line import Line, Move
 
 from . import champions
-from .champions import NAME, State, call
+from .champions import NAME, State, call, told
 
 ASK = ("--workload", NAME)
 
@@ -87,6 +87,15 @@ def test_what_the_records_lost_the_trail_still_tells():
         ("back-1", "rollback", "1"),
         ("", "by hand", None),
     ]
+
+
+def test_without_a_name_the_figure_is_in_the_state_folder(state: State, capsys):
+    found = told(main, capsys, *ASK)
+    figure = state.folder / "history" / f"{NAME}.svg"
+    assert found["figure"] == str(figure)
+    assert "rollback" in figure.read_text()
+    assert [event["champion"] for event in found["events"]] == ["1", "2", "2", "3", "2"]
+    assert found["events"][0]["measured"]["value"] == pytest.approx(0.347, abs=1e-3)
 
 
 def test_a_figure_of_another_format_is_refused(state: State, capsys, tmp_path: Path):

@@ -19,6 +19,7 @@ from adapters.object_store import open_store
 from adapters.records import Records
 from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
 from pipelines import status
+from pipelines.operations.command import uninterrupted
 from pipelines.operations.line import read_line
 from pipelines.rollback import main
 from serving import daemon
@@ -282,6 +283,33 @@ def test_a_workload_without_a_champion_is_told(line: State, capsys):
     line.registry.point(NAME, CHAMPION, "3", "put back by a test", "no run")
     _, said = call(main, capsys, "--workload", "digits", expect=2)
     assert "digits has no champion (nothing was promoted)" in said
+
+
+def test_people_are_told(line: State, capsys, monkeypatch):
+    def hear(method: str, path: str):
+        return 200, {}
+
+    with web(hear) as hook:
+        monkeypatch.setenv("CT_WEBHOOK", hook.url)
+        done = told(main, capsys, *ASK, "--why", "answers were odd")
+    message = json.loads(hook.requests[-1][2])
+    assert message["text"] == "diabetes: rolled back to version 2. answers were odd"
+    assert message["run"]["run"] == done["run"]
+    # Nobody listens any more.
+    out, said = call(main, capsys, *ASK, "--to", "3", "--json")
+    assert json.loads(out)["verdict"] == "rolled back"
+    assert "webhook cannot be reached" in said
+
+
+def test_a_second_interruption_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the second one went unheard")
+    with uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_letter_is_no_reason(line: State, capsys):

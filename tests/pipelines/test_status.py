@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
 
 from adapters.registry import CHAMPION
+from components.prep_data.__main__ import in_pipeline
 from pipelines import rollback
 from pipelines.status import main
 from serving import daemon
+from workloads import register
+from workloads.parameters import to_lines
 
 from . import champions
 from .champions import NAME, State, call, told
@@ -64,6 +70,55 @@ def test_a_person_reads_the_same(state: State, capsys, monkeypatch):
         "rejected",
     ):
         assert words in out
+
+
+def test_data_that_has_not_changed_has_not_drifted(state: State, capsys):
+    drift = row(capsys)["champion"]["drift"]
+    assert (drift["unknown"], drift["same_data"]) == (None, True)
+    assert {one["word"] for one in drift["columns"]} == {"stable"}
+    assert "drift" in call(main, capsys)[0]
+
+
+def test_drift_of_the_newest_data_is_told(state: State, capsys, monkeypatch, tmp_path: Path):
+    """A run on other patients, heavier by half; its verdict does not matter."""
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = np.column_stack(load_diabetes(scaled=False, return_X_y=True))
+    rows[:, 2] *= 1.5
+    heavier = tmp_path / "heavier.csv"
+    np.savetxt(heavier, rows, delimiter=",", fmt="%g")
+    workload = register.get(NAME)
+    output = SimpleNamespace(path=str(tmp_path / "data"), metadata={})
+    in_pipeline(NAME, to_lines(workload.parse({"source": str(heavier)})), "heavier", "", output)
+    drift = row(capsys)["champion"]["drift"]
+    assert (drift["run"], drift["same_data"]) == ("heavier", False)
+    farthest = drift["columns"][0]
+    assert (farthest["column"], farthest["word"]) == ("bmi", "large")
+    assert farthest["index"] > 1 > farthest["chance"]
+    assert farthest["mean_now"] > 1.4 * farthest["mean_then"]
+    out, _ = call(main, capsys)
+    assert "1 of 11 columns moved" in out
+    assert "bmi  index" in out
+
+
+def test_without_a_word_on_the_newest_data_nothing_is_said_of_drift(state: State, capsys):
+    path = state.folder / "store" / "records" / NAME / "data.json"
+    away = path.rename(path.with_suffix(".away"))
+    try:
+        assert "no run has recorded its data yet" in row(capsys)["champion"]["drift"]["unknown"]
+    finally:
+        away.rename(path)
+
+
+def test_a_champion_whose_archive_is_gone_is_told(state: State, capsys):
+    path = state.archive(int(row(capsys)["champion"]["version"]))
+    away = path.rename(path.with_suffix(".away"))
+    try:
+        found = row(capsys)["champion"]
+        assert (found["archive"]["bytes"], found["archive"]["intact"]) == (None, None)
+        assert "not known" in found["drift"]["unknown"]
+        assert "missing" in call(main, capsys)[0]
+    finally:
+        away.rename(path)
 
 
 def test_a_disagreement_is_told_with_what_mends_it(state: State, capsys, monkeypatch):

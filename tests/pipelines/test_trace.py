@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import requests
 
+import workloads
 from adapters.object_store import open_store
+from components.recipe import code_digest
+from pipelines.operations.commit import commit_of
 from pipelines.trace import main
 from serving import archive, daemon
+from workloads import register
 
 from . import champions
-from .champions import NAME, PATIENT, State, call, told
+from .champions import NAME, PATIENT, ROOT, State, call, told
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,38 @@ def test_everything_about_a_former_champion(state: State, capsys):
     out, _ = call(main, capsys, state.digests[1].upper())
     for words in (state.digests[1], "the same as in this checkout", "220 rows learned from", "features=all"):
         assert words in out
+
+
+def test_the_commit_of_the_code(state: State, capsys, tmp_path: Path, monkeypatch):
+    """In a checkout of its own: a copy of the workload that was committed, then changed, then put back."""
+    room = tmp_path / "workloads"
+    shutil.copytree(ROOT / "workloads" / NAME, room / "twin", ignore=shutil.ignore_patterns("__pycache__"))
+    code = room / "twin" / "workload.py"
+    sound = code.read_text().replace(f'name = "{NAME}"', 'name = "twin"')
+    code.write_text(sound)
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        command = ["git", "-C", str(room), *who, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def commit() -> str:
+        git("add", ".")
+        git("commit", "-qm", "another state of it")
+        return git("rev-parse", "HEAD")
+
+    git("init", "-q")
+    first = commit()
+    code.write_text(sound + "# later\n")
+    second = commit()
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(room)])
+    digest = code_digest(register.get("twin"))
+    assert commit_of("twin", digest) == second
+    code.write_text(sound)
+    assert commit_of("twin", code_digest(register.get("twin"))) == first
+    code.write_text(sound + "# never committed\n")
+    assert commit_of("twin", code_digest(register.get("twin"))) is None
+    assert commit_of("gone", digest) is None
 
 
 def test_an_altered_archive_is_told(state: State, capsys):

@@ -23,11 +23,13 @@ from components.settings import Settings
 
 from .operations import command
 from .operations.origin import PRUNED, contents
-from .operations.retention import find_old, folders_of, needed_versions
+from .operations.retention import Old, find_old, folders_of
 from .operations.served import look
 from .operations.words import size
 
 COUNTED = ("archives", "runs", "snapshots", "bytes")
+PATIENCE = 60.0
+"""Seconds to wait for a rollout that is under way."""
 
 
 def prune(name: str | None, keep: int, settings: Settings, dry_run: bool = False) -> dict[str, Any]:
@@ -46,19 +48,16 @@ def prune(name: str | None, keep: int, settings: Settings, dry_run: bool = False
         names = [name] if name else sorted({*known, *(folder.workload for folder in folders_of(runs))})
         for one in names:
             command.check_name(one, one in known)
-        if settings.state.is_dir() and not dry_run:
-            stack.enter_context(command.alone(settings))
         for one in names:
             old = find_old(one, keep, registry, store, look(settings.state), runs)
-            for version, count in old.versions:
-                row = _row(one, version.archive, count, version=version.version, archives=1)
-                if dry_run or (registry and _remove(version, count, keep, registry, store, settings)):
-                    removed.append(row)
-            for folder in old.runs:
-                name_, snapshots = f"runs/{folder.run}", folder.snapshots()
-                removed.append(_row(one, name_, folder.size(), runs=1, snapshots=snapshots))
+            with ExitStack() as lock:
+                if (old.versions or old.runs) and not dry_run:
+                    lock.enter_context(command.alone(settings, one, within=PATIENCE))
+                    # Once more, now that no rollout can come to need anything.
+                    old = find_old(one, keep, registry, store, look(settings.state), runs)
+                removed += _rows(one, old)
                 if not dry_run:
-                    shutil.rmtree(folder.path)
+                    _remove(old, registry, store)
             kept[one] = old.kept
     return {
         "verdict": "planned" if dry_run else "pruned",
@@ -70,17 +69,15 @@ def prune(name: str | None, keep: int, settings: Settings, dry_run: bool = False
     }
 
 
-def _remove(
-    version: Version, count: int, keep: int, registry: Registry, store: ObjectStore, settings: Settings
-) -> bool:
-    """Tag the version and remove its archive; tells whether, for a run may have come to need it meanwhile."""
-    versions = registry.versions(version.name)
-    if version.version in needed_versions(version.name, keep, registry, look(settings.state), versions):
-        return False
-    # The tag first: an archive that is gone without one would look lost.
-    registry.tag(version, PRUNED, _tag(version, count, store))
-    store.delete(version.archive)
-    return True
+def _remove(old: Old, registry: Registry | None, store: ObjectStore) -> None:
+    """Remove what is old, each archive after its version is tagged."""
+    for version, count in old.versions:
+        if registry:
+            # The tag first: an archive that is gone without one would look lost.
+            registry.tag(version, PRUNED, _tag(version, count, store))
+            store.delete(version.archive)
+    for folder in old.runs:
+        shutil.rmtree(folder.path)
 
 
 def _tag(version: Version, count: int, store: ObjectStore) -> str:
@@ -90,10 +87,17 @@ def _tag(version: Version, count: int, store: ObjectStore) -> str:
     return json.dumps({"when": now, "bytes": count, "data": found.data, "libraries": found.libraries})
 
 
-def _row(name: str, what: str, count: int, version: str | None = None, **counts: int) -> dict[str, Any]:
-    """Return what is told of one thing that goes, and how much of what it counts for."""
-    nothing = dict.fromkeys(COUNTED, 0)
-    return {"workload": name, "version": version, "name": what, **nothing, "bytes": count, **counts}
+def _rows(name: str, old: Old) -> list[dict[str, Any]]:
+    """Return what is told of each thing that goes, and how much of what it counts for."""
+
+    def row(what: str, count: int, version: str | None = None, **counts: int) -> dict[str, Any]:
+        nothing = dict.fromkeys(COUNTED, 0)
+        return {"workload": name, "version": version, "name": what, **nothing, "bytes": count, **counts}
+
+    return [
+        *(row(version.archive, count, version.version, archives=1) for version, count in old.versions),
+        *(row(f"runs/{one.run}", one.size(), runs=1, snapshots=one.snapshots()) for one in old.runs),
+    ]
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -62,7 +62,7 @@ def roll_back(
             raise UserError(f"{name} was never promoted in {settings.state}: there is nothing to go back to")
         command.check_name(name, bool(registry.versions(name)))
         if not dry_run:
-            stack.enter_context(command.alone(settings))
+            stack.enter_context(command.alone(settings, name))
         store, serving = open_store(settings.store), look(settings.state)
         records = Records(store, name)
         plan = make_plan(registry, records, name, to, serving, settings)

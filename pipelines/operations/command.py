@@ -64,16 +64,17 @@ def existing_registry(settings: Settings) -> Iterator[Registry | None]:
 
 
 @contextmanager
-def alone(settings: Settings) -> Iterator[None]:
-    """Hold the state folder for the block; TransientError while another verb is changing things there.
+def alone(settings: Settings, name: str, within: float = 0) -> Iterator[None]:
+    """Hold the lock of a workload's rollouts for the block, waiting that many seconds for it.
 
-    Two people who roll back at the same moment then go back once.
+    TransientError when somebody else is changing things there: two people who roll back at the same
+    moment go back once.
     """
-    with held(settings.state / "operations.lock", within=0) as mine:
+    with held(settings.state / "rollouts" / f"{name}.lock", within) as mine:
         if not mine:
             raise TransientError(
-                f"another rollback or prune is going on in {settings.state}; look at what came of it "
-                f"({again('pipelines.status', settings)}) before you try again"
+                f"another rollout, rollback or prune of {name} is going on in {settings.state}; look at what "
+                f"came of it ({again('pipelines.status', settings)}) before you try again"
             )
         yield
 

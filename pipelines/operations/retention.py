@@ -67,7 +67,7 @@ def find_old(
 ) -> Old:
     """Return what may be removed when the newest `keep` of each stay; nothing is touched."""
     versions = registry.versions(name) if registry else []
-    needed = needed_versions(name, keep, registry, serving, versions) if registry else set()
+    needed = _needed(name, keep, registry, serving, versions) if registry else set()
     sizes = {version.version: store.size(version.archive) for version in versions}
     there = [(version, size) for version in versions if (size := sizes[version.version]) is not None]
     old = [(version, size) for version, size in there if version.version not in needed]
@@ -83,9 +83,7 @@ def find_old(
     return Old(old, old_runs, counts)
 
 
-def needed_versions(
-    name: str, keep: int, registry: Registry, serving: Serving, versions: list[Version]
-) -> set[str]:
+def _needed(name: str, keep: int, registry: Registry, serving: Serving, versions: list[Version]) -> set[str]:
     """Return the versions that stay: the newest, aliased, served, and those that rollback would go to."""
     aliases = registry.aliases(name)
     line = read_line(registry.trail(name), aliases.get(CHAMPION))

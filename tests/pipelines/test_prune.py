@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
-from pipelines import rollback, status, trace
+from pipelines import prune, rollback, status, trace
 from pipelines.operations.origin import PRUNED
 from pipelines.prune import main
 from pipelines.run import LOCK
@@ -62,12 +62,13 @@ def test_nothing_goes_while_enough_is_kept_or_a_run_goes_on(whole: State, capsys
     assert (runs / "notes").is_dir()
 
 
-def test_two_who_change_things_at_once_do_not_trip_over_each_other(whole: State, capsys):
-    with held(whole.folder / "operations.lock", within=0) as mine:
+def test_two_who_change_things_at_once_do_not_trip_over_each_other(whole: State, capsys, monkeypatch):
+    monkeypatch.setattr(prune, "PATIENCE", 0)
+    with held(whole.folder / "rollouts" / f"{NAME}.lock", within=0) as mine:
         assert mine
         for verb, arguments in ((main, ("--keep", "1")), (rollback.main, ASK)):
             _, said = call(verb, capsys, *arguments, expect=75)
-            assert "another rollback or prune is going on" in said
+            assert "another rollout, rollback or prune of diabetes is going on" in said
     assert there(whole) == ["1", "2", "3"]
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from adapters.errors import INTERRUPTED, REJECTED, PipelineError, UserError
 from components.runtime import INTERRUPTION, new_run_id, understand
 from components.settings import Settings, local_registry_uri
+from serving.lock import held
 from workloads import register
 from workloads.contract import Workload
 from workloads.parameters import Value, Values, parse_assignments
@@ -32,20 +33,30 @@ from .follow import DEADLINE
 from .images import add_image_arguments, images_of
 from .upload import add_server_arguments, connect
 
+LOCK = "lock"
+"""The file in a run's folder that the run holds locked for as long as it lives."""
+
 
 def run_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
     """Run the workload's pipeline on this machine; returns the result as `--json` prints it.
 
     Raises the PipelineError of the step that failed: the champion and what is served are as before.
     """
-    from adapters.local_registry import LocalRegistry
-    from adapters.object_store import open_store
-    from adapters.records import Records
-
     check_extras(workload)
     run_id = new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     folder.mkdir(parents=True)
+    with held(folder / LOCK, within=0):
+        return _run_in(folder, run_id, workload, values, settings)
+
+
+def _run_in(
+    folder: Path, run_id: str, workload: Workload, values: Values, settings: Settings
+) -> dict[str, Any]:
+    from adapters.local_registry import LocalRegistry
+    from adapters.object_store import open_store
+    from adapters.records import Records
+
     own = settings.registry == local_registry_uri(settings.state)
     registry = LocalRegistry(settings.state / "mlflow") if own else None
     temporary = folder / "tmp"

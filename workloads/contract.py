@@ -106,7 +106,9 @@ class Workload(ABC):
     """One model's own part of the pipeline; see the module's text.
 
     `minimum_rows` is the least that a load must bring; `extras` names the setup.cfg extras that
-    training needs beyond the common ones, for instance `("torch",)`.
+    training needs beyond the common ones, for instance `("torch",)`. `sample_source` is the source that
+    stands for a small sample which comes with the code: logs, registry and report say of what was made
+    from it that it is a trial.
     """
 
     name: ClassVar[str]
@@ -116,6 +118,7 @@ class Workload(ABC):
     key: ClassVar[str]
     target: ClassVar[str]
     default_source: ClassVar[str]
+    sample_source: ClassVar[str] = ""
     handler: ClassVar[type[Handler]]
     prediction: ClassVar[str]
     rule: ClassVar[Rule]

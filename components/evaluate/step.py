@@ -74,6 +74,9 @@ def run(
     if version and version.tags.get("model_digest") == digest:
         # A run that died after its promotion made the champion again: what it left undone is done now.
         verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
+    if dataset.sample:
+        trial = "the rows are a sample that comes with the code: this is a trial, whatever the figures"
+        verdict = Verdict(verdict.promoted, [*verdict.reasons, trial])
     description = _describe(workload, dataset, challenger, judgement, verdict, version)
     description |= {"run": run_id, "model_digest": digest}
     # A model that answers NaN was rejected by now; its golden requests are for people to look at.
@@ -135,7 +138,8 @@ def _describe(
             "parameters": dataset.description["parameters"] | challenger.metadata["parameters"],
             "data": {
                 key: dataset.description[key] for key in ("fingerprint", "source", "as_of", "split_rule")
-            },
+            }
+            | {"sample": dataset.sample},
             "code": challenger.metadata["code"],
         }
     )
@@ -188,6 +192,7 @@ def _record(registry: Registry, records: Records, description: dict[str, Any], r
         "verdict": description["verdict"],
         "reasons": "; ".join(description["reasons"]),
         "data_fingerprint": description["data"]["fingerprint"],
+        "sample": str(description["data"]["sample"]).lower(),
         "code": description["code"],
         "recipe": description["recipe"],
         "model_digest": description["model_digest"],

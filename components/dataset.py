@@ -43,6 +43,11 @@ class Dataset:
         """The workload that the rows are for."""
         return str(self.description["workload"])
 
+    @property
+    def sample(self) -> bool:
+        """Whether the rows are the small sample that comes with the code."""
+        return bool(self.description.get("sample"))
+
     def read(self, split: str) -> pa.Table:
         """Return the rows of `train` or `holdout`."""
         path = self.folder / f"{split}.parquet"

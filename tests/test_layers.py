@@ -60,7 +60,7 @@ def test_only_main_and_settings_read_the_environment():
     assert reading == []
 
 
-@pytest.mark.parametrize("name", ["digits", "diabetes"])
+@pytest.mark.parametrize("name", ["digits", "diabetes", "iris"])
 def test_a_handler_loads_without_training_libraries(name):
     """The handler's module, as a serving image imports it, brings in none of what training needs."""
     code = (

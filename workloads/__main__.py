@@ -20,6 +20,7 @@ def describe(workload: Workload) -> dict[str, Any]:
         "summary": workload.summary,
         "task": workload.task,
         "source": workload.default_source,
+        "sample": workload.sample_source,
         "needs": list(workload.extras),
         "parameters": [
             {"name": p.name, "default": p.default, "help": p.help, "allowed": p.allowed()}

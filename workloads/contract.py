@@ -106,7 +106,10 @@ class Workload(ABC):
     """One model's own part of the pipeline; see the module's text.
 
     `minimum_rows` is the least that a load must bring; `extras` names the setup.cfg extras that
-    training needs beyond the common ones, for instance `("torch",)`.
+    training needs beyond the common ones, for instance `("torch",)`. `sample_source` is the source that
+    stands for a small sample which comes with the code: logs, registry and report say of what was made
+    from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
+    the model is for, and what it must not be taken for.
     """
 
     name: ClassVar[str]
@@ -116,6 +119,9 @@ class Workload(ABC):
     key: ClassVar[str]
     target: ClassVar[str]
     default_source: ClassVar[str]
+    sample_source: ClassVar[str] = ""
+    intended: ClassVar[str] = ""
+    limits: ClassVar[str] = ""
     handler: ClassVar[type[Handler]]
     prediction: ClassVar[str]
     rule: ClassVar[Rule]
@@ -147,6 +153,13 @@ class Workload(ABC):
     def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
         """Name groups of holdout rows that are judged on their own: name to a boolean mask."""
         return {}
+
+    def single_feature(self, values: Values) -> str:
+        """Name the one column that a model with these parameters looks at, empty where there are more.
+
+        The report of a regression draws the target over it, and the fit.
+        """
+        return ""
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:

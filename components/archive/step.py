@@ -119,6 +119,7 @@ def _register(
         "model_digest": description["model_digest"],
         "recipe": description["recipe"],
         "data_fingerprint": description["data"]["fingerprint"],
+        "sample": str(description["data"]["sample"]).lower(),
         "code": description["code"],
         "pipeline_run": description["run"],
     }

@@ -28,6 +28,8 @@ class Facts:
     those of the rows that the champion was trained on, in the form of
     `dataset["splits"]["train"]["statistics"]`. `actual`, `predicted` and `champion_predicted` hold one
     entry for each row of the holdout, in its order. `target` names the predicted column, for the axes.
+    `feature` is the name and the values (in the same order) of the one column that the model looks at, where
+    there is just one.
     """
 
     workload: str
@@ -50,6 +52,7 @@ class Facts:
     predicted: np.ndarray
     champion_predicted: np.ndarray | None
     target: str = ""
+    feature: tuple[str, np.ndarray] | None = None
 
     @property
     def primary(self) -> str:

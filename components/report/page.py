@@ -55,11 +55,18 @@ def _header(facts: Facts) -> str:
     }
     return (
         f'<header><div class="top"><div><h1>{escape(facts.workload)}</h1>'
-        f'<p class="lead">{escape(facts.summary)}</p></div>'
+        f'<p class="lead">{escape(facts.summary)}</p>{_sample(facts)}</div>'
         f'<div class="badge {known}">{sign} {word}</div></div>'
         f'<ul class="reasons {known}">{reasons}</ul>{_tiles(facts)}'
         f'<div class="facts">{pairs(told)}</div></header>'
     )
+
+
+def _sample(facts: Facts) -> str:
+    if not facts.dataset.get("sample"):
+        return ""
+    rows = sum(split.get("rows") or 0 for split in (facts.dataset.get("splits") or {}).values())
+    return f'<p class="sample"><b>Sample data.</b> {number(rows)} rows that come with the code: a trial.</p>'
 
 
 def _tiles(facts: Facts) -> str:

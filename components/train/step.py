@@ -46,6 +46,7 @@ def run(
             "data": {
                 "fingerprint": dataset.description["fingerprint"],
                 "rows": rows.num_rows,
+                "sample": dataset.sample,
                 "split_rule": dataset.description["split_rule"],
                 "statistics": dataset.description["splits"]["train"]["statistics"],
             },

@@ -412,3 +412,39 @@ def test_readable_where_there_are_no_colours() -> None:
     assert "✓ Promoted" in page.text
     assert "moderate" in page.text
     assert all(page.figures())
+
+
+def test_a_fit_over_one_feature_is_drawn_with_the_models_line() -> None:
+    facts = regression()
+    x = np.linspace(18, 42, len(facts.actual))
+    page = Page(render(replace(facts, feature=("bmi", x), predicted=10 * x - 100, target="progression")))
+    (told,) = [figure for figure in page.figures() if "over bmi" in figure]
+    assert told == "Predicted progression over bmi: from 80.0 to 320.0, for bmi from 18.0 to 42.0"
+    assert "The fit over bmi" in page.text
+    assert "The fit over" not in Page(render(facts)).text
+
+
+def test_the_champion_has_a_line_only_where_it_looks_at_the_same_feature() -> None:
+    facts = regression()
+    x = np.repeat(np.linspace(18, 42, len(facts.actual) // 2), 2)
+    facts = replace(facts, feature=("bmi", x), predicted=10 * x)
+
+    def named(theirs: Any) -> bool:
+        text = render(replace(facts, champion_predicted=theirs))
+        return ">champion<" in text.partition("The fit over bmi")[2].partition("</figure>")[0]
+
+    assert named(9 * x)
+    assert not named(9 * x + np.arange(len(x)) % 2)
+    assert not named(None)
+
+
+def test_residuals_are_drawn_and_told() -> None:
+    facts = regression()
+    left = facts.actual - facts.predicted
+    (told,) = [figure for figure in Page(render(facts)).figures() if figure.startswith("Residuals")]
+    assert f"Residuals of {len(left)} rows: mean" in told
+    few = replace(facts, actual=facts.actual[:2], predicted=facts.predicted[:2], champion_predicted=None)
+    assert not any(figure.startswith("Residuals") for figure in Page(render(few)).figures())
+    many = np.random.default_rng(0).normal(size=(2, 50_000))
+    large = render(replace(facts, actual=many[0], predicted=many[1], champion_predicted=None))
+    assert len(large) < 2_000_000

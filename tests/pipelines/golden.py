@@ -9,7 +9,7 @@ from pipelines.images import Images
 
 FOLDER = Path(__file__).parent / "golden"
 IMAGES = Images("registry.example/ct", tag="golden")
-NAMES = ("diabetes", "digits")
+NAMES = ("diabetes", "digits", "iris")
 
 
 def texts() -> dict[str, str]:

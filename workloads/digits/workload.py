@@ -46,6 +46,11 @@ class Digits(Workload):
             maximum=500,
         ),
     )
+    intended = "To show the whole way with real data that is at hand: digits scanned, centred, in 8x8 pixels."
+    limits = (
+        "Pictures of another scanner, size or stroke are others than it has learnt from; it answers a digit "
+        "to any picture, and the distances tell how far it is from those that it knows."
+    )
     rule = Rule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:

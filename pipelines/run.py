@@ -129,7 +129,7 @@ def _result(
         "metrics": _primary_first(record.get("metrics", {}), workload.rule.metric),
         "version": record.get("version"),
         "digest": record.get("digest"),
-        "endpoint": _endpoint(settings.state, workload.name),
+        "endpoint": _endpoint(settings, workload.name),
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
         "report": _report(settings.state / "runs", run_id, record),
         "state": str(settings.state),
@@ -151,15 +151,22 @@ def _report(runs: Path, run_id: str, record: dict[str, Any]) -> str | None:
     return str(target) if target.is_file() else None
 
 
-def _endpoint(state: Path, name: str) -> str | None:
-    """Return the endpoint's address when the workload is served, starting a server that was stopped."""
+def _endpoint(settings: Settings, name: str) -> str | None:
+    """Return the endpoint's address; a stopped server is started, a champion that it lost is served again.
+
+    None when there is no champion.
+    """
     from serving import daemon
     from serving.client import Endpoint
 
-    if not (state / "serving").is_dir():
-        return None
-    running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
-    return f"{running.url}/predict/{name}" if Endpoint(running).served(name) else None
+    from .operations.mend import serve_champion
+
+    state = settings.state
+    if (state / "serving").is_dir():
+        running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
+        if Endpoint(running).served(name):
+            return f"{running.url}/predict/{name}"
+    return serve_champion(name, settings)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,20 @@ def test_a_stopped_server_comes_back_with_the_champion(first, state):
     again = result_of("--workload", "diabetes", "--state", str(state))
     assert again["verdict"] == "unchanged"
     assert requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).ok
+
+
+@pytest.mark.parametrize("lost", ["all of it", "models.json"])
+def test_a_lost_endpoint_serves_the_champion_again(first, state, lost):
+    daemon.stop(state)
+    if lost == "all of it":
+        shutil.rmtree(state / "serving")
+        shutil.rmtree(state / "archives")
+    else:
+        (state / "serving/models.json").write_text("{")
+    again = result_of("--workload", "diabetes", "--state", str(state))
+    assert again["verdict"] == "unchanged"
+    answer = requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
+    assert answer["versions"] == [first["digest"][:12]]
 
 
 def test_the_table_and_the_progress(first, state):

@@ -16,7 +16,7 @@ def drift_since(
     `learned` are the statistics of the champion's training rows, `fingerprint` that of its whole data set,
     `latest` the newest run's words on its own. `unknown` says why there is nothing to compare, or is None.
     The index of a column is the population stability index, as in the report; `chance` is what two samples
-    of these sizes show without any change.
+    of these sizes show without any change, `p` how often a test finds as much of it by chance.
     """
     if latest is None:
         return {"unknown": "no run has recorded its data yet; the next one does"}
@@ -30,6 +30,8 @@ def drift_since(
             "column": one.column,
             "index": one.psi,
             "chance": one.chance,
+            "test": one.test,
+            "p": one.p,
             "word": one.word,
             "mean_then": one.old_mean,
             "mean_now": one.new_mean,

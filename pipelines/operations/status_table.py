@@ -111,9 +111,13 @@ def _drift(drift: dict[str, Any]) -> Text:
     if drift["same_data"]:
         return Text(f"none: {seen} are those that the champion was trained and judged on")
     moved = [one for one in drift["columns"] if one["word"] != "stable"]
-    told = Text(f"{seen}: {len(moved) or 'none'} of {len(drift['columns'])} columns moved")
+    columns, left = len(drift["columns"]), len(drift["not_compared"])
+    told = Text(f"{seen}: {len(moved) or 'none'} of {columns} column{'' if columns == 1 else 's'} moved")
+    if left:
+        told.append(f"; {left} not compared, for want of the same counts on both sides")
     for one in moved[:MOST_COLUMNS]:
-        told.append(f"\n{one['column']}  index {one['index']:.2f} ({one['chance']:.2f} by chance)  ")
+        p = "p < 0.001" if one["p"] < 0.001 else f"p {one['p']:.3f}"
+        told.append(f"\n{one['column']}  index {one['index']:.2f}, {one['test']} {p}  ")
         told.append(one["word"], style="red" if one["word"] == "large" else "yellow")
         if one["mean_then"] is not None and one["mean_now"] is not None:
             told.append(f"  mean {number(one['mean_then'])}, now {number(one['mean_now'])}")

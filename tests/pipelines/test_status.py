@@ -94,6 +94,7 @@ def test_drift_of_the_newest_data_is_told(state: State, capsys, monkeypatch, tmp
     farthest = drift["columns"][0]
     assert (farthest["column"], farthest["word"]) == ("bmi", "large")
     assert farthest["index"] > 1 > farthest["chance"]
+    assert farthest["p"] < 1e-6
     assert farthest["mean_now"] > 1.4 * farthest["mean_then"]
     out, _ = call(main, capsys)
     assert "1 of 11 columns moved" in out

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,19 @@ from .parameters import Parameter, Value, Values, parse_values
 
 Progress = Callable[[str], None]
 """Tells the person who waits what is happening; one short line at a time."""
+
+
+class Checkpoints(Protocol):
+    """Where a training puts its state from time to time, and finds that of a try that was cut off.
+
+    It is kept for the same rows, parameters and code alone, and removed when the step has succeeded.
+    """
+
+    def latest(self) -> bytes | None:
+        """Return the state that was saved last, or None when there is none."""
+
+    def save(self, state: bytes) -> None:
+        """Keep `state` in the place of the one before; it is whole or not there."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,8 @@ class Workload(ABC):
     stands for a small sample which comes with the code: logs, registry and report say of what was made
     from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
     the model is for, and what it must not be taken for.
+    `certainty` names the handler's output that says how sure an answer is (a number a row, more is surer):
+    the report shows the surest mistakes.
     """
 
     name: ClassVar[str]
@@ -124,6 +139,7 @@ class Workload(ABC):
     limits: ClassVar[str] = ""
     handler: ClassVar[type[Handler]]
     prediction: ClassVar[str]
+    certainty: ClassVar[str] = ""
     rule: ClassVar[Rule]
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
@@ -161,6 +177,13 @@ class Workload(ABC):
         """
         return ""
 
+    def pictures(self, rows: pa.Table) -> np.ndarray | None:
+        """Return a picture of each row for the report: uint8 [n, height, width], 0 black, or with 3 colours.
+
+        None, when rows are no pictures.
+        """
+        return None
+
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """Every run parameter: the workload's own ones, then the common ones."""
@@ -183,12 +206,29 @@ class Workload(ABC):
         return pa.schema([pa.field(c.name, c.arrow, nullable=False) for c in cls.columns])
 
 
+class Resumable(Workload):
+    """A workload whose training goes on where a try that was cut off had got to."""
+
+    @abstractmethod
+    def train(
+        self,
+        rows: pa.Table,
+        values: Values,
+        output: Path,
+        progress: Progress,
+        checkpoints: Checkpoints | None = None,
+    ) -> Training:
+        """Learn as `Workload.train` does, from the latest checkpoint on, and save one now and then."""
+
+
 __all__ = [
     "COMMON",
+    "Checkpoints",
     "Column",
     "Handler",
     "Parameter",
     "Progress",
+    "Resumable",
     "Rows",
     "Rule",
     "Tensors",

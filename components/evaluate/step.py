@@ -24,6 +24,7 @@ from workloads.contract import Progress, Workload
 from .champion import open_champion
 from .gate import Verdict
 from .judging import SEED, Judgement, judge_models
+from .mistakes import worst
 from .scores import CONFIDENCE, RESAMPLES
 
 DESCRIPTION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
@@ -183,6 +184,7 @@ def _facts(
         champion_predicted=judgement.champion_predicted,
         target=workload.target,
         feature=(feature, holdout[feature].to_numpy()) if feature else None,
+        mistakes=worst(workload, holdout, challenger, judgement),
     )
 
 

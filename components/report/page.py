@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from string import Template
 
-from . import data, outcome, svg, terms
+from . import data, mistakes, outcome, svg, terms
 from .facts import Facts
 from .figures import champion_name
 from .text import asked, change, escape, label, measure, number, pairs, span
@@ -27,6 +27,7 @@ def render(facts: Facts) -> str:
             outcome.metrics(facts),
             outcome.difference(facts),
             outcome.predicted(facts),
+            mistakes.mistakes(facts),
             outcome.learning(facts),
             data.rows(facts),
             data.columns(facts),

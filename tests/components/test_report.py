@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.report import Facts, Interval, render
 from components.report.drift import drift, psi
+from components.report.facts import Mistake
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 FETCHING = {"script", "link", "iframe", "object", "embed", "img", "image", "base", "form", "audio", "video"}
@@ -169,6 +173,38 @@ def test_page_loads_and_runs_nothing(make: Callable[[], Facts]) -> None:
     assert "@import" not in text
     for reference in text.split("url(")[1:]:
         assert reference.startswith("#")
+
+
+def mistaken(**changes: Any) -> Mistake:
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    return replace(Mistake("row 7", "4", "9", "4", 0.9, picture), **changes)
+
+
+def test_mistakes_are_shown_as_pictures_in_the_page_itself() -> None:
+    facts = classification(mistakes=[mistaken(), mistaken(key=HOSTILE, predicted=HOSTILE, certainty=None)])
+    page = Page(render(facts))
+    pictures = [a for tag, a in page.tags if tag == "img"]
+    assert pictures[0]["alt"] == "4 taken for 9"
+    assert len(pictures) == 2
+    start = "data:image/png;base64,"
+    for attributes in pictures:
+        assert (attributes["src"] or "").startswith(start)
+        assert not any(name.startswith("on") for name in attributes)
+        with Image.open(io.BytesIO(base64.b64decode((attributes["src"] or "")[len(start) :]))) as shown:
+            assert (np.asarray(shown) == mistaken().picture).all()
+    assert "row 7 sure: 0.900 champion: 4" in page.text
+    assert "2 of the" in page.text
+    assert "the surest first" in page.text
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "Worst mistakes" not in render(classification())
+
+
+def test_all_mistakes_of_a_first_model_are_told_as_all() -> None:
+    wrong = int((classification().actual != classification().predicted).sum())
+    facts = first(classification(mistakes=[mistaken(champion=None, certainty=None)] * wrong))
+    page = Page(render(facts))
+    assert f"All {wrong} rows of the holdout that the challenger took for something else." in page.text
+    assert "champion: " not in page.text
 
 
 @BOTH

@@ -137,7 +137,7 @@ def test_the_table_and_the_progress(first, state):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--workload", "nothere"], "registered are: diabetes, digits"),
+        (["--workload", "nothere"], "registered are: diabetes, digits,"),
         (["--workload", "diabetes", "--set", "featurs=bmi"], "did you mean features?"),
         (["--workload", "diabetes", "--set", "test_size=big"], "a number from 0.05 to 0.5"),
         (["--workload", "diabetes", "--set", "test_size=0.9"], "a number from 0.05 to 0.5"),

@@ -116,6 +116,10 @@ class Digits(Workload):
         labels = rows["label"].to_numpy()
         return {f"digit {digit}": labels == digit for digit in range(10)}
 
+    def pictures(self, rows: pa.Table) -> np.ndarray:
+        """Return the pictures themselves, with their ink as light."""
+        return (self.tensors(rows)["image"] * (255 / BRIGHTEST)).astype(np.uint8)
+
 
 def _agreement(embedded: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of the first 500 rows whose nearest other row has their label."""

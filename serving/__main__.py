@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adapters.errors import INTERRUPTED, PipelineError, UserError
 
-from . import daemon
+from . import daemon, logs, options
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,6 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--management-port", type=_port, help="let models be loaded, on this port of 127.0.0.1"
     )
+    serve.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="warning",
+        help="what is logged to standard error, as JSON lines (default: warning)",
+    )
+    options.add(serve)
     serve.add_argument("--token-file", type=Path, help="holds the token that the management port asks for")
     return parser
 
@@ -97,7 +104,15 @@ def _serve(args: argparse.Namespace) -> int:
     management = None
     if args.token_file is not None:
         management = (args.management_port, _token(args.token_file))
-    serve_archives(args.archive, args.host, args.port, management, say=lambda line: print(line, flush=True))
+    logs.to_stderr(args.log_level.upper())
+    serve_archives(
+        args.archive,
+        args.host,
+        args.port,
+        management,
+        options.settings(args),
+        say=lambda line: print(line, flush=True),
+    )
     return 0
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import shlex
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable
@@ -13,13 +16,14 @@ from typing import Any
 
 from adapters.errors import UserError
 
-from .app import App
+from .app import App, watch
 from .digest import digest_file
 from .listening import run
 from .management import Management
 from .ports import DEFAULT, listen
 from .repository import Repository
 from .running import Running
+from .settings import Settings
 from .unpack import read_manifest
 
 _SHOWN = 300
@@ -30,48 +34,74 @@ def serve_archives(
     host: str = "127.0.0.1",
     port: int | None = None,
     management: tuple[int, str] | None = None,
+    settings: Settings | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve the archives' models until SIGINT or SIGTERM, and leave nothing on disk.
 
     `management` is the port and the token of the private application; without it there is none.
     """
+    settings = settings or Settings()
     manifests = {archive: read_manifest(archive) for archive in archives}
     names = [manifest["name"] for manifest in manifests.values()]
     if len(set(names)) != len(archives):
         raise UserError(f"the archives hold {sorted(names)}; give one archive a model")
     public = listen(host, port, (DEFAULT,))
+    private = listen("127.0.0.1", management[0]) if management else None
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        repository = Repository(Path(folder))
+        repository = Repository(Path(folder), settings.threads)
         repository.expect(names)
-        asyncio.run(_serve(repository, manifests, host, public, management, say))
+        app = App(repository, settings)
+        token = management[1] if management else ""
+        _serve(
+            app,
+            manifests,
+            Running(0, public.getsockname()[1], 0, "", "", host).url,
+            public,
+            (Management(repository, token), private) if private else None,
+            say,
+        )
 
 
-async def _serve(
-    repository: Repository,
+def _serve(
+    app: App,
     manifests: dict[Path, Any],
-    host: str,
+    url: str,
     public: socket.socket,
-    management: tuple[int, str] | None,
+    private: tuple[Management, socket.socket] | None,
     say: Callable[[str], None],
 ) -> None:
-    apps: list[tuple[Any, socket.socket]] = [(App(repository), public)]
-    if management is not None:
-        port, token = management
-        apps.append((Management(repository, token), listen("127.0.0.1", port)))
-    url = Running(0, public.getsockname()[1], 0, "", "", host).url
+    def end() -> None:
+        # No other way ends a process whose main thread hangs; the kubelet starts it again.
+        shutil.rmtree(app.repository.work.parent, ignore_errors=True)
+        logging.shutdown()
+        os._exit(1)
+
+    watchdogs = watch(app, app.settings.stall, end)
 
     async def ready() -> None:
         for archive, manifest in manifests.items():
             digest = digest_file(archive)
-            await asyncio.to_thread(repository.load, archive, digest)
+            await asyncio.to_thread(app.repository.load, archive, digest)
             say(f"serving {manifest['name']} {digest[:12]} at {url}/predict/{manifest['name']}")
             say(_curl(url, manifest))
 
+    def every_moment() -> None:
+        for watchdog in watchdogs:
+            watchdog.look()
+        app.repository.expire()
+
     try:
-        await run(apps, ready, repository.expire)
+        run(
+            (app, public),
+            private,
+            ready,
+            every_moment,
+            stopping=app.stop,
+            connections=app.settings.max_connections,
+        )
     finally:
-        repository.close()
+        app.repository.close()
 
 
 def _curl(url: str, manifest: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Running ASGI applications on sockets, in one event loop, until they are told to stop."""
+"""Running the public application, and the private one in a thread of its own, until told to stop."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 
+from .protocol import Protocol
+
+try:
+    from uvloop import run as run_loop
+except ImportError:  # it is not to be had everywhere; asyncio's own loop is slower and as good
+    from asyncio import run as run_loop  # type: ignore[assignment]
+
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10
 """How long the requests that are under way may take once the server is told to stop."""
+
+Listener = tuple[Any, socket.socket]
+"""An ASGI application and the socket that it answers on."""
 
 
 class _Server(uvicorn.Server):
@@ -26,29 +37,83 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def run(
-    listeners: list[tuple[Any, socket.socket]],
+def run(
+    public: Listener,
+    private: Listener | None,
     ready: Callable[[], Coroutine[Any, Any, None]],
     every_moment: Callable[[], Any],
+    *,
+    stopping: Callable[[], None] = lambda: None,
+    connections: int | None = None,
 ) -> None:
-    """Serve each application on its socket until SIGTERM or SIGINT, then finish what is under way.
+    """Serve until SIGTERM or SIGINT, then finish what is under way; `stopping` is called first.
 
-    `ready` is awaited once all of them answer, and what it raises ends the servers and is raised
-    again; `every_moment` is called ten times a second.
+    `ready` is awaited once all listeners answer, and what it raises ends the servers and is raised again.
+    `every_moment` is called ten times a second in the private application's thread, which no handler can
+    hold up: inference is in this one.
     """
-    servers = [_Server(_config(app)) for app, _ in listeners]
+    side = _Side(private, every_moment)
+    with side:
+        run_loop(_serve(_Server(_config(public[0], connections)), public[1], ready, stopping))
+
+
+class _Side(threading.Thread):
+    """The thread of the private application and of what is done every moment."""
+
+    def __init__(self, private: Listener | None, every_moment: Callable[[], Any]) -> None:
+        super().__init__(name="management", daemon=True)
+        self._private = private
+        self._every_moment = every_moment
+        self._server = _Server(_config(private[0], None)) if private else None
+        self._end = threading.Event()
+        self._answers = threading.Event()
+
+    def __enter__(self) -> None:
+        self.start()
+        self._answers.wait()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self.join()
+
+    def run(self) -> None:
+        """Serve and tick until it is told to stop."""
+        try:
+            run_loop(self._serve())
+        except BaseException:
+            log.exception("the management thread failed")
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            self._answers.set()
+
+    async def _serve(self) -> None:
+        task = None
+        if self._server is not None and self._private is not None:
+            task = await _started(self._server, self._private[1])
+        self._answers.set()
+        while not self._end.is_set():
+            await asyncio.sleep(0.1)
+            try:
+                self._every_moment()
+            except Exception:
+                log.exception("a regular task failed, and is tried again")
+        if self._server is not None and task is not None:
+            self._server.should_exit = True
+            await task
+
+
+async def _serve(
+    server: _Server,
+    sock: socket.socket,
+    ready: Callable[[], Coroutine[Any, Any, None]],
+    stopping: Callable[[], None],
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    tasks = [
-        asyncio.create_task(server.serve(sockets=[sock]))
-        for server, (_, sock) in zip(servers, listeners, strict=True)
-    ]
-    ticking = asyncio.create_task(_tick(every_moment))
+    task = await _started(server, sock)
     try:
-        while not all(server.started for server in servers):
-            await asyncio.sleep(0.005)
         becoming_ready = asyncio.create_task(ready())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({becoming_ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -56,31 +121,30 @@ async def run(
             await becoming_ready
         await stopped
     finally:
-        ticking.cancel()
-        for server in servers:
-            server.should_exit = True
-        await asyncio.gather(*tasks)
+        stopping()
+        server.should_exit = True
+        await task
 
 
-async def _tick(every_moment: Callable[[], Any]) -> None:
-    while True:
-        await asyncio.sleep(0.1)
-        try:
-            every_moment()
-        except Exception:
-            log.exception("a regular task failed, and is tried again")
+async def _started(server: _Server, sock: socket.socket) -> asyncio.Task[None]:
+    task = asyncio.create_task(server.serve(sockets=[sock]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.002)
+    return task
 
 
-def _config(app: Any) -> uvicorn.Config:
+def _config(app: Any, connections: int | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        loop="asyncio",
+        loop="none",
+        http=Protocol,
         ws="none",
         lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
+        limit_concurrency=connections,
         # Above the idle time of most clients' pools: who closes first must not be us, in mid-request.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_SECONDS,

@@ -9,13 +9,16 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
-from .asgi import HttpError, Receive, Reply, Scope, Send, json_reply, read_body, respond
+from .asgi import Held, HttpError, Receive, Reply, Request, Scope, Send, json_reply
 from .errors import ArchiveError, LoadRefused, RequestError
 from .jsontext import decode
 from .repository import Repository
+from .respond import respond
 from .served import Served
 
 _MAX_BODY = 64 * 1024
+_MAX_HELD = 256 * _MAX_BODY
+_SECONDS = 10.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -25,15 +28,18 @@ class Management:
     def __init__(self, repository: Repository, token: str) -> None:
         self.repository = repository
         self.expected = f"Bearer {token}".encode()
+        self.held = Held(_MAX_HELD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI has it."""
         if scope["type"] == "http":
-            await respond(scope, send, lambda: self._route(scope, receive))
+            request = Request(scope, receive, _MAX_BODY, _SECONDS, self.held)
+            await respond(request, send, self._route)
 
-    async def _route(self, scope: Scope, receive: Receive) -> Reply:
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        body = await read_body(receive, _MAX_BODY)
+    async def _route(self, request: Request) -> Reply:
+        scope = request.scope
+        given = (request.header(b"authorization") or "").encode("latin-1")
+        body = await request.body()
         if not compare_digest(given, self.expected):
             raise HttpError(
                 401, "the header Authorization: Bearer TOKEN is missing or wrong; server.json has it"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-THIRD_PARTY = {"numpy", "orjson", "uvicorn"}
+THIRD_PARTY = {"numpy", "orjson", "prometheus_client", "uvicorn", "uvloop"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "serving").glob("*.py")), ids=lambda path: path.name)
@@ -32,7 +32,7 @@ def test_a_module_imports_only_what_a_serving_image_holds(path: Path) -> None:
     ("modules", "without"),
     [
         ("serving.code, serving.golden, serving.daemon", {"numpy", "orjson", "uvicorn", "requests"}),
-        ("serving.client", {"numpy", "orjson", "uvicorn"}),
+        ("serving.client", {"numpy", "orjson", "prometheus_client", "uvicorn", "uvloop"}),
         ("serving.archive, serving.model", {"orjson", "uvicorn", "requests"}),
         ("serving.server, serving.foreground", {"requests", "onnxruntime", "faiss"}),
     ],

@@ -1,0 +1,86 @@
+"""uvicorn's HTTP protocol, patient with slow callers to a limit, and polite to half-closed ones."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS = 20.0
+"""How long a request's line and headers may take to arrive, from the connection's beginning."""
+
+MAX_HEAD = 64 * 1024
+"""The most bytes of a request's line and headers."""
+
+_TOO_LARGE = b"the request's line and headers are larger than %d bytes" % MAX_HEAD
+
+
+class Protocol(HttpToolsProtocol):
+    """Ends connections whose request does not arrive in time, or whose headers never end."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._unset_head()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; more than a head's worth of bytes without its end are refused."""
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self._head is None:
+            self._await_head()
+        if self._head is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+            self._refuse(b"431 Request Header Fields Too Large", _TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: whatever else takes time is the application's concern."""
+        self._unset_head()
+        super().on_headers_complete()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what a caller asked before it said that it will say no more; then close."""
+        if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            return True
+        return None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in JSON as everything else here."""
+        self._refuse(b"400 Bad Request", msg.encode("ascii", "replace"))
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+
+    def _unset_head(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _refuse(self, status: bytes, words: bytes) -> None:
+        self._unset_head()
+        body = b'{"error":"' + words.replace(b'"', b"'") + b'"}'
+        lines = [
+            b"HTTP/1.1 " + status,
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"connection: close",
+            b"",
+            body,
+        ]
+        self.transport.write(b"\r\n".join(lines))
+        self.transport.close()

@@ -99,6 +99,7 @@ def _serve(
             every_moment,
             stopping=app.stop,
             connections=app.settings.max_connections,
+            linger=app.settings.linger,
         )
     finally:
         app.repository.close()

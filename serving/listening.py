@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import signal
 import socket
 import threading
@@ -45,16 +46,19 @@ def run(
     *,
     stopping: Callable[[], None] = lambda: None,
     connections: int | None = None,
+    linger: float = 0.0,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way; `stopping` is called first.
+    """Serve until SIGTERM or SIGINT, then finish what is under way.
 
+    Once told to stop it calls `stopping` and goes on for `linger` seconds: whoever sends requests here
+    takes that long to notice.
     `ready` is awaited once all listeners answer, and what it raises ends the servers and is raised again.
     `every_moment` is called ten times a second in the private application's thread, which no handler can
     hold up: inference is in this one.
     """
     side = _Side(private, every_moment)
     with side:
-        run_loop(_serve(_Server(_config(public[0], connections)), public[1], ready, stopping))
+        run_loop(_serve(_Server(_config(public[0], connections)), public[1], ready, stopping, linger))
 
 
 class _Side(threading.Thread):
@@ -107,6 +111,7 @@ async def _serve(
     sock: socket.socket,
     ready: Callable[[], Coroutine[Any, Any, None]],
     stopping: Callable[[], None],
+    linger: float,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -120,10 +125,27 @@ async def _serve(
         if becoming_ready.done():
             await becoming_ready
         await stopped
-    finally:
         stopping()
+        await _take_the_rest(sock, linger)
+    finally:
         server.should_exit = True
         await task
+
+
+async def _take_the_rest(sock: socket.socket, linger: float) -> None:
+    """Go on for `linger` seconds, and then until nobody who has connected already waits to be heard.
+
+    Closing a listening socket resets the connections that the system has taken for it, and closing a
+    connection loses the request that the system has read from it.
+    """
+    await asyncio.sleep(linger)
+    while True:
+        while select.select([sock], [], [], 0)[0]:
+            await asyncio.sleep(0)
+        # Longer than a turn of the loop, in which everything is read that is there.
+        await asyncio.sleep(0.02)
+        if not select.select([sock], [], [], 0)[0]:
+            return
 
 
 async def _started(server: _Server, sock: socket.socket) -> asyncio.Task[None]:

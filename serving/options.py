@@ -16,6 +16,7 @@ _HELP = {
     "--batch-wait": ("MS", "milliseconds that a batch may wait to fill (default: %s)"),
     "--threads": ("N", "threads of one inference; 0 for as many as there are cores (default: %s)"),
     "--stall": ("S", "seconds after which a handler counts as hung and the process ends (default: %s)"),
+    "--linger": ("S", "seconds to go on for, not ready, once told to stop (default: %s)"),
     "--max-connections": ("N", "connections at once; more are told to try again (default: %s)"),
 }
 _UNITS = {"max_body": MIB, "max_held": MIB, "batch_wait": 0.001}

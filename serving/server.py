@@ -88,6 +88,7 @@ def _serve(
             every_moment,
             stopping=app.stop,
             connections=settings.max_connections,
+            linger=settings.linger,
         )
     finally:
         repository.close()

@@ -19,7 +19,8 @@ class Settings:
     requests in the queue; `timeout` seconds for a request to arrive, and again to get its turn;
     `batch_rows` rows in one inference (1: no batching); `batch_wait` seconds that a batch may wait to
     fill; `threads` for one inference; `stall` seconds after which an inference counts as hung;
-    `max_connections` at once; `access_log` writes a line for every request.
+    `max_connections` at once; `linger` seconds to go on for
+    once told to stop; `access_log` writes a line for every request.
     """
 
     max_body: int = 8 * MIB
@@ -31,6 +32,7 @@ class Settings:
     threads: int = 1
     stall: float = 60.0
     max_connections: int = 4096
+    linger: float = 0.0
     access_log: bool = False
 
     def __post_init__(self) -> None:
@@ -39,8 +41,8 @@ class Settings:
                 raise UserError(f"{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
         if self.max_held < self.max_body:
             raise UserError(f"max-held ({self.max_held}) must be at least max-body ({self.max_body})")
-        if self.batch_wait < 0 or self.max_connections < 1:
-            raise UserError("batch-wait must be 0 or more, and max-connections above 0")
+        if min(self.batch_wait, self.linger) < 0 or self.max_connections < 1:
+            raise UserError("batch-wait and linger must be 0 or more, and max-connections above 0")
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

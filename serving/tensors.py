@@ -60,8 +60,8 @@ def read_inputs(given: Any, signature: Sequence[dict[str, Any]], tail: memoryvie
         shape = _checked_shape(tensor, wanted[name])
         size = _raw_size(tensor, name)
         if size is None:
-            flat = _flatten(tensor["data"], shape, name)
-            array = _from_json(flat, wanted[name]["datatype"], name)
+            flat, kinds = _flatten(tensor["data"], shape, name)
+            array = _from_json(flat, kinds, wanted[name]["datatype"], name)
         else:
             if size > len(tail):
                 raise RequestError(f"input {name!r}: {size} raw bytes were announced, and {len(tail)} came")
@@ -111,12 +111,12 @@ def _raw_size(tensor: dict[str, Any], name: str) -> int | None:
     return size
 
 
-def _flatten(data: Any, shape: list[int], name: str) -> list[Any]:
-    """Flatten nested or flat data, level by level, and hold it against the shape."""
+def _flatten(data: Any, shape: list[int], name: str) -> tuple[list[Any], set[type]]:
+    """Flatten nested or flat data, level by level, and hold it against the shape; also tells its types."""
     if not isinstance(data, list):
         raise RequestError(f"input {name!r}: data must be a list")
     found, level = [len(data)], data
-    while level and list in (kinds := set(map(type, level))):
+    while list in (kinds := set(map(type, level))):
         sizes = set(map(len, level)) if kinds == {list} else set()
         if len(sizes) != 1:
             raise RequestError(f"input {name!r}: data is ragged: its rows must all have the same size")
@@ -126,13 +126,13 @@ def _flatten(data: Any, shape: list[int], name: str) -> list[Any]:
         raise RequestError(
             f"input {name!r}: data has the shape {short(found)}, and {short(shape)} was announced"
         )
-    return level
+    return level, kinds
 
 
-def _from_json(flat: list[Any], datatype: str, name: str) -> np.ndarray:
+def _from_json(flat: list[Any], kinds: set[type], datatype: str, name: str) -> np.ndarray:
     dtype = np.dtype(DTYPES[datatype])
     allowed, words = _PYTHON[dtype.kind]
-    if not set(map(type, flat)) <= allowed:
+    if not kinds <= allowed:
         raise RequestError(f"input {name!r}: data of {datatype} must be {words} and nothing else")
     if dtype.kind in "iu" and flat:
         limits = np.iinfo(dtype)

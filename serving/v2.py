@@ -70,8 +70,10 @@ class Infer:
 
 
 def _wanted(asked: Any, known: list[str], binary: Any) -> list[Wanted]:
+    if not isinstance(binary, bool):
+        raise RequestError("binary_data_output must be true or false")
     if asked is None or asked == []:
-        asked = [{"name": name} for name in known]
+        return [Wanted(name, binary) for name in known]
     if not isinstance(asked, list) or not all(isinstance(item, dict) for item in asked):
         raise RequestError('"outputs" must be a list of objects with a "name"')
     wanted: dict[str, Wanted] = {}
@@ -88,7 +90,7 @@ def _wanted(asked: Any, known: list[str], binary: Any) -> list[Wanted]:
                 raise RequestError(f"output {name!r}: {word} is not supported; leave it out")
         as_bytes = parameters.get("binary_data", binary)
         if not isinstance(as_bytes, bool):
-            raise RequestError(f"output {name!r}: binary_data and binary_data_output are true or false")
+            raise RequestError(f"output {name!r}: binary_data must be true or false")
         wanted[name] = Wanted(name, as_bytes)
     return list(wanted.values())
 

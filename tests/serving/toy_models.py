@@ -44,6 +44,10 @@ class ToyHandler(Base):
         time.sleep(self.settings.get("slow", 0))
         if ToyHandler.calls > self.settings.get("fails_after", math.inf):
             raise self.error(self.settings.get("error", "RuntimeError"))
+        if self.settings.get("poison") in tensors["x"]:
+            raise RuntimeError("one of the rows is poison")
+        while self.settings.get("hangs_on") in tensors["x"]:
+            time.sleep(0.01)
         y = tensors["x"] * self.settings["scale"]
         return {"y": np.where(tensors["x"] == -1, np.nan, y).astype(np.float32)}
 

@@ -1,4 +1,4 @@
-"""Serving given archives in this process, until Ctrl-C."""
+"""Serving the models of a source in this process, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,83 +14,81 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
-
 from .app import App, watch
-from .digest import digest_file
-from .listening import run
+from .listening import Listener, run
 from .management import Management
 from .ports import DEFAULT, listen
 from .repository import Repository
 from .running import Running
 from .settings import Settings
+from .sources import Source
 from .unpack import read_manifest
 
 _SHOWN = 300
 
 
-def serve_archives(
-    archives: list[Path],
+def serve_source(
+    open_source: Callable[[Path], Source],
     host: str = "127.0.0.1",
     port: int | None = None,
     management: tuple[int, str] | None = None,
     settings: Settings | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve the archives' models until SIGINT or SIGTERM, and leave nothing on disk.
+    """Serve a source's models until SIGINT or SIGTERM, and leave nothing on disk.
 
-    `management` is the port and the token of the private application; without it there is none.
+    `open_source` gets a folder for what is downloaded. `management` is the port and the token of the
+    private application; without it there is none.
     """
     settings = settings or Settings()
-    manifests = {archive: read_manifest(archive) for archive in archives}
-    names = [manifest["name"] for manifest in manifests.values()]
-    if len(set(names)) != len(archives):
-        raise UserError(f"the archives hold {sorted(names)}; give one archive a model")
-    public = listen(host, port, (DEFAULT,))
-    private = listen("127.0.0.1", management[0]) if management else None
-    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        repository = Repository(Path(folder), settings.threads)
-        repository.expect(names)
-        app = App(repository, settings)
-        token = management[1] if management else ""
-        _serve(
-            app,
-            manifests,
-            Running(0, public.getsockname()[1], 0, "", "", host).url,
-            public,
-            (Management(repository, token), private) if private else None,
-            say,
-        )
+    with tempfile.TemporaryDirectory(prefix="serving-") as temporary:
+        folder = Path(temporary)
+        (folder / "downloads").mkdir()
+        source = open_source(folder / "downloads")
+        public = listen(host, port, (DEFAULT,))
+        repository = Repository(folder / "server", settings.threads)
+        repository.expect(source.names)
+        private = None
+        if management is not None:
+            manager = Management(repository, management[1], source)
+            private = (manager, listen("127.0.0.1", management[0]))
+        url = Running(0, public.getsockname()[1], 0, "", "", host).url
+        _serve(App(repository, settings), source, url, public, private, folder, say)
 
 
 def _serve(
     app: App,
-    manifests: dict[Path, Any],
+    source: Source,
     url: str,
     public: socket.socket,
-    private: tuple[Management, socket.socket] | None,
+    private: Listener | None,
+    folder: Path,
     say: Callable[[str], None],
 ) -> None:
     def end() -> None:
         # No other way ends a process whose main thread hangs; the kubelet starts it again.
-        shutil.rmtree(app.repository.work.parent, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         logging.shutdown()
         os._exit(1)
 
-    watchdogs = watch(app, app.settings.stall, end)
+    def load(name: str) -> None:
+        archive, digest = source.fetch(name)
+        manifest = read_manifest(archive)
+        app.repository.load(archive, digest, name=name)
+        say(f"serving {name} {digest[:12]} at {url}/predict/{name}")
+        say(_curl(url, manifest))
 
     async def ready() -> None:
-        for archive, manifest in manifests.items():
-            digest = digest_file(archive)
-            await asyncio.to_thread(app.repository.load, archive, digest)
-            say(f"serving {manifest['name']} {digest[:12]} at {url}/predict/{manifest['name']}")
-            say(_curl(url, manifest))
+        for name in source.names:
+            await asyncio.to_thread(load, name)
 
     def every_moment() -> None:
         for watchdog in watchdogs:
             watchdog.look()
         app.repository.expire()
 
+    watchdogs = watch(app, app.settings.stall, end)
+    settings = app.settings
     try:
         run(
             (app, public),
@@ -98,8 +96,8 @@ def _serve(
             ready,
             every_moment,
             stopping=app.stop,
-            connections=app.settings.max_connections,
-            linger=app.settings.linger,
+            connections=settings.max_connections,
+            linger=settings.linger,
         )
     finally:
         app.repository.close()

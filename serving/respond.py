@@ -9,6 +9,8 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
+from adapters.errors import TransientError
+
 from .asgi import RETRY, DisconnectedError, HttpError, Reply, Request, Send, send_reply
 from .errors import BusyError, HandlerError, LoadRefused, NotServedError, RequestError, UnavailableError
 from .jsontext import encode
@@ -21,6 +23,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (NotServedError, 404, "not_served"),
     (UnavailableError, 503, "unavailable"),
     (BusyError, 503, "busy"),
+    (TransientError, 503, "transient"),
     (RequestError, 400, "request"),
 )
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")

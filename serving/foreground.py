@@ -95,9 +95,8 @@ def _serve(
             private,
             ready,
             every_moment,
-            stopping=app.stop,
-            connections=settings.max_connections,
-            linger=settings.linger,
+            settings,
+            app.stop,
         )
     finally:
         app.repository.close()

@@ -10,11 +10,13 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from .protocol import Protocol
+from .settings import Settings
 
 try:
     from uvloop import run as run_loop
@@ -43,32 +45,31 @@ def run(
     private: Listener | None,
     ready: Callable[[], Coroutine[Any, Any, None]],
     every_moment: Callable[[], Any],
-    *,
+    settings: Settings,
     stopping: Callable[[], None] = lambda: None,
-    connections: int | None = None,
-    linger: float = 0.0,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way.
 
-    Once told to stop it calls `stopping` and goes on for `linger` seconds: whoever sends requests here
-    takes that long to notice.
+    Once told to stop it calls `stopping` and goes on for the settings' `linger`: whoever sends requests
+    here takes that long to notice.
     `ready` is awaited once all listeners answer, and what it raises ends the servers and is raised again.
     `every_moment` is called ten times a second in the private application's thread, which no handler can
     hold up: inference is in this one.
     """
-    side = _Side(private, every_moment)
+    side = _Side(private, every_moment, settings)
     with side:
-        run_loop(_serve(_Server(_config(public[0], connections)), public[1], ready, stopping, linger))
+        server = _Server(_config(public[0], settings, settings.max_connections))
+        run_loop(_serve(server, public[1], ready, stopping, settings.linger))
 
 
 class _Side(threading.Thread):
     """The thread of the private application and of what is done every moment."""
 
-    def __init__(self, private: Listener | None, every_moment: Callable[[], Any]) -> None:
+    def __init__(self, private: Listener | None, every_moment: Callable[[], Any], settings: Settings) -> None:
         super().__init__(name="management", daemon=True)
         self._private = private
         self._every_moment = every_moment
-        self._server = _Server(_config(private[0], None)) if private else None
+        self._server = _Server(_config(private[0], settings, None)) if private else None
         self._end = threading.Event()
         self._answers = threading.Event()
 
@@ -155,11 +156,11 @@ async def _started(server: _Server, sock: socket.socket) -> asyncio.Task[None]:
     return task
 
 
-def _config(app: Any, connections: int | None) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, connections: int | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="none",
-        http=Protocol,
+        http=partial(Protocol, head_seconds=settings.timeout),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,

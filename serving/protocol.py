@@ -7,9 +7,6 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 20.0
-"""How long a request's line and headers may take to arrive, from the connection's beginning."""
-
 MAX_HEAD = 64 * 1024
 """The most bytes of a request's line and headers."""
 
@@ -17,10 +14,15 @@ _TOO_LARGE = b"the request's line and headers are larger than %d bytes" % MAX_HE
 
 
 class Protocol(HttpToolsProtocol):
-    """Ends connections whose request does not arrive in time, or whose headers never end."""
+    """Ends connections whose request does not arrive in time, or whose headers never end.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    `head_seconds` is how long a request's line and headers may take, from its first byte, or from the
+    connection's beginning.
+    """
+
+    def __init__(self, *args: Any, head_seconds: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._head_seconds = head_seconds
         self._head: asyncio.TimerHandle | None = None
         self._head_bytes = 0
 
@@ -37,14 +39,17 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; more than a head's worth of bytes without its end are refused."""
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and self._head is None:
-            self._await_head()
         if self._head is not None:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._head is not None and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large", _TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for the rest of the head."""
+        if self._head is None:
+            self._await_head()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is there: whatever else takes time is the application's concern."""
@@ -64,7 +69,13 @@ class Protocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._head_bytes = 0
-        self._head = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+        self._head = self.loop.call_later(self._head_seconds, self._late)
+
+    def _late(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._await_head()  # the request before this one is still being answered
+        else:
+            self.transport.close()
 
     def _unset_head(self) -> None:
         if self._head is not None:

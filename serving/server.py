@@ -86,9 +86,8 @@ def _serve(
             (Management(repository, running.token), private),
             ready,
             every_moment,
-            stopping=app.stop,
-            connections=settings.max_connections,
-            linger=settings.linger,
+            settings,
+            app.stop,
         )
     finally:
         repository.close()

@@ -37,7 +37,13 @@ class ToyHandler(Base):
     def preprocess(self, request):
         if not isinstance(request, dict) or not isinstance(request.get("x"), list):
             raise ValueError(words.WANTED)
-        return {"x": np.array(request["x"], dtype=np.float32)}
+        try:
+            x = np.array(request["x"], dtype=np.float32)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        if x.ndim != 1 or not np.isfinite(x).all():
+            raise ValueError(words.WANTED)
+        return {"x": x}
 
     def inference(self, tensors):
         ToyHandler.calls += 1

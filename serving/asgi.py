@@ -95,6 +95,8 @@ class Request:
         except asyncio.CancelledError:
             if not late:
                 raise
+            if task is not None and hasattr(task, "uncancel"):
+                task.uncancel()
             words = f"the body did not arrive within {self.timeout:g} s; send it at once"
             raise HttpError(408, words, {"connection": "close"}) from None
         finally:

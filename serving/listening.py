@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -58,7 +59,7 @@ def run(
     """
     side = _Side(private, every_moment, settings)
     with side:
-        server = _Server(_config(public[0], settings, settings.max_connections))
+        server = _Server(_config(public[0], settings))
         run_loop(_serve(server, public[1], ready, stopping, settings.linger))
 
 
@@ -69,7 +70,7 @@ class _Side(threading.Thread):
         super().__init__(name="management", daemon=True)
         self._private = private
         self._every_moment = every_moment
-        self._server = _Server(_config(private[0], settings, None)) if private else None
+        self._server = _Server(_config(private[0], settings)) if private else None
         self._end = threading.Event()
         self._answers = threading.Event()
 
@@ -140,8 +141,9 @@ async def _take_the_rest(sock: socket.socket, linger: float) -> None:
     connection loses the request that the system has read from it.
     """
     await asyncio.sleep(linger)
-    while True:
-        while select.select([sock], [], [], 0)[0]:
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < deadline:
+        while select.select([sock], [], [], 0)[0] and time.monotonic() < deadline:
             await asyncio.sleep(0)
         # Longer than a turn of the loop, in which everything is read that is there.
         await asyncio.sleep(0.02)
@@ -156,18 +158,18 @@ async def _started(server: _Server, sock: socket.socket) -> asyncio.Task[None]:
     return task
 
 
-def _config(app: Any, settings: Settings, connections: int | None) -> uvicorn.Config:
+def _config(app: Any, settings: Settings) -> uvicorn.Config:
+    protocol = partial(Protocol, head_seconds=settings.timeout, max_connections=settings.max_connections)
     return uvicorn.Config(
         app,
         loop="none",
-        http=partial(Protocol, head_seconds=settings.timeout),  # type: ignore[arg-type]
+        http=protocol,  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=connections,
         # Above the idle time of most clients' pools: who closes first must not be us, in mid-request.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_SECONDS,

@@ -10,26 +10,34 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD = 64 * 1024
 """The most bytes of a request's line and headers."""
 
+_FRAMED = 9
+
+_TOO_MANY = b"too many callers are connected; try again in a moment"
 _TOO_LARGE = b"the request's line and headers are larger than %d bytes" % MAX_HEAD
 
 
 class Protocol(HttpToolsProtocol):
-    """Ends connections whose request does not arrive in time, or whose headers never end.
+    """Ends connections that are too many, whose request does not arrive in time, or whose headers never end.
 
     `head_seconds` is how long a request's line and headers may take, from its first byte, or from the
     connection's beginning.
     """
 
-    def __init__(self, *args: Any, head_seconds: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, head_seconds: float, max_connections: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_seconds = head_seconds
+        self._max_connections = max_connections
         self._head: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._overhead = 0
+        """The bytes of this message that are not its body: its head, the frames of chunks, a trailer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Begin to wait for a request, if there is room for one more caller."""
         super().connection_made(transport)
-        self._await_head()
+        if len(self.connections) > self._max_connections:
+            self._refuse(b"503 Service Unavailable\r\nretry-after: 1", _TOO_MANY)
+        else:
+            self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
@@ -38,15 +46,20 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; more than a head's worth of bytes without its end are refused."""
-        if self._head is not None:
-            self._head_bytes += len(data)
+        """Read on; more than a head's worth of bytes that are no body are refused."""
+        if self.transport.is_closing():
+            return
+        self._overhead += len(data)
         super().data_received(data)
-        if self._head is not None and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
-            self._refuse(b"431 Request Header Fields Too Large", _TOO_LARGE)
+        if self._overhead > MAX_HEAD and not self.transport.is_closing():
+            if self._head is None:  # a trailer without end: the request is with the application already
+                self.transport.close()
+            else:
+                self._refuse(b"431 Request Header Fields Too Large", _TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Begin to wait for the rest of the head."""
+        self._overhead = 0
         if self._head is None:
             self._await_head()
         super().on_message_begin()
@@ -55,6 +68,16 @@ class Protocol(HttpToolsProtocol):
         """The head is there: whatever else takes time is the application's concern."""
         self._unset_head()
         super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; those of a trailer are of no use here."""
+        if self._head is not None:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body; each of its bytes may have been framed by eight others."""
+        self._overhead -= _FRAMED * len(body)
+        super().on_body(body)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what a caller asked before it said that it will say no more; then close."""
@@ -68,7 +91,6 @@ class Protocol(HttpToolsProtocol):
         self._refuse(b"400 Bad Request", msg.encode("ascii", "replace"))
 
     def _await_head(self) -> None:
-        self._head_bytes = 0
         self._head = self.loop.call_later(self._head_seconds, self._late)
 
     def _late(self) -> None:

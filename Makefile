@@ -54,6 +54,8 @@ format: $(call stamp,test) ## let ruff format the code
 
 bench: $(call stamp,) ## measure what the README says about speed
 	@$(BIN)/python -m benchmarks.overhead --output docs/overhead.md
+	@$(BIN)/python -m benchmarks.swaps --output docs/swaps.md
+	@$(BIN)/python -m benchmarks.serving_image
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

@@ -41,8 +41,13 @@ class Handler(ABC):
     `preprocess` and `postprocess` see one request; `inference` sees the rows of many, so a server
     may batch what it likes. A request that cannot be answered raises `ValueError` in `preprocess`,
     with a message for the caller; no other request notices.
+
+    A server sets `threads`, how many one inference may use, before it calls `load`. A handler that gains
+    nothing by batches says `batch_rows = 1`; any other number bounds them, and None leaves it to the server.
     """
 
+    threads: int = 1
+    batch_rows: ClassVar[int | None] = None
     inputs: ClassVar[tuple[Tensor, ...]]
     outputs: ClassVar[tuple[Tensor, ...]]
 

@@ -41,10 +41,10 @@ demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoin
 	@$(BIN)/python -m pipelines.demo --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair))
 
 test: $(call stamp,test torch) ## run the tests
-	@$(BIN)/python -m pytest -q tests
+	@$(BIN)/python -m pytest -q -m "not full" tests
 
-test-full: $(call stamp,test torch) ## run the tests that take minutes
-	@$(BIN)/python -m pytest -q tests -m full
+test-full: $(call stamp,test torch) ## run the tests that take minutes or the data sets at full size
+	@$(BIN)/python -m pytest -q -s -m full tests
 
 lint: $(call stamp,test) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -54,6 +54,8 @@ format: $(call stamp,test) ## let ruff format the code
 
 bench: $(call stamp,) ## measure what the README says about speed
 	@$(BIN)/python -m benchmarks.overhead --output docs/overhead.md
+	@$(BIN)/python -m benchmarks.swaps --output docs/swaps.md
+	@$(BIN)/python -m benchmarks.serving_image
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

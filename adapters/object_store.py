@@ -233,6 +233,23 @@ class S3Store(ObjectStore):
         """Return the object's size, or None."""
         return self._size(self._name(key))
 
+    def uri(self, key: str) -> str:
+        """Return the object's address, without the endpoint."""
+        return f"s3://{self.bucket}/{self._name(key)}"
+
+    def stat(self, key: str) -> tuple[int, str] | None:
+        """Return the object's size in bytes and its version's name (ETag), or None when there is none."""
+        found = self._stat(self._name(key))
+        return None if found is None else (int(found.size or 0), str(found.etag or ""))
+
+    def stream(self, key: str, begin: int, tag: str) -> Any:
+        """Return an open response with the bytes of version `tag` from `begin` on; close it.
+
+        Raises TransientError when the object is another version by now.
+        """
+        match = {"If-Match": f'"{tag}"'} if tag else None
+        return self._call(self.client.get_object, self.bucket, self._name(key), begin, 0, match)
+
     def delete(self, key: str) -> None:
         """Remove the object; S3 does not mind one that is not there."""
         self._call(self.client.remove_object, self.bucket, self._name(key))
@@ -241,10 +258,15 @@ class S3Store(ObjectStore):
         return f"{self.prefix}/{_checked(key)}".strip("/")
 
     def _size(self, name: str) -> int | None:
+        found = self._stat(name)
+        return None if found is None else int(found.size or 0)
+
+    def _stat(self, name: str) -> Any:
+        """Return what the server says of the object, or None when there is none."""
         from minio.error import S3Error
 
         try:
-            return int(self.client.stat_object(self.bucket, name).size or 0)
+            return self.client.stat_object(self.bucket, name)
         except S3Error as error:
             if error.code not in {"NoSuchKey", "NoSuchObject"}:
                 raise self._explain(error) from None
@@ -267,7 +289,8 @@ class S3Store(ObjectStore):
         code = getattr(error, "code", "") or (found.group(1) if found else "")
         place = f"object store s3://{self.bucket}"
         if isinstance(error, ValueError):
-            return UserError(f"{place}: {error}")
+            keys = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if "credentials" in str(error) else ""
+            return UserError(f"{place}: {error}{keys}")
         if code == "NoSuchBucket":
             return UserError(f"{place}: {_NO_BUCKET}")
         if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:

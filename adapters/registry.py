@@ -248,10 +248,10 @@ class Registry:
             tag = {"name": name, "key": f"{_MOVED}{told[-1]['when']}"}
             self._send("DELETE", "mlflow/registered-models/delete-tag", json=tag)
 
-    def remove_alias(self, name: str, alias: str, version: str) -> None:
-        """Take an alias away from a version; nothing happens when it has not got it."""
+    def remove_alias(self, name: str, alias: str, version: str | None = None) -> None:
+        """Take an alias away, with `version` from that one alone; nothing happens when there is none."""
         found = self.aliased(name, alias)
-        if found and found.version == version:
+        if found and version in (None, found.version):
             self._send("DELETE", "mlflow/registered-models/alias", json={"name": name, "alias": alias})
 
     def promote(self, version: Version, expected: str | None, why: str, run: str) -> None:

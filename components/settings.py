@@ -6,6 +6,7 @@
 | MLFLOW_TRACKING_URI | the registry: http(s)://HOST or a local database | the state folder's |
 | MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN | its credentials | none |
 | CT_STORE | archives and records: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT | the state folder's |
+| CT_CACHE | local copies of remote data files | `cache` in the state folder |
 | CT_KFP_API | the Kubeflow Pipelines API that the exit handler asks | none: not on a cluster |
 | CT_WEBHOOK | a URL that is told about each run | none |
 """
@@ -24,6 +25,7 @@ class Settings:
     state: Path
     registry: str
     store: str
+    cache: Path
     registry_user: str = ""
     registry_password: str = ""
     registry_token: str = ""
@@ -45,6 +47,7 @@ class Settings:
             state=folder,
             registry=asked.get("MLFLOW_TRACKING_URI") or local_registry_uri(folder),
             store=asked.get("CT_STORE") or str(folder / "store"),
+            cache=Path(asked.get("CT_CACHE") or folder / "cache").expanduser(),
             registry_user=environment.get("MLFLOW_TRACKING_USERNAME", ""),
             registry_password=environment.get("MLFLOW_TRACKING_PASSWORD", ""),
             registry_token=environment.get("MLFLOW_TRACKING_TOKEN", ""),

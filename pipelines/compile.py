@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import PipelineError
+from adapters.errors import PipelineError, UserError
 from components.files import write_text
+from components.runtime import understand
 from workloads import register
 
-from .images import DISTRIBUTION, Images, check_tag, read_digests
+from .images import Images, add_image_arguments, images_of
 
 DEFAULT_OUTPUT = Path("build/pipelines")
 
@@ -30,9 +32,14 @@ class Compiled:
     text: str
 
     @property
+    def digest(self) -> str:
+        """The sha256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
     def version(self) -> str:
-        """`NAME-` and the first twelve digits of the text's sha256."""
-        return f"{self.name}-{hashlib.sha256(self.text.encode()).hexdigest()[:12]}"
+        """`NAME-` and the first twelve digits of the digest."""
+        return f"{self.name}-{self.digest[:12]}"
 
 
 def compile_workload(name: str, images: Images) -> Compiled:
@@ -81,9 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
     )
-    parser.add_argument("--registry", default=DISTRIBUTION, help="where the images are; default: %(default)s")
-    parser.add_argument("--tag", default="", help="the images' tag; default: the project's version")
-    parser.add_argument("--digests", type=Path, metavar="FILE", help="JSON of component to sha256 digest")
+    add_image_arguments(parser)
     parser.add_argument(
         "--kubernetes-manifest",
         action="store_true",
@@ -92,9 +97,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--namespace", help="namespace of the native objects")
     arguments = parser.parse_args(argv)
     try:
-        images = Images(
-            arguments.registry.rstrip("/"), check_tag(arguments.tag), read_digests(arguments.digests)
-        )
+        if arguments.namespace and not arguments.kubernetes_manifest:
+            raise UserError("--namespace is of the native objects only: add --kubernetes-manifest")
+        if arguments.namespace and not re.fullmatch(
+            r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", arguments.namespace
+        ):
+            raise UserError(f"--namespace {arguments.namespace!r}: small letters, digits and '-', at most 63")
+        images = images_of(arguments)
         names = arguments.workload or register.names()
         written = []
         for name in names:
@@ -106,12 +115,13 @@ def main(argv: list[str] | None = None) -> int:
                 native = compile_manifest(name, images, arguments.namespace)
                 write_text(arguments.output / f"{name}.manifest.yaml", native.text)
                 written.append((arguments.output / f"{name}.manifest.yaml", compiled.version))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (PipelineError, OSError) as error:
+        understood = understand(error)
+        print(f"error: {understood}", file=sys.stderr)
+        return understood.exit_code
     for path, version in written:
         print(f"{path}  version {version}")
-    print("upload:  in the Kubeflow UI under Pipelines, Upload pipeline; the version's name is the one above")
+    print("upload:  python -m pipelines.upload --host URL, or in the Kubeflow UI: Pipelines, Upload pipeline")
     if arguments.kubernetes_manifest:
         print("apply:   kubectl apply -f NAME.manifest.yaml, where pipelines are kept as Kubernetes objects")
     print(f"try it:  python -m pipelines.run --workload {names[0]}")

@@ -82,7 +82,10 @@ def show(result: dict[str, Any]) -> None:
         table.add_row(name, f"{_number(interval['value'])}   95 % interval {low} to {high}")
     if result["version"]:
         table.add_row("version", f"{result['version']}   archive {str(result['digest'])[:12]}")
-    table.add_row("endpoint", result["endpoint"] or "nothing is served")
+    if "page" in result:
+        table.add_row("page", result["page"])
+    unknown = "see the run" if "page" in result else "nothing is served"
+    table.add_row("endpoint", result["endpoint"] or unknown)
     seconds = "   ".join(f"{step} {value:.1f}" for step, value in result["seconds"].items())
     table.add_row("seconds", seconds)
     table.add_row("report", os.path.relpath(result["report"]) if result["report"] else "none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from adapters.errors import UserError
+
+from .steps import STEPS
 
 DISTRIBUTION = "continuous-training"
 
@@ -60,4 +63,33 @@ def read_digests(path: Path | None) -> dict[str, str]:
     )
     if wrong:
         raise UserError(f'--digests {path}: is not of the form {{"train": "sha256:<64 hex digits>", ...}}')
+    for name in digests:
+        if name not in STEPS and not name.startswith("train-") and name != "serving":
+            raise UserError(f"--digests {path}: there is no component {name!r}; they are {', '.join(STEPS)}")
     return digests
+
+
+def check_registry(registry: str) -> str:
+    """Return the registry without its last slash; UserError for one that Docker would refuse."""
+    host = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
+    part = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
+    name = registry.rstrip("/")
+    if not re.fullmatch(rf"{part}(/{part})*|{host}(/{part})*", name):
+        raise UserError(
+            f"--registry {registry!r} is none: HOST[:PORT][/PATH] without http://, the path in small letters"
+        )
+    return name
+
+
+def add_image_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add --registry, --tag and --digests."""
+    parser.add_argument("--registry", default=DISTRIBUTION, help="where the images are; default: %(default)s")
+    parser.add_argument("--tag", default="", help="the images' tag; default: the project's version")
+    parser.add_argument("--digests", type=Path, metavar="FILE", help="JSON of component to sha256 digest")
+
+
+def images_of(arguments: argparse.Namespace) -> Images:
+    """Return the images that the arguments name; UserError for a tag or a file that is none."""
+    return Images(
+        check_registry(arguments.registry), check_tag(arguments.tag), read_digests(arguments.digests)
+    )

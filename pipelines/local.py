@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -30,7 +33,11 @@ def run_compiled(
     path.write_text(_resolve(text, run_id), encoding="utf-8")
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         transcript = Transcript(log, listener)
-        with _environment(environment), contextlib.redirect_stdout(transcript):
+        with (
+            _environment(environment),
+            _interpreter(),
+            contextlib.redirect_stdout(transcript),
+        ):
             from kfp import components, local
 
             # KFP warns of every image whose name does not say python, and of each setting that is the
@@ -58,6 +65,26 @@ def _resolve(text: str, run_id: str) -> str:
     return text.replace("{{$.pipeline_job_uuid}}", run_id).replace(
         "{{$.pipeline_job_schedule_time_utc}}", now
     )
+
+
+@contextlib.contextmanager
+def _interpreter() -> Iterator[None]:
+    """Have the steps' `python3` be this interpreter, wherever it stands.
+
+    KFP puts the interpreter's path unquoted in the place of each `python3` in a step's command, parameters
+    included, which breaks on a space in the path. Here it replaces the name by itself, and the PATH decides.
+    """
+    # Not in the run's folder: a colon in its path would cut the PATH in two.
+    with tempfile.TemporaryDirectory(prefix="python-") as folder:
+        script = Path(folder, "python3")
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+        before, sys.executable = sys.executable, "python3"
+        try:
+            with _environment({"PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])}):
+                yield
+        finally:
+            sys.executable = before
 
 
 @contextlib.contextmanager

@@ -23,8 +23,8 @@ from components.train.component import train
 from workloads.contract import Workload
 from workloads.parameters import to_lines
 
+from .configure import configure
 from .images import Images
-from .steps import configure
 
 
 def build(workload: Workload, images: Images) -> BaseComponent:

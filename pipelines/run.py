@@ -1,7 +1,8 @@
 """Runs a workload's pipeline, from raw data to the served endpoint.
 
 The local target compiles the pipeline and executes that file on this machine. Everything it leaves
-behind is under the state folder, which may be deleted.
+behind is under the state folder, which may be deleted. The cluster target uploads the file where its
+version is missing, starts a run of it and follows that to its end.
 
 exit codes: 0 promoted or unchanged, 3 rejected, 2 user error, 4 rolled back, 75 try again, 1 unexpected
 """
@@ -19,14 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import INTERRUPTED, REJECTED, PipelineError, UserError
-from components.runtime import INTERRUPTION, new_run_id
+from components.runtime import INTERRUPTION, new_run_id, understand
 from components.settings import Settings, local_registry_uri
+from serving.lock import held
 from workloads import register
 from workloads.contract import Workload
-from workloads.parameters import Values, parse_assignments
+from workloads.parameters import Value, Values, parse_assignments
 
 from . import display
 from .events import Event
+from .follow import DEADLINE
+from .images import add_image_arguments, images_of
+from .upload import add_server_arguments, connect
+
+LOCK = "lock"
+"""The file in a run's folder that the run holds locked for as long as it lives."""
 
 
 def run_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
@@ -34,14 +42,21 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> dict[st
 
     Raises the PipelineError of the step that failed: the champion and what is served are as before.
     """
-    from adapters.local_registry import LocalRegistry
-    from adapters.object_store import open_store
-    from adapters.records import Records
-
     check_extras(workload)
     run_id = new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     folder.mkdir(parents=True)
+    with held(folder / LOCK, within=0):
+        return _run_in(folder, run_id, workload, values, settings)
+
+
+def _run_in(
+    folder: Path, run_id: str, workload: Workload, values: Values, settings: Settings
+) -> dict[str, Any]:
+    from adapters.local_registry import LocalRegistry
+    from adapters.object_store import open_store
+    from adapters.records import Records
+
     own = settings.registry == local_registry_uri(settings.state)
     registry = LocalRegistry(settings.state / "mlflow") if own else None
     temporary = folder / "tmp"
@@ -114,7 +129,7 @@ def _result(
         "metrics": _primary_first(record.get("metrics", {}), workload.rule.metric),
         "version": record.get("version"),
         "digest": record.get("digest"),
-        "endpoint": _endpoint(settings.state, workload.name),
+        "endpoint": _endpoint(settings, workload.name),
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
         "report": _report(settings.state / "runs", run_id, record),
         "state": str(settings.state),
@@ -139,15 +154,22 @@ def _report(runs: Path, run_id: str, record: dict[str, Any]) -> str | None:
     return str(target) if target.is_file() else None
 
 
-def _endpoint(state: Path, name: str) -> str | None:
-    """Return the endpoint's address when the workload is served, starting a server that was stopped."""
+def _endpoint(settings: Settings, name: str) -> str | None:
+    """Return the endpoint's address; a stopped server is started, a champion that it lost is served again.
+
+    None when there is no champion.
+    """
     from serving import daemon
     from serving.client import Endpoint
 
-    if not (state / "serving").is_dir():
-        return None
-    running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
-    return f"{running.url}/predict/{name}" if Endpoint(running).served(name) else None
+    from .operations.mend import serve_champion
+
+    state = settings.state
+    if (state / "serving").is_dir():
+        running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
+        if Endpoint(running).served(name):
+            return f"{running.url}/predict/{name}"
+    return serve_champion(name, settings)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -161,13 +183,32 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a run parameter; may be repeated"
     )
-    made.add_argument("--target", choices=["local"], default="local", help="where it runs; default: local")
-    made.add_argument("--state", type=Path, metavar="DIR", help="the state folder; default: .state")
+    made.add_argument(
+        "--target", choices=["local", "cluster"], default="local", help="where it runs; default: local"
+    )
+    made.add_argument("--state", type=Path, metavar="DIR", help="local: the state folder; default: .state")
     made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     made.add_argument(
         "--dry-run", action="store_true", help="check everything, say what would be run, and stop"
     )
+    cluster = made.add_argument_group("on a cluster")
+    add_server_arguments(cluster)
+    add_image_arguments(cluster)
+    told = "follow the run no longer; default: %(default)g"
+    cluster.add_argument("--timeout", type=float, default=DEADLINE, metavar="SECONDS", help=told)
     return made
+
+
+def _run_on_cluster(
+    workload: Workload, given: dict[str, Value], arguments: argparse.Namespace
+) -> dict[str, Any]:
+    from .cluster import plan_on_cluster, run_on_cluster
+
+    images, kubeflow = images_of(arguments), connect(arguments)
+    if arguments.dry_run:
+        return plan_on_cluster(workload, given, kubeflow, images)
+    with display.progress(f"{workload.name}: {workload.summary}") as listener:
+        return run_on_cluster(workload, given, kubeflow, images, listener, arguments.timeout)
 
 
 def plan(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
@@ -191,18 +232,29 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         workload = register.get(arguments.workload)
-        values = workload.parse(parse_assignments(arguments.set))
+        given = parse_assignments(arguments.set)
+        values = workload.parse(given)
+        if arguments.target == "cluster":
+            result = _run_on_cluster(workload, {name: values[name] for name in given}, arguments)
+            if arguments.dry_run:
+                print(json.dumps(result, indent=2))
+                return 0
+            return _show(result, arguments)
         settings = Settings.from_environment(os.environ, arguments.state)
         check_extras(workload)
         if arguments.dry_run:
             print(json.dumps(plan(workload, values, settings), indent=2))
             return 0
-        result = run_local(workload, values, settings)
-    except PipelineError as error:
-        return _tell_failure(error, arguments)
+        return _show(run_local(workload, values, settings), arguments)
+    except (PipelineError, OSError) as error:
+        return _tell_failure(understand(error), arguments)
     except KeyboardInterrupt:
-        print(INTERRUPTION, file=sys.stderr)
+        if arguments.target == "local":
+            print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
+
+
+def _show(result: dict[str, Any], arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(result))
     else:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kfp import kubernetes
-from kfp.dsl import PipelineTask
-
 USER = 10001
 """The images' numeric user: Pod Security `restricted` asks for one that is not root."""
 
 CONFIG_MAP, SECRET = "continuous-training", "continuous-training"
-_FROM_CONFIG_MAP = ("MLFLOW_TRACKING_URI", "CT_STORE", "CT_KFP_API")
-_FROM_SECRET = (
+FROM_CONFIG_MAP = ("MLFLOW_TRACKING_URI", "CT_STORE", "CT_CACHE", "CT_KFP_API")
+FROM_SECRET = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
+    "PGUSER",
+    "PGPASSWORD",
     "CT_WEBHOOK",
 )
 
@@ -39,17 +38,3 @@ STEPS = {
     "notify": StepSettings(timeout=300),
 }
 """Every step has a time limit: without one, a missing Secret or image leaves a run RUNNING for ever."""
-
-
-def configure(task: PipelineTask, step: str, image: str, *, cached: bool = False) -> PipelineTask:
-    """Give a task its image, limits, user and environment; returns the task."""
-    settings = STEPS[step]
-    task.set_container_image(image)
-    task.set_display_name(step)
-    task.set_caching_options(cached)
-    task.set_cpu_request(settings.cpu).set_memory_request(settings.memory)
-    kubernetes.set_timeout(task, settings.timeout)
-    kubernetes.set_security_context(task, run_as_user=USER, run_as_non_root=True)
-    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {n: n for n in _FROM_CONFIG_MAP}, optional=True)
-    kubernetes.use_secret_as_env(task, SECRET, {n: n for n in _FROM_SECRET}, optional=True)
-    return task

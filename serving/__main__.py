@@ -6,10 +6,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adapters.errors import INTERRUPTED, PipelineError, UserError
 
-from . import daemon
+from . import daemon, logs, options
+
+if TYPE_CHECKING:
+    from .sources import Source
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,10 +45,29 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--port", type=_port, help="default: 8080, or any free one when that is taken")
         verb.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     status.add_argument("--json", action="store_true", help="write one JSON object instead of lines")
-    serve.add_argument("--archive", type=Path, action="append", required=True, metavar="FILE.mar")
+    serve.add_argument("--archive", type=Path, action="append", default=[], metavar="FILE.mar")
+    serve.add_argument(
+        "--model-store",
+        metavar="STORE",
+        help="an object store that archives are in: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT",
+    )
+    serve.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME[@ALIAS]",
+        help="a model of the store: its champion, or what another alias or a digest names",
+    )
     serve.add_argument(
         "--management-port", type=_port, help="let models be loaded, on this port of 127.0.0.1"
     )
+    serve.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="warning",
+        help="what is logged to standard error, as JSON lines (default: warning)",
+    )
+    options.add(serve)
     serve.add_argument("--token-file", type=Path, help="holds the token that the management port asks for")
     return parser
 
@@ -90,15 +113,35 @@ def _line(model: dict[str, str]) -> str:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from .foreground import serve_archives  # late: the other commands need neither numpy nor uvicorn
+    from .foreground import serve_source  # late: the other commands need neither numpy nor uvicorn
 
     if (args.management_port is None) != (args.token_file is None):
         raise UserError("--management-port and --token-file go together")
+    if bool(args.archive) == bool(args.model) or bool(args.model) != bool(args.model_store):
+        raise UserError("give either --archive FILE.mar, or --model-store STORE with --model NAME")
     management = None
     if args.token_file is not None:
         management = (args.management_port, _token(args.token_file))
-    serve_archives(args.archive, args.host, args.port, management, say=lambda line: print(line, flush=True))
+    logs.to_stderr(args.log_level.upper())
+    serve_source(
+        lambda folder: _source(args, folder),
+        args.host,
+        args.port,
+        management,
+        options.settings(args),
+        say=lambda line: print(line, flush=True),
+    )
     return 0
+
+
+def _source(args: argparse.Namespace, folder: Path) -> Source:
+    from adapters.object_store import open_store
+
+    from .sources import Files, Store
+
+    if args.archive:
+        return Files(args.archive)
+    return Store(open_store(args.model_store), args.model, folder)
 
 
 def _token(path: Path) -> str:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import uuid
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import HandlerError, LoadRefused, NotServedError, RequestError, UnavailableError
 from .jsontext import encode
-
-log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-MAX_BODY = 8 * 1024**2
-"""The most bytes of a request's body, unless the server is told otherwise."""
-
 _DISCARD = 8
 """How many times the limit is read and thrown away, so that the caller gets to see the refusal."""
+
+RETRY = {"retry-after": "1"}
 
 
 class HttpError(Exception):
@@ -39,71 +34,113 @@ class DisconnectedError(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """A response: JSON bytes with a status and headers."""
+    """A response: bytes (JSON unless a header says otherwise) with a status and headers."""
 
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Read a request's body; HttpError 413 when it is larger than `limit` bytes."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise DisconnectedError
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= limit:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
-        if not message.get("more_body", False) or size > limit * _DISCARD:
-            break
-    if size > limit:
-        raise HttpError(
-            413, f"the body is larger than {limit} bytes; send less at a time", {"connection": "close"}
-        )
-    return b"".join(chunks)
+class Held:
+    """Counts the bytes of all requests that an application holds, and refuses those that are too many."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.bytes = 0
+
+    def take(self, size: int) -> None:
+        """Hold that many more; HttpError 503 when that is over the limit."""
+        if self.bytes + size > self.limit:
+            message = f"the server holds {self.bytes} bytes of requests already; try again in a moment"
+            raise HttpError(503, message, {**RETRY, "connection": "close"})
+        self.bytes += size
 
 
-async def respond(scope: Scope, send: Send, handle: Callable[[], Awaitable[Reply]]) -> None:
-    """Send what `handle` replies, or its error as JSON; a defect is logged under an id that is sent too."""
-    try:
-        reply = await handle()
-    except DisconnectedError:
-        return
-    except Exception as error:
-        reply = _error_reply(error, scope)
-    body = b"" if scope["method"] == "HEAD" else reply.body
-    headers = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
-    start = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
+@dataclass(eq=False)
+class Request:
+    """One request as a route sees it; `parameters` are the path's placeholders."""
+
+    scope: Scope
+    receive: Receive
+    max_body: int
+    timeout: float
+    held: Held
+    parameters: dict[str, str] = field(default_factory=dict)
+    model: str = ""
+    """The name of the model that is asked, once it is known; for logs and metrics."""
+    holding: int = 0
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header's value by its lower-case name; None when it is not there."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value.decode("latin-1"))
+        return None
+
+    async def body(self) -> bytes:
+        """Read the whole body; HttpError 413 when it is too large, 408 when it does not arrive in time."""
+        task = asyncio.current_task()
+        late = False
+
+        def expire() -> None:
+            nonlocal late
+            late = True
+            if task is not None:
+                task.cancel()
+
+        # Cheaper than wait_for, which makes a task of its own for each request.
+        timer = asyncio.get_running_loop().call_later(self.timeout, expire)
+        try:
+            return await self._read()
+        except asyncio.CancelledError:
+            if not late:
+                raise
+            if task is not None and hasattr(task, "uncancel"):
+                task.uncancel()
+            words = f"the body did not arrive within {self.timeout:g} s; send it at once"
+            raise HttpError(408, words, {"connection": "close"}) from None
+        finally:
+            timer.cancel()
+
+    async def _read(self) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= self.max_body:
+                self.held.take(len(chunk))
+                self.holding += len(chunk)
+                chunks.append(chunk)
+            elif chunks:
+                chunks.clear()
+                self.release()
+            if not message.get("more_body", False) or size > self.max_body * _DISCARD:
+                break
+        if size > self.max_body:
+            words = f"the body is larger than {self.max_body} bytes; send less at a time"
+            raise HttpError(413, words, {"connection": "close"})
+        return b"".join(chunks) if len(chunks) != 1 else chunks[0]
+
+    def release(self) -> None:
+        """Hold nothing any more; called when the request is answered."""
+        self.held.bytes -= self.holding
+        self.holding = 0
+
+
+async def send_reply(scope: Scope, send: Send, reply: Reply, request_id: str) -> None:
+    """Send a reply; to HEAD, its head alone."""
+    headers = [(b"content-length", b"%d" % len(reply.body)), (b"x-request-id", request_id.encode())]
+    if "content-type" not in reply.headers:
+        headers.append((b"content-type", b"application/json"))
+    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
 
 
 def json_reply(value: Any, status: int = 200, **headers: str) -> Reply:
     """Reply with a value as JSON."""
     return Reply(encode(value), status, headers)
-
-
-def _error_reply(error: Exception, scope: Scope) -> Reply:
-    if isinstance(error, HttpError):
-        return Reply(_words(str(error)), error.status, error.headers)
-    if isinstance(error, LoadRefused):
-        return json_reply({"error": str(error), "reasons": error.reasons}, 409)
-    for kind, status in ((NotServedError, 404), (UnavailableError, 503), (RequestError, 400)):
-        if isinstance(error, kind):
-            return Reply(_words(str(error)), status)
-    request_id = uuid.uuid4().hex
-    log.error("request %s: %s %s: %s", request_id, scope["method"], scope["path"], error, exc_info=error)
-    what = str(error) if isinstance(error, HandlerError) else "the server failed on this request"
-    words = f"{what}; the server's log has more under {request_id}"
-    return json_reply({"error": words, "request_id": request_id}, 500, **{"x-request-id": request_id})
-
-
-def _words(message: str) -> bytes:
-    # A message may quote what a caller sent, down to halves of surrogate pairs.
-    return encode({"error": message.encode("utf-8", "replace").decode()})

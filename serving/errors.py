@@ -39,3 +39,7 @@ class HandlerError(PipelineError):
 
 class OtherVersionError(PipelineError):
     """Another version answered than the one that was asked."""
+
+
+class BusyError(PipelineError):
+    """Too many requests wait for their turn, or this one has waited too long; try again in a moment."""

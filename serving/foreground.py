@@ -1,77 +1,105 @@
-"""Serving given archives in this process, until Ctrl-C."""
+"""Serving the models of a source in this process, until Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import shlex
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
-
-from .app import App
-from .digest import digest_file
-from .listening import run
+from .app import App, watch
+from .listening import Listener, run
 from .management import Management
 from .ports import DEFAULT, listen
 from .repository import Repository
 from .running import Running
+from .settings import Settings
+from .sources import Source
 from .unpack import read_manifest
 
 _SHOWN = 300
 
 
-def serve_archives(
-    archives: list[Path],
+def serve_source(
+    open_source: Callable[[Path], Source],
     host: str = "127.0.0.1",
     port: int | None = None,
     management: tuple[int, str] | None = None,
+    settings: Settings | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve the archives' models until SIGINT or SIGTERM, and leave nothing on disk.
+    """Serve a source's models until SIGINT or SIGTERM, and leave nothing on disk.
 
-    `management` is the port and the token of the private application; without it there is none.
+    `open_source` gets a folder for what is downloaded. `management` is the port and the token of the
+    private application; without it there is none.
     """
-    manifests = {archive: read_manifest(archive) for archive in archives}
-    names = [manifest["name"] for manifest in manifests.values()]
-    if len(set(names)) != len(archives):
-        raise UserError(f"the archives hold {sorted(names)}; give one archive a model")
-    public = listen(host, port, (DEFAULT,))
-    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        repository = Repository(Path(folder))
-        repository.expect(names)
-        asyncio.run(_serve(repository, manifests, host, public, management, say))
+    settings = settings or Settings()
+    with tempfile.TemporaryDirectory(prefix="serving-") as temporary:
+        folder = Path(temporary)
+        (folder / "downloads").mkdir()
+        source = open_source(folder / "downloads")
+        public = listen(host, port, (DEFAULT,))
+        repository = Repository(folder / "server", settings.threads)
+        repository.expect(source.names)
+        private = None
+        if management is not None:
+            manager = Management(repository, management[1], source)
+            private = (manager, listen("127.0.0.1", management[0]))
+        url = Running(0, public.getsockname()[1], 0, "", "", host).url
+        _serve(App(repository, settings), source, url, public, private, folder, say)
 
 
-async def _serve(
-    repository: Repository,
-    manifests: dict[Path, Any],
-    host: str,
+def _serve(
+    app: App,
+    source: Source,
+    url: str,
     public: socket.socket,
-    management: tuple[int, str] | None,
+    private: Listener | None,
+    folder: Path,
     say: Callable[[str], None],
 ) -> None:
-    apps: list[tuple[Any, socket.socket]] = [(App(repository), public)]
-    if management is not None:
-        port, token = management
-        apps.append((Management(repository, token), listen("127.0.0.1", port)))
-    url = Running(0, public.getsockname()[1], 0, "", "", host).url
+    def end() -> None:
+        # No other way ends a process whose main thread hangs; the kubelet starts it again.
+        shutil.rmtree(folder, ignore_errors=True)
+        logging.shutdown()
+        os._exit(1)
+
+    def load(name: str) -> None:
+        archive, digest = source.fetch(name)
+        manifest = read_manifest(archive)
+        app.repository.load(archive, digest, name=name)
+        say(f"serving {name} {digest[:12]} at {url}/predict/{name}")
+        say(_curl(url, manifest))
 
     async def ready() -> None:
-        for archive, manifest in manifests.items():
-            digest = digest_file(archive)
-            await asyncio.to_thread(repository.load, archive, digest)
-            say(f"serving {manifest['name']} {digest[:12]} at {url}/predict/{manifest['name']}")
-            say(_curl(url, manifest))
+        for name in source.names:
+            await asyncio.to_thread(load, name)
 
+    def every_moment() -> None:
+        for watchdog in watchdogs:
+            watchdog.look()
+        app.repository.expire()
+
+    watchdogs = watch(app, app.settings.stall, end)
+    settings = app.settings
     try:
-        await run(apps, ready, repository.expire)
+        run(
+            (app, public),
+            private,
+            ready,
+            every_moment,
+            settings,
+            app.stop,
+        )
     finally:
-        repository.close()
+        app.repository.close()
 
 
 def _curl(url: str, manifest: dict[str, Any]) -> str:

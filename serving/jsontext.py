@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,17 @@ from .errors import AnswerError, RequestError
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
+_short.maxlist = _short.maxdict = 8
 
-def decode(body: bytes) -> Any:
+
+def short(value: Any) -> str:
+    """Show a value of a caller's, however large or deep it is, in a few words."""
+    return _short.repr(value)
+
+
+def decode(body: bytes | memoryview) -> Any:
     """Parse a request's body; RequestError says where it stops being JSON."""
     try:
         return orjson.loads(body)

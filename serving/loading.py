@@ -17,7 +17,7 @@ from .unpack import unpack
 _numbers = itertools.count(1)
 
 
-def load_archive(archive: Path, digest: str, work: Path, name: str | None = None) -> Loaded:
+def load_archive(archive: Path, digest: str, work: Path, name: str | None = None, threads: int = 1) -> Loaded:
     """Unpack an archive below `work`, load its model, and have it answer its golden requests.
 
     LoadRefused, with every reason, when a digest or a name is another one, the handler fails to load,
@@ -28,7 +28,7 @@ def load_archive(archive: Path, digest: str, work: Path, name: str | None = None
     try:
         if name is not None and manifest["name"] != name:
             raise LoadRefused(f"{archive} holds the model {manifest['name']!r}, and {name!r} was asked for")
-        model = _load(folder, manifest, archive)
+        model = _load(folder, manifest, archive, threads)
         try:
             _prove(model, manifest, archive)
         except BaseException:
@@ -40,9 +40,9 @@ def load_archive(archive: Path, digest: str, work: Path, name: str | None = None
     return Loaded(digest, archive, model, folder)
 
 
-def _load(folder: Path, manifest: dict[str, Any], archive: Path) -> Model:
+def _load(folder: Path, manifest: dict[str, Any], archive: Path, threads: int) -> Model:
     try:
-        model = load_model(folder)
+        model = load_model(folder, threads)
     except ArchiveError:
         raise
     except (Exception, SystemExit) as error:

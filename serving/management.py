@@ -9,31 +9,44 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
-from .asgi import HttpError, Receive, Reply, Scope, Send, json_reply, read_body, respond
+from adapters.errors import UserError
+
+from .asgi import Held, HttpError, Receive, Reply, Request, Scope, Send, json_reply
 from .errors import ArchiveError, LoadRefused, RequestError
 from .jsontext import decode
 from .repository import Repository
+from .respond import respond
 from .served import Served
+from .sources import Source
 
 _MAX_BODY = 64 * 1024
+_MAX_HELD = 256 * _MAX_BODY
+_SECONDS = 10.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Management:
-    """Loads, confirms, reverts and unloads models for whoever has the token."""
+    """Loads, confirms, reverts and unloads models for whoever has the token.
 
-    def __init__(self, repository: Repository, token: str) -> None:
+    A load that names no archive takes what `source` has for the name now, or what was confirmed last.
+    """
+
+    def __init__(self, repository: Repository, token: str, source: Source | None = None) -> None:
         self.repository = repository
+        self.source = source
         self.expected = f"Bearer {token}".encode()
+        self.held = Held(_MAX_HELD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI has it."""
         if scope["type"] == "http":
-            await respond(scope, send, lambda: self._route(scope, receive))
+            request = Request(scope, receive, _MAX_BODY, _SECONDS, self.held)
+            await respond(request, send, self._route)
 
-    async def _route(self, scope: Scope, receive: Receive) -> Reply:
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        body = await read_body(receive, _MAX_BODY)
+    async def _route(self, request: Request) -> Reply:
+        scope = request.scope
+        given = (request.header(b"authorization") or "").encode("latin-1")
+        body = await request.body()
         if not compare_digest(given, self.expected):
             raise HttpError(
                 401, "the header Authorization: Bearer TOKEN is missing or wrong; server.json has it"
@@ -48,12 +61,13 @@ class Management:
         if scope["method"] != "POST":
             raise HttpError(405, f"{scope['path']} takes POST, not {scope['method']}", {"allow": "POST"})
         # In a thread: unpacking and proving a model takes long, and requests are answered meanwhile.
-        return json_reply(await asyncio.to_thread(self._do, verb, name, _parameters(body)))
+        asked = _asked(body)
+        if verb == "index":
+            return json_reply(_index(self.repository, only_ready=asked.get("ready") is True))
+        return json_reply(await asyncio.to_thread(self._do, verb, name, asked["parameters"]))
 
     def _do(self, verb: str, name: str, parameters: dict[str, Any]) -> Any:
         repository = self.repository
-        if verb == "index":
-            return _index(repository)
         if verb == "load":
             return self._load(name, parameters)
         if verb == "unload":
@@ -64,23 +78,43 @@ class Management:
 
     def _load(self, name: str, parameters: dict[str, Any]) -> Any:
         archive, within = parameters.get("archive"), parameters.get("confirm_within")
-        if not isinstance(archive, str) or "\0" in archive or not Path(archive).is_absolute():
-            raise RequestError('"archive" must be the absolute path of a .mar file')
         if within is not None and not _is_time(within):
             raise RequestError('"confirm_within" must be a number of seconds above 0, or null')
         try:
-            served = self.repository.load(Path(archive), _digest(parameters), within, name)
+            if archive is None:
+                path, digest = self._known(name)
+            else:
+                path, digest = _path(archive), _digest(parameters)
+            served = self.repository.load(path, digest, within, name)
         except ArchiveError as error:
             raise LoadRefused(str(error)) from error
         return _status(served, name)
 
+    def _known(self, name: str) -> tuple[Path, str]:
+        if self.source is not None and name in self.source.names:
+            try:
+                return self.source.fetch(name)
+            except UserError as error:
+                raise LoadRefused(str(error)) from error
+        record = self.repository.confirmed.records.get(name)
+        if record is None:
+            raise RequestError(
+                f"nothing is known of {name!r}: say which with the parameters archive and digest"
+            )
+        return Path(record["archive"]), record["digest"]
 
-def _parameters(body: bytes) -> dict[str, Any]:
+
+def _asked(body: bytes) -> dict[str, Any]:
     given = decode(body) if body else {}
-    parameters = given.get("parameters", {}) if isinstance(given, dict) else None
-    if not isinstance(parameters, dict):
+    if not isinstance(given, dict) or not isinstance(given.setdefault("parameters", {}), dict):
         raise RequestError('the body must be {"parameters": {...}}')
-    return parameters
+    return given
+
+
+def _path(archive: Any) -> Path:
+    if not isinstance(archive, str) or "\0" in archive or not Path(archive).is_absolute():
+        raise RequestError('"archive" must be the absolute path of a .mar file')
+    return Path(archive)
 
 
 def _digest(parameters: dict[str, Any]) -> str:
@@ -98,10 +132,11 @@ def _status(served: Served | None, name: str) -> dict[str, Any]:
     return {"name": name, "digest": None} if served is None else served.status()
 
 
-def _index(repository: Repository) -> list[dict[str, Any]]:
+def _index(repository: Repository, only_ready: bool) -> list[dict[str, Any]]:
+    """List the models as the protocol's repository index does; `only_ready` leaves out those that are not."""
     served = repository.served()
     rows = [{"state": "READY", "reason": "", **served[name].status()} for name in sorted(served)]
     for name, reason in sorted(dict(repository.unavailable).items()):
-        if name not in served:
+        if name not in served and not only_ready:
             rows.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason})
     return rows

@@ -40,6 +40,12 @@ class Model:
             raise RequestError(str(error)) from error
         return self.handler.postprocess(self.handler.inference(tensors))
 
+    @property
+    def batch_rows(self) -> int | None:
+        """The most rows that the handler wants in a batch (1: it gains nothing by one); None: any number."""
+        rows = getattr(self.handler, "batch_rows", None)
+        return rows if isinstance(rows, int) and rows > 0 else None
+
     def infer(self, tensors: Tensors) -> Tensors:
         """Answer rows given as tensors of `inputs` with tensors of `outputs`."""
         return dict(self.handler.inference(tensors))
@@ -50,8 +56,10 @@ class Model:
         self._code.drop()
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, threads: int = 1) -> Model:
     """Load the model in `folder`, running the code in that folder and no other copy of it.
+
+    `threads` is how many one inference may use; a handler finds it in its own `threads`.
 
     The folder is a bundle or an unpacked archive: `model.json`, the model's files, and the handler's
     modules. Nothing is written there. ArchiveError when `model.json` or the handler is not as it
@@ -62,6 +70,7 @@ def load_model(folder: Path) -> Model:
     code = PrivateCode(folder.resolve())
     try:
         handler = _handler_class(code, module, attribute, folder)()
+        handler.threads = threads
         handler.load(folder.resolve())
     except BaseException:
         code.drop()

@@ -6,18 +6,18 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from . import v2
+from .batching import Result
 from .confirmed import Confirmed
 from .errors import LoadRefused, NotServedError, UnavailableError
-from .jsontext import encode
 from .loading import load_archive
 from .served import Loaded, Served
-from .shield import Answered, answer_through
+from .shield import answer_through
 from .table import Table
+from .watchdog import Busy
+from .work import Work
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,11 @@ class Repository:
 
     Loading is slow and done by one thread at a time; switching is quick and under a lock of its own;
     finding takes no lock. `folder` keeps `models.json` and the unpacked archives, and belongs to this
-    repository alone.
+    repository alone. `threads` is how many one inference may use.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        self.threads = threads
         self.work = folder / "work"
         # What a killed server left unpacked is of no use: every load unpacks anew.
         shutil.rmtree(self.work, ignore_errors=True)
@@ -38,19 +39,20 @@ class Repository:
         self.confirmed = Confirmed(folder / "models.json")
         self.unavailable: dict[str, str] = {}
         self.expect(self.confirmed.records)
+        self.loading: Busy | None = None
         self._table = Table()
         self._loading = threading.Lock()
         self._switching = threading.Lock()
 
-    def answer(self, name: str, request: Any) -> Answered:
-        """Answer a request in the workload's own words; see `answer_through` for what is raised."""
-        return answer_through(lambda: self.find(name), lambda version: encode(version.model.predict(request)))
+    def answer(
+        self, name: str, works: Sequence[Work], rows: int = 1, version: str | None = None
+    ) -> list[Result]:
+        """Answer requests in batches of up to `rows` rows; see `answer_through` for what each gets.
 
-    def infer(self, name: str, request: Any, version: str | None = None) -> Answered:
-        """Answer a parsed v2 request, by the very version that is asked for if one is."""
-        return answer_through(
-            lambda: self.find(name), lambda found: v2.infer(found.model, found.version, request), version
-        )
+        A model whose handler has a bound of its own (`batch_rows`) has that one when it is smaller.
+        """
+        own = self.find(name).model.batch_rows
+        return answer_through(lambda: self.find(name), works, min(rows, own or rows), version)
 
     def expect(self, names: Iterable[str]) -> None:
         """Say that these will be loaded: until then they are unavailable, rather than unknown."""
@@ -83,7 +85,7 @@ class Repository:
     def _restore(self, name: str, archive: Path, digest: str) -> None:
         # A deployer may have been quicker than this.
         if self._table.get(name) is None:
-            fresh = load_archive(archive, digest, self.work, name)
+            fresh = self._load(archive, digest, name)
             with self._switching:
                 self._put(Served(fresh))
 
@@ -101,9 +103,16 @@ class Repository:
             known = self._known(digest, confirm_within)
             if known is not None:
                 return known
-            fresh = load_archive(archive.absolute(), digest, self.work, name)
+            fresh = self._load(archive.absolute(), digest, name)
             with self._switching:
                 return self._switch(fresh, confirm_within)
+
+    def _load(self, archive: Path, digest: str, name: str | None) -> Loaded:
+        self.loading = Busy(f"loading {archive}")
+        try:
+            return load_archive(archive, digest, self.work, name, self.threads)
+        finally:
+            self.loading = None
 
     def _known(self, digest: str, confirm_within: float | None) -> Served | None:
         with self._switching:

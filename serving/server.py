@@ -15,19 +15,22 @@ from pathlib import Path
 
 from adapters.errors import PipelineError, TransientError
 
-from . import lock
-from .app import App
+from . import lock, logs, options
+from .app import App, watch
 from .listening import run
 from .management import Management
 from .ports import DEFAULT, listen
 from .repository import Repository
 from .running import Running, StateFiles
+from .settings import Settings
+
+log = logging.getLogger(__name__)
 
 # Somebody who looks whether the lock is held has it for an instant.
 _LOCK_WITHIN = 1.0
 
 
-def serve(files: StateFiles, host: str, port: int | None) -> None:
+def serve(files: StateFiles, host: str, port: int | None, settings: Settings | None = None) -> None:
     """Serve the folder's confirmed models until told to stop; only one process a folder can.
 
     Writes `server.json` when every model is loaded that can be, and removes it at the end.
@@ -41,14 +44,18 @@ def serve(files: StateFiles, host: str, port: int | None) -> None:
         last = files.last_port()
         public = listen(host, port, (last, DEFAULT) if last else (DEFAULT,))
         private = listen("127.0.0.1", None)
-        asyncio.run(_serve(files, host, public, private))
+        _serve(files, host, public, private, settings or Settings())
     finally:
         files.server.unlink(missing_ok=True)
         os.close(handle)
 
 
-async def _serve(files: StateFiles, host: str, public: socket.socket, private: socket.socket) -> None:
-    repository = Repository(files.folder)
+def _serve(
+    files: StateFiles, host: str, public: socket.socket, private: socket.socket, settings: Settings
+) -> None:
+    repository = Repository(files.folder, settings.threads)
+    app = App(repository, settings)
+    watchdogs = watch(app, settings.stall, lambda: _begin_anew(files))
     running = Running(
         pid=os.getpid(),
         port=public.getsockname()[1],
@@ -61,20 +68,40 @@ async def _serve(files: StateFiles, host: str, public: socket.socket, private: s
     async def ready() -> None:
         await asyncio.to_thread(repository.restore)
         files.write(running)
-        logging.info("serving at %s, pid %d", running.url, running.pid)
+        log.info("serving at %s, pid %d", running.url, running.pid)
 
     def every_moment() -> None:
+        for watchdog in watchdogs:
+            watchdog.look()
         repository.expire()
+        logs.rotate(files.log)
         # Whoever deletes the state folder is done with its server too: nobody could find it any more.
         if not files.lock.exists():
-            logging.info("the state folder is gone, and so is its server")
+            log.info("the state folder is gone, and so is its server")
             os.kill(os.getpid(), signal.SIGTERM)
 
-    apps = [(App(repository), public), (Management(repository, running.token), private)]
     try:
-        await run(apps, ready, every_moment)
+        run(
+            (app, public),
+            (Management(repository, running.token), private),
+            ready,
+            every_moment,
+            settings,
+            app.stop,
+        )
     finally:
         repository.close()
+
+
+def _begin_anew(files: StateFiles) -> None:
+    """Put a fresh process in the place of this one, with the same pid and command line.
+
+    Nobody else starts a background server again. The lock, the ports and whatever else is open are let
+    go of by the system, since none of them is inherited.
+    """
+    files.server.unlink(missing_ok=True)
+    logging.shutdown()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -83,10 +110,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int)
+    options.add(parser)
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.to_stderr()
     try:
-        serve(StateFiles.of(args.state), args.host, args.port)
+        serve(StateFiles.of(args.state), args.host, args.port, options.settings(args))
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

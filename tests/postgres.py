@@ -1,67 +1,71 @@
-"""A real PostgreSQL server in a folder of its own, started for the while; it refuses to run as root."""
+"""A real PostgreSQL server in a folder of its own: `initdb` and `postgres` of the system's packages."""
 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from .fakes import free_port
 
+USER, PASSWORD = "owner", "the-owners-password"
 
-def programs() -> Path | None:
-    """Return the folder with initdb and pg_ctl, or None when PostgreSQL is not installed."""
-    found = shutil.which("initdb")
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return Path(found).parent if found else debian[-1].parent if debian else None
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server listens; USER is its superuser and has to say PASSWORD."""
+
+    port: int
+
+    def url(self, database: str = "postgres") -> str:
+        """The address of a database, without user and password."""
+        return f"postgresql://127.0.0.1:{self.port}/{database}"
+
+
+def program(name: str) -> str | None:
+    """Return the path of one of PostgreSQL's programs, or None; Debian keeps them off the PATH."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(packaged[-1]) if packaged else shutil.which(name)
 
 
 @contextmanager
-def serve() -> Iterator[str]:
-    """Serve a new database cluster; yields the URI of its database `postgres`.
-
-    The URI names the driver: which one SQLAlchemy takes by itself depends on its version.
-    """
-    user = _user()
-    # Outside of pytest's folders, which nobody but their owner may enter.
-    data = Path(tempfile.mkdtemp(prefix="postgres-"))
-    port, bin_folder = free_port(), programs()
-    assert bin_folder
+def serve() -> Iterator[Server]:
+    """Run a server on 127.0.0.1 for the while; nothing of it is left."""
+    # PostgreSQL refuses root, and its package has made a user of its own.
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
+        (folder / "password").write_text(PASSWORD)
         if user:
-            os.chown(data, user.pw_uid, user.pw_gid)
-
-        def call(program: str, *arguments: str) -> None:
-            command = [str(bin_folder / program), "-D", str(data / "cluster"), *arguments]
-            subprocess.run(
-                command,
-                check=True,
-                capture_output=True,
-                cwd=data,
-                user=user.pw_uid if user else None,
-                group=user.pw_gid if user else None,
-                extra_groups=[] if user else None,
-            )
-
-        call("initdb", "-U", "mlflow", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-        call("pg_ctl", "-w", "-l", str(data / "log"), "-o", options, "start")
+            for path in (folder, folder / "password"):
+                shutil.chown(path, user)
+        data, port = folder / "data", free_port()
+        made = [program("initdb"), "-D", data, "-U", USER, "-A", "scram-sha-256"]
+        made += ["--pwfile", folder / "password", "--no-sync", "--locale=C", "-E", "UTF8"]
+        subprocess.run(list(map(str, made)), user=user, cwd=folder, check=True, capture_output=True)
+        command = [program("postgres"), "-D", data, "-p", port, "-k", folder, "-h", "127.0.0.1", "-F"]
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(list(map(str, command)), user=user, cwd=folder, stdout=log, stderr=log)
         try:
-            yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
+            _wait(server, port, folder / "log")
+            yield Server(port)
         finally:
-            call("pg_ctl", "-w", "-m", "immediate", "stop")
+            server.terminate()
+            server.wait()
     finally:
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _user() -> pwd.struct_passwd | None:
-    """Return whom to run as: somebody else when this is root."""
-    if os.geteuid():
-        return None
-    known = {entry.pw_name: entry for entry in pwd.getpwall()}
-    return known.get("postgres") or known["nobody"]
+def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    ready = [str(program("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    while subprocess.run(ready).returncode:
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"postgres does not serve: {log.read_text()}")
+        time.sleep(0.02)

@@ -47,7 +47,7 @@ def judge_again(
         finally:
             model.unload()
     description = judged.description
-    record(registry, Records(store, new.workload), dataset, description, judged.report)
+    record(registry, Records(store, new.workload), dataset, description, judged.report, judged.card)
     champion = description["champion"]
     said = replace(
         new,

@@ -13,6 +13,7 @@ from adapters.registry import CHALLENGER, Registry, Version
 from components.archive.step import Archived, read
 from components.evaluate.record import REPORT
 from components.files import to_json, write_text
+from serving import model_store
 from workloads.contract import Progress
 
 from .again import judge_again
@@ -91,6 +92,8 @@ def _roll_out(
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         archive = store.fetch(new.key, Path(folder))
         roll_out(target, new.workload, archive, new.digest, make_champion, progress)
+    # For servers that look up what they serve in the store; the registry's own alias has moved already.
+    model_store.point(store, new.workload, new.digest, new.run)
 
 
 def _tell(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow as pa
+
 from adapters.registry import Version
 from components.dataset import Dataset
 from components.files import plain
+from components.report.drift import drift
 from components.report.facts import Facts
 from serving.model import Model
 from workloads.contract import Rule, Workload
@@ -15,6 +18,7 @@ from workloads.rule import is_override
 
 from .gate import Verdict
 from .judging import SEED, Judgement
+from .mistakes import worst
 from .scores import RESAMPLES
 
 
@@ -54,7 +58,8 @@ def describe(
             "parameters": prepared | challenger.metadata["parameters"],
             "data": {
                 key: dataset.description[key] for key in ("fingerprint", "source", "as_of", "split_rule")
-            },
+            }
+            | {"sample": dataset.sample},
             "code": challenger.metadata["code"],
         }
     )
@@ -63,6 +68,7 @@ def describe(
 def facts(
     workload: Workload,
     dataset: Dataset,
+    holdout: pa.Table,
     challenger: Model,
     judgement: Judgement,
     description: dict[str, Any],
@@ -70,6 +76,7 @@ def facts(
 ) -> Facts:
     """Return what the report shows."""
     champion, against = description["champion"], judgement.evidence.against
+    feature = workload.single_feature(dataset.parameters_of(workload, {}))
     return Facts(
         workload=workload.name,
         summary=workload.summary,
@@ -91,8 +98,16 @@ def facts(
         predicted=judgement.predicted,
         champion_predicted=judgement.champion_predicted,
         target=workload.target,
+        feature=(feature, holdout[feature].to_numpy()) if feature else None,
+        mistakes=worst(workload, holdout, challenger, judgement),
         registry_run=description["registry"]["run"],
     )
+
+
+def drifted(dataset: Dataset, statistics: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return how far each column has moved since the champion's rows, the farthest first."""
+    new = dataset.description["splits"]["train"]["statistics"]
+    return [asdict(one) | {"word": one.word} for one in drift(new, statistics or {})]
 
 
 def notes_on_the_rows(dataset: Dataset, learned: dict[str, Any], champion: str) -> list[str]:

@@ -11,12 +11,17 @@ from components.dataset import Dataset
 from components.files import to_json
 from workloads.rule import PREFIX
 
-DESCRIPTION, GOLDEN, REPORT = "evaluation.json", "golden.json", "report.html"
-"""The files of an evaluation: the verdict, the golden requests with their answers, the report."""
+DESCRIPTION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
+"""The files of an evaluation: the verdict, the golden requests with their answers, the report, the card."""
 
 
 def record(
-    registry: Registry, records: Records, dataset: Dataset, description: dict[str, Any], report: str
+    registry: Registry,
+    records: Records,
+    dataset: Dataset,
+    description: dict[str, Any],
+    report: str,
+    card: str,
 ) -> None:
     """Log the judgement as an MLflow run; a rejection settles its recipe."""
     run = description["registry"]["run"]
@@ -26,11 +31,13 @@ def record(
         for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
         if interval[part] is not None
     }
+    metrics |= {f"drift_{one['column']}": one["psi"] for one in description["drift"]}
     rule = {f"{PREFIX}{name}": value for name, value in description["rule"].items() if value is not None}
     tags = {
         "verdict": description["verdict"],
         "reasons": "; ".join(description["reasons"]),
         "data_fingerprint": description["data"]["fingerprint"],
+        "sample": str(description["data"]["sample"]).lower(),
         "code": description["code"],
         "recipe": description["recipe"],
         "model_digest": description["model_digest"],
@@ -40,6 +47,7 @@ def record(
     profile = to_json({split: data["splits"][split] for split in data["splits"]})
     registry.log_dataset(run, description["workload"], data["fingerprint"], data["source"], profile)
     registry.log_file(run, REPORT, report.encode())
+    registry.log_file(run, CARD, card.encode())
     registry.log_file(run, DATASET, to_json(data).encode())
     registry.log_file(run, DESCRIPTION, to_json(description).encode())
     registry.end(run)

@@ -14,15 +14,16 @@ from adapters.records import Records
 from adapters.registry import Registry
 from components.dataset import Dataset
 from components.files import digest_of_folder, new_folder, plain, to_json
+from components.report.card import render_card
 from components.report.page import render
 from serving.model import Model, load_model
 from workloads.contract import Progress, Workload
 
 from .champion import open_champion
-from .description import describe, facts, notes_on_the_rows
+from .description import describe, drifted, facts, notes_on_the_rows
 from .gate import Verdict
 from .judging import Judgement, judge_models
-from .record import DESCRIPTION, GOLDEN, REPORT, record
+from .record import CARD, DESCRIPTION, GOLDEN, REPORT, record
 
 GOLDEN_ROWS = 8
 
@@ -35,6 +36,7 @@ class Evaluation:
     judgement: Judgement
     golden: list[dict[str, Any]]
     report: str
+    card: str
 
     @property
     def promoted(self) -> bool:
@@ -69,7 +71,8 @@ def run(
         (folder / DESCRIPTION).write_text(to_json(judged.description), encoding="utf-8")
         (folder / GOLDEN).write_text(to_json(judged.golden), encoding="utf-8")
         (folder / REPORT).write_text(judged.report, encoding="utf-8")
-    record(registry, Records(store, workload.name), dataset, judged.description, judged.report)
+        (folder / CARD).write_text(judged.card, encoding="utf-8")
+    record(registry, Records(store, workload.name), dataset, judged.description, judged.report, judged.card)
     return judged
 
 
@@ -104,6 +107,9 @@ def judge(
     if version and version.tags.get("model_digest") == digest:
         # A run that died after its promotion made the champion again: what it left undone is done now.
         verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
+    if dataset.sample:
+        trial = "the rows are a sample that comes with the code: this is a trial, whatever the figures"
+        verdict = Verdict(verdict.promoted, [*verdict.reasons, trial])
     if note:
         verdict = Verdict(verdict.promoted, [*verdict.reasons, note])
     description = describe(workload, rule, dataset, challenger, judgement, verdict, version)
@@ -113,9 +119,11 @@ def judge(
     # A model that answers NaN was rejected by now; its golden requests are for people to look at.
     golden = plain([{"request": request, "answer": challenger.predict(request)} for request in requests])
     progress("drawing the report")
-    statistics = learned and learned["statistics"]
-    report = render(facts(workload, dataset, challenger, judgement, description, statistics))
-    return Evaluation(description, judgement, golden, report)
+    statistics = learned["statistics"] if learned else None
+    description["drift"] = drifted(dataset, statistics)
+    known = facts(workload, dataset, holdout, challenger, judgement, description, statistics)
+    card = render_card(known, workload.intended, workload.limits, golden[0])
+    return Evaluation(description, judgement, golden, render(known), card)
 
 
 def _requests(workload: Workload, holdout: pa.Table) -> list[Any]:

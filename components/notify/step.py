@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.kubeflow import failed_tasks
+from adapters.kubeflow.tasks import failed_tasks
 from adapters.notifications import Notifier
 from adapters.records import Record, Records
 from workloads.contract import Progress

@@ -7,6 +7,7 @@ Next: python -m components.train --workload NAME --data OUTPUT --output out/mode
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from adapters.object_store import open_store
 from adapters.records import Records
 from components import runtime
+from components.dataset import Dataset
+from components.settings import Settings
 from workloads import register
 from workloads.parameters import parse_assignments
 
@@ -32,7 +35,9 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             records,
             scheduled,
             runtime.tell,
+            settings.cache,
         )
+        records.write_data(run_id, looks(Dataset.open(Path(data.path))))
         data.metadata["recipe"] = prepared.recipe
         data.metadata |= {f"{split}_rows": count for split, count in prepared.rows.items()}
         if prepared.judged:
@@ -40,6 +45,16 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             records.write_run(run_id, record)
             runtime.tell(record["reasons"][0])
         return prepared.changed
+
+
+def looks(dataset: Dataset) -> dict[str, Any]:
+    """Return what is remembered of the newest data: enough to tell how far it has moved from a model's."""
+    told = dataset.description
+    return {
+        **{key: told[key] for key in ("as_of", "source", "fingerprint")},
+        "rows": {split: told["splits"][split]["rows"] for split in told["splits"]},
+        "statistics": told["splits"]["train"]["statistics"],
+    }
 
 
 def unchanged(judged: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +79,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> int:
         workload = register.get(arguments.workload)
-        run(workload, parse_assignments(arguments.set), arguments.output, progress=runtime.tell)
+        cache = Settings.from_environment(os.environ).cache
+        run(workload, parse_assignments(arguments.set), arguments.output, progress=runtime.tell, cache=cache)
         print(f"dataset: {arguments.output}")
         return 0
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from adapters.errors import UserError
 from adapters.records import Record, Records
+from adapters.sources import fetching
 from components.dataset import DESCRIPTION
 from components.files import digest_of, new_folder, to_json
 from components.recipe import recipe_of
@@ -42,23 +43,27 @@ def run(
     records: Records | None = None,
     scheduled: str = "",
     progress: Progress = print,
+    cache: Path = Path(".state/cache"),
 ) -> Prepared:
     """Write the dataset artifact to `output` and tell whether its recipe was judged before.
 
-    `given` are the run parameters; `scheduled` is the logical time when `as_of` is empty. Without
-    `records` everything is new. Raises UserError for bad data, leaving nothing in `output`.
+    `given` are the run parameters; `scheduled` is the logical time when `as_of` is empty; `cache` keeps
+    local copies of remote files. Without `records` everything is new. Raises UserError for bad data, leaving
+    nothing in `output`.
     """
     values = workload.parse(given)
     source = str(values["source"] or workload.default_source)
-    progress(f"reading {source}")
+    sample = source == workload.sample_source
+    progress(f"reading {source}" + (", a sample that comes with the code: this is a trial" if sample else ""))
     with new_folder(output, DESCRIPTION) as folder:
         splits = _Splits(workload, folder, float(values["test_size"]))
-        with splits:
+        with splits, fetching(cache, progress):
             for rows in workload.load(source, values):
                 check_batch(workload, rows)
                 splits.add(rows.batch, rows.origin, rows.first)
                 progress(f"{splits.total:,} rows read and checked")
         description = splits.describe(source)
+        description["sample"] = sample
         description["as_of"] = str(values["as_of"] or scheduled or _now())
         description["parameters"] = values
         description["recipe"] = recipe = recipe_of(workload, values, description["fingerprint"])

@@ -18,20 +18,21 @@ BACKENDS = ("SQLite and a folder", "PostgreSQL and S3")
 
 
 @pytest.fixture(scope="session")
-def database() -> Iterator[str]:
-    """The URI of a database on a running PostgreSQL."""
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+def mlflow_database(postgres_server: postgres.Server) -> str:
+    """The URI of a database on a running PostgreSQL, as MLflow takes it.
+
+    It names the driver: which one SQLAlchemy takes by itself depends on its version.
+    """
     for module in ("psycopg2", "boto3"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed: pip install -e '.[registry-server]'")
-    with postgres.serve() as uri:
-        yield uri
+    user = f"{postgres.USER}:{postgres.PASSWORD}"
+    return f"postgresql+psycopg2://{user}@127.0.0.1:{postgres_server.port}/postgres"
 
 
 @pytest.fixture(scope="session")
 def server(
-    database: str, s3_server: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+    mlflow_database: str, s3_server: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MlflowServer]:
     """A running MLflow server over PostgreSQL and S3."""
     from minio import Minio
@@ -39,7 +40,7 @@ def server(
     folder, endpoint = s3_server
     Minio(endpoint, *s3.ACCESS, secure=False).make_bucket("mlflow")
     log = tmp_path_factory.mktemp("mlflow") / "server.log"
-    made = MlflowServer(database, Bucket(folder / "mlflow", endpoint), log)
+    made = MlflowServer(mlflow_database, Bucket(folder / "mlflow", endpoint), log)
     made.start()
     yield made
     made.kill()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.kubeflow import failed_tasks
+from adapters.kubeflow.tasks import failed_tasks
 from tests.fakes import free_port, web
 
 RECORDED = Path(__file__).parents[3] / "shared" / "kfp-api" / "recorded.jsonl"

@@ -112,11 +112,11 @@ def test_a_run_whose_answer_is_lost_is_made_once(server: MlflowServer, name: str
 
 @pytest.mark.usefixtures("quick")
 def test_a_bucket_that_refuses_the_servers_key_is_told(
-    database: str, s3_server: tuple[Path, str], tmp_path: Path, name: str
+    mlflow_database: str, s3_server: tuple[Path, str], tmp_path: Path, name: str
 ) -> None:
     folder, endpoint = s3_server
     bucket = Bucket(folder / "mlflow", endpoint)
-    server = MlflowServer(database, bucket, tmp_path / "log", (s3.ACCESS[0], "a wrong secret"))
+    server = MlflowServer(mlflow_database, bucket, tmp_path / "log", (s3.ACCESS[0], "a wrong secret"))
     server.start()
     try:
         registry = Registry(server.uri)

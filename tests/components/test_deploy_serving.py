@@ -22,7 +22,7 @@ from components.deploy_serving import again, local
 from components.deploy_serving import step as deploy_serving
 from components.deploy_serving.__main__ import main
 from components.deploy_serving.local import LocalTarget
-from serving import daemon
+from serving import daemon, model_store
 from tests.fakes import free_port
 from tests.s3 import ACCESS, Bucket
 from workloads.contract import Workload
@@ -139,6 +139,9 @@ def test_a_better_version_takes_over_and_no_caller_notices(line: Line, state: Pa
     assert former is not None
     assert former.version == "1"
     assert old.endpoint == new.endpoint
+    name = line.workload.name
+    assert model_store.find(line.store, name).digest == new.digest
+    assert model_store.find(line.store, f"{name}@{PREVIOUS}").digest == old.digest
     # The old archive stays in the store, and goes where the server had it.
     assert len(line.store.keys("archives")) == 2
     assert [path.name for path in (state / "archives").iterdir()] == [
@@ -160,6 +163,7 @@ def test_a_broken_version_is_rolled_back_and_no_caller_notices(line: Line, state
     assert callers.faults == []
     assert set(callers.answered) == {old.digest}
     assert champion(line) == "1"
+    assert model_store.find(line.store, line.workload.name).digest == old.digest
     assert answer(state, line.workload.name) == {"label": [0, 0, 1]}
     records = Records(line.store, line.workload.name)
     assert records.judged(broken.recipe) is None

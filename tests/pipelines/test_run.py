@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,9 @@ from serving import daemon
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments, expect=0, env=None, module="pipelines.run"):
+def run(*arguments, expect=0, env=None, module="pipelines.run", python=sys.executable):
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [python, "-m", module, *arguments],
         capture_output=True,
         text=True,
         timeout=300,
@@ -109,6 +112,20 @@ def test_a_stopped_server_comes_back_with_the_champion(first, state):
     assert requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).ok
 
 
+@pytest.mark.parametrize("lost", ["all of it", "models.json"])
+def test_a_lost_endpoint_serves_the_champion_again(first, state, lost):
+    daemon.stop(state)
+    if lost == "all of it":
+        shutil.rmtree(state / "serving")
+        shutil.rmtree(state / "archives")
+    else:
+        (state / "serving/models.json").write_text("{")
+    again = result_of("--workload", "diabetes", "--state", str(state))
+    assert again["verdict"] == "unchanged"
+    answer = requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
+    assert answer["versions"] == [first["digest"][:12]]
+
+
 def test_the_table_and_the_progress(first, state):
     done = run("--workload", "diabetes", "--state", str(state))
     assert "unchanged" in done.stdout
@@ -120,7 +137,7 @@ def test_the_table_and_the_progress(first, state):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--workload", "nothere"], "registered are: diabetes, digits"),
+        (["--workload", "nothere"], "registered are: diabetes, digits,"),
         (["--workload", "diabetes", "--set", "featurs=bmi"], "did you mean features?"),
         (["--workload", "diabetes", "--set", "test_size=big"], "a number from 0.05 to 0.5"),
         (["--workload", "diabetes", "--set", "test_size=0.9"], "a number from 0.05 to 0.5"),
@@ -172,6 +189,19 @@ def test_new_rows_are_new_data(first, state, tmp_path):
     assert any("against champion 1" in reason for reason in judged["reasons"])
 
 
+def test_odd_paths_are_no_trouble(tmp_path):
+    """An interpreter below a folder with a space, and a state folder with all that paths may hold."""
+    venv.create(tmp_path / "a b", symlinks=True)
+    (site,) = (tmp_path / "a b").glob("lib/python*/site-packages")
+    site.joinpath("ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    state = tmp_path / "ein Zustand: 100 % ü?#&'"
+    try:
+        done = run("--workload", "diabetes", "--state", str(state), python=tmp_path / "a b/bin/python")
+        assert "promoted" in done.stdout
+    finally:
+        daemon.stop(state)
+
+
 def test_an_interruption_leaves_nothing_half_done(tmp_path):
     arguments = ["--workload", "digits", "--state", str(tmp_path), "--set", "max_iter=500"]
     process = subprocess.Popen(
@@ -190,7 +220,7 @@ def test_an_interruption_leaves_nothing_half_done(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "the champion and what is served are as before" in said
+    assert "a version is served only once it has proven itself" in said
     try:
         after = result_of("--workload", "digits", "--state", str(tmp_path))
         assert after["verdict"] == "promoted"

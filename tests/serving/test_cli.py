@@ -63,6 +63,11 @@ def test_a_taken_port_is_a_user_error(
     ("arguments", "words"),
     [
         (["serve", "--archive", "none.mar"], "error: there is no archive at none.mar"),
+        (["serve"], "error: give either --archive FILE.mar, or --model-store STORE with --model NAME"),
+        (["serve", "--archive", "a.mar", "--model", "toy"], "error: give either --archive"),
+        (["serve", "--model", "toy"], "error: give either --archive"),
+        (["serve", "--archive", "a.mar", "--batch-rows", "0"], "error: batch-rows must be above 0, not 0"),
+        (["serve", "--model-store", "s3://", "--model", "toy"], "error: object store 's3://': name a bucket"),
         (
             ["serve", "--archive", "a.mar", "--management-port", "0"],
             "error: --management-port and --token-file go",
@@ -81,7 +86,7 @@ def test_serve_says_what_is_wrong(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["explode"], ["start", "--port", "x"], ["start", "--port", "70000"], ["serve"]]
+    "arguments", [[], ["explode"], ["start", "--port", "x"], ["start", "--port", "70000"]]
 )
 def test_bad_arguments_end_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

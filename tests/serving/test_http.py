@@ -108,7 +108,7 @@ def test_unknown_things_are_404_with_what_there_is(url: str) -> None:
         ("GET", "/v2/models/none", "served are: toy"),
         ("GET", "/v2/models/toy/versions/123", "no version '123'"),
         ("POST", "/v2/models/none/infer", "served are: toy"),
-        ("GET", "/v2/models/toy/other", "has /infer and /ready"),
+        ("GET", "/v2/models/toy/other", "GET / lists"),
         ("GET", "/nowhere/%ff%00%0a", "GET / lists"),
         ("POST", "/v2/repository/index", "nothing at"),
     ):
@@ -188,7 +188,7 @@ BAD = {
     "negative shape": ({"inputs": [tensor(shape=[-2])]}, "list of whole numbers"),
     "no rows": ({"inputs": [tensor(shape=[0], data=[])]}, "has no rows"),
     "too few": ({"inputs": [tensor(shape=[3])]}, "has the shape [2], and [3] was announced"),
-    "no data": ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}, 'no "data"'),
+    "no data": ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}, 'must have either "data"'),
     "data no list": ({"inputs": [tensor(data="ab")]}, "data must be a list"),
     "ragged": ({"inputs": [tensor(data=[[1, 2], [3]])]}, "ragged"),
     "half nested": ({"inputs": [tensor(data=[[1], 2])]}, "ragged"),
@@ -199,7 +199,7 @@ BAD = {
     "id": ({"inputs": [tensor()], "id": 1}, '"id" must be a text'),
     "parameters": ({"inputs": [tensor()], "parameters": []}, '"parameters" must be an object'),
     "outputs": ({"inputs": [tensor()], "outputs": ["y"]}, '"outputs" must be a list of objects'),
-    "unknown output": ({"inputs": [tensor()], "outputs": [{"name": "z"}]}, "no outputs ['z']"),
+    "unknown output": ({"inputs": [tensor()], "outputs": [{"name": "z"}]}, "no output 'z'"),
 }
 
 
@@ -271,7 +271,8 @@ def test_tensors_of_every_kind() -> None:
 
     def one(datatype: str, data: list[Any]) -> Any:
         wanted = {"name": "t", "datatype": datatype, "shape": [-1, 2]}
-        return read_inputs([{**wanted, "shape": [len(data), 2], "data": data}], [wanted])["t"].tolist()
+        given = {**wanted, "shape": [len(data), 2], "data": data}
+        return read_inputs([given], [wanted], memoryview(b""))["t"].tolist()
 
     assert one("INT64", [[1, 2], [3, 2**62]]) == [[1, 2], [3, 2**62]]
     assert one("BOOL", [[True, False]]) == [[True, False]]

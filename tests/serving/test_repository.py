@@ -12,6 +12,15 @@ from toy_models import make_archive
 
 from serving.errors import HandlerError, NotServedError, RequestError, UnavailableError
 from serving.repository import Repository
+from serving.work import Answered, Predict
+
+
+def ask(repository: Repository, name: str, request: object) -> Answered:
+    """Ask as a batch of one; what came of it is returned or raised."""
+    (result,) = repository.answer(name, [Predict(json.dumps(request).encode())])
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def test_a_request_under_way_keeps_its_version_until_it_is_done(tmp_path: Path) -> None:
@@ -19,11 +28,11 @@ def test_a_request_under_way_keeps_its_version_until_it_is_done(tmp_path: Path) 
     slow, fast = make_archive(tmp_path, slow=0.4), make_archive(tmp_path, scale=3)
     former = repository.load(slow.path, slow.digest)
     answers = []
-    asking = threading.Thread(target=lambda: answers.append(repository.answer("toy", {"x": [1]})))
+    asking = threading.Thread(target=lambda: answers.append(ask(repository, "toy", {"x": [1]})))
     asking.start()
     time.sleep(0.1)
     repository.load(fast.path, fast.digest)
-    assert json.loads(repository.answer("toy", {"x": [1]}).body)["scale"] == 3
+    assert json.loads(ask(repository, "toy", {"x": [1]}).body)["scale"] == 3
     assert former.current.folder.exists()
     assert former.model.handler is not None
     asking.join()
@@ -42,16 +51,16 @@ def test_threads_that_ask_while_versions_change_are_all_answered(tmp_path: Path)
     faults: list[object] = []
     stop = threading.Event()
 
-    def ask() -> None:
+    def keep_asking() -> None:
         while not stop.is_set():
             try:
-                answered = repository.answer("toy", {"x": [1]})
+                answered = ask(repository, "toy", {"x": [1]})
                 if json.loads(answered.body)["scale"] != scales[answered.digest]:
                     faults.append(answered)
             except Exception as error:
                 faults.append(error)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=keep_asking) for _ in range(4)]
     for thread in threads:
         thread.start()
     for turn in range(1, 31):
@@ -71,12 +80,12 @@ def test_who_is_at_fault_is_told_apart(tmp_path: Path) -> None:
     broken = make_archive(tmp_path, fails_after=2, error="ValueError")
     repository.load(broken.path, broken.digest)
     with pytest.raises(RequestError, match="send"):
-        repository.answer("toy", "nonsense")
+        ask(repository, "toy", "nonsense")
     with pytest.raises(HandlerError, match="the handler of toy") as failed:
-        repository.answer("toy", {"x": [1]})
+        ask(repository, "toy", {"x": [1]})
     assert isinstance(failed.value.__cause__, ValueError)
     with pytest.raises(NotServedError, match="served are: toy"):
-        repository.answer("none", {})
+        ask(repository, "none", {})
 
 
 def test_only_what_is_confirmed_is_remembered(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -14,8 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from components.dataset import Dataset
 from components.prep_data.step import run as prepare
@@ -24,7 +27,8 @@ from serving import archive, golden
 from serving.model import load_model
 from workloads import register
 
-NAMES = ("diabetes", "digits")
+QUICK = {"mnist": {"epochs": "1"}}
+NAMES = ("diabetes", "digits", *(["mnist"] if importlib.util.find_spec("torch") else []))
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("java") is None, reason="TorchServe needs Java 17"),
@@ -42,7 +46,7 @@ def free_ports(count: int) -> list[int]:
 
 def write_archive(name: str, folder: Path) -> archive.Archive:
     workload = register.get(name)
-    prepare(workload, {}, folder / "data")
+    prepare(workload, QUICK.get(name, {}), folder / "data")
     train(workload, {}, folder / "data", folder / "model")
     model, holdout = load_model(folder / "model"), Dataset.open(folder / "data").read("holdout")
     requests_ = [workload.request(holdout.slice(i, 1)) for i in range(20)]
@@ -134,5 +138,16 @@ def test_answers_as_our_own_server_does(torchserve: Any, name: str) -> None:
     )
     assert bad.status_code == 400
     assert "send" in bad.json()["error"]
+    if name == "mnist":
+        picture = rows[0]["request"]["image"]
+        file = io.BytesIO()
+        Image.fromarray(np.array(picture, np.uint8)).save(file, "PNG")
+        sent = requests.post(
+            f"{inference}/predictions/{name}",
+            data=file.getvalue(),
+            headers=headers["inference"] | {"Content-Type": "image/png"},
+            timeout=30,
+        )
+        assert golden.check([{"request": 0, "answer": rows[0]["answer"]}], lambda _: sent.json()) == []
     gone = requests.delete(f"{management}/models/{name}", headers=headers["management"], timeout=30)
     assert gone.ok, gone.text

@@ -37,13 +37,23 @@ class ToyHandler(Base):
     def preprocess(self, request):
         if not isinstance(request, dict) or not isinstance(request.get("x"), list):
             raise ValueError(words.WANTED)
-        return {"x": np.array(request["x"], dtype=np.float32)}
+        try:
+            x = np.array(request["x"], dtype=np.float32)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        if x.ndim != 1 or not np.isfinite(x).all():
+            raise ValueError(words.WANTED)
+        return {"x": x}
 
     def inference(self, tensors):
         ToyHandler.calls += 1
         time.sleep(self.settings.get("slow", 0))
         if ToyHandler.calls > self.settings.get("fails_after", math.inf):
             raise self.error(self.settings.get("error", "RuntimeError"))
+        if self.settings.get("poison") in tensors["x"]:
+            raise RuntimeError("one of the rows is poison")
+        while self.settings.get("hangs_on") in tensors["x"]:
+            time.sleep(0.01)
         y = tensors["x"] * self.settings["scale"]
         return {"y": np.where(tensors["x"] == -1, np.nan, y).astype(np.float32)}
 

@@ -1,0 +1,121 @@
+"""A run on a cluster: the pipeline uploaded where it is missing, started, and followed to its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from adapters.errors import PipelineError
+from adapters.kubeflow.api import Kubeflow, Object
+from adapters.object_store import open_store
+from adapters.records import Records
+from components.runtime import new_run_id
+from workloads.contract import Workload
+from workloads.parameters import Value
+
+from .compile import compile_workload
+from .events import Listener
+from .follow import DEADLINE, Step, follow, steps_of
+from .images import Images
+from .steps import STEPS
+from .upload import look_up, upload
+
+
+def run_on_cluster(
+    workload: Workload,
+    given: Mapping[str, Value],
+    kubeflow: Kubeflow,
+    images: Images,
+    listener: Listener,
+    deadline: float = DEADLINE,
+) -> dict[str, Any]:
+    """Run the workload's pipeline on the server; returns the result as `--json` prints it.
+
+    `given` are the parameters that differ from the defaults. PipelineError names the step that failed.
+    """
+    uploaded = upload(kubeflow, compile_workload(workload.name, images))
+    run = kubeflow.start_run(
+        {
+            "experiment_id": kubeflow.experiment(workload.name),
+            "display_name": new_run_id(workload.name),
+            "pipeline_version_reference": {
+                "pipeline_id": uploaded.pipeline_id,
+                "pipeline_version_id": uploaded.version_id,
+            },
+            "runtime_config": {"parameters": dict(given)},
+        }
+    )
+    page = kubeflow.access.run_page(run["run_id"])
+    try:
+        listener("kubeflow", "says", page)
+        ended = follow(kubeflow, run["run_id"], listener, deadline)
+    except KeyboardInterrupt:
+        listener("kubeflow", "says", f"no longer followed; the run goes on: {page}")
+        raise
+    steps = steps_of(ended)
+    if ended["state"] != "SUCCEEDED":
+        raise PipelineError(_failure(ended, steps, page))
+    return _result(workload, run["run_id"], steps, page)
+
+
+def plan_on_cluster(
+    workload: Workload, given: Mapping[str, Value], kubeflow: Kubeflow, images: Images
+) -> dict[str, Any]:
+    """Return what a run would do, after a look at the server; nothing is uploaded or started."""
+    compiled = compile_workload(workload.name, images)
+    return {
+        "workload": workload.name,
+        "pipeline": compiled.version,
+        "uploaded": not look_up(kubeflow, compiled).new,
+        "parameters": dict(given),
+        "images": {step: images.of(step) for step in STEPS},
+        "host": kubeflow.access.host,
+    }
+
+
+def _failure(run: Object, steps: Mapping[str, Step], page: str) -> str:
+    """Say which step failed, and why as far as the server knows."""
+    failed = {name: step for name, step in steps.items() if step.state == "FAILED"}
+    if not failed:
+        why = (run.get("error") or {}).get("message") or "it was terminated, or never got a pod"
+        return f"the run ended as {run['state']} and no step of it failed: {why}. See {page}"
+    name, step = next(iter(failed.items()))
+    why = step.error or "the server does not say why; its pod's log does"
+    pod = f"; kubectl logs {step.pods[-1]}" if step.pods else ""
+    return f"{name}: {why}{pod}. See {page}"
+
+
+def _result(workload: Workload, run_id: str, steps: Mapping[str, Step], page: str) -> dict[str, Any]:
+    record = _record(workload.name, run_id) or _verdict(steps, page)
+    metrics = record.get("metrics") or {}
+    return {
+        "workload": workload.name,
+        "run": run_id,
+        "verdict": record["verdict"],
+        "reasons": record["reasons"],
+        "metrics": metrics,
+        "version": record.get("version"),
+        "digest": record.get("digest"),
+        "endpoint": record.get("endpoint"),
+        "seconds": {name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None},
+        "report": None,
+        "page": page,
+    }
+
+
+def _record(workload: str, run_id: str) -> dict[str, Any] | None:
+    """Return what the run wrote down, where this machine can reach the cluster's object store."""
+    store = os.environ.get("CT_STORE", "")
+    return Records(open_store(store), workload).run(run_id) if store.startswith("s3://") else None
+
+
+def _verdict(steps: Mapping[str, Step], page: str) -> dict[str, Any]:
+    """Read the verdict from the steps that ran: each branch of the pipeline ends in another one."""
+
+    def done(name: str) -> bool:
+        return name in steps and steps[name].state == "SUCCEEDED"
+
+    verdict = "promoted" if done("deploy-serving") else "rejected" if done("evaluate") else "unchanged"
+    why = "the reasons are in the run's report" if done("evaluate") else "prep-data says what it compared"
+    return {"verdict": verdict, "reasons": [f"{why}: {page}"]}

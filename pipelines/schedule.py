@@ -1,0 +1,195 @@
+"""Keeps the schedules of a Kubeflow Pipelines server as a file has them.
+
+apply     make the server match the file: create, replace, pause, resume; what is right stays
+diff      what apply would do
+list      what is on the server, with its next times
+pause, resume, delete NAME    by hand; apply goes by the file again
+backfill NAME --from DAY --to DAY    one run for each time of the schedule in the past, one by one
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+
+from adapters.errors import INTERRUPTED, PipelineError, UserError
+from adapters.kubeflow.api import Kubeflow
+
+from . import display
+from .compile import compile_workload
+from .images import Images, add_image_arguments, images_of
+from .scheduling.backfill import backfill, moments
+from .scheduling.cron import Cron
+from .scheduling.file import DEFAULT_FILE, Schedule, read_schedules
+from .scheduling.reconcile import Change, body_of, carry_out, change_of, ours, remove
+from .upload import CODES, add_server_arguments, connect, look_up, upload
+
+SHOWN = 5
+"""Times that are shown of each schedule."""
+
+
+def changes(
+    kubeflow: Kubeflow, schedules: list[Schedule], images: Images, now: datetime, *, dry_run: bool
+) -> list[Change]:
+    """Return what differs; unless this is a dry run, what a schedule names is brought first."""
+    compiled = {name: compile_workload(name, images) for name in sorted({s.workload for s in schedules})}
+    for schedule in schedules:
+        schedule.cron.in_utc(now)
+    bring = look_up if dry_run else upload
+    uploaded = {name: bring(kubeflow, one) for name, one in compiled.items()}
+    experiments = {name: kubeflow.experiment(name, make=not dry_run) for name in compiled}
+    rows = list(kubeflow.schedules())
+    return [
+        change_of(body_of(s, uploaded[s.workload], experiments[s.workload], now), rows) for s in schedules
+    ]
+
+
+def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
+    """Say what differs, and make it as the file has it unless this is a dry run."""
+    schedules, now = read_schedules(arguments.file), datetime.now(timezone.utc)
+    kubeflow = connect(arguments)
+    found = changes(kubeflow, schedules, images_of(arguments), now, dry_run=dry_run)
+    for schedule, change in zip(schedules, found, strict=True):
+        print(f"{change.name}: {change.verb}")
+        for line in change.why:
+            print(f"  {line}")
+        for row in change.strangers:
+            print(
+                f"  warning: {row['recurring_run_id']} has this name, too, and was not made from a file: "
+                "it is left alone, and runs as well"
+            )
+        if not dry_run:
+            for line in carry_out(kubeflow, change):
+                print(f"  {line}")
+        _show_times(schedule.cron, change.body["trigger"]["cron_schedule"]["cron"], now, schedule.paused)
+    known = {schedule.name for schedule in schedules}
+    for row in kubeflow.schedules():
+        if ours(row) and row["display_name"] not in known:
+            name = row["display_name"]
+            print(f"{name}: not in {arguments.file}; left alone. python -m pipelines.schedule delete {name}")
+
+
+def _show_times(cron: Cron, turned: str, now: datetime, paused: bool) -> None:
+    shown = ", ".join(f"{when:%Y-%m-%d %H:%M:%S}" for when in islice(cron.times(now), SHOWN))
+    print(f"  {'paused; ' if paused else ''}next (UTC): {shown}")
+    if turned != cron.text or cron.zone != "UTC":
+        print(f"  {cron.text} in {cron.zone} is {turned} in UTC, which the server goes by")
+    change = cron.clock_change(now)
+    if change:
+        print(f"  until {change}, when {cron.zone} changes its clock: apply again then")
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Print what is on the server."""
+    rows = sorted(connect(arguments).schedules(), key=lambda row: str(row.get("display_name")))
+    if not rows:
+        print("no schedules; python -m pipelines.schedule apply makes those of a file")
+    names = [row["display_name"] for row in rows]
+    now = datetime.now(timezone.utc)
+    for row in rows:
+        cron = ((row.get("trigger") or {}).get("cron_schedule") or {}).get("cron", "")
+        twice = "; there is another one of this name" if names.count(row["display_name"]) > 1 else ""
+        whose = "" if ours(row) else "; not made from a file"
+        print(f"{row['display_name']}: {row.get('status', '')}{whose}{twice}  {row['recurring_run_id']}")
+        if cron:
+            print(f"  cron {cron} (UTC, seconds first)")
+        if len(cron.split()) == 6 and row.get("mode") == "ENABLE":
+            shown = ", ".join(f"{when:%Y-%m-%d %H:%M:%S}" for when in islice(Cron(cron).times(now), SHOWN))
+            print(f"  next (UTC): {shown}")
+        elif len(cron.split()) == 5:
+            print("  warning: five fields; the server reads the first as seconds, and not as minutes")
+
+
+def by_hand(arguments: argparse.Namespace) -> None:
+    """Pause, resume or delete the schedules of a name that were made from a file."""
+    kubeflow = connect(arguments)
+    rows = [row for row in kubeflow.schedules() if row.get("display_name") == arguments.name and ours(row)]
+    if not rows:
+        raise UserError(
+            f"there is no schedule {arguments.name} made from a file: python -m pipelines.schedule list"
+        )
+    if arguments.verb == "resume":
+        newest = max(rows, key=lambda row: str(row.get("created_at")))
+        kubeflow.enable(newest["recurring_run_id"])
+        print(f"{arguments.name}: resumed")
+        return
+    for row in rows:
+        kubeflow.disable(row["recurring_run_id"])
+    print(f"{arguments.name}: paused; what runs now runs on")
+    if arguments.verb == "delete":
+        for row in rows:
+            print(f"  {remove(kubeflow, row)}")
+
+
+def run_backfill(arguments: argparse.Namespace) -> None:
+    """Run a schedule's pipeline for each of its times in the past."""
+    schedules = {schedule.name: schedule for schedule in read_schedules(arguments.file)}
+    if arguments.name not in schedules:
+        raise UserError(f"{arguments.file} has no schedule {arguments.name}; it has {', '.join(schedules)}")
+    schedule = schedules[arguments.name]
+    times = moments(schedule, arguments.start, arguments.end)
+    if arguments.dry_run:
+        print("\n".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in times))
+        return
+    kubeflow = connect(arguments)
+    uploaded = upload(kubeflow, compile_workload(schedule.workload, images_of(arguments)))
+    with display.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
+        backfill(kubeflow, schedule, uploaded, times, listener)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m pipelines.schedule",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=CODES,
+    )
+    verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in ("apply", "diff", "list", "pause", "resume", "delete", "backfill"):
+        sub = verbs.add_parser(verb)
+        if verb in ("pause", "resume", "delete", "backfill"):
+            sub.add_argument("name", metavar="NAME")
+        if verb in ("apply", "diff", "backfill"):
+            sub.add_argument("--file", type=Path, default=DEFAULT_FILE, help="default: %(default)s")
+            add_image_arguments(sub)
+        if verb in ("apply", "backfill"):
+            sub.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+        if verb == "backfill":
+            sub.add_argument(
+                "--from", dest="start", required=True, metavar="DAY", help="2026-11-01, included"
+            )
+            sub.add_argument("--to", dest="end", required=True, metavar="DAY", help="2026-11-08, included")
+        add_server_arguments(sub)
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what the verb says; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.verb in ("apply", "diff"):
+            apply(arguments, dry_run=arguments.verb == "diff" or arguments.dry_run)
+        elif arguments.verb == "list":
+            show(arguments)
+        elif arguments.verb == "backfill":
+            run_backfill(arguments)
+        else:
+            by_hand(arguments)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "interrupted: what runs on the server runs on; the same command goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The Open Inference Protocol v2 over HTTP: health, metadata, readiness and inference.
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+Loading and unloading are for the private port (`management`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata as distributions
+
+from . import v2
+from .asgi import Reply, Request, json_reply
+from .batcher import Batcher
+from .errors import RequestError, UnavailableError
+from .predict import answered, listed
+from .repository import Repository
+from .routes import Route
+from .served import Loaded
+from .shield import pick
+
+EXTENSIONS = ["binary_tensor_data"]
+
+
+class OpenInference:
+    """Answers everything below `/v2`; `stopping` says whether the server is being stopped."""
+
+    def __init__(self, repository: Repository, batcher: Batcher, stopping: Callable[[], bool]) -> None:
+        self.repository = repository
+        self.batcher = batcher
+        self.stopping = stopping
+
+    def routes(self) -> list[Route]:
+        """List the paths that it answers."""
+        found = [
+            Route("GET", "/v2", self.server),
+            Route("GET", "/v2/health/live", self.live),
+            Route("GET", "/v2/health/ready", self.ready),
+            Route("GET", "/v2/models", self.models),
+        ]
+        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            found += [
+                Route("GET", model, self.metadata),
+                Route("GET", f"{model}/ready", self.model_ready),
+                Route("POST", f"{model}/infer", self.infer),
+            ]
+        return found
+
+    async def server(self, request: Request) -> Reply:
+        """Name the server and its extensions."""
+        name = "continuous-training"
+        try:
+            version = distributions.version(name)
+        except distributions.PackageNotFoundError:
+            version = "unknown"
+        return json_reply({"name": name, "version": version, "extensions": EXTENSIONS})
+
+    async def live(self, request: Request) -> Reply:
+        """Answer at all: a handler that hangs keeps this from happening."""
+        return json_reply({"live": True})
+
+    async def ready(self, request: Request) -> Reply:
+        """Say whether every model that should be served is, and the server goes on."""
+        missing = dict(self.repository.unavailable)
+        stopping = self.stopping()
+        is_ready = not missing and not stopping
+        more = {"stopping": True} if stopping else {}
+        return json_reply({"ready": is_ready, "unavailable": missing, **more}, 200 if is_ready else 503)
+
+    async def models(self, request: Request) -> Reply:
+        """List what is served."""
+        return json_reply({"models": [listed(served) for served in self.repository.served().values()]})
+
+    async def metadata(self, request: Request) -> Reply:
+        """Describe a model's inputs and outputs."""
+        served = self.repository.find(request.parameters["model"])
+        versions = [one.version for one in (served.current, served.former) if one is not None]
+        return json_reply(v2.metadata(self._asked(request).model, versions))
+
+    async def model_ready(self, request: Request) -> Reply:
+        """Say that a model is ready; one that is not (yet) is 503, one that nobody knows 404."""
+        name = request.parameters["model"]
+        try:
+            loaded = self._asked(request)
+        except UnavailableError as error:
+            return json_reply({"name": name, "ready": False, "error": str(error)}, 503)
+        return json_reply({"name": loaded.name, "ready": True})
+
+    async def infer(self, request: Request) -> Reply:
+        """Answer tensors with tensors, by the version in the path if there is one."""
+        name, version = request.parameters["model"], request.parameters.get("version")
+        self._asked(request)
+        request.model = name
+        length = _header_length(request)
+        work = v2.Infer(await request.body(), length)
+        return answered(await self.batcher.ask(name, work, version))
+
+    def _asked(self, request: Request) -> Loaded:
+        served = self.repository.find(request.parameters["model"])
+        version = request.parameters.get("version")
+        return served.current if version is None else pick(served, version)
+
+
+def _header_length(request: Request) -> int | None:
+    given = request.header(v2.HEADER_LENGTH.encode())
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdecimal() or len(given) > 18:
+        raise RequestError(f"{v2.HEADER_LENGTH} must be a number of bytes, not {given[:40]!r}")
+    return int(given)

@@ -1,0 +1,68 @@
+"""`/predict` for people: a request and an answer in the workload's own words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .asgi import HttpError, Reply, Request, json_reply
+from .batcher import Batcher
+from .repository import Repository
+from .routes import Route
+from .served import Served
+from .work import Answered, Predict
+
+
+class Predictions:
+    """Answers `/predict`, and lists at `/` what can be asked."""
+
+    def __init__(self, repository: Repository, batcher: Batcher) -> None:
+        self.repository = repository
+        self.batcher = batcher
+
+    def routes(self) -> list[Route]:
+        """List the paths that it answers."""
+        return [
+            Route("GET", "/", self.index),
+            Route("POST", "/predict", self.predict),
+            Route("POST", "/predict/{model}", self.predict),
+        ]
+
+    async def predict(self, request: Request) -> Reply:
+        """Answer in the workload's own words; without a name in the path, by the only model."""
+        name = request.parameters.get("model") or self._only_model()
+        self.repository.find(name)
+        request.model = name
+        return answered(await self.batcher.ask(name, Predict(await request.body())))
+
+    async def index(self, request: Request) -> Reply:
+        """List the models and where each is asked."""
+        models = [
+            {
+                **listed(served),
+                "predict": f"/predict/{name}",
+                "infer": f"/v2/models/{name}/infer",
+                "metadata": f"/v2/models/{name}",
+            }
+            for name, served in sorted(self.repository.served().items())
+        ]
+        more = {"health": "/v2/health/ready", "protocol": "/v2", "metrics": "/metrics"}
+        return json_reply({"models": models, **more})
+
+    def _only_model(self) -> str:
+        names = sorted(self.repository.served())
+        if len(names) != 1:
+            paths = ", ".join(f"/predict/{name}" for name in names) or "none"
+            raise HttpError(404, f"/predict alone is for exactly one model; served are: {paths}")
+        return names[0]
+
+
+def listed(served: Served) -> dict[str, Any]:
+    """Describe what is served under a name in one line."""
+    version = served.current.version
+    return {"name": served.name, "version": version, "digest": served.digest, "phase": served.state}
+
+
+def answered(answer: Answered) -> Reply:
+    """Reply with an answer, and with the version that gave it."""
+    headers = {"x-model-version": answer.digest[:12], "x-model-digest": answer.digest, **answer.headers}
+    return Reply(answer.body, headers=headers)

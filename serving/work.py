@@ -1,0 +1,62 @@
+"""One request's share of an inference: its rows before, and its answer after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .errors import RequestError
+from .jsontext import decode, encode
+from .model import Model, Tensors
+from .served import Loaded
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer's bytes, the digest of the version that gave it, and headers of its own."""
+
+    body: bytes
+    digest: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Work(Protocol):
+    """What one request wants of a model."""
+
+    def prepare(self, model: Model) -> Tensors:
+        """Turn the request into tensors of the model's inputs, n rows; RequestError if it cannot be."""
+
+    def finish(self, loaded: Loaded, tensors: Tensors) -> Answered:
+        """Turn the n rows of the model's outputs into the answer."""
+
+    def size(self) -> int:
+        """Tell the bytes of the request."""
+
+
+@dataclass(frozen=True)
+class Predict:
+    """A request in the workload's own words; `parse` turns its body into what the handler takes."""
+
+    body: bytes
+    parse: Callable[[bytes], Any] = decode
+
+    def prepare(self, model: Model) -> Tensors:
+        """Let the handler read the request."""
+        return prepare(model, self.parse(self.body))
+
+    def finish(self, loaded: Loaded, tensors: Tensors) -> Answered:
+        """Let the handler write the answer."""
+        return Answered(encode(loaded.model.handler.postprocess(tensors)), loaded.digest)
+
+    def size(self) -> int:
+        """Tell the bytes of the request."""
+        return len(self.body)
+
+
+def prepare(model: Model, request: Any) -> Tensors:
+    """Let a handler read a request; its ValueError becomes a RequestError for the caller."""
+    try:
+        return dict(model.handler.preprocess(request))
+    except ValueError as error:
+        raise RequestError(str(error)) from error

@@ -1,0 +1,98 @@
+"""A real web server of one file that keeps the protocol as badly as a test asks for."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+NAME = "rows.csv.gz"
+
+
+@dataclass
+class Files:
+    """What the server does; a test changes it while it runs.
+
+    `cuts` holds, for each coming answer, after how many bytes the connection is cut (None: never);
+    `statuses` the status of each coming answer (0: as it should be). `requests` are the headers that came.
+    """
+
+    content: bytes
+    url: str = ""
+    etag: str = '"one"'
+    ranges: bool = True
+    length: bool = True
+    cuts: list[int | None] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    present: set[str] = field(default_factory=lambda: {f"/data/{NAME}"})
+    requests: list[dict[str, str]] = field(default_factory=list)
+    before: Callable[[], None] = lambda: None
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a client that went away."""
+
+
+@contextmanager
+def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Files]:
+    """Serve `content` on 127.0.0.1 as /data/rows.csv.gz for the while."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            files.requests.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
+            files.before()
+            status = files.statuses.pop(0) if files.statuses else 0
+            if status or self.path not in files.present:
+                self._head(status or 404, b"")
+            elif files.etag and self.headers.get("If-None-Match") == files.etag:
+                self._head(304, b"")
+            else:
+                self._send()
+
+        def _send(self) -> None:
+            begin, status, extra = 0, 200, {}
+            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            if asked and files.ranges and self.headers.get("If-Range", files.etag) == files.etag:
+                begin, status = int(asked[1]), 206
+                extra = {"Content-Range": f"bytes {begin}-{len(files.content) - 1}/{len(files.content)}"}
+            body = files.content[begin:]
+            self._head(status, body, **extra)
+            cut = files.cuts.pop(0) if files.cuts else None
+            self.wfile.write(body[:cut])
+            if cut is not None or not files.length:
+                self.close_connection = True
+
+        def _head(self, status: int, body: bytes, **extra: str) -> None:
+            self.send_response(status)
+            if files.length:
+                self.send_header("Content-Length", str(len(body)))
+            if files.etag and status < 400:
+                self.send_header("ETag", files.etag)
+            for name, value in {**files.headers, **extra}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    files = Files(content, f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/data")
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield files
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

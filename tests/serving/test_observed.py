@@ -1,0 +1,149 @@
+"""What operators see: metrics, logs and request ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import requests
+from foreground import serving
+from prometheus_client.parser import text_string_to_metric_families
+from toy_models import make_archive
+
+from serving.archive import Archive
+from serving.client import Endpoint
+from serving.logs import rotate
+from serving.running import Running
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def metrics(url: str) -> Samples:
+    response = requests.get(f"{url}/metrics", timeout=5)
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples.get((name, tuple(sorted(labels.items()))), 0)
+
+
+def predict(url: str, body: bytes, name: str = "toy") -> requests.Response:
+    return requests.post(f"{url}/predict/{name}", data=body, timeout=5)
+
+
+def test_requests_batches_errors_and_versions_are_counted(endpoint: Endpoint, tmp_path: Path) -> None:
+    good, bad = make_archive(tmp_path), make_archive(tmp_path, scale=3, fails_after=2)
+    url = endpoint.running.url
+    endpoint.load("toy", good.path, good.digest)
+    for body, status in ((b'{"x": [1]}', 200), (b'{"x": [2]}', 200), (b"{", 400), (b'{"x": [-1]}', 500)):
+        assert predict(url, body).status_code == status
+    for number in range(5):
+        assert predict(url, b"{}", name=f"made-up-{number}").status_code == 404
+    endpoint.load("toy", bad.path, bad.digest, 60)
+    predict(url, b'{"x": [1]}')
+    found = metrics(url)
+    for status, count in (("200", 3), ("400", 1), ("500", 1)):
+        labels = {"model": "toy", "route": "predict", "status": status}
+        assert value(found, "serving_requests_total", **labels) == count
+    assert value(found, "serving_request_seconds_count", model="toy", route="predict") == 5
+    assert value(found, "serving_errors_total", model="toy", kind="request") == 1
+    assert value(found, "serving_errors_total", model="toy", kind="handler") == 1
+    # What callers make up is counted, but never becomes a label.
+    assert value(found, "serving_errors_total", model="", kind="not_served") == 5
+    assert value(found, "serving_batch_requests_count", model="toy") == 5
+    assert value(found, "serving_batch_seconds_count", model="toy") == 5
+    assert value(found, "serving_queue_requests") == value(found, "serving_held_bytes") == 0
+    assert value(found, "serving_shielded_total", model="toy", version=bad.version) == 1
+    assert value(found, "serving_models_unavailable") == 0
+    served = {"model": "toy", "version": bad.version, "digest": bad.digest, "phase": "probation"}
+    former = {"model": "toy", "version": good.version, "digest": good.digest, "phase": "former"}
+    assert value(found, "serving_model", **served) == value(found, "serving_model", **former) == 1
+    assert value(found, "process_resident_memory_bytes") > 1e6
+
+
+def test_a_request_id_is_handed_back_or_made_up(running: Running) -> None:
+    def sent(**headers: str) -> str:
+        return requests.get(f"{running.url}/v2", headers=headers, timeout=5).headers["x-request-id"]
+
+    assert sent(**{"x-request-id": "mine-1/2:3"}) == "mine-1/2:3"
+    made_up = {sent(), sent(), sent(**{"x-request-id": "not <safe>"}), sent(**{"x-request-id": "a" * 200})}
+    assert len(made_up) == 4
+    assert all(text.isascii() and len(text) < 40 for text in made_up)
+    missing = requests.get(f"{running.url}/nothing", headers={"x-request-id": "lost"}, timeout=5)
+    assert (missing.status_code, missing.headers["x-request-id"]) == (404, "lost")
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Archive:
+    return make_archive(tmp_path)
+
+
+def test_a_failure_is_in_the_log_under_its_request_id(tmp_path: Path, toy: Archive) -> None:
+    log = tmp_path / "log"
+    with serving(toy, log=log) as server:
+        response = requests.post(
+            f"{server.url}/predict/toy", json={"x": [-1]}, headers={"x-request-id": "seen"}, timeout=5
+        )
+        predict(server.url, b"{")
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "seen"
+    (line,) = map(json.loads, log.read_text().splitlines())
+    assert (line["level"], line["request_id"], line["model"]) == ("error", "seen", "toy")
+    assert "NaN" in line["message"]
+    assert "AnswerError" in line["traceback"]
+    assert line["time"].endswith("+00:00")
+
+
+def test_requests_are_logged_when_asked_for(tmp_path: Path, toy: Archive) -> None:
+    log = tmp_path / "log"
+    with serving(toy, options=("--access-log", "--log-level", "info"), log=log) as server:
+        predict(server.url, b'{"x": [1]}')
+        predict(server.url, b"\xff")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    good, bad = (line for line in lines if line["logger"] == "serving.access")
+    assert (good["status"], good["path"], good["model"]) == (200, "/predict/toy", "toy")
+    assert (good["version"], good["method"]) == (toy.version, "POST")
+    assert good["ms"] > 0
+    assert good["client"] == "127.0.0.1"
+    assert (bad["status"], bad["version"]) == (400, "")
+    assert {line["logger"] for line in lines} >= {"serving.table"}
+
+
+def test_a_log_that_is_too_long_begins_anew_and_its_writer_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    assert not rotate(path, 10)
+    with path.open("ab", buffering=0) as log:
+        log.write(b"0123456789")
+        assert not rotate(path, 10)
+        log.write(b"x")
+        assert rotate(path, 10)
+        assert path.stat().st_size == 0
+        log.write(b"more")
+    assert path.read_bytes() == b"more"
+    assert (tmp_path / "server.log.1").read_bytes() == b"0123456789x"
+
+
+def test_the_servers_own_log_is_json_lines_and_is_rotated(
+    state: Path, endpoint: Endpoint, toy: Archive
+) -> None:
+    import time
+
+    endpoint.load("toy", toy.path, toy.digest)
+    log = state / "serving/server.log"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert any(line["message"] == f"toy {toy.version}: serving" for line in lines)
+    with log.open("ab") as stream:
+        stream.write(b"x" * (10 * 1024**2 + 1))
+    deadline = time.monotonic() + 10
+    while log.stat().st_size and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert log.stat().st_size == 0
+    assert log.with_name("server.log.1").stat().st_size > 10 * 1024**2
+    predict(endpoint.running.url, b'{"x": [-1]}')
+    (line,) = map(json.loads, log.read_text().splitlines())
+    assert line["level"] == "error"

@@ -12,9 +12,9 @@ from adapters.records import Records
 from adapters.registry import Registry
 from components.archive.step import read
 from components.files import to_json, write_text
-from serving import model_store
 from workloads.contract import Progress
 
+from .mirror import mirror_aliases
 from .rollout import roll_out
 from .target import Target
 
@@ -56,8 +56,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         archive = store.fetch(new.key, Path(folder))
         roll_out(target, new.workload, archive, new.digest, make_champion, progress)
-    # For servers that look up what they serve in the store; the registry's own alias has moved already.
-    model_store.point(store, new.workload, new.digest, new.run)
+    mirror_aliases(registry, store, new.workload, new.run)
     deployed = Deployed(new.workload, new.version, new.digest, target.url(new.workload))
     record = {
         "verdict": "promoted",

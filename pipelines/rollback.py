@@ -25,6 +25,7 @@ from adapters.object_store import ObjectStore, open_store
 from adapters.records import Records
 from adapters.registry import Registry, Version
 from components.deploy_serving.local import LocalTarget
+from components.deploy_serving.mirror import mirror_aliases
 from components.deploy_serving.rollout import roll_out
 from components.runtime import new_run_id
 from components.settings import Settings
@@ -109,6 +110,7 @@ def _switch(
         with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
             archive = store.fetch(to.archive, Path(folder))
             roll_out(target, plan.workload, archive, to.digest, make_champion, _tell)
+        mirror_aliases(registry, store, plan.workload, words.run)
     except PipelineError as error:
         mend = command.again("pipelines.rollback", settings, "--workload", plan.workload, "--to", to.version)
         fact = (

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore
 
-CHAMPION, PREVIOUS = "champion", "previous"
+CHAMPION = "champion"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
@@ -37,17 +37,18 @@ class Pointer:
 
 
 def point(store: ObjectStore, name: str, digest: str, run: str = "", alias: str = CHAMPION) -> None:
-    """Let an alias name this digest; what `champion` named before is `previous` from then on.
-
-    Doing it again changes nothing.
-    """
+    """Let an alias name this digest; doing it again changes nothing."""
     former = _read(store, name, alias)
     if former is not None and former.digest == digest:
         return
-    if alias == CHAMPION and former is not None:
-        _write(store, PREVIOUS, former)
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    _write(store, alias, Pointer(name, digest, since, run))
+    text = json.dumps(asdict(Pointer(name, digest, since, run)), indent=2, sort_keys=True)
+    store.write(_key(name, alias), text.encode())
+
+
+def forget(store: ObjectStore, name: str, alias: str) -> None:
+    """Let an alias name nothing."""
+    store.delete(_key(name, alias))
 
 
 def find(store: ObjectStore, reference: str) -> Pointer:
@@ -76,15 +77,14 @@ def name_of(reference: str) -> str:
 
 
 def _read(store: ObjectStore, name: str, alias: str) -> Pointer | None:
-    content = store.read(f"aliases/{name}/{alias}.json")
+    content = store.read(_key(name, alias))
     if content is None:
         return None
     try:
         return Pointer(**json.loads(content))
     except (ValueError, TypeError) as error:
-        raise UserError(f"aliases/{name}/{alias}.json in the store cannot be read: {error}") from error
+        raise UserError(f"{_key(name, alias)} in the store cannot be read: {error}") from error
 
 
-def _write(store: ObjectStore, alias: str, pointer: Pointer) -> None:
-    text = json.dumps(asdict(pointer), indent=2, sort_keys=True)
-    store.write(f"aliases/{pointer.name}/{alias}.json", text.encode())
+def _key(name: str, alias: str) -> str:
+    return f"aliases/{name}/{alias}.json"

@@ -13,10 +13,10 @@ from adapters.registry import CHALLENGER, Registry, Version
 from components.archive.step import Archived, read
 from components.evaluate.record import REPORT
 from components.files import to_json, write_text
-from serving import model_store
 from workloads.contract import Progress
 
 from .again import judge_again
+from .mirror import mirror_aliases
 from .rollout import roll_out
 from .target import Target
 
@@ -92,8 +92,7 @@ def _roll_out(
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         archive = store.fetch(new.key, Path(folder))
         roll_out(target, new.workload, archive, new.digest, make_champion, progress)
-    # For servers that look up what they serve in the store; the registry's own alias has moved already.
-    model_store.point(store, new.workload, new.digest, new.run)
+    mirror_aliases(registry, store, new.workload, new.run)
 
 
 def _tell(

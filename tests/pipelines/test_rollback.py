@@ -23,6 +23,7 @@ from pipelines.operations.command import uninterrupted
 from pipelines.operations.line import read_line
 from pipelines.rollback import main
 from serving import daemon
+from serving.model_store import find
 from tests.fakes import web
 
 from . import champions
@@ -111,6 +112,8 @@ def test_going_back_twice_and_forth_again(line: State, capsys):
     assert (done["verdict"], done["to"]) == ("rolled back", {"version": "2", "digest": two})
     assert line.served() == two
     assert line.aliases == {CHAMPION: "2", PREVIOUS: "1"}
+    store = open_store(str(line.folder / "store"))
+    assert [find(store, f"{NAME}@{alias}").digest for alias in (CHAMPION, PREVIOUS)] == [two, one]
     last = line.registry.trail(NAME)[-1]
     assert {key: last[key] for key in ("alias", "from", "to", "kind", "why", "run")} == {
         "alias": CHAMPION, "from": "3", "to": "2", "kind": BACK, "run": done["run"],

@@ -15,7 +15,7 @@ from toy_models import make_archive
 from adapters.errors import UserError
 from adapters.object_store import FolderStore, ObjectStore, open_store
 from serving.archive import Archive
-from serving.model_store import PREVIOUS, Pointer, find, point
+from serving.model_store import Pointer, find, forget, point
 from tests.fakes import free_port
 from tests.s3 import ACCESS, Bucket
 
@@ -26,7 +26,7 @@ def stored(store: ObjectStore, root: Path, scale: float) -> Archive:
     return made
 
 
-def test_a_champion_is_pointed_at_and_the_former_one_is_previous(tmp_path: Path) -> None:
+def test_aliases_name_versions_and_a_name_alone_its_champion(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     first, second = (stored(store, tmp_path, scale) for scale in (2, 3))
     point(store, "toy", first.digest, "run-1")
@@ -37,7 +37,12 @@ def test_a_champion_is_pointed_at_and_the_former_one_is_previous(tmp_path: Path)
     point(store, "toy", second.digest, "run-3")
     assert (tmp_path / "store/aliases/toy/champion.json").read_bytes() == before, "again changes nothing"
     assert (find(store, "toy").digest, find(store, "toy").run) == (second.digest, "run-2")
-    assert find(store, f"toy@{PREVIOUS}").digest == first.digest
+    point(store, "toy", first.digest, "run-2", alias="previous")
+    assert find(store, "toy@previous").digest == first.digest
+    forget(store, "toy", "previous")
+    forget(store, "toy", "previous")
+    with pytest.raises(UserError, match="no toy@previous"):
+        find(store, "toy@previous")
     for reference in (f"toy@{first.digest[:12]}", f"toy@{first.digest}"):
         assert find(store, reference) == Pointer("toy", first.digest)
 

@@ -46,7 +46,7 @@ class MnistHandler(Handler):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = self.threads
         self.session = onnxruntime.InferenceSession(
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
         )

@@ -26,6 +26,7 @@ from .gate import Verdict
 from .judging import SEED, Judgement, judge_models
 from .mistakes import worst
 from .scores import CONFIDENCE, RESAMPLES
+from .slices import slice_ends
 
 DESCRIPTION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
 GOLDEN_ROWS = 8
@@ -86,6 +87,8 @@ def run(
     golden = plain(_golden(workload, holdout, challenger))
     progress("drawing the report")
     statistics = learned["statistics"] if learned else None
+    for name, ends in plain(slice_ends(workload, holdout, judgement)).items():
+        description["slices"][name] |= ends
     description["drift"] = _drifted(dataset, statistics)
     facts = _facts(workload, dataset, holdout, challenger, judgement, description, statistics)
     report, card = render(facts), render_card(facts, workload.intended, workload.limits, golden[0])

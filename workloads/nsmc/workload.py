@@ -57,6 +57,11 @@ class Nsmc(Workload):
     target = "label"
     prediction = "label"
     default_source = sample_source = SAMPLE
+    intended = "Sorting short Korean reviews of films into positive and negative ones, many at a time."
+    limits = (
+        "Not for other languages, longer texts or reviews of other things. Its labels are the stars that the "
+        "authors gave; reviews between good and bad are not in the corpus."
+    )
     handler = NsmcHandler
     minimum_rows = 500
     extras = ("torch",)

@@ -16,11 +16,11 @@ comma := ,
 space := $(empty) $(empty)
 # Workloads that train with an extra name it here, so that the first command that needs it installs it.
 EXTRAS_OF_mnist := torch
-EXTRAS_OF_nsmc := torch
+EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo test test-full lint format bench golden constraints clean
+.PHONY: help install demo test test-full lint format bench bench-scale golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(call stamp,) ## measure what the README says about speed
 	@$(BIN)/python -m benchmarks.overhead --output docs/overhead.md
 	@$(BIN)/python -m benchmarks.swaps --output docs/swaps.md
 	@$(BIN)/python -m benchmarks.serving_image
+
+bench-scale: $(call stamp,) ## measure prep-data and training at up to 10x the rows of nsmc
+	@$(BIN)/python -m benchmarks.scale --output docs/scale.svg
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

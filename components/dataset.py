@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from adapters.errors import UserError
-from workloads.contract import Workload
+from workloads.contract import StoredRows, Workload
 
 DESCRIPTION = "dataset.json"
 
@@ -48,13 +47,13 @@ class Dataset:
         """Whether the rows are the small sample that comes with the code."""
         return bool(self.description.get("sample"))
 
+    def rows(self, split: str) -> StoredRows:
+        """Return the rows of `train` or `holdout` where they lie."""
+        return StoredRows(self.folder / f"{split}.parquet")
+
     def read(self, split: str) -> pa.Table:
-        """Return the rows of `train` or `holdout`."""
-        path = self.folder / f"{split}.parquet"
-        try:
-            return pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path} is damaged or missing ({error}); prepare the data again") from None
+        """Return the rows of `train` or `holdout`, all at once."""
+        return self.rows(split).table()
 
     def parameters_of(self, workload: Workload, given: dict[str, Any]) -> dict[str, Any]:
         """Return the run parameters that the rows were prepared with; UserError when `given` contradicts one.

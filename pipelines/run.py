@@ -42,7 +42,7 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> dict[st
 
     Raises the PipelineError of the step that failed: the champion and what is served are as before.
     """
-    check_extras(workload)
+    check_extras(workload, values)
     run_id = new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     folder.mkdir(parents=True)
@@ -103,9 +103,15 @@ def _run_in(
     return result
 
 
-def check_extras(workload: Workload) -> None:
-    """Return when what the workload's training needs is installed; UserError with the command otherwise."""
-    missing = [name for name in workload.extras if importlib.util.find_spec(name) is None]
+_MODULES = {"hf": "transformers"}
+"""What an extra brings, where it is not called so itself."""
+
+
+def check_extras(workload: Workload, values: Values) -> None:
+    """Return when what this training needs is installed; UserError with the command otherwise."""
+    missing = [
+        name for name in workload.needs(values) if importlib.util.find_spec(_MODULES.get(name, name)) is None
+    ]
     if missing:
         raise UserError(
             f"workload {workload.name} trains with {', '.join(missing)}, which is not installed: "
@@ -241,7 +247,7 @@ def main(argv: list[str] | None = None) -> int:
                 return 0
             return _show(result, arguments)
         settings = Settings.from_environment(os.environ, arguments.state)
-        check_extras(workload)
+        check_extras(workload, values)
         if arguments.dry_run:
             print(json.dumps(plan(workload, values, settings), indent=2))
             return 0

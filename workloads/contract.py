@@ -21,6 +21,7 @@ import pyarrow as pa
 from .handler import Handler, Tensors
 from .parameters import Parameter, Value, Values, parse_values
 from .rule import Rule, overridden, parameters_of
+from .stored_rows import StoredRows
 
 Progress = Callable[[str], None]
 """Tells the person who waits what is happening; one short line at a time."""
@@ -100,7 +101,7 @@ class Workload(ABC):
     """One model's own part of the pipeline; see the module's text.
 
     `minimum_rows` is the least that a load must bring; `extras` names the setup.cfg extras that
-    training needs beyond the common ones, for instance `("torch",)`. `sample_source` is the source that
+    training may need beyond the common ones, for instance `("torch",)`. `sample_source` is the source that
     stands for a small sample which comes with the code: logs, registry and report say of what was made
     from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
     the model is for, and what it must not be taken for.
@@ -139,6 +140,14 @@ class Workload(ABC):
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
         """Learn from the training rows and write the files that the handler loads into `output`."""
 
+    def train_stored(self, rows: StoredRows, values: Values, output: Path, progress: Progress) -> Training:
+        """Do as `train` does, from rows that lie on disk; the pipeline calls this.
+
+        Override it where rows may not fit into memory: `rows.batches()` reads them as often as needed. As it
+        stands it reads them whole, for `train`.
+        """
+        return self.train(rows.table(), values, output, progress)
+
     @abstractmethod
     def tensors(self, rows: pa.Table) -> Tensors:
         """Turn rows into the handler's input tensors, one row each; the target is not used."""
@@ -146,6 +155,10 @@ class Workload(ABC):
     @abstractmethod
     def request(self, row: pa.Table) -> Any:
         """Turn one row (a table of one) into the JSON request that a caller would send for it."""
+
+    def needs(self, values: Values) -> tuple[str, ...]:
+        """Name the extras that training with these parameters needs: all of `extras`, unless overridden."""
+        return self.extras
 
     def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
         """Name groups of holdout rows that are judged on their own: name to a boolean mask."""
@@ -220,6 +233,7 @@ __all__ = [
     "Resumable",
     "Rows",
     "Rule",
+    "StoredRows",
     "Tensors",
     "Training",
     "Value",

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore
 from components.dataset import Dataset
@@ -15,7 +13,7 @@ from components.files import digest_of_folder, new_folder, plain, to_json
 from components.recipe import code_digest
 from serving.code import copy_handler, handler_files
 from serving.pickles import refuse_pickles
-from workloads.contract import Progress, Resumable, Training, Values, Workload
+from workloads.contract import Progress, Resumable, StoredRows, Training, Values, Workload
 from workloads.rule import is_override
 
 from .checkpoints import StoredCheckpoints
@@ -42,7 +40,7 @@ def run(
         raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
     values = dataset.parameters_of(workload, given)
     handler_files(workload.handler)
-    rows = dataset.read("train")
+    rows = dataset.rows("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
     recipe = dataset.description["recipe"]
@@ -80,15 +78,15 @@ def run(
 
 def _train(
     workload: Workload,
-    rows: pa.Table,
+    rows: StoredRows,
     values: Values,
     folder: Path,
     progress: Progress,
     kept: StoredCheckpoints | None,
 ) -> Training:
     if isinstance(workload, Resumable):
-        return workload.train(rows, values, folder, progress, kept)
-    return workload.train(rows, values, folder, progress)
+        return workload.train(rows.table(), values, folder, progress, kept)
+    return workload.train_stored(rows, values, folder, progress)
 
 
 def _identity(split: dict[str, Any]) -> dict[str, Any]:

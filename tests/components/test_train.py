@@ -16,7 +16,7 @@ from components.prep_data import step as prep_data
 from components.train.__main__ import main
 from components.train.step import run
 from serving.model import load_model
-from workloads.contract import Resumable, Training, Workload
+from workloads.contract import Resumable, StoredRows, Training, Workload
 
 Make = Callable[..., Workload]
 
@@ -225,3 +225,20 @@ class TestCheckpoints:
         run(self.resumable(make), {}, data, tmp_path / "model", said.append, Away(tmp_path / "store"))
         assert "no checkpoint could be kept, and training goes on: no route to it" in said
         assert (tmp_path / "model").is_dir()
+
+
+def test_a_workload_may_read_its_rows_batch_by_batch_and_twice(
+    make: Make, data: Path, tmp_path: Path
+) -> None:
+    def train_stored(self: Any, rows: StoredRows, values: Any, output: Path, progress: Any) -> Training:
+        (output / "fence.json").write_text("47")
+        passes = [[batch["x"].to_pylist() for batch in rows.batches(["x"], size=100)] for _ in range(2)]
+        assert passes[0] == passes[1]
+        assert [x for xs in passes[0] for x in xs] == rows.table()["x"].to_pylist()
+        return Training(notes={"rows": rows.num_rows, "sizes": [len(xs) for xs in passes[0]]})
+
+    workload = make(train_stored=train_stored)
+    description = run(workload, {}, data, tmp_path / "model")
+    count = description["data"]["rows"]
+    assert description["notes"]["rows"] == count
+    assert description["notes"]["sizes"] == [100] * (count // 100) + [count % 100]

@@ -188,4 +188,16 @@ def test_a_missing_extra_is_told_with_the_command():
         extras = ("nosuchlibrary",)
 
     with pytest.raises(UserError, match="make install EXTRAS=nosuchlibrary"):
-        check_extras(NeedsMore())
+        check_extras(NeedsMore(), {})
+
+
+def test_an_extra_is_asked_for_only_by_the_parameters_that_need_it():
+    class MayNeedMore(Digits):
+        extras = ("nosuchlibrary",)
+
+        def needs(self, values):
+            return self.extras if values["components"] > 32 else ()
+
+    check_extras(MayNeedMore(), {"components": 32})
+    with pytest.raises(UserError, match="make install EXTRAS=nosuchlibrary"):
+        check_extras(MayNeedMore(), {"components": 33})

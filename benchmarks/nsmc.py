@@ -1,0 +1,55 @@
+"""How good and how fast nsmc is, beside the method that it was to beat, in the same run.
+
+    python -m benchmarks.nsmc [--source ../shared/data/nsmc] [--rounds 5] [--deep]
+
+Each method is a whole process: interpreter, imports, reading, learning, answering the holdout. Rounds
+alternate. Accuracy is on the corpus's own test file. `--deep` also trains the deep model, once: minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from .processes import ROOT, Taken, measured
+
+METHODS = "benchmarks.nsmc_methods"
+HEAD = """| whole process | accuracy | seconds | CPU s | against the seed | peak memory, MB | one review, ms |
+|---|---|---|---|---|---|---|"""
+
+
+def line(title: str, taken: list[Taken], ratios: list[float], latency: float) -> str:
+    """Return a method's medians as a row of the table."""
+    seconds, cpu = (statistics.median(getattr(one, name) for one in taken) for name in ("seconds", "cpu"))
+    memory = max(one.megabytes for one in taken)
+    ratio = statistics.median(ratios)
+    cells = [f"{taken[0].told['accuracy']:.4f}", f"{seconds:.1f}", f"{cpu:.1f}", f"{ratio:.2f}x"]
+    return f"| {' | '.join([title, *cells, f'{memory:.0f}', f'{latency:.3f}'])} |"
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--source", type=Path, default=ROOT.parent / "shared" / "data" / "nsmc")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--deep", action="store_true")
+    given = parser.parse_args()
+    source = str(given.source.resolve())
+    rounds = [[measured(METHODS, method, source) for method in ("seed", "fast")] for _ in range(given.rounds)]
+    seeds, fasts = zip(*rounds, strict=True)
+    latency = {m: measured(METHODS, m, source, "--latency").told["one review, ms"] for m in ("seed", "fast")}
+    print(HEAD)
+    print(line("seed: words, naive Bayes", list(seeds), [1.0], latency["seed"]))
+    ratios = [fast.seconds / before.seconds for before, fast in rounds]
+    print(line("fast", list(fasts), ratios, latency["fast"]))
+    if given.deep:
+        taken = measured(METHODS, "both", source, "--latency")
+        ratio = taken.seconds / statistics.median(one.seconds for one in seeds)
+        print(line("deep", [taken], [ratio], taken.told["one review, ms"]))
+        gain, low, high = taken.told["gain"]
+        print(f"\ndeep is better than fast by {gain:.4f} (95 % interval {low:.4f} to {high:.4f}), paired")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""nsmc on the sample that comes with it: reading, learning, answering, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from adapters.errors import UserError
+from components.dataset import Dataset
+from components.files import digest_of_folder
+from components.prep_data import step as prep_data
+from components.train import step as train
+from serving.model import Model, load_model
+from workloads import register
+from workloads.contract import Workload
+from workloads.nsmc.workload import SAMPLE
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "workloads" / "nsmc" / "sample"
+
+
+@pytest.fixture(scope="module")
+def nsmc() -> Workload:
+    return register.get("nsmc")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, nsmc: Workload) -> Path:
+    """A folder with the sample's dataset and the fast model's bundle."""
+    folder = tmp_path_factory.mktemp("nsmc")
+    prep_data.run(nsmc, {}, folder / "data")
+    train.run(nsmc, {}, folder / "data", folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(made: Path) -> Model:
+    return load_model(made / "model")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A copy of the sample to spoil."""
+    return shutil.copytree(FOLDER, tmp_path / "source")
+
+
+def accuracy(nsmc: Workload, model: Model, holdout: pa.Table, **changes: Any) -> float:
+    answers = model.infer(nsmc.tensors(holdout) | changes)
+    return float((answers["label"] == holdout["label"].to_numpy()).mean())
+
+
+def test_the_sample_is_marked_as_one_and_split_as_its_author_did(made: Path) -> None:
+    data = Dataset.open(made / "data")
+    assert data.sample
+    assert (data.read("train").num_rows, data.read("holdout").num_rows) == (800, 200)
+    assert data.description["split_rule"] == "the source's own"
+    first = data.read("train").slice(0, 1).to_pylist()[0]
+    assert first == {"id": "9976970", "document": "아 더빙.. 진짜 짜증나네요 목소리", "label": 0}
+
+
+def test_it_learns_from_800_reviews_what_can_be_learned(nsmc: Workload, made: Path, model: Model) -> None:
+    assert accuracy(nsmc, model, Dataset.open(made / "data").read("holdout")) >= 0.72
+    curve = json.loads((made / "model" / "model.json").read_text())["curve"]
+    assert [point["step"] for point in curve] == [1, 2, 3]
+    assert curve[-1]["loss"] < curve[0]["loss"]
+
+
+def test_the_same_again_is_the_same_to_the_byte(nsmc: Workload, made: Path, tmp_path: Path) -> None:
+    train.run(nsmc, {}, made / "data", tmp_path / "again")
+    assert digest_of_folder(tmp_path / "again") == digest_of_folder(made / "model")
+    files = {path.name for path in (tmp_path / "again").iterdir()}
+    assert files == {"weights.npy", "plan.json", "model.json", "workloads"}
+
+
+def test_a_table_teaches_the_same_as_rows_on_disk(nsmc: Workload, made: Path, tmp_path: Path) -> None:
+    rows = Dataset.open(made / "data").read("train")
+    nsmc.train(rows, nsmc.parse({}), tmp_path, lambda _: None)
+    assert (tmp_path / "weights.npy").read_bytes() == (made / "model" / "weights.npy").read_bytes()
+
+
+def test_gzipped_files_are_the_same_data(nsmc: Workload, made: Path, source: Path) -> None:
+    for path in list(source.glob("*.txt")):
+        (source / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    values = nsmc.parse({})
+    zipped, plain = ([r.batch for r in nsmc.load(place, values)] for place in (str(source), SAMPLE))
+    assert pa.Table.from_batches(zipped) == pa.Table.from_batches(plain)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda text: text.replace(b"id\t", b"key\t", 1), "row 1: must be the header id, document, label"),
+        (lambda _: b"", "row 1: must be the header"),
+        (lambda text: text + b"1\tgood\n", "row 202: 2 cells where id, document and label are expected"),
+        (lambda text: text + b"1\tgood\t5\n", "row 202, column label: 5 is not one of 0, 1"),
+        (lambda text: text + b"1\tgood\tgood\n", "row 202, column label: 'good' is neither 0 nor 1"),
+        (lambda text: text + b"1\tg\xff\t1\n", "row 202, column document: is not UTF-8"),
+        (lambda text: text + text.splitlines()[5] + b"\n", "row 202, column id: the key of"),
+        (lambda text: gzip.compress(text)[:-20], "cannot be read"),
+    ],
+)
+def test_a_broken_file_is_refused_where_it_is_broken(
+    nsmc: Workload, source: Path, tmp_path: Path, spoil: Any, words: str
+) -> None:
+    path = source / "ratings_test.txt"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(UserError) as refused:
+        prep_data.run(nsmc, {"source": str(source)}, tmp_path / "data")
+    assert "ratings_test.txt" in str(refused.value)
+    assert words in str(refused.value)
+
+
+def test_a_folder_without_the_files_is_told(nsmc: Workload, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds none of ratings_train\.txt, ratings_train\.txt\.gz"):
+        list(nsmc.load(str(tmp_path), nsmc.parse({})))
+
+
+def test_only_the_deep_model_needs_torch(nsmc: Workload) -> None:
+    wanted = {model: nsmc.needs(nsmc.parse({"model": model})) for model in ("fast", "deep", "both")}
+    assert wanted == {"fast": (), "deep": ("torch",), "both": ("torch",)}
+
+
+def test_slices_are_lengths(nsmc: Workload, made: Path) -> None:
+    holdout = Dataset.open(made / "data").read("holdout")
+    slices = nsmc.slices(holdout)
+    assert (sum(mask.astype(int) for mask in slices.values()) == 1).all()
+    lengths = np.array([len(text) for text in holdout["document"].to_pylist()])
+    assert lengths[slices["over 40 characters"]].min() > 40 > lengths[slices["to 15 characters"]].max()
+
+
+STRANGE = {
+    "empty": "",
+    "long": "가나다 " * 2500,
+    "emoji": "😀👩‍👩‍👧❤️",
+    "mixed": "정말 good עברית 日本語 ไทย",
+    "half a surrogate": "좋\ud83d아\ude00요",
+    "NUL": "\0재미\0",
+    "line breaks": "\r\n\n가\u2028나\n",
+    "noncharacters": "\uffff\ufffe\U0010ffff",
+}
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
+def test_a_strange_text_is_answered_and_disturbs_no_other(model: Model, text: str) -> None:
+    answer = model.predict({"text": ["재미있다", text, "쓰레기"]})["predictions"]
+    alone = [model.predict({"text": one})["predictions"][0] for one in ("재미있다", text, "쓰레기")]
+    assert [one["label"] for one in answer] == [one["label"] for one in alone]
+    for one, other in zip(answer, alone, strict=True):
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
+        assert 0.5 <= one["probability"] <= 1
+
+
+def test_texts_are_answered_in_order(model: Model) -> None:
+    answer = model.predict({"text": ["정말 재미있어요 최고", "쓰레기 최악"], "do_fast": True})
+    assert [one["label"] for one in answer["predictions"]] == ["positive", "negative"]
+    assert answer["model"] == "fast"
+    again = model.predict({"text": ["쓰레기 최악", "정말 재미있어요 최고"], "use_fast": True})
+    assert again["predictions"] == answer["predictions"][::-1]
+
+
+def test_requests_of_many_callers_are_answered_together(model: Model) -> None:
+    bodies = [
+        {"text": ["정말 재미있어요"]},
+        b'{"text": ["\xec\x93\xb0", ""]}',
+        {"text": "최악", "do_fast": None},
+    ]
+    answers = model.handler.handle([{"body": body} for body in bodies])
+    assert [len(answer["predictions"]) for answer in answers] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (None, 'send {"text"'),
+        ([], 'send {"text"'),
+        ({}, 'send {"text"'),
+        ({"text": []}, "at least one text"),
+        ({"text": [1]}, "at least one text"),
+        ({"text": [None]}, "at least one text"),
+        ({"text": {"0": "a"}}, "at least one text"),
+        ({"text": [["a"]]}, "at least one text"),
+        ({"text": ["a"], "fast": True}, "fast: nothing is known of it"),
+        ({"text": ["a"], "do_fast": 1}, "do_fast (or use_fast) is true or false"),
+        ({"text": ["a"], "do_fast": "true"}, "do_fast (or use_fast) is true or false"),
+        ({"text": ["a"], "do_fast": True, "use_fast": False}, "do_fast (or use_fast) is true or false"),
+        ({"text": ["a"], "do_fast": False}, "this version has no deep model"),
+    ],
+    ids=str,
+)
+def test_a_bad_request_is_told_what_to_send(model: Model, request_: Any, words: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the contract's own error
+        model.handler.preprocess(request_)
+    assert words in str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, nsmc: Workload) -> Model:
+    torch = pytest.importorskip("torch", reason="needs torch: make install EXTRAS=torch")
+    # Two threads that wait for each other on a busy machine take ten times as long as one.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("both")
+    given = {"model": "both", "deep_passes": "2"}
+    prep_data.run(nsmc, given, folder / "data")
+    train.run(nsmc, given, folder / "data", folder / "model")
+    torch.set_num_threads(threads)
+    return load_model(folder / "model")
+
+
+def test_both_models_answer_as_asked_and_the_deep_one_by_default(both: Model, model: Model) -> None:
+    text = ["정말 재미있어요 최고", "", "쓰레기 최악", "가" * 10_000]
+    fast, deep, default = (
+        both.predict({"text": text, **wish}) for wish in ({"do_fast": True}, {"do_fast": False}, {})
+    )
+    assert (fast["model"], deep["model"]) == ("fast", "deep")
+    assert default == deep != fast
+    assert fast == model.predict({"text": text}), "the fast model is the one that is trained alone"
+
+
+def test_the_deep_model_answers_alike_alone_and_among_longer_texts(both: Model) -> None:
+    texts = [*STRANGE.values(), "재미있다"]
+    together = both.predict({"text": texts})["predictions"]
+    for text, answer in zip(texts, together, strict=True):
+        alone = both.predict({"text": [text]})["predictions"][0]
+        assert alone["probability"] == pytest.approx(answer["probability"], abs=1e-4)
+    rows = {"text": np.array(texts, dtype=object), "fast": np.arange(len(texts)) % 2 == 0}
+    mixed = both.infer(rows)
+    assert mixed["fast"].tolist() == rows["fast"].tolist()
+    for place, text in enumerate(texts):
+        alone = both.predict({"text": [text], "do_fast": bool(rows["fast"][place])})["predictions"][0]
+        assert alone["probability"] == pytest.approx(float(mixed["probability"][place]), abs=1e-4)
+
+
+def test_the_graph_says_what_the_network_says() -> None:
+    torch = pytest.importorskip("torch", reason="needs torch: make install EXTRAS=torch")
+    import onnxruntime
+
+    from workloads.nsmc.deep import _onnx
+    from workloads.nsmc.network import Network
+    from workloads.nsmc.ngrams import ngrams
+    from workloads.nsmc.tokens import tokens
+
+    torch.manual_seed(0)
+    network = Network().eval()
+    pairs = tokens(*ngrams(["재미있다", "", "가나다라마바사" * 9]))
+    with torch.no_grad():
+        wanted = network(*map(torch.from_numpy, pairs)).numpy()
+    session = onnxruntime.InferenceSession(_onnx(network), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, dict(zip(("characters", "bigrams"), pairs, strict=True)))
+    np.testing.assert_allclose(found, wanted, atol=1e-4)

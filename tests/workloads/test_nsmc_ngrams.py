@@ -1,0 +1,82 @@
+"""What both models of nsmc see of a text: the same alone as among others, whatever the text is."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workloads.nsmc.ngrams import BUCKETS, ORDERS, ngrams, summed
+from workloads.nsmc.tokens import LONGEST, MARGIN, tokens
+
+# Surrogates and control characters are texts, too.
+TEXTS = st.text(st.characters(codec=None), max_size=40)
+TABLE = np.random.default_rng(0).normal(size=BUCKETS).astype(np.float32)
+
+
+def of(text: str) -> list[list[int]]:
+    return ngrams([text])[0].tolist()
+
+
+def test_every_order_has_its_ngrams_edges_included() -> None:
+    buckets, starts = ngrams(["가나", "다"])
+    assert (buckets.shape, buckets.dtype, starts.tolist()) == ((ORDERS, 5), np.int32, [0, 3])
+    # Of ^가나$ there are: ^ 가 나, ^가 가나 나$, ^가나 가나$, ^가나$.
+    assert (buckets[:, :3] > 0).tolist() == [
+        [True] * 3,
+        [True] * 3,
+        [True, True, False],
+        [True, False, False],
+    ]
+    found = buckets[buckets > 0]
+    assert len(set(found.tolist())) == len(found) - 1, "only the beginning is twice the same"
+    assert 0 < found.min() < found.max() < BUCKETS
+
+
+def test_spacing_composition_and_line_breaks_do_not_matter() -> None:
+    plain = of("재미있다")
+    for same in ("재미 있다", " 재미\t있다\n", "재미\n있다\r\n", "재미\u3000있다\xa0", "재\0미있다"):
+        assert of(same) == plain
+    assert of(unicodedata.normalize("NFD", "재미있다")) == plain
+    assert of("재미없다") != plain
+
+
+def test_an_empty_text_has_a_place_and_ngrams_of_its_own() -> None:
+    assert of("") == of("  \n") != of("가")
+    buckets, starts = ngrams(["", "가", ""])
+    assert starts.tolist() == [0, 1, 3]
+    assert (buckets[:2] > 0).all()
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6))
+def test_a_text_is_seen_alike_alone_and_among_others(texts: list[str]) -> None:
+    buckets, starts = ngrams(texts)
+    assert len(starts) == len(texts)
+    parts = np.split(buckets, starts[1:], axis=1)
+    for text, part in zip(texts, parts, strict=True):
+        assert part.tolist() == of(text)
+    scores = summed(TABLE, buckets, starts)
+    alone = [summed(TABLE, *ngrams([text]))[0] for text in texts]
+    np.testing.assert_allclose(scores, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_the_score_is_the_sum_over_the_root_of_the_number() -> None:
+    buckets, starts = ngrams(["가나", "다"])
+    np.testing.assert_allclose(
+        summed(TABLE, buckets, starts),
+        [TABLE[buckets[:, :3]].sum() / 12**0.5, TABLE[buckets[:, 3:]].sum() / 8**0.5],
+        rtol=1e-5,
+    )
+
+
+def test_tokens_are_padded_behind_and_cut_at_the_longest() -> None:
+    characters, bigrams = tokens(*ngrams(["가나다", "가", "가" * 1000]))
+    assert characters.shape == bigrams.shape == (3, LONGEST + MARGIN)
+    assert characters.dtype == bigrams.dtype == np.int64
+    assert (characters > 0).sum(axis=1).tolist() == [4, 2, LONGEST]
+    assert (bigrams > 0).sum(axis=1).tolist() == [4, 2, LONGEST]
+    assert characters[0, 1] == characters[1, 1] == characters[2, 7]
+    alone, _ = tokens(*ngrams(["가"]))
+    assert alone.tolist() == [characters[1, : 2 + MARGIN].tolist()]

@@ -27,21 +27,24 @@ help: ## list the commands
 
 install: $(call stamp,) ## make .venv with what the local run needs (EXTRAS=torch adds an extra)
 
+# A venv, or an install into it, that was interrupted is unfinished: it is made anew.
 $(VENV)/.installed-%: setup.cfg constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
-	  || { echo "Python 3.10, 3.11 or 3.12 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 2; }
-	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
+	@version=$$($(PYTHON) --version 2>/dev/null || echo "not to be had here") \
+	  && $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null \
+	  || { echo "Python 3.10, 3.11 or 3.12 is needed; $(PYTHON) is $$version. Try: make PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/pip && test ! -e $(VENV)/.unfinished || $(PYTHON) -m venv --clear $(VENV) \
 	  || { rm -rf $(VENV); echo "a virtual environment cannot be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
+	@touch $(VENV)/.unfinished
 	@echo "installing $(subst -, ,$*) into $(VENV): about a minute the first time"
-	@case "-$*-" in *-torch-*) $(if $(TORCH_INDEX),$(BIN)/pip install -q --index-url $(TORCH_INDEX) torch==2.13.0,true);; esac
-	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(subst -,$(comma),$*)]'
-	@touch $@
+	@case "-$*-" in *-torch-*) $(if $(TORCH_INDEX),$(BIN)/python -m pip install -q --index-url $(TORCH_INDEX) torch==2.13.0,true);; esac
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(subst -,$(comma),$*)]'
+	@rm $(VENV)/.unfinished && touch $@
 
 demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoint (WORKLOAD=diabetes SET="features=bmi")
 	@$(BIN)/python -m pipelines.demo --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair))
 
 test: $(call stamp,test torch) ## run the tests
-	@$(BIN)/python -m pytest -q -m "not full" tests
+	@$(BIN)/python -m pytest -q -rs -m "not full" tests
 
 test-full: $(call stamp,test torch) ## run the tests that take minutes or the data sets at full size
 	@$(BIN)/python -m pytest -q -s -m full tests
@@ -64,7 +67,7 @@ golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare 
 	@$(BIN)/python -m tests.pipelines.golden
 
 constraints: ## resolve the newest versions for Python 3.10 to 3.12 into constraints.txt
-	@$(BIN)/pip install -q uv
+	@$(BIN)/python -m pip install -q uv
 	@$(BIN)/uv pip compile -q --universal --python-version 3.10 --all-extras --upgrade \
 	  --custom-compile-command 'make constraints' setup.cfg --no-emit-package continuous-training -o constraints.txt
 

@@ -52,7 +52,7 @@ def test_an_api_that_is_down_is_no_failure() -> None:
     assert failed_tasks(f"http://127.0.0.1:{free_port()}", "r", NAMES) == []
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason=f"{RECORDED}, what a real server answered, is not here")
+@pytest.mark.skipif(not RECORDED.exists(), reason="no ../shared/kfp-api/recorded.jsonl beside the checkout")
 def test_the_answers_of_a_real_server_are_understood() -> None:
     answers: dict[str, list[tuple[int, Any]]] = {}
     for line in RECORDED.read_text(encoding="utf-8").splitlines():

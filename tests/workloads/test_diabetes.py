@@ -81,9 +81,11 @@ def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) 
     source.mkdir()
     np.savetxt(source / "a.csv", table[:430], delimiter=",", fmt="%r")
     np.savetxt(source / "b.csv", table[430:], delimiter=",", fmt="%r")
-    ours = prep_data.run(diabetes, {"split": "example"}, tmp_path / "one")
-    again = prep_data.run(diabetes, {"split": "example", "source": str(source)}, tmp_path / "two")
-    assert ours == again
+    prep_data.run(diabetes, {"split": "example"}, tmp_path / "one")
+    prep_data.run(diabetes, {"split": "example", "source": str(source)}, tmp_path / "two")
+    for split in ("train", "holdout"):
+        ours, again = (Dataset.open(tmp_path / name).read(split).drop(["id"]) for name in ("one", "two"))
+        assert ours == again
     (source / "b.csv").write_text("1,2\n")
     with pytest.raises(UserError, match=r"b\.csv, row 1: 2 columns where 11 are expected"):
         prep_data.run(diabetes, {"split": "example", "source": str(source)}, tmp_path / "two")
@@ -92,6 +94,30 @@ def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) 
     for split in ("hash", "example"):
         with pytest.raises(UserError, match=r"b\.csv, row 6, column bmi: 500\.0 is over 80"):
             prep_data.run(diabetes, {"split": split, "source": str(source)}, tmp_path / "two")
+
+
+def test_a_held_out_patient_stays_held_out_when_a_file_joins_that_sorts_before(tmp_path: Path) -> None:
+    diabetes = register.get("diabetes")
+    theirs = load_diabetes(scaled=False)
+    table = np.column_stack([theirs.data, theirs.target]).astype(object)
+    source = tmp_path / "csv"
+    source.mkdir()
+
+    def held() -> tuple[set[str], int]:
+        prepared = prep_data.run(diabetes, {"source": str(source)}, tmp_path / "data")
+        return set(Dataset.open(tmp_path / "data").read("holdout")["id"].to_pylist()), sum(
+            prepared.rows.values()
+        )
+
+    np.savetxt(source / "2024-02.csv", table[200:], delimiter=",", fmt="%r")
+    before, rows = held()
+    assert rows == 242
+    # The new export repeats fifty patients of the old one.
+    names = ",".join((*FEATURES, "progression"))
+    np.savetxt(source / "2024-01.csv", table[:250], delimiter=",", fmt="%r", header=names, comments="")
+    after, rows = held()
+    assert rows == 442
+    assert before < after
 
 
 def test_another_copy_of_scikit_learn_is_not_guessed() -> None:

@@ -75,7 +75,7 @@ def test_an_unknown_name_lists_the_registered_ones(name: str) -> None:
     [
         (1, "task = 'clasification'", r"task is 'clasification' \(did you mean classification\?\)"),
         (2, "target = 'lable'", r"target is 'lable' \(did you mean label\?\); the columns are"),
-        (3, "key = 'nr'", r"key is 'nr'; the columns are"),
+        (3, "key = 'row'", r"key is 'row'; the columns are"),
         (
             4,
             "prediction = 'labels'",

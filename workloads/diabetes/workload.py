@@ -13,7 +13,7 @@ from adapters.errors import UserError
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
 from ..onnx_graph import linear_graph
-from ..tables import Block, read_numbers, scikit_learn_file, to_arrow
+from ..tables import CSV, Block, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from .handler import FEATURES, DiabetesHandler
 
 EXAMPLE_HOLDOUT = 20
@@ -33,7 +33,7 @@ class Diabetes(Workload):
     handler = DiabetesHandler
     minimum_rows = 100
     columns = (
-        Column("id", "text", help="row number in the source"),
+        Column("id", "text", help="number in scikit-learn's copy, or digest of the row"),
         Column("age", "number", 0, 120, help="years"),
         Column("sex", "integer", values=(1, 2), help="as coded by the authors"),
         Column("bmi", "number", 10, 80, help="body mass index, kg/m²"),
@@ -54,6 +54,11 @@ class Diabetes(Workload):
             "holdout: rows by a hash of their key, or the last 20 as in scikit-learn's example",
             choices=("hash", "example"),
         ),
+        Parameter(
+            "source",
+            "",
+            f"{CSV}: {', '.join(FEATURES)} and progression; empty: scikit-learn's copy",
+        ),
     )
     rule = Rule(metric="r2", floor=0.2, minimum_rows=20)
     intended = (
@@ -65,25 +70,25 @@ class Diabetes(Workload):
     )
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
-        """Yield patients from scikit-learn's copy, or from CSV files: the ten columns, then progression."""
-        blocks = _scikit_learn() if source == self.default_source else _csv(source)
+        """Yield patients from scikit-learn's copy, or each row once from CSV files."""
+        own = source == self.default_source
+        blocks, keyed = (_scikit_learn(), numbered_rows) if own else (_csv(source), distinct_rows)
         if values["split"] == "hash":
-            for block in blocks:
-                yield Rows(self._batch(block), block.origin, block.first)
+            for block, keys in keyed(blocks):
+                yield Rows(self._batch(block, keys), block.origin, block.first)
             return
         whole = list(blocks)
         held_from = sum(len(block.values) for block in whole) - EXAMPLE_HOLDOUT
-        for block in whole:
+        for block, keys in keyed(whole):
             numbers = np.arange(block.number, block.number + len(block.values))
             split = np.where(numbers <= held_from, "train", "holdout").astype(object)
-            batch = self._batch(block).append_column("split", pa.array(split))
+            batch = self._batch(block, keys).append_column("split", pa.array(split))
             yield Rows(batch, block.origin, block.first)
 
-    def _batch(self, block: Block) -> pa.RecordBatch:
-        ids = [f"{n:07d}" for n in range(block.number, block.number + len(block.values))]
+    def _batch(self, block: Block, keys: list[str]) -> pa.RecordBatch:
         numbers = zip(self.columns[1:], block.values.T, strict=True)
         columns = [to_arrow(column, values, block.origin, block.first) for column, values in numbers]
-        return pa.record_batch([pa.array(ids), *columns], schema=self.schema())
+        return pa.record_batch([pa.array(keys), *columns], schema=self.schema())
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
         """Fit least squares; features that were not asked for get the weight zero."""
@@ -122,8 +127,8 @@ class Diabetes(Workload):
 
 
 def _scikit_learn() -> Iterator[Block]:
-    features = read_numbers(scikit_learn_file("diabetes_data_raw.csv.gz"), len(FEATURES), delimiter=" ")
-    targets = read_numbers(scikit_learn_file("diabetes_target.csv.gz"), 1)
+    features = read_numbers(scikit_learn_file("diabetes_data_raw.csv.gz"), FEATURES, delimiter=" ")
+    targets = read_numbers(scikit_learn_file("diabetes_target.csv.gz"), ["progression"])
     for left, right in zip(features, targets, strict=True):
         yield left._replace(values=np.hstack([left.values, right.values]))
 
@@ -131,7 +136,7 @@ def _scikit_learn() -> Iterator[Block]:
 def _csv(source: str) -> Iterator[Block]:
     if source.startswith("sklearn:"):
         raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
-    return read_numbers(source, len(FEATURES) + 1)
+    return read_numbers(source, (*FEATURES, "progression"))
 
 
 WORKLOAD = Diabetes

@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
 from ..onnx_graph import linear_graph
-from ..tables import read_numbers, scikit_learn_file, to_arrow
+from ..tables import CSV, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from .handler import BRIGHTEST, SIDE, DigitsHandler
 
 PIXELS = SIDE * SIDE
+PIXEL_NAMES = tuple(f"pixel_{row}_{column}" for row in range(SIDE) for column in range(SIDE))
+"""scikit-learn's names of the columns."""
 
 
 class Digits(Workload):
@@ -32,7 +34,7 @@ class Digits(Workload):
     handler = DigitsHandler
     minimum_rows = 500
     columns = (
-        Column("id", "text", help="row number in the source"),
+        Column("id", "text", help="number in scikit-learn's copy, or digest of the row"),
         Column("image", "vector", minimum=0, maximum=BRIGHTEST, length=PIXELS, help="ink in 8 rows of 8"),
         Column("label", "integer", values=tuple(range(10)), help="the digit"),
     )
@@ -45,6 +47,11 @@ class Digits(Workload):
             minimum=1,
             maximum=500,
         ),
+        Parameter(
+            "source",
+            "",
+            f"{CSV}: pixel_0_0 to pixel_7_7, row by row, and label; empty: scikit-learn's copy",
+        ),
     )
     intended = "To show the whole way with real data that is at hand: digits scanned, centred, in 8x8 pixels."
     limits = (
@@ -54,13 +61,13 @@ class Digits(Workload):
     rule = Rule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
-        """Yield pictures from scikit-learn's copy, or from CSV files in its form: 64 pixels and a label."""
-        path = scikit_learn_file("digits.csv.gz") if source == self.default_source else source
-        for origin, first, number, block in read_numbers(path, PIXELS + 1):
-            ids = [f"{n:07d}" for n in range(number, number + len(block))]
+        """Yield pictures from scikit-learn's copy, or each row once from CSV files."""
+        own = source == self.default_source
+        path, keyed = (scikit_learn_file("digits.csv.gz"), numbered_rows) if own else (source, distinct_rows)
+        for (origin, first, _, block), keys in keyed(read_numbers(path, (*PIXEL_NAMES, "label"))):
             pixels = pa.array(block[:, :PIXELS].astype(np.float32).ravel())
             columns = [
-                pa.array(ids),
+                pa.array(keys),
                 pa.FixedSizeListArray.from_arrays(pixels, PIXELS),
                 to_arrow(self.column("label"), block[:, PIXELS], origin, first),
             ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore
+from adapters.records import Records
 from adapters.registry import Registry, Version
 from serving import archive
 from serving.model import Model, load_model
@@ -23,15 +24,32 @@ class Champion:
     model: Model
 
 
+def _check_registry(registry: Registry, records: Records, workload: str) -> None:
+    """Return when there never was a champion, or its alias was taken away; UserError for a lost registry.
+
+    By the floors alone, a worse model could take the place of what is served.
+    """
+    promoted = [record for record in records.runs() if record["verdict"] == "promoted"]
+    if promoted and not registry.versions(workload):
+        last = promoted[-1]
+        raise UserError(
+            f"the registry {registry.uri} knows no version of {workload}, but version {last['version']} "
+            f"({str(last['digest'])[:12]}) was promoted by run {last['run']}, as the records in the object "
+            "store say: the registry was lost, or it is another one. Nothing is judged, and what is served stays. "
+            f"Restore the registry; or, to begin anew, remove {records.prefix} from the object store"
+        )
+
+
 @contextmanager
 def open_champion(registry: Registry, store: ObjectStore, workload: str) -> Iterator[Champion | None]:
     """Yield the champion, or None before the first promotion.
 
-    Raises UserError when there is one and its archive cannot be read: then nothing can be judged, and
-    what is served stays.
+    Raises UserError when there is one and its archive cannot be read, or when there was one in a registry
+    that is lost: then nothing can be judged, and what is served stays.
     """
     version = registry.champion(workload)
     if version is None:
+        _check_registry(registry, Records(store, workload), workload)
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="champion-") as folder:

@@ -137,6 +137,22 @@ def test_a_worse_challenger_is_rejected_recorded_and_settled(line: Line) -> None
     assert serving.version == champion.version
 
 
+def test_a_lost_registry_promotes_nothing(line: Line) -> None:
+    Records(line.store, line.workload.name).write_run(
+        "run-0", {"verdict": "promoted", "version": "3", "digest": "ab" * 32}
+    )
+    line.train("run-1")
+    with pytest.raises(UserError, match=r"version 3 \(abababababab\) was promoted by run run-0.*begin anew"):
+        line.evaluate("run-1")
+
+
+def test_an_alias_that_was_taken_away_leaves_the_floors(line: Line) -> None:
+    line.promote("run-1")
+    line.registry.remove_alias(line.workload.name, CHAMPION)
+    line.train("run-2", fence="60")
+    assert "there is no champion yet" in line.evaluate("run-2").description["reasons"][-1]
+
+
 def test_the_champion_itself_made_again_is_carried_on(line: Line) -> None:
     line.promote("run-1")
     line.train("run-2")

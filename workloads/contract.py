@@ -21,6 +21,9 @@ import pyarrow as pa
 from .handler import Handler, Tensors
 from .parameters import Parameter, Value, Values, parse_values
 
+Schema = dict[str, Any]
+"""A JSON Schema (2020-12); `workloads.schemas` has the pieces, and the annotations that the page knows."""
+
 Progress = Callable[[str], None]
 """Tells the person who waits what is happening; one short line at a time."""
 
@@ -106,7 +109,8 @@ class Workload(ABC):
     """One model's own part of the pipeline; see the module's text.
 
     `minimum_rows` is the least that a load must bring; `extras` names the setup.cfg extras that
-    training needs beyond the common ones, for instance `("torch",)`.
+    training needs beyond the common ones, for instance `("torch",)`. `request_schema` and
+    `answer_schema` tell callers what the handler takes and gives; empty: the golden requests speak.
     """
 
     name: ClassVar[str]
@@ -122,6 +126,8 @@ class Workload(ABC):
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
     extras: ClassVar[tuple[str, ...]] = ()
+    request_schema: ClassVar[Schema] = {}
+    answer_schema: ClassVar[Schema] = {}
 
     @abstractmethod
     def load(self, source: str, values: Values) -> Iterator[Rows]:
@@ -178,6 +184,7 @@ __all__ = [
     "Progress",
     "Rows",
     "Rule",
+    "Schema",
     "Tensors",
     "Training",
     "Value",

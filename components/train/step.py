@@ -12,6 +12,7 @@ from components.files import digest_of_folder, new_folder, plain, to_json
 from components.recipe import code_digest
 from serving.code import copy_handler
 from workloads.contract import Progress, Workload
+from workloads.schemas import with_ranges
 
 DESCRIPTION = "model.json"
 
@@ -32,19 +33,23 @@ def run(
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
     with new_folder(output, DESCRIPTION) as folder:
+        statistics = dataset.description["splits"]["train"]["statistics"]
         training = workload.train(rows, values, folder, progress)
         copy_handler(workload.handler, folder)
         description = {
             "name": workload.name,
+            "summary": workload.summary,
             "handler": f"{workload.handler.__module__}:{workload.handler.__qualname__}",
             "inputs": [tensor.to_json() for tensor in workload.handler.inputs],
             "outputs": [tensor.to_json() for tensor in workload.handler.outputs],
+            "request_schema": with_ranges(workload.request_schema, workload.columns, statistics),
+            "answer_schema": workload.answer_schema,
             "parameters": {name: value for name, value in values.items() if name not in _PREPARED},
             "data": {
                 "fingerprint": dataset.description["fingerprint"],
                 "rows": rows.num_rows,
                 "split_rule": dataset.description["split_rule"],
-                "statistics": dataset.description["splits"]["train"]["statistics"],
+                "statistics": statistics,
             },
             "recipe": dataset.description["recipe"],
             "code": code_digest(workload),

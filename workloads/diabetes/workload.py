@@ -13,6 +13,7 @@ from adapters.errors import UserError
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
 from ..onnx_graph import linear_graph
+from ..schemas import exactly, list_of, one_or_many, record
 from ..tables import Block, read_numbers, scikit_learn_file, to_arrow
 from .handler import FEATURES, DiabetesHandler
 
@@ -56,6 +57,12 @@ class Diabetes(Workload):
         ),
     )
     rule = Rule(metric="r2", floor=0.2, minimum_rows=20)
+    request_schema = one_or_many("patient", "patients", record(columns[1:-1]))
+    answer_schema = exactly(
+        progression=list_of(
+            {"type": "number", "description": "measure of progression after a year", "x-headline": True}
+        )
+    )
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
         """Yield patients from scikit-learn's copy, or from CSV files: the ten columns, then progression."""

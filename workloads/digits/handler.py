@@ -40,6 +40,8 @@ class DigitsHandler(Handler):
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self.index = faiss.read_index(str(folder / "index.faiss"))
+        # Left on disk: only a person who looks at an answer wants to see them.
+        self.pictures = np.load(folder / "pictures.npy", mmap_mode="r")
         self.labels = np.array(json.loads((folder / "labels.json").read_text()), dtype=np.int64)
 
     def preprocess(self, request: Any) -> Tensors:
@@ -80,3 +82,12 @@ class DigitsHandler(Handler):
                 for label, neighbours, distances in zip(*(c.tolist() for c in columns), strict=True)
             ]
         }
+
+    def illustrate(self, answer: Any) -> Any:
+        """Show each neighbour: its picture and its label."""
+        return {"predictions": [{**found, **self._shown(found)} for found in answer["predictions"]]}
+
+    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
+        neighbours = found["neighbours"]
+        pictures = self.pictures[neighbours].tolist()
+        return {"pictures": pictures, "labels": self.labels[neighbours].tolist()}

@@ -13,10 +13,24 @@ import pyarrow as pa
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
 from ..onnx_graph import linear_graph
+from ..schemas import exactly, list_of, one_or_many, picture
 from ..tables import read_numbers, scikit_learn_file, to_arrow
-from .handler import BRIGHTEST, SIDE, DigitsHandler
+from .handler import BRIGHTEST, NEIGHBOURS, SIDE, DigitsHandler
 
 PIXELS = SIDE * SIDE
+
+_IMAGE = picture(SIDE, SIDE, BRIGHTEST)
+_PREDICTION = exactly(
+    label={"type": "integer", "minimum": 0, "maximum": 9, "description": "the digit", "x-headline": True},
+    neighbours=list_of(
+        {"type": "integer", "minimum": 0, "description": "number of a training picture"}, NEIGHBOURS
+    ),
+    distances=list_of({"type": "number", "description": "squared, in the embedding"}, NEIGHBOURS),
+    optional={
+        "pictures": list_of(_IMAGE, NEIGHBOURS),
+        "labels": list_of({"type": "integer"}, NEIGHBOURS),
+    },
+)
 
 
 class Digits(Workload):
@@ -47,6 +61,8 @@ class Digits(Workload):
         ),
     )
     rule = Rule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
+    request_schema = one_or_many("image", "images", _IMAGE)
+    answer_schema = exactly(predictions=list_of(_PREDICTION))
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
         """Yield pictures from scikit-learn's copy, or from CSV files in its form: 64 pixels and a label."""
@@ -94,6 +110,7 @@ class Digits(Workload):
         faiss.write_index(index, str(output / "index.faiss"))
         graph = linear_graph("image", (SIDE, SIDE), weights, np.zeros(weights.shape[1], np.float32))
         (output / "embedding.onnx").write_bytes(graph)
+        np.save(output / "pictures.npy", np.rint(images).astype(np.uint8))
         (output / "labels.json").write_text(json.dumps(labels.tolist()))
         return Training(curve, {"indexed": len(labels)})
 

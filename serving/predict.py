@@ -45,7 +45,12 @@ class Predictions:
             }
             for name, served in sorted(self.repository.served().items())
         ]
-        more = {"health": "/v2/health/ready", "protocol": "/v2", "metrics": "/metrics", "openapi": "/openapi.json"}
+        more = {
+            "health": "/v2/health/ready",
+            "protocol": "/v2",
+            "metrics": "/metrics",
+            "openapi": "/openapi.json",
+        }
         return json_reply({"models": models, **more})
 
     def _only_model(self) -> str:

@@ -44,7 +44,7 @@ def record(columns: Iterable[Column]) -> Schema:
 
     The columns' limits are those of the training data and not of a request: they are left out.
     """
-    properties = {
+    properties: dict[str, Schema] = {
         column.name: {
             "type": "number" if column.kind == "integer" else _JSON_TYPES[column.kind],
             **({"description": column.help} if column.help else {}),

@@ -58,7 +58,8 @@ _SHAPES: dict[str, Any] = {
 
 def document(served: Mapping[str, Served]) -> dict[str, Any]:
     """Describe everything that the public port answers, with the models that are served now."""
-    paths, schemas = {}, dict(_SHAPES)
+    paths: dict[str, Any] = {}
+    schemas = dict(_SHAPES)
     for _, one in sorted(served.items()):
         its_paths, its_schemas = model_paths(one)
         paths |= its_paths
@@ -69,7 +70,7 @@ def document(served: Mapping[str, Served]) -> dict[str, Any]:
         "info": {
             "title": "Model server",
             "version": _version(),
-            "description": "Plain predictions, and the Open Inference Protocol v2, for the models served now.",
+            "description": "The models served now: plain predictions, and the Open Inference Protocol v2.",
         },
         "paths": paths,
         "components": {"schemas": schemas},

@@ -61,7 +61,10 @@ def model_paths(served: Served) -> tuple[dict[str, Any], dict[str, Schema]]:
                 **of,
                 "operationId": f"metadata_{name}{which}",
                 "summary": "Inputs and outputs, with their types and shapes",
-                "responses": {"200": _json({"$ref": "#/components/schemas/ModelMetadata"}), **_errors(404, 503)},
+                "responses": {
+                    "200": _json({"$ref": "#/components/schemas/ModelMetadata"}),
+                    **_errors(404, 503),
+                },
             }
         }
         paths[f"{path}/ready"] = {
@@ -94,7 +97,9 @@ def _predict(served: Served, interface: Interface) -> dict[str, Any]:
         "description": "with illustrate=true",
     }
     inferred = interface.request.get("x-inferred")
-    note = "\n\nThe schemas were inferred from the golden requests: they show what there is." if inferred else ""
+    note = (
+        "\n\nThe schemas were inferred from the golden requests: they show what there is." if inferred else ""
+    )
     return {
         "tags": [name],
         "operationId": f"predict_{name}",
@@ -110,7 +115,7 @@ def _predict(served: Served, interface: Interface) -> dict[str, Any]:
             {
                 "name": "illustrate",
                 "in": "query",
-                "description": 'true: answer {"request", "answer"}, with what helps to see it, such as pictures',
+                "description": 'true: {"request", "answer"}, with what helps to see them, such as pictures',
                 "schema": {"type": "boolean", "default": False},
             }
         ],
@@ -177,9 +182,7 @@ def server_paths() -> dict[str, Any]:
 
 
 def _get(operation: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "get": {"tags": ["server"], "operationId": operation, "summary": summary, "responses": responses}
-    }
+    return {"get": {"tags": ["server"], "operationId": operation, "summary": summary, "responses": responses}}
 
 
 def _ref(name: str, what: str) -> Schema:

@@ -75,7 +75,9 @@ def infer_example(model: Model, interface: Interface) -> Any:
 
 
 def _tensor(tensor: dict[str, Any], rows: int) -> Schema:
-    sizes = [{"type": "integer", "minimum": rows} if size == -1 else {"const": size} for size in tensor["shape"]]
+    sizes = [
+        {"type": "integer", "minimum": rows} if size == -1 else {"const": size} for size in tensor["shape"]
+    ]
     return {
         "type": "object",
         "properties": {

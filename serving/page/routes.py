@@ -65,7 +65,9 @@ class Page:
             self._files = {path.name: _read(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
         found = self._files.get(name)
         if found is None:
-            raise HttpError(404, f"there is no {name!r:.100} here; the page has {', '.join(sorted(self._files))}")
+            raise HttpError(
+                404, f"there is no {name!r:.100} here; the page has {', '.join(sorted(self._files))}"
+            )
         return found
 
 

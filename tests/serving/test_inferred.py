@@ -20,7 +20,10 @@ from serving.inferred import infer_schema
         (["a", None], {"type": ["null", "string"]}),
         ([[], [1]], {"type": "array", "items": {"type": "integer"}}),
         ([[]], {"type": "array"}),
-        ([{"a": 1}, {"b": "x"}], {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}}),
+        (
+            [{"a": 1}, {"b": "x"}],
+            {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}},
+        ),
     ],
 )
 def test_says_what_the_examples_have(examples: list[Any], schema: dict[str, Any]) -> None:

@@ -115,7 +115,9 @@ def test_uploads_are_recognised_as_the_digits_they_show(gallery: str, golden: li
     found = [prediction["label"] for prediction in together.json()["predictions"]]
     assert sum(a == b for a, b in zip(found, wanted, strict=True)) >= 18
     alone = [requests.post(url, files={"image": sheet}, timeout=30) for sheet in sheets[:3]]
-    plain = [requests.post(url, sheet, headers={"content-type": "image/png"}, timeout=30) for sheet in sheets[:3]]
+    plain = [
+        requests.post(url, sheet, headers={"content-type": "image/png"}, timeout=30) for sheet in sheets[:3]
+    ]
     for answers in (alone, plain):
         assert [answer.json()["predictions"][0]["label"] for answer in answers] == found[:3]
     assert alone[0].headers["x-model-version"]
@@ -157,7 +159,9 @@ PART = b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r
         (
             "digits",
             FORM,
-            PART + file(bar(64, 64)) + b'\r\n--b\r\ncontent-disposition: form-data; name="k"\r\n\r\n5\r\n--b--\r\n',
+            PART
+            + file(bar(64, 64))
+            + b'\r\n--b\r\ncontent-disposition: form-data; name="k"\r\n\r\n5\r\n--b--\r\n',
             400,
             "'k' is no part",
         ),

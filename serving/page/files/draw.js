@@ -55,7 +55,6 @@ export function drawingField(name, schema, changed) {
       stroke(last, next);
       last = next;
     }
-    changed();
   });
   for (const end of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(end, () => {

@@ -14,8 +14,6 @@ from typing import Any, Literal
 
 from .contract import Column, Schema
 
-_JSON_TYPES = {"text": "string", "integer": "integer", "number": "number"}
-
 
 def picture(
     height: int,
@@ -39,14 +37,16 @@ def picture(
     }
 
 
-def record(columns: Iterable[Column]) -> Schema:
-    """Describe one row of a table: every column by its name, and nothing else.
+def record(columns: Iterable[Column], largest: float) -> Schema:
+    """Describe one row of a table: every column by its name as a number of at most `largest`, no other.
 
-    The columns' limits are those of the training data and not of a request: they are left out.
+    The columns' own limits are those of the training data and not of a request: they are left out.
     """
     properties: dict[str, Schema] = {
         column.name: {
-            "type": "number" if column.kind == "integer" else _JSON_TYPES[column.kind],
+            "type": "number",
+            "minimum": -largest,
+            "maximum": largest,
             **({"description": column.help} if column.help else {}),
         }
         for column in columns

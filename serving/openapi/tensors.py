@@ -32,7 +32,7 @@ def infer_request(model: Model) -> Schema:
                 "maxItems": len(inputs),
             },
             "outputs": {
-                "type": "array",
+                "type": ["array", "null"],
                 "description": "the outputs that are wanted; all when left out",
                 "items": {
                     "type": "object",
@@ -75,9 +75,7 @@ def infer_example(model: Model, interface: Interface) -> Any:
 
 
 def _tensor(tensor: dict[str, Any], rows: int) -> Schema:
-    sizes = [
-        {"type": "integer", "minimum": rows} if size == -1 else {"const": size} for size in tensor["shape"]
-    ]
+    depth = len(tensor["shape"])
     return {
         "type": "object",
         "properties": {
@@ -85,12 +83,13 @@ def _tensor(tensor: dict[str, Any], rows: int) -> Schema:
             "datatype": {"const": tensor["datatype"]},
             "shape": {
                 "type": "array",
-                "prefixItems": sizes,
-                "minItems": len(sizes),
-                "maxItems": len(sizes),
+                "items": {"type": "integer", "minimum": rows},
+                "minItems": depth,
+                "maxItems": depth,
+                "description": f"{tensor['shape']}, where -1 is any number of rows",
             },
             "parameters": {"type": "object"},
-            "data": _data(tensor["datatype"], len(sizes)),
+            "data": _data(tensor["datatype"], depth),
         },
         "required": ["name", "datatype", "shape", "data"],
     }

@@ -15,7 +15,7 @@ from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Trainin
 from ..onnx_graph import linear_graph
 from ..schemas import exactly, list_of, one_or_many, record
 from ..tables import Block, read_numbers, scikit_learn_file, to_arrow
-from .handler import FEATURES, DiabetesHandler
+from .handler import FEATURES, LARGEST, DiabetesHandler
 
 EXAMPLE_HOLDOUT = 20
 """scikit-learn's example "Ordinary Least Squares" holds out the last 20 rows."""
@@ -57,7 +57,7 @@ class Diabetes(Workload):
         ),
     )
     rule = Rule(metric="r2", floor=0.2, minimum_rows=20)
-    request_schema = one_or_many("patient", "patients", record(columns[1:-1]))
+    request_schema = one_or_many("patient", "patients", record(columns[1:-1], LARGEST))
     answer_schema = exactly(
         progression=list_of(
             {"type": "number", "description": "measure of progression after a year", "x-headline": True}

@@ -20,7 +20,7 @@ EXTRAS_OF_nsmc := torch
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo test lint format bench golden constraints clean
+.PHONY: help install demo test lint format bench bench-serving golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: $(call stamp,) ## measure what the README says about speed
 	@$(BIN)/python -m benchmarks.overhead --output docs/overhead.md
 	@$(BIN)/python -m benchmarks.swaps --output docs/swaps.md
 	@$(BIN)/python -m benchmarks.serving_image
+
+bench-serving: $(call stamp,test torch) ## measure the server beside others (ARCHIVE=FILE.mar; needs wrk)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.serving $(if $(ARCHIVE),--archive $(ARCHIVE),--workload $(WORKLOAD))
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

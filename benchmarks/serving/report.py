@@ -48,17 +48,17 @@ _INTRODUCTION = """\
 Python {python}, the load generator (wrk) on the same cores, median of {rounds} interleaved rounds of
 {seconds:g} s a load.
 
-Every server answers with the archive's own handler, ONNX Runtime and FAISS with one thread in each process, so
-what differs is the server alone; before the load, each one's answers were equal to the model's own. Rates are
-multiples of *{reference}* in the same column, whose own are in brackets; c1, c8, c32: requests of one thing at
-that many connections; b64: requests of {batch} things at 4 connections.
+Every server answers with the archive's own handler, ONNX Runtime and FAISS with one thread in each process:
+what differs is the server alone. Before the load, each one's answers were equal to the model's own. Rates are
+multiples of *{reference}* in the same column, whose own are in brackets; c1, c8, c32: requests of one thing
+at that many connections; b64: requests of {batch} things at 4 connections.
 
 ![Requests a second by server and load]({figure})
 """
 
 _LIMITS = """
-The model alone, in a loop in one process without HTTP: {json:,.0f} single requests a second from JSON to JSON,
-and {tensors:,.0f} things a second as tensors in batches of {batch}.{share}
+The model alone, in a loop in one process without HTTP: {json:,.0f} single requests a second from JSON to
+JSON, and {tensors:,.0f} things a second as tensors in batches of {batch}.{share}
 """
 
 

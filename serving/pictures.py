@@ -20,6 +20,7 @@ FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "imag
 MAX_PIXELS = 16_000_000
 """The most pixels of a picture file: a small file can hold a picture that fills the memory."""
 
+_LARGEST_SIDE = 1024
 _FAINTEST = 16
 _PAPER = 0.25
 
@@ -81,6 +82,8 @@ def _grey(content: bytes) -> np.ndarray:
                         f"{MAX_PIXELS // 10**6} million are read; send a smaller one"
                     )
                 picture.load()
+                # All that follows is in floats: large ones are made small while they are bytes.
+                picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.BOX)
                 upright: Image.Image = ImageOps.exif_transpose(picture) or picture
                 return np.asarray(_opaque(upright), dtype=np.float32)
     except RequestError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,6 +17,8 @@ from .upload import is_upload, read_upload
 from .work import Answered, Predict, Work, prepare
 
 ILLUSTRATE = "illustrate"
+# Two at a time, since a decoded picture takes up to 64 MB.
+_decoders = ThreadPoolExecutor(2, thread_name_prefix="picture")
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -52,7 +55,8 @@ async def read_work(request: Request, loaded: Loaded) -> Work:
     if is_upload(content_type):
         schema = interface_of(loaded).request
         # In a thread: a photograph takes longer to decode than many requests to answer.
-        given = await asyncio.to_thread(read_upload, content_type, body, schema)
+        loop = asyncio.get_running_loop()
+        given = await loop.run_in_executor(_decoders, read_upload, content_type, body, schema)
         return Illustrate(body, given) if illustrate else Predict(body, lambda _: given)
     return Illustrate(body, decode(body)) if illustrate else Predict(body)
 

@@ -55,7 +55,7 @@ bench: $(call stamp,) ## measure what the README says about speed
 	@$(BIN)/python -m benchmarks.serving_image
 
 bench-serving: $(call stamp,test torch) ## measure the server beside others (ARCHIVE=FILE.mar; needs wrk)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.serving $(if $(ARCHIVE),--archive $(ARCHIVE),--workload $(WORKLOAD))
+	@$(BIN)/python -m benchmarks.serving $(if $(ARCHIVE),--archive $(ARCHIVE),--workload $(WORKLOAD))
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

@@ -43,9 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     manifest = unpack(path, model_folder)
     archive = Archive(path, manifest["name"], digest_file(path))
     model = load_model(model_folder)
-    results = Results(archive, args.rounds, args.seconds, limits(model, args.seconds))
+    results = Results(archive, args.rounds, args.seconds)
     chosen = [c for c in CONTENDERS if not args.only or any(word in c.name for word in args.only)]
     for number in range(args.rounds):
+        results.limits.append(limits(model_folder, args.seconds))
         for contender in [c for c in chosen if c.name not in results.missing]:
             try:
                 found = _measure(contender, model, archive, cache, args.seconds)

@@ -20,6 +20,8 @@ from .bodies import Bodies, as_tensors, in_own_words
 ROOT = Path(__file__).parents[2]
 SERVERS = Path(__file__).parent / "servers"
 LIBRARIES = ("numpy", "onnxruntime", "faiss-cpu")
+THREADS = {"OMP_NUM_THREADS": "1"}
+"""For all: processes with as many threads each as there are cores wait for each other."""
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -44,8 +46,7 @@ class Place:
             "MODEL": str(self.model),
             "PORT": str(self.ports[0]),
             "TMPDIR": str(self.folder),
-            # Two processes with as many threads each as there are cores wait for each other.
-            "OMP_NUM_THREADS": "1",
+            **THREADS,
         }
 
 

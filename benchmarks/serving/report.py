@@ -24,9 +24,13 @@ class Results:
     archive: Archive
     count: int
     seconds: float
-    limits: dict[str, float]
+    limits: list[dict[str, float]] = field(default_factory=list)
     rounds: dict[str, list[Measured]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+
+    def limit(self, what: str) -> float:
+        """Return the median over the rounds of what the model does alone."""
+        return median(found[what] for found in self.limits)
 
     def of(self, server: str, load: str, what: str) -> float | None:
         """Return the median over the rounds of one figure of one load; None where there is none."""
@@ -80,7 +84,7 @@ def _page(results: Results, figure: str) -> str:
     ruler = "|" + "---|" * (_HEAD.count("|") - 1)
     table = "\n".join([_HEAD, ruler, *(_row(results, server) for server in results.rounds)])
     limits = _LIMITS.format(
-        json=results.limits["json"], tensors=results.limits["batch"], batch=BATCH, share=_share(results)
+        json=results.limit("json"), tensors=results.limit("batch"), batch=BATCH, share=_share(results)
     )
     missing = [f"- {name}: {' '.join(why.split())[:300]}" for name, why in results.missing.items()]
     last = "\n".join(["\nNot measured:\n", *missing, ""]) if missing else ""
@@ -92,7 +96,7 @@ def _share(results: Results) -> str:
     for server in results.rounds:
         rate = results.of(server, "b64", "rate")
         if server.startswith("ours") and rate:
-            shares.append(f"{BATCH * rate / results.limits['batch']:.0%} ({server})")
+            shares.append(f"{BATCH * rate / results.limit('batch'):.0%} ({server})")
     return f"\nOf the latter, requests of {BATCH} reach {' and '.join(shares)}." if shares else ""
 
 

@@ -20,7 +20,7 @@ EXTRAS_OF_nsmc := torch
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo test lint format bench bench-serving golden constraints clean
+.PHONY: help install demo test test-full lint format bench bench-serving golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,10 @@ demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoin
 	@$(BIN)/python -m pipelines.demo --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair))
 
 test: $(call stamp,test torch) ## run the tests
-	@$(BIN)/python -m pytest -q tests
+	@$(BIN)/python -m pytest -q -m "not full" tests
+
+test-full: $(call stamp,test torch) ## run the tests that take the data sets at full size
+	@$(BIN)/python -m pytest -q -s -m full tests
 
 lint: $(call stamp,test) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

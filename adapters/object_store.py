@@ -267,7 +267,8 @@ class S3Store(ObjectStore):
         code = getattr(error, "code", "") or (found.group(1) if found else "")
         place = f"object store s3://{self.bucket}"
         if isinstance(error, ValueError):
-            return UserError(f"{place}: {error}")
+            keys = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if "credentials" in str(error) else ""
+            return UserError(f"{place}: {error}{keys}")
         if code == "NoSuchBucket":
             return UserError(f"{place}: {_NO_BUCKET}")
         if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:

@@ -43,8 +43,15 @@ class Records:
 
     def write_run(self, run_id: str, record: Record) -> None:
         """Remember what the run came to; a later word on the same run replaces an earlier one."""
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._write(f"runs/{run_id}", {"run": run_id, "ended": now, **record})
+        self._write(f"runs/{run_id}", {"run": run_id, "ended": _now(), **record})
+
+    def data(self) -> Record | None:
+        """Return what the newest run that read its data said of it, or None before the first one."""
+        return self._read("data")
+
+    def write_data(self, run_id: str, record: Record) -> None:
+        """Remember what the data of the newest run looks like, in place of the run before."""
+        self._write("data", {"run": run_id, "when": _now(), **record})
 
     def _read(self, name: str) -> Record | None:
         data = self.store.read(f"{self.prefix}/{name}.json")
@@ -53,3 +60,7 @@ class Records:
     def _write(self, name: str, record: Record) -> None:
         text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
         self.store.write(f"{self.prefix}/{name}.json", text.encode())
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -32,16 +32,29 @@ class Dataset:
                 f"{folder} holds no dataset ({DESCRIPTION} is missing); make one with "
                 "python -m components.prep_data --workload NAME --output FOLDER"
             )
-        return cls(folder, json.loads(path.read_text(encoding="utf-8")))
+        try:
+            description = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}); prepare the data again") from None
+        return cls(folder, description)
 
     @property
     def workload(self) -> str:
         """The workload that the rows are for."""
         return str(self.description["workload"])
 
+    @property
+    def sample(self) -> bool:
+        """Whether the rows are the small sample that comes with the code."""
+        return bool(self.description.get("sample"))
+
     def read(self, split: str) -> pa.Table:
         """Return the rows of `train` or `holdout`."""
-        return pq.read_table(self.folder / f"{split}.parquet")
+        path = self.folder / f"{split}.parquet"
+        try:
+            return pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path} is damaged or missing ({error}); prepare the data again") from None
 
     def parameters_of(self, workload: Workload, given: dict[str, Any]) -> dict[str, Any]:
         """Return the run parameters that the rows were prepared with; UserError when `given` contradicts one.

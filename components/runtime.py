@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import secrets
@@ -12,14 +13,14 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from adapters.errors import INTERRUPTED, PipelineError
+from adapters.errors import INTERRUPTED, PipelineError, TransientError, UserError
 from components.settings import Settings
 from workloads.parameters import parse_assignments
 
 MARK = "· "
 """Begins each progress line, so that whoever runs a step can tell its words from a library's."""
 
-INTERRUPTION = "interrupted: the champion and what is served are as before; run it again"
+INTERRUPTION = "interrupted: a version is served only once it has proven itself; run it again to go on"
 
 ERROR = "step failed: "
 """Begins the line that ends a step which knows what went wrong."""
@@ -38,10 +39,22 @@ def reported() -> Iterator[None]:
     """
     try:
         yield
-    except PipelineError as error:
-        told = {"exit_code": error.exit_code, "error": str(error)}
+    except (PipelineError, OSError) as error:
+        understood = understand(error)
+        told = {"exit_code": understood.exit_code, "error": str(understood)}
         print(f"{ERROR}{json.dumps(told, ensure_ascii=False)}", flush=True)
-        sys.exit(error.exit_code)
+        sys.exit(understood.exit_code)
+
+
+def understand(error: PipelineError | OSError) -> PipelineError:
+    """Return what the file system refused as an error that says which file and why; any other as it is."""
+    if isinstance(error, PipelineError):
+        return error
+    if error.filename is None or error.strerror is None:
+        raise error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TransientError(f"{error.filename}: {error.strerror}: make room and run it again")
+    return UserError(f"{error.filename}: {error.strerror}")
 
 
 def in_pipeline() -> Settings:
@@ -90,9 +103,10 @@ def finish(work: Callable[[], int]) -> int:
     """Run a command's work; returns its exit code, with errors told in a line."""
     try:
         return work()
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (PipelineError, OSError) as error:
+        understood = understand(error)
+        print(f"error: {understood}", file=sys.stderr)
+        return understood.exit_code
     except KeyboardInterrupt:
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED

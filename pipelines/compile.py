@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import PipelineError
+from adapters.errors import PipelineError, UserError
 from components.files import write_text
+from components.runtime import understand
 from workloads import register
 
 from .images import Images, add_image_arguments, images_of
@@ -95,6 +97,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--namespace", help="namespace of the native objects")
     arguments = parser.parse_args(argv)
     try:
+        if arguments.namespace and not arguments.kubernetes_manifest:
+            raise UserError("--namespace is of the native objects only: add --kubernetes-manifest")
+        if arguments.namespace and not re.fullmatch(
+            r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", arguments.namespace
+        ):
+            raise UserError(f"--namespace {arguments.namespace!r}: small letters, digits and '-', at most 63")
         images = images_of(arguments)
         names = arguments.workload or register.names()
         written = []
@@ -107,9 +115,10 @@ def main(argv: list[str] | None = None) -> int:
                 native = compile_manifest(name, images, arguments.namespace)
                 write_text(arguments.output / f"{name}.manifest.yaml", native.text)
                 written.append((arguments.output / f"{name}.manifest.yaml", compiled.version))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (PipelineError, OSError) as error:
+        understood = understand(error)
+        print(f"error: {understood}", file=sys.stderr)
+        return understood.exit_code
     for path, version in written:
         print(f"{path}  version {version}")
     print("upload:  python -m pipelines.upload --host URL, or in the Kubeflow UI: Pipelines, Upload pipeline")

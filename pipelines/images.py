@@ -12,6 +12,8 @@ from pathlib import Path
 
 from adapters.errors import UserError
 
+from .steps import STEPS
+
 DISTRIBUTION = "continuous-training"
 
 
@@ -61,7 +63,22 @@ def read_digests(path: Path | None) -> dict[str, str]:
     )
     if wrong:
         raise UserError(f'--digests {path}: is not of the form {{"train": "sha256:<64 hex digits>", ...}}')
+    for name in digests:
+        if name not in STEPS and not name.startswith("train-") and name != "serving":
+            raise UserError(f"--digests {path}: there is no component {name!r}; they are {', '.join(STEPS)}")
     return digests
+
+
+def check_registry(registry: str) -> str:
+    """Return the registry without its last slash; UserError for one that Docker would refuse."""
+    host = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
+    part = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
+    name = registry.rstrip("/")
+    if not re.fullmatch(rf"{part}(/{part})*|{host}(/{part})*", name):
+        raise UserError(
+            f"--registry {registry!r} is none: HOST[:PORT][/PATH] without http://, the path in small letters"
+        )
+    return name
 
 
 def add_image_arguments(parser: argparse._ActionsContainer) -> None:
@@ -73,5 +90,6 @@ def add_image_arguments(parser: argparse._ActionsContainer) -> None:
 
 def images_of(arguments: argparse.Namespace) -> Images:
     """Return the images that the arguments name; UserError for a tag or a file that is none."""
-    registry = arguments.registry.rstrip("/")
-    return Images(registry, check_tag(arguments.tag), read_digests(arguments.digests))
+    return Images(
+        check_registry(arguments.registry), check_tag(arguments.tag), read_digests(arguments.digests)
+    )

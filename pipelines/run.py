@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import INTERRUPTED, REJECTED, PipelineError, UserError
-from components.runtime import INTERRUPTION, new_run_id
+from components.runtime import INTERRUPTION, new_run_id, understand
 from components.settings import Settings, local_registry_uri
+from serving.lock import held
 from workloads import register
 from workloads.contract import Workload
 from workloads.parameters import Value, Values, parse_assignments
@@ -32,20 +33,30 @@ from .follow import DEADLINE
 from .images import add_image_arguments, images_of
 from .upload import add_server_arguments, connect
 
+LOCK = "lock"
+"""The file in a run's folder that the run holds locked for as long as it lives."""
+
 
 def run_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
     """Run the workload's pipeline on this machine; returns the result as `--json` prints it.
 
     Raises the PipelineError of the step that failed: the champion and what is served are as before.
     """
-    from adapters.local_registry import LocalRegistry
-    from adapters.object_store import open_store
-    from adapters.records import Records
-
     check_extras(workload)
     run_id = new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     folder.mkdir(parents=True)
+    with held(folder / LOCK, within=0):
+        return _run_in(folder, run_id, workload, values, settings)
+
+
+def _run_in(
+    folder: Path, run_id: str, workload: Workload, values: Values, settings: Settings
+) -> dict[str, Any]:
+    from adapters.local_registry import LocalRegistry
+    from adapters.object_store import open_store
+    from adapters.records import Records
+
     own = settings.registry == local_registry_uri(settings.state)
     registry = LocalRegistry(settings.state / "mlflow") if own else None
     temporary = folder / "tmp"
@@ -118,7 +129,7 @@ def _result(
         "metrics": _primary_first(record.get("metrics", {}), workload.rule.metric),
         "version": record.get("version"),
         "digest": record.get("digest"),
-        "endpoint": _endpoint(settings.state, workload.name),
+        "endpoint": _endpoint(settings, workload.name),
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
         "report": _report(settings.state / "runs", run_id, record),
         "state": str(settings.state),
@@ -140,15 +151,22 @@ def _report(runs: Path, run_id: str, record: dict[str, Any]) -> str | None:
     return str(target) if target.is_file() else None
 
 
-def _endpoint(state: Path, name: str) -> str | None:
-    """Return the endpoint's address when the workload is served, starting a server that was stopped."""
+def _endpoint(settings: Settings, name: str) -> str | None:
+    """Return the endpoint's address; a stopped server is started, a champion that it lost is served again.
+
+    None when there is no champion.
+    """
     from serving import daemon
     from serving.client import Endpoint
 
-    if not (state / "serving").is_dir():
-        return None
-    running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
-    return f"{running.url}/predict/{name}" if Endpoint(running).served(name) else None
+    from .operations.mend import serve_champion
+
+    state = settings.state
+    if (state / "serving").is_dir():
+        running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
+        if Endpoint(running).served(name):
+            return f"{running.url}/predict/{name}"
+    return serve_champion(name, settings)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -225,8 +243,8 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(plan(workload, values, settings), indent=2))
             return 0
         return _show(run_local(workload, values, settings), arguments)
-    except PipelineError as error:
-        return _tell_failure(error, arguments)
+    except (PipelineError, OSError) as error:
+        return _tell_failure(understand(error), arguments)
     except KeyboardInterrupt:
         if arguments.target == "local":
             print(INTERRUPTION, file=sys.stderr)

@@ -8,12 +8,14 @@ USER = 10001
 """The images' numeric user: Pod Security `restricted` asks for one that is not root."""
 
 CONFIG_MAP, SECRET = "continuous-training", "continuous-training"
-FROM_CONFIG_MAP = ("MLFLOW_TRACKING_URI", "CT_STORE", "CT_KFP_API")
+FROM_CONFIG_MAP = ("MLFLOW_TRACKING_URI", "CT_STORE", "CT_CACHE", "CT_KFP_API")
 FROM_SECRET = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
+    "PGUSER",
+    "PGPASSWORD",
     "CT_WEBHOOK",
 )
 

@@ -21,6 +21,7 @@ from .digest import digest_file
 from .errors import ArchiveError
 from .members import MAX_BYTES, MAX_MEMBERS, clash, name_fault
 from .model import read_metadata
+from .pickles import refuse_pickles
 from .unpack import FORMAT, MANIFEST, read_manifest, unpack
 
 __all__ = ["FORMAT", "MANIFEST", "Archive", "read_manifest", "unpack", "write"]
@@ -54,6 +55,7 @@ def write(bundle: Path, output: Path, *, golden: list[dict[str, Any]], provenanc
     the provenance cannot be archived.
     """
     metadata = read_metadata(bundle)
+    refuse_pickles(bundle, metadata["name"])
     contents = _bundle_files(bundle)
     template = (Path(__file__).parent / TORCHSERVE_HANDLER).read_bytes()
     extra = {TORCHSERVE_HANDLER: template}

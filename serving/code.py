@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from .errors import ArchiveError
-from .imports import Relative, relative_imports
+from .imports import Relative, check_libraries, relative_imports
 
 
 def copy_handler(handler: type, into: Path) -> None:
@@ -17,6 +17,15 @@ def copy_handler(handler: type, into: Path) -> None:
     loads nothing else. ArchiveError (a UserError) names the file and line of an import that cannot
     travel: an absolute one of the handler's own package, a missing module, a name that only a
     package's `__init__.py` holds.
+    """
+    for relative, source in sorted(handler_files(handler).items()):
+        _write(into, relative, source)
+
+
+def handler_files(handler: type) -> dict[Path, bytes]:
+    """Return the files that `copy_handler` copies; ArchiveError as it says.
+
+    A training can be refused with it before it begins.
     """
     module = handler.__module__
     roots = _roots(handler)
@@ -32,8 +41,8 @@ def copy_handler(handler: type, into: Path) -> None:
         files[_relative(name)] = source = path.read_bytes()
         for found in relative_imports(source, name, str(path)):
             waiting += _modules(roots, found, path)
-    for relative, source in sorted(files.items()):
-        _write(into, relative, source)
+        check_libraries(source, str(path))
+    return files
 
 
 def _roots(handler: type) -> list[Path]:

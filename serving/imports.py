@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .errors import ArchiveError
+
+LIBRARIES = {"numpy", "onnxruntime", "faiss", "PIL"}
+"""What a handler may import beside the standard library: a server has no more (extra `serving`)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,19 @@ def relative_imports(source: bytes, module: str, filename: str) -> list[Relative
                     f"relatively (from . import ...), so that the archive's own copy is found"
                 )
     return found
+
+
+def check_libraries(source: bytes, filename: str) -> None:
+    """Return when the source imports only what every server has; ArchiveError with its place otherwise."""
+    for node in _running(ast.parse(source, filename)):
+        for name in _absolute(node):
+            top = name.partition(".")[0]
+            if top not in LIBRARIES and top not in sys.stdlib_module_names:
+                raise ArchiveError(
+                    f"{filename}:{node.lineno}: a handler's file imports {name}, which servers lack; "
+                    f"it may import the standard library, {', '.join(sorted(LIBRARIES))}, and its siblings "
+                    "relatively. Train with what you like, and export it (ONNX, numpy, JSON)"
+                )
 
 
 def _running(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:

@@ -6,14 +6,18 @@ import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from adapters.local_registry import open_registry
 from adapters.registry import Registry
 
-from . import s3
+from . import postgres, s3
 from .s3 import Bucket
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 _numbers = itertools.count()
 
@@ -44,6 +48,32 @@ def bucket(s3_server: tuple[Path, str], name: str) -> Bucket:
     folder, endpoint = s3_server
     Minio(endpoint, *s3.ACCESS, secure=False).make_bucket(name)
     return Bucket(folder / name, endpoint)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A running PostgreSQL server."""
+    if postgres.program("initdb") is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres.serve() as server:
+        yield server
+
+
+@pytest.fixture
+def database(
+    postgres_server: postgres.Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, Connection[Any]]]:
+    """The address of a database that no other test has, and its owner's connection to it.
+
+    PGUSER and PGPASSWORD are set to its owner's.
+    """
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setenv("PGUSER", postgres.USER)
+    monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
+    with psycopg.connect(postgres_server.url(), autocommit=True) as administrator:
+        administrator.execute(f"CREATE DATABASE {name}")
+    with psycopg.connect(postgres_server.url(name), autocommit=True) as connection:
+        yield postgres_server.url(name), connection
 
 
 @pytest.fixture

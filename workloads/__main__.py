@@ -20,6 +20,7 @@ def describe(workload: Workload) -> dict[str, Any]:
         "summary": workload.summary,
         "task": workload.task,
         "source": workload.default_source,
+        "sample": workload.sample_source,
         "needs": list(workload.extras),
         "parameters": [
             {"name": p.name, "default": p.default, "help": p.help, "allowed": p.allowed()}
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         needs = f"  (needs the extra {', '.join(workload['needs'])})" if workload["needs"] else ""
         print(f"{workload['name']}  {workload['task']}: {workload['summary']}{needs}")
         for p in workload["parameters"]:
-            print(f"    {p['name']}={p['default']!s:<12} {p['help']}: {p['allowed']}")
+            print(f"    {p['name'] + '=' + str(p['default']):<24} {p['help']}: {p['allowed']}")
     return 0
 
 

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,19 @@ Schema = dict[str, Any]
 
 Progress = Callable[[str], None]
 """Tells the person who waits what is happening; one short line at a time."""
+
+
+class Checkpoints(Protocol):
+    """Where a training puts its state from time to time, and finds that of a try that was cut off.
+
+    It is kept for the same rows, parameters and code alone, and removed when the step has succeeded.
+    """
+
+    def latest(self) -> bytes | None:
+        """Return the state that was saved last, or None when there is none."""
+
+    def save(self, state: bytes) -> None:
+        """Keep `state` in the place of the one before; it is whole or not there."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +122,13 @@ class Workload(ABC):
     """One model's own part of the pipeline; see the module's text.
 
     `minimum_rows` is the least that a load must bring; `extras` names the setup.cfg extras that
-    training needs beyond the common ones, for instance `("torch",)`. `request_schema` and
-    `answer_schema` tell callers what the handler takes and gives; empty: the golden requests speak.
+    training needs beyond the common ones, for instance `("torch",)`. `sample_source` is the source that
+    stands for a small sample which comes with the code: logs, registry and report say of what was made
+    from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
+    the model is for, and what it must not be taken for.
+    `certainty` names the handler's output that says how sure an answer is (a number a row, more is surer):
+    the report shows the surest mistakes. `request_schema` and `answer_schema` tell callers what the handler
+    takes and gives; empty: the golden requests speak.
     """
 
     name: ClassVar[str]
@@ -120,8 +138,12 @@ class Workload(ABC):
     key: ClassVar[str]
     target: ClassVar[str]
     default_source: ClassVar[str]
+    sample_source: ClassVar[str] = ""
+    intended: ClassVar[str] = ""
+    limits: ClassVar[str] = ""
     handler: ClassVar[type[Handler]]
     prediction: ClassVar[str]
+    certainty: ClassVar[str] = ""
     rule: ClassVar[Rule]
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
@@ -154,6 +176,20 @@ class Workload(ABC):
         """Name groups of holdout rows that are judged on their own: name to a boolean mask."""
         return {}
 
+    def single_feature(self, values: Values) -> str:
+        """Name the one column that a model with these parameters looks at, empty where there are more.
+
+        The report of a regression draws the target over it, and the fit.
+        """
+        return ""
+
+    def pictures(self, rows: pa.Table) -> np.ndarray | None:
+        """Return a picture of each row for the report: uint8 [n, height, width], 0 black, or with 3 colours.
+
+        None, when rows are no pictures.
+        """
+        return None
+
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """Every run parameter: the workload's own ones, then the common ones."""
@@ -176,12 +212,29 @@ class Workload(ABC):
         return pa.schema([pa.field(c.name, c.arrow, nullable=False) for c in cls.columns])
 
 
+class Resumable(Workload):
+    """A workload whose training goes on where a try that was cut off had got to."""
+
+    @abstractmethod
+    def train(
+        self,
+        rows: pa.Table,
+        values: Values,
+        output: Path,
+        progress: Progress,
+        checkpoints: Checkpoints | None = None,
+    ) -> Training:
+        """Learn as `Workload.train` does, from the latest checkpoint on, and save one now and then."""
+
+
 __all__ = [
     "COMMON",
+    "Checkpoints",
     "Column",
     "Handler",
     "Parameter",
     "Progress",
+    "Resumable",
     "Rows",
     "Rule",
     "Schema",

@@ -79,7 +79,8 @@ class Handler(ABC):
         """Answer a batch of requests in one inference; TorchServe's entry and a plain call.
 
         `data` holds one `{"body": request}` (or `{"data": request}`) a request, the request as
-        parsed JSON or as its bytes. Raises ValueError when one of them cannot be answered.
+        parsed JSON or as its bytes; bytes that are no JSON come to `preprocess` as they are. Raises
+        ValueError when one of them cannot be answered.
         """
         requests = [self.preprocess(_body(row)) for row in data]
         sizes = [len(next(iter(request.values()))) for request in requests]
@@ -98,4 +99,12 @@ def split_rows(tensors: Tensors, sizes: list[int]) -> list[Tensors]:
 
 def _body(row: dict[str, Any]) -> Any:
     body = row.get("body", row.get("data"))
-    return json.loads(body) if isinstance(body, bytes | bytearray | str) else body
+    if isinstance(body, str):
+        return json.loads(body)
+    if not isinstance(body, bytes | bytearray):
+        return body
+    try:
+        return json.loads(body)
+    except ValueError:
+        # A file, such as a picture: the handler knows whether it reads any.
+        return bytes(body)

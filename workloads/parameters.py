@@ -70,11 +70,11 @@ class Parameter:
             return "one of " + ", ".join(map(str, self.choices))
         words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[self.type]
         if self.minimum is not None and self.maximum is not None:
-            return f"{words} from {self.minimum:g} to {self.maximum:g}"
+            return f"{words} from {_short(self.minimum)} to {_short(self.maximum)}"
         if self.minimum is not None:
-            return f"{words}, at least {self.minimum:g}"
+            return f"{words}, at least {_short(self.minimum)}"
         if self.maximum is not None:
-            return f"{words}, at most {self.maximum:g}"
+            return f"{words}, at most {_short(self.maximum)}"
         return f"{words} of the form {self.pattern}" if self.pattern else words
 
     def _convert(self, value: Any) -> Value:
@@ -107,6 +107,10 @@ class Parameter:
 
     def _refuse(self, value: Any) -> UserError:
         return UserError(f"parameter {self.name}: {value!r} is not {self.allowed()} ({self.help})")
+
+
+def _short(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else f"{bound:g}"
 
 
 def parse_values(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> Values:

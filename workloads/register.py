@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import re
+import traceback
 from pathlib import Path
+from types import ModuleType
 
 import workloads
-from adapters.errors import UserError
+from adapters.errors import PipelineError, UserError
 
+from .checks import check_workload
 from .contract import Workload
 
 
@@ -22,13 +24,26 @@ def get(name: str) -> Workload:
     """Return the workload of that name; UserError that lists the registered ones when there is none."""
     if name not in names():
         raise UserError(f"there is no workload {name!r}; registered are: {', '.join(names())}")
-    module = importlib.import_module(f"workloads.{name}.workload")
+    module = _import(name)
     found = getattr(module, "WORKLOAD", None)
     if not (isinstance(found, type) and issubclass(found, Workload)):
         raise UserError(f"{module.__file__}: add the line `WORKLOAD = YourClass` (a subclass of Workload)")
-    if found.name != name or not re.fullmatch(r"[a-z][a-z0-9]{0,40}", name):
-        raise UserError(
-            f"{module.__file__}: the workload's name is {found.name!r} and its folder {name!r}; they must be "
-            "the same, small letters and digits"
-        )
+    check_workload(found, str(module.__file__), name)
     return found()
+
+
+def _import(name: str) -> ModuleType:
+    """Import the workload's module; UserError with the place of what fails in it."""
+    try:
+        return importlib.import_module(f"workloads.{name}.workload")
+    except PipelineError:
+        raise
+    except Exception as error:
+        if isinstance(error, SyntaxError):
+            place = f"{error.filename}:{error.lineno}"
+        else:
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+            place = f"{frames[-1].filename}:{frames[-1].lineno}"
+        raise UserError(
+            f"workload {name} cannot be imported: {place}: {type(error).__name__}: {error}"
+        ) from error

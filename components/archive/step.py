@@ -81,7 +81,7 @@ def run(
         }
         written = archive.write(model, folder, golden=golden, provenance=provenance)
         key = f"archives/{name}/{written.digest}.mar"
-        progress(f"storing {written.path.name}, {written.path.stat().st_size / 1e6:.1f} MB")
+        progress(f"storing {written.path.name}, {written.path.stat().st_size / 1e3:,.0f} kB")
         store.put_if_absent(key, written.path)
         version = _register(registry, model, description, golden, written.digest, key)
         champion = description["champion"]
@@ -119,6 +119,7 @@ def _register(
         "model_digest": description["model_digest"],
         "recipe": description["recipe"],
         "data_fingerprint": description["data"]["fingerprint"],
+        "sample": str(description["data"]["sample"]).lower(),
         "code": description["code"],
         "pipeline_run": description["run"],
     }

@@ -37,6 +37,11 @@ def roll_out(
             f"{name} {_short(digest)} was refused and never took traffic: {error}; "
             f"{_seen(target, name, former)}"
         ) from error
+    except BaseException:
+        # Interrupted: it may have switched already.
+        if former != digest:
+            target.withdraw(name, digest)
+        raise
     try:
         wrong = golden.check(
             archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r, digest)

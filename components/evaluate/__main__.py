@@ -1,7 +1,7 @@
 """evaluate, alone: judge a bundle against the champion on the same holdout rows.
 
 In:   --data, the output of prep-data; --model, the output of train
-Out:  OUTPUT/evaluation.json (the verdict and why), OUTPUT/report.html, OUTPUT/golden.json
+Out:  OUTPUT/evaluation.json (the verdict and why), OUTPUT/report.html, OUTPUT/card.md, OUTPUT/golden.json
 Next: python -m components.archive --model MODEL --evaluation OUTPUT --output out/archive
 
 Ends with 0 when the model is promoted and with 3 when it is rejected.
@@ -25,7 +25,7 @@ from components.settings import Settings
 from workloads import register
 from workloads.contract import Workload
 
-from .step import REPORT, Evaluation, run
+from .step import CARD, REPORT, Evaluation, run
 
 
 def in_pipeline(
@@ -35,6 +35,7 @@ def in_pipeline(
     model: Any,
     evaluation: Any,
     report: Any,
+    card: Any,
     metrics: Any,
     classes: Any,
 ) -> bool:
@@ -44,6 +45,7 @@ def in_pipeline(
         output = Path(evaluation.path)
         judged = judge(chosen, Path(data.path), Path(model.path), output, run_id, runtime.in_pipeline())
         shutil.copyfile(output / REPORT, report.path)
+        shutil.copyfile(output / CARD, card.path)
         for name, interval in judged.description["metrics"].items():
             for part, value in interval.items():
                 if value is not None:

@@ -1,7 +1,7 @@
 """The KFP component of evaluate."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Markdown, Metrics, Model, Output
 
 
 @dsl.component(base_image="evaluate", install_kfp_package=False)
@@ -12,10 +12,11 @@ def evaluate(
     model: Input[Model],
     evaluation: Output[Artifact],
     report: Output[HTML],
+    card: Output[Markdown],
     metrics: Output[Metrics],
     classes: Output[ClassificationMetrics],
 ) -> bool:
     """Judge the model against the champion on the same holdout rows; true when it is promoted."""
     from components.evaluate.__main__ import in_pipeline
 
-    return in_pipeline(workload, run_id, data, model, evaluation, report, metrics, classes)
+    return in_pipeline(workload, run_id, data, model, evaluation, report, card, metrics, classes)

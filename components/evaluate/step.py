@@ -14,6 +14,8 @@ from adapters.records import Records
 from adapters.registry import Registry, Version
 from components.dataset import Dataset
 from components.files import digest_of_folder, new_folder, plain, to_json
+from components.report.card import render_card
+from components.report.drift import drift
 from components.report.facts import Facts
 from components.report.page import render
 from serving.model import Model, load_model
@@ -22,9 +24,10 @@ from workloads.contract import Progress, Workload
 from .champion import open_champion
 from .gate import Verdict
 from .judging import SEED, Judgement, judge_models
+from .mistakes import worst
 from .scores import CONFIDENCE, RESAMPLES
 
-DESCRIPTION, GOLDEN, REPORT = "evaluation.json", "golden.json", "report.html"
+DESCRIPTION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
 GOLDEN_ROWS = 8
 
 
@@ -74,20 +77,25 @@ def run(
     if version and version.tags.get("model_digest") == digest:
         # A run that died after its promotion made the champion again: what it left undone is done now.
         verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
+    if dataset.sample:
+        trial = "the rows are a sample that comes with the code: this is a trial, whatever the figures"
+        verdict = Verdict(verdict.promoted, [*verdict.reasons, trial])
     description = _describe(workload, dataset, challenger, judgement, verdict, version)
     description |= {"run": run_id, "model_digest": digest}
     # A model that answers NaN was rejected by now; its golden requests are for people to look at.
     golden = plain(_golden(workload, holdout, challenger))
     progress("drawing the report")
-    report = render(
-        _facts(workload, dataset, challenger, judgement, description, learned and learned["statistics"])
-    )
+    statistics = learned["statistics"] if learned else None
+    description["drift"] = _drifted(dataset, statistics)
+    facts = _facts(workload, dataset, holdout, challenger, judgement, description, statistics)
+    report, card = render(facts), render_card(facts, workload.intended, workload.limits, golden[0])
     with new_folder(output, DESCRIPTION) as folder:
         (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
         (folder / GOLDEN).write_text(to_json(golden), encoding="utf-8")
         (folder / REPORT).write_text(report, encoding="utf-8")
+        (folder / CARD).write_text(card, encoding="utf-8")
     challenger.unload()
-    _record(registry, Records(store, workload.name), description, report)
+    _record(registry, Records(store, workload.name), description, report, card)
     return Evaluation(description, judgement)
 
 
@@ -135,7 +143,8 @@ def _describe(
             "parameters": dataset.description["parameters"] | challenger.metadata["parameters"],
             "data": {
                 key: dataset.description[key] for key in ("fingerprint", "source", "as_of", "split_rule")
-            },
+            }
+            | {"sample": dataset.sample},
             "code": challenger.metadata["code"],
         }
     )
@@ -144,6 +153,7 @@ def _describe(
 def _facts(
     workload: Workload,
     dataset: Dataset,
+    holdout: pa.Table,
     challenger: Model,
     judgement: Judgement,
     description: dict[str, Any],
@@ -151,6 +161,7 @@ def _facts(
 ) -> Facts:
     """Return what the report shows."""
     champion = description["champion"]
+    feature = workload.single_feature(dataset.parameters_of(workload, {}))
     return Facts(
         workload=workload.name,
         summary=workload.summary,
@@ -172,10 +183,20 @@ def _facts(
         predicted=judgement.predicted,
         champion_predicted=judgement.champion_predicted,
         target=workload.target,
+        feature=(feature, holdout[feature].to_numpy()) if feature else None,
+        mistakes=worst(workload, holdout, challenger, judgement),
     )
 
 
-def _record(registry: Registry, records: Records, description: dict[str, Any], report: str) -> None:
+def _drifted(dataset: Dataset, statistics: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return how far each column has moved since the champion's rows, the farthest first."""
+    new = dataset.description["splits"]["train"]["statistics"]
+    return [asdict(one) | {"word": one.word} for one in drift(new, statistics or {})]
+
+
+def _record(
+    registry: Registry, records: Records, description: dict[str, Any], report: str, card: str
+) -> None:
     """Log the judgement as an MLflow run; a rejection settles its recipe."""
     run = registry.run(description["workload"], description["run"])
     metrics = {
@@ -184,16 +205,19 @@ def _record(registry: Registry, records: Records, description: dict[str, Any], r
         for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
         if interval[part] is not None
     }
+    metrics |= {f"drift_{one['column']}": one["psi"] for one in description["drift"]}
     tags = {
         "verdict": description["verdict"],
         "reasons": "; ".join(description["reasons"]),
         "data_fingerprint": description["data"]["fingerprint"],
+        "sample": str(description["data"]["sample"]).lower(),
         "code": description["code"],
         "recipe": description["recipe"],
         "model_digest": description["model_digest"],
     }
     registry.log(run, description["parameters"], metrics, tags)
     registry.log_file(run, REPORT, report.encode())
+    registry.log_file(run, CARD, card.encode())
     registry.log_file(run, DESCRIPTION, to_json(description).encode())
     registry.end(run)
     if description["verdict"] == "rejected":

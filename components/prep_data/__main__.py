@@ -15,6 +15,7 @@ from typing import Any
 from adapters.object_store import open_store
 from adapters.records import Records
 from components import runtime
+from components.dataset import Dataset
 from components.settings import Settings
 from workloads import register
 from workloads.parameters import parse_assignments
@@ -36,6 +37,7 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             runtime.tell,
             settings.cache,
         )
+        records.write_data(run_id, looks(Dataset.open(Path(data.path))))
         data.metadata["recipe"] = prepared.recipe
         data.metadata |= {f"{split}_rows": count for split, count in prepared.rows.items()}
         if prepared.judged:
@@ -43,6 +45,16 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             records.write_run(run_id, record)
             runtime.tell(record["reasons"][0])
         return prepared.changed
+
+
+def looks(dataset: Dataset) -> dict[str, Any]:
+    """Return what is remembered of the newest data: enough to tell how far it has moved from a model's."""
+    told = dataset.description
+    return {
+        **{key: told[key] for key in ("as_of", "source", "fingerprint")},
+        "rows": {split: told["splits"][split]["rows"] for split in told["splits"]},
+        "statistics": told["splits"]["train"]["statistics"],
+    }
 
 
 def unchanged(judged: dict[str, Any]) -> dict[str, Any]:

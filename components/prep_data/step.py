@@ -53,7 +53,8 @@ def run(
     """
     values = workload.parse(given)
     source = str(values["source"] or workload.default_source)
-    progress(f"reading {source}")
+    sample = source == workload.sample_source
+    progress(f"reading {source}" + (", a sample that comes with the code: this is a trial" if sample else ""))
     with new_folder(output, DESCRIPTION) as folder:
         splits = _Splits(workload, folder, float(values["test_size"]))
         with splits, fetching(cache, progress):
@@ -62,6 +63,7 @@ def run(
                 splits.add(rows.batch, rows.origin, rows.first)
                 progress(f"{splits.total:,} rows read and checked")
         description = splits.describe(source)
+        description["sample"] = sample
         description["as_of"] = str(values["as_of"] or scheduled or _now())
         description["parameters"] = values
         description["recipe"] = recipe = recipe_of(workload, values, description["fingerprint"])

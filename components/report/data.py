@@ -13,6 +13,8 @@ from .text import NOTHING, escape, finite, number, pairs, show, table
 
 MOST = 60
 """Columns in a table; a page of hundreds is read by nobody."""
+BARS = 24
+"""In a drawing as wide as a word."""
 _DRIFT = "Drift since the champion"
 _OTHERS = {"text": "length in characters", "bytes": "length in bytes"}
 
@@ -73,10 +75,12 @@ def drifted(facts: Facts) -> str:
     far, some = (words.count(word) or "none" for word in ("large", "moderate"))
     caption = (
         f"Of {len(words)} columns {far} moved far, and {some} moderately. "
-        "Rows learnt from in this run, against those that the champion learnt from." + besides
+        "Rows learnt from in this run, against those that the champion learnt from. Stable is also what "
+        "chance explains: p of 0.05 or more in Kolmogorov and Smirnov's test (KS) for numbers, in "
+        "chi-squared (χ²) for values." + besides
     )
-    head = ["column", "index", "by chance", "", "mean then", "mean now"]
-    body = table(head, map(_drift, found[:MOST]), (1, 2, 4, 5), "dense")
+    head = ["column", "index", "by chance", "test", "p", "", "mean then", "mean now"]
+    body = table(head, map(_drift, found[:MOST]), (1, 2, 3, 4, 6, 7), "dense")
     return section(_DRIFT, captioned(figures.drift(found), caption) + body)
 
 
@@ -90,6 +94,8 @@ def _drift(one: Drift) -> list[str]:
         escape(one.column),
         f"{one.psi:.3f}",
         f"{one.chance:.3f}",
+        f"{one.test} {number(float(one.statistic))}",
+        "&lt; 0.001" if one.p < 0.001 else f"{one.p:.3f}",
         word,
         number(one.old_mean),
         number(one.new_mean),
@@ -110,7 +116,7 @@ def spark(statistics: dict[str, Any]) -> str:
     if not used:
         return NOTHING
     # The ends of a histogram are what is allowed; the reader looks for what is there.
-    counts = found[used[0] : used[-1] + 1] if "histogram" in statistics else found[:MOST]
+    counts = _bars(found[used[0] : used[-1] + 1]) if "histogram" in statistics else found[:MOST]
     wide, most = min(110 / len(counts), 25), max(*counts, 1)
     bars = "".join(
         f'<rect x="{place * wide:.1f}" y="{25 - 24 * times / most:.1f}" '
@@ -120,6 +126,12 @@ def spark(statistics: dict[str, Any]) -> str:
     told = f"counts from left to right: {show(counts)}"
     start = f'<svg class="spark" viewBox="0 0 110 26" role="img" aria-label="{told}" fill="{CHALLENGER}">'
     return f"{start}{bars}</svg>"
+
+
+def _bars(counts: list[int]) -> list[int]:
+    """Return neighbours taken together, so that no more than BARS are left."""
+    each = -(-len(counts) // BARS)
+    return [sum(counts[place : place + each]) for place in range(0, len(counts), each)]
 
 
 def _float(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,21 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """A row that was taken for something else: `picture` is uint8 [height, width] or [height, width, 3].
+
+    `champion` is what the champion took it for; `certainty` how sure the challenger was, more is surer.
+    """
+
+    key: str
+    actual: str
+    predicted: str
+    champion: str | None
+    certainty: float | None
+    picture: np.ndarray
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that the report of one run tells.
 
@@ -28,6 +43,9 @@ class Facts:
     those of the rows that the champion was trained on, in the form of
     `dataset["splits"]["train"]["statistics"]`. `actual`, `predicted` and `champion_predicted` hold one
     entry for each row of the holdout, in its order. `target` names the predicted column, for the axes.
+    `feature` is the name and the values (in the same order) of the one column that the model looks at, where
+    there is just one.
+    `mistakes` are the worst ones, the worst first, where rows are pictures.
     """
 
     workload: str
@@ -50,6 +68,8 @@ class Facts:
     predicted: np.ndarray
     champion_predicted: np.ndarray | None
     target: str = ""
+    feature: tuple[str, np.ndarray] | None = None
+    mistakes: list[Mistake] = field(default_factory=list)
 
     @property
     def primary(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import figures, predictions
+from . import figures, fits, predictions
 from .facts import Facts
 from .text import (
     LOWER_IS_BETTER,
@@ -84,12 +84,23 @@ def predicted(facts: Facts) -> str:
         return section("Predictions", "<p>There are no predictions to draw.</p>")
     if facts.task == "regression":
         caption = "Rows of the holdout; on the line the prediction is exact."
-        return section(
-            "Predictions", captioned(predictions.errors(facts), caption) + _slices(facts, figures.WIDE)
-        )
+        drawn = captioned(predictions.errors(facts), caption) + _slices(facts, figures.WIDE)
+        return section("Predictions", drawn) + _fit(facts)
     caption = "Rows of the holdout. Blue is right; orange is wrong, and shaded four times as strongly."
     matrix = captioned(predictions.confusion(facts), caption)
     return section("Predictions", f'<div class="pair">{matrix}{_slices(facts, figures.HALF)}</div>')
+
+
+def _fit(facts: Facts) -> str:
+    """Return the fit over the one feature, where there is one, and the residuals."""
+    over, left = fits.fit(facts), fits.residuals(facts)
+    caption = (
+        "Left: a cloud without a shape around zero is what nothing more can be learnt from; the dark line is "
+        "the mean of neighbours. Right: on the line the residuals are normal."
+    )
+    named = escape(facts.feature[0]) if facts.feature else ""
+    shown = section(f"The fit over {named}", captioned(over, "Rows of the holdout."), 3) if over else ""
+    return shown + (section("Residuals", captioned(left, caption), 3) if left else "")
 
 
 def _slices(facts: Facts, wide: int) -> str:

@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from string import Template
 
-from . import data, outcome, svg, terms
+from . import data, mistakes, outcome, svg, terms
 from .facts import Facts
 from .figures import champion_name
 from .text import asked, change, escape, label, measure, number, pairs, span
@@ -27,6 +27,7 @@ def render(facts: Facts) -> str:
             outcome.metrics(facts),
             outcome.difference(facts),
             outcome.predicted(facts),
+            mistakes.mistakes(facts),
             outcome.learning(facts),
             data.rows(facts),
             data.columns(facts),
@@ -55,11 +56,18 @@ def _header(facts: Facts) -> str:
     }
     return (
         f'<header><div class="top"><div><h1>{escape(facts.workload)}</h1>'
-        f'<p class="lead">{escape(facts.summary)}</p></div>'
+        f'<p class="lead">{escape(facts.summary)}</p>{_sample(facts)}</div>'
         f'<div class="badge {known}">{sign} {word}</div></div>'
         f'<ul class="reasons {known}">{reasons}</ul>{_tiles(facts)}'
         f'<div class="facts">{pairs(told)}</div></header>'
     )
+
+
+def _sample(facts: Facts) -> str:
+    if not facts.dataset.get("sample"):
+        return ""
+    rows = sum(split.get("rows") or 0 for split in (facts.dataset.get("splits") or {}).values())
+    return f'<p class="sample"><b>Sample data.</b> {number(rows)} rows that come with the code: a trial.</p>'
 
 
 def _tiles(facts: Facts) -> str:

@@ -7,11 +7,14 @@ Next: python -m components.evaluate --workload NAME --data DATA --model OUTPUT -
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from adapters.object_store import open_store
 from components import runtime
+from components.settings import Settings
 from workloads import register
 from workloads.parameters import parse_assignments
 
@@ -27,13 +30,14 @@ def in_pipeline(workload: str, parameters: str, data: Any, model: Any) -> None:
             Path(data.path),
             Path(model.path),
             runtime.tell,
+            open_store(runtime.in_pipeline().store),
         )
         model.metadata |= {"workload": workload, "recipe": description["recipe"]}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
-    parser = runtime.command("train", __doc__)
+    parser = runtime.command("train", __doc__, state=True)
     runtime.workload_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the output of prep-data")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the bundle goes")
@@ -41,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> int:
         given = parse_assignments(arguments.set)
-        run(register.get(arguments.workload), given, arguments.data, arguments.output, runtime.tell)
+        workload = register.get(arguments.workload)
+        store = open_store(Settings.from_environment(os.environ, arguments.state).store)
+        run(workload, given, arguments.data, arguments.output, runtime.tell, store)
         print(f"bundle: {arguments.output}")
         return 0
 

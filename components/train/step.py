@@ -6,35 +6,51 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from adapters.errors import UserError
+from adapters.object_store import ObjectStore
 from components.dataset import Dataset
 from components.files import digest_of_folder, new_folder, plain, to_json
 from components.recipe import code_digest
-from serving.code import copy_handler
-from workloads.contract import Progress, Workload
+from serving.code import copy_handler, handler_files
+from serving.pickles import refuse_pickles
+from workloads.contract import Progress, Resumable, Training, Values, Workload
 from workloads.schemas import with_ranges
+
+from .checkpoints import StoredCheckpoints
 
 DESCRIPTION = "model.json"
 
 
 def run(
-    workload: Workload, given: dict[str, Any], data: Path, output: Path, progress: Progress = print
+    workload: Workload,
+    given: dict[str, Any],
+    data: Path,
+    output: Path,
+    progress: Progress = print,
+    store: ObjectStore | None = None,
 ) -> dict[str, Any]:
     """Learn from the training rows in `data` and write the bundle to `output`; returns its description.
 
-    The same rows, parameters and library versions give the same files. Raises UserError when the data is
-    another workload's, or was prepared with other parameters than those given.
+    The same rows, parameters and library versions give the same files. With a `store`, a workload that can
+    be resumed goes on where a step on the same data was cut off. Raises UserError when the data is another
+    workload's, or was prepared with other parameters than those given.
     """
     dataset = Dataset.open(data)
     if dataset.workload != workload.name:
         raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
     values = dataset.parameters_of(workload, given)
+    handler_files(workload.handler)
     rows = dataset.read("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
+    recipe = dataset.description["recipe"]
+    kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
     with new_folder(output, DESCRIPTION) as folder:
         statistics = dataset.description["splits"]["train"]["statistics"]
-        training = workload.train(rows, values, folder, progress)
+        training = _train(workload, rows, values, folder, progress, kept)
+        refuse_pickles(folder, workload.name)
         copy_handler(workload.handler, folder)
         description = {
             "name": workload.name,
@@ -48,10 +64,11 @@ def run(
             "data": {
                 "fingerprint": dataset.description["fingerprint"],
                 "rows": rows.num_rows,
+                "sample": dataset.sample,
                 "split_rule": dataset.description["split_rule"],
                 "statistics": statistics,
             },
-            "recipe": dataset.description["recipe"],
+            "recipe": recipe,
             "code": code_digest(workload),
             "curve": plain(training.curve),
             "notes": plain(training.notes),
@@ -59,7 +76,22 @@ def run(
         (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
         seconds = time.perf_counter() - started
         progress(f"a model of {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
+    if kept and isinstance(workload, Resumable):
+        kept.clear()
     return description
+
+
+def _train(
+    workload: Workload,
+    rows: pa.Table,
+    values: Values,
+    folder: Path,
+    progress: Progress,
+    kept: StoredCheckpoints | None,
+) -> Training:
+    if isinstance(workload, Resumable):
+        return workload.train(rows, values, folder, progress, kept)
+    return workload.train(rows, values, folder, progress)
 
 
 _PREPARED = {"source", "as_of", "test_size", "force"}

@@ -32,3 +32,15 @@ def test_recipes_and_runs_are_remembered_a_workload_apart(tmp_path: Path) -> Non
     assert datetime.fromisoformat(found["ended"]).utcoffset() is not None
     assert Records(store, "diabetes").judged("recipe") is None
     assert store.keys("records") == ["records/digits/recipes/recipe.json", "records/digits/runs/run-1.json"]
+
+
+def test_of_the_data_the_newest_word_counts(tmp_path: Path) -> None:
+    records = Records(FolderStore(tmp_path), "digits")
+    assert records.data() is None
+    records.write_data("run-1", {"fingerprint": "a"})
+    records.write_data("run-2", {"fingerprint": "b"})
+    found = records.data()
+    assert found is not None
+    assert (found["run"], found["fingerprint"]) == ("run-2", "b")
+    assert datetime.fromisoformat(found["when"]).utcoffset() is not None
+    assert records.runs() == [], "what the data looks like is no run"

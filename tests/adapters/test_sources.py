@@ -439,6 +439,20 @@ def test_a_wrong_key_is_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) ->
         fetch(bucket.uri, [NAME])
 
 
+def test_no_key_at_all_is_told(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MINIO_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("minio.credentials.IamAwsProvider.retrieve", _no_role)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "nothing"))
+    with pytest.raises(UserError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        fetch("s3://bucket/x?endpoint=127.0.0.1:9&secure=false", [NAME])
+
+
+def _no_role(*_: object) -> None:
+    """A machine's role is asked of an address that only a cloud has."""
+    raise ValueError("no role here")
+
+
 # From a command's line --------------------------------------------------------------------------
 
 

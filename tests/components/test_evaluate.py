@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adapters.errors import REJECTED, UserError
@@ -292,3 +293,19 @@ def test_the_command_ends_with_0_when_promoted_and_3_when_rejected(
     assert registry.aliased("fence", CHAMPION) is None
     assert main([*arguments[:3], str(tmp_path / "nothing"), *arguments[4:]]) == 2
     assert "holds no dataset" in capsys.readouterr().err
+
+
+def test_the_surest_mistakes_are_shown_where_rows_are_pictures(line: Line, make: Make) -> None:
+    def pictures(self: Any, rows: Any) -> np.ndarray:
+        return np.repeat(rows["x"].to_numpy().astype(np.uint8), 4).reshape(-1, 2, 2)
+
+    line.train("run-1", fence="45")
+    report = line.folder / "run-1/evaluation/report.html"
+    line.evaluate("run-1")
+    assert "Worst mistakes" not in report.read_text(), "numbers are no pictures"
+    line.workload = make(pictures=pictures)
+    line.evaluate("run-1")
+    text = report.read_text()
+    wrong = text.count("<b>0 taken for 1</b>")
+    assert wrong == text.count("data:image/png;base64,") > 3
+    assert f"{wrong} of the" in text or f"All {wrong} rows" in text

@@ -77,8 +77,8 @@ def test_the_statistics_are_those_of_the_rows(make: Make, tmp_path: Path) -> Non
     found = said["statistics"]["x"]
     assert (found["minimum"], found["maximum"]) == (x.min(), x.max())
     assert (found["mean"], found["std"]) == (pytest.approx(x.mean()), pytest.approx(x.std()))
-    assert found["histogram"] == np.histogram(x, np.linspace(0, 100, 21))[0].tolist()
-    assert found["edges"] == np.linspace(0, 100, 21).tolist()
+    assert found["histogram"] == np.histogram(x, np.linspace(0, 100, 101))[0].tolist()
+    assert found["edges"] == np.linspace(0, 100, 101).tolist()
     assert said["statistics"]["label"]["counts"] == {
         str(label): int((rows["label"].to_numpy() == label).sum()) for label in (0, 1)
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.report import Facts, Interval, render
 from components.report.drift import drift, psi
+from components.report.facts import Mistake
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 FETCHING = {"script", "link", "iframe", "object", "embed", "img", "image", "base", "form", "audio", "video"}
@@ -169,6 +173,38 @@ def test_page_loads_and_runs_nothing(make: Callable[[], Facts]) -> None:
     assert "@import" not in text
     for reference in text.split("url(")[1:]:
         assert reference.startswith("#")
+
+
+def mistaken(**changes: Any) -> Mistake:
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    return replace(Mistake("row 7", "4", "9", "4", 0.9, picture), **changes)
+
+
+def test_mistakes_are_shown_as_pictures_in_the_page_itself() -> None:
+    facts = classification(mistakes=[mistaken(), mistaken(key=HOSTILE, predicted=HOSTILE, certainty=None)])
+    page = Page(render(facts))
+    pictures = [a for tag, a in page.tags if tag == "img"]
+    assert pictures[0]["alt"] == "4 taken for 9"
+    assert len(pictures) == 2
+    start = "data:image/png;base64,"
+    for attributes in pictures:
+        assert (attributes["src"] or "").startswith(start)
+        assert not any(name.startswith("on") for name in attributes)
+        with Image.open(io.BytesIO(base64.b64decode((attributes["src"] or "")[len(start) :]))) as shown:
+            assert (np.asarray(shown) == mistaken().picture).all()
+    assert "row 7 sure: 0.900 champion: 4" in page.text
+    assert "2 of the" in page.text
+    assert "the surest first" in page.text
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "Worst mistakes" not in render(classification())
+
+
+def test_all_mistakes_of_a_first_model_are_told_as_all() -> None:
+    wrong = int((classification().actual != classification().predicted).sum())
+    facts = first(classification(mistakes=[mistaken(champion=None, certainty=None)] * wrong))
+    page = Page(render(facts))
+    assert f"All {wrong} rows of the holdout that the challenger took for something else." in page.text
+    assert "champion: " not in page.text
 
 
 @BOTH
@@ -412,3 +448,39 @@ def test_readable_where_there_are_no_colours() -> None:
     assert "✓ Promoted" in page.text
     assert "moderate" in page.text
     assert all(page.figures())
+
+
+def test_a_fit_over_one_feature_is_drawn_with_the_models_line() -> None:
+    facts = regression()
+    x = np.linspace(18, 42, len(facts.actual))
+    page = Page(render(replace(facts, feature=("bmi", x), predicted=10 * x - 100, target="progression")))
+    (told,) = [figure for figure in page.figures() if "over bmi" in figure]
+    assert told == "Predicted progression over bmi: from 80.0 to 320.0, for bmi from 18.0 to 42.0"
+    assert "The fit over bmi" in page.text
+    assert "The fit over" not in Page(render(facts)).text
+
+
+def test_the_champion_has_a_line_only_where_it_looks_at_the_same_feature() -> None:
+    facts = regression()
+    x = np.repeat(np.linspace(18, 42, len(facts.actual) // 2), 2)
+    facts = replace(facts, feature=("bmi", x), predicted=10 * x)
+
+    def named(theirs: Any) -> bool:
+        text = render(replace(facts, champion_predicted=theirs))
+        return ">champion<" in text.partition("The fit over bmi")[2].partition("</figure>")[0]
+
+    assert named(9 * x)
+    assert not named(9 * x + np.arange(len(x)) % 2)
+    assert not named(None)
+
+
+def test_residuals_are_drawn_and_told() -> None:
+    facts = regression()
+    left = facts.actual - facts.predicted
+    (told,) = [figure for figure in Page(render(facts)).figures() if figure.startswith("Residuals")]
+    assert f"Residuals of {len(left)} rows: mean" in told
+    few = replace(facts, actual=facts.actual[:2], predicted=facts.predicted[:2], champion_predicted=None)
+    assert not any(figure.startswith("Residuals") for figure in Page(render(few)).figures())
+    many = np.random.default_rng(0).normal(size=(2, 50_000))
+    large = render(replace(facts, actual=many[0], predicted=many[1], champion_predicted=None))
+    assert len(large) < 2_000_000

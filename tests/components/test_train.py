@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import UserError
+from adapters.errors import TransientError, UserError
+from adapters.object_store import FolderStore
 from components.files import digest_of_folder
 from components.prep_data import step as prep_data
 from components.train.__main__ import main
 from components.train.step import run
 from serving.model import load_model
-from workloads.contract import Training, Workload
+from workloads.contract import Resumable, Training, Workload
 
 Make = Callable[..., Workload]
 
@@ -145,3 +146,80 @@ def test_the_command_writes_the_bundle(tmp_path: Path, capsys: pytest.CaptureFix
     assert "was prepared with fence=50.0, not 1.0" in capsys.readouterr().err
     assert main(["--workload", "line", "--data", data, "--output", model]) == 2
     assert "holds the data of fence, not of line" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("model.pkl", b"anything"), ("deep/model.joblib", b"x"), ("model.bin", b"\x80\x05\x95rest")],
+)
+def test_a_pickle_is_refused(make: Make, data: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    def pickles(self: Any, rows: Any, values: Any, output: Path, progress: Any) -> Training:
+        (output / "fence.json").write_text("50")
+        (output / name).parent.mkdir(exist_ok=True)
+        (output / name).write_bytes(content)
+        return Training()
+
+    with pytest.raises(UserError, match=rf"wrote {name}, which is a pickle.* as ONNX, numpy arrays or JSON"):
+        run(make(train=pickles), {}, data, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(("name", "content"), [("dataset.json", "{"), ("train.parquet", "PAR1, and no more")])
+def test_a_damaged_dataset_is_named(make: Make, data: Path, tmp_path: Path, name: str, content: str) -> None:
+    (data / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} is damaged .*; prepare the data again"):
+        run(make(), {}, data, tmp_path / "model")
+
+
+class TestCheckpoints:
+    """A training that is cut off, and its second try."""
+
+    def resumable(self, make: Make) -> Workload:
+        fence = type(make())
+
+        def train(
+            self: Any, rows: Any, values: Any, output: Path, progress: Any, checkpoints: Any = None
+        ) -> Training:
+            begun = int(checkpoints.latest() or 0) if checkpoints else 0
+            for epoch in range(begun + 1, 4):
+                if checkpoints:
+                    checkpoints.save(str(epoch).encode())
+                progress(f"epoch {epoch}")
+                if self.fails and epoch == 2:
+                    raise RuntimeError(self.fails)
+            return fence.train(self, rows, values, output, progress)
+
+        bases = (Resumable, fence)
+        return type("Slow", bases, {"train": train, "__module__": fence.__module__})()
+
+    def test_the_second_try_goes_on_and_leaves_no_checkpoint(
+        self, make: Make, data: Path, tmp_path: Path, store: FolderStore
+    ) -> None:
+        slow = self.resumable(make)
+        recipe = json.loads((data / "dataset.json").read_text())["recipe"]
+        slow.fails = "out of memory"  # type: ignore[attr-defined]
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run(slow, {}, data, tmp_path / "model", store=store)
+        assert store.keys("checkpoints") == [f"checkpoints/{slow.name}/{recipe}"]
+        slow.fails = ""  # type: ignore[attr-defined]
+        said: list[str] = []
+        run(slow, {}, data, tmp_path / "model", said.append, store)
+        assert [line for line in said if line.startswith("epoch")] == ["epoch 3"]
+        assert store.keys("checkpoints") == []
+
+    def test_without_a_store_it_trains_from_the_start(self, make: Make, data: Path, tmp_path: Path) -> None:
+        said: list[str] = []
+        run(self.resumable(make), {}, data, tmp_path / "model", said.append)
+        assert [line for line in said if line.startswith("epoch")] == ["epoch 1", "epoch 2", "epoch 3"]
+
+    def test_a_store_that_is_away_for_a_while_does_not_end_the_training(
+        self, make: Make, data: Path, tmp_path: Path
+    ) -> None:
+        class Away(FolderStore):
+            def write(self, key: str, data: bytes) -> None:
+                raise TransientError("no route to it")
+
+        said: list[str] = []
+        run(self.resumable(make), {}, data, tmp_path / "model", said.append, Away(tmp_path / "store"))
+        assert "no checkpoint could be kept, and training goes on: no route to it" in said
+        assert (tmp_path / "model").is_dir()

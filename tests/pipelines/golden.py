@@ -6,10 +6,11 @@ from pathlib import Path
 
 from pipelines.compile import compile_manifest, compile_workload
 from pipelines.images import Images
+from workloads import register
 
 FOLDER = Path(__file__).parent / "golden"
 IMAGES = Images("registry.example/ct", tag="golden")
-NAMES = ("diabetes", "digits")
+NAMES = tuple(register.names())
 
 
 def texts() -> dict[str, str]:

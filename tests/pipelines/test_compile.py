@@ -130,7 +130,7 @@ def test_images_by_digest(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--workload", "nothere"], "registered are: diabetes, digits"),
+        (["--workload", "nothere"], f"registered are: {', '.join(golden.NAMES)}"),
         (["--tag", "latest"], "no pin"),
         (["--tag", "a b"], "is not a tag"),
         (["--digests", "/nowhere.json"], "cannot be read"),
@@ -145,5 +145,7 @@ def test_refuses_with_a_reason_and_writes_nothing(arguments, said, tmp_path, cap
 def test_without_arguments_compiles_everything(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert verb.main([]) == 0
-    assert sorted(path.name for path in Path("build/pipelines").iterdir()) == ["diabetes.yaml", "digits.yaml"]
+    assert sorted(path.name for path in Path("build/pipelines").iterdir()) == [
+        f"{name}.yaml" for name in golden.NAMES
+    ]
     assert "python -m pipelines.run --workload" in capsys.readouterr().out

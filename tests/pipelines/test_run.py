@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,20 @@ def test_a_stopped_server_comes_back_with_the_champion(first, state):
     assert requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).ok
 
 
+@pytest.mark.parametrize("lost", ["all of it", "models.json"])
+def test_a_lost_endpoint_serves_the_champion_again(first, state, lost):
+    daemon.stop(state)
+    if lost == "all of it":
+        shutil.rmtree(state / "serving")
+        shutil.rmtree(state / "archives")
+    else:
+        (state / "serving/models.json").write_text("{")
+    again = result_of("--workload", "diabetes", "--state", str(state))
+    assert again["verdict"] == "unchanged"
+    answer = requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
+    assert answer["versions"] == [first["digest"][:12]]
+
+
 def test_the_table_and_the_progress(first, state):
     done = run("--workload", "diabetes", "--state", str(state))
     assert "unchanged" in done.stdout
@@ -122,7 +137,7 @@ def test_the_table_and_the_progress(first, state):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--workload", "nothere"], "registered are: diabetes, digits"),
+        (["--workload", "nothere"], "registered are: diabetes, digits,"),
         (["--workload", "diabetes", "--set", "featurs=bmi"], "did you mean features?"),
         (["--workload", "diabetes", "--set", "test_size=big"], "a number from 0.05 to 0.5"),
         (["--workload", "diabetes", "--set", "test_size=0.9"], "a number from 0.05 to 0.5"),
@@ -205,7 +220,7 @@ def test_an_interruption_leaves_nothing_half_done(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "the champion and what is served are as before" in said
+    assert "a version is served only once it has proven itself" in said
     try:
         after = result_of("--workload", "digits", "--state", str(tmp_path))
         assert after["verdict"] == "promoted"

@@ -68,3 +68,10 @@ def test_refuses_a_handler_that_lives_in_a_packages_init(tmp_path: Path) -> None
     handler = import_handler(tmp_path / "src", {"inside/__init__.py": "class H: pass\n"}, "inside", "H")
     with pytest.raises(UserError, match="a module of its own"):
         copy_handler(handler, tmp_path / "out")
+
+
+def test_refuses_a_library_that_servers_do_not_have(tmp_path: Path) -> None:
+    files = {"lonely2.py": "import json\nimport numpy as np\nfrom sklearn.svm import SVC\nclass H: pass\n"}
+    handler = import_handler(tmp_path / "src", files, "lonely2", "H")
+    with pytest.raises(UserError, match=r"lonely2.py:3: .* imports sklearn.svm, which servers lack"):
+        copy_handler(handler, tmp_path / "out")

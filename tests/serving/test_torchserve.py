@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -20,14 +21,19 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
+from PIL import Image
+from workload_archives import workload_archive
 
 import serving
-from serving import golden
+from serving import daemon, golden
 from serving.archive import Archive, read_manifest
+from serving.client import Endpoint
 
-NAMES = ("diabetes", "digits")
+QUICK = {"mnist": {"epochs": "1"}}
+NAMES = ("diabetes", "digits", *(["mnist"] if importlib.util.find_spec("torch") else []))
 SETTINGS = Path(serving.__file__).parent / "torchserve.properties"
 
 pytestmark = [
@@ -76,15 +82,34 @@ class TorchServe:
 
 
 @pytest.fixture(scope="module")
-def torchserve(
-    tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Archive]
-) -> Iterator[TorchServe]:
+def served(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Archive]) -> dict[str, Archive]:
+    """Archives of the workloads, a quick one of mnist among them where it can be trained."""
+    folder = tmp_path_factory.mktemp("served")
+    return {
+        name: archives[name] if name in archives else workload_archive(name, folder / name, **QUICK[name])
+        for name in NAMES
+    }
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory, served: dict[str, Archive]) -> Iterator[str]:
+    """The address of our own server of the same archives."""
+    folder = tmp_path_factory.mktemp("ours")
+    endpoint = Endpoint(daemon.start(folder, 0))
+    for name, written in served.items():
+        endpoint.load(name, written.path, written.digest)
+    yield endpoint.running.url
+    daemon.stop(folder)
+
+
+@pytest.fixture(scope="module")
+def torchserve(tmp_path_factory: pytest.TempPathFactory, served: dict[str, Archive]) -> Iterator[TorchServe]:
     """Run TorchServe with the settings that we give out, on free ports, over a store of both archives."""
     folder = tmp_path_factory.mktemp("torchserve")
     store = folder / "store"
     store.mkdir()
     for name in NAMES:
-        shutil.copyfile(archives[name].path, store / f"{name}.mar")
+        shutil.copyfile(served[name].path, store / f"{name}.mar")
     inference, management, metrics, grpc, grpc_management, worker = free_ports(6)
     given = SETTINGS.read_text(encoding="utf-8")
     for usual, free in ((8080, inference), (8081, management), (8082, metrics)):
@@ -136,22 +161,25 @@ def _answers(url: str) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_registers_answers_scales_and_unregisters(
-    torchserve: TorchServe, gallery: str, archives: dict[str, Archive], name: str
+    torchserve: TorchServe, ours: str, served: dict[str, Archive], name: str
 ) -> None:
     made = torchserve.manage("POST", "models", url=f"{name}.mar", initial_workers=1, synchronous="true")
     assert made.ok, made.text
 
     def answers() -> list[str]:
         """Compare what both servers answer to every golden request, to 1e-5."""
-        asked = [row["request"] for row in read_manifest(archives[name].path)["golden"]]
-        ours = [requests.post(f"{gallery}/predict/{name}", json=request, timeout=30) for request in asked]
+        asked = [row["request"] for row in read_manifest(served[name].path)["golden"]]
+        given = [requests.post(f"{ours}/predict/{name}", json=request, timeout=30) for request in asked]
         rows = [
-            {"request": request, "answer": answer.json()} for request, answer in zip(asked, ours, strict=True)
+            {"request": request, "answer": answer.json()}
+            for request, answer in zip(asked, given, strict=True)
         ]
-        assert all(answer.ok for answer in ours)
+        assert all(answer.ok for answer in given)
         return golden.check(rows, lambda request: torchserve.ask(name, request).json())
 
     assert answers() == []
+    if name == "mnist":
+        assert _picture_is_answered(torchserve, served[name])
     scaled = torchserve.manage("PUT", f"models/{name}", min_worker=2, max_worker=2, synchronous="true")
     assert scaled.ok, scaled.text
     assert torchserve.workers(name) == ["READY", "READY"]
@@ -166,6 +194,17 @@ def test_registers_answers_scales_and_unregisters(
     assert gone.ok, gone.text
     assert torchserve.manage("GET", f"models/{name}").status_code == 404
     assert torchserve.ask(name, {}).status_code == 404
+
+
+def _picture_is_answered(torchserve: TorchServe, written: Archive) -> bool:
+    """Ask with a picture's file instead of its pixels; the answer must be the same."""
+    (row, *_) = read_manifest(written.path)["golden"]
+    file = io.BytesIO()
+    Image.fromarray(np.array(row["request"]["image"], np.uint8)).save(file, "PNG")
+    headers = {"Authorization": f"Bearer {torchserve.keys['inference']}", "Content-Type": "image/png"}
+    url = f"{torchserve.inference}/predictions/{written.name}"
+    sent = requests.post(url, data=file.getvalue(), headers=headers, timeout=30)
+    return golden.check([row], lambda _: sent.json()) == []
 
 
 def test_a_bad_request_harms_no_other_in_its_batch(

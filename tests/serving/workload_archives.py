@@ -59,10 +59,10 @@ _ANSWER = exactly(
 )
 
 
-def workload_archive(name: str, folder: Path) -> Archive:
-    """Train a workload with its defaults and archive it with twenty golden requests."""
+def workload_archive(name: str, folder: Path, **values: str) -> Archive:
+    """Train a workload, with its defaults but for `values`, and archive it with twenty golden requests."""
     workload = register.get(name)
-    prepare(workload, {}, folder / "data")
+    prepare(workload, values, folder / "data")
     train(workload, {}, folder / "data", folder / "model")
     model, holdout = load_model(folder / "model"), Dataset.open(folder / "data").read("holdout")
     requests = [workload.request(holdout.slice(i, 1)) for i in range(20)]

@@ -68,3 +68,46 @@ def test_a_folder_that_is_no_workload_is_explained(
 def test_an_unknown_name_lists_the_registered_ones(name: str) -> None:
     with pytest.raises(UserError, match=r"registered are: .*diabetes, digits"):
         register.get(name)
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "words"),
+    [
+        (1, "task = 'clasification'", r"task is 'clasification' \(did you mean classification\?\)"),
+        (2, "target = 'lable'", r"target is 'lable' \(did you mean label\?\); the columns are"),
+        (3, "key = 'nr'", r"key is 'nr'; the columns are"),
+        (
+            4,
+            "prediction = 'labels'",
+            r"prediction is 'labels' \(did you mean label\?\); the handler's outputs",
+        ),
+        (5, "columns = ('a',)", "columns is no tuple of Column"),
+        (6, "summary = None", "summary is None, and must be text"),
+    ],
+)
+def test_a_class_with_a_mistake_is_explained(folder: Path, number: int, change: str, words: str) -> None:
+    name = f"mistaken{number}"
+    add(folder, name, name)
+    path = folder / name / "workload.py"
+    path.write_text(path.read_text().replace("    name =", f"    {change}\n    name ="))
+    with pytest.raises(UserError, match=words):
+        register.get(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        (
+            "broken1",
+            "import nothere\n",
+            r"broken1/workload.py:1: ModuleNotFoundError: No module named 'nothere'",
+        ),
+        ("broken2", "x = (\n", r"broken2/workload.py:1: SyntaxError"),
+        ("broken3", "\nx = {}['int']\n", r"broken3/workload.py:2: KeyError: 'int'"),
+    ],
+)
+def test_a_module_that_fails_is_told_with_its_place(folder: Path, name: str, text: str, words: str) -> None:
+    (folder / name).mkdir()
+    (folder / name / "workload.py").write_text(text)
+    with pytest.raises(UserError, match=words):
+        register.get(name)

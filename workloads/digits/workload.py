@@ -60,6 +60,11 @@ class Digits(Workload):
             maximum=500,
         ),
     )
+    intended = "To show the whole way with real data that is at hand: digits scanned, centred, in 8x8 pixels."
+    limits = (
+        "Pictures of another scanner, size or stroke are others than it has learnt from; it answers a digit "
+        "to any picture, and the distances tell how far it is from those that it knows."
+    )
     rule = Rule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
     request_schema = one_or_many("image", "images", _IMAGE)
     answer_schema = exactly(predictions=list_of(_PREDICTION))
@@ -127,6 +132,10 @@ class Digits(Workload):
         """Judge each digit on its own."""
         labels = rows["label"].to_numpy()
         return {f"digit {digit}": labels == digit for digit in range(10)}
+
+    def pictures(self, rows: pa.Table) -> np.ndarray:
+        """Return the pictures themselves, with their ink as light."""
+        return (self.tensors(rows)["image"] * (255 / BRIGHTEST)).astype(np.uint8)
 
 
 def _agreement(embedded: np.ndarray, labels: np.ndarray) -> float:

@@ -1,0 +1,160 @@
+"""From a served answer back to the rows that it was learned from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import requests
+
+import workloads
+from adapters.object_store import open_store
+from components.recipe import code_digest
+from pipelines.operations.commit import commit_of
+from pipelines.trace import main
+from serving import archive, daemon
+from workloads import register
+
+from . import champions
+from .champions import NAME, PATIENT, ROOT, State, call, told
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    with champions.state(tmp_path_factory, "trace") as opened:
+        yield opened
+
+
+def test_an_answers_header_leads_to_its_rows(state: State, capsys):
+    running = daemon.start(state.folder)
+    answer = requests.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=10)
+    header = answer.headers["x-model-version"]
+    found = told(main, capsys, header)
+    assert found["digest"] == state.digests[2] == answer.headers["x-model-digest"]
+    assert (found["workload"], found["version"], found["aliases"]) == (NAME, "3", ["champion"])
+
+
+def test_everything_about_a_former_champion(state: State, capsys):
+    found = told(main, capsys, state.digests[1][:6])
+    assert (found["version"], found["aliases"]) == ("2", ["previous"])
+    assert [move["became"] for move in found["champion"]] == [True, False]
+    assert found["archive"]["intact"] is True
+    assert found["archive"]["bytes"] == state.archive(2).stat().st_size
+    assert found["run"].startswith("diabetes-2")
+    assert found["code_is_here"] is True
+    assert found["data"]["rows"] == {"train": 220, "holdout": 222}
+    assert found["parameters"]["features"] == "all"
+    assert found["parameters"]["test_size"] == 0.5
+    assert "onnxruntime" in found["libraries"]
+    assert found["against"]["version"] == "1"
+    assert pq.read_table(found["rows_at"]).num_rows == 220
+    assert Path(found["report"]).is_file()
+    out, _ = call(main, capsys, state.digests[1].upper())
+    for words in (state.digests[1], "the same as in this checkout", "220 rows learned from", "features=all"):
+        assert words in out
+
+
+def test_the_commit_of_the_code(state: State, capsys, tmp_path: Path, monkeypatch):
+    """In a checkout of its own: a copy of the workload that was committed, then changed, then put back."""
+    room = tmp_path / "workloads"
+    shutil.copytree(ROOT / "workloads" / NAME, room / "twin", ignore=shutil.ignore_patterns("__pycache__"))
+    code = room / "twin" / "workload.py"
+    sound = code.read_text().replace(f'name = "{NAME}"', 'name = "twin"')
+    code.write_text(sound)
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        command = ["git", "-C", str(room), *who, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def commit() -> str:
+        git("add", ".")
+        git("commit", "-qm", "another state of it")
+        return git("rev-parse", "HEAD")
+
+    git("init", "-q")
+    first = commit()
+    code.write_text(sound + "# later\n")
+    second = commit()
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(room)])
+    digest = code_digest(register.get("twin"))
+    assert commit_of("twin", digest) == second
+    code.write_text(sound)
+    assert commit_of("twin", code_digest(register.get("twin"))) == first
+    code.write_text(sound + "# never committed\n")
+    assert commit_of("twin", code_digest(register.get("twin"))) is None
+    assert commit_of("gone", digest) is None
+
+
+def test_an_altered_archive_is_told(state: State, capsys):
+    path = state.archive(1)
+    sound = path.read_bytes()
+    path.write_bytes(sound + b"!")
+    try:
+        assert told(main, capsys, state.digests[0])["archive"]["intact"] is False
+        assert "NOT what was registered" in call(main, capsys, state.digests[0])[0]
+        path.write_bytes(b"nothing of the kind")
+        found = told(main, capsys, state.digests[0])
+        assert (found["archive"]["intact"], found["data"]["rows"]["train"]) == (False, None)
+        path.unlink()
+        assert "missing" in call(main, capsys, state.digests[0])[0]
+    finally:
+        path.write_bytes(sound)
+
+
+def test_an_archive_that_was_never_registered_tells_what_it_can(state: State, capsys, tmp_path: Path):
+    manifest = archive.unpack(state.archive(2), tmp_path / "bundle")
+    for name in ("archive.json", "torchserve_handler.py", "MAR-INF/MANIFEST.json"):
+        (tmp_path / "bundle" / name).unlink()
+    written = archive.write(
+        tmp_path / "bundle", tmp_path, golden=manifest["golden"], provenance={"code": "c0de"}
+    )
+    store = open_store(str(state.folder / "store"))
+    store.put_if_absent(f"archives/{NAME}/{written.digest}.mar", written.path)
+    found = told(main, capsys, written.version)
+    assert (found["version"], found["code"], found["archive"]["intact"]) == (None, "c0de", True)
+    assert found["data"]["rows"]["train"] == 220
+    assert "never registered" in call(main, capsys, written.version)[0]
+
+
+def test_an_ambiguous_prefix_lists_what_it_may_mean(state: State, capsys):
+    twin = state.digests[0][:8] + "0" * 56
+    path = state.archive(1).with_name(f"{twin}.mar")
+    path.write_bytes(b"twin")
+    try:
+        _, said = call(main, capsys, twin[:7], expect=2)
+        assert f"{twin[:7]} begins the digests of 2 versions" in said
+        assert twin in said
+        assert state.digests[0] in said
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("digest", "words"),
+    [
+        ("abcde", "give 6 to 64 hexadecimal digits"),
+        ("version2", "is no version's digest"),
+        ("0" * 65, "is no version's digest"),
+        ("0" * 64, "no version's digest begins with 000"),
+    ],
+)
+def test_what_is_no_known_digest_is_refused(state: State, capsys, digest, words):
+    _, said = call(main, capsys, digest, expect=2)
+    assert words in said
+    assert told(main, capsys, digest, expect=2)["verdict"] == "failed"
+
+
+def test_where_nothing_was_ever_run_nothing_is_known(tmp_path: Path, capsys):
+    _, said = call(main, capsys, "abcdef", "--state", str(tmp_path / "none"), expect=2)
+    assert "0 are known" in said
+    assert not (tmp_path / "none").exists()
+
+
+def test_by_its_command_line(state: State):
+    done = champions.python("pipelines.trace", state.digests[2][:12], "--state", str(state.folder), "--json")
+    assert json.loads(done.stdout)["version"] == "3"

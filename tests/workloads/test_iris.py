@@ -1,0 +1,324 @@
+"""iris: out of a real PostgreSQL table, as scikit-learn answers, and what it says to a bad request."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from adapters.errors import TransientError, UserError
+from components.dataset import Dataset
+from components.prep_data import step as prep_data
+from components.train import step as train
+from tests.fakes import free_port
+from workloads import register
+from workloads.iris.graph import svc_graph
+from workloads.iris.handler import MEASUREMENTS, SPECIES, IrisHandler
+from workloads.iris.seed import flower, main, seed
+from workloads.iris.workload import scikit_learn_rows
+
+Database = tuple[str, Any]
+Made = tuple[Dataset, IrisHandler]
+
+
+def make(folder: Path, **given: str) -> Made:
+    iris = register.get("iris")
+    prep_data.run(iris, given, folder / "data")
+    train.run(iris, given, folder / "data", folder / "model")
+    handler = IrisHandler()
+    handler.load(folder / "model")
+    return Dataset.open(folder / "data"), handler
+
+
+def prepared(folder: Path, source: str, **given: str) -> Dataset:
+    prep_data.run(register.get("iris"), {"source": source, **given}, folder)
+    return Dataset.open(folder)
+
+
+def reference(rows: Any, C: float = 1.0) -> Any:  # noqa: N803
+    """What scikit-learn makes of the rows, in its own words."""
+    model = make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(C=C), cv=5, ensemble=False))
+    return model.fit(register.get("iris").tensors(rows)["measurements"], rows["species"].to_numpy())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("iris"))
+
+
+# The model --------------------------------------------------------------------------------------
+
+
+def test_the_rows_are_scikit_learns() -> None:
+    theirs = load_iris()
+    rows = scikit_learn_rows()
+    assert [list(row[1:5]) for row in rows] == theirs.data.tolist()
+    assert [row[5] for row in rows] == [str(theirs.target_names[label]) for label in theirs.target]
+    assert [row[0] for row in rows] == list(range(1, 151))
+
+
+def test_95_percent_of_the_holdout_is_right(whole: Made) -> None:
+    data, handler = whole
+    holdout = data.read("holdout")
+    answers = handler.inference(register.get("iris").tensors(holdout))["species"]
+    assert (answers == holdout["species"].to_numpy()).mean() >= 0.95
+
+
+def test_the_graph_answers_as_scikit_learn_does(whole: Made) -> None:
+    """On the holdout, and on flowers that nobody has seen, some of them far from any."""
+    data, handler = whole
+    model = reference(data.read("train").sort_by("id"))
+    held = register.get("iris").tensors(data.read("holdout"))["measurements"]
+    anywhere = np.random.default_rng(0).uniform(-5, 30, (2000, 4))
+    for measured in (held, anywhere, np.zeros((1, 4)), np.full((1, 4), 1e6)):
+        answers = handler.inference({"measurements": measured})
+        np.testing.assert_allclose(answers["probabilities"], model.predict_proba(measured), atol=1e-9)
+        assert answers["species"].tolist() == model.predict(measured).tolist()
+
+
+def test_the_graph_holds_for_another_number_of_classes() -> None:
+    import onnxruntime
+
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(300, 3)), rng.integers(0, 5, 300)
+    scaler = StandardScaler().fit(x)
+    model = CalibratedClassifierCV(SVC(), cv=3, ensemble=False).fit(scaler.transform(x), y)
+    session = onnxruntime.InferenceSession(svc_graph(scaler, model), providers=["CPUExecutionProvider"])
+    (answers,) = session.run(None, {"measurements": x})
+    np.testing.assert_allclose(answers, model.predict_proba(scaler.transform(x)), atol=1e-9)
+
+
+def test_probabilities_add_up_and_the_species_has_the_greatest(whole: Made) -> None:
+    answers = whole[1].inference({"measurements": np.random.default_rng(2).uniform(0, 8, (500, 4))})
+    np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, atol=1e-12)
+    assert [SPECIES[i] for i in answers["probabilities"].argmax(axis=1)] == answers["species"].tolist()
+
+
+def test_a_second_training_gives_the_same_bytes_and_another_penalty_other_ones(
+    whole: Made, tmp_path: Path
+) -> None:
+    make(tmp_path / "again")
+    make(tmp_path / "other", C="3")
+    first = (whole[0].folder.parent / "model/model.onnx").read_bytes()
+    assert (tmp_path / "again/model/model.onnx").read_bytes() == first
+    assert (tmp_path / "other/model/model.onnx").read_bytes() != first
+
+
+# The table --------------------------------------------------------------------------------------
+
+
+def test_the_table_and_scikit_learns_copy_are_the_same_data(database: Database, tmp_path: Path) -> None:
+    url, _ = database
+    assert seed(url) == (150, 150)
+    ours, theirs = prepared(tmp_path / "one", url), prepared(tmp_path / "two", "sklearn:iris")
+    assert ours.description["fingerprint"] == theirs.description["fingerprint"]
+    assert ours.description["recipe"] == theirs.description["recipe"]
+
+
+def test_seeding_is_idempotent_and_new_rows_are_new(database: Database, tmp_path: Path) -> None:
+    url, connection = database
+    assert seed(url) == (150, 150)
+    assert seed(url) == (0, 150)
+    assert seed(url, more=5) == (5, 155)
+    assert seed(url, rows=155) == (0, 155)
+    assert seed(url, rows=160) == (5, 160)
+    connection.execute("DELETE FROM iris_data WHERE id IN (7, 152)")
+    assert seed(url, rows=160) == (2, 160)
+    drawn = connection.execute("SELECT min(id), count(*) FROM iris_data WHERE drawn").fetchone()
+    assert drawn == (151, 10)
+    expected = [flower(number, scikit_learn_rows()) for number in range(1, 161)]
+    rows = connection.execute(
+        "SELECT id, sepal_length, sepal_width, petal_length, petal_width, species, drawn "
+        "FROM iris_data ORDER BY id"
+    )
+    assert rows.fetchall() == expected
+    before = prepared(tmp_path / "one", url)
+    seed(url, more=5)
+    after = prepared(tmp_path / "two", url)
+    assert before.description["recipe"] != after.description["recipe"]
+    kept = {row["id"] for row in before.read("holdout").to_pylist()}
+    assert kept <= {row["id"] for row in after.read("holdout").to_pylist()}
+
+
+def test_two_who_seed_at_once_do_no_harm(database: Database) -> None:
+    url, _ = database
+    added: list[int] = []
+    seeding = [threading.Thread(target=lambda: added.append(seed(url)[0])) for _ in range(4)]
+    for thread in seeding:
+        thread.start()
+    for thread in seeding:
+        thread.join()
+    assert sorted(added) == [0, 0, 0, 150]
+
+
+def test_limit_and_order_say_which_rows(database: Database, tmp_path: Path) -> None:
+    url, _ = database
+    seed(url, rows=200)
+
+    def ids(**given: str) -> set[int]:
+        data = prepared(tmp_path / "data", url, **given)
+        return {row["id"] for split in ("train", "holdout") for row in data.read(split).to_pylist()}
+
+    assert ids() == set(range(1, 201))
+    assert ids(limit="120") == set(range(1, 121))
+    assert ids(limit="120", order="id desc") == set(range(81, 201))
+    longest = sorted(flower(n, scikit_learn_rows())[3::-3] for n in range(1, 201))[:110]
+    assert ids(limit="110", order="petal_length") == {number for _, number in longest}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"order": "id; DROP TABLE iris_data"}, "parameter order: .* is not one of id, id desc"),
+        ({"table": "iris_data; DROP TABLE iris_data"}, "parameter table: .* is not text of the form"),
+        ({"limit": "-1"}, "parameter limit: '-1' is not a whole number, at least 0"),
+        ({"limit": "1 OFFSET 5"}, "parameter limit"),
+    ],
+)
+def test_a_parameter_is_never_sql(given: dict[str, str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        register.get("iris").parse(given)
+
+
+def test_a_wrong_password_is_told(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    with pytest.raises(UserError, match="Look at PGUSER and PGPASSWORD"):
+        prepared(tmp_path / "data", database[0])
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("DROP TABLE iris_data", 'relation "iris_data" does not exist'),
+        ("DELETE FROM iris_data", "the table iris_data has no rows"),
+        (
+            "ALTER TABLE iris_data RENAME petal_width TO petalwidth",
+            "the table iris_data has no column petal_width; it has id, sepal_length",
+        ),
+        ("DELETE FROM iris_data WHERE id > 50", "50 rows, but iris needs at least 100"),
+        (
+            "UPDATE iris_data SET petal_width = 'NaN' WHERE id = 7",
+            "table iris_data, row 7, column petal_width: nan is not a finite number",
+        ),
+        (
+            "UPDATE iris_data SET species = 'rose' WHERE id = 8",
+            "row 8, column species: 'rose' is not one of setosa, versicolor, virginica",
+        ),
+        (
+            "ALTER TABLE iris_data ALTER species DROP NOT NULL; UPDATE iris_data SET species = NULL",
+            "row 1, column species: None is missing",
+        ),
+        (
+            "ALTER TABLE iris_data DROP CONSTRAINT iris_data_pkey; UPDATE iris_data SET id = 9 WHERE id = 10",
+            "column id: the key of table iris_data, row 9 stands here again",
+        ),
+    ],
+    ids=["table", "rows", "column", "few", "nan", "label", "null", "twice"],
+)
+def test_what_is_wrong_with_the_table_is_told(
+    database: Database, tmp_path: Path, sql: str, words: str
+) -> None:
+    url, connection = database
+    seed(url)
+    connection.execute(sql)
+    with pytest.raises(UserError, match=words):
+        prepared(tmp_path / "data", url)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_table_that_is_locked_for_too_long_is_transient(database: Database, tmp_path: Path) -> None:
+    import psycopg
+
+    url, _ = database
+    seed(url)
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE iris_data")
+        with pytest.raises(TransientError, match=r"no answer within 0\.2 s"):
+            prepared(tmp_path / "data", url, timeout="0.2")
+    with pytest.raises(TransientError, match="refused"):
+        prepared(tmp_path / "data", f"postgresql://127.0.0.1:{free_port()}/x")
+
+
+@pytest.mark.parametrize("source", ["sklearn:digits", "/a/file.csv", "https://host/iris.csv"])
+def test_another_source_is_refused(source: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give postgresql://HOST:PORT/DATABASE or sklearn:iris"):
+        prepared(tmp_path / "data", source)
+
+
+def test_a_species_that_hardly_occurs_is_told(database: Database, tmp_path: Path) -> None:
+    url, connection = database
+    seed(url, rows=300)
+    connection.execute("DELETE FROM iris_data WHERE species = 'setosa' AND id > 4")
+    with pytest.raises(UserError, match="each species needs 5 rows to learn from at least; there are"):
+        make(tmp_path, source=url)
+
+
+def test_the_seed_runs_as_a_module(database: Database) -> None:
+    url, _ = database
+    command = [sys.executable, "-m", "workloads.iris.seed", url, "--more", "3"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("iris_data: 153 rows added, 153 there\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["postgresql://me:x@host/d"], "set PGUSER and PGPASSWORD"),
+        (["postgresql://host/d", "--table", "a b"], "parameter table"),
+        (["postgresql://host/d", "--more", "-1"], "are not negative"),
+    ],
+)
+def test_the_seeds_errors_are_told(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+# The handler ------------------------------------------------------------------------------------
+
+
+def test_one_flower_and_several_are_answered_in_order(whole: Made) -> None:
+    data, handler = whole
+    iris, holdout = register.get("iris"), data.read("holdout")
+    flowers = [iris.request(holdout.slice(i, 1))["flower"] for i in range(3)]
+    one, two = handler.handle([{"body": {"flower": flowers[0]}}, {"body": {"flowers": flowers[1:]}}])
+    expected = handler.inference(iris.tensors(holdout.slice(0, 3)))
+    found = [*one["predictions"], *two["predictions"]]
+    assert [answer["species"] for answer in found] == expected["species"].tolist()
+    probabilities = [[answer["probabilities"][name] for name in SPECIES] for answer in found]
+    np.testing.assert_allclose(probabilities, expected["probabilities"], atol=1e-12)
+
+
+GOOD = dict.fromkeys(MEASUREMENTS, 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (None, 'send {"flower": {...}} or {"flowers": [...]} with sepal_length'),
+        ({"flower": GOOD, "flowers": [GOOD]}, 'send {"flower"'),
+        ({"flowers": []}, "flowers is a list that holds at least one flower"),
+        ({"flower": {**GOOD, "colour": 1}}, "look at colour"),
+        ({"flower": {"sepal_length": 1}}, "look at petal_length, petal_width, sepal_width"),
+        ({"flower": {**GOOD, "petal_width": None}}, "petal_width: None is not a number"),
+        ({"flower": {**GOOD, "petal_width": 10**400}}, "is not a number"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_bad_request_is_answered_in_words(request_: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        IrisHandler().preprocess(request_)

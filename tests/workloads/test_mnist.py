@@ -1,0 +1,313 @@
+"""mnist on the sample that comes with it: its rows, its files, its answers, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from adapters.errors import UserError
+from components.dataset import Dataset
+from components.files import digest_of_folder
+from components.prep_data import step as prep_data
+from components.train import step as train
+from serving.model import load_model
+from workloads import register
+from workloads.contract import Rows, Workload
+from workloads.mnist.handler import MnistHandler
+
+torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
+
+QUICK = {"epochs": "3"}
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Workload:
+    return register.get("mnist")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On a machine with other things to do, threads that wait for each other take ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, mnist: Workload) -> tuple[Path, Path]:
+    """The dataset of the sample, and a bundle."""
+    folder = tmp_path_factory.mktemp("mnist")
+    prep_data.run(mnist, QUICK, folder / "data")
+    train.run(mnist, {}, folder / "data", folder / "model")
+    return folder / "data", folder / "model"
+
+
+@pytest.fixture(scope="module")
+def holdout(made: tuple[Path, Path]) -> pa.Table:
+    return Dataset.open(made[0]).read("holdout")
+
+
+@pytest.fixture(scope="module")
+def handler(made: tuple[Path, Path]) -> MnistHandler:
+    loaded = MnistHandler()
+    loaded.load(made[1])
+    return loaded
+
+
+def load(mnist: Workload, source: Path) -> list[Rows]:
+    return list(mnist.load(str(source), mnist.parse({})))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """The sample's files, unpacked, in a folder of the test's own."""
+    for path in (Path(__file__).parents[2] / "workloads/mnist/sample").glob("*.gz"):
+        (tmp_path / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    return tmp_path
+
+
+class TestRows:
+    def test_the_sample_has_its_own_split_and_every_digit(self, made: tuple[Path, Path]) -> None:
+        dataset = Dataset.open(made[0])
+        assert dataset.description["split_rule"] == "the source's own"
+        for split, each in (("train", 100), ("holdout", 50)):
+            rows = dataset.read(split)
+            assert np.bincount(rows["label"].to_numpy()).tolist() == [each] * 10
+            assert {len(image) for image in rows["image"].to_pylist()} == {784}
+            assert 25 < np.mean(rows["ink"].to_numpy()) < 45
+        assert dataset.read("holdout")["id"][0].as_py() == "t10k-00000"
+
+    def test_gzipped_or_not_and_however_unpacked_the_rows_are_the_same(
+        self, mnist: Workload, files: Path
+    ) -> None:
+        expected = [rows.batch for rows in mnist.load("mnist:sample", mnist.parse({}))]
+        assert [rows.batch for rows in load(mnist, files)] == expected
+        for path in list(files.iterdir()):
+            path.rename(files / path.name.replace("-idx", ".idx"))
+        assert [rows.batch for rows in load(mnist, files)] == expected
+
+    def test_a_missing_file_is_named(self, mnist: Workload, files: Path) -> None:
+        (files / "t10k-labels-idx1-ubyte").unlink()
+        with pytest.raises(UserError, match=r"holds none of t10k-labels-idx1-ubyte\.gz, t10k-labels"):
+            load(mnist, files)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "words"),
+        [
+            ("train-labels-idx1-ubyte", b"", "train-labels-idx1-ubyte: is not an idx file of bytes"),
+            (
+                "train-labels-idx1-ubyte",
+                b"<!DOCTYPE html>",
+                "is not an idx file of bytes; it begins with 3c 21",
+            ),
+            (
+                "train-labels-idx1-ubyte",
+                b"\0\0\x08\x01\0\0\0\x02\1",
+                "2 bytes (2), and 1 follow; is the file whole?",
+            ),
+            (
+                "train-labels-idx1-ubyte",
+                b"\0\0\x08\x01\0\0\0\x02\1\2",
+                "holds 1,000 pictures, and train-labels-",
+            ),
+            ("train-labels-idx1-ubyte", b"\x1f\x8b\x08\0", "cannot be read"),
+            ("train-images-idx3-ubyte", b"\0\0\x08\x01\0\0\0\x02\1\2", "is not an idx file of bytes"),
+            ("train-images-idx3-ubyte", b"\0\0\x08\x01\0\0\0\x0c" + bytes(12), "has 1 dimensions, where 3"),
+            (
+                "train-images-idx3-ubyte",
+                b"\0\0\x08\x03\0\0\0\x01\0\0\0\x02\0\0\0\x02\1\2\3\4",
+                "its pictures are (2, 2) pixels, not 28 x 28",
+            ),
+        ],
+    )
+    def test_a_file_that_is_none_is_named(
+        self, mnist: Workload, files: Path, name: str, content: bytes, words: str
+    ) -> None:
+        (files / name).write_bytes(content)
+        with pytest.raises(UserError, match=re.escape(words)):
+            load(mnist, files)
+
+    def test_a_label_that_is_no_digit_is_refused_with_its_row(
+        self, mnist: Workload, files: Path, tmp_path: Path
+    ) -> None:
+        path = files / "t10k-labels-idx1-ubyte"
+        content = bytearray(path.read_bytes())
+        content[8 + 41] = 10
+        path.write_bytes(content)
+        with pytest.raises(
+            UserError, match=r"t10k-labels-idx1-ubyte, row 42, column label: 10 is not one of"
+        ):
+            prep_data.run(mnist, {"source": str(files)}, tmp_path / "data")
+
+
+class TestModel:
+    def test_nearly_all_of_the_holdout_is_right(
+        self, mnist: Workload, handler: MnistHandler, holdout: pa.Table
+    ) -> None:
+        answers = handler.inference(mnist.tensors(holdout))
+        right = answers["label"] == holdout["label"].to_numpy()
+        assert right.mean() >= 0.93, "of a thousand pictures, three times; the full set is another test"
+        assert answers["confidence"][right].mean() > answers["confidence"][~right].mean()
+        assert ((answers["confidence"] > 0) & (answers["confidence"] <= 1)).all()
+
+    def test_onnx_torchscript_and_the_index_are_of_one_network(
+        self, mnist: Workload, made: tuple[Path, Path], handler: MnistHandler, holdout: pa.Table
+    ) -> None:
+        images = mnist.tensors(holdout)["image"]
+        (by_onnx,) = handler.session.run(None, {"image": images})
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            by_torch = torch.jit.load(made[1] / "embedding.pt")(torch.tensor(images)).numpy()
+        assert by_onnx.shape == (500, 64)
+        assert np.abs(by_onnx - by_torch).max() <= 1e-4
+        assert np.abs(np.linalg.norm(by_onnx, axis=1) - 1).max() <= 1e-5
+        learned = mnist.tensors(Dataset.open(made[0]).read("train").slice(0, 50))
+        found = handler.inference(learned)
+        assert found["neighbours"][:, 0].tolist() == list(range(50)), "each is its own neighbour"
+        assert found["distances"][:, 0].max() <= 1e-6
+
+    def test_a_second_training_gives_the_same_bytes_and_another_seed_others(
+        self, mnist: Workload, made: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        train.run(mnist, {}, made[0], tmp_path / "again")
+        assert digest_of_folder(tmp_path / "again") == digest_of_folder(made[1])
+        prep_data.run(mnist, QUICK | {"seed": "1"}, tmp_path / "data")
+        train.run(mnist, {}, tmp_path / "data", tmp_path / "other")
+        assert digest_of_folder(tmp_path / "other") != digest_of_folder(made[1])
+
+    def test_the_learning_curve_falls(self, made: tuple[Path, Path]) -> None:
+        curve = json.loads((made[1] / "model.json").read_text())["curve"]
+        assert [row["step"] for row in curve] == [1, 2, 3]
+        assert curve[-1]["error"] < curve[0]["error"]
+        assert curve[-1]["loss"] < curve[0]["loss"]
+
+    def test_float32_on_request(self, mnist: Workload, tmp_path: Path) -> None:
+        prep_data.run(mnist, {"epochs": "1", "precision": "float32"}, tmp_path / "data")
+        described = train.run(mnist, {}, tmp_path / "data", tmp_path / "model")
+        assert described["notes"] == {"indexed": 1000, "precision": "float32"}
+
+    def test_the_digits_are_judged_one_by_one_and_shown(self, mnist: Workload, holdout: pa.Table) -> None:
+        assert sum(mask.sum() for mask in mnist.slices(holdout).values()) == holdout.num_rows
+        pictures = mnist.pictures(holdout)
+        assert pictures is not None
+        assert pictures.dtype == np.uint8
+        assert pictures.shape == (500, 28, 28)
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class TestAnswers:
+    def test_every_form_of_a_picture_is_answered_alike(
+        self, mnist: Workload, handler: MnistHandler, holdout: pa.Table
+    ) -> None:
+        image = mnist.pictures(holdout)[7]  # type: ignore[index]
+        text = base64.b64encode(png(image)).decode()
+        forms: list[Any] = [
+            {"image": image.tolist()},
+            {"image": text},
+            {"image": f"data:image/png;base64,{text}"},
+            {"image": png(image)},
+            png(image),
+            bytearray(png(255 - image)),
+            {"images": [text]},
+        ]
+        answers = [handler.handle([{"body": form}])[0]["predictions"] for form in forms]
+        assert all(answer == answers[0] for answer in answers)
+        (prediction,) = answers[0]
+        assert list(prediction) == ["label", "confidence", "neighbours", "distances"]
+        assert prediction["label"] == holdout["label"][7].as_py()
+        assert len(prediction["neighbours"]) == len(prediction["distances"]) == 10
+        assert prediction["distances"] == sorted(prediction["distances"])
+
+    def test_a_batch_of_several_forms_is_answered_in_order(
+        self, mnist: Workload, handler: MnistHandler, holdout: pa.Table
+    ) -> None:
+        pictures = mnist.pictures(holdout)[:4]  # type: ignore[index]
+        mixed = [pictures[0].tolist(), base64.b64encode(png(pictures[1])).decode(), pictures[2].tolist()]
+        bodies = [{"body": {"images": mixed}}, {"body": json.dumps({"image": pictures[3].tolist()}).encode()}]
+        answers = [p for answer in handler.handle(bodies) for p in answer["predictions"]]
+        alone = [handler.handle([{"body": {"image": p.tolist()}}])[0]["predictions"][0] for p in pictures]
+        assert [a["neighbours"][0] for a in answers] == [a["neighbours"][0] for a in alone]
+        assert [a["label"] for a in answers] == [a["label"] for a in alone]
+
+    def test_the_nearest_decides_a_tie(self, made: tuple[Path, Path], handler: MnistHandler) -> None:
+        class Index:
+            def search(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+                return np.zeros((1, 10), np.float32), np.arange(10)[None]
+
+        tied = MnistHandler()
+        tied.session, tied.index = handler.session, Index()
+        tied.labels = np.array([3, 5, 5, 5, 5, 5, 3, 3, 3, 3])
+        answer = tied.inference({"image": np.zeros((1, 28, 28), np.float32)})
+        assert (answer["label"][0], answer["confidence"][0]) == (3, 0.5)
+
+    def test_the_bundle_answers_alone_in_its_folder(
+        self, mnist: Workload, made: tuple[Path, Path], tmp_path: Path, holdout: pa.Table
+    ) -> None:
+        """The archive's code is the bundle's own: pictures.py has travelled with the handler."""
+        shutil.copytree(made[1], tmp_path / "model")
+        model = load_model(tmp_path / "model")
+        image = mnist.pictures(holdout)[0]  # type: ignore[index]
+        text = base64.b64encode(png(image)).decode()
+        assert model.predict({"image": text}) == model.predict(mnist.request(holdout.slice(0, 1)))
+        model.unload()
+
+
+BLANK = [[0] * 28] * 28
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (None, 'send {"image": IMAGE}'),
+        ([BLANK], 'send {"image": IMAGE}'),
+        ({}, 'send {"image": IMAGE}'),
+        ({"image": BLANK, "images": [BLANK]}, 'send {"image": IMAGE}'),
+        ({"images": []}, "images holds no list of images"),
+        ({"images": 5}, "images holds no list of images"),
+        ({"images": {"0": BLANK}}, "images holds no list of images"),
+        ({"images": "five"}, "images holds no list of images"),
+        ({"images": [BLANK] * 1025}, "images holds 1025 images; send at most 1024"),
+        ({"image": BLANK[:27]}, "not of shape [27, 28]"),
+        ({"image": [[0] * 27] * 28}, "not of shape [28, 27]"),
+        ({"image": [[0] * 28] * 27 + [[0] * 29]}, "an image is 28 rows of 28 numbers"),
+        ({"image": 5}, "not of shape []"),
+        ({"image": None}, "an image is 28 rows of 28 numbers"),
+        ({"image": {}}, "an image is 28 rows of 28 numbers"),
+        ({"image": [["a"] * 28] * 28}, "an image is 28 rows of 28 numbers"),
+        ({"image": [[None] * 28] * 28}, "an image is 28 rows of 28 numbers"),
+        ({"image": [[True] * 28] * 28}, "an image is 28 rows of 28 numbers"),
+        ({"image": [[256] * 28] * 28}, "a pixel is a number from 0 (paper) to 255 (ink)"),
+        ({"image": [[-1] * 28] * 28}, "a pixel is a number from 0"),
+        ({"image": [[float("nan")] * 28] * 28}, "a pixel is a number from 0"),
+        ({"image": [[10**400] * 28] * 28}, "an image is 28 rows of 28 numbers"),
+        ({"image": "a five"}, "must be a picture file in base64"),
+        ({"image": "ZmluZQ=="}, "cannot be read as PNG or JPEG"),
+        ({"image": ""}, "cannot be read as PNG or JPEG"),
+        ({"image": "é"}, "must be a picture file in base64"),
+        ({"images": [BLANK, "ZmluZQ=="]}, "cannot be read as PNG or JPEG"),
+        (b"no picture", "cannot be read as PNG or JPEG"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_bad_request_is_answered_in_words(handler: MnistHandler, request_: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        handler.preprocess(request_)

@@ -1,0 +1,139 @@
+"""Picture files as digits: whatever a person uploads comes out as MNIST would have it."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from workloads.mnist.idx import read_idx
+from workloads.mnist.pictures import read_picture
+
+SAMPLE = Path(__file__).parents[2] / "workloads" / "mnist" / "sample"
+
+
+def file(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    return read_idx(SAMPLE / "t10k-images-idx3-ubyte.gz", 3)[:40]
+
+
+def seven(size: int = 300, paper: Any = "white", ink: Any = "black", mode: str = "RGB") -> Image.Image:
+    """A seven that a person drew in some corner."""
+    picture = Image.new(mode, (size, size), paper)
+    pen = ImageDraw.Draw(picture)
+    pen.line([(20, 30), (120, 30), (60, 150)], fill=ink, width=14, joint="curve")
+    return picture
+
+
+def test_a_picture_of_mnist_comes_back_pixel_by_pixel_and_its_negative_too(digits: np.ndarray) -> None:
+    for digit in digits:
+        assert (read_picture(file(Image.fromarray(digit))) == digit).all()
+        assert (read_picture(file(Image.fromarray(255 - digit))) == digit).all()
+
+
+def test_a_picture_of_another_size_comes_back_nearly_the_same(digits: np.ndarray) -> None:
+    """Enlarged, on a larger sheet, away from its middle: MNIST's own normalisation undoes all of it."""
+    differences = []
+    for digit in digits:
+        large = Image.fromarray(digit).resize((140, 140), Image.Resampling.BICUBIC)
+        sheet = Image.new("L", (200, 320))
+        sheet.paste(large, (10, 150))
+        found = read_picture(file(sheet))
+        assert found.shape == (28, 28)
+        differences.append(np.abs(found - digit).mean())
+    assert np.mean(differences) < 9, "of 255; two different pictures of one digit differ by some 40"
+
+
+def test_all_ways_to_store_the_same_drawing_give_the_same_digit() -> None:
+    drawn = seven()
+    expected = read_picture(file(drawn))
+    assert expected.max() == 255
+    assert expected[0].max() == expected[:, 0].max() == 0
+    clear = Image.new("RGBA", drawn.size, (0, 0, 0, 0))
+    clear.paste("black", mask=Image.eval(drawn.convert("L"), lambda grey: 255 - grey))
+    deep = Image.fromarray(np.asarray(drawn.convert("L")).astype(np.uint16) * 257)
+    stored = {
+        "grey": file(drawn.convert("L")),
+        "one bit": file(drawn.convert("1")),
+        "palette": file(drawn.convert("P")),
+        "transparent": file(clear),
+        "sixteen bits": file(deep),
+        "interlaced": file(drawn, interlace=1),
+        "white on black": file(seven(paper="black", ink="white")),
+        "larger sheet": file(seven(900)),
+    }
+    for name, content in stored.items():
+        assert np.abs(read_picture(content) - expected).mean() < 2, name
+    pale = {
+        "faint ink": file(seven(paper="#f0f0f0", ink="#a0a0a0")),
+        "coloured": file(seven(paper="#e8e0c0", ink="#203080")),
+        "JPEG": file(drawn, "JPEG", quality=70),
+    }
+    for name, content in pale.items():
+        assert np.abs(read_picture(content) - expected).mean() < 6, name
+
+
+def test_a_photograph_lies_as_its_camera_says() -> None:
+    turned = seven().rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees to be seen
+    found = read_picture(file(turned, "JPEG", exif=exif, quality=95))
+    assert np.abs(found - read_picture(file(seven()))).mean() < 6
+
+
+@pytest.mark.parametrize("size", [(1, 90), (90, 1), (3000, 2), (27, 28), (2, 2)])
+def test_no_size_is_too_odd(size: tuple[int, int]) -> None:
+    picture = Image.new("L", size, 0)
+    picture.putpixel((size[0] // 2, size[1] // 2), 255)
+    found = read_picture(file(picture))
+    assert found.shape == (28, 28)
+    assert np.isfinite(found).all()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def bomb(side: int) -> bytes:
+    """A small PNG that says that it is enormous."""
+    header = side.to_bytes(4, "big") * 2 + bytes((8, 0, 0, 0, 0))
+    rows = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "cannot be read as PNG or JPEG"),
+        (b"\x89PNG\r\n\x1a\n", "cannot be read as PNG or JPEG"),
+        (b'{"image": 5}', "cannot be read as PNG or JPEG"),
+        (file(seven())[:300], "cannot be read as PNG or JPEG"),
+        (file(seven(), "BMP"), "cannot be read as PNG or JPEG"),
+        (bomb(5000), "5000 x 5000 pixels; send at most 16,000,000"),
+        (bomb(2**30), "cannot be read as PNG or JPEG"),
+        (file(Image.new("L", (50, 50), 255)), "the picture is blank"),
+        (file(Image.new("RGB", (50, 50), "#123456")), "the picture is blank"),
+    ],
+    ids=["empty", "header", "JSON", "cut", "BMP", "large", "enormous", "white", "blue"],
+)
+def test_what_is_no_picture_of_a_digit_is_refused_in_words(content: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_picture(content)
+
+
+def test_pillow_is_imported_when_the_first_picture_comes() -> None:
+    code = "import sys, workloads.mnist.handler; sys.exit('PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

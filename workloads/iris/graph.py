@@ -1,0 +1,109 @@
+"""The ONNX graph of a scaler, a support vector machine and the calibration of its probabilities.
+
+In float64 and operators of ONNX's own domain, so that the answers are scikit-learn's but for rounding.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+
+def svc_graph(scaler: Any, calibrated: Any) -> bytes:
+    """Return the graph from `measurements` [rows, features] to `probabilities` [rows, classes], as bytes.
+
+    `scaler` is a fitted StandardScaler, `calibrated` a fitted CalibratedClassifierCV(SVC(), ensemble=False)
+    with the RBF kernel, sigmoids and three classes or more.
+    """
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    (fitted,) = calibrated.calibrated_classifiers_
+    machine = fitted.estimator
+    classes, features = len(machine.classes_), machine.n_features_in_
+    pairs = list(combinations(range(classes), 2))
+    # Pair (i, j) votes for i where its decision is positive, and raises i's confidence by as much as it is.
+    of_first, of_second = (
+        np.array([[p[side] == c for c in range(classes)] for p in pairs]) for side in (0, 1)
+    )
+    constants = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "vectors": machine.support_vectors_.T,
+        "squared_vectors": (machine.support_vectors_**2).sum(axis=1),
+        "minus_gamma": np.array(-machine._gamma),
+        "minus_two": np.array(-2.0),
+        "coefficients": _coefficients(machine, pairs),
+        "intercept": machine.intercept_,
+        "first": of_first.astype(np.float64),
+        "second": of_second.astype(np.float64),
+        "sign": of_first.astype(np.float64) - of_second,
+        "one": np.array(1.0),
+        "three": np.array(3.0),
+        "zero": np.array(0.0),
+        "slopes": np.array([-calibrator.a_ for calibrator in fitted.calibrators]),
+        "offsets": np.array([-calibrator.b_ for calibrator in fitted.calibrators]),
+        "last": np.array([-1]),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Sub", ["measurements", "mean"], ["centred"]),
+        node("Div", ["centred", "scale"], ["x"]),
+        # |x - v|² = |x|² + |v|² - 2 x·v, and the kernel is exp(-gamma |x - v|²).
+        node("ReduceSumSquare", ["x"], ["squared"], axes=[1], keepdims=1),
+        node("MatMul", ["x", "vectors"], ["products"]),
+        node("Mul", ["products", "minus_two"], ["mixed"]),
+        node("Add", ["squared", "squared_vectors"], ["squares"]),
+        node("Add", ["squares", "mixed"], ["distances"]),
+        node("Mul", ["distances", "minus_gamma"], ["exponents"]),
+        node("Exp", ["exponents"], ["kernel"]),
+        node("MatMul", ["kernel", "coefficients"], ["weighted"]),
+        node("Add", ["weighted", "intercept"], ["decisions"]),
+        # One decision a class, as sklearn.multiclass._ovr_decision_function makes it of those of the pairs.
+        node("GreaterOrEqual", ["decisions", "zero"], ["for_first"]),
+        node("Cast", ["for_first"], ["votes_first"], to=TensorProto.DOUBLE),
+        node("Sub", ["one", "votes_first"], ["votes_second"]),
+        node("MatMul", ["votes_first", "first"], ["won_first"]),
+        node("MatMul", ["votes_second", "second"], ["won_second"]),
+        node("Add", ["won_first", "won_second"], ["votes"]),
+        node("MatMul", ["decisions", "sign"], ["confidence"]),
+        node("Abs", ["confidence"], ["size"]),
+        node("Add", ["size", "one"], ["more"]),
+        node("Mul", ["more", "three"], ["bound"]),
+        node("Div", ["confidence", "bound"], ["tie_break"]),
+        node("Add", ["votes", "tie_break"], ["scores"]),
+        # Platt (1999): a sigmoid of each score; then the classes share what is there.
+        node("Mul", ["scores", "slopes"], ["sloped"]),
+        node("Add", ["sloped", "offsets"], ["logits"]),
+        node("Sigmoid", ["logits"], ["each"]),
+        node("ReduceSum", ["each", "last"], ["sum"], keepdims=1),
+        node("Div", ["each", "sum"], ["probabilities"]),
+    ]
+    double = TensorProto.DOUBLE
+    graph = helper.make_graph(
+        nodes,
+        "svc",
+        [helper.make_tensor_value_info("measurements", double, ["rows", features])],
+        [helper.make_tensor_value_info("probabilities", double, ["rows", classes])],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="continuous-training"
+    )
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _coefficients(machine: Any, pairs: list[tuple[int, int]]) -> np.ndarray:
+    """Return the weight of each support vector in each pair's decision: [vectors, pairs].
+
+    libsvm keeps, for a vector of class i, its weights against the other classes in one column of
+    `dual_coef_`: row j - 1 holds the one against class j > i, row j the one against class j < i.
+    """
+    ends = np.concatenate([[0], np.cumsum(machine.n_support_)])
+    weights = np.zeros((ends[-1], len(pairs)))
+    for place, (i, j) in enumerate(pairs):
+        weights[ends[i] : ends[i + 1], place] = machine.dual_coef_[j - 1, ends[i] : ends[i + 1]]
+        weights[ends[j] : ends[j + 1], place] = machine.dual_coef_[i, ends[j] : ends[j + 1]]
+    return weights

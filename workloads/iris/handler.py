@@ -1,0 +1,59 @@
+"""Answers for a flower: its species, and how probable each of the three is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..fields import read_rows
+from ..handler import Handler, Tensor, Tensors
+
+MEASUREMENTS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+SPECIES = ("setosa", "versicolor", "virginica")
+
+
+class IrisHandler(Handler):
+    """Tells the species of an iris from the lengths and widths of its sepals and petals, in centimetres.
+
+    A request is `{"flower": {"sepal_length": ..., ...}}` or `{"flowers": [flower, ...]}`; the answer is
+    `{"predictions": [{"species", "probabilities": {"setosa": ..., ...}}, ...]}`, one a flower. The species is
+    the most probable one.
+    """
+
+    inputs = (Tensor("measurements", "FP64", (-1, len(MEASUREMENTS))),)
+    outputs = (
+        Tensor("species", "BYTES", (-1,)),
+        Tensor("probabilities", "FP64", (-1, len(SPECIES))),
+    )
+
+    def load(self, folder: Path) -> None:
+        """Open the scaler and the machine (one ONNX graph)."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    def preprocess(self, request: Any) -> Tensors:
+        """Read one flower or a list of them from the request."""
+        return {"measurements": read_rows(request, "flower", "flowers", MEASUREMENTS)}
+
+    def inference(self, tensors: Tensors) -> Tensors:
+        """Run the graph and name the most probable species."""
+        (probabilities,) = self.session.run(None, {"measurements": tensors["measurements"]})
+        species = np.array(SPECIES, dtype=object)[probabilities.argmax(axis=1)]
+        return {"species": species, "probabilities": probabilities}
+
+    def postprocess(self, tensors: Tensors) -> Any:
+        """List a prediction for each flower."""
+        rows = zip(tensors["species"].tolist(), tensors["probabilities"].tolist(), strict=True)
+        return {
+            "predictions": [
+                {"species": species, "probabilities": dict(zip(SPECIES, probabilities, strict=True))}
+                for species, probabilities in rows
+            ]
+        }

@@ -20,7 +20,7 @@ EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo test test-full lint format bench bench-scale golden constraints clean
+.PHONY: help install demo test test-full lint format bench bench-scale bench-serving golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench: $(call stamp,) ## measure what the README says about speed
 
 bench-scale: $(call stamp,) ## measure prep-data and training at up to 10x the rows of nsmc
 	@$(BIN)/python -m benchmarks.scale --output docs/scale.svg
+
+bench-serving: $(call stamp,test torch) ## measure the server beside others (ARCHIVE=FILE.mar; needs wrk)
+	@$(BIN)/python -m benchmarks.serving $(if $(ARCHIVE),--archive $(ARCHIVE),--workload $(WORKLOAD))
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

@@ -8,6 +8,7 @@ from .asgi import Held, HttpError, Receive, Reply, Request, Scope, Send
 from .batcher import Batcher
 from .metrics import Metrics
 from .open_inference import OpenInference
+from .page import Page
 from .predict import Predictions
 from .repository import Repository
 from .respond import respond
@@ -29,9 +30,11 @@ class App:
         self.held = Held(self.settings.max_held)
         self.metrics.watch(waiting=lambda: self.batcher.waiting, held=lambda: self.held.bytes)
         self.stopping = False
+        predictions = Predictions(repository, self.batcher)
         self.router = Router(
             [
-                *Predictions(repository, self.batcher).routes(),
+                *predictions.routes(),
+                *Page(repository, predictions.index).routes(),
                 *OpenInference(repository, self.batcher, lambda: self.stopping).routes(),
                 Route("GET", "/metrics", self.metrics.reply),
             ]

@@ -6,14 +6,15 @@ from typing import Any
 
 from .asgi import HttpError, Reply, Request, json_reply
 from .batcher import Batcher
+from .reading import read_work
 from .repository import Repository
 from .routes import Route
 from .served import Served
-from .work import Answered, Predict
+from .work import Answered
 
 
 class Predictions:
-    """Answers `/predict`, and lists at `/` what can be asked."""
+    """Answers `/predict`, and lists what can be asked."""
 
     def __init__(self, repository: Repository, batcher: Batcher) -> None:
         self.repository = repository
@@ -22,7 +23,6 @@ class Predictions:
     def routes(self) -> list[Route]:
         """List the paths that it answers."""
         return [
-            Route("GET", "/", self.index),
             Route("POST", "/predict", self.predict),
             Route("POST", "/predict/{model}", self.predict),
         ]
@@ -30,9 +30,9 @@ class Predictions:
     async def predict(self, request: Request) -> Reply:
         """Answer in the workload's own words; without a name in the path, by the only model."""
         name = request.parameters.get("model") or self._only_model()
-        self.repository.find(name)
+        loaded = self.repository.find(name).current
         request.model = name
-        return answered(await self.batcher.ask(name, Predict(await request.body())))
+        return answered(await self.batcher.ask(name, await read_work(request, loaded)))
 
     async def index(self, request: Request) -> Reply:
         """List the models and where each is asked."""
@@ -45,7 +45,12 @@ class Predictions:
             }
             for name, served in sorted(self.repository.served().items())
         ]
-        more = {"health": "/v2/health/ready", "protocol": "/v2", "metrics": "/metrics"}
+        more = {
+            "health": "/v2/health/ready",
+            "protocol": "/v2",
+            "metrics": "/metrics",
+            "openapi": "/openapi.json",
+        }
         return json_reply({"models": models, **more})
 
     def _only_model(self) -> str:

@@ -23,6 +23,9 @@ from .parameters import Parameter, Value, Values, parse_values
 from .rule import Rule, overridden, parameters_of
 from .stored_rows import StoredRows
 
+Schema = dict[str, Any]
+"""A JSON Schema (2020-12); `workloads.schemas` has the pieces, and the annotations that the page knows."""
+
 Progress = Callable[[str], None]
 """Tells the person who waits what is happening; one short line at a time."""
 
@@ -106,7 +109,8 @@ class Workload(ABC):
     from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
     the model is for, and what it must not be taken for.
     `certainty` names the handler's output that says how sure an answer is (a number a row, more is surer):
-    the report shows the surest mistakes.
+    the report shows the surest mistakes. `request_schema` and `answer_schema` tell callers what the handler
+    takes and gives; empty: the golden requests speak.
     """
 
     name: ClassVar[str]
@@ -126,6 +130,8 @@ class Workload(ABC):
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
     extras: ClassVar[tuple[str, ...]] = ()
+    request_schema: ClassVar[Schema] = {}
+    answer_schema: ClassVar[Schema] = {}
 
     @abstractmethod
     def load(self, source: str, values: Values) -> Iterator[Rows]:
@@ -233,6 +239,7 @@ __all__ = [
     "Resumable",
     "Rows",
     "Rule",
+    "Schema",
     "StoredRows",
     "Tensors",
     "Training",

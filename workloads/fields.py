@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-LARGEST = sys.float_info.max
+LARGEST = 1e100
+"""Beyond this a weighted sum may be infinite, for which JSON has no word."""
 
 
 def read_rows(request: Any, one: str, several: str, names: Sequence[str]) -> np.ndarray:
@@ -16,7 +16,7 @@ def read_rows(request: Any, one: str, several: str, names: Sequence[str]) -> np.
 
     Raises ValueError, with a message for the caller, for anything else.
     """
-    if not isinstance(request, dict) or len(request.keys() & {one, several}) != 1:
+    if not isinstance(request, dict) or list(request) not in ([one], [several]):
         raise ValueError(f'send {{"{one}": {{...}}}} or {{"{several}": [...]}} with {", ".join(names)}')
     rows = [request[one]] if one in request else request[several]
     if not isinstance(rows, list) or not rows:
@@ -34,5 +34,5 @@ def _numbers(row: Any, one: str, names: Sequence[str]) -> list[float]:
         value = row[name]
         # The comparison is false for NaN, and for a whole number that no float can hold.
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-            raise ValueError(f"{name}: {value!r:.100} is not a number")
+            raise ValueError(f"{name}: {value!r:.100} is not a number (of at most {LARGEST:g})")
     return [float(row[name]) for name in names]

@@ -67,6 +67,10 @@ class Handler(ABC):
     def postprocess(self, tensors: Tensors) -> Any:
         """Turn the output rows of one request into its JSON answer."""
 
+    def illustrate(self, answer: Any) -> Any:
+        """Return the answer with what helps a person to see it, such as pictures; as it is by default."""
+        return answer
+
     def initialize(self, context: Any) -> None:
         """TorchServe's entry: load from the folder that it unpacked the archive into."""
         self.load(Path(context.system_properties["model_dir"]))

@@ -35,8 +35,8 @@ def _check_registry(registry: Registry, records: Records, workload: str) -> None
         raise UserError(
             f"the registry {registry.uri} knows no version of {workload}, but version {last['version']} "
             f"({str(last['digest'])[:12]}) was promoted by run {last['run']}, as the records in the object "
-            "store say: the registry was lost, or it is another one. Nothing is judged, and what is served stays. "
-            f"Restore the registry; or, to begin anew, remove {records.prefix} from the object store"
+            "store say: the registry was lost, or it is another one. Nothing is judged, what is served "
+            f"stays. Restore the registry; or, to begin anew, remove {records.prefix} from the object store"
         )
 
 

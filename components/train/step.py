@@ -15,6 +15,7 @@ from serving.code import copy_handler, handler_files
 from serving.pickles import refuse_pickles
 from workloads.contract import Progress, Resumable, StoredRows, Training, Values, Workload
 from workloads.rule import is_override
+from workloads.schemas import with_ranges
 
 from .checkpoints import StoredCheckpoints
 
@@ -46,14 +47,18 @@ def run(
     recipe = dataset.description["recipe"]
     kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
     with new_folder(output, DESCRIPTION) as folder:
+        statistics = dataset.description["splits"]["train"]["statistics"]
         training = _train(workload, rows, values, folder, progress, kept)
         refuse_pickles(folder, workload.name)
         copy_handler(workload.handler, folder)
         description = {
             "name": workload.name,
+            "summary": workload.summary,
             "handler": f"{workload.handler.__module__}:{workload.handler.__qualname__}",
             "inputs": [tensor.to_json() for tensor in workload.handler.inputs],
             "outputs": [tensor.to_json() for tensor in workload.handler.outputs],
+            "request_schema": with_ranges(workload.request_schema, workload.columns, statistics),
+            "answer_schema": workload.answer_schema,
             "parameters": {n: v for n, v in values.items() if n not in _PREPARED and not is_override(n)},
             "data": {
                 "fingerprint": dataset.description["fingerprint"],
@@ -61,7 +66,7 @@ def run(
                 "sample": dataset.sample,
                 "split_rule": dataset.description["split_rule"],
                 "holdout": _identity(dataset.description["splits"]["holdout"]),
-                "statistics": dataset.description["splits"]["train"]["statistics"],
+                "statistics": statistics,
             },
             "recipe": recipe,
             "code": code_digest(workload),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving import daemon
+from serving.archive import Archive
 from serving.client import Endpoint
 from serving.running import Running
 
@@ -38,3 +39,25 @@ def endpoint(running: Running) -> Endpoint:
 @pytest.fixture
 def restart(state: Path) -> Callable[[], Endpoint]:
     return lambda: Endpoint(daemon.start(state))
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Archive]:
+    """A workload of pictures, one of numbers, one of texts, and a toy that tells nothing of itself."""
+    from toy_models import make_archive
+    from workload_archives import reviews_archive, workload_archive
+
+    folder = tmp_path_factory.mktemp("archives")
+    made = {name: workload_archive(name, folder / name) for name in ("digits", "diabetes")}
+    return {**made, "reviews": reviews_archive(folder / "reviews"), "toy": make_archive(folder / "toy")}
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Archive]) -> Iterator[str]:
+    """The address of a server of all of them."""
+    folder = tmp_path_factory.mktemp("gallery")
+    endpoint = Endpoint(daemon.start(folder, 0))
+    for name, written in archives.items():
+        endpoint.load(name, written.path, written.digest)
+    yield endpoint.running.url
+    daemon.stop(folder)

@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ADAPTERS = {"adapters.errors", "adapters.object_store"}
-THIRD_PARTY = {"numpy", "orjson", "prometheus_client", "uvicorn", "uvloop"}
+THIRD_PARTY = {"PIL", "numpy", "orjson", "prometheus_client", "python_multipart", "uvicorn", "uvloop"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "serving").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "serving").rglob("*.py")), ids=lambda path: path.name)
 def test_a_module_imports_only_what_a_serving_image_holds(path: Path) -> None:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):

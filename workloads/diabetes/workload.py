@@ -12,7 +12,9 @@ import pyarrow as pa
 from adapters.errors import UserError
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
+from ..fields import LARGEST
 from ..onnx_graph import linear_graph
+from ..schemas import exactly, list_of, one_or_many, record
 from ..tables import CSV, Block, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from .handler import FEATURES, DiabetesHandler
 
@@ -61,6 +63,12 @@ class Diabetes(Workload):
         ),
     )
     rule = Rule(metric="r2", floor=0.2, minimum_rows=20)
+    request_schema = one_or_many("patient", "patients", record(columns[1:-1], LARGEST))
+    answer_schema = exactly(
+        progression=list_of(
+            {"type": "number", "description": "measure of progression after a year", "x-headline": True}
+        )
+    )
     intended = (
         "To show a regression carried through: how far the disease of a group like the one studied goes."
     )

@@ -40,24 +40,28 @@ class DigitsHandler(Handler):
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self.index = faiss.read_index(str(folder / "index.faiss"))
+        # Left on disk: only a person who looks at an answer wants to see them.
+        self.pictures = np.load(folder / "pictures.npy", mmap_mode="r")
         self.labels = np.array(json.loads((folder / "labels.json").read_text()), dtype=np.int64)
 
     def preprocess(self, request: Any) -> Tensors:
         """Read one picture or a list of them from the request."""
-        if not isinstance(request, dict) or len(request.keys() & {"image", "images"}) != 1:
+        if not isinstance(request, dict) or list(request) not in (["image"], ["images"]):
             raise ValueError('send {"image": [[...]]} or {"images": [...]}: 8 rows of 8 pixels each')
         pictures = [request["image"]] if "image" in request else request["images"]
         try:
             array = np.array(pictures)
         except ValueError:
             raise ValueError("an image is 8 rows of 8 numbers") from None
-        # Texts and booleans would pass for numbers.
         if array.dtype.kind not in "iuf":
             raise ValueError("an image is 8 rows of 8 numbers")
         if array.shape[1:] != (SIDE, SIDE):
             raise ValueError(f"an image is 8 rows of 8 numbers, not of shape {list(array.shape[1:])}")
         if not len(array):
             raise ValueError("images holds no image")
+        # Among numbers, numpy takes true for 1.
+        if any(bool in map(type, row) for picture in pictures for row in picture):
+            raise ValueError("an image is 8 rows of 8 numbers")
         if not ((array >= 0) & (array <= BRIGHTEST)).all():
             raise ValueError(f"a pixel is a number from 0 (paper) to {BRIGHTEST} (ink)")
         return {"image": array.astype(np.float32)}
@@ -80,3 +84,12 @@ class DigitsHandler(Handler):
                 for label, neighbours, distances in zip(*(c.tolist() for c in columns), strict=True)
             ]
         }
+
+    def illustrate(self, answer: Any) -> Any:
+        """Show each neighbour: its picture and its label."""
+        return {"predictions": [{**found, **self._shown(found)} for found in answer["predictions"]]}
+
+    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
+        neighbours = found["neighbours"]
+        pictures = self.pictures[neighbours].tolist()
+        return {"pictures": pictures, "labels": self.labels[neighbours].tolist()}

@@ -13,12 +13,26 @@ import pyarrow as pa
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
 from ..onnx_graph import linear_graph
+from ..schemas import exactly, list_of, one_or_many, picture
 from ..tables import CSV, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
-from .handler import BRIGHTEST, SIDE, DigitsHandler
+from .handler import BRIGHTEST, NEIGHBOURS, SIDE, DigitsHandler
 
 PIXELS = SIDE * SIDE
 PIXEL_NAMES = tuple(f"pixel_{row}_{column}" for row in range(SIDE) for column in range(SIDE))
 """scikit-learn's names of the columns."""
+
+_IMAGE = picture(SIDE, SIDE, BRIGHTEST)
+_PREDICTION = exactly(
+    label={"type": "integer", "minimum": 0, "maximum": 9, "description": "the digit", "x-headline": True},
+    neighbours=list_of(
+        {"type": "integer", "minimum": 0, "description": "number of a training picture"}, NEIGHBOURS
+    ),
+    distances=list_of({"type": "number", "description": "squared, in the embedding"}, NEIGHBOURS),
+    optional={
+        "pictures": list_of(_IMAGE, NEIGHBOURS),
+        "labels": list_of({"type": "integer"}, NEIGHBOURS),
+    },
+)
 
 
 class Digits(Workload):
@@ -59,6 +73,8 @@ class Digits(Workload):
         "to any picture, and the distances tell how far it is from those that it knows."
     )
     rule = Rule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
+    request_schema = one_or_many("image", "images", _IMAGE)
+    answer_schema = exactly(predictions=list_of(_PREDICTION))
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
         """Yield pictures from scikit-learn's copy, or each row once from CSV files."""
@@ -106,6 +122,7 @@ class Digits(Workload):
         faiss.write_index(index, str(output / "index.faiss"))
         graph = linear_graph("image", (SIDE, SIDE), weights, np.zeros(weights.shape[1], np.float32))
         (output / "embedding.onnx").write_bytes(graph)
+        np.save(output / "pictures.npy", np.rint(images).astype(np.uint8))
         (output / "labels.json").write_text(json.dumps(labels.tolist()))
         return Training(curve, {"indexed": len(labels)})
 

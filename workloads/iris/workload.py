@@ -14,6 +14,8 @@ from adapters import postgres
 from adapters.errors import UserError
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
+from ..fields import LARGEST
+from ..schemas import one_or_many, record
 from ..tables import scikit_learn_file
 from .graph import svc_graph
 from .handler import MEASUREMENTS, SPECIES, IrisHandler
@@ -60,6 +62,7 @@ class Iris(Workload):
         "Knows three species and answers one of them to any flower. Versicolor and virginica overlap in "
         "these measurements, and a few dozen held-out rows place the accuracy within some ten points."
     )
+    request_schema = one_or_many("flower", "flowers", record(columns[1:-1], LARGEST))
     rule = Rule(metric="accuracy", floor=0.9, margin=0.05, superiority=False, minimum_rows=20)
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:

@@ -25,6 +25,7 @@ from ..contract import (
     Training,
     Values,
 )
+from ..schemas import one_or_many, picture
 from .handler import MnistHandler
 from .idx import read_idx
 from .pictures import INK, SIDE
@@ -67,6 +68,8 @@ class Mnist(Resumable):
         "Several digits in one picture, or lines on the paper, are beyond it."
     )
     handler = MnistHandler
+    # A picture's file in base64 is taken too; the page and uploads by form send pixels.
+    request_schema = one_or_many("image", "images", picture(SIDE, SIDE, INK, margin=4 / SIDE, centre="mass"))
     minimum_rows = 1000
     extras = ("torch",)
     columns = (

@@ -1,0 +1,189 @@
+"""Who is measured: how each is installed, started and asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+import serving
+from serving.model import Model
+
+from .bodies import Bodies, as_tensors, in_own_words
+
+ROOT = Path(__file__).parents[2]
+SERVERS = Path(__file__).parent / "servers"
+LIBRARIES = ("numpy", "onnxruntime", "faiss-cpu")
+THREADS = {"OMP_NUM_THREADS": "1"}
+"""For all: processes with as many threads each as there are cores wait for each other."""
+CORES = len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server is started: its own folder, ports that are free, the archive and its unpacked files."""
+
+    folder: Path
+    python: Path
+    ports: tuple[int, ...]
+    archive: Path
+    model: Path
+    name: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the server finds in its environment."""
+        return {
+            **os.environ,
+            "PATH": f"{self.python.parent}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{ROOT}:{SERVERS}",
+            "MODEL": str(self.model),
+            "PORT": str(self.ports[0]),
+            "TMPDIR": str(self.folder),
+            **THREADS,
+        }
+
+
+def _nothing(place: Place) -> None:
+    """Do nothing more to have a server answer."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One server: `command` starts it, `settle` does what more it needs, `path` is where it is asked."""
+
+    name: str
+    requirements: tuple[str, ...]
+    command: Callable[[Place], list[str]]
+    path: str
+    bodies: Callable[[Model], Bodies]
+    settle: Callable[[Place], None] = _nothing
+
+
+def _flask(place: Place) -> list[str]:
+    return [str(place.python), str(SERVERS / "flask_app.py")]
+
+
+def _gunicorn(place: Place) -> list[str]:
+    bind = f"127.0.0.1:{place.ports[0]}"
+    return [str(place.python), "-m", "gunicorn", "-w", str(CORES), "-b", bind, "flask_app:app"]
+
+
+def _kserve(place: Place) -> list[str]:
+    return [str(place.python), str(SERVERS / "kserve_app.py")]
+
+
+def _mlserver(place: Place) -> list[str]:
+    http, grpc, metrics, *_ = place.ports
+    settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics}
+    (place.folder / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 0}))
+    model = {"name": "model", "implementation": "mlserver_app.Predictor"}
+    (place.folder / "model-settings.json").write_text(json.dumps(model))
+    return [str(place.python.parent / "mlserver"), "start", "."]
+
+
+def _torchserve(place: Place) -> list[str]:
+    store = place.folder / "store"
+    store.mkdir()
+    shutil.copyfile(place.archive, store / "model.mar")
+    inference, management, metrics, grpc, grpc_management, worker = place.ports
+    given = (Path(serving.__file__).parent / "torchserve.properties").read_text(encoding="utf-8")
+    for usual, free in ((8080, inference), (8081, management), (8082, metrics)):
+        given = given.replace(f":{usual}\n", f":{free}\n")
+    more = {
+        "grpc_inference_port": grpc,
+        "grpc_management_port": grpc_management,
+        "initial_worker_port": worker,
+        "disable_token_authorization": "true",
+    }
+    lines = [f"{key}={value}\n" for key, value in more.items()]
+    (place.folder / "config.properties").write_text(given + "".join(lines))
+    start = [str(place.python.parent / "torchserve"), "--start", "--foreground"]
+    return [*start, "--model-store", str(store), "--ts-config", "config.properties"]
+
+
+def _register(batch: int, delay: int) -> Callable[[Place], None]:
+    def register(place: Place) -> None:
+        wanted: dict[str, str | int] = {
+            "url": "model.mar",
+            "initial_workers": CORES,
+            "synchronous": "true",
+            "model_name": "model",
+        }
+        batched = {"batch_size": batch, "max_batch_delay": delay}
+        url = f"http://127.0.0.1:{place.ports[1]}/models"
+        requests.post(url, params={**wanted, **batched}, timeout=120).raise_for_status()
+
+    return register
+
+
+def _ours(place: Place) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "serving",
+        "serve",
+        "--archive",
+        str(place.archive),
+        "--port",
+        str(place.ports[0]),
+    ]
+
+
+_TORCHSERVE = (
+    "module:ts",
+    "module:torch",
+    "torchserve==0.12.0",
+    "torch==2.13.0",
+    "enum-compat",
+    "packaging",
+    "pillow",
+    "psutil",
+    "pyyaml",
+    *LIBRARIES,
+)
+_FLASK = ("flask==3.1.3", "gunicorn==26.0.0", *LIBRARIES)
+
+REFERENCE = "Flask, app.run"
+CONTENDERS = (
+    Contender(REFERENCE, _FLASK, _flask, "/predict", in_own_words),
+    Contender(f"Flask, gunicorn, {CORES} workers", _FLASK, _gunicorn, "/predict", in_own_words),
+    Contender(
+        "TorchServe 0.12, batch 1",
+        _TORCHSERVE,
+        _torchserve,
+        "/predictions/model",
+        in_own_words,
+        _register(1, 1),
+    ),
+    Contender(
+        "TorchServe 0.12, batch 32",
+        _TORCHSERVE,
+        _torchserve,
+        "/predictions/model",
+        in_own_words,
+        _register(32, 2),
+    ),
+    Contender(
+        "KServe 0.21, V1 JSON",
+        ("kserve==0.21.0", *LIBRARIES),
+        _kserve,
+        "/v1/models/model:predict",
+        lambda model: in_own_words(model, "instances"),
+    ),
+    Contender(
+        "MLServer 1.7, v2 JSON",
+        ("mlserver==1.7.1", *LIBRARIES),
+        _mlserver,
+        "/v2/models/model/infer",
+        as_tensors,
+    ),
+    Contender("ours, v2 JSON", (), _ours, "/v2/models/{name}/infer", as_tensors),
+    Contender("ours, /predict", (), _ours, "/predict/{name}", in_own_words),
+)

@@ -1,0 +1,39 @@
+"""MLServer, as a custom runtime of the Open Inference Protocol v2."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from mlserver import MLModel
+from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
+
+from serving.model import load_model
+
+_DTYPES = {"FP32": "float32", "FP64": "float64", "INT64": "int64", "BOOL": "bool", "BYTES": "object"}
+
+
+class Predictor(MLModel):
+    """Answers tensors with the archive's own handler."""
+
+    async def load(self) -> bool:
+        """Load the model from its unpacked folder."""
+        self.loaded = load_model(Path(os.environ["MODEL"]))
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """Run one inference."""
+        tensors = {
+            given.name: np.array(given.data.root, dtype=_DTYPES[given.datatype]).reshape(given.shape)
+            for given in payload.inputs
+        }
+        outputs = self.loaded.infer(tensors)
+        written = [
+            ResponseOutput(
+                name=tensor["name"],
+                datatype=tensor["datatype"],
+                shape=list(outputs[tensor["name"]].shape),
+                data=outputs[tensor["name"]].ravel().tolist(),
+            )
+            for tensor in self.loaded.outputs
+        ]
+        return InferenceResponse(model_name=self.name, outputs=written)

@@ -1,0 +1,14 @@
+-- One request over and over; what came of it as one line of JSON.
+local file = assert(io.open(os.getenv("WRK_BODY"), "rb"))
+wrk.method = "POST"
+wrk.body = file:read("*a")
+file:close()
+wrk.headers["Content-Type"] = "application/json"
+
+function done(summary, latency, requests)
+  local errors = summary.errors
+  local bad = errors.status + errors.connect + errors.read + errors.write + errors.timeout
+  io.write(string.format(
+    '\nRESULT {"requests": %d, "seconds": %f, "p50": %f, "p99": %f, "bad": %d}\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, bad))
+end

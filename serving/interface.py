@@ -1,0 +1,67 @@
+"""What callers may know of a model: what it takes, what it gives, and examples of both."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .inferred import infer_schema
+from .model import Model
+from .served import Loaded
+from .unpack import MANIFEST
+
+Schema = dict[str, Any]
+
+EXAMPLES = 5
+"""How many golden requests are shown."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A golden request, and the answer that this version gives to it."""
+
+    request: Any
+    answer: Any
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The JSON Schemas of a model's requests and answers, with examples.
+
+    They are the workload's own, or else inferred from the golden requests: those carry `x-inferred`.
+    """
+
+    summary: str
+    request: Schema
+    answer: Schema
+    examples: list[Example]
+
+
+_known: WeakKeyDictionary[Loaded, Interface] = WeakKeyDictionary()
+
+
+def interface_of(loaded: Loaded) -> Interface:
+    """Return the interface of a loaded version; read once from its folder."""
+    if loaded not in _known:
+        _known[loaded] = read_interface(loaded.model)
+    return _known[loaded]
+
+
+def read_interface(model: Model) -> Interface:
+    """Read a model's interface from its metadata and from the golden requests beside it, if there are."""
+    manifest = model.folder / MANIFEST
+    golden = json.loads(manifest.read_text(encoding="utf-8"))["golden"] if manifest.is_file() else []
+    return Interface(
+        summary=str(model.metadata.get("summary", "")),
+        request=_schema(model.metadata.get("request_schema"), [row["request"] for row in golden]),
+        answer=_schema(model.metadata.get("answer_schema"), [row["answer"] for row in golden]),
+        examples=[Example(row["request"], row["answer"]) for row in golden[:EXAMPLES]],
+    )
+
+
+def _schema(given: Any, examples: list[Any]) -> Schema:
+    if isinstance(given, dict) and given:
+        return given
+    return {**infer_schema(examples), "x-inferred": True}

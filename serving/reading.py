@@ -1,0 +1,71 @@
+"""What a person asks at `/predict`: JSON or picture files, and whether the answer is to be looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from .asgi import HttpError, Request
+from .interface import interface_of
+from .jsontext import decode, encode
+from .model import Model, Tensors
+from .served import Loaded
+from .upload import is_upload, read_upload
+from .work import Answered, Predict, Work, prepare
+
+ILLUSTRATE = "illustrate"
+# Two at a time, since a decoded picture takes up to 64 MB.
+_decoders = ThreadPoolExecutor(2, thread_name_prefix="picture")
+_WORDS = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Illustrate:
+    """A request whose answer is `{"request", "answer"}`: what the model was given, and its answer with
+    what helps to see it."""
+
+    body: bytes
+    given: Any
+
+    def prepare(self, model: Model) -> Tensors:
+        """Let the handler read the request."""
+        return prepare(model, self.given)
+
+    def finish(self, loaded: Loaded, tensors: Tensors) -> Answered:
+        """Let the handler write the answer and illustrate it, if it can."""
+        handler = loaded.model.handler
+        answer = handler.postprocess(tensors)
+        illustrate = getattr(handler, "illustrate", None)
+        shown = {"request": self.given, "answer": illustrate(answer) if illustrate else answer}
+        return Answered(encode(shown), loaded.digest)
+
+    def size(self) -> int:
+        """Tell the bytes of the request."""
+        return len(self.body)
+
+
+async def read_work(request: Request, loaded: Loaded) -> Work:
+    """Read what is asked of a model; HttpError or RequestError say what cannot be read."""
+    illustrate = _wants_illustration(request)
+    body = await request.body()
+    content_type = request.header(b"content-type") or ""
+    if is_upload(content_type):
+        schema = interface_of(loaded).request
+        # In a thread: a photograph takes longer to decode than many requests to answer.
+        loop = asyncio.get_running_loop()
+        given = await loop.run_in_executor(_decoders, read_upload, content_type, body, schema)
+        return Illustrate(body, given) if illustrate else Predict(body, lambda _: given)
+    return Illustrate(body, decode(body)) if illustrate else Predict(body)
+
+
+def _wants_illustration(request: Request) -> bool:
+    query = request.scope.get("query_string")
+    if not query:
+        return False
+    words = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(ILLUSTRATE, ["false"])
+    if len(words) != 1 or words[0].lower() not in _WORDS:
+        raise HttpError(400, f"{ILLUSTRATE} is true or false, not {', '.join(words)!r:.100}")
+    return _WORDS[words[0].lower()]

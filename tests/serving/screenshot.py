@@ -1,0 +1,76 @@
+"""Writes the picture of the page that the docs show: python -m tests.serving.screenshot docs/page.png."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from browser import SEVEN, browser, draw
+from PIL import Image
+from workload_archives import workload_archive
+
+from serving import daemon
+from serving.client import Endpoint
+
+VIEW = {"width": 1120, "height": 720}
+
+
+def main(output: Path) -> None:
+    """Serve digits and diabetes, try both, and put the two pictures one above the other."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        endpoint = Endpoint(daemon.start(folder / "state", 0))
+        try:
+            for workload in ("digits", "diabetes"):
+                written = workload_archive(workload, folder / workload)
+                endpoint.load(workload, written.path, written.digest)
+            with browser() as chromium:
+                pictures = [
+                    _digits(chromium, endpoint.running.url),
+                    _diabetes(chromium, endpoint.running.url),
+                ]
+        finally:
+            daemon.stop(folder / "state")
+    whole = Image.new("RGB", (VIEW["width"], sum(picture.height for picture in pictures)))
+    top = 0
+    for picture in pictures:
+        whole.paste(picture, (0, top))
+        top += picture.height
+    whole.quantize(128).save(output, optimize=True)
+
+
+def _digits(chromium: Any, url: str) -> Image.Image:
+    page = _page(chromium, f"{url}/#digits", "light")
+    with page.expect_response("**/predict/**"):
+        draw(page, SEVEN)
+    # Once more: the first picture that a server reads also brings in what reads it.
+    with page.expect_response("**/predict/**"):
+        page.get_by_role("button", name="Ask").click()
+    return _shot(page)
+
+
+def _diabetes(chromium: Any, url: str) -> Image.Image:
+    page = _page(chromium, f"{url}/#diabetes", "dark")
+    return _shot(page)
+
+
+def _page(chromium: Any, url: str, scheme: str) -> Any:
+    page = chromium.new_page(viewport=VIEW, color_scheme=scheme)
+    page.goto(url)
+    page.wait_for_selector("#answer .result")
+    return page
+
+
+def _shot(page: Any) -> Image.Image:
+    page.wait_for_selector("#answer:not([aria-busy])")
+    page.evaluate("scrollTo(0, 0)")
+    return Image.open(io.BytesIO(page.screenshot()))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -43,8 +43,8 @@ def _opened(path: Path) -> Iterator[pa.parquet.ParquetFile]:
     import pyarrow.parquet
 
     try:
-        # pyarrow's own read_table would do, but it imports pandas where there is one: a second or two.
-        with pyarrow.parquet.ParquetFile(path) as file:
+        # read_table imports pandas where there is one: a second or two. pre_buffer keeps all that was read.
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is damaged or missing ({error}); prepare the data again") from None

@@ -133,7 +133,7 @@ def _learn(
         signs = block.signs[first:last]
         margin = margins[first:last] = sums / roots[first:last] * signs
         rate = RATE * (1 - (done + turn * TOGETHER) / total)
-        steps = np.float32(rate) * signs / (1 + np.exp(margin)) / roots[first:last]
+        steps = np.float32(rate) * signs / (1 + np.exp(np.minimum(margin, 80))) / roots[first:last]
         each = np.tile(np.repeat(steps, np.diff(ends[first : last + 1])), orders)
         each *= pace[found]
         np.add.at(weights, found, each)

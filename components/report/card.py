@@ -85,7 +85,7 @@ def _data(facts: Facts) -> str:
     counts = ", ".join(f"{number(splits[s].get('rows'))} {s}" for s in ("train", "holdout") if s in splits)
     told = [
         f"- Source: `{clean(dataset.get('source') or NOTHING)}`",
-        f"- Rows: {counts}; held out are those with `{clean(dataset.get('split_rule') or NOTHING)}`",
+        f"- Rows: {counts}; split by `{clean(dataset.get('split_rule') or NOTHING)}`",
         f"- Fingerprint: `{clean(dataset.get('fingerprint') or NOTHING)}`",
     ]
     statistics = (splits.get("train") or {}).get("statistics") or {}

@@ -24,6 +24,7 @@ from .description import describe, drifted, facts, notes_on_the_rows
 from .gate import Verdict
 from .judging import Judgement, judge_models
 from .record import CARD, DESCRIPTION, GOLDEN, REPORT, record
+from .slices import slice_ends
 
 GOLDEN_ROWS = 8
 
@@ -120,6 +121,8 @@ def judge(
     golden = plain([{"request": request, "answer": challenger.predict(request)} for request in requests])
     progress("drawing the report")
     statistics = learned["statistics"] if learned else None
+    for name, ends in plain(slice_ends(workload, rule, holdout, judgement)).items():
+        description["slices"][name] |= ends
     description["drift"] = drifted(dataset, statistics)
     known = facts(workload, dataset, holdout, challenger, judgement, description, statistics)
     card = render_card(known, workload.intended, workload.limits, golden[0])

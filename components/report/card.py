@@ -12,7 +12,7 @@ from typing import Any
 
 from .data import MOST
 from .drift import drift
-from .facts import Facts
+from .facts import Facts, Interval
 from .page import moment
 from .text import NOTHING, change, clean, label, measure, number, span
 
@@ -73,11 +73,17 @@ def _slices(facts: Facts) -> str:
         return ""
     champion = ["champion"] if facts.champion else []
     rows = (
-        [name, number(one.get("rows")), measure(facts.primary, one.get("value"))]
+        [name, number(one.get("rows")), measure(facts.primary, one.get("value")), _ends(facts.primary, one)]
         + [measure(facts.primary, one.get("champion")) for _ in champion]
         for name, one in facts.slices.items()
     )
-    return _table(["rows that are", "rows", label(facts.primary), *champion], rows)
+    return _table(["rows that are", "rows", label(facts.primary), "95 % interval", *champion], rows)
+
+
+def _ends(metric: str, one: dict[str, Any]) -> str:
+    if one.get("low") is None or one.get("high") is None:
+        return NOTHING
+    return span(metric, Interval(one["value"], one["low"], one["high"]))
 
 
 def _data(facts: Facts) -> str:

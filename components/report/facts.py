@@ -38,15 +38,14 @@ class Facts:
 
     `metrics` holds the challenger's on the holdout, the primary one first. `champion` has `version`,
     `digest` and `metrics`, and is None for a first model. `difference` is challenger minus champion on the
-    primary metric, signed so that positive is better. `slices` maps a name to `rows`, `value` and
-    `champion`. `curve` is a dict a step. `dataset` is the run's dataset.json; `champion_statistics` are
-    those of the rows that the champion was trained on, in the form of
-    `dataset["splits"]["train"]["statistics"]`. `actual`, `predicted` and `champion_predicted` hold one
+    primary metric, signed so that positive is better. `slices` maps a name to `rows`, `value`, `champion`,
+    and the ends of the value's interval, `low` and `high`. `curve` is a dict a step. `dataset` is the run's
+    dataset.json; `champion_statistics` are those of the rows that the champion was trained on, in the form
+    of `dataset["splits"]["train"]["statistics"]`. `actual`, `predicted` and `champion_predicted` hold one
     entry for each row of the holdout, in its order. `target` names the predicted column, for the axes.
-    `feature` is the name and the values (in the same order) of the one column that the model looks at, where
-    there is just one.
-    `mistakes` are the worst ones, the worst first, where rows are pictures. `registry_run` is the id of the
-    run in MLflow.
+    `feature` is the name and the values (in the same order) of the one column that the model looks at,
+    where there is just one. `mistakes` are the worst ones, the worst first, where rows are pictures.
+    `registry_run` is the id of the run in MLflow.
     """
 
     workload: str

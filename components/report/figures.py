@@ -107,6 +107,11 @@ def slices(facts: Facts, found: dict[str, dict[str, Any]], metric: str, wide: in
             axes.plot([champion, value], [height, height], color=CHAMPION, lw=1.4, alpha=0.5)
         if finite(champion):
             axes.plot([champion], [height], "D", color="white", mec=CHAMPION, mew=1.5, ms=6)
+        low, high = found[name].get("low"), found[name].get("high")
+        if finite(low) and finite(high):
+            axes.plot(
+                [low, high], [height, height], color=CHALLENGER, lw=2, alpha=0.35, solid_capstyle="round"
+            )
         if finite(value):
             axes.plot([value], [height], "o", color=CHALLENGER, ms=7.5)
     axes.set_yticks(range(len(names)), [f"{short(n, 12)} · {number(found[n].get('rows'))}" for n in names])

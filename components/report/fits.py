@@ -11,8 +11,8 @@ from .figures import WIDE
 from .svg import CHALLENGER, CHAMPION, GRID, INK, MUTED, canvas, inline, place
 from .text import number, short
 
-MOST_POINTS = 800
-"""A scatter of more says no more, and each point is an element in the page."""
+MOST_POINTS = 250
+"""Of each of the three scatters; more say no more, and each point is an element in the page."""
 
 
 def fit(facts: Facts) -> str:

@@ -111,6 +111,7 @@ def _slices(facts: Facts, wide: int) -> str:
         return ""
     few = len(found) - figures.MOST_SLICES
     caption = f"By {what}, each with its number of rows"
+    caption += " and its 95 % interval" if any("low" in one for one in found.values()) else ""
     caption += "." if facts.champion is None else "; the open mark is the champion."
     caption += f" The {few} best are left out." if few > 0 else ""
     return captioned(figures.slices(facts, found, metric, wide), caption)

@@ -31,8 +31,8 @@ def test_a_card_holds_the_runs_own_numbers() -> None:
     )
     assert "+7.0 points accuracy (+4.3 points to +9.8 points)" in section(text, "How good it is")
     assert "- accuracy is better by 7 points" in section(text, "How good it is")
-    assert "| class 0 | 70 | 96.0 % | 91.0 % |" in section(text, "Groups of rows")
-    assert "| class 1 | 80 | 99.0 % | – |" in section(text, "Groups of rows")
+    assert "| class 0 | 70 | 96.0 % | 91.4 to 100.0 % | 91.0 % |" in section(text, "Groups of rows")
+    assert "| class 1 | 80 | 99.0 % | – | – |" in section(text, "Groups of rows")
     assert "1,200 train, 300 holdout" in section(text, "The data")
     assert "| size | metres | 5.00 | 1.50 | 0 | 10.0 |" in section(text, "The data")
     assert "| size | 0.116 | moderate | KS 0.083 |" in section(text, "Drift since the champion's data")
@@ -45,7 +45,7 @@ def test_a_first_model_has_no_champion_and_no_drift() -> None:
     text = card(classification(champion=None, difference=None, champion_statistics=None))
     assert "champion" not in section(text, "How good it is")
     assert "Drift" not in text
-    assert "| class 0 | 70 | 96.0 % |" in text
+    assert "| class 0 | 70 | 96.0 % | 91.4 to 100.0 % |" in text
 
 
 def test_a_regression_keeps_its_units() -> None:

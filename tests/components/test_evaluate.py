@@ -397,3 +397,11 @@ def test_the_surest_mistakes_are_shown_where_rows_are_pictures(line: Line, make:
     wrong = text.count("<b>0 taken for 1</b>")
     assert wrong == text.count("data:image/png;base64,") > 3
     assert f"{wrong} of the" in text or f"All {wrong} rows" in text
+
+
+def test_each_slice_has_the_interval_of_its_own_rows(line: Line, make: Make) -> None:
+    line.workload = make("line", rule=replace(make("line").rule, metric="mse", floor=100.0))
+    line.train("run-1")
+    said = line.evaluate("run-1").description["slices"]["left"]
+    assert said["low"] <= said["value"] <= said["high"]
+    assert "| left |" in (line.folder / "run-1/evaluation/card.md").read_text()

@@ -105,7 +105,7 @@ def classification(**changes: Any) -> Facts:
         champion={"version": "3", "digest": "9f2d81c4", "metrics": {"accuracy": Interval(0.903, 0.87, 0.93)}},
         difference=Interval(0.07, 0.043, 0.098),
         slices={
-            "class 0": {"rows": 70, "value": 0.96, "champion": 0.91},
+            "class 0": {"rows": 70, "value": 0.96, "champion": 0.91, "low": 0.914, "high": 1.0},
             "class 1": {"rows": 80, "value": 0.99, "champion": None},
         },
         curve=[{"step": 1, "error": 0.2}, {"step": 2, "error": 0.1}],

@@ -1,0 +1,25 @@
+"""How sure the metric of a group of rows is: few rows make wide intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from workloads.contract import Rule, Workload
+
+from .judging import SEED, Judgement
+from .scores import METRICS, measure
+
+
+def slice_ends(
+    workload: Workload, rule: Rule, holdout: pa.Table, judgement: Judgement
+) -> dict[str, dict[str, Any]]:
+    """Return the ends of the primary metric's 95 % interval in each slice that the judgement has."""
+    metric = next(one for one in METRICS[workload.task] if one.name == rule.metric)
+    found = {}
+    for name, mask in workload.slices(holdout).items():
+        if name in judgement.slices:
+            interval = measure(metric, judgement.actual[mask], judgement.predicted[mask], SEED)
+            found[name] = {"low": interval.low, "high": interval.high}
+    return found

@@ -6,15 +6,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from workloads.contract import Workload
+from workloads.contract import Rule, Workload
 
 from .judging import SEED, Judgement
 from .scores import METRICS, measure
 
 
-def slice_ends(workload: Workload, holdout: pa.Table, judgement: Judgement) -> dict[str, dict[str, Any]]:
+def slice_ends(
+    workload: Workload, rule: Rule, holdout: pa.Table, judgement: Judgement
+) -> dict[str, dict[str, Any]]:
     """Return the ends of the primary metric's 95 % interval in each slice that the judgement has."""
-    metric = next(one for one in METRICS[workload.task] if one.name == workload.rule.metric)
+    metric = next(one for one in METRICS[workload.task] if one.name == rule.metric)
     found = {}
     for name, mask in workload.slices(holdout).items():
         if name in judgement.slices:

@@ -121,7 +121,7 @@ def judge(
     golden = plain([{"request": request, "answer": challenger.predict(request)} for request in requests])
     progress("drawing the report")
     statistics = learned["statistics"] if learned else None
-    for name, ends in plain(slice_ends(workload, holdout, judgement)).items():
+    for name, ends in plain(slice_ends(workload, rule, holdout, judgement)).items():
         description["slices"][name] |= ends
     description["drift"] = drifted(dataset, statistics)
     known = facts(workload, dataset, holdout, challenger, judgement, description, statistics)

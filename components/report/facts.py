@@ -43,9 +43,9 @@ class Facts:
     dataset.json; `champion_statistics` are those of the rows that the champion was trained on, in the form
     of `dataset["splits"]["train"]["statistics"]`. `actual`, `predicted` and `champion_predicted` hold one
     entry for each row of the holdout, in its order. `target` names the predicted column, for the axes.
-    `feature` is the name and the values (in the same order) of the one column that the model looks at, where
-    there is just one. `mistakes` are the worst ones, the worst first, where rows are pictures. `registry_run`
-    is the id of the run in MLflow.
+    `feature` is the name and the values (in the same order) of the one column that the model looks at,
+    where there is just one. `mistakes` are the worst ones, the worst first, where rows are pictures.
+    `registry_run` is the id of the run in MLflow.
     """
 
     workload: str

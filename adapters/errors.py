@@ -11,6 +11,8 @@
 | 130 | interrupted | Ctrl-C; the next run takes it from there |
 """
 
+import errno
+
 REJECTED = 3
 INTERRUPTED = 130
 
@@ -37,3 +39,17 @@ class TransientError(PipelineError, ConnectionError):
     """Something outside failed in a way that may be gone on the next try."""
 
     exit_code = 75
+
+
+def understand(error: PipelineError | OSError) -> PipelineError:
+    """Return what the file system refused as an error that says which file and why; any other as it is.
+
+    An OSError that is no matter of files is a defect, and is raised again.
+    """
+    if isinstance(error, PipelineError):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TransientError(f"{error.filename or error}: no space is left: make room and run it again")
+    if error.filename is None or error.strerror is None:
+        raise error
+    return UserError(f"{error.filename}: {error.strerror}")

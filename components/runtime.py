@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import secrets
@@ -13,8 +12,9 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from adapters.errors import INTERRUPTED, PipelineError, TransientError, UserError
+from adapters.errors import INTERRUPTED, PipelineError, understand
 from components.settings import Settings
+from serving.running import state_folder
 from workloads.parameters import parse_assignments
 
 MARK = "· "
@@ -46,17 +46,6 @@ def reported() -> Iterator[None]:
         sys.exit(understood.exit_code)
 
 
-def understand(error: PipelineError | OSError) -> PipelineError:
-    """Return what the file system refused as an error that says which file and why; any other as it is."""
-    if isinstance(error, PipelineError):
-        return error
-    if error.filename is None or error.strerror is None:
-        raise error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TransientError(f"{error.filename}: {error.strerror}: make room and run it again")
-    return UserError(f"{error.filename}: {error.strerror}")
-
-
 def in_pipeline() -> Settings:
     """Return the settings of a step that runs inside a pipeline: from its environment."""
     return Settings.from_environment(os.environ)
@@ -78,7 +67,7 @@ def command(prog: str, text: str | None, *, state: bool = False) -> argparse.Arg
     if state:
         parser.add_argument(
             "--state",
-            type=Path,
+            type=state_folder,
             metavar="DIR",
             help="keep registry, archives and server under DIR (default: .state, or as the environment says)",
         )
@@ -90,6 +79,13 @@ def workload_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a run parameter; may be repeated"
+    )
+
+
+def interpreter() -> str:
+    """Return this interpreter as a command that can be typed in the working folder."""
+    return (
+        os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     )
 
 

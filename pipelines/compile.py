@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import shlex
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import PipelineError, UserError
+from adapters.errors import PipelineError, UserError, understand
 from components.files import write_text
-from components.runtime import understand
+from components.runtime import interpreter
 from workloads import register
 
 from .images import Images, add_image_arguments, images_of
@@ -104,28 +105,50 @@ def main(argv: list[str] | None = None) -> int:
         ):
             raise UserError(f"--namespace {arguments.namespace!r}: small letters, digits and '-', at most 63")
         images = images_of(arguments)
-        names = arguments.workload or register.names()
-        written = []
-        for name in names:
-            compiled = compile_workload(name, images)
-            path = arguments.output / f"{name}.yaml"
-            write_text(path, compiled.text)
-            written.append((path, compiled.version))
-            if arguments.kubernetes_manifest:
-                native = compile_manifest(name, images, arguments.namespace)
-                write_text(arguments.output / f"{name}.manifest.yaml", native.text)
-                written.append((arguments.output / f"{name}.manifest.yaml", compiled.version))
+        written, broken = _write(arguments, images)
     except (PipelineError, OSError) as error:
         understood = understand(error)
         print(f"error: {understood}", file=sys.stderr)
         return understood.exit_code
     for path, version in written:
         print(f"{path}  version {version}")
-    print("upload:  python -m pipelines.upload --host URL, or in the Kubeflow UI: Pipelines, Upload pipeline")
-    if arguments.kubernetes_manifest:
-        print("apply:   kubectl apply -f NAME.manifest.yaml, where pipelines are kept as Kubernetes objects")
-    print(f"try it:  python -m pipelines.run --workload {names[0]}")
-    return 0
+    for name, why in broken.items():
+        print(f"broken: {name}: {why}", file=sys.stderr)
+    python = shlex.quote(interpreter())
+    if written:
+        print(f"upload:  {python} -m pipelines.upload --host URL, or Upload pipeline in the Kubeflow UI")
+        if arguments.kubernetes_manifest:
+            print(
+                "apply:   kubectl apply -f NAME.manifest.yaml, where pipelines are kept as Kubernetes objects"
+            )
+        print(f"try it:  {python} -m pipelines.run --workload {written[0][0].stem}")
+    return UserError.exit_code if broken else 0
+
+
+def _write(arguments: argparse.Namespace, images: Images) -> tuple[list[tuple[Path, str]], dict[str, str]]:
+    """Write the files; returns them with their versions, and the workloads that are broken, with the reason.
+
+    A broken one that was asked for by name is an error; among all of them, it does not keep the others.
+    """
+    written: list[tuple[Path, str]] = []
+    broken: dict[str, str] = {}
+    for name in arguments.workload or register.names():
+        try:
+            register.get(name)
+        except UserError as error:
+            if arguments.workload:
+                raise
+            broken[name] = str(error)
+            continue
+        compiled = compile_workload(name, images)
+        path = arguments.output / f"{name}.yaml"
+        write_text(path, compiled.text)
+        written.append((path, compiled.version))
+        if arguments.kubernetes_manifest:
+            native = compile_manifest(name, images, arguments.namespace)
+            write_text(arguments.output / f"{name}.manifest.yaml", native.text)
+            written.append((arguments.output / f"{name}.manifest.yaml", compiled.version))
+    return written, broken
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import requests
 
 from adapters.errors import REJECTED, TransientError
-from components.runtime import finish
+from components.runtime import finish, interpreter
 from components.settings import Settings
 from workloads import register
 from workloads.contract import Workload
@@ -30,7 +30,7 @@ def ask(result: dict[str, Any]) -> tuple[Any, Any]:
 
     running = daemon.status(Path(result["state"]))
     if running is None:
-        raise TransientError("the server went away; python -m serving start, and try again")
+        raise TransientError("the server went away; run it again")
     served = next(model for model in Endpoint(running).models() if model["name"] == result["workload"])
     request = archive.read_manifest(Path(served["archive"]))["golden"][0]["request"]
     response = requests.post(result["endpoint"], json=request, timeout=10)
@@ -41,7 +41,7 @@ def ask(result: dict[str, Any]) -> tuple[Any, Any]:
 def where_next(workload: Workload, result: dict[str, Any], request: Any) -> str:
     """Return the commands that a person may try now."""
     state = shlex.quote(os.path.relpath(result["state"]))
-    python = shlex.quote(os.path.relpath(sys.executable))
+    python = shlex.quote(interpreter())
     body = shlex.quote(json.dumps(request, separators=(",", ":")))
     lines = [
         ("ask it yourself", f"curl -s {result['endpoint']} -H 'content-type: application/json' -d {body}"),

@@ -14,6 +14,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from serving.daemon import TAKEN
+
 from .events import Event, Listener
 
 COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "failed": "red"}
@@ -58,6 +60,9 @@ def _live(console: Console, status: Status) -> Listener:
             began, last = time.perf_counter(), ""
         elif event == "says":
             last = words
+            if TAKEN in words:
+                # The line that moves would be gone before anybody had read it.
+                console.print(fitting(words), style="yellow")
         else:
             mark, style = ("✓", "green") if event == "done" else ("✗", "red")
             seconds = time.perf_counter() - began

@@ -19,10 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import INTERRUPTED, REJECTED, PipelineError, UserError
-from components.runtime import INTERRUPTION, new_run_id, understand
+from adapters.errors import INTERRUPTED, REJECTED, PipelineError, UserError, understand
+from components.runtime import INTERRUPTION, new_run_id
 from components.settings import Settings, local_registry_uri
 from serving.lock import held
+from serving.running import state_folder
 from workloads import register
 from workloads.contract import Workload
 from workloads.parameters import Value, Values, parse_assignments
@@ -192,7 +193,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--target", choices=["local", "cluster"], default="local", help="where it runs; default: local"
     )
-    made.add_argument("--state", type=Path, metavar="DIR", help="local: the state folder; default: .state")
+    made.add_argument(
+        "--state", type=state_folder, metavar="DIR", help="local: the state folder; default: .state"
+    )
     made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     made.add_argument(
         "--dry-run", action="store_true", help="check everything, say what would be run, and stop"

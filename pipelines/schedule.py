@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 
-from adapters.errors import INTERRUPTED, PipelineError, UserError
+from adapters.errors import INTERRUPTED, PipelineError, UserError, understand
 from adapters.kubeflow.api import Kubeflow
 
 from . import display
@@ -179,9 +179,10 @@ def main(argv: list[str] | None = None) -> int:
             run_backfill(arguments)
         else:
             by_hand(arguments)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (PipelineError, OSError) as error:
+        understood = understand(error)
+        print(f"error: {understood}", file=sys.stderr)
+        return understood.exit_code
     except KeyboardInterrupt:
         print(
             "interrupted: what runs on the server runs on; the same command goes on from there",

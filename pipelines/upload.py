@@ -11,7 +11,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from adapters.errors import PipelineError, TransientError
+from adapters.errors import PipelineError, TransientError, understand
 from adapters.kubeflow.access import find_access
 from adapters.kubeflow.api import Kubeflow
 from workloads import register
@@ -103,9 +103,10 @@ def main(argv: list[str] | None = None) -> int:
             word = "uploaded" if uploaded.new else "is there"
             page = kubeflow.access.pipeline_page(uploaded.pipeline_id, uploaded.version_id)
             print(f"{one.version} {word}: {page}")
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (PipelineError, OSError) as error:
+        understood = understand(error)
+        print(f"error: {understood}", file=sys.stderr)
+        return understood.exit_code
     print(f"run it:  python -m pipelines.run --target cluster --workload {compiled[0].name}")
     return 0
 

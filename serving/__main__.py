@@ -8,22 +8,24 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapters.errors import INTERRUPTED, PipelineError, UserError
+from adapters.errors import INTERRUPTED, PipelineError, TransientError, UserError, understand
 
 from . import daemon, logs, options
+from .running import state_folder
 
 if TYPE_CHECKING:
     from .sources import Source
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code, those of `adapters.errors`; status gives 1 for none."""
+    """Run one command and return its exit code, those of `adapters.errors`; status gives 75 for none."""
     args = _parser().parse_args(argv)
     try:
         return int(args.command(args))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (PipelineError, OSError) as error:
+        understood = understand(error)
+        print(f"error: {understood}", file=sys.stderr)
+        return understood.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -33,13 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="start | stop | status | serve")
     start = verbs.add_parser("start", help="start the server in the background, or find it running")
     stop = verbs.add_parser("stop", help="stop it, once its requests are done")
-    status = verbs.add_parser("status", help="say where it is and what it serves; exit code 1 when it is not")
+    status = verbs.add_parser(
+        "status", help="say where it is and what it serves; exit code 75 when it is not there"
+    )
     serve = verbs.add_parser("serve", help="serve archives in the foreground, until Ctrl-C")
     for verb, command in ((start, _start), (stop, _stop), (status, _status), (serve, _serve)):
         verb.set_defaults(command=command)
         if verb is not serve:
             verb.add_argument(
-                "--state", type=Path, default=Path(".state"), metavar="DIR", help="default: .state"
+                "--state", type=state_folder, default=Path(".state"), metavar="DIR", help="default: .state"
             )
     for verb in (start, serve):
         verb.add_argument("--port", type=_port, help="default: 8080, or any free one when that is taken")
@@ -92,7 +96,7 @@ def _status(args: argparse.Namespace) -> int:
     running = daemon.status(args.state)
     if running is None:
         print(json.dumps({"running": False}) if args.json else f"no server runs in {args.state}")
-        return 1
+        return TransientError.exit_code
     from .client import Endpoint  # late: it takes longer to import than all else here together
 
     models = Endpoint(running).models()

@@ -18,6 +18,8 @@ from .running import Running, StateFiles
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
+TAKEN = " is taken, so "
+"""Stands in the line that says why the server answers elsewhere than expected."""
 
 # Kept so that a server that ends is reaped, and its handle is not complained about before that.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -52,7 +54,7 @@ def start(
         wanted = files.last_port() or DEFAULT
         running = _await_ready(files, _spawn(files, host, port))
     if port is None and running.port != wanted:
-        say(f"port {wanted} is taken, so port {running.port} is used")
+        say(f"port {wanted}{TAKEN}port {running.port} is used")
     say(f"serving at {running.url} (pid {running.pid})")
     return running
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .lock import is_held
+
+
+def state_folder(text: str) -> Path:
+    """Read a command's --state; ArgumentTypeError when it is empty, which would be the working folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: name a folder, or leave --state out for .state")
+    return Path(text)
 
 
 @dataclass(frozen=True)

@@ -30,25 +30,28 @@ def describe(workload: Workload) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the register; returns the exit code."""
+    """Print the register, and what of it is broken; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m workloads", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these workloads")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     arguments = parser.parse_args(argv)
-    try:
-        found = [describe(register.get(name)) for name in arguments.names or register.names()]
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    found, code = [], 0
+    for name in arguments.names or register.names():
+        try:
+            found.append(describe(register.get(name)))
+        except PipelineError as error:
+            # The others are as good as they were.
+            print(f"{'error' if arguments.names else f'broken: {name}'}: {error}", file=sys.stderr)
+            code = error.exit_code
     if arguments.json:
         print(json.dumps(found, indent=2))
-        return 0
+        return code
     for workload in found:
         needs = f"  (needs the extra {', '.join(workload['needs'])})" if workload["needs"] else ""
         print(f"{workload['name']}  {workload['task']}: {workload['summary']}{needs}")
         for p in workload["parameters"]:
             print(f"    {p['name'] + '=' + str(p['default']):<24} {p['help']}: {p['allowed']}")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -94,6 +95,9 @@ COMMON = (
         "",
         "logical time of the data, for a backfill; empty: the run's scheduled time",
         pattern=r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z?)?",
+        # Python reads the Z from 3.11 on.
+        reads=lambda text: datetime.fromisoformat(text.removesuffix("Z")),
+        example="2024-01-31 or 2024-01-31T06:00Z",
     ),
     Parameter("force", False, "train and judge even when this data was judged before"),
 )

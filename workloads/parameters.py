@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,8 @@ class Parameter:
     """One run parameter; its type is the type of its default.
 
     `minimum` and `maximum` are inclusive; `choices` lists the only values allowed; `pattern` is a
-    regular expression that a non-empty text must match whole.
+    regular expression that a non-empty text must match whole, and `reads` a function that raises
+    ValueError for a text that has the form and no meaning; `example` shows people one that is allowed.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[Value, ...] = ()
     pattern: str = ""
+    reads: Callable[[str], object] | None = None
+    example: str = ""
 
     @property
     def type(self) -> type:
@@ -60,7 +63,7 @@ class Parameter:
                     f"parameter {self.name}: {parsed!r} holds a quote, a backslash, a line break, '{{{{' "
                     "or 'python3', which Kubeflow Pipelines does not pass on unharmed; use another value"
                 )
-            if parsed and self.pattern and not re.fullmatch(self.pattern, parsed):
+            if parsed and not self._is_readable(parsed):
                 raise self._refuse(value)
         return parsed
 
@@ -75,7 +78,19 @@ class Parameter:
             return f"{words}, at least {_short(self.minimum)}"
         if self.maximum is not None:
             return f"{words}, at most {_short(self.maximum)}"
+        if self.example:
+            return f"{words} such as {self.example}"
         return f"{words} of the form {self.pattern}" if self.pattern else words
+
+    def _is_readable(self, text: str) -> bool:
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            return False
+        try:
+            if self.reads:
+                self.reads(text)
+        except ValueError:
+            return False
+        return True
 
     def _convert(self, value: Any) -> Value:
         if self.type is str:

@@ -1,7 +1,7 @@
 """archive, alone: a judged bundle into a `.mar`, the object store and the registry.
 
 In:   --model, the output of train; --evaluation, the output of evaluate
-Out:  OUTPUT/NAME-VERSION.mar, OUTPUT/archived.json; the archive in the store, a version in the registry
+Out:  OUTPUT/NAME-DIGEST.mar, OUTPUT/archived.json; the archive in the store, a version in the registry
 Next: python -m components.deploy_serving --archive OUTPUT
 """
 

@@ -6,13 +6,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from adapters.errors import TransientError
+from components.runtime import tell
 from serving import archive, daemon, lock
 from serving.client import Endpoint
+from serving.daemon import TAKEN
 from serving.digest import digest_file
+from serving.running import Running
 from workloads.contract import Progress
 
 TRIAL_SECONDS = 60.0
@@ -25,8 +29,17 @@ class LocalTarget:
     def __init__(self, state: Path) -> None:
         self.archives = state / "archives"
         self.locks = state / "rollouts"
-        self.running = daemon.start(state)
-        self.endpoint = Endpoint(self.running)
+        self.state = state
+
+    @cached_property
+    def running(self) -> Running:
+        """The server, started at the first need: a step that fails on its input leaves none behind."""
+        return daemon.start(self.state, say=lambda line: tell(line) if TAKEN in line else None)
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """The server's client."""
+        return Endpoint(self.running)
 
     @contextmanager
     def exclusive(self, name: str, progress: Progress) -> Iterator[None]:

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import INTERRUPTED, PipelineError, TransientError
+from adapters.errors import INTERRUPTED, PipelineError, TransientError, understand
 from adapters.local_registry import open_registry
 from adapters.registry import Registry
 from components.settings import Settings
 from serving.lock import held
+from serving.running import state_folder
 from workloads import register
 
 CODES = "exit codes: 0 done, 2 user error, {}75 try again, 130 interrupted, 1 unexpected"
@@ -39,7 +40,7 @@ def command(
         parser.add_argument("--workload", required=workload, metavar="NAME", help=told)
     parser.add_argument(
         "--state",
-        type=Path,
+        type=state_folder,
         metavar="DIR",
         help="the state folder, and all that is in it; default: .state, or as the environment says",
     )
@@ -117,11 +118,12 @@ def finish(
     """Do a verb's work and show what came of it, as one JSON object with --json; returns the exit code."""
     try:
         result = work()
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        understood = understand(error)
+        print(f"error: {understood}", file=sys.stderr)
         if arguments.json:
-            print(json.dumps({"verdict": "failed", "reasons": [str(error)]}))
-        return error.exit_code
+            print(json.dumps({"verdict": "failed", "reasons": [str(understood)]}))
+        return understood.exit_code
     except KeyboardInterrupt:
         print("interrupted: look at what is served with python -m pipelines.status", file=sys.stderr)
         return INTERRUPTED

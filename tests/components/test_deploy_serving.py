@@ -401,3 +401,17 @@ def test_the_command(
     assert main(["--archive", str(line.folder / "run-2/archive"), "--output", str(output)]) == 4
     assert "was refused and never took traffic" in capsys.readouterr().err
     assert FolderStore(line.store.root).keys("records") != []
+
+
+def test_a_deploy_that_fails_on_its_input_starts_no_server(line: Line, tmp_path: Path) -> None:
+    line.train("one")
+    line.evaluate("one")
+    line.archive("one")
+    state = tmp_path / "elsewhere"
+    for archive in (tmp_path, line.folder / "one" / "archive"):
+        code = main(
+            ["--archive", str(archive), "--state", str(state), "--output", str(tmp_path / "deployed.json")]
+        )
+        assert code == 2
+        assert daemon.status(state) is None
+        assert not (state / "serving").exists()

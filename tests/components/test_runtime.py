@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from adapters.errors import INTERRUPTED, PipelineError, RolledBack, TransientError, UserError
+from adapters.errors import INTERRUPTED, PipelineError, RolledBack, TransientError, UserError, understand
 from components import runtime
 from components.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 FAR = {
     "CT_STATE": "/far/state", "MLFLOW_TRACKING_URI": "https://mlflow", "CT_STORE": "s3://bucket",
     "MLFLOW_TRACKING_TOKEN": "t", "CT_KFP_API": "http://kfp", "CT_WEBHOOK": "http://hook",
@@ -71,6 +77,56 @@ def test_a_defect_keeps_its_traceback() -> None:
         print(1 / 0)
     with pytest.raises(ZeroDivisionError):
         runtime.finish(lambda: 1 // 0)
+
+
+def test_a_full_disk_may_pass_and_other_refusals_are_the_users(tmp_path: Path) -> None:
+    full = understand(OSError(errno.ENOSPC, "No space left on device"))
+    assert isinstance(full, TransientError)
+    assert "make room" in str(full)
+    refused = understand(NotADirectoryError(errno.ENOTDIR, "Not a directory", "/dev/null/runs"))
+    assert isinstance(refused, UserError)
+    assert str(refused) == "/dev/null/runs: Not a directory"
+    with pytest.raises(OSError, match="no file"):
+        understand(OSError("no file"))
+
+
+VERBS = [
+    ("pipelines.run", "--workload", "diabetes"),
+    ("pipelines.demo", "--workload", "diabetes"),
+    ("pipelines.rollback", "--workload", "diabetes"),
+    ("components.deploy_serving", "--archive", "nowhere"),
+    ("serving", "start"),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("", "it is empty: name a folder"), ("/dev/null", "/dev/null")],
+    ids=["empty", "device"],
+)
+def test_a_state_folder_that_cannot_be_is_told_in_a_line(
+    verb: tuple[str, ...], state: str, words: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *verb, "--state", state], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["pipelines.run", "pipelines.demo"])
+def test_ctrl_c_during_the_imports_is_a_line(verb: str, tmp_path: Path) -> None:
+    # What is imported late: its import is where the signal comes.
+    (tmp_path / "rich").mkdir()
+    (tmp_path / "rich" / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", verb, "--workload", "digits"], capture_output=True, text=True, check=False,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == "interrupted: nothing had begun\n"
 
 
 def test_an_interruption_has_a_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

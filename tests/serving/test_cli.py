@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_start_status_stop(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--state", str(state)]
-    assert main(["status", *place]) == 1
+    assert main(["status", *place]) == 75
     assert capsys.readouterr().out == f"no server runs in {state}\n"
-    assert main(["status", "--json", *place]) == 1
+    assert main(["status", "--json", *place]) == 75
     assert json.loads(capsys.readouterr().out) == {"running": False}
     assert main(["start", *place, "--port", "0"]) == 0
     assert capsys.readouterr().out.startswith("serving at http://127.0.0.1:")

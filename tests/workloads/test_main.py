@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import workloads
+from pipelines.compile import main as compile_main
 from workloads.__main__ import main
 from workloads.register import names
 
@@ -44,3 +46,25 @@ def test_it_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "workloads", "--json"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert [workload["name"] for workload in json.loads(done.stdout)] == names()
+
+
+def test_a_broken_workload_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(tmp_path)])
+    (tmp_path / "aabroken").mkdir()
+    (tmp_path / "aabroken" / "workload.py").write_text("import nothere\n")
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert "\ndigits  classification" in said.out
+    assert said.err.startswith("broken: aabroken: ")
+    assert "aabroken/workload.py:1: ModuleNotFoundError" in said.err
+    assert main(["--json"]) == 2
+    assert {"diabetes", "digits"} <= {workload["name"] for workload in json.loads(capsys.readouterr().out)}
+    assert compile_main(["--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("broken: aabroken: ")
+    assert (tmp_path / "out" / "digits.yaml").is_file()
+    assert str(tmp_path / "out" / "digits.yaml") in said.out
+    assert compile_main(["--output", str(tmp_path / "out"), "--workload", "aabroken"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

@@ -143,6 +143,16 @@ def test_the_logical_time_is_a_date_or_a_time(as_of: str) -> None:
     assert parse_values(COMMON, {"as_of": as_of})["as_of"] == as_of
 
 
+@pytest.mark.parametrize(
+    "as_of", ["2024-13-45", "2023-02-29", "2024-01-01T25:00", "2024-01-01 10:00", "soon"]
+)
+def test_a_day_that_no_calendar_has_is_refused_with_an_example(as_of: str) -> None:
+    with pytest.raises(
+        UserError, match=r"is not text such as 2024-01-31 or 2024-01-31T06:00Z \(logical time"
+    ):
+        parse_values(COMMON, {"as_of": as_of})
+
+
 VALUES = st.fixed_dictionaries(
     {
         "city": st.text(

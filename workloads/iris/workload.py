@@ -49,6 +49,7 @@ class Iris(Workload):
             TABLE,
             "the table, with its schema where it needs one",
             pattern=r"[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?",
+            example="iris_data or garden.iris_data",
         ),
         Parameter("limit", 0, "the most rows that are read; 0: all", minimum=0),
         Parameter("order", "id", "the column that they come in the order of", choices=_ORDERS),

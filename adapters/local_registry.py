@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,8 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import UserError
+from .errors import PipelineError, UserError
+from .local_database import trouble_of
 from .registry import Registry
+
+DATABASE = "mlflow.db"
 
 
 class LocalRegistry:
@@ -51,6 +55,25 @@ class LocalRegistry:
         # With the server alone holding the socket, callers of one that dies hear of it at once.
         self.socket.close()
 
+    def check(self) -> None:
+        """Return when the database can be used, or is not there yet; raises what is wrong with it."""
+        if trouble := trouble_of(self.folder / DATABASE):
+            raise trouble
+
+    def explain(self, error: PipelineError) -> PipelineError:
+        """Return a caller's error with the folder in the place of the address, which nobody can look at.
+
+        Where the database has a trouble of its own, that is the error. Others are returned as they are.
+        """
+        if self.uri not in str(error):
+            return error
+        if trouble := trouble_of(self.folder / DATABASE, whole=True):
+            return trouble
+        # What the server answers to a defect is a page of HTML without any news.
+        words = re.sub(r" \(<!doctype.*?\)(?=,)", "", str(error), flags=re.DOTALL | re.IGNORECASE)
+        words = words.replace(self.uri, f"in {self.folder}")
+        return type(error)(f"{words}. Its log: {self.folder / 'server.log'}")
+
     def close(self) -> None:
         """Stop the server and free the port."""
         self.socket.close()
@@ -68,12 +91,17 @@ def open_registry(uri: str, user: str = "", password: str = "", token: str = "")
         yield Registry(uri, user, password, token)
         return
     path = Path(uri.removeprefix("sqlite:///"))
-    if path.name != "mlflow.db":
+    if path.name != DATABASE:
         raise UserError(f"registry {uri!r}: a local registry is FOLDER/mlflow.db")
     local = LocalRegistry(path.parent)
-    local.start()
     try:
+        local.check()
+        local.start()
         yield Registry(local.uri)
+    except PipelineError as error:
+        if (explained := local.explain(error)) is error:
+            raise
+        raise explained from error
     finally:
         local.close()
 

@@ -60,6 +60,8 @@ def _run_in(
 
     own = settings.registry == local_registry_uri(settings.state)
     registry = LocalRegistry(settings.state / "mlflow") if own else None
+    if registry:
+        registry.check()
     temporary = folder / "tmp"
     temporary.mkdir()
     environment = {
@@ -94,7 +96,9 @@ def _run_in(
         shutil.rmtree(temporary, ignore_errors=True)
     if transcript.failure:
         step, code, message = transcript.failure
-        raise _error(code, f"{step}: {message}\n  log: {folder / 'log.txt'}")
+        error = _error(code, message)
+        error = registry.explain(error) if registry else error
+        raise type(error)(f"{step}: {error}\n  log: {folder / 'log.txt'}")
     record = records.run(run_id)
     if record is None:
         raise PipelineError(f"the run ended without a record; log: {folder / 'log.txt'}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters import local_registry
+from adapters import local_database, local_registry
 from adapters import registry as module
 from adapters.errors import TransientError, UserError
 from adapters.local_registry import LocalRegistry, open_registry
@@ -100,14 +102,61 @@ def test_a_server_that_dies_is_told_and_not_waited_for(
         registry.champion("any")
 
 
-def test_a_damaged_database_is_told_with_the_servers_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+def filled(folder: Path) -> Path:
+    """A database with an experiment in it."""
+    with open_registry(f"sqlite:///{folder}/mlflow.db") as registry:
+        registry.run("any", "run-1")
+    return folder / "mlflow.db"
+
+
+def test_a_damaged_database_is_the_users_to_restore_or_delete(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 100)
-    with open_registry(f"sqlite:///{tmp_path}/mlflow.db") as registry, pytest.raises(TransientError):
-        registry.champion("any")
-    assert "not a database" in (tmp_path / "server.log").read_text()
+    with (
+        pytest.raises(UserError, match=r"is damaged \(file is not a database\): restore .*delete"),
+        open_registry(f"sqlite:///{tmp_path}/mlflow.db"),
+    ):
+        pass
+
+
+def test_a_database_that_turns_out_damaged_later_is_told_too(tmp_path: Path) -> None:
+    database = filled(tmp_path)
+    whole = database.read_bytes()
+    database.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+    local = LocalRegistry(tmp_path)
+    local.close()
+    explained = local.explain(TransientError(f"registry {local.uri} answers 500, 4 times; is it up?"))
+    assert isinstance(explained, UserError)
+    assert f"{database} is damaged" in str(explained)
+
+
+def test_a_locked_database_is_tried_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = filled(tmp_path)
+    monkeypatch.setattr(local_database, "_LOCKED_SECONDS", 0.05)
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with (
+            pytest.raises(TransientError, match=r"mlflow\.db is locked by another program"),
+            open_registry(f"sqlite:///{database}"),
+        ):
+            pass
+    with open_registry(f"sqlite:///{database}") as registry:
+        assert registry.champion("any") is None
+
+
+def test_a_servers_page_of_html_and_its_address_are_not_shown(tmp_path: Path) -> None:
+    filled(tmp_path)
+    local = LocalRegistry(tmp_path)
+    local.close()
+    page = "<!doctype html>\n<title>500 (Internal)</title>\n<p>(overloaded)"
+    error = TransientError(f"registry {local.uri} answers 500 ({page}), 4 times; is it up? Try again later")
+    explained = local.explain(error)
+    assert type(explained) is TransientError
+    assert str(explained) == (
+        f"registry in {tmp_path} answers 500, 4 times; is it up? Try again later. Its log: "
+        f"{tmp_path / 'server.log'}"
+    )
+    other = UserError("data: row 3 is wrong")
+    assert local.explain(other) is other
 
 
 def test_a_database_of_another_name_is_refused(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def draw(found: dict[int, list[Taken]], output: Path) -> None:
         axes.grid(color="#e3e7eb")
         axes.spines[["top", "right"]].set_visible(False)
     axes.axhline(300, color="#8a94a0", lw=1, ls=":")
+    axes.set_ylim(0, 320)
     axes.legend(loc="lower right")
     figure.savefig(output, metadata={"Date": None})
 

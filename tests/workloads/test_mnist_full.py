@@ -14,7 +14,7 @@ DATA = ROOT.parent / "shared" / "data" / "mnist"
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(not DATA.is_dir(), reason=f"needs MNIST's four files in {DATA}"),
+    pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data/mnist beside the checkout"),
 ]
 
 

@@ -11,7 +11,7 @@ SOURCE = ROOT.parent / "shared" / "data" / "nsmc"
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(not SOURCE.is_dir(), reason=f"the corpus is not in {SOURCE}"),
+    pytest.mark.skipif(not SOURCE.is_dir(), reason="no ../shared/data/nsmc beside the checkout"),
 ]
 
 

@@ -41,7 +41,7 @@ def test_the_manifest_tells_where_the_model_came_from(line: Line) -> None:
     manifest = read_manifest(line.store.root / archived.key)
     dataset = json.loads((line.folder / "run-1/data/dataset.json").read_text())
     assert manifest["provenance"]["data"] == {
-        "fingerprint": dataset["fingerprint"], "split_rule": dataset["split_rule"],
+        "fingerprint": dataset["fingerprint"], "sample": False, "split_rule": dataset["split_rule"],
     }  # fmt: skip
     assert manifest["provenance"]["parameters"] == {"fence": 51.0, "seed": 0, "test_size": 0.2}
     golden = json.loads((line.folder / "run-1/evaluation/golden.json").read_text())

@@ -78,7 +78,7 @@ def test_the_report_is_beside_the_verdict_and_in_the_registry(line: Line) -> Non
     run_id = line.registry.run(line.workload.name, "run-1")
     url = f"{line.registry.uri}/api/2.0/mlflow/artifacts/list"
     listed = line.registry.session.get(url, params={"run_id": run_id}, timeout=10).json()["files"]
-    assert {file["path"] for file in listed} == {"report.html", "evaluation.json", "dataset.json"}
+    assert {file["path"] for file in listed} == {"report.html", "card.md", "evaluation.json", "dataset.json"}
 
 
 def test_pipeline_run_and_mlflow_run_name_each_other_and_the_rows(line: Line) -> None:

@@ -47,6 +47,7 @@ def test_the_bundle_holds_model_handler_and_description(make: Make, data: Path, 
     assert description["data"] == {
         "fingerprint": dataset["fingerprint"],
         "rows": dataset["splits"]["train"]["rows"],
+        "sample": False,
         "split_rule": dataset["split_rule"],
         "holdout": {key: dataset["splits"]["holdout"][key] for key in ("rows", "fingerprint")},
         "statistics": dataset["splits"]["train"]["statistics"],

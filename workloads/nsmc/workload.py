@@ -41,8 +41,8 @@ SHA256 = {
     "ratings_test.txt": "8ac9f64052f11dbf6ae0acb5e038f03d90a76f0eda7820cfb3a92d02edfcebda",
 }
 LENGTHS = {"to 15 characters": (0, 15), "16 to 40 characters": (16, 40), "over 40 characters": (41, 10**9)}
-SHARE = 0.5
-"""The network's part in the deep model's score; the rest is the fast model's."""
+SHARE = 0.3
+"""The network's part in the deep model's score; the rest is the fast model's, which is less sure of itself."""
 
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 

@@ -42,7 +42,7 @@ SHA256 = {
 }
 LENGTHS = {"to 15 characters": (0, 15), "16 to 40 characters": (16, 40), "over 40 characters": (41, 10**9)}
 SHARE = 0.3
-"""The network's part in the deep model's score; the rest is the fast model's, which is less sure of itself."""
+"""The network's part in the deep model's score; the rest is the fast model's, less sure of itself."""
 
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 

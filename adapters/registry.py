@@ -29,6 +29,8 @@ ROLLBACK = "rollback"
 _MOVED = "moved."
 _TRIES = 4
 _TIMEOUT = (5, 60)
+_RACED = ("IntegrityError", "UniqueViolation")
+"""MLflow's words when another writer made the same row in the same moment: it is there on the next try."""
 
 
 @dataclass(frozen=True)
@@ -321,7 +323,8 @@ class Registry:
                     f"registry {self.uri} refuses the credentials ({response.status_code}); look at "
                     "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN"
                 )
-            if response.status_code < 500 and response.status_code != 429:
+            raced = any(word in message for word in _RACED)
+            if response.status_code < 500 and response.status_code != 429 and not raced:
                 raise UserError(f"registry {self.uri}, {path}: {code or response.status_code}: {message}")
             trouble = f"answers {response.status_code} ({message[:300]})"
         raise TransientError(f"registry {self.uri} {trouble}, {_TRIES} times; is it up? Try again later")

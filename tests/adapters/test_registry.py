@@ -185,6 +185,16 @@ def test_a_server_that_is_down_is_tried_again_and_then_told() -> None:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "words", ["(sqlite3.IntegrityError) UNIQUE", "(psycopg2.errors.UniqueViolation) duplicate"]
+)
+def test_a_row_that_another_run_made_in_the_same_moment_is_found_on_the_next_try(words: str) -> None:
+    answers = iter([(400, {"error_code": "BAD_REQUEST", "message": words}), (200, {})])
+    with web(lambda *_: next(answers)) as server:
+        Registry(server.url).log_dataset("run", "rows", "ab" * 32, "made:1000", "{}")
+    assert len(server.requests) == 2
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
 def test_a_server_that_stumbles_is_asked_again(status: int) -> None:
     answers = iter([(status, b"<html>busy"), (status, {"message": "busy"}), (200, {"run": 1})])

@@ -180,12 +180,15 @@ def test_new_rows_are_new_data(first, state, tmp_path):
         gzip.decompress(Path(scikit_learn_file(name)).read_bytes()).decode().split("\n") for name in names
     )
     rows = [f"{f.strip().replace(' ', ',')},{float(t)}" for f, t in zip(features, target, strict=True) if f]
-    same, more = tmp_path / "same.csv", tmp_path / "more.csv"
-    same.write_text("\n".join(rows))
-    more.write_text("\n".join([*rows, rows[0], rows[1]]))
+    younger = [f"{float(row.split(',', 1)[0]) - 1},{row.split(',', 1)[1]}" for row in rows[:2]]
+    for name, content in {"old": rows, "same": [*rows, *rows[:2]], "more": [*rows, *younger]}.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(content))
     arguments = ("--workload", "diabetes", "--state", str(state), "--set")
-    assert result_of(*arguments, f"source={same}")["verdict"] == "unchanged", "content decides, not its place"
-    judged = result_of(*arguments, f"source={more}", expect=3)
+    judged = result_of(*arguments, f"source={tmp_path}/old.csv", expect=3)
+    assert any("against champion 1" in reason for reason in judged["reasons"])
+    again = result_of(*arguments, f"source={tmp_path}/same.csv")
+    assert again["verdict"] == "unchanged", "content decides, not its place, and a row is there once"
+    judged = result_of(*arguments, f"source={tmp_path}/more.csv", expect=3)
     assert any("against champion 1" in reason for reason in judged["reasons"])
 
 

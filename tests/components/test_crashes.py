@@ -113,12 +113,21 @@ def test_runs_that_die_one_write_later_each_time_come_to_the_same(
     assert outcome(here) == undisturbed[1]
 
 
+PARTS = 8
+
+
 @pytest.mark.full
+@pytest.mark.parametrize("part", range(PARTS))
 def test_a_run_that_died_at_any_write_is_made_good_by_the_next(
-    undisturbed: tuple[int, dict[str, Any]], name: str, tmp_path: Path, registry: Registry, state: Path
+    undisturbed: tuple[int, dict[str, Any]],
+    name: str,
+    tmp_path: Path,
+    registry: Registry,
+    state: Path,
+    part: int,
 ) -> None:
     writes, expected = undisturbed
-    for at in range(1, writes + 1):
+    for at in range(1 + part, writes + 1, PARTS):
         here = place(f"{name}-at-{at}", tmp_path / str(at), registry, state)
         killed, _ = in_process(here, "dies", STRONG, at)
         assert killed, f"write {at} of {writes}"

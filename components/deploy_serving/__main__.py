@@ -20,8 +20,8 @@ from adapters.object_store import open_store
 from components import runtime
 from components.settings import Settings
 
-from .local import LocalTarget
 from .step import Deployed, run
+from .targets import open_target
 
 
 def in_pipeline(archived: Any, data: Any, deployed: Any) -> None:
@@ -34,9 +34,9 @@ def in_pipeline(archived: Any, data: Any, deployed: Any) -> None:
 
 def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) -> Deployed:
     """Run the step with the registry, the store and the endpoint of `settings`."""
-    target = LocalTarget(settings.state)
+    store = open_store(settings.store)
+    target = open_target(settings, store, runtime.tell)
     with open_registry(*settings.registry_access) as registry:
-        store = open_store(settings.store)
         return run(archived, output, registry, store, target, runtime.tell, data)
 
 

@@ -1,0 +1,74 @@
+"""How a process reaches the API server: as the pod that it is, or by a kubeconfig.
+
+The `kubernetes` package is imported when a connection is made and not before: it takes longer to
+import than most steps' work on one machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapters.errors import UserError
+
+from .client import Cluster
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def connect(
+    namespace: str = "",
+    kubeconfig: str = "",
+    context: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> Cluster:
+    """Return the cluster that `kubeconfig` names, or else the one that this pod runs in, or ~/.kube/config.
+
+    Without `namespace` it is the pod's own, or the context's. UserError says what to set when there is
+    none of them. Nothing is asked of the cluster yet.
+    """
+    try:
+        from kubernetes.config import ConfigException
+    except ImportError:
+        raise UserError(
+            "the kubernetes package is not installed: pip install 'continuous-training[deploy-serving]'"
+        ) from None
+    in_pod = not kubeconfig and (_ACCOUNT / "token").is_file()
+    try:
+        api, own = _in_pod() if in_pod else _by_kubeconfig(kubeconfig, context)
+    except (ConfigException, OSError) as error:
+        raise UserError(
+            f"no Kubernetes cluster is known ({str(error).strip()}): set KUBECONFIG to a file that "
+            "names one, or run this in a pod with a service account's token"
+        ) from None
+    who = "this pod's service account" if in_pod else "the kubeconfig's user"
+    return Cluster(api, namespace or own, in_pod, who, say)
+
+
+def _in_pod() -> tuple[ApiClient, str]:
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config import load_incluster_config
+
+    configuration = Configuration()
+    load_incluster_config(client_configuration=configuration)
+    configuration.retries = False
+    return ApiClient(configuration), (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+
+
+def _by_kubeconfig(path: str, context: str) -> tuple[ApiClient, str]:
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+
+    configuration = Configuration()
+    file = path or None
+    load_kube_config(file, context or None, client_configuration=configuration)
+    configuration.retries = False
+    contexts, active = list_kube_config_contexts(file)
+    chosen = next((one for one in contexts if one["name"] == context), active) if context else active
+    if not chosen:
+        raise ConfigException("the kubeconfig has no current context")
+    return ApiClient(configuration), str(chosen["context"].get("namespace") or "default")

@@ -1,0 +1,44 @@
+"""Where the API has each kind of object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of object of one API version; `plural` is its name in paths and in Roles."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group, as Roles name it; empty for the core."""
+        group, slash, _ = self.api_version.partition("/")
+        return group if slash else ""
+
+    def path(self, namespace: str, name: str = "", sub: str = "") -> str:
+        """Return the path of all objects in a namespace, of one, or of a subresource of one."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+        place = f"/namespaces/{namespace}" if self.namespaced else ""
+        return "/".join(part for part in (f"{root}{place}/{self.plural}", name, sub) if part)
+
+
+CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
+EVENT = Resource("v1", "Event", "events")
+NAMESPACE = Resource("v1", "Namespace", "namespaces", namespaced=False)
+POD = Resource("v1", "Pod", "pods")
+SECRET = Resource("v1", "Secret", "secrets")
+SERVICE = Resource("v1", "Service", "services")
+SERVICE_ACCOUNT = Resource("v1", "ServiceAccount", "serviceaccounts")
+DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
+JOB = Resource("batch/v1", "Job", "jobs")
+LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
+AUTOSCALER = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+ACCESS_REVIEW = Resource(
+    "authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
+)

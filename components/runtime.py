@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,10 +84,9 @@ def workload_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def interpreter() -> str:
-    """Return this interpreter as a command that can be typed in the working folder."""
-    return (
-        os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
-    )
+    """Return this interpreter as a shell command that can be typed in the working folder."""
+    inside = Path(sys.executable).is_relative_to(Path.cwd())
+    return shlex.quote(os.path.relpath(sys.executable) if inside else sys.executable)
 
 
 def new_run_id(prefix: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import shlex
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -105,7 +104,8 @@ def main(argv: list[str] | None = None) -> int:
         ):
             raise UserError(f"--namespace {arguments.namespace!r}: small letters, digits and '-', at most 63")
         images = images_of(arguments)
-        written, broken = _write(arguments, images)
+        names, broken = register.sound(arguments.workload)
+        written = _write(names, arguments, images)
     except (PipelineError, OSError) as error:
         understood = understand(error)
         print(f"error: {understood}", file=sys.stderr)
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{path}  version {version}")
     for name, why in broken.items():
         print(f"broken: {name}: {why}", file=sys.stderr)
-    python = shlex.quote(interpreter())
+    python = interpreter()
     if written:
         print(f"upload:  {python} -m pipelines.upload --host URL, or Upload pipeline in the Kubeflow UI")
         if arguments.kubernetes_manifest:
@@ -125,21 +125,10 @@ def main(argv: list[str] | None = None) -> int:
     return UserError.exit_code if broken else 0
 
 
-def _write(arguments: argparse.Namespace, images: Images) -> tuple[list[tuple[Path, str]], dict[str, str]]:
-    """Write the files; returns them with their versions, and the workloads that are broken, with the reason.
-
-    A broken one that was asked for by name is an error; among all of them, it does not keep the others.
-    """
+def _write(names: list[str], arguments: argparse.Namespace, images: Images) -> list[tuple[Path, str]]:
+    """Write the files; returns them with their versions."""
     written: list[tuple[Path, str]] = []
-    broken: dict[str, str] = {}
-    for name in arguments.workload or register.names():
-        try:
-            register.get(name)
-        except UserError as error:
-            if arguments.workload:
-                raise
-            broken[name] = str(error)
-            continue
+    for name in names:
         compiled = compile_workload(name, images)
         path = arguments.output / f"{name}.yaml"
         write_text(path, compiled.text)
@@ -148,7 +137,7 @@ def _write(arguments: argparse.Namespace, images: Images) -> tuple[list[tuple[Pa
             native = compile_manifest(name, images, arguments.namespace)
             write_text(arguments.output / f"{name}.manifest.yaml", native.text)
             written.append((arguments.output / f"{name}.manifest.yaml", compiled.version))
-    return written, broken
+    return written
 
 
 if __name__ == "__main__":

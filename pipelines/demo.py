@@ -20,7 +20,8 @@ from workloads.contract import Workload
 from workloads.parameters import parse_assignments
 
 from . import display
-from .run import parser, run_local
+from .local import run_local
+from .run import parser
 
 
 def ask(result: dict[str, Any]) -> tuple[Any, Any]:
@@ -41,7 +42,7 @@ def ask(result: dict[str, Any]) -> tuple[Any, Any]:
 def where_next(workload: Workload, result: dict[str, Any], request: Any) -> str:
     """Return the commands that a person may try now."""
     state = shlex.quote(os.path.relpath(result["state"]))
-    python = shlex.quote(interpreter())
+    python = interpreter()
     body = shlex.quote(json.dumps(request, separators=(",", ":")))
     lines = [
         ("ask it yourself", f"curl -s {result['endpoint']} -H 'content-type: application/json' -d {body}"),

@@ -1,99 +1,185 @@
-"""Runs a compiled pipeline on this machine: the very file that a cluster would get, by KFP's local runner."""
+"""A run on one machine: the compiled file executed here, all that it leaves behind under the state folder."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shlex
+import importlib.util
+import json
+import shutil
 import sys
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+import time
 from pathlib import Path
 from typing import Any
 
-from .events import Listener, Transcript
+from adapters.errors import PipelineError, UserError
+from components.runtime import new_run_id
+from components.settings import Settings, local_registry_uri
+from serving.lock import held
+from workloads.contract import Workload
+from workloads.parameters import Values
+
+from . import display
+from .events import Event
+
+LOCK = "lock"
+"""The file in a run's folder that the run holds locked for as long as it lives."""
 
 
-def run_compiled(
-    text: str,
-    parameters: Mapping[str, Any],
-    run_id: str,
-    folder: Path,
-    environment: Mapping[str, str],
-    listener: Listener,
-) -> Transcript:
-    """Run the pipeline of the IR YAML `text` in subprocesses; returns what it said.
+def run_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
+    """Run the workload's pipeline on this machine; returns the result as `--json` prints it.
 
-    Everything it writes is in `folder`: the file as it was run, `log.txt` and the artifacts. A failed
-    step is in the transcript's `failure`; nothing is raised for it.
+    Raises the PipelineError of the step that failed: the champion and what is served are as before.
     """
-    path = folder / "pipeline.yaml"
-    path.write_text(_resolve(text, run_id), encoding="utf-8")
-    with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        transcript = Transcript(log, listener)
-        with (
-            _environment(environment),
-            _interpreter(),
-            contextlib.redirect_stdout(transcript),
-        ):
-            from kfp import components, local
-
-            # KFP warns of every image whose name does not say python, and of each setting that is the
-            # cluster's alone; docs/pipeline.md says so once.
-            warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp.local")
-            warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
-            local.init(
-                local.SubprocessRunner(use_venv=False),
-                pipeline_root=str(folder / "artifacts"),
-                raise_on_error=True,
-                enable_caching=False,
-            )
-            pipeline = components.load_component_from_file(str(path))
-            try:
-                pipeline(**parameters)
-            except RuntimeError as error:
-                if transcript.failure is None:
-                    transcript.failure = ("pipeline", 1, str(error))
-    return transcript
+    check_extras(workload, values)
+    run_id = new_run_id(workload.name)
+    folder = settings.state / "runs" / run_id
+    folder.mkdir(parents=True)
+    with held(folder / LOCK, within=0):
+        return _run_in(folder, run_id, workload, values, settings)
 
 
-def _resolve(text: str, run_id: str) -> str:
-    """Put values where the local runner knows no placeholder, or one of its own."""
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return text.replace("{{$.pipeline_job_uuid}}", run_id).replace(
-        "{{$.pipeline_job_schedule_time_utc}}", now
-    )
+def _run_in(
+    folder: Path, run_id: str, workload: Workload, values: Values, settings: Settings
+) -> dict[str, Any]:
+    from adapters.local_registry import LocalRegistry
+    from adapters.object_store import open_store
+    from adapters.records import Records
 
-
-@contextlib.contextmanager
-def _interpreter() -> Iterator[None]:
-    """Have the steps' `python3` be this interpreter, wherever it stands.
-
-    KFP puts the interpreter's path unquoted in the place of each `python3` in a step's command, parameters
-    included, which breaks on a space in the path. Here it replaces the name by itself, and the PATH decides.
-    """
-    # Not in the run's folder: a colon in its path would cut the PATH in two.
-    with tempfile.TemporaryDirectory(prefix="python-") as folder:
-        script = Path(folder, "python3")
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
-        script.chmod(0o755)
-        before, sys.executable = sys.executable, "python3"
-        try:
-            with _environment({"PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])}):
-                yield
-        finally:
-            sys.executable = before
-
-
-@contextlib.contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the steps' processes, and put the old ones back."""
-    before = dict(os.environ)
-    os.environ.update(changes)
+    own = settings.registry == local_registry_uri(settings.state)
+    registry = LocalRegistry(settings.state / "mlflow") if own else None
+    if registry:
+        registry.check()
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    environment = {
+        # KFP leaves a folder for each step in the system's temporary one.
+        "TMPDIR": str(temporary),
+        "CT_STATE": str(settings.state),
+        "CT_STORE": settings.store,
+        "MLFLOW_TRACKING_URI": registry.uri if registry else settings.registry,
+    }
+    records = Records(open_store(settings.store), workload.name)
+    began = time.perf_counter()
     try:
-        yield
+        with display.progress(f"{workload.name}: {workload.summary}") as listener:
+            from .compile import compile_workload
+            from .images import Images
+            from .local_runner import run_compiled
+
+            def listen(step: str, event: Event, words: str) -> None:
+                # On a quiet day nothing comes after prep-data, and the registry is not woken.
+                if registry and step == "train" and event == "starts":
+                    registry.start()
+                listener(step, event, words)
+
+            text = compile_workload(workload.name, Images()).text
+            transcript = run_compiled(text, values, run_id, folder, environment, listen)
+    except KeyboardInterrupt:
+        records.write_run(run_id, {"verdict": "interrupted", "reasons": ["interrupted by hand"]})
+        raise
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        if registry:
+            registry.close()
+        shutil.rmtree(temporary, ignore_errors=True)
+    if transcript.failure:
+        step, code, message = transcript.failure
+        error = _error(code, message)
+        error = registry.explain(error) if registry else error
+        raise type(error)(f"{step}: {error}\n  log: {folder / 'log.txt'}")
+    record = records.run(run_id)
+    if record is None:
+        raise PipelineError(f"the run ended without a record; log: {folder / 'log.txt'}")
+    seconds = transcript.seconds | {"total": time.perf_counter() - began}
+    result = _result(workload, settings, run_id, record, seconds)
+    (folder / "result.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
+    return result
+
+
+_MODULES = {"hf": "transformers"}
+"""What an extra brings, where it is not called so itself."""
+
+
+def check_extras(workload: Workload, values: Values) -> None:
+    """Return when what this training needs is installed; UserError with the command otherwise."""
+    missing = [
+        name for name in workload.needs(values) if importlib.util.find_spec(_MODULES.get(name, name)) is None
+    ]
+    if missing:
+        raise UserError(
+            f"workload {workload.name} trains with {', '.join(missing)}, which is not installed: "
+            f"make install EXTRAS={','.join(missing)}"
+        )
+
+
+def _error(code: int, message: str) -> PipelineError:
+    kinds = {kind.exit_code: kind for kind in PipelineError.__subclasses__()}
+    return kinds.get(code, PipelineError)(message)
+
+
+def _result(
+    workload: Workload, settings: Settings, run_id: str, record: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "workload": workload.name,
+        "run": run_id,
+        "verdict": record["verdict"],
+        "reasons": record["reasons"],
+        "metrics": _primary_first(record.get("metrics", {}), workload.rule.metric),
+        "version": record.get("version"),
+        "digest": record.get("digest"),
+        "endpoint": _endpoint(settings, workload.name),
+        "seconds": {step: round(value, 3) for step, value in seconds.items()},
+        "report": _report(settings.state / "runs", run_id, record),
+        "state": str(settings.state),
+    }
+
+
+def _primary_first(metrics: dict[str, Any], primary: str) -> dict[str, Any]:
+    return {name: metrics[name] for name in sorted(metrics, key=lambda name: (name != primary, name))}
+
+
+def _report(runs: Path, run_id: str, record: dict[str, Any]) -> str | None:
+    """Return the run's report, moved to where it is easy to find; that of the judging run when unchanged."""
+    target = runs / run_id / "report.html"
+    artifacts = runs / run_id / "artifacts"
+    judged = (*artifacts.glob("*/deploy-serving/report.html"), *artifacts.glob("*/evaluate/*/report.html"))
+    # A model that was judged again has a second report, from deploy-serving.
+    found = next(iter(judged), None)
+    if found:
+        shutil.copyfile(found, target)
+    elif "judged_by" in record:
+        target = runs / record["judged_by"] / "report.html"
+    return str(target) if target.is_file() else None
+
+
+def _endpoint(settings: Settings, name: str) -> str | None:
+    """Return the endpoint's address; a stopped server is started, a champion that it lost is served again.
+
+    None when there is no champion.
+    """
+    from serving import daemon
+    from serving.client import Endpoint
+
+    from .operations.mend import serve_champion
+
+    state = settings.state
+    if (state / "serving").is_dir():
+        running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
+        if Endpoint(running).served(name):
+            return f"{running.url}/predict/{name}"
+    return serve_champion(name, settings)
+
+
+def plan_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
+    """Return what a run would do, for --dry-run."""
+    from .compile import compile_workload
+    from .images import Images
+
+    return {
+        "workload": workload.name,
+        "pipeline": compile_workload(workload.name, Images()).version,
+        "parameters": values,
+        "source": values["source"] or workload.default_source,
+        "state": str(settings.state),
+        "registry": settings.registry,
+        "store": settings.store,
+    }

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from adapters.errors import INTERRUPTED, PipelineError, UserError, understand
 from adapters.kubeflow.api import Kubeflow
+from components.runtime import interpreter
 
 from . import display
 from .compile import compile_workload
@@ -69,7 +70,8 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
     for row in kubeflow.schedules():
         if ours(row) and row["display_name"] not in known:
             name = row["display_name"]
-            print(f"{name}: not in {arguments.file}; left alone. python -m pipelines.schedule delete {name}")
+            remedy = f"{interpreter()} -m pipelines.schedule delete {name}"
+            print(f"{name}: not in {arguments.file}; left alone. {remedy}")
 
 
 def _show_times(cron: Cron, turned: str, now: datetime, paused: bool) -> None:
@@ -86,7 +88,7 @@ def show(arguments: argparse.Namespace) -> None:
     """Print what is on the server."""
     rows = sorted(connect(arguments).schedules(), key=lambda row: str(row.get("display_name")))
     if not rows:
-        print("no schedules; python -m pipelines.schedule apply makes those of a file")
+        print(f"no schedules; {interpreter()} -m pipelines.schedule apply makes those of a file")
     names = [row["display_name"] for row in rows]
     now = datetime.now(timezone.utc)
     for row in rows:

@@ -11,9 +11,10 @@ import os
 import sys
 from dataclasses import dataclass
 
-from adapters.errors import PipelineError, TransientError, understand
+from adapters.errors import PipelineError, TransientError, UserError, understand
 from adapters.kubeflow.access import find_access
 from adapters.kubeflow.api import Kubeflow
+from components.runtime import interpreter
 from workloads import register
 
 from .compile import Compiled, compile_workload
@@ -96,7 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         images = images_of(arguments)
-        compiled = [compile_workload(name, images) for name in arguments.workload or register.names()]
+        names, broken = register.sound(arguments.workload)
+        compiled = [compile_workload(name, images) for name in names]
         kubeflow = connect(arguments)
         for one in compiled:
             uploaded = upload(kubeflow, one)
@@ -107,8 +109,11 @@ def main(argv: list[str] | None = None) -> int:
         understood = understand(error)
         print(f"error: {understood}", file=sys.stderr)
         return understood.exit_code
-    print(f"run it:  python -m pipelines.run --target cluster --workload {compiled[0].name}")
-    return 0
+    for name, why in broken.items():
+        print(f"broken: {name}: {why}", file=sys.stderr)
+    if compiled:
+        print(f"run it:  {interpreter()} -m pipelines.run --target cluster --workload {compiled[0].name}")
+    return UserError.exit_code if broken else 0
 
 
 if __name__ == "__main__":

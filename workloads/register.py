@@ -32,6 +32,24 @@ def get(name: str) -> Workload:
     return found()
 
 
+def sound(asked: list[str] | None = None) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the workloads that can be used, and why the others cannot.
+
+    UserError when one that was asked for cannot; among all of them, a broken one does not keep the others.
+    """
+    good, broken = [], {}
+    for name in asked or names():
+        try:
+            get(name)
+        except UserError as error:
+            if asked:
+                raise
+            broken[name] = str(error)
+        else:
+            good.append(name)
+    return good, broken
+
+
 def _import(name: str) -> ModuleType:
     """Import the workload's module; UserError with the place of what fails in it."""
     try:

@@ -10,7 +10,7 @@ from adapters.object_store import ObjectStore
 from adapters.registry import CHAMPION, Registry, Version
 from serving.lock import is_held
 
-from ..run import LOCK
+from ..local import LOCK
 from .line import read_line
 from .served import Serving
 

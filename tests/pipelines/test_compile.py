@@ -148,4 +148,4 @@ def test_without_arguments_compiles_everything(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in Path("build/pipelines").iterdir()) == [
         f"{name}.yaml" for name in golden.NAMES
     ]
-    assert "python -m pipelines.run --workload" in capsys.readouterr().out
+    assert "-m pipelines.run --workload" in capsys.readouterr().out

@@ -10,9 +10,9 @@ import requests
 
 from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
 from pipelines import prune, rollback, status, trace
+from pipelines.local import LOCK
 from pipelines.operations.origin import PRUNED
 from pipelines.prune import main
-from pipelines.run import LOCK
 from serving import daemon
 from serving.lock import held
 

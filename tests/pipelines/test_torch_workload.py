@@ -12,7 +12,7 @@ import requests
 import yaml
 
 from adapters.errors import UserError
-from pipelines.run import check_extras
+from pipelines.local import check_extras
 from serving import daemon
 from workloads.digits.workload import Digits
 

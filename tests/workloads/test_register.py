@@ -111,3 +111,15 @@ def test_a_module_that_fails_is_told_with_its_place(folder: Path, name: str, tex
     (folder / name / "workload.py").write_text(text)
     with pytest.raises(UserError, match=words):
         register.get(name)
+
+
+def test_a_broken_workload_does_not_keep_the_others(folder: Path) -> None:
+    add(folder, "fine", "fine")
+    (folder / "torn").mkdir()
+    (folder / "torn" / "workload.py").write_text("x = (\n")
+    good, broken = register.sound()
+    assert "fine" in good
+    assert list(broken) == ["torn"]
+    assert "SyntaxError" in broken["torn"]
+    with pytest.raises(UserError, match="SyntaxError"):
+        register.sound(["fine", "torn"])

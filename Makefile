@@ -9,6 +9,11 @@ SET ?=
 EXTRAS ?=
 # An index of CPU-only torch wheels (the one on PyPI takes 4.7 GB on Linux).
 TORCH_INDEX ?=
+# Of `make images`: where to, the tag (default: the project's version), which (default: all), options of docker build.
+REGISTRY ?=
+TAG ?=
+IMAGES ?=
+BUILD ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +25,7 @@ EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo test test-full lint format bench bench-scale bench-serving golden constraints clean
+.PHONY: help install demo images test test-full lint format bench bench-scale bench-serving golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +47,11 @@ $(VENV)/.installed-%: setup.cfg constraints.txt
 
 demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoint (WORKLOAD=diabetes SET="features=bmi")
 	@$(BIN)/python -m pipelines.demo --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair))
+
+images: $(call stamp,) ## build and push the images (REGISTRY=HOST/PATH TAG=v1); digests to build/images.json
+	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }
+	@$(BIN)/python -m pipelines.build_images --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) \
+	  $(if $(IMAGES),--images $(IMAGES)) -- $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(BUILD)
 
 test: $(call stamp,test torch) ## run the tests
 	@$(BIN)/python -m pytest -q -rs -m "not full" tests

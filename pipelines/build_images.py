@@ -48,12 +48,12 @@ def pushed_digest(name: str) -> str | None:
     return next((one.partition("@")[2] for one in known if one.startswith(f"{repository}@")), None)
 
 
-def labels(version: str) -> dict[str, str]:
-    """Return the OCI labels that change: the version and, where git knows it, the revision."""
+def labels() -> dict[str, str]:
+    """Return the OCI labels that change: the project's version and, where git knows it, the revision."""
     revision = _git("log", "-1", "--format=%H", "--", *SOURCES)
     if revision and _git("status", "--porcelain", "--", *SOURCES):
         revision += "-modified"
-    return {"version": version} | ({"revision": revision} if revision else {})
+    return {"version": default_tag()} | ({"revision": revision} if revision else {})
 
 
 def _docker(arguments: Sequence[str], failure: str) -> None:
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _make(images: Images, arguments: argparse.Namespace) -> None:
-    stamped = labels(images.tag)
+    stamped = labels()
     for target in arguments.images:
         print(f"== {images.of(target)}", flush=True)
         build(images.of(target), target, stamped, arguments.options)

@@ -30,7 +30,7 @@ def run_compiled(
     step is in the transcript's `failure`; nothing is raised for it.
     """
     path = folder / "pipeline.yaml"
-    path.write_text(_resolve(text, run_id), encoding="utf-8")
+    path.write_text(resolve(text, run_id), encoding="utf-8")
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         transcript = Transcript(log, listener)
         with (
@@ -59,7 +59,7 @@ def run_compiled(
     return transcript
 
 
-def _resolve(text: str, run_id: str) -> str:
+def resolve(text: str, run_id: str) -> str:
     """Put values where the local runner knows no placeholder, or one of its own."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return text.replace("{{$.pipeline_job_uuid}}", run_id).replace(

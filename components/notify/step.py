@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.kubeflow.tasks import failed_tasks
 from adapters.notifications import Notifier
 from adapters.records import Record, Records
-from workloads.contract import Progress
+
+if TYPE_CHECKING:  # its image holds no numpy, as the contract needs
+    from workloads.contract import Progress
 
 STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
 

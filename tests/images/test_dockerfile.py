@@ -1,0 +1,24 @@
+"""The Dockerfile, as it is read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines import build_images
+from pipelines.steps import STEPS
+
+DOCKERFILE = Path("components/Dockerfile")
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_every_step_has_a_target() -> None:
+    targets = set(re.findall(r"^FROM runtime AS (\S+)$", DOCKERFILE.read_text(), re.MULTILINE))
+    assert targets == set(build_images.TARGETS) == {*STEPS, "train-torch", "serving"}

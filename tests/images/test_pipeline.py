@@ -11,6 +11,7 @@ from pathlib import Path
 
 import docker
 import numpy as np
+import pyarrow as pa
 import pytest
 import requests
 
@@ -84,14 +85,22 @@ def test_a_step_that_fails_is_told_as_such(machine: Machine, bucket: Bucket) -> 
 
 
 @pytest.mark.full
-def test_with_torch(machine: Machine, mlflow: Registry) -> None:
+def test_the_same_with_torch(machine: Machine, mlflow: Registry) -> None:
     make(machine.images, "train-torch", "--no-push")
     with machine.server() as url:
-        machine.run("mnist", epochs=2)
+        machine.run("mnist")
         champion = mlflow.champion("mnist")
         assert champion is not None, machine.said
-        workload = register.get("mnist")
-        print(url, workload)
+
+        mnist = register.get("mnist")
+        rows = pa.table(next(mnist.load(mnist.default_source, mnist.parse({}))).batch).slice(0, 50)
+        right = 0
+        for index in range(rows.num_rows):
+            row = rows.slice(index, 1)
+            answer = requests.post(f"{url}/predict/mnist", json=mnist.request(row), timeout=30)
+            assert answer.headers["x-model-digest"] == champion.digest
+            right += answer.json()["predictions"][0]["label"] == row["label"][0].as_py()
+        assert right >= 45
 
 
 def digits(count: int) -> tuple[np.ndarray, np.ndarray]:

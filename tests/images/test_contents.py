@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
+from typing import Any
 
 import docker
 import pytest
@@ -17,12 +18,15 @@ from .conftest import HARDENED, TORCH_FREE
 LOOK = """
 import importlib.util, json, os, shutil, sys
 from importlib import metadata
+from typing import Any
+os.environ["_KFP_RUNTIME"] = "true"
 print(json.dumps({
     "user": [os.getuid(), os.getgid()],
     "distributions": sorted(d.metadata["Name"].lower() for d in metadata.distributions()),
     "modules": [m for m in ("pip", "setuptools", "ensurepip", "pipelines") if importlib.util.find_spec(m)],
     "programs": [p for p in ("pip", "pip3", "gcc", "cc", "make", "uv", "git") if shutil.which(p)],
     "writable": [p for p in ("/", "/app", sys.prefix, os.path.expanduser("~")) if os.access(p, os.W_OK)],
+    "executor": bool(importlib.util.find_spec("kfp") and importlib.import_module("kfp.dsl.executor_main")),
 }))
 """
 
@@ -30,65 +34,54 @@ TMP = "/tmp"  # noqa: S108
 STEPS = [target for target in TORCH_FREE if target != "serving"]
 
 
-@pytest.fixture(params=TORCH_FREE)
+@pytest.fixture(params=TORCH_FREE, scope="module")
 def target(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module")
+def look(engine: docker.DockerClient, images: Images, target: str) -> dict[str, Any]:
+    """What a process in the image finds there."""
+    return json.loads(run(engine, images.of(target), "python", "-c", LOOK))
+
+
 def run(engine: docker.DockerClient, image: str, *command: str) -> str:
-    return engine.containers.run(image, [*command], entrypoint=[], remove=True, **HARDENED).decode()
+    """Run a command in the image, or what the image runs by itself; returns what it prints."""
+    more: dict[str, Any] = {"entrypoint": []} if command else {}
+    return engine.containers.run(image, [*command], remove=True, **HARDENED, **more).decode()
 
 
-def test_it_holds_what_its_extra_names_and_no_more(
-    engine: docker.DockerClient, images: Images, target: str
-) -> None:
-    found = json.loads(run(engine, images.of(target), "python", "-c", LOOK))
-    expected = {*closure(extras=frozenset({target})), "continuous-training"}
-    if target != "serving":
-        expected.add("kfp")
-    assert set(found["distributions"]) == expected
-    print(f"{target}: {engine.images.get(images.of(target)).attrs['Size'] / 1e6:.0f} MB")
+def test_it_holds_what_its_extra_names_and_no_more(target: str, look: dict[str, Any]) -> None:
+    of_all = {"continuous-training"} if target == "serving" else {"continuous-training", "kfp"}
+    assert set(look["distributions"]) == {*closure(extras=frozenset({target})), *of_all}
 
 
-def test_it_can_install_nothing_and_write_to_tmp_alone(
-    engine: docker.DockerClient, images: Images, target: str
-) -> None:
-    found = json.loads(run(engine, images.of(target), "python", "-c", LOOK))
-    assert found["user"] == [USER, USER]
-    assert (found["modules"], found["programs"], found["writable"]) == ([], [], [TMP])
+def test_what_only_training_needs_is_elsewhere(target: str, look: dict[str, Any]) -> None:
+    assert not {"torch", "mlflow"} & set(look["distributions"])
+    assert ("scikit-learn" in look["distributions"]) == (target in {"prep-data", "train"})
 
 
-@pytest.mark.parametrize("target", ["deploy-serving", "notify", "serving", "evaluate", "archive"])
-def test_what_only_training_needs_is_elsewhere(
-    engine: docker.DockerClient, images: Images, target: str
-) -> None:
-    found = json.loads(run(engine, images.of(target), "python", "-c", LOOK))["distributions"]
-    assert not {"torch", "scikit-learn", "mlflow", "onnx"} & set(found)
+def test_it_can_install_nothing_and_write_to_tmp_alone(look: dict[str, Any]) -> None:
+    assert look["user"] == [USER, USER]
+    assert (look["modules"], look["programs"], look["writable"]) == ([], [], [TMP])
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_its_step_tells_what_it_takes(engine: docker.DockerClient, images: Images, step: str) -> None:
-    module = f"components.{step.replace('-', '_')}"
-    image = images.of(step)
-    told = run(engine, image, "python", "-m", module, "--help")
-    assert told.startswith(f"usage: python -m {module}")
-    # What the image says when nothing is asked of it, and what the executor of KFP says without a component.
-    assert engine.containers.run(image, remove=True, **HARDENED).decode() == told
-    executor = run(engine, image, "env", "_KFP_RUNTIME=true", "python3", "-m", "kfp.dsl.executor_main", "-h")
-    assert "--executor_input" in executor
+def test_left_alone_it_tells_what_it_takes(engine: docker.DockerClient, images: Images, target: str) -> None:
+    module = "serving serve" if target == "serving" else f"components.{target.replace('-', '_')}"
+    assert run(engine, images.of(target)).startswith(f"usage: python -m {module}")
 
 
-def test_the_server_tells_its_commands(engine: docker.DockerClient, images: Images) -> None:
-    told = engine.containers.run(images.of("serving"), ["--help"], remove=True, **HARDENED).decode()
-    assert "serve archives in the foreground" in told
+def test_a_step_can_be_run_by_the_executor(target: str, look: dict[str, Any]) -> None:
+    assert look["executor"] == (target != "serving")
 
 
 def test_its_labels_say_what_it_is(engine: docker.DockerClient, images: Images, target: str) -> None:
-    labels = engine.images.get(images.of(target)).labels
-    told = {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
+    image = engine.images.get(images.of(target))
+    told = {key.removeprefix("org.opencontainers.image."): value for key, value in image.labels.items()}
     assert told["title"] == target
     assert told["description"]
     assert told["version"] == metadata.version("continuous-training")
+    print(f"{target}: {image.attrs['Size'] / 1e6:.0f} MB")
 
 
 def test_what_several_images_hold_is_one_layer(engine: docker.DockerClient, images: Images) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import docker
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from benchmarks.serving_image import closure
 from pipelines.images import Images
 from pipelines.steps import USER
 
@@ -22,7 +23,8 @@ from typing import Any
 os.environ["_KFP_RUNTIME"] = "true"
 print(json.dumps({
     "user": [os.getuid(), os.getgid()],
-    "distributions": sorted(d.metadata["Name"].lower() for d in metadata.distributions()),
+    "python": sys.version.partition(" ")[0],
+    "requires": {d.metadata["Name"]: d.requires or [] for d in metadata.distributions()},
     "modules": [m for m in ("pip", "setuptools", "ensurepip", "pipelines") if importlib.util.find_spec(m)],
     "programs": [p for p in ("pip", "pip3", "gcc", "cc", "make", "uv", "git") if shutil.which(p)],
     "writable": [p for p in ("/", "/app", sys.prefix, os.path.expanduser("~")) if os.access(p, os.W_OK)],
@@ -42,7 +44,8 @@ def target(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def look(engine: docker.DockerClient, images: Images, target: str) -> dict[str, Any]:
     """What a process in the image finds there."""
-    return json.loads(run(engine, images.of(target), "python", "-c", LOOK))
+    found = json.loads(run(engine, images.of(target), "python", "-c", LOOK))
+    return found | {"requires": {canonicalize_name(name): its for name, its in found["requires"].items()}}
 
 
 def run(engine: docker.DockerClient, image: str, *command: str) -> str:
@@ -52,13 +55,26 @@ def run(engine: docker.DockerClient, image: str, *command: str) -> str:
 
 
 def test_it_holds_what_its_extra_names_and_no_more(target: str, look: dict[str, Any]) -> None:
-    of_all = {"continuous-training"} if target == "serving" else {"continuous-training", "kfp"}
-    assert set(look["distributions"]) == {*closure(extras=frozenset({target})), *of_all}
+    wanted = needed(look["requires"], look["python"], "continuous-training", target)
+    assert set(look["requires"]) - wanted == (set() if target == "serving" else {"kfp"})
+    assert wanted <= set(look["requires"])
+
+
+def needed(requires: dict[str, list[str]], python: str, name: str, extra: str = "") -> set[str]:
+    """Return a distribution and all that it needs with an extra, on that version of Python."""
+    environment = {"extra": extra, "python_full_version": python, "python_version": python.rpartition(".")[0]}
+    found = {name}
+    for line in requires.get(name, []):
+        one = Requirement(line)
+        if one.marker is None or one.marker.evaluate(environment):
+            for its in one.extras or {""}:
+                found |= needed(requires, python, canonicalize_name(one.name), its)
+    return found
 
 
 def test_what_only_training_needs_is_elsewhere(target: str, look: dict[str, Any]) -> None:
-    assert not {"torch", "mlflow"} & set(look["distributions"])
-    assert ("scikit-learn" in look["distributions"]) == (target in {"prep-data", "train"})
+    assert not {"torch", "mlflow"} & set(look["requires"])
+    assert ("scikit-learn" in look["requires"]) == (target in {"prep-data", "train"})
 
 
 def test_it_can_install_nothing_and_write_to_tmp_alone(look: dict[str, Any]) -> None:
@@ -91,3 +107,4 @@ def test_what_several_images_hold_is_one_layer(engine: docker.DockerClient, imag
         inherited = below["notify"] if step == "notify" else below["archive"]
         assert below[step][: len(inherited)] == inherited
     assert below["deploy-serving"][:-1] == below["evaluate"]
+    assert below["prep-data"][:-1] == below["train"][:-1]

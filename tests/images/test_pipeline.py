@@ -6,7 +6,10 @@ its own image.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import docker
@@ -22,9 +25,9 @@ from adapters.registry import Registry
 from pipelines import build_images
 from pipelines.images import Images
 from tests.s3 import ACCESS, Bucket
-from workloads import register
+from workloads import mnist, register
 
-from .conftest import TORCH_FREE, make
+from .conftest import HARDENED, TORCH_FREE, make
 from .dag import Machine
 
 
@@ -84,6 +87,25 @@ def test_a_step_that_fails_is_told_as_such(machine: Machine, bucket: Bucket) -> 
     assert record["verdict"] == "failed"
 
 
+def test_remote_files_are_kept_where_one_may_write(engine: docker.DockerClient, images: Images) -> None:
+    sample = Path(mnist.__file__).parent / "sample"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(sample)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    source = f"http://127.0.0.1:{server.server_port}/"
+    prepare = f"python -m components.prep_data --workload mnist --set source={source} --output /tmp/data"
+    command = ["sh", "-ec", f"{prepare} && find $CT_STATE/cache -name '*.gz'"]
+    try:
+        prepared = engine.containers.run(
+            images.of("prep-data"), command, network_mode="host", remove=True, **HARDENED
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    told = prepared.decode().splitlines()
+    assert "dataset: /tmp/data" in told
+    assert sum(line.endswith(".gz") for line in told) == 4
+
+
 @pytest.mark.full
 def test_the_same_with_torch(machine: Machine, mlflow: Registry) -> None:
     make(machine.images, "train-torch", "--no-push")
@@ -92,12 +114,13 @@ def test_the_same_with_torch(machine: Machine, mlflow: Registry) -> None:
         champion = mlflow.champion("mnist")
         assert champion is not None, machine.said
 
-        mnist = register.get("mnist")
-        rows = pa.table(next(mnist.load(mnist.default_source, mnist.parse({}))).batch).slice(0, 50)
+        workload = register.get("mnist")
+        first = next(iter(workload.load(workload.default_source, workload.parse({}))))
+        rows = pa.Table.from_batches([first.batch]).slice(0, 50)
         right = 0
         for index in range(rows.num_rows):
             row = rows.slice(index, 1)
-            answer = requests.post(f"{url}/predict/mnist", json=mnist.request(row), timeout=30)
+            answer = requests.post(f"{url}/predict/mnist", json=workload.request(row), timeout=30)
             assert answer.headers["x-model-digest"] == champion.digest
             right += answer.json()["predictions"][0]["label"] == row["label"][0].as_py()
         assert right >= 45

@@ -110,7 +110,7 @@ def test_remote_files_are_kept_where_one_may_write(engine: docker.DockerClient, 
 def test_the_same_with_torch(machine: Machine, mlflow: Registry) -> None:
     make(machine.images, "train-torch", "--no-push")
     with machine.server() as url:
-        machine.run("mnist")
+        machine.run("mnist", epochs=3)
         champion = mlflow.champion("mnist")
         assert champion is not None, machine.said
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import yaml
 from adapters.errors import PipelineError, TransientError, UserError
 from adapters.kubernetes import trainjob
 from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.resources import JOB, POD, Resource
+from adapters.kubernetes.connection import connect
+from adapters.kubernetes.resources import JOB, POD, SERVICE_ACCOUNT, Resource
 from adapters.kubernetes.trainjob import TRAIN_JOB
 from adapters.object_store import ObjectStore, open_store
 from components.files import digest_of_folder
@@ -358,6 +360,66 @@ def test_the_trainjob_goes_with_the_steps_pod(
     trainjob.start(run.cluster, manifest_of(WORKLOAD, run.name, run.exchange.key, spec_of(), step), print)
     run.cluster.delete(POD, "step")
     assert eventually(lambda: run.cluster.find(TRAIN_JOB) == [])
+
+
+def documented_rules() -> list[dict[str, Any]]:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/steps.md").read_text(), re.DOTALL)
+    (role,) = (block for block in blocks if "kind: Role" in block)
+    return list(yaml.safe_load(role)["rules"])
+
+
+def account(cluster: Cluster, rules: list[dict[str, Any]], folder: Path) -> Path:
+    """Return the kubeconfig of a service account that may do what the rules say."""
+    metadata, namespace = {"name": "steps"}, cluster.namespace
+    authorization = "rbac.authorization.k8s.io"
+    cluster.apply(SERVICE_ACCOUNT, {"metadata": metadata})
+    cluster.apply(Resource(f"{authorization}/v1", "Role", "roles"), {"metadata": metadata, "rules": rules})
+    reference = {"apiGroup": authorization, "kind": "Role", "name": "steps"}
+    subject = {"kind": "ServiceAccount", "name": "steps", "namespace": namespace}
+    binding = {"metadata": metadata, "roleRef": reference, "subjects": [subject]}
+    cluster.apply(Resource(f"{authorization}/v1", "RoleBinding", "rolebindings"), binding)
+    path = kubeconfig(cluster, folder)
+    token = kubectl("-n", namespace, "create", "token", "steps").strip()
+    kubectl("config", "set-credentials", "steps", f"--token={token}", "--kubeconfig", str(path))
+    kubectl("config", "set-context", "--current", "--user=steps", "--kubeconfig", str(path))
+    return path
+
+
+@pytest.mark.parametrize("outcome", ["succeeds", "fails"])
+def test_the_documented_role_is_enough(
+    run: Run, controller: Controller, tmp_path: Path, outcome: str
+) -> None:
+    path = account(run.cluster, documented_rules(), tmp_path)
+    own = Run(connect(run.cluster.namespace, str(path)), run.store, (run.data, run.bundle), run.output)
+    controller.script = f"{LINES}; {'true' if outcome == 'succeeds' else 'exit 3'}"
+    controller.before_complete = run.leave_model
+    with at_work(controller):
+        if outcome == "succeeds":
+            own()
+        else:
+            with pytest.raises(PipelineError, match="exit code 3"):
+                own()
+    assert not [line for line in own.said if line.startswith("left behind")]
+    assert run.left() == []
+
+
+@pytest.mark.parametrize("missing", range(4))
+def test_each_rule_of_the_documented_role_is_needed(
+    run: Run, controller: Controller, tmp_path: Path, missing: int
+) -> None:
+    rules = documented_rules()
+    assert len(rules) == 4
+    lacked = rules.pop(missing)["resources"][0]
+    path = account(run.cluster, rules, tmp_path)
+    own = Run(connect(run.cluster.namespace, str(path)), run.store, (run.data, run.bundle), run.output)
+    controller.script, controller.before_complete = LINES, run.leave_model
+    with at_work(controller):
+        if lacked == "pods/log":
+            own()
+            assert not any("says" in line for line in own.said)
+        else:
+            with pytest.raises(UserError, match=f"its Role lacks the verb .* on {lacked}"):
+                own()
 
 
 def test_what_the_compiler_writes_is_a_trainjob(cluster: Cluster, tmp_path: Path) -> None:

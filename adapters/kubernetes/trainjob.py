@@ -40,7 +40,7 @@ def start(cluster: Cluster, manifest: Object, say: Say) -> None:
     name = manifest["metadata"]["name"]
     try:
         found = cluster.get(TRAIN_JOB, name)
-        if found and (condition(found, "Failed") or condition(found, "Complete")):
+        if found and _is_over(found):
             remove(cluster, name)
             found = None
         checked = cluster.apply(TRAIN_JOB, manifest, dry_run=True)
@@ -73,7 +73,7 @@ def wait(
     when it has not ended after `seconds`.
     """
     log = PodLog(cluster, CONTAINER, hear)
-    selector = f"jobset.sigs.k8s.io/jobset-name={name}"
+    selector = _of(name)
     told, began, complete = "", time.monotonic(), None
     pods: list[Object] = []
     try:
@@ -111,10 +111,13 @@ def wait(
 
 
 def remove(cluster: Cluster, name: str, patience: float = 60.0) -> None:
-    """Delete the TrainJob, and wait until it is gone; its Jobs and pods go with it."""
+    """Delete the TrainJob, and wait until it and its Jobs are gone; their pods go by themselves.
+
+    The Trainer takes an old JobSet for that of a new TrainJob of its name, and its end for the new one's.
+    """
     cluster.delete(TRAIN_JOB, name)
     end = time.monotonic() + patience
-    while cluster.get(TRAIN_JOB, name) is not None:
+    while cluster.get(TRAIN_JOB, name) is not None or cluster.find(JOB, _of(name)):
         if time.monotonic() > end:
             raise TransientError(f"TrainJob {name} was deleted and is still there; try again later")
         time.sleep(0.5)
@@ -124,6 +127,16 @@ def condition(thing: Object, kind: str) -> Object | None:
     """Return the condition of that type when it is true."""
     found = (thing.get("status") or {}).get("conditions") or []
     return next((one for one in found if one["type"] == kind and one["status"] == "True"), None)
+
+
+def _of(name: str) -> str:
+    """Return the selector of a TrainJob's Jobs and pods."""
+    return f"jobset.sigs.k8s.io/jobset-name={name}"
+
+
+def _is_over(job: Object) -> bool:
+    ended = condition(job, "Failed") or condition(job, "Complete")
+    return bool(ended or job["metadata"].get("deletionTimestamp"))
 
 
 def _is_first(pod: Object) -> bool:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def test_a_success_brings_the_model_home_and_leaves_nothing(
     assert [line for line in told if "says" in line] == [f"· node 0 says {number}" for number in range(3)]
     assert f"TrainJob {run.name} is created" in run.said
     assert run.left() == []
-    assert eventually(lambda: not run.pods() and run.cluster.get(JOB, f"{run.name}-node-0") is None)
+    assert run.cluster.get(JOB, f"{run.name}-node-0") is None
+    assert eventually(lambda: not run.pods())
 
 
 def test_a_failure_tells_how_the_pods_ended_and_their_last_words(run: Run, controller: Controller) -> None:
@@ -338,6 +340,20 @@ def test_what_failed_before_is_begun_anew(run: Run, controller: Controller, even
         run()
     assert len(controller.made) == 2
     assert f"TrainJob {run.name} is created" in run.said
+
+
+def test_one_that_is_being_deleted_is_waited_for(run: Run, controller: Controller) -> None:
+    manifest = manifest_of(WORKLOAD, run.name, run.exchange.key, spec_of(), run.step)
+    held = {**manifest, "metadata": {**manifest["metadata"], "finalizers": ["example.com/held"]}}
+    old = run.cluster.apply(TRAIN_JOB, held)
+    run.cluster.delete(TRAIN_JOB, run.name)
+    release = threading.Timer(2, run.cluster.apply, (TRAIN_JOB, manifest))
+    release.start()
+    trainjob.start(run.cluster, manifest, run.said.append)
+    release.join()
+    (new,) = run.cluster.find(TRAIN_JOB)
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    assert run.said == [f"TrainJob {run.name} is created"]
 
 
 def _failed(run: Run) -> bool:

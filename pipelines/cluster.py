@@ -16,9 +16,9 @@ from workloads.parameters import Value
 
 from .compile import compile_workload
 from .events import Listener
-from .follow import DEADLINE, Step, follow, steps_of
+from .follow import Step, follow, steps_of
 from .images import Images
-from .steps import STEPS
+from .steps import DEFAULTS, STEPS, Steps
 from .upload import look_up, upload
 
 
@@ -28,13 +28,16 @@ def run_on_cluster(
     kubeflow: Kubeflow,
     images: Images,
     listener: Listener,
-    deadline: float = DEADLINE,
+    deadline: float | None = None,
+    steps: Steps = DEFAULTS,
 ) -> dict[str, Any]:
     """Run the workload's pipeline on the server; returns the result as `--json` prints it.
 
     `given` are the parameters that differ from the defaults. PipelineError names the step that failed.
+    The run is followed for `deadline` seconds; by default, as long as its timeouts and retries let it go on.
     """
-    uploaded = upload(kubeflow, compile_workload(workload.name, images))
+    uploaded = upload(kubeflow, compile_workload(workload.name, images, steps))
+    deadline = deadline or steps.longest(workload)
     run = kubeflow.start_run(
         {
             "experiment_id": kubeflow.experiment(workload.name),
@@ -53,17 +56,21 @@ def run_on_cluster(
     except KeyboardInterrupt:
         listener("kubeflow", "says", f"no longer followed; the run goes on: {page}")
         raise
-    steps = steps_of(ended)
+    went = steps_of(ended)
     if ended["state"] != "SUCCEEDED":
-        raise PipelineError(_failure(ended, steps, page))
-    return _result(workload, run["run_id"], steps, page)
+        raise PipelineError(_failure(ended, went, page))
+    return _result(workload, run["run_id"], went, page)
 
 
 def plan_on_cluster(
-    workload: Workload, given: Mapping[str, Value], kubeflow: Kubeflow, images: Images
+    workload: Workload,
+    given: Mapping[str, Value],
+    kubeflow: Kubeflow,
+    images: Images,
+    steps: Steps = DEFAULTS,
 ) -> dict[str, Any]:
     """Return what a run would do, after a look at the server; nothing is uploaded or started."""
-    compiled = compile_workload(workload.name, images)
+    compiled = compile_workload(workload.name, images, steps)
     return {
         "workload": workload.name,
         "pipeline": compiled.version,

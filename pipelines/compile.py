@@ -20,6 +20,7 @@ from components.runtime import interpreter
 from workloads import register
 
 from .images import Images, add_image_arguments, images_of
+from .steps import DEFAULTS, Steps, add_steps_argument, steps_of
 
 DEFAULT_OUTPUT = Path("build/pipelines")
 
@@ -42,18 +43,20 @@ class Compiled:
         return f"{self.name}-{self.digest[:12]}"
 
 
-def compile_workload(name: str, images: Images) -> Compiled:
+def compile_workload(name: str, images: Images, steps: Steps = DEFAULTS) -> Compiled:
     """Return the workload's pipeline as IR YAML, the same text every time."""
-    return Compiled(name, _compile(name, images, None))
+    return Compiled(name, _compile(name, images, steps, None))
 
 
-def compile_manifest(name: str, images: Images, namespace: str | None = None) -> Compiled:
+def compile_manifest(
+    name: str, images: Images, namespace: str | None = None, steps: Steps = DEFAULTS
+) -> Compiled:
     """Return the native `Pipeline` and `PipelineVersion` objects, named after the pipeline's content."""
-    version = compile_workload(name, images).version
-    return Compiled(name, _compile(name, images, (version, namespace)))
+    version = compile_workload(name, images, steps).version
+    return Compiled(name, _compile(name, images, steps, (version, namespace)))
 
 
-def _compile(name: str, images: Images, manifest: tuple[str, str | None] | None) -> str:
+def _compile(name: str, images: Images, steps: Steps, manifest: tuple[str, str | None] | None) -> str:
     from kfp import compiler
 
     from .pipeline import build
@@ -69,7 +72,7 @@ def _compile(name: str, images: Images, manifest: tuple[str, str | None] | None)
     with tempfile.TemporaryDirectory(prefix="compile-") as folder:
         path = Path(folder) / f"{name}.yaml"
         compiler.Compiler().compile(
-            build(register.get(name), images),
+            build(register.get(name), images, steps),
             str(path),
             kubernetes_manifest_format=manifest is not None,
             kubernetes_manifest_options=options,
@@ -89,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         "--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
     )
     add_image_arguments(parser)
+    add_steps_argument(parser)
     parser.add_argument(
         "--kubernetes-manifest",
         action="store_true",
@@ -103,9 +107,9 @@ def main(argv: list[str] | None = None) -> int:
             r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", arguments.namespace
         ):
             raise UserError(f"--namespace {arguments.namespace!r}: small letters, digits and '-', at most 63")
-        images = images_of(arguments)
+        images, steps = images_of(arguments), steps_of(arguments)
         names, broken = register.sound(arguments.workload)
-        written = _write(names, arguments, images)
+        written = _write(names, arguments, images, steps)
     except (PipelineError, OSError) as error:
         understood = understand(error)
         print(f"error: {understood}", file=sys.stderr)
@@ -125,16 +129,18 @@ def main(argv: list[str] | None = None) -> int:
     return UserError.exit_code if broken else 0
 
 
-def _write(names: list[str], arguments: argparse.Namespace, images: Images) -> list[tuple[Path, str]]:
+def _write(
+    names: list[str], arguments: argparse.Namespace, images: Images, steps: Steps
+) -> list[tuple[Path, str]]:
     """Write the files; returns them with their versions."""
     written: list[tuple[Path, str]] = []
     for name in names:
-        compiled = compile_workload(name, images)
+        compiled = compile_workload(name, images, steps)
         path = arguments.output / f"{name}.yaml"
         write_text(path, compiled.text)
         written.append((path, compiled.version))
         if arguments.kubernetes_manifest:
-            native = compile_manifest(name, images, arguments.namespace)
+            native = compile_manifest(name, images, arguments.namespace, steps)
             write_text(arguments.output / f"{name}.manifest.yaml", native.text)
             written.append((arguments.output / f"{name}.manifest.yaml", compiled.version))
     return written

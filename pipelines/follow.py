@@ -10,19 +10,20 @@ from typing import Any
 
 from adapters.errors import TransientError
 from adapters.kubeflow.api import FINAL, Kubeflow, Object
+from adapters.kubeflow.tasks import is_attempt, latest, name_of
 
 from .events import Event, Listener
 from .steps import STEPS
 
-DEADLINE = sum(settings.timeout for settings in STEPS.values()) + 3600
-"""Seconds after which no run can be alive: every step has its time limit, and an hour for waiting."""
+DEADLINE = sum(settings.longest for settings in STEPS.values())
+"""Seconds after which no run with the default settings can be alive: every step has its time limit."""
 
 AWAY = 600
 """Seconds for which the server may be away before nobody waits for it any more."""
 
 _NEVER = "1970-"
 _RANK = ("FAILED", "CANCELED", "RUNNING", "PENDING", "SUCCEEDED", "SKIPPED")
-"""A task is listed several times (driver, executor, attempts): the first of these that is there counts."""
+"""A task is listed several times (driver, executor, tries): the first of these that is there counts."""
 
 _TOLD: dict[str, Event] = {"RUNNING": "starts", "SUCCEEDED": "done", "FAILED": "failed", "CANCELED": "failed"}
 
@@ -39,11 +40,14 @@ class Step:
 
 def steps_of(run: Object) -> dict[str, Step]:
     """Return the steps that were begun or skipped, in the order of the pipeline."""
-    details = (run.get("run_details") or {}).get("task_details") or []
+    details = latest((run.get("run_details") or {}).get("task_details") or [])
     found = {}
     for name in STEPS:
-        entries = [entry for entry in details if _base(entry) == name]
-        states = {entry.get("state") for entry in entries}
+        entries = [entry for entry in details if name_of(entry) == name]
+        # A try that failed is not the step's end as long as there may be another one.
+        whole = [entry for entry in entries if not is_attempt(entry)]
+        counting = whole if whole and run.get("state") not in FINAL else entries
+        states = {entry.get("state") for entry in counting}
         state = next((state for state in _RANK if state in states), None)
         if state:
             found[name] = _step(state, entries)
@@ -94,10 +98,6 @@ def _tell(listener: Listener, name: str, step: Step, before: str | None) -> None
         listener(name, "starts", "")
     if event:
         listener(name, event, "")
-
-
-def _base(entry: Object) -> str:
-    return str(entry.get("display_name") or "").partition("(")[0]
 
 
 def _step(state: str, entries: Iterable[Object]) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -60,7 +61,11 @@ def run_compiled(
 
 
 def resolve(text: str, run_id: str) -> str:
-    """Put values where the local runner knows no placeholder, or one of its own."""
+    """Put values where the local runner knows no placeholder, or one of its own.
+
+    A step that fails is not tried again: here somebody waits, and may run it again when the cause is mended.
+    """
+    text = re.sub(r"maxRetryCount: \d+", "maxRetryCount: 0", text)
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return text.replace("{{$.pipeline_job_uuid}}", run_id).replace(
         "{{$.pipeline_job_schedule_time_utc}}", now

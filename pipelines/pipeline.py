@@ -25,9 +25,11 @@ from workloads.parameters import to_lines
 
 from .configure import configure
 from .images import Images
+from .steps import DEFAULTS, PipelineSettings, Steps
+from .steps.trainjob import trainjob_spec
 
 
-def build(workload: Workload, images: Images) -> BaseComponent:
+def build(workload: Workload, images: Images, steps: Steps = DEFAULTS) -> BaseComponent:
     """Return the workload's pipeline; its inputs are the workload's run parameters, typed, with defaults."""
     signature = inspect.Signature(
         [
@@ -40,16 +42,28 @@ def build(workload: Workload, images: Images) -> BaseComponent:
 
     def graph(*values: Any) -> None:
         # One text, a line a parameter: a dict of pipeline inputs is mangled where it is resolved locally.
-        _wire(workload, to_lines(dict(zip(signature.parameters, values, strict=True))), images)
+        _wire(workload, to_lines(dict(zip(signature.parameters, values, strict=True))), images, steps)
 
     graph.__signature__ = signature  # type: ignore[attr-defined]
-    return dsl.pipeline(name=workload.name, description=workload.summary)(graph)
+    return dsl.pipeline(
+        name=workload.name, description=workload.summary, pipeline_config=_config(steps.pipeline(workload))
+    )(graph)
 
 
-def _wire(workload: Workload, parameters: str, images: Images) -> None:
+def _config(settings: PipelineSettings) -> dsl.PipelineConfig:
+    return dsl.PipelineConfig(
+        ttl_seconds_after_success=settings.keep_success or None,
+        ttl_seconds_after_failure=settings.keep_failure or None,
+    )
+
+
+def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> None:
+    def configured(task: dsl.PipelineTask, step: str) -> None:
+        configure(task, step, images.of(step), steps.of(workload, step))
+
     run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     told = notify(workload=workload.name, run_id=run_id)
-    configure(told, "notify", images.of("notify"))
+    configured(told, "notify")
     with dsl.ExitHandler(told, name="notify whatever happens"):
         prepared = prep_data(
             workload=workload.name,
@@ -57,24 +71,28 @@ def _wire(workload: Workload, parameters: str, images: Images) -> None:
             run_id=run_id,
             scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
         )
-        configure(prepared, "prep-data", images.of("prep-data"))
+        configured(prepared, "prep-data")
         # Conditions gate on a step's one unnamed output: on a named one the local runner needs an Else,
         # and that would be two pods more on a cluster.
         with dsl.If(prepared.outputs["Output"] == True, name="data is new"):  # noqa: E712
-            trained = train(workload=workload.name, parameters=parameters, data=prepared.outputs["data"])
-            configure(trained, "train", images.of(_train_image(workload)), cached=True)
+            image, settings = images.of(_train_image(workload)), steps.of(workload, "train")
+            nodes = {"trainjob": trainjob_spec(settings, image)} if settings.nodes > 1 else {}
+            trained = train(
+                workload=workload.name, parameters=parameters, data=prepared.outputs["data"], **nodes
+            )
+            configure(trained, "train", image, settings, cached=True)
             judged = evaluate(
                 workload=workload.name,
                 run_id=run_id,
                 data=prepared.outputs["data"],
                 model=trained.outputs["model"],
             )
-            configure(judged, "evaluate", images.of("evaluate"))
+            configured(judged, "evaluate")
             with dsl.If(judged.outputs["Output"] == True, name="promoted"):  # noqa: E712
                 packed = archive(model=trained.outputs["model"], evaluation=judged.outputs["evaluation"])
-                configure(packed, "archive", images.of("archive"))
+                configured(packed, "archive")
                 deployed = deploy_serving(archived=packed.outputs["archived"], data=prepared.outputs["data"])
-                configure(deployed, "deploy-serving", images.of("deploy-serving"))
+                configured(deployed, "deploy-serving")
 
 
 def _train_image(workload: Workload) -> str:

@@ -24,9 +24,9 @@ from workloads.contract import Workload
 from workloads.parameters import Value, parse_assignments
 
 from . import display
-from .follow import DEADLINE
 from .images import add_image_arguments, images_of
 from .local import check_extras, plan_local, run_local
+from .steps import add_steps_argument, steps_of
 from .upload import add_server_arguments, connect
 
 
@@ -54,8 +54,9 @@ def parser() -> argparse.ArgumentParser:
     cluster = made.add_argument_group("on a cluster")
     add_server_arguments(cluster)
     add_image_arguments(cluster)
-    told = "follow the run no longer; default: %(default)g"
-    cluster.add_argument("--timeout", type=float, default=DEADLINE, metavar="SECONDS", help=told)
+    add_steps_argument(cluster)
+    told = "follow the run no longer; default: what the steps' timeouts and retries come to"
+    cluster.add_argument("--timeout", type=float, metavar="SECONDS", help=told)
     return made
 
 
@@ -64,11 +65,11 @@ def _run_on_cluster(
 ) -> dict[str, Any]:
     from .cluster import plan_on_cluster, run_on_cluster
 
-    images, kubeflow = images_of(arguments), connect(arguments)
+    images, steps, kubeflow = images_of(arguments), steps_of(arguments), connect(arguments)
     if arguments.dry_run:
-        return plan_on_cluster(workload, given, kubeflow, images)
+        return plan_on_cluster(workload, given, kubeflow, images, steps)
     with display.progress(f"{workload.name}: {workload.summary}") as listener:
-        return run_on_cluster(workload, given, kubeflow, images, listener, arguments.timeout)
+        return run_on_cluster(workload, given, kubeflow, images, listener, arguments.timeout, steps)
 
 
 def main(argv: list[str] | None = None) -> int:

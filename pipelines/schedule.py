@@ -26,6 +26,7 @@ from .scheduling.backfill import backfill, moments
 from .scheduling.cron import Cron
 from .scheduling.file import DEFAULT_FILE, Schedule, read_schedules
 from .scheduling.reconcile import Change, body_of, carry_out, change_of, ours, remove
+from .steps import DEFAULTS, Steps, add_steps_argument, steps_of
 from .upload import CODES, add_server_arguments, connect, look_up, upload
 
 SHOWN = 5
@@ -33,10 +34,17 @@ SHOWN = 5
 
 
 def changes(
-    kubeflow: Kubeflow, schedules: list[Schedule], images: Images, now: datetime, *, dry_run: bool
+    kubeflow: Kubeflow,
+    schedules: list[Schedule],
+    images: Images,
+    now: datetime,
+    *,
+    dry_run: bool,
+    steps: Steps = DEFAULTS,
 ) -> list[Change]:
     """Return what differs; unless this is a dry run, what a schedule names is brought first."""
-    compiled = {name: compile_workload(name, images) for name in sorted({s.workload for s in schedules})}
+    names = sorted({schedule.workload for schedule in schedules})
+    compiled = {name: compile_workload(name, images, steps) for name in names}
     for schedule in schedules:
         schedule.cron.in_utc(now)
     bring = look_up if dry_run else upload
@@ -52,7 +60,8 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
     """Say what differs, and make it as the file has it unless this is a dry run."""
     schedules, now = read_schedules(arguments.file), datetime.now(timezone.utc)
     kubeflow = connect(arguments)
-    found = changes(kubeflow, schedules, images_of(arguments), now, dry_run=dry_run)
+    steps = steps_of(arguments)
+    found = changes(kubeflow, schedules, images_of(arguments), now, dry_run=dry_run, steps=steps)
     for schedule, change in zip(schedules, found, strict=True):
         print(f"{change.name}: {change.verb}")
         for line in change.why:
@@ -137,7 +146,9 @@ def run_backfill(arguments: argparse.Namespace) -> None:
         print("\n".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in times))
         return
     kubeflow = connect(arguments)
-    uploaded = upload(kubeflow, compile_workload(schedule.workload, images_of(arguments)))
+    uploaded = upload(
+        kubeflow, compile_workload(schedule.workload, images_of(arguments), steps_of(arguments))
+    )
     with display.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
         backfill(kubeflow, schedule, uploaded, times, listener)
 
@@ -158,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
         if verb in ("apply", "diff", "backfill"):
             sub.add_argument("--file", type=Path, default=DEFAULT_FILE, help="default: %(default)s")
             add_image_arguments(sub)
+            add_steps_argument(sub)
         if verb in ("apply", "backfill"):
             sub.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
         if verb == "backfill":

@@ -19,6 +19,7 @@ from workloads import register
 
 from .compile import Compiled, compile_workload
 from .images import add_image_arguments, images_of
+from .steps import add_steps_argument, steps_of
 
 CODES = "exit codes: 0 done, 2 user error, 75 try again, 130 interrupted, 1 unexpected"
 
@@ -94,11 +95,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_server_arguments(parser)
     add_image_arguments(parser)
+    add_steps_argument(parser)
     arguments = parser.parse_args(argv)
     try:
-        images = images_of(arguments)
+        images, steps = images_of(arguments), steps_of(arguments)
         names, broken = register.sound(arguments.workload)
-        compiled = [compile_workload(name, images) for name in names]
+        compiled = [compile_workload(name, images, steps) for name in names]
         kubeflow = connect(arguments)
         for one in compiled:
             uploaded = upload(kubeflow, one)

@@ -112,6 +112,9 @@ class Workload(ABC):
     stands for a small sample which comes with the code: logs, registry and report say of what was made
     from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
     the model is for, and what it must not be taken for.
+    `distributed` says that `train` may run in several processes at once, as torchrun starts them: each gets
+    all rows and the same values, they share the work (`workloads.peers`), and what the first one writes is
+    the model.
     `certainty` names the handler's output that says how sure an answer is (a number a row, more is surer):
     the report shows the surest mistakes. `request_schema` and `answer_schema` tell callers what the handler
     takes and gives; empty: the golden requests speak.
@@ -134,6 +137,7 @@ class Workload(ABC):
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
     extras: ClassVar[tuple[str, ...]] = ()
+    distributed: ClassVar[bool] = False
     request_schema: ClassVar[Schema] = {}
     answer_schema: ClassVar[Schema] = {}
 

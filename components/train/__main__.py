@@ -12,27 +12,47 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.object_store import open_store
+from adapters.object_store import ObjectStore, open_store
 from components import runtime
 from components.settings import Settings
 from workloads import register
+from workloads.contract import Workload
 from workloads.parameters import parse_assignments
 
 from .step import run
 
 
-def in_pipeline(workload: str, parameters: str, data: Any, model: Any) -> None:
-    """Run the step inside a pipeline."""
+def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: Any, model: Any) -> None:
+    """Run the step inside a pipeline; on several nodes where `trainjob`, a TrainJob's spec, says so."""
     with runtime.reported():
-        description = run(
-            register.get(workload),
-            runtime.arguments_of(parameters),
-            Path(data.path),
-            Path(model.path),
-            runtime.tell,
-            open_store(runtime.in_pipeline().store),
-        )
+        chosen, given = register.get(workload), runtime.arguments_of(parameters)
+        paths = Path(data.path), Path(model.path)
+        store = open_store(runtime.in_pipeline().store)
+        if trainjob:
+            description = _on_nodes(chosen, given, *paths, trainjob, store)
+        else:
+            description = run(chosen, given, *paths, runtime.tell, store)
         model.metadata |= {"workload": workload, "recipe": description["recipe"]}
+
+
+def _on_nodes(
+    workload: Workload,
+    given: dict[str, Any],
+    data: Path,
+    output: Path,
+    spec: dict[str, Any],
+    store: ObjectStore,
+) -> dict[str, Any]:
+    # What talks to a cluster takes longer to import than a small model to train.
+    from adapters.kubernetes.connection import connect
+
+    from .nodes.launcher import Step, run_on_nodes, whole_numbers
+
+    names = ("CT_RUN", "CT_POD_NAME", "CT_POD_UID")
+    step = Step(*(os.environ.get(name, "") for name in names))
+    cluster = connect(kubeconfig=os.environ.get("KUBECONFIG", ""), say=runtime.tell)
+    spec = whole_numbers(spec)
+    return run_on_nodes(workload, given, data, output, spec, cluster, store, step, runtime.tell)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,17 +29,17 @@ def run(
     output: Path,
     progress: Progress = print,
     store: ObjectStore | None = None,
+    *,
+    keep_checkpoint: bool = False,
 ) -> dict[str, Any]:
     """Learn from the training rows in `data` and write the bundle to `output`; returns its description.
 
     The same rows, parameters and library versions give the same files. With a `store`, a workload that can
-    be resumed goes on where a step on the same data was cut off. Raises UserError when the data is another
-    workload's, or was prepared with other parameters than those given.
+    be resumed goes on where a step on the same data was cut off; its checkpoint is removed at the end, unless
+    it is to be kept. Raises UserError when the data is another workload's, or was prepared with other
+    parameters than those given.
     """
-    dataset = Dataset.open(data)
-    if dataset.workload != workload.name:
-        raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
-    values = dataset.parameters_of(workload, given)
+    dataset, values = open_dataset(workload, given, data)
     handler_files(workload.handler)
     rows = dataset.rows("train")
     progress(f"learning from {rows.num_rows:,} rows")
@@ -76,9 +76,17 @@ def run(
         (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
         seconds = time.perf_counter() - started
         progress(f"a model of {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
-    if kept and isinstance(workload, Resumable):
+    if kept and isinstance(workload, Resumable) and not keep_checkpoint:
         kept.clear()
     return description
+
+
+def open_dataset(workload: Workload, given: dict[str, Any], data: Path) -> tuple[Dataset, dict[str, Any]]:
+    """Return the dataset in `data` and its run parameters; UserError when others were given."""
+    dataset = Dataset.open(data)
+    if dataset.workload != workload.name:
+        raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
+    return dataset, dataset.parameters_of(workload, given)
 
 
 def _train(

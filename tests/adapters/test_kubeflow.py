@@ -27,6 +27,8 @@ def run(*tasks: tuple[str, str | None]) -> dict[str, Any]:
         (run(("prep-data", "SUCCEEDED"), ("train", "FAILED"), ("train", "SUCCEEDED")), ["train"]),
         (run(("train-driver", "FAILED"), ("condition-1", "FAILED"), ("prep-data", "SUCCEEDED")), []),
         (run(("train(0)", "FAILED"), ("train(1)", "FAILED"), ("exit-handler-1", "FAILED")), ["train"]),
+        (run(("train(0)", "FAILED"), ("train", "SUCCEEDED"), ("train(1)", "SUCCEEDED")), []),
+        (run(("train(9)", "FAILED"), ("train", "RUNNING"), ("train(10)", "FAILED")), ["train"]),
         (run(("evaluate", "FAILED"), ("prep-data", "FAILED")), ["prep-data", "evaluate"]),
         (run(("train", None), ("archive", "SKIPPED"), ("prep-data", "SUCCEEDED")), []),
         ({"run_id": "r", "state": "PENDING"}, []),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.compile import compile_manifest, compile_workload
 from pipelines.images import Images
+from pipelines.steps import read_steps
 from workloads import register
 
 FOLDER = Path(__file__).parent / "golden"
@@ -16,7 +17,11 @@ NAMES = tuple(register.names())
 def texts() -> dict[str, str]:
     """Return each golden file's name and the text that it should hold."""
     found = {f"{name}.yaml": compile_workload(name, IMAGES).text for name in NAMES}
-    return found | {"digits.manifest.yaml": compile_manifest("digits", IMAGES, "kubeflow").text}
+    return found | {
+        "digits.manifest.yaml": compile_manifest("digits", IMAGES, "kubeflow").text,
+        "mnist.steps.yaml": compile_workload("mnist", IMAGES, read_steps(FOLDER / "steps.yaml")).text,
+        "mnist.nodes.yaml": compile_workload("mnist", IMAGES, read_steps(FOLDER / "nodes.yaml")).text,
+    }
 
 
 def main() -> None:

@@ -248,5 +248,21 @@ def test_ctrl_c_leaves_the_run_alone_and_says_where_it_is(tmp_path):
 def test_states_of_one_step_are_read_together():
     entries = [("train-driver", "SUCCEEDED"), ("train", "RUNNING"), ("train(0)", "FAILED"), ("archive", None)]
     details = [{"display_name": name, "state": state} for name, state in entries]
-    found = steps_of({"run_details": {"task_details": details}})
+    found = steps_of({"state": "FAILED", "run_details": {"task_details": details}})
     assert {name: step.state for name, step in found.items()} == {"train": "FAILED"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "over", "state"),
+    [
+        ((("train", "RUNNING"), ("train(0)", "FAILED")), False, "RUNNING"),
+        ((("train", "RUNNING"), ("train(0)", "FAILED"), ("train(1)", "RUNNING")), False, "RUNNING"),
+        ((("train", "SUCCEEDED"), ("train(0)", "FAILED"), ("train(1)", "SUCCEEDED")), True, "SUCCEEDED"),
+        ((("train", "FAILED"), ("train(0)", "FAILED"), ("train(1)", "FAILED")), True, "FAILED"),
+        ((("train", "RUNNING"), ("train(0)", "FAILED"), ("train(1)", "FAILED")), True, "FAILED"),
+    ],
+)
+def test_a_try_that_failed_is_not_the_steps_end(tasks, over, state):
+    details = [{"display_name": name, "state": told} for name, told in tasks]
+    run = {"state": "FAILED" if over else "RUNNING", "run_details": {"task_details": details}}
+    assert {name: step.state for name, step in steps_of(run).items()} == {"train": state}

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..contract import Checkpoints, Progress
-from .augmentation import vary
+from ..peers import ALONE, Peers
+from .augmentation import draw_maps, vary
 from .network import Embedding, Margin
+from .pictures import SIDE
 
 BATCH = 128
 LEAST_STEPS = 30
@@ -37,12 +39,34 @@ class Recipe:
     half: bool
 
 
-class Trainer:
-    """Learns an embedding, epoch by epoch; `curve` grows by an entry with each."""
+class _Learner(nn.Module):
+    """The network and its loss as one module, which is what processes can share the work of."""
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, classes: int, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, loss: nn.Module, half: bool) -> None:
+        super().__init__()
+        self.network, self.loss, self.short = network, loss, half
+
+    def forward(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss, and the class that each picture is nearest to."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.short):
+            points = self.network(pictures)
+        loss, nearest = self.loss(points.float(), labels)
+        return loss, nearest
+
+
+class Trainer:
+    """Learns an embedding, epoch by epoch; `curve` grows by an entry with each.
+
+    Several processes (`peers`) take the same steps together, each with its share of the step's pictures.
+    Only how their sums are rounded, and the batch normalisation over a share, differ from one process.
+    """
+
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, classes: int, recipe: Recipe, peers: Peers = ALONE
+    ) -> None:
         """Begin anew: uint8 `images` [n, side, side], int64 `labels` [n] under `classes`."""
         self.images, self.labels, self.recipe = torch.tensor(images), torch.tensor(labels), recipe
+        self.peers = peers
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             # This layout of the weights is the fast one for convolutions on a processor.
@@ -50,6 +74,7 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.loss = Margin(classes, recipe.margin)
         self.average = deepcopy(self.network)
+        self.learner = peers.wrap(_Learner(self.network, self.loss, recipe.half))
         weights = [*self.network.parameters(), *self.loss.parameters()]
         # Biases and the scales of normalisation are not decayed, as is usual.
         groups = [
@@ -66,12 +91,13 @@ class Trainer:
 
     def run(self, progress: Progress, checkpoints: Checkpoints | None = None) -> nn.Module:
         """Train to the last epoch, from the latest checkpoint on; returns the network to use."""
-        saved = checkpoints.latest() if checkpoints else None
+        # What one process finds, all begin with: they could not take their steps together otherwise.
+        saved = self.peers.first_ones(checkpoints.latest() if checkpoints and self.peers.first else None)
         if saved:
             self._restore(saved, progress)
         while len(self.curve) < self.recipe.epochs:
             self._epoch(len(self.curve) + 1)
-            if checkpoints:
+            if checkpoints and self.peers.first:
                 checkpoints.save(self._state())
             right = 1 - self.curve[-1]["error"]
             progress(f"epoch {len(self.curve)} of {self.recipe.epochs}: {right:.2%} right")
@@ -82,22 +108,24 @@ class Trainer:
         chance = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
         self.network.train()
         step = (number - 1) * self.steps
-        losses, wrong, seen = 0.0, 0, 0
+        losses = wrong = seen = 0.0
         for chosen in self._batches(chance):
             self._set_rate(step / (self.steps * self.recipe.epochs))
-            pictures = vary(self.images[chosen].float(), chance)
+            # All draw for everybody, so that each draws what one process alone would have drawn.
+            own = self.peers.part(len(chosen))
+            maps, chosen = draw_maps(len(chosen), SIDE, chance)[own], chosen[own]
             labels = self.labels[chosen]
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.half):
-                points = self.network(pictures)
-            loss, nearest = self.loss(points.float(), labels)
+            loss, nearest = self.learner(vary(self.images[chosen].float(), maps), labels)
             self.optimiser.zero_grad()
-            loss.backward()
+            # The mean over processes of what each has per picture is the mean over all pictures.
+            (loss * (len(chosen) * self.peers.count / BATCH)).backward()
             self.optimiser.step()
             step += 1
             self._average(min(_AVERAGE, step / (step + 9)))
             losses += float(loss.detach()) * len(chosen)
-            wrong += int((nearest != labels).sum())
+            wrong += float((nearest != labels).sum())
             seen += len(chosen)
+        losses, wrong, seen = self.peers.total([losses, wrong, seen])
         self.curve.append({"step": number, "loss": losses / seen, "error": wrong / seen})
 
     def _batches(self, chance: torch.Generator) -> Iterator[Tensor]:

@@ -72,6 +72,7 @@ class Mnist(Resumable):
     request_schema = one_or_many("image", "images", picture(SIDE, SIDE, INK, margin=4 / SIDE, centre="mass"))
     minimum_rows = 1000
     extras = ("torch",)
+    distributed = True
     columns = (
         Column("id", "text", help="file and number in it, from 0"),
         Column("image", "bytes", help="ink from 0 to 255, 28 rows of 28"),
@@ -135,6 +136,7 @@ class Mnist(Resumable):
         """Learn the embedding, export it, and index the training pictures in it."""
         import faiss
 
+        from ..peers import joined
         from .export import embed, write_onnx, write_torchscript
         from .training import Recipe, Trainer, has_bfloat16
 
@@ -147,9 +149,14 @@ class Mnist(Resumable):
             seed=int(values["seed"]),
             half=half,
         )
-        trainer = Trainer(images, labels, len(DIGITS), recipe)
-        progress(f"{recipe.epochs} epochs of {trainer.steps} steps, in {'bfloat16' if half else 'float32'}")
-        network = trainer.run(progress, checkpoints)
+        with joined() as peers:
+            trainer = Trainer(images, labels, len(DIGITS), recipe, peers)
+            among = f", among {peers.count} processes" if peers.count > 1 else ""
+            arithmetic = "bfloat16" if half else "float32"
+            progress(f"{recipe.epochs} epochs of {trainer.steps} steps, in {arithmetic}{among}")
+            network = trainer.run(progress, checkpoints)
+            if not peers.first:
+                return Training(trainer.curve)
         write_onnx(network, output / "embedding.onnx")
         write_torchscript(network, output / "embedding.pt")
         progress(f"indexing {len(labels):,} pictures")
@@ -158,7 +165,7 @@ class Mnist(Resumable):
         index.add(embedded)
         faiss.write_index(index, str(output / "index.faiss"))
         (output / "labels.json").write_text(json.dumps(labels.tolist()))
-        notes = {"indexed": len(labels), "precision": "bfloat16" if half else "float32"}
+        notes = {"indexed": len(labels), "precision": arithmetic, "processes": peers.count}
         return Training(trainer.curve, notes)
 
     def tensors(self, rows: pa.Table) -> Tensors:

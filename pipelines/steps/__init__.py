@@ -1,0 +1,22 @@
+"""How each step runs on a cluster: settings with defaults in `defaults`, changed by a file (`file`)."""
+
+from .defaults import CONFIG_MAP, SECRET, STEPS, USER, Environment, environment_of
+from .file import DEFAULTS, Steps, add_steps_argument, read_steps, steps_of
+from .settings import PipelineSettings, StepSettings, Toleration
+
+__all__ = [
+    "CONFIG_MAP",
+    "DEFAULTS",
+    "SECRET",
+    "STEPS",
+    "USER",
+    "Environment",
+    "PipelineSettings",
+    "StepSettings",
+    "Steps",
+    "Toleration",
+    "add_steps_argument",
+    "environment_of",
+    "read_steps",
+    "steps_of",
+]

@@ -15,6 +15,6 @@ def test_the_memory_of_the_parent_is_not_the_childs() -> None:
 
 
 def test_a_module_that_fails_is_told_with_its_exit_code() -> None:
-    with pytest.raises(SystemExit, match="json.tool nowhere ended with 2"):
+    with pytest.raises(SystemExit, match=r"json\.tool nowhere ended with 2"):
         measured("json.tool", "nowhere")
     assert measured("json.tool", "nowhere", codes=(0, 2)).told == {}

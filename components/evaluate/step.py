@@ -64,7 +64,8 @@ def run(
     for folder, name in ((data, dataset.workload), (model, challenger.name)):
         if name != workload.name:
             raise UserError(f"{folder} belongs to the workload {name}, not to {workload.name}")
-    if challenger.metadata["recipe"] != dataset.description["recipe"]:
+    prepared = challenger.metadata.get("prepared", challenger.metadata["recipe"])
+    if prepared != dataset.description["recipe"]:
         raise UserError(f"the model in {model} was trained on other data than {data}; run train on it first")
     judged = judge(workload, dataset, challenger, digest_of_folder(model), run_id, registry, store, progress)
     challenger.unload()

@@ -10,7 +10,7 @@ from adapters.errors import UserError
 from adapters.object_store import ObjectStore
 from components.dataset import Dataset
 from components.files import digest_of_folder, new_folder, plain, to_json
-from components.recipe import code_digest
+from components.recipe import code_digest, recipe_of
 from serving.code import copy_handler, handler_files
 from serving.pickles import refuse_pickles
 from workloads.contract import Progress, Resumable, StoredRows, Training, Values, Workload
@@ -33,8 +33,9 @@ def run(
     """Learn from the training rows in `data` and write the bundle to `output`; returns its description.
 
     The same rows, parameters and library versions give the same files. With a `store`, a workload that can
-    be resumed goes on where a step on the same data was cut off. Raises UserError when the data is another
-    workload's, or was prepared with other parameters than those given.
+    be resumed goes on where a step on the same data was cut off. `given` may hold other hyperparameters than
+    the data was prepared with. Raises UserError when the data is another workload's, or was prepared with
+    other parameters that shape it.
     """
     dataset = Dataset.open(data)
     if dataset.workload != workload.name:
@@ -44,7 +45,10 @@ def run(
     rows = dataset.rows("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
-    recipe = dataset.description["recipe"]
+    recipe = prepared = dataset.description["recipe"]
+    if values != dataset.parameters_of(workload, {}):
+        # By hand: in a pipeline both steps get the same parameters.
+        recipe = recipe_of(workload, values, dataset.description["fingerprint"])
     kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
     with new_folder(output, DESCRIPTION) as folder:
         statistics = dataset.description["splits"]["train"]["statistics"]
@@ -69,6 +73,7 @@ def run(
                 "statistics": statistics,
             },
             "recipe": recipe,
+            "prepared": prepared,
             "code": code_digest(workload),
             "curve": plain(training.curve),
             "notes": plain(training.notes),

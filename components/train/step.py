@@ -33,9 +33,8 @@ def run(
     """Learn from the training rows in `data` and write the bundle to `output`; returns its description.
 
     The same rows, parameters and library versions give the same files. With a `store`, a workload that can
-    be resumed goes on where a step on the same data was cut off. `given` may hold other hyperparameters than
-    the data was prepared with. Raises UserError when the data is another workload's, or was prepared with
-    other parameters that shape it.
+    be resumed goes on where a step on the same data was cut off. Raises UserError when the data is another
+    workload's, or was prepared with other parameters than those given.
     """
     dataset = Dataset.open(data)
     if dataset.workload != workload.name:
@@ -47,7 +46,7 @@ def run(
     started = time.perf_counter()
     recipe = prepared = dataset.description["recipe"]
     if values != dataset.parameters_of(workload, {}):
-        # By hand: in a pipeline both steps get the same parameters.
+        # By hand, with another hyperparameter; in a pipeline both steps get the same values.
         recipe = recipe_of(workload, values, dataset.description["fingerprint"])
     kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
     with new_folder(output, DESCRIPTION) as folder:

@@ -56,16 +56,17 @@ class Dataset:
         return self.rows(split).table()
 
     def parameters_of(self, workload: Workload, given: dict[str, Any]) -> dict[str, Any]:
-        """Return the run parameters that the rows were prepared with; UserError when `given` contradicts one.
+        """Return the run parameters that the rows were prepared with, and those of training as `given`.
 
-        The recipe covers all of them, so a model made with others would be judged under a wrong name.
+        UserError when `given` contradicts one that shapes the data, or judges it.
         """
         prepared = {
             p.name: self.description["parameters"].get(p.name, p.default) for p in workload.parameters()
         }
         values = workload.parse(prepared | given)
+        shaping = {parameter.name for parameter in workload.parameters() if parameter.shapes_data}
         for name, value in values.items():
-            if value != prepared[name]:
+            if name in shaping and value != prepared[name]:
                 raise UserError(
                     f"the data in {self.folder} was prepared with {name}={prepared[name]}, not {value}; "
                     f"prepare it again: python -m components.prep_data --workload {workload.name} "

@@ -4,6 +4,8 @@ It proves itself by its golden requests, asked through the endpoint, before the 
 all is left as it was. Without --to it is the version that was champion before the present one; a second
 rollback goes to the one before that, and never to one that was rolled back. --to names any version that
 ever was champion; with the present one's number it makes the endpoint serve what the registry says.
+An archive that is missing from the store, or was altered there, is put back from the endpoint's own copy
+where that has the registered digest.
 A rollback that was cut off, by whatever, is finished by the same command.
 """
 
@@ -32,6 +34,7 @@ from components.settings import Settings
 from serving.digest import digest_file
 
 from .operations import command
+from .operations.put_back import Loss, find_loss
 from .operations.rollback_plan import Plan, check_archive, make_plan
 from .operations.rollback_writes import make_champion_again, remember
 from .operations.served import look
@@ -70,11 +73,19 @@ def roll_back(
         words = Words(why, new_run_id(f"{name}-rollback"), by)
         if plan.begun:
             words = Words(plan.begun.why, plan.begun.run, plan.begun.by)
-        elif plan.to == plan.source and serving.running and serving.digest(name) == plan.to.digest:
-            return _result(plan, words, "nothing to do", serving.url(name))
-        check_archive(plan, store, serving)
+        loss = find_loss(plan.to, store, settings.state)
+        if loss and not dry_run:
+            loss.put_back(store)
+        if loss:
+            _tell(_told(loss, dry_run))
+        served = plan.to == plan.source and serving.running and serving.digest(name) == plan.to.digest
+        if served and not plan.begun and not (loss and dry_run):
+            return _result(plan, words, "put back" if loss else "nothing to do", serving.url(name))
+        if not loss:
+            check_archive(plan, store, serving)
         if dry_run:
-            _check_digest(plan.to, store)
+            if not loss:
+                _check_digest(plan.to, store)
             return _result(plan, words, "planned", serving.url(name))
         # What follows the alias's move is done whole: from there on, Ctrl-C waits.
         endpoint = _switch(plan, words, registry, store, settings, stack)
@@ -84,6 +95,14 @@ def roll_back(
         _remember(plan, result, records)
     _announce(plan, result, settings)
     return result
+
+
+def _told(loss: Loss, dry_run: bool) -> str:
+    done = "would be" if dry_run else "was"
+    return (
+        f"the archive of version {loss.version.version}, {loss.version.archive}, {loss.trouble} in the "
+        f"store; it {done} put back from the endpoint's copy, {loss.copy}"
+    )
 
 
 def _switch(
@@ -181,6 +200,7 @@ def _show(result: dict[str, Any]) -> None:
     print(
         {
             "nothing to do": f"{name}: {version} is the champion and is served: nothing to do",
+            "put back": f"{name}: {version} is the champion and is served; its archive is in the store again",
             "planned": f"{name}: would go from {former} to {version}; behind it stands {behind}",
             "served again": f"{name}: {version} is served again, as the registry says",
             "rolled back": f"{name}: {version} is served and is the champion again, instead of {former}; "

@@ -1,14 +1,16 @@
-"""A real web server of one file that keeps the protocol as badly as a test asks for."""
+"""A real web server of a file, or of several, that keeps the protocol as badly as a test asks for."""
 
 from __future__ import annotations
 
 import re
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 NAME = "rows.csv.gz"
 
@@ -19,6 +21,7 @@ class Files:
 
     `cuts` holds, for each coming answer, after how many bytes the connection is cut (None: never);
     `statuses` the status of each coming answer (0: as it should be). `requests` are the headers that came.
+    `others` are contents under paths of their own.
     """
 
     content: bytes
@@ -28,6 +31,7 @@ class Files:
     length: bool = True
     cuts: list[int | None] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    others: dict[str, bytes] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     present: set[str] = field(default_factory=lambda: {f"/data/{NAME}"})
     requests: list[dict[str, str]] = field(default_factory=list)
@@ -37,6 +41,17 @@ class Files:
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         """Say nothing of a client that went away."""
+
+
+def certified(folder: Path) -> ssl.SSLContext:
+    """Return the context of a server on 127.0.0.1 that `folder/cert.pem` speaks for; it is made there."""
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", "key.pem", "-out", "cert.pem"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, *files]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
 
 
 @contextmanager
@@ -50,7 +65,7 @@ def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Files]:
             files.requests.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
             files.before()
             status = files.statuses.pop(0) if files.statuses else 0
-            if status or self.path not in files.present:
+            if status or self.path not in files.present | files.others.keys():
                 self._head(status or 404, b"")
             elif files.etag and self.headers.get("If-None-Match") == files.etag:
                 self._head(304, b"")
@@ -59,11 +74,12 @@ def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Files]:
 
         def _send(self) -> None:
             begin, status, extra = 0, 200, {}
+            content = files.others.get(self.path, files.content)
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             if asked and files.ranges and self.headers.get("If-Range", files.etag) == files.etag:
                 begin, status = int(asked[1]), 206
-                extra = {"Content-Range": f"bytes {begin}-{len(files.content) - 1}/{len(files.content)}"}
-            body = files.content[begin:]
+                extra = {"Content-Range": f"bytes {begin}-{len(content) - 1}/{len(content)}"}
+            body = content[begin:]
             self._head(status, body, **extra)
             cut = files.cuts.pop(0) if files.cuts else None
             self.wfile.write(body[:cut])

@@ -89,7 +89,7 @@ class Training:
 COMMON = (
     Parameter("source", "", "where the rows come from; empty: the workload's own default"),
     Parameter("test_size", 0.2, "share of the rows held out for judging", minimum=0.05, maximum=0.5),
-    Parameter("seed", 0, "seed of everything random", minimum=0, maximum=2**31 - 1),
+    Parameter("seed", 0, "seed of everything random", minimum=0, maximum=2**31 - 1, shapes_data=False),
     Parameter(
         "as_of",
         "",
@@ -101,7 +101,7 @@ COMMON = (
     ),
     Parameter("force", False, "train and judge even when this data was judged before"),
 )
-"""The run parameters that every workload has."""
+"""The run parameters that every workload has; one whose `load` draws by the seed declares `seed` anew."""
 
 
 class Workload(ABC):

@@ -30,6 +30,8 @@ class Parameter:
     `minimum` and `maximum` are inclusive; `choices` lists the only values allowed; `pattern` is a
     regular expression that a non-empty text must match whole, and `reads` a function that raises
     ValueError for a text that has the form and no meaning; `example` shows people one that is allowed.
+    `shapes_data` is False for what training alone looks at: a training by hand may give it another value than
+    the rows were prepared with.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Parameter:
     pattern: str = ""
     reads: Callable[[str], object] | None = None
     example: str = ""
+    shapes_data: bool = True
 
     @property
     def type(self) -> type:

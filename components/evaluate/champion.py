@@ -60,8 +60,9 @@ def open_champion(registry: Registry, store: ObjectStore, workload: str) -> Iter
         except UserError as error:
             raise UserError(
                 f"champion version {version.version} of {workload} cannot be loaded, so no challenger can be "
-                f"judged against it and none is promoted: {error}. Put its archive back, or take the alias "
-                "champion away to judge by the floors alone"
+                f"judged against it and none is promoted: {error}. Put its archive back (where the endpoint "
+                f"still holds the same bytes, python -m pipelines.rollback --workload {workload} "
+                f"--to {version.version} does), or take the alias champion away to judge by the floors alone"
             ) from error
         try:
             yield Champion(version, model)

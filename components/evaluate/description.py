@@ -76,7 +76,7 @@ def facts(
 ) -> Facts:
     """Return what the report shows."""
     champion, against = description["champion"], judgement.evidence.against
-    feature = workload.single_feature(dataset.parameters_of(workload, {}))
+    feature = workload.single_feature(dataset.parameters_of(workload, challenger.metadata["parameters"]))
     return Facts(
         workload=workload.name,
         summary=workload.summary,

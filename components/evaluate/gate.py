@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from components.report.facts import Interval
@@ -37,7 +37,10 @@ class Against:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the verdict on a challenger rests on; `against` is None where there is no champion."""
+    """All that the verdict on a challenger rests on; `against` is None where there is no champion.
+
+    `not_numbers` says, in words, where the challenger answered NaN or infinity.
+    """
 
     rows: int
     metrics: Mapping[str, Interval]
@@ -45,6 +48,7 @@ class Evidence:
     slices: Mapping[str, Slice] = field(default_factory=dict)
     cost: Cost | None = None
     against: Against | None = None
+    not_numbers: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,11 @@ def judge(rule: Rule, evidence: Evidence) -> Verdict:
 def _not_numbers(rule: Rule, evidence: Evidence) -> Iterator[str]:
     yield from (name for name, interval in evidence.metrics.items() if not _finite(interval))
     yield from (n for n, part in _large(rule, evidence).items() if not math.isfinite(part.value))
-    against = evidence.against
-    if against is None:
-        return
-    p = against.test[1] if against.test else 0.0
-    if not (all(map(_finite, against.improvements.values())) and math.isfinite(p)):
-        yield "the comparison with the champion"
+    if against := evidence.against:
+        p = against.test[1] if against.test else 0.0
+        if not (all(map(_finite, against.improvements.values())) and math.isfinite(p)):
+            yield "the comparison with the champion"
+    yield from evidence.not_numbers
 
 
 def _below_floors(rule: Rule, evidence: Evidence) -> Iterator[str]:

@@ -16,6 +16,7 @@ from workloads.contract import Rule, Workload
 from .champion import Champion
 from .cost import Cost, latencies_ms, size_mb
 from .gate import Against, Evidence, Slice, Verdict, judge
+from .outputs import Outputs, broken_answers
 from .scores import METRICS, Metric, improvement, measure, score
 from .significance import mcnemar, significance
 
@@ -52,18 +53,20 @@ def judge_models(
     holdout: pa.Table,
     challenger: Model,
     champion: Champion | None,
-    requests: list[Any],
+    golden: list[dict[str, Any]],
 ) -> Judgement:
     """Ask both models about every holdout row and judge the challenger by the rule.
 
-    `requests` of one row each are what latency is measured with, where the rule asks for it.
+    `golden` are requests of one row each with the challenger's answers; latency is measured with them, where
+    the rule asks for it. UserError when the challenger's outputs are not what it declares.
     """
     primary = _primary(workload, rule)
-    actual = holdout[workload.target].to_numpy()
-    predicted = _predict(workload, challenger, holdout)
+    actual, outputs = holdout[workload.target].to_numpy(), Outputs(challenger)
+    predicted = _predict(workload, challenger, holdout, outputs)
     theirs = _predict(workload, champion.model, holdout) if champion else None
     # The primary metric comes first wherever metrics are listed.
     metrics = sorted(METRICS[workload.task], key=lambda metric: metric is not primary)
+    requests = [row["request"] for row in golden]
     costs = _costs(rule, [challenger, *([champion.model] if champion else [])], requests)
     against = None
     if champion and theirs is not None:
@@ -83,6 +86,7 @@ def judge_models(
         slices=_slices(primary, workload.slices(holdout), actual, predicted, theirs),
         cost=costs[0],
         against=against,
+        not_numbers=[*outputs.broken(), *broken_answers(golden)],
     )
     return Judgement(
         verdict=judge(rule, evidence),
@@ -117,12 +121,15 @@ def _costs(rule: Rule, models: list[Model], requests: list[Any]) -> list[Cost]:
     return [Cost(ms, size_mb(model.folder)) for ms, model in zip(took, models, strict=True)]
 
 
-def _predict(workload: Workload, model: Model, rows: pa.Table) -> np.ndarray:
+def _predict(workload: Workload, model: Model, rows: pa.Table, outputs: Outputs | None = None) -> np.ndarray:
     """Return the model's predictions, in the rows' order, by the handler that serves them."""
     parts = []
     for begin in range(0, rows.num_rows, _BATCH):
         part = rows.slice(begin, _BATCH)
-        answer = model.infer(workload.tensors(part)).get(workload.prediction)
+        answers = model.infer(workload.tensors(part))
+        if outputs:
+            outputs.check(answers, part.num_rows)
+        answer = answers.get(workload.prediction)
         if answer is None or answer.shape != (part.num_rows,):
             raise UserError(
                 f"workload {workload.name}: its handler answers {part.num_rows} rows with "

@@ -64,7 +64,8 @@ def run(
     for folder, name in ((data, dataset.workload), (model, challenger.name)):
         if name != workload.name:
             raise UserError(f"{folder} belongs to the workload {name}, not to {workload.name}")
-    if challenger.metadata["recipe"] != dataset.description["recipe"]:
+    prepared = challenger.metadata.get("prepared", challenger.metadata["recipe"])
+    if prepared != dataset.description["recipe"]:
         raise UserError(f"the model in {model} was trained on other data than {data}; run train on it first")
     judged = judge(workload, dataset, challenger, digest_of_folder(model), run_id, registry, store, progress)
     challenger.unload()
@@ -94,12 +95,12 @@ def judge(
     """
     holdout = dataset.read("holdout")
     rule = workload.rule_of(dataset.parameters_of(workload, {}))
-    requests = _requests(workload, holdout)
+    golden = [{"request": one, "answer": challenger.predict(one)} for one in _requests(workload, holdout)]
     with open_champion(registry, store, workload.name) as champion:
         version = champion.version if champion else None
         against = f"version {version.version}" if version else "the floors: there is no champion yet"
         progress(f"judging on {holdout.num_rows:,} held out rows against {against}")
-        judgement = judge_models(workload, rule, holdout, challenger, champion, requests)
+        judgement = judge_models(workload, rule, holdout, challenger, champion, golden)
         learned = champion.model.metadata["data"] if champion else None
     verdict = judgement.verdict
     if version and learned:
@@ -118,7 +119,7 @@ def judge(
     link = {"run": registered, "url": registry.run_url(workload.name, registered)}
     description |= {"run": run_id, "model_digest": digest, "registry": link}
     # A model that answers NaN was rejected by now; its golden requests are for people to look at.
-    golden = plain([{"request": request, "answer": challenger.predict(request)} for request in requests])
+    golden = plain(golden)
     progress("drawing the report")
     statistics = learned["statistics"] if learned else None
     for name, ends in plain(slice_ends(workload, rule, holdout, judgement)).items():

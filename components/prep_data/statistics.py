@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from workloads.contract import Column, Workload
 
+from .characters import Characters
+
 BINS = 100
 """Of a column with a range: fine enough for two distributions to be told apart where values crowd."""
 
@@ -23,22 +25,34 @@ class Statistics:
     """Counts, moments and a histogram for each column of the rows taken in.
 
     Numbers with a range are counted in equal bins over it, others on a logarithmic grid; texts and bytes are
-    described by their lengths.
+    described by their lengths. A text column NAME has an entry `NAME characters` besides: their kinds.
     """
 
     def __init__(self, workload: Workload) -> None:
         self.columns = {
             column.name: _Column(column) for column in workload.columns if column.name != workload.key
         }
+        self.characters = {
+            name: Characters()
+            for name, one in self.columns.items()
+            if one.column.kind == "text" and not one.counts
+        }
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take in every row of the batch."""
         for name, column in self.columns.items():
             column.add(batch.column(name))
+        for name, characters in self.characters.items():
+            characters.add(batch.column(name))
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics of each column, by name."""
-        return {name: column.to_json() for name, column in self.columns.items()}
+        columns = {name: column.to_json() for name, column in self.columns.items()}
+        kinds = {
+            f"{name} characters": {"kind": "characters", "rows": one.texts, "counts": one.counts()}
+            for name, one in self.characters.items()
+        }
+        return columns | kinds
 
 
 class _Column:

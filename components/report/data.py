@@ -16,7 +16,11 @@ MOST = 60
 BARS = 24
 """In a drawing as wide as a word."""
 _DRIFT = "Drift since the champion"
-_OTHERS = {"text": "length in characters", "bytes": "length in bytes"}
+_OTHERS = {
+    "text": "length in characters",
+    "bytes": "length in bytes",
+    "characters": "kinds of characters, each text counted as one: ",
+}
 
 
 def rows(facts: Facts) -> str:
@@ -104,7 +108,8 @@ def _drift(one: Drift) -> list[str]:
 
 def _column(name: Any, schema: dict[str, Any], train: dict[str, Any], holdout: dict[str, Any]) -> list[str]:
     kind = str(train.get("kind") or schema.get("kind") or "")
-    meaning = "; ".join(filter(None, [str(schema.get("help") or ""), _OTHERS.get(kind, "")]))
+    told = _OTHERS.get(kind, "") + (_shares(train.get("counts") or {}) if kind == "characters" else "")
+    meaning = "; ".join(filter(None, [str(schema.get("help") or ""), told]))
     moments = [_float(train.get(key)) for key in ("mean", "std", "minimum", "maximum")]
     return [escape(name), escape(meaning), spark(train), *moments, _float(holdout.get("mean"))]
 
@@ -132,6 +137,13 @@ def _bars(counts: list[int]) -> list[int]:
     """Return neighbours taken together, so that no more than BARS are left."""
     each = -(-len(counts) // BARS)
     return [sum(counts[place : place + each]) for place in range(0, len(counts), each)]
+
+
+def _shares(counts: dict[str, float]) -> str:
+    """Return the largest shares in words: 'hangul 71 %, spaces 17 %'."""
+    total = sum(counts.values()) or 1.0
+    largest = sorted(counts.items(), key=lambda one: -one[1])[:5]
+    return ", ".join(f"{name} {100 * times / total:.1f} %" for name, times in largest)
 
 
 def _float(value: Any) -> str:

@@ -10,7 +10,7 @@ from adapters.errors import UserError
 from adapters.object_store import ObjectStore
 from components.dataset import Dataset
 from components.files import digest_of_folder, new_folder, plain, to_json
-from components.recipe import code_digest
+from components.recipe import code_digest, recipe_of
 from serving.code import copy_handler, handler_files
 from serving.pickles import refuse_pickles
 from workloads.contract import Progress, Resumable, StoredRows, Training, Values, Workload
@@ -44,7 +44,10 @@ def run(
     rows = dataset.rows("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
-    recipe = dataset.description["recipe"]
+    recipe = prepared = dataset.description["recipe"]
+    if values != dataset.parameters_of(workload, {}):
+        # By hand, with another hyperparameter; in a pipeline both steps get the same values.
+        recipe = recipe_of(workload, values, dataset.description["fingerprint"])
     kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
     with new_folder(output, DESCRIPTION) as folder:
         statistics = dataset.description["splits"]["train"]["statistics"]
@@ -69,6 +72,7 @@ def run(
                 "statistics": statistics,
             },
             "recipe": recipe,
+            "prepared": prepared,
             "code": code_digest(workload),
             "curve": plain(training.curve),
             "notes": plain(training.notes),

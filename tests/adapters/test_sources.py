@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import os
 import random
-import ssl
 import subprocess
 import sys
 import threading
@@ -285,32 +284,7 @@ def test_a_host_that_does_not_exist_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_server_that_cannot_prove_who_it_is_is_told(
     files: Files, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-        ],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    with files_server.serve(CONTENT, context) as secure:
+    with files_server.serve(CONTENT, files_server.certified(folder)) as secure:
         with pytest.raises(UserError, match=r"cannot prove who it is .*REQUESTS_CA_BUNDLE"):
             fetch(secure.url, [NAME])
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "cert.pem"))

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from components.prep_data.characters import kind_of
 from components.prep_data.statistics import Statistics
 from components.report.drift import Drift, drift
 from components.report.significance import chi_square, chi_square_tail, kolmogorov_smirnov
@@ -71,8 +72,8 @@ def statistics(*columns: Column, **values: Any) -> dict[str, Any]:
 
 
 def moved(column: Column, old: Any, new: Any) -> Drift:
-    (found,) = drift(*(statistics(column, **{column.name: side}) for side in (new, old)))
-    return found
+    found = drift(*(statistics(column, **{column.name: side}) for side in (new, old)))
+    return next(one for one in found if one.column == column.name)
 
 
 RANGED = Column("x", "number", 0, 1000)
@@ -105,6 +106,40 @@ def test_texts_are_compared_by_their_lengths() -> None:
     assert moved(column, old, ["b" * int(n) for n in RNG.poisson(30, 1000)]).word == "stable"
     assert moved(column, old, ["b" * int(n) for n in RNG.poisson(90, 1000)]).word == "large"
     assert moved(column, old, [""] * 1000).word == "large"
+
+
+def test_texts_are_compared_by_the_kinds_of_their_characters() -> None:
+    """As long as before, and in other letters; a long text tells no more than a short one."""
+    column = Column("x", "text")
+    korean = [f"재미 {'있' * int(n)}!" for n in RNG.poisson(30, 1000)]
+    mixed = [text if RNG.random() < 0.7 else "x" * len(text) for text in korean]
+
+    def kinds(old: list[str], new: list[str]) -> Drift:
+        found = drift(*(statistics(column, x=side) for side in (new, old)))
+        return next(one for one in found if one.column == "x characters")
+
+    still, far = kinds(korean[:500], korean[500:]), kinds(korean, mixed)
+    assert (still.word, far.word, far.test) == ("stable", "large", "χ²")
+    assert moved(column, korean, mixed).word == "stable", "by length alone nothing has moved"
+    told = statistics(column, x=["가나다라", "ab", "", "1 漢🙂" * 500])["x characters"]
+    assert told["rows"] == 4
+    assert told["counts"] == {
+        **{"hangul": 1, "han": 0.25, "latin": 1, "digits": 0.25, "symbols": 0.25, "spaces": 0.25},
+        "no character": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        *[("한", "hangul"), ("ㅋ", "hangul"), ("漢", "han"), ("か", "kana"), ("カ", "kana"), ("é", "latin")],
+        *[("ж", "cyrillic"), ("ω", "greek"), ("ع", "arabic"), ("ส", "other letters"), ("٣", "digits")],
+        *[("…", "punctuation"), ("♥", "symbols"), ("🙂", "symbols"), ("\t", "spaces"), ("\xa0", "spaces")],
+        *[("\0", "others"), ("\U000e0001", "others")],
+    ],
+)
+def test_every_character_has_a_kind(text: str, kind: str) -> None:
+    assert kind_of(text) == kind
 
 
 def test_values_are_compared_by_their_counts() -> None:

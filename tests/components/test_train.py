@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from components.prep_data import step as prep_data
 from components.train.__main__ import main
 from components.train.step import run
 from serving.model import load_model
+from workloads import register
 from workloads.contract import Resumable, StoredRows, Training, Workload
+
+from .conftest import Line
 
 Make = Callable[..., Workload]
 
@@ -43,7 +47,7 @@ def test_the_bundle_holds_model_handler_and_description(make: Make, data: Path, 
     assert description["handler"] == "workloads.fence.handler:FenceHandler"
     assert description["inputs"] == [{"name": "x", "datatype": "FP64", "shape": [-1]}]
     assert description["outputs"] == [{"name": "label", "datatype": "INT64", "shape": [-1]}]
-    assert description["recipe"] == dataset["recipe"]
+    assert description["recipe"] == description["prepared"] == dataset["recipe"]
     assert description["data"] == {
         "fingerprint": dataset["fingerprint"],
         "rows": dataset["splits"]["train"]["rows"],
@@ -82,7 +86,6 @@ def test_the_datasets_parameters_are_the_models(
     ("given", "words"),
     [
         ({"fence": "50"}, "was prepared with fence=47.0, not 50.0; prepare it again: "),
-        ({"seed": "1"}, "was prepared with seed=0, not 1"),
         ({"test_size": "0.3"}, "was prepared with test_size=0.2, not 0.3"),
         ({"source": "made:400"}, "was prepared with source=made:500, not made:400"),
         ({"fense": "47"}, "there is no run parameter 'fense'; did you mean fence?"),
@@ -242,3 +245,39 @@ def test_a_workload_may_read_its_rows_batch_by_batch_and_twice(
     count = description["data"]["rows"]
     assert description["notes"]["rows"] == count
     assert description["notes"]["sizes"] == [100] * (count // 100) + [count % 100]
+
+
+def test_a_hyperparameter_may_be_another_than_the_data_was_prepared_with(
+    make: Make, line: Line, tmp_path: Path
+) -> None:
+    """The model is then the one of a run with that value: of its recipe, which such a run finds judged."""
+    tuned = tuple(replace(p, shapes_data=False) for p in make().own_parameters)
+    workload = line.workload = make(own_parameters=tuned)
+    line.train("run-1", fence="70")
+    data, model = line.folder / "run-1/data", line.folder / "run-1/model"
+    by_hand = run(workload, {"fence": "50", "seed": "3"}, data, model)
+    assert by_hand["recipe"] != by_hand["prepared"]
+    said = line.evaluate("run-1").description
+    assert (said["parameters"]["fence"], said["parameters"]["seed"]) == (50.0, 3)
+    assert said["metrics"]["accuracy"]["value"] == 1.0
+    later = prep_data.run(workload, {"fence": "50", "seed": "3"}, tmp_path / "later")
+    assert by_hand["recipe"] == said["recipe"] == later.recipe
+    with pytest.raises(UserError, match=r"was prepared with test_size=0\.2, not 0\.3"):
+        run(workload, {"fence": "50", "test_size": "0.3"}, data, model)
+    with pytest.raises(UserError, match=r"was prepared with gate_floor=.*, not 0\.1"):
+        run(workload, {"gate_floor": "0.1"}, data, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "hyperparameters"),
+    [
+        ("digits", {"components", "max_iter"}),
+        ("diabetes", {"features"}),
+        ("iris", {"C"}),
+        ("mnist", {"epochs", "learning_rate", "angle", "precision"}),
+        ("nsmc", {"model", "passes", "deep_passes", "checkpoint"}),
+    ],
+)
+def test_what_shapes_the_data_is_prep_datas(name: str, hyperparameters: set[str]) -> None:
+    free = {parameter.name for parameter in register.get(name).parameters() if not parameter.shapes_data}
+    assert free == hyperparameters | {"seed"}

@@ -220,6 +220,44 @@ def test_a_missing_archive_is_told_with_what_stays(line: State, capsys):
         away.rename(path)
 
 
+@pytest.mark.parametrize(("harm", "words"), [("lose", "is missing"), ("alter", "was altered")])
+def test_the_champions_archive_is_put_back_from_the_endpoints_copy(line: State, capsys, harm, words):
+    champion = line.aliases[CHAMPION]
+    path, trail = line.archive(int(champion)), line.registry.trail(NAME)
+    sound = path.read_bytes()
+    path.unlink() if harm == "lose" else path.write_bytes(sound[:-1] + b"!")
+    try:
+        to = (*ASK, "--to", champion)
+        _, said = call(main, capsys, *to, "--dry-run")
+        assert f"{words} in the store; it would be put back" in said
+        assert not path.is_file() or path.read_bytes() != sound, "nothing was changed"
+        out, said = call(main, capsys, *to)
+        assert f"{words} in the store; it was put back" in said
+        assert "its archive is in the store again" in out
+        assert path.read_bytes() == sound
+        assert "nothing to do" in call(main, capsys, *to)[0]
+        assert line.registry.trail(NAME) == trail
+    finally:
+        path.write_bytes(sound)
+
+
+def test_an_archive_is_not_put_back_from_a_copy_that_was_altered_too(line: State, capsys):
+    champion = line.aliases[CHAMPION]
+    path = line.archive(int(champion))
+    (copy,) = (line.folder / "archives").glob(f"{NAME}-*.mar")
+    sound = copy.read_bytes()
+    away = path.rename(path.with_suffix(".away"))
+    copy.write_bytes(sound[:-1] + b"!")
+    try:
+        # The endpoint serves it still, so there is nothing that a rollback could do.
+        out, said = call(main, capsys, *ASK, "--to", champion)
+        assert "put back" not in out + said
+        assert not path.exists()
+    finally:
+        copy.write_bytes(sound)
+        away.rename(path)
+
+
 def test_a_registry_that_will_not_move_leaves_the_endpoint_as_it_was(line: State, capsys, monkeypatch):
     """The endpoint has switched already when the alias is refused; both go back, `previous` included."""
     before = line.aliases

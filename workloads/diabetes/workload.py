@@ -49,7 +49,9 @@ class Diabetes(Workload):
         Column("progression", "number", 0, 1000, help="measure of progression a year after baseline"),
     )
     own_parameters = (
-        Parameter("features", "all", "measurements to learn from", choices=("all", *FEATURES)),
+        Parameter(
+            "features", "all", "measurements to learn from", choices=("all", *FEATURES), shapes_data=False
+        ),
         Parameter(
             "split",
             "hash",

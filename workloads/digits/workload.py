@@ -53,13 +53,16 @@ class Digits(Workload):
         Column("label", "integer", values=tuple(range(10)), help="the digit"),
     )
     own_parameters = (
-        Parameter("components", 32, "dimensions of the embedding", minimum=2, maximum=PIXELS),
+        Parameter(
+            "components", 32, "dimensions of the embedding", minimum=2, maximum=PIXELS, shapes_data=False
+        ),
         Parameter(
             "max_iter",
             5,
             "steps of the optimiser; more fit the training rows better than new ones",
             minimum=1,
             maximum=500,
+            shapes_data=False,
         ),
         Parameter(
             "source",

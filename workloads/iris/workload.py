@@ -43,7 +43,9 @@ class Iris(Workload):
         Column("species", "text", values=SPECIES, help="as a botanist named it"),
     )
     own_parameters = (
-        Parameter("C", 1.0, "penalty of a flower on the wrong side", minimum=0.001, maximum=1000),
+        Parameter(
+            "C", 1.0, "penalty of a flower on the wrong side", minimum=0.001, maximum=1000, shapes_data=False
+        ),
         Parameter(
             "table",
             TABLE,

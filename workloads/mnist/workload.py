@@ -80,16 +80,24 @@ class Mnist(Resumable):
         Column("label", "integer", values=DIGITS, help="the digit"),
     )
     own_parameters = (
-        Parameter("epochs", 9, "passes over the training rows", minimum=1, maximum=200),
-        Parameter("learning_rate", 0.002, "the highest on the way", minimum=1e-6, maximum=1),
+        Parameter("epochs", 9, "passes over the training rows", minimum=1, maximum=200, shapes_data=False),
         Parameter(
-            "angle", 0.3, "radians by which a picture must be nearer to its kind", minimum=0, maximum=1
+            "learning_rate", 0.002, "the highest on the way", minimum=1e-6, maximum=1, shapes_data=False
+        ),
+        Parameter(
+            "angle",
+            0.3,
+            "radians by which a picture must be nearer to its kind",
+            minimum=0,
+            maximum=1,
+            shapes_data=False,
         ),
         Parameter(
             "precision",
             "auto",
             "arithmetic of training; auto: bfloat16 where the processor has it",
             choices=("auto", "bfloat16", "float32"),
+            shapes_data=False,
         ),
     )
     rule = Rule(metric="accuracy", floor=0.95, minimum_rows=300, slice_floor=0.85)

@@ -76,14 +76,18 @@ class Nsmc(Workload):
             "fast",
             "fast: n-grams; deep: a network with them; both: deep, and fast for who asks for it",
             choices=("fast", "deep", "both"),
+            shapes_data=False,
         ),
-        Parameter("passes", 3, "of the fast model over the rows", minimum=1, maximum=50),
-        Parameter("deep_passes", 3, "of the deep model over the rows", minimum=0, maximum=50),
+        Parameter("passes", 3, "of the fast model over the rows", minimum=1, maximum=50, shapes_data=False),
+        Parameter(
+            "deep_passes", 3, "of the deep model over the rows", minimum=0, maximum=50, shapes_data=False
+        ),
         Parameter(
             "checkpoint",
             "",
             "a Hugging Face classifier (a folder, or a hub's name) in the place of the deep model's network; "
             "deep_passes=0 serves it as it is",
+            shapes_data=False,
         ),
     )
     rule = Rule(metric="accuracy", floor=0.6, minimum_rows=100, slice_floor=0.5, slice_rows=100)
@@ -114,6 +118,8 @@ class Nsmc(Workload):
         return self._train(lambda: rows.batches(["document", "label"]), values, output, progress)
 
     def _train(self, batches: Batches, values: Values, output: Path, progress: Progress) -> Training:
+        # A training by hand may have other values than the rows were loaded with.
+        _check(values)
         seed, model = int(values["seed"]), str(values["model"])
         weights, curve = train_fast(batches(), int(values["passes"]), seed, output, progress)
         np.save(output / "weights.npy", weights, allow_pickle=False)

@@ -1,0 +1,94 @@
+"""Rows from afar through the whole pipeline: reviews out of a bucket, pictures from an https:// address."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import workloads.mnist.workload as mnist
+import workloads.nsmc.workload as nsmc
+from serving import daemon
+from tests import files_server
+from tests.s3 import ACCESS, Bucket
+
+ROOT = Path(__file__).parents[2]
+ENGLISH = "Not bad at all, and the end is a surprise"
+
+
+def run(workload: str, state: Path, *sets: str, env: dict[str, str], code: int = 0) -> dict[str, Any]:
+    """The pipeline by its command line; returns its result."""
+    given = [part for one in sets for part in ("--set", one)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.run", "--workload", workload, "--state", state, "--json", *given],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CT_CACHE": str(state / "cache"), **env},
+        cwd=ROOT,
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_reviews_out_of_a_bucket_and_how_far_new_ones_have_moved(bucket: Bucket, tmp_path: Path) -> None:
+    state, sample = tmp_path / "state", Path(nsmc.__file__).parent / "sample"
+    prefix = bucket.folder / "some/prefix"
+    prefix.mkdir(parents=True)
+    for name in nsmc.FILES.values():
+        (prefix / name).write_bytes((sample / name).read_bytes())
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS[0], "AWS_SECRET_ACCESS_KEY": ACCESS[1]}
+    try:
+        first = run("nsmc", state, f"source={bucket.uri}", env=keys)
+        assert first["verdict"] == "promoted"
+        assert not any("a sample that comes with the code" in reason for reason in first["reasons"])
+        again = run("nsmc", state, f"source={bucket.uri}", env=keys)
+        assert (again["verdict"], again["digest"]) == ("unchanged", first["digest"])
+        rows = (prefix / "ratings_train.txt").read_text().splitlines()
+        head, half = rows[0], len(rows) // 2
+        turned = [f"{row.split(chr(9))[0]}\t{ENGLISH}\t{row.split(chr(9))[2]}" for row in rows[1:half]]
+        (prefix / "ratings_train.txt").write_text("\n".join([head, *turned, *rows[half:]]) + "\n")
+        moved = run("nsmc", state, f"source={bucket.uri}", env=keys, code=3)
+        (found,) = (state / "runs" / moved["run"]).glob("artifacts/*/evaluate/evaluation/evaluation.json")
+        drift = {one["column"]: one for one in json.loads(found.read_text())["drift"]}
+        assert drift["document characters"]["word"] == "large"
+        assert drift["label"]["word"] == "stable"
+        report = Path(moved["report"]).read_text()
+        assert "document characters" in report
+        assert re.search(r"each text counted as one: (latin|hangul) [\d.]+ %, (hangul|latin) ", report)
+    finally:
+        daemon.stop(state)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="mnist trains with torch: make install EXTRAS=torch"
+)
+def test_pictures_from_an_https_address_are_fetched_once(tmp_path: Path) -> None:
+    state, sample = tmp_path / "state", Path(mnist.__file__).parent / "sample"
+    settings = ("epochs=1", "gate_floor=0.2", "gate_slice_rows=0")
+    with files_server.serve(b"", files_server.certified(tmp_path)) as files:
+        files.others = {f"/data/{path.name}": path.read_bytes() for path in sample.glob("*.gz")}
+        trust = {"REQUESTS_CA_BUNDLE": str(tmp_path / "cert.pem")}
+        try:
+            first = run("mnist", state, f"source={files.url}", *settings, env=trust)
+            assert first["verdict"] == "promoted"
+            assert len(files.others) == 4
+            answered = [r for r in files.requests if r["path"] in files.others and "if-none-match" not in r]
+            assert sorted(r["path"] for r in answered) == sorted(files.others)
+            files.requests.clear()
+            again = run("mnist", state, f"source={files.url}", *settings, env=trust)
+            assert again["verdict"] == "unchanged"
+            asked = [request for request in files.requests if request["path"] in files.others]
+            assert len(asked) == 4
+            assert all("if-none-match" in request for request in asked), "asked only whether they changed"
+            strange = run("mnist", state, f"source={files.url}", *settings, env={}, code=2)
+            assert "cannot prove who it is" in strange["reasons"][0]
+        finally:
+            daemon.stop(state)

@@ -12,6 +12,7 @@ import requests
 
 from adapters.errors import PipelineError, TransientError
 from adapters.kubernetes.client import Cluster, Object
+from adapters.kubernetes.errors import NotThereError, status_of, understand
 from adapters.kubernetes.transport import Request
 
 CONNECT_SECONDS, ANSWER_SECONDS, METRICS_SECONDS = 5.0, 60.0, 5.0
@@ -119,6 +120,10 @@ class FromOutside:
             body = response.data if isinstance(response.data, bytes) else str(response.data).encode()
         except HTTPError as error:
             raise TransientError(f"the API server does not answer: {error}") from None
+        if response.status >= 400 and (told := status_of(body)).get("kind") == "Status":
+            # The API server itself, not the model server: it may not know a Service yet that it has just made.
+            refused = understand(response.status, told, request.what, self.cluster.transport.who)
+            raise TransientError(str(refused)) if isinstance(refused, NotThereError) else refused
         headers = {key.lower(): value for key, value in dict(response.headers).items()}
         return Answer(response.status, headers, body)
 

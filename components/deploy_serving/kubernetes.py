@@ -24,7 +24,7 @@ from serving import golden, model_store
 from serving.errors import OtherVersionError
 from workloads.contract import Progress
 
-from . import objects, trial
+from . import lease, objects, trial
 from .asking import Asker, asker
 from .lease import LeaseLock
 from .objects import CANARY, CONFIRMED, SERVED, Version
@@ -37,6 +37,8 @@ SETTLED, SETTLE_SECONDS = 5, 60.0
 
 class KubernetesTarget:
     """The model servers of one namespace; `server` is the program that serves the archives there."""
+
+    lease_seconds = lease.SECONDS
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class KubernetesTarget:
     @contextmanager
     def exclusive(self, name: str, progress: Progress) -> Iterator[None]:
         """Hold the Lease of the model, and put right first what a rollout that was cut off has left."""
-        self._lock = LeaseLock(self.cluster, Version(name, "").name)
+        self._lock = LeaseLock(self.cluster, Version(name, "").name, self.lease_seconds)
         try:
             with self._lock.held(progress):
                 self._settle(name)

@@ -121,7 +121,7 @@ class FromOutside:
         except HTTPError as error:
             raise TransientError(f"the API server does not answer: {error}") from None
         if response.status >= 400 and (told := status_of(body)).get("kind") == "Status":
-            # The API server itself, not the model server: it may not know a Service yet that it has just made.
+            # The API server itself, not the model server: it may not know its newest Service yet.
             refused = understand(response.status, told, request.what, self.cluster.transport.who)
             raise TransientError(str(refused)) if isinstance(refused, NotThereError) else refused
         headers = {key.lower(): value for key, value in dict(response.headers).items()}

@@ -19,6 +19,7 @@ from adapters.kubernetes.connection import connect
 from adapters.kubernetes.resources import NAMESPACE, SECRET, SERVICE_ACCOUNT, Resource
 from adapters.object_store import ObjectStore
 from components.deploy_serving.kubernetes import KubernetesTarget
+from components.deploy_serving.objects import Version
 from components.deploy_serving.rollout import roll_out
 from components.deploy_serving.servers import ModelServer
 from components.settings import ServingSettings
@@ -88,6 +89,11 @@ class Place:
         for _ in range(requests):
             target.predict(archive.name, {"x": [1.0]}, archive.digest)
         return True
+
+    def wait_until_gone(self, archive: Archive) -> None:
+        """Wait until the last pod of a version has ended."""
+        labels = ",".join(f"{k}={v}" for k, v in Version(archive.name, archive.digest).selector.items())
+        self.kubectl("wait", "--for=delete", "pod", "-l", labels, "--timeout=60s")
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
         """Run kubectl in the namespace; returns what it prints."""

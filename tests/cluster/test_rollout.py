@@ -23,6 +23,7 @@ def test_a_better_version_takes_over_under_load(shared: Place, tmp_path: Path) -
     with calling(shared, "better", {"x": [1.0]}) as called:
         shared.deploy(two, lambda: champions.append("two"))
         assert shared.answers(two)
+        shared.wait_until_gone(one)
     assert called.faults == []
     assert set(called.answered) == {one.digest, two.digest}
     assert champions == ["two"]

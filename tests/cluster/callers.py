@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ class Called:
 @contextmanager
 def calling(place: Place, name: str, request: Any) -> Iterator[Called]:
     """Have two callers ask for the while, one with a new connection each time; filled in at the end."""
-    pod, called = f"callers-{name}", Called()
+    pod, called = f"callers-{name}-{secrets.token_hex(2)}", Called()
     arguments = [name, f"/predict/{name}", json.dumps(request)]
     place.cluster.create(POD, _pod(pod, place.settings.image, ["python", "-c", _CODE, *arguments]))
     try:

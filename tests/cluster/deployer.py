@@ -1,4 +1,4 @@
-"""A deployer that dies where it is told to: python -m tests.cluster.deployer NAMESPACE STORE ARCHIVE NAME DIGEST."""
+"""A deployer that dies after the switch: its arguments are namespace, store, archive, name and digest."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def test_what_the_cluster_will_not_have(small: tuple[Place, Archive], tmp_path: 
         assert "manifests/base/role.yaml" in str(told.value)
         as_it_was(place, former, new)
 
-    with pytest.raises(UserError, match="verb create on leases|verb get on leases"):
+    with pytest.raises(UserError, match="verb get on leases"):
         place.deploy(new, pytest.fail, target=place.target(limited(place, "", "leases")))
     as_it_was(place, former, new)
     place.deploy(new, target=place.target(limited(place, "", "")))
@@ -218,11 +218,8 @@ def limited(place: Place, verb: str, resource: str) -> Any:
     """
     rules = []
     for rule in shipped_rules():
-        verbs = (
-            [one for one in rule["verbs"] if verb and one != verb]
-            if resource in rule["resources"]
-            else rule["verbs"]
-        )
+        less = resource in rule["resources"]
+        verbs = [one for one in rule["verbs"] if not less or (verb and one != verb)]
         rules += [{**rule, "verbs": verbs}] if verbs else []
     rules.append({"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["create"]})
     place.account(rules, "limited")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -38,27 +39,23 @@ def die_after_the_switch(place: Place, archive: Archive) -> None:
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("same", [True, False], ids=["run-again", "another-version"])
-def test_a_deployer_that_died_after_the_switch_is_settled_by_the_next(
-    shared: Place, tmp_path: Path, same: bool
+def test_a_deployer_that_died_after_the_switch_is_settled_when_it_is_run_again(
+    shared: Place, tmp_path: Path
 ) -> None:
-    name = f"died-{same}".lower()
-    one, two = make_archive(tmp_path, name=name), make_archive(tmp_path, name=name, scale=3)
-    third = make_archive(tmp_path, name=name, scale=4)
+    one, two = make_archive(tmp_path, name="died"), make_archive(tmp_path, name="died", scale=3)
     shared.deploy(one)
-    with calling(shared, name, {"x": [1.0]}) as called:
+    with calling(shared, "died", {"x": [1.0]}) as called:
         die_after_the_switch(shared, two)
         assert shared.answers(two)
-        left = annotations(shared, name)
+        left = annotations(shared, "died")
         assert (left[SERVED], left[CONFIRMED]) == (two.digest, one.digest)
-        shared.deploy(two if same else third)
+        shared.deploy(two)
     assert called.faults == []
     text = "\n".join(shared.told)
-    assert "has not renewed its Lease" in text
+    assert "has not renewed its Lease of died" in text
     assert f"was cut off with {two.digest[:12]} on trial: {one.digest[:12]} is put back" in text
-    now = two if same else third
-    assert shared.answers(now)
-    assert annotations(shared, name)[CONFIRMED] == now.digest
+    assert shared.answers(two)
+    assert annotations(shared, "died")[CONFIRMED] == two.digest
 
 
 def test_two_rollouts_at_once_go_one_after_the_other(shared: Place, tmp_path: Path) -> None:
@@ -101,3 +98,57 @@ def test_two_rollouts_at_once_go_one_after_the_other(shared: Place, tmp_path: Pa
     lease = shared.cluster.get(LEASE, name)
     assert lease is not None
     assert lease["spec"]["holderIdentity"] == ""
+
+
+class ApiServer:
+    """The API server of a local-cluster, which alone may be killed: its process, and how it was started."""
+
+    pid_file = Path("/var/lib/local-cluster/apiserver.pid")
+    log = Path.home() / ".cache/local-cluster/log/apiserver.log"
+
+    def __init__(self) -> None:
+        self.pid = int(self.pid_file.read_text())
+        self.command = Path(f"/proc/{self.pid}/cmdline").read_text().rstrip("\0").split("\0")
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
+        self.pid_file.write_text(f"{process.pid}\n")
+
+
+@pytest.fixture
+def api_server(shared: Place) -> ApiServer:
+    if not ApiServer.pid_file.is_file() or "127.0.0.1:6443" not in shared.cluster.transport.host:
+        pytest.skip("the cluster is no local-cluster, whose API server may be killed")
+    return ApiServer()
+
+
+def test_the_api_server_goes_away_in_the_middle_and_comes_back(
+    shared: Place, tmp_path: Path, api_server: ApiServer
+) -> None:
+    one, two = make_archive(tmp_path, name="away"), make_archive(tmp_path, name="away", scale=3)
+    shared.deploy(one)
+    back = threading.Timer(8, api_server.start)
+
+    def tell(line: str) -> None:
+        print(line)
+        if "waiting for away-" in line and not back.is_alive():
+            api_server.kill()
+            back.start()
+
+    target = shared.target()
+    target.progress = tell
+    try:
+        with calling(shared, "away", {"x": [1.0]}) as called:
+            shared.deploy(two, target=target)
+            assert shared.answers(two)
+    finally:
+        if back.ident is not None:
+            back.join()
+    assert back.ident is not None, "the server was killed"
+    assert called.faults == []
+    assert {*called.answered} == {one.digest, two.digest}
+    assert annotations(shared, "away")[CONFIRMED] == two.digest

@@ -7,11 +7,13 @@ import os
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 
 from adapters.kubernetes.client import Cluster
@@ -32,10 +34,30 @@ ROLE_BINDING = Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebind
 ACCOUNT = "continuous-training"
 
 
+def tagged(component: str, tag: str) -> str:
+    """Return an image of the registry that the tests take them from."""
+    return f"{os.environ.get('CT_TEST_REGISTRY', 'localhost:5000/continuous-training')}/{component}:{tag}"
+
+
+@cache
 def image(component: str) -> str:
-    """Return the image of a component that `make images` has pushed for the tests."""
-    registry = os.environ.get("CT_TEST_REGISTRY", "localhost:5000/continuous-training")
-    return f"{registry}/{component}:{os.environ.get('CT_TEST_TAG', 'dev')}"
+    """Return the image of a component that `make images` has pushed for the tests.
+
+    By its digest where the registry tells it without a login: a node keeps what a tag meant when it first
+    pulled it.
+    """
+    named = tagged(component, os.environ.get("CT_TEST_TAG", "dev"))
+    name, _, tag = named.rpartition(":")
+    host, _, path = name.partition("/")
+    kinds = ("docker.distribution.manifest.v2", "oci.image.manifest.v1", "oci.image.index.v1")
+    accept = ", ".join(f"application/vnd.{kind}+json" for kind in kinds)
+    with suppress(requests.RequestException):
+        told = requests.head(
+            f"http://{host}/v2/{path}/manifests/{tag}", headers={"accept": accept}, timeout=5
+        )
+        if told.ok and "docker-content-digest" in told.headers:
+            return f"{name}@{told.headers['docker-content-digest']}"
+    return named
 
 
 @dataclass

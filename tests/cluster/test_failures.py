@@ -16,7 +16,7 @@ from components.deploy_serving.objects import CONFIRMED, SERVED, Version, deploy
 from serving.archive import Archive
 from tests.serving.toy_models import make_archive
 
-from .place import Place, image, shipped_rules
+from .place import Place, shipped_rules, tagged
 
 QUOTA = Resource("v1", "ResourceQuota", "resourcequotas")
 POLICY = Resource(
@@ -64,7 +64,7 @@ def as_it_was(place: Place, former: Archive, archive: Archive) -> None:
 
 def test_an_image_that_is_not_there(shared: Place, served: Archive, tmp_path: Path) -> None:
     new = make_archive(tmp_path, name="steady", scale=3)
-    missing = image("serving").rpartition(":")[0] + ":no-such-tag"
+    missing = tagged("serving", "no-such-tag")
     message = refused(shared, new, served, image=missing)
     assert "it did not come up: pod steady-" in message
     assert "ImagePull" in message
@@ -101,7 +101,7 @@ def test_a_broken_setting_of_the_served_version_is_taken_back(shared: Place, ser
     """The version is the same, so its Deployment is: what it was before is applied again."""
     version = Version("steady", served.digest)
     before = shared.cluster.get(DEPLOYMENT, version.deployment)
-    missing = image("serving").rpartition(":")[0] + ":no-such-tag"
+    missing = tagged("serving", "no-such-tag")
     with pytest.raises(RolledBack, match="ImagePull"):
         shared.deploy(served, pytest.fail, image=missing)
     after = shared.cluster.get(DEPLOYMENT, version.deployment)

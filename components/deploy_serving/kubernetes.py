@@ -26,13 +26,19 @@ from workloads.contract import Progress
 
 from . import lease, objects, trial
 from .asking import Asker, asker
+from .draining import wait_until_quiet
 from .lease import LeaseLock
 from .objects import CANARY, CONFIRMED, SERVED, Version
 from .servers import Server
-from .waiting import Deadline, wait_until_ready, written
+from .waiting import Deadline, pods_of, wait_until_ready, written
 
 SETTLED, SETTLE_SECONDS = 5, 60.0
 """So many answers in a row must come from a version before the traffic counts as moved, within seconds."""
+
+
+DRAIN_SECONDS, WITHDRAW_SECONDS = 30.0, 5.0
+"""How long servers whose traffic has moved may be asked still, by nodes that have not heard and by callers
+that keep their connection; those of a version that has failed for less long."""
 
 
 class KubernetesTarget:
@@ -101,7 +107,7 @@ class KubernetesTarget:
         version = Version(name, digest)
         self._mine()
         self.cluster.apply(SERVICE, objects.endpoint(version, confirmed=digest))
-        self._remove_all_but(name, version)
+        self._remove_all_but(name, version, quiet_within=DRAIN_SECONDS)
         self.cluster.delete(SERVICE, objects.trial(name))
 
     def withdraw(self, name: str, digest: str) -> None:
@@ -110,7 +116,7 @@ class KubernetesTarget:
         confirmed = _annotations(service).get(CONFIRMED, "")
         self._go_back(name, service)
         if digest != confirmed:
-            self.cluster.delete(DEPLOYMENT, Version(name, digest).deployment)
+            self._remove(Version(name, digest).deployment, name, quiet_within=WITHDRAW_SECONDS)
         self.cluster.delete(SERVICE, objects.trial(name))
 
     def url(self, name: str) -> str:
@@ -232,11 +238,20 @@ class KubernetesTarget:
         except PipelineError as another:
             raise type(error)(f"{error}; and what it left could not be removed: {another}") from error
 
-    def _remove_all_but(self, name: str, *kept: Version) -> None:
+    def _remove_all_but(self, name: str, *kept: Version, quiet_within: float = 0) -> None:
         names = {version.deployment for version in kept}
         for found in self.cluster.find(DEPLOYMENT, written(objects.selector(name))):
             if found["metadata"]["name"] not in names:
-                self.cluster.delete(DEPLOYMENT, found["metadata"]["name"])
+                self._remove(found["metadata"]["name"], name, quiet_within)
+
+    def _remove(self, deployment: str, name: str, quiet_within: float) -> None:
+        """Remove a Deployment once its servers are asked no more, or after so many seconds."""
+        found = self.cluster.get(DEPLOYMENT, deployment)
+        if found is None:
+            return
+        labels = found["spec"]["selector"]["matchLabels"]
+        wait_until_quiet(lambda: pods_of(self.cluster, labels), name, self.ask.metrics, quiet_within)
+        self.cluster.delete(DEPLOYMENT, deployment)
 
     def _golden(self, version: Version) -> list[dict[str, Any]]:
         return list(archives.read_manifest(self._archive(version))["golden"])

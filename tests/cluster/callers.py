@@ -17,7 +17,7 @@ from adapters.kubernetes.resources import POD
 from .place import Place
 
 _CODE = """
-import collections, http.client, json, signal, sys, threading
+import collections, http.client, json, signal, sys, threading, time
 host, path, body, ends = sys.argv[1], sys.argv[2], sys.argv[3], threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: ends.set())
 counts, faults, lock = collections.Counter(), [], threading.Lock()
@@ -42,7 +42,7 @@ def ask(keeps):
             with lock:
                 # The node may hear of a new Service a moment later than the first caller.
                 if answered:
-                    faults.append(f"{keeps=} after {answered} answers: {error!r}")
+                    faults.append(f"{time.strftime('%X')} {keeps=} after {answered} answers: {error!r}")
             connection = None
 
 threads = [threading.Thread(target=ask, args=(keeps,), daemon=True) for keeps in (False, True)]

@@ -51,6 +51,7 @@ def test_a_deployer_that_died_after_the_switch_is_settled_when_it_is_run_again(
         assert (left[SERVED], left[CONFIRMED]) == (two.digest, one.digest)
         shared.deploy(two)
     assert called.faults == []
+    assert {*called.answered} == {one.digest, two.digest}
     text = "\n".join(shared.told)
     assert "has not renewed its Lease of died" in text
     assert f"was cut off with {two.digest[:12]} on trial: {one.digest[:12]} is put back" in text
@@ -144,7 +145,7 @@ def test_the_api_server_goes_away_in_the_middle_and_comes_back(
     try:
         with calling(shared, "away", {"x": [1.0]}) as called:
             shared.deploy(two, target=target)
-            assert shared.answers(two)
+            shared.wait_until_gone(one)
     finally:
         if back.ident is not None:
             back.join()

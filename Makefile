@@ -25,7 +25,7 @@ EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo images test test-full lint format bench bench-scale bench-serving golden constraints clean
+.PHONY: help install demo images test test-cluster test-full lint format bench bench-scale bench-serving golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +54,10 @@ images: $(call stamp,) ## build and push the images (REGISTRY=HOST/PATH TAG=v1);
 	  $(if $(IMAGES),--images $(IMAGES)) -- $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(BUILD)
 
 test: $(call stamp,test torch) ## run the tests
-	@$(BIN)/python -m pytest -q -rs -m "not full" tests
+	@$(BIN)/python -m pytest -q -rs -m "not full and not cluster" tests
+
+test-cluster: $(call stamp,test) ## run the tests that need the cluster of KUBECONFIG (images: CT_TEST_REGISTRY, CT_TEST_TAG)
+	@$(BIN)/python -m pytest -q -rs -m cluster tests
 
 test-full: $(call stamp,test torch) ## run the tests that take minutes or the data sets at full size
 	@$(BIN)/python -m pytest -q -s -m full tests

@@ -24,9 +24,10 @@ from adapters.notifications import Notifier
 from adapters.object_store import ObjectStore, open_store
 from adapters.records import Records
 from adapters.registry import Registry, Version
-from components.deploy_serving.local import LocalTarget
 from components.deploy_serving.mirror import mirror_aliases
 from components.deploy_serving.rollout import roll_out
+from components.deploy_serving.target import Target
+from components.deploy_serving.targets import open_target
 from components.runtime import new_run_id
 from components.settings import Settings
 from serving.digest import digest_file
@@ -62,22 +63,25 @@ def roll_back(
             command.check_name(name, False)
             raise UserError(f"{name} was never promoted in {settings.state}: there is nothing to go back to")
         command.check_name(name, bool(registry.versions(name)))
+        store = open_store(settings.store)
+        target = open_target(settings, store, _tell)
         if not dry_run:
-            stack.enter_context(command.alone(settings, name))
-        store, serving = open_store(settings.store), look(settings.state)
+            local = settings.target == "local"
+            stack.enter_context(command.alone(settings, name) if local else target.exclusive(name, _tell))
+        serving = look(settings)
         records = Records(store, name)
         plan = make_plan(registry, records, name, to, serving, settings)
         words = Words(why, new_run_id(f"{name}-rollback"), by)
         if plan.begun:
             words = Words(plan.begun.why, plan.begun.run, plan.begun.by)
-        elif plan.to == plan.source and serving.running and serving.digest(name) == plan.to.digest:
+        elif plan.to == plan.source and serving.alive and serving.digest(name) == plan.to.digest:
             return _result(plan, words, "nothing to do", serving.url(name))
         check_archive(plan, store, serving)
         if dry_run:
             _check_digest(plan.to, store)
             return _result(plan, words, "planned", serving.url(name))
         # What follows the alias's move is done whole: from there on, Ctrl-C waits.
-        endpoint = _switch(plan, words, registry, store, settings, stack)
+        endpoint = _switch(plan, words, registry, store, target, settings, stack)
         if plan.to == plan.source and not plan.begun:
             return _result(plan, words, "served again", endpoint)
         result = _result(plan, words, "rolled back", endpoint)
@@ -91,6 +95,7 @@ def _switch(
     words: Words,
     registry: Registry,
     store: ObjectStore,
+    target: Target,
     settings: Settings,
     finishing: ExitStack,
 ) -> str:
@@ -106,7 +111,6 @@ def _switch(
         moved = True
 
     try:
-        target = LocalTarget(settings.state)
         with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
             archive = store.fetch(to.archive, Path(folder))
             roll_out(target, plan.workload, archive, to.digest, make_champion, _tell)

@@ -66,7 +66,8 @@ class ModelServer:
         }
         return _pod([container])
 
-    def path(self, name: str) -> str:
+    @staticmethod
+    def path(name: str) -> str:
         """Return /predict/NAME."""
         return f"/predict/{name}"
 
@@ -130,7 +131,8 @@ class TorchServe:
         }
         return _pod([server], [fetch], ("models",))
 
-    def path(self, name: str) -> str:
+    @staticmethod
+    def path(name: str) -> str:
         """Return /predictions/NAME."""
         return f"/predictions/{name}"
 

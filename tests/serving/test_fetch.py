@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from toy_models import make_archive
+from workload_archives import workload_archive
 
 from adapters.object_store import FolderStore
 from components.deploy_serving.servers import TorchServe
@@ -54,9 +55,11 @@ def test_what_is_not_there_or_damaged_is_told(
     assert not (tmp_path / "out/toy.mar").exists()
 
 
-def test_torchserve_serves_it_by_the_path_of_its_version(stored: Archive, tmp_path: Path) -> None:
+def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
-    assert fetch(tmp_path, f"toy@{stored.digest}", "--torchserve") == 0
+    stored = workload_archive("diabetes", tmp_path)
+    FolderStore(tmp_path / "store").put_if_absent(f"archives/diabetes/{stored.digest}.mar", stored.path)
+    assert fetch(tmp_path, f"diabetes@{stored.digest}", "--torchserve") == 0
     program, out = Path(sys.executable).parent, tmp_path / "out"
     names = ("grpc_inference_port", "grpc_management_port", "initial_worker_port")
     text, ports = (out / CONFIG).read_text(), [free_port() for _ in range(6)]
@@ -75,17 +78,19 @@ def test_torchserve_serves_it_by_the_path_of_its_version(stored: Archive, tmp_pa
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{ports[0]}"
-    path = TorchServe.path_of_version(TorchServe, "toy", stored.path)  # type: ignore[arg-type]
+    path = TorchServe.path_of_version(TorchServe, "diabetes", stored.path)  # type: ignore[arg-type]
 
     def ask(request: object) -> object:
-        return requests.post(url + path, json=request, timeout=30).json()
+        return requests.post(url + path, json=request, timeout=120).json()
 
     try:
         _wait(f"{url}/ping", tmp_path / "log")
         rows = read_manifest(stored.path)["golden"]
         assert golden.check(rows, ask) == []
-        assert requests.post(f"{url}{TorchServe.path('toy')}", json=rows[0]["request"], timeout=30).ok
-        other = requests.post(f"{url}/predictions/toy/0123456789ab", json=rows[0]["request"], timeout=30)
+        assert requests.post(f"{url}{TorchServe.path('diabetes')}", json=rows[0]["request"], timeout=120).ok
+        other = requests.post(
+            f"{url}/predictions/diabetes/0123456789ab", json=rows[0]["request"], timeout=120
+        )
         assert other.status_code == 404
     finally:
         os.killpg(process.pid, signal.SIGKILL)

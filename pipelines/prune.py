@@ -49,12 +49,12 @@ def prune(name: str | None, keep: int, settings: Settings, dry_run: bool = False
         for one in names:
             command.check_name(one, one in known)
         for one in names:
-            old = find_old(one, keep, registry, store, look(settings.state), runs)
+            old = find_old(one, keep, registry, store, look(settings), runs)
             with ExitStack() as lock:
                 if (old.versions or old.runs) and not dry_run:
                     lock.enter_context(command.alone(settings, one, within=PATIENCE))
                     # Once more, now that no rollout can come to need anything.
-                    old = find_old(one, keep, registry, store, look(settings.state), runs)
+                    old = find_old(one, keep, registry, store, look(settings), runs)
                 removed += _rows(one, old)
                 if not dry_run:
                     _remove(old, registry, store)

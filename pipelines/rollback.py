@@ -26,9 +26,10 @@ from adapters.notifications import Notifier
 from adapters.object_store import ObjectStore, open_store
 from adapters.records import Records
 from adapters.registry import Registry, Version
-from components.deploy_serving.local import LocalTarget
 from components.deploy_serving.mirror import mirror_aliases
 from components.deploy_serving.rollout import roll_out
+from components.deploy_serving.target import Target
+from components.deploy_serving.targets import open_target
 from components.runtime import new_run_id
 from components.settings import Settings
 from serving.digest import digest_file
@@ -65,9 +66,12 @@ def roll_back(
             command.check_name(name, False)
             raise UserError(f"{name} was never promoted in {settings.state}: there is nothing to go back to")
         command.check_name(name, bool(registry.versions(name)))
+        store = open_store(settings.store)
+        target = open_target(settings, store, _tell)
         if not dry_run:
-            stack.enter_context(command.alone(settings, name))
-        store, serving = open_store(settings.store), look(settings.state)
+            local = settings.target == "local"
+            stack.enter_context(command.alone(settings, name) if local else target.exclusive(name, _tell))
+        serving = look(settings)
         records = Records(store, name)
         plan = make_plan(registry, records, name, to, serving, settings)
         words = Words(why, new_run_id(f"{name}-rollback"), by)
@@ -78,7 +82,7 @@ def roll_back(
             loss.put_back(store)
         if loss:
             _tell(_told(loss, dry_run))
-        served = plan.to == plan.source and serving.running and serving.digest(name) == plan.to.digest
+        served = plan.to == plan.source and serving.alive and serving.digest(name) == plan.to.digest
         if served and not plan.begun and not (loss and dry_run):
             return _result(plan, words, "put back" if loss else "nothing to do", serving.url(name))
         if not loss:
@@ -88,7 +92,7 @@ def roll_back(
                 _check_digest(plan.to, store)
             return _result(plan, words, "planned", serving.url(name))
         # What follows the alias's move is done whole: from there on, Ctrl-C waits.
-        endpoint = _switch(plan, words, registry, store, settings, stack)
+        endpoint = _switch(plan, words, registry, store, target, settings, stack)
         if plan.to == plan.source and not plan.begun:
             return _result(plan, words, "served again", endpoint)
         result = _result(plan, words, "rolled back", endpoint)
@@ -110,6 +114,7 @@ def _switch(
     words: Words,
     registry: Registry,
     store: ObjectStore,
+    target: Target,
     settings: Settings,
     finishing: ExitStack,
 ) -> str:
@@ -125,7 +130,6 @@ def _switch(
         moved = True
 
     try:
-        target = LocalTarget(settings.state)
         with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
             archive = store.fetch(to.archive, Path(folder))
             roll_out(target, plan.workload, archive, to.digest, make_champion, _tell)

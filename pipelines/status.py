@@ -29,7 +29,7 @@ RUNS = 5
 
 def status(name: str | None, settings: Settings) -> dict[str, Any]:
     """Return what is known of one workload or of all that have ever been run, as `--json` prints it."""
-    store, serving = open_store(settings.store), look(settings.state)
+    store, serving = open_store(settings.store), look(settings)
     trouble, names = None, {*serving.models, *serving.confirmed, *_recorded(store)}
     with ExitStack() as stack:
         registry = stack.enter_context(command.existing_registry(settings))
@@ -41,10 +41,9 @@ def status(name: str | None, settings: Settings) -> dict[str, Any]:
             command.check_name(name, name in names)
         shown = [name] if name else sorted(names)
         workloads = [_workload(one, settings, registry, trouble, store, serving) for one in shown]
-    running = serving.running
     return {
         "state": str(settings.state),
-        "server": running and {"url": running.url, "pid": running.pid, "started": running.started},
+        "server": serving.server(),
         "registry": {"uri": settings.registry, "trouble": trouble},
         "registered": register.names(),
         "run": command.again("pipelines.run", settings, "--workload", name or "NAME"),
@@ -83,7 +82,7 @@ def _workload(
 
 def _served(name: str, serving: Serving, versions: dict[str, Version]) -> dict[str, Any] | None:
     """Return what the server says of the name, and the registry's number of that version."""
-    row = serving.models.get(name) if serving.running else serving.confirmed.get(name)
+    row = serving.models.get(name) if serving.alive else serving.confirmed.get(name)
     if row is None:
         return None
     number = next((v.version for v in versions.values() if v.digest == row.get("digest")), None)

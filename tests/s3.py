@@ -28,32 +28,34 @@ class Bucket:
 
 
 @contextmanager
-def serve(program: Path, folder: Path, log: Path, file_limit: int = 0) -> Iterator[str]:
+def serve(
+    program: Path, folder: Path, log: Path, file_limit: int = 0, host: str = "127.0.0.1"
+) -> Iterator[str]:
     """Serve the folders below `folder` as buckets for the while; yields HOST:PORT.
 
     `file_limit` lets no file grow over so many bytes: to the server that is a disk that is full.
     """
     port = free_port()
-    command = [program, "serve", "s3", "--auth-key", ",".join(ACCESS), "--addr", f"127.0.0.1:{port}", folder]
+    command = [program, "serve", "s3", "--auth-key", ",".join(ACCESS), "--addr", f"{host}:{port}", folder]
     with log.open("wb") as out:
         environment = {"RCLONE_CONFIG": "/dev/null"}
         limit = ["prlimit", f"--fsize={file_limit}"] if file_limit else []
         server = subprocess.Popen([*limit, *map(str, command)], stdout=out, stderr=out, env=environment)
     try:
         deadline = time.monotonic() + 30
-        while not _listens(port):
+        while not _listens(host, port):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"rclone does not serve: {log.read_text()}")
             time.sleep(0.02)
-        yield f"127.0.0.1:{port}"
+        yield f"{host}:{port}"
     finally:
         server.terminate()
         server.wait()
 
 
-def _listens(port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
+        socket.create_connection((host, port), 1).close()
     except OSError:
         return False
     return True

@@ -40,6 +40,11 @@ class Cluster:
         self.transport = Transport(api, who, say, patience)
         self.namespace, self.in_pod = namespace, in_pod
 
+    def patient(self, seconds: float) -> Cluster:
+        """Return the same cluster, with another patience."""
+        transport = self.transport
+        return Cluster(transport.api, self.namespace, self.in_pod, transport.who, transport.say, seconds)
+
     def get(self, resource: Resource, name: str) -> Object | None:
         """Return the object, or None when there is none."""
         try:

@@ -18,7 +18,7 @@ class Patience:
 
     seconds: float
     began: float = field(default_factory=time.monotonic)
-    wait: float = FIRST
+    wait: float = field(default_factory=lambda: FIRST)
     lost: float | None = None
 
     def again(self, retry_after: str | None = None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters.errors import PipelineError, RolledBack
+from adapters.errors import PipelineError, RolledBack, TransientError
 from serving import archive as archives
 from serving import golden
 from workloads.contract import Progress
@@ -33,10 +33,8 @@ def roll_out(
     try:
         target.begin_trial(name, archive, digest)
     except PipelineError as error:
-        raise RolledBack(
-            f"{name} {_short(digest)} was refused and never took traffic: {error}; "
-            f"{_seen(target, name, former)}"
-        ) from error
+        kind = TransientError if isinstance(error, TransientError) else RolledBack
+        raise _told(kind, f"{name} {_short(digest)} was refused: {error}", target, name, former) from error
     except BaseException:
         # Interrupted: it may have switched already.
         if former != digest:
@@ -50,14 +48,36 @@ def roll_out(
             raise RolledBack("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
         progress("golden requests are answered right through the endpoint")
         make_champion()
-    except BaseException as error:
+    except PipelineError as error:
+        words = f"{name} {_short(digest)} was withdrawn: {error}"
+        raise _told(type(error), words, target, name, former, None if former == digest else digest) from error
+    except BaseException:
         if former != digest:
             target.withdraw(name, digest)
-        seen = _seen(target, name, former)
-        if isinstance(error, PipelineError):
-            raise type(error)(f"{name} {_short(digest)} was withdrawn: {error}; {seen}") from error
         raise
     target.confirm(name, digest)
+
+
+def _told(
+    kind: type[PipelineError],
+    words: str,
+    target: Target,
+    name: str,
+    former: str | None,
+    withdrawn: str | None = None,
+) -> PipelineError:
+    """Return the error of a rollout that failed, with what the endpoint was seen to answer afterwards.
+
+    `withdrawn` is withdrawn first. When that or the looking fails, the error is of that failure's kind:
+    then nobody has seen the former version answer.
+    """
+    try:
+        if withdrawn is not None:
+            target.withdraw(name, withdrawn)
+        return kind(f"{words}; {_seen(target, name, former)}")
+    except PipelineError as trouble:
+        unseen = TransientError if isinstance(trouble, TransientError) else PipelineError
+        return unseen(f"{words}; the former version {_short(former)} was not seen to answer: {trouble}")
 
 
 def _seen(target: Target, name: str, former: str | None) -> str:

@@ -24,7 +24,7 @@ def open_target(settings: Settings, store: ObjectStore, progress: Progress) -> T
 
         return KServeTarget(cluster, serving, store, progress)
     from .kubernetes import KubernetesTarget
-    from .objects import ModelServer, TorchServe
+    from .servers import ModelServer, TorchServe
 
     kind = TorchServe if settings.target == "torchserve" else ModelServer
     return KubernetesTarget(cluster, serving, store, progress, kind(serving))

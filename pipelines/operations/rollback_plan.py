@@ -134,5 +134,5 @@ def check_archive(plan: Plan, store: ObjectStore, serving: Serving) -> None:
     raise UserError(
         f"version {to.version} of {plan.workload} cannot be served: its archive {to.archive} {gone}. Nothing "
         f"was changed: the registry's champion is {champion}, and "
-        f"{endpoint if serving.running else 'no server runs'}. Another version: --to"
+        f"{endpoint if serving.alive else 'no server runs'}. Another version: --to"
     )

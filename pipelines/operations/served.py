@@ -1,4 +1,7 @@
-"""What the server of a state folder serves, and whether the registry says the same; never started here."""
+"""What is served, by the server of a state folder or on a cluster, and whether the registry says the same.
+
+It looks and starts nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,21 @@ class Serving:
     models: dict[str, dict[str, Any]]
     confirmed: dict[str, dict[str, str]]
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether there is a server."""
+        return self.running is not None
+
+    def server(self) -> dict[str, Any] | None:
+        """Return where the server is, in words for a person and for `--json`; None when there is none."""
+        running = self.running
+        if running is None:
+            return None
+        return {"url": running.url, "pid": running.pid, "started": running.started}
+
     def digest(self, name: str) -> str | None:
         """Return the digest that answers for a name, or will after a start; None for none."""
-        if self.running:
+        if self.alive:
             return self.models.get(name, {}).get("digest")
         return self.confirmed.get(name, {}).get("digest")
 
@@ -45,8 +60,16 @@ class Serving:
         return {row[key] for row in rows for key in ("digest", "former") if row.get(key)}
 
 
-def look(state: Path) -> Serving:
-    """Return what is served; UserError when what a restart would load cannot be read."""
+def look(settings: Settings) -> Serving:
+    """Return what is served; UserError when what a restart would load cannot be read.
+
+    On a cluster TransientError when it cannot be reached.
+    """
+    if settings.target != "local":
+        from .served_on_cluster import look_at_cluster  # late: one machine needs no Kubernetes
+
+        return look_at_cluster(settings)
+    state = settings.state
     running = daemon.status(state)
     rows = Endpoint(running).models() if running else []
     return Serving(running, {row["name"]: row for row in rows}, _confirmed(state / "serving" / "models.json"))
@@ -79,7 +102,7 @@ def agreement(name: str, champion: Version | None, serving: Serving, settings: S
     if served != champion.digest:
         serve = again("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
         return _found(False, _difference(name, champion, serving), serve)
-    if not serving.running:
+    if not serving.alive:
         start = f"python -m serving start --state {settings.state}"
         return _found(True, "no server runs, so nothing answers", start)
     return _found(True)

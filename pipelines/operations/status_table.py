@@ -25,7 +25,9 @@ def show(result: dict[str, Any]) -> None:
         console.print(words, soft_wrap=True, markup=False)
 
     server, trouble = result["server"], result["registry"]["trouble"]
-    if server:
+    if server and server["pid"] is None:
+        line(f"serving on {server['url']}")
+    elif server:
         line(f"serving at {server['url']} (pid {server['pid']}, since {moment(server['started'])})")
     else:
         line(f"no model server runs in {result['state']}")

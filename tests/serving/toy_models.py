@@ -55,6 +55,8 @@ class ToyHandler(Base):
         while self.settings.get("hangs_on") in tensors["x"]:
             time.sleep(0.01)
         y = tensors["x"] * self.settings["scale"]
+        if ToyHandler.calls > self.settings.get("drifts_after", math.inf):
+            y = y + 1
         return {"y": np.where(tensors["x"] == -1, np.nan, y).astype(np.float32)}
 
     def postprocess(self, tensors):

@@ -1,0 +1,273 @@
+"""The target on Kubernetes: a Deployment for each version, and a Service whose selector is the switch.
+
+The former version's pods serve until the new one is confirmed, so that going back is one selector, too.
+What the Service's annotations say is enough for the next rollout to put right what a lost one has left.
+docs/rollout.md tells the whole way.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import PipelineError, TransientError
+from adapters.kubernetes.client import Cluster, Object
+from adapters.kubernetes.resources import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, SERVICE
+from adapters.object_store import ObjectStore
+from components.settings import ServingSettings
+from serving import archive as archives
+from serving import golden, model_store
+from serving.errors import OtherVersionError
+from workloads.contract import Progress
+
+from . import lease, objects, trial
+from .asking import Asker, asker
+from .draining import wait_until_quiet
+from .lease import LeaseLock
+from .objects import CANARY, CONFIRMED, SERVED, Version
+from .servers import Server
+from .waiting import Deadline, pods_of, wait_until_ready, written
+
+SETTLED, SETTLE_SECONDS = 5, 60.0
+"""So many answers in a row must come from a version before the traffic counts as moved, within seconds."""
+
+
+DRAIN_SECONDS, WITHDRAW_SECONDS = 30.0, 5.0
+"""How long servers whose traffic has moved may be asked still, by nodes that have not heard and by callers
+that keep their connection; those of a version that has failed for less long."""
+
+
+class KubernetesTarget:
+    """The model servers of one namespace; `server` is the program that serves the archives there."""
+
+    lease_seconds = lease.SECONDS
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: ServingSettings,
+        store: ObjectStore,
+        progress: Progress,
+        server: Server,
+        ask: Asker | None = None,
+    ) -> None:
+        self.cluster, self.settings, self.store, self.progress = cluster, settings, store, progress
+        self.server, self.ask = server, ask or asker(cluster)
+        self._lock: LeaseLock | None = None
+        self._archives: dict[str, Path] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="archives-")
+
+    @contextmanager
+    def exclusive(self, name: str, progress: Progress) -> Iterator[None]:
+        """Hold the Lease of the model, and put right first what a rollout that was cut off has left."""
+        self._lock = LeaseLock(self.cluster, Version(name, "").name, self.lease_seconds)
+        try:
+            with self._lock.held(progress):
+                self._settle(name)
+                yield
+        finally:
+            self._lock = None
+
+    def served(self, name: str) -> str | None:
+        """Return the digest that the Service gives the traffic to, or None when there is none."""
+        return _annotations(self.cluster.get(SERVICE, name)).get(SERVED) or None
+
+    def golden_of_served(self, name: str) -> list[dict[str, Any]]:
+        """Return the golden requests of the version that the Service gives the traffic to."""
+        return self._golden(Version(name, self.served(name) or ""))
+
+    def begin_trial(self, name: str, archive: Path, digest: str) -> None:
+        """Bring the version up beside the former one, have it prove itself, and give it the traffic.
+
+        Whatever fails, the former version has the traffic when this raises, and the new one is gone.
+        """
+        version, former, deadline = Version(name, digest), self.served(name), Deadline(self.settings.deadline)
+        self._archives[digest] = archive
+        before = self.cluster.get(DEPLOYMENT, version.deployment) if former == digest else None
+        try:
+            if self.settings.canary and former not in (None, digest):
+                self._try_on_some(version, Version(name, str(former)), deadline)
+            self._bring_up(version, self.settings.replicas, deadline)
+            self._prove(version)
+            self._switch(version, former or "")
+        except PipelineError as error:
+            self._undo(version, before, error)
+            raise
+
+    def predict(self, name: str, request: Any, digest: str) -> Any:
+        """Ask the Service the way its callers do; OtherVersionError when another version answers."""
+        return self._predict(name, Version(name, digest), request)
+
+    def confirm(self, name: str, digest: str) -> None:
+        """Remember that the version has proven itself, and remove the others."""
+        version = Version(name, digest)
+        self._mine()
+        self.cluster.apply(SERVICE, objects.endpoint(version, confirmed=digest))
+        self._remove_all_but(name, version, quiet_within=DRAIN_SECONDS)
+        self.cluster.delete(SERVICE, objects.trial(name))
+
+    def withdraw(self, name: str, digest: str) -> None:
+        """Give the traffic to the version that was confirmed last, see it answer, and remove this one."""
+        service = self.cluster.get(SERVICE, name)
+        confirmed = _annotations(service).get(CONFIRMED, "")
+        self._go_back(name, service)
+        if digest != confirmed:
+            self._remove(Version(name, digest).deployment, name, quiet_within=WITHDRAW_SECONDS)
+        self.cluster.delete(SERVICE, objects.trial(name))
+
+    def url(self, name: str) -> str:
+        """Return the address of the Service inside the cluster."""
+        return f"http://{name}.{self.cluster.namespace}.svc{self.server.path(name)}"
+
+    def _settle(self, name: str) -> None:
+        """Put the confirmed version back where a rollout was cut off before it had proven itself."""
+        service = self.cluster.get(SERVICE, name)
+        found = _annotations(service)
+        if service is None or (found.get(SERVED) == found.get(CONFIRMED) and not found.get(CANARY)):
+            return
+        cut_off = found.get(CANARY) or found.get(SERVED, "")
+        back = found.get(CONFIRMED, "")
+        self.progress(
+            f"a rollout of {name} was cut off with {cut_off[:12]} on trial: {back[:12] or 'nothing'} is put "
+            "back"
+        )
+        self._go_back(name, service)
+
+    def _go_back(self, name: str, service: Object | None) -> None:
+        found = _annotations(service)
+        back = found.get(CONFIRMED, "")
+        self._mine()
+        if not back:
+            self.cluster.delete(SERVICE, name)
+        elif found.get(SERVED) != back or found.get(CANARY):
+            self._switch(Version(name, back), back)
+
+    def _try_on_some(self, version: Version, former: Version, deadline: Deadline) -> None:
+        """Give the version a share of the traffic first; raises when the canary is withdrawn."""
+        self._remove_all_but(version.name, version, former)
+        running = self.cluster.get(DEPLOYMENT, former.deployment) or {}
+        others = int(running.get("spec", {}).get("replicas") or self.settings.replicas)
+        replicas = trial.replicas_of_canary(self.settings.canary, others)
+        self._bring_up(version, replicas, deadline, scaled=False)
+        self._prove(version)
+        self._mine()
+        self.cluster.apply(SERVICE, objects.endpoint(former, former.digest, canary=version.digest))
+        share = 100 * replicas / (replicas + others)
+        self.progress(f"canary: {version.deployment} has {share:.0f} % of the traffic, by {replicas} of "
+                      f"{replicas + others} servers")  # fmt: skip
+        trial.watch_canary(self, version, former)
+
+    def _bring_up(self, version: Version, replicas: int, deadline: Deadline, scaled: bool = True) -> None:
+        """Have so many servers of the version ready; with an autoscaler unless it is a canary."""
+        self._mine()
+        found = self.cluster.get(DEPLOYMENT, version.deployment)
+        if found is not None and scaled:
+            # The autoscaler's number of servers, where there are more.
+            replicas = max(replicas, int(found["spec"].get("replicas") or 0))
+        made = self.cluster.apply(DEPLOYMENT, objects.deployment(version, replicas, self.server.pod(version)))
+        self.cluster.apply(SERVICE, objects.trial_service(version))
+        self.cluster.apply(DISRUPTION_BUDGET, objects.disruption_budget(version.name))
+        if scaled:
+            self.cluster.apply(AUTOSCALER, objects.autoscaler(version, self.settings, made))
+        wait_until_ready(self.cluster, version, replicas, deadline, self.progress, self._mine)
+
+    def _prove(self, version: Version) -> None:
+        """Ask the golden requests through the Service of the version on trial; raises at a wrong answer."""
+        service = objects.trial(version.name)
+        self._settled(service, version)
+        if wrong := self.wrong_answers(version):
+            raise PipelineError("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
+        self.progress(f"{version.deployment} answers its golden requests right, before it has any traffic")
+
+    def wrong_answers(self, version: Version) -> list[str]:
+        """Say in words which golden requests the version on trial answers wrongly."""
+        service = objects.trial(version.name)
+        return golden.check(self._golden(version), lambda asked: self._predict(service, version, asked))
+
+    def count_golden(self, version: Version) -> int:
+        """Return how many requests `wrong_answers` asks."""
+        return len(self._golden(version))
+
+    def _switch(self, version: Version, confirmed: str) -> None:
+        """Give the version all the traffic, and wait until it is seen to answer."""
+        self._mine()
+        self.cluster.apply(SERVICE, objects.endpoint(version, confirmed))
+        self._settled(version.name, version)
+
+    def _settled(self, service: str, version: Version) -> None:
+        """Wait until the version answers at a Service: nodes hear of a change a moment later."""
+        (first, *_), good, end = self._golden(version), 0, time.monotonic() + SETTLE_SECONDS
+        while good < SETTLED:
+            try:
+                self._predict(service, version, first["request"])
+                good += 1
+            except (TransientError, OtherVersionError) as error:
+                good = 0
+                if time.monotonic() > end:
+                    raise PipelineError(
+                        f"{version.deployment} does not answer at Service {service} after "
+                        f"{SETTLE_SECONDS:g} s: {error}"
+                    ) from None
+                time.sleep(0.2)
+
+    def _predict(self, service: str, version: Version, request: Any) -> Any:
+        path = self.server.path_of_version(version.name, self._archive(version))
+        answer = self.ask.post(service, path, request)
+        found = answer.json()
+        digest = self.server.digest(answer, version.digest)
+        if digest != version.digest:
+            raise OtherVersionError(
+                f"{version.name}: version {digest[:12] or 'unknown'} answered, and {version.digest[:12]} was "
+                "asked for"
+            )
+        return found
+
+    def _undo(self, version: Version, before: Object | None, error: PipelineError) -> None:
+        """Put back what was there before a trial that failed; what cannot be is left to the next rollout."""
+        try:
+            if before is None:
+                self.withdraw(version.name, version.digest)
+            else:
+                kept = {key: before["metadata"].get(key, {}) for key in ("name", "labels", "annotations")}
+                self.cluster.apply(DEPLOYMENT, {"metadata": kept, "spec": before["spec"]})
+                self.cluster.delete(SERVICE, objects.trial(version.name))
+        except PipelineError as another:
+            raise type(error)(f"{error}; and what it left could not be removed: {another}") from error
+
+    def _remove_all_but(self, name: str, *kept: Version, quiet_within: float = 0) -> None:
+        names = {version.deployment for version in kept}
+        for found in self.cluster.find(DEPLOYMENT, written(objects.selector(name))):
+            if found["metadata"]["name"] not in names:
+                self._remove(found["metadata"]["name"], name, quiet_within)
+
+    def _remove(self, deployment: str, name: str, quiet_within: float) -> None:
+        """Remove a Deployment once its servers are asked no more, or after so many seconds."""
+        found = self.cluster.get(DEPLOYMENT, deployment)
+        if found is None:
+            return
+        labels = found["spec"]["selector"]["matchLabels"]
+        wait_until_quiet(lambda: pods_of(self.cluster, labels), name, self.ask.metrics, quiet_within)
+        self.cluster.delete(DEPLOYMENT, deployment)
+
+    def _golden(self, version: Version) -> list[dict[str, Any]]:
+        return list(archives.read_manifest(self._archive(version))["golden"])
+
+    def _archive(self, version: Version) -> Path:
+        """Return a version's archive as a local file, from the store where it was not given."""
+        if version.digest not in self._archives:
+            found = model_store.find(self.store, f"{version.name}@{version.digest}")
+            self._archives[version.digest] = self.store.fetch(found.key, Path(self._folder.name))
+        return self._archives[version.digest]
+
+    def _mine(self) -> None:
+        """Raise when another rollout may have begun, before anything is changed."""
+        if self._lock is not None:
+            self._lock.check()
+
+
+def _annotations(thing: Object | None) -> dict[str, str]:
+    return dict((thing or {}).get("metadata", {}).get("annotations") or {})

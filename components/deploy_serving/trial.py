@@ -1,0 +1,58 @@
+"""Watching a canary: its golden requests, its pods and its share of the traffic, until the rule decides."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from adapters.errors import PipelineError
+from adapters.kubernetes.client import Object
+
+from .canary import Counter, Traffic, Verdict, judge
+from .objects import Version
+from .waiting import pods_of
+
+if TYPE_CHECKING:
+    from .kubernetes import KubernetesTarget
+
+LOOKS = 12
+
+
+def replicas_of_canary(percent: int, others: int) -> int:
+    """Return how many servers beside `others` come nearest to that share of the traffic; at least one."""
+    return max(1, round(percent * others / (100 - percent)))
+
+
+def watch_canary(target: KubernetesTarget, version: Version, former: Version) -> None:
+    """Return when the canary is promoted; PipelineError says why it was withdrawn."""
+    planned = float(target.settings.canary_seconds)
+    ours, theirs = (Counter(version.name, target.ask.metrics) for _ in range(2))
+    began, asked = time.monotonic(), 0
+    restarts = {_uid(pod): _restarts(pod) for pod in pods_of(target.cluster, version.selector)}
+    while True:
+        pods = pods_of(target.cluster, version.selector)
+        seen = ours.since(pods)
+        # What this watch asks itself is no live traffic.
+        live = Traffic(max(0, seen.requests - asked), seen.faults)
+        others = theirs.since(pods_of(target.cluster, former.selector))
+        verdict = judge(live, others, time.monotonic() - began, planned)
+        asked += target.count_golden(version)
+        fallen = [pod for pod in pods if _restarts(pod) > restarts.get(_uid(pod), 0)]
+        if fallen:
+            verdict = Verdict(False, f"pod {fallen[0]['metadata']['name']} has ended and was started again")
+        elif wrong := target.wrong_answers(version):
+            verdict = Verdict(False, f"golden requests are answered wrongly: {'; '.join(wrong[:3])}")
+        if verdict is not None:
+            break
+        time.sleep(planned / LOOKS)
+    if not verdict.promoted:
+        raise PipelineError(f"the canary was withdrawn: {verdict.reason}")
+    target.progress(f"canary: promoted: {verdict.reason}")
+
+
+def _uid(pod: Object) -> str:
+    return str(pod["metadata"]["uid"])
+
+
+def _restarts(pod: Object) -> int:
+    return sum(one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses", []))

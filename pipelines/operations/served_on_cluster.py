@@ -1,0 +1,80 @@
+"""What a cluster's Services give their traffic to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.errors import UserError
+from adapters.kubernetes.client import Object
+from adapters.kubernetes.connection import connect
+from adapters.kubernetes.resources import DEPLOYMENT, SERVICE
+from components.deploy_serving.objects import CANARY, CONFIRMED, SERVED, Version, trial
+from components.deploy_serving.servers import ModelServer, TorchServe
+from components.settings import Settings
+
+from .served import Serving
+
+MANAGED = "app.kubernetes.io/name=model-server,app.kubernetes.io/managed-by=continuous-training"
+
+
+@dataclass(frozen=True)
+class ClusterServing(Serving):
+    """The same for a namespace; `addresses` are those inside the cluster."""
+
+    addresses: dict[str, str] = field(default_factory=dict)
+    namespace: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """A cluster that has answered is there."""
+        return True
+
+    def server(self) -> dict[str, Any] | None:
+        """Return where the servers are; they have no one process."""
+        return {"url": f"the cluster, namespace {self.namespace}", "pid": None, "started": None}
+
+    def url(self, name: str) -> str | None:
+        """Return the endpoint's address inside the cluster."""
+        return self.addresses.get(name)
+
+
+def look_at_cluster(settings: Settings) -> ClusterServing:
+    """Return what the Services say; TransientError when the cluster cannot be reached."""
+    if settings.target == "kserve":
+        raise UserError(
+            "what KServe serves is not looked at here: see kubectl get inferenceservices, or set CT_TARGET"
+        )
+    serving = settings.serving
+    cluster = connect(serving.namespace, serving.kubeconfig, serving.context)
+    server = TorchServe if settings.target == "torchserve" else ModelServer
+    ready = {
+        found["metadata"]["name"]: found.get("status", {}).get("readyReplicas", 0)
+        for found in cluster.find(DEPLOYMENT, MANAGED)
+    }
+    services = {found["metadata"]["name"]: found for found in cluster.find(SERVICE, MANAGED)}
+    models = {
+        name: _row(name, found, ready)
+        for name, found in services.items()
+        if not any(name == trial(other) for other in services if other != name)
+    }
+    path = server.path
+    addresses = {
+        name: f"http://{name}.{cluster.namespace}.svc{path(name)}"
+        for name, row in models.items()
+        if row["state"] == "READY"
+    }
+    return ClusterServing(None, models, {}, addresses, cluster.namespace)
+
+
+def _row(name: str, service: Object, ready: dict[str, int]) -> dict[str, Any]:
+    """Return what is served under a name, as a server's own index would tell it."""
+    annotations = service["metadata"].get("annotations") or {}
+    digest, confirmed = annotations.get(SERVED, ""), annotations.get(CONFIRMED, "")
+    settled = digest == confirmed and CANARY not in annotations
+    row = {"name": name, "digest": digest, "phase": "serving" if settled else "probation", "state": "READY"}
+    if confirmed and confirmed != digest:
+        row["former"] = confirmed
+    if not ready.get(Version(name, digest).deployment):
+        row |= {"state": "UNAVAILABLE", "reason": f"no server of {digest[:12]} is ready"}
+    return row

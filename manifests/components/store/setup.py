@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -30,10 +31,9 @@ def policies(steps, registry, reader):
 
 def make(client, bucket, statements):
     """Make the bucket where it is missing, and set its policy."""
-    try:
+    there = (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists)
+    with suppress(*there):
         client.create_bucket(Bucket=bucket)
-    except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
-        pass
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     client.put_bucket_policy(Bucket=bucket, Policy=policy)
     print(f"bucket {bucket} is there, its policy set", flush=True)

@@ -1,0 +1,65 @@
+"""Images for a cluster that reaches no registry of the world: built here, pushed to one that it reaches.
+
+`CT_TEST_REGISTRY` says which (default: localhost:5000). The steps' images are those that `make images` pushed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent / "images"
+REGISTRY = os.environ.get("CT_TEST_REGISTRY", "localhost:5000")
+DIGESTS = ROOT / "build/images.json"
+VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
+
+
+def step_image(name: str) -> str:
+    """Return a step's image by its digest; skips where nobody has built it."""
+    digest = json.loads(DIGESTS.read_text(encoding="utf-8")).get(name) if DIGESTS.is_file() else None
+    if digest is None:
+        pytest.skip(f"no image of {name}: make images REGISTRY={REGISTRY}/continuous-training")
+    return f"{REGISTRY}/continuous-training/{name}@{digest}"
+
+
+def registry_image() -> str:
+    """Build and push the registry's image, as it is shipped."""
+    return _push("registry", ROOT / "manifests/images/registry.Dockerfile", ROOT)
+
+
+def postgres_image() -> str:
+    """Build and push a stand-in for the public image of PostgreSQL."""
+    return _push("postgres", HERE / "postgres.Dockerfile", HERE)
+
+
+def store_image(folder: Path) -> str:
+    """Build and push a stand-in for the public image of the store: its program, from its Go module."""
+    if shutil.which("go") is None:
+        pytest.skip("the store's image is built by go, which is not installed")
+    environment = os.environ | {"GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
+    done = subprocess.run(["go", "install", VERSITYGW], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return _push("versitygw", HERE / "store.Dockerfile", folder)
+
+
+def _push(image: str, dockerfile: Path, context: Path) -> str:
+    repository = f"{REGISTRY}/continuous-training-tests/{image}"
+    name = f"{repository}:1.0"
+    _docker("build", "--quiet", "--network", "host", "--file", str(dockerfile), "--tag", name, str(context))
+    _docker("push", "--quiet", name)
+    known = json.loads(_docker("inspect", "--format", "{{json .RepoDigests}}", name))
+    return next(one for one in known if one.startswith(f"{repository}@"))
+
+
+def _docker(*arguments: str) -> str:
+    if shutil.which("docker") is None:
+        pytest.skip("docker is not installed, and the images of the cluster's own services are built here")
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

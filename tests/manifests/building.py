@@ -1,6 +1,7 @@
 """Images for a cluster that reaches no registry of the world: built here, pushed to one that it reaches.
 
-`CT_TEST_REGISTRY` says which (default: localhost:5000). The steps' images are those that `make images` pushed.
+`CT_TEST_REGISTRY` says where (default: localhost:5000/continuous-training). The steps' images are those
+that `make images` pushed there, under CT_TEST_TAG (default: dev).
 """
 
 from __future__ import annotations
@@ -12,20 +13,28 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import requests
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "images"
-REGISTRY = os.environ.get("CT_TEST_REGISTRY", "localhost:5000")
-DIGESTS = ROOT / "build/images.json"
+REGISTRY = os.environ.get("CT_TEST_REGISTRY", "localhost:5000/continuous-training")
+TAG = os.environ.get("CT_TEST_TAG", "dev")
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
 
 
 def step_image(name: str) -> str:
-    """Return a step's image by its digest; skips where nobody has built it."""
-    digest = json.loads(DIGESTS.read_text(encoding="utf-8")).get(name) if DIGESTS.is_file() else None
+    """Return a step's image, or the model server's, by its digest; skips where nobody has pushed it."""
+    host, _, path = REGISTRY.partition("/")
+    url = f"http://{host}/v2/{path}/{name}/manifests/{TAG}"
+    try:
+        found = requests.head(url, headers={"accept": MANIFEST}, timeout=10)
+        digest = found.headers.get("docker-content-digest") if found.ok else None
+    except requests.RequestException:
+        digest = None
     if digest is None:
-        pytest.skip(f"no image of {name}: make images REGISTRY={REGISTRY}/continuous-training")
-    return f"{REGISTRY}/continuous-training/{name}@{digest}"
+        pytest.skip(f"no image {REGISTRY}/{name}:{TAG}: make images REGISTRY={REGISTRY} TAG={TAG}")
+    return f"{REGISTRY}/{name}@{digest}"
 
 
 def registry_image() -> str:
@@ -49,8 +58,8 @@ def store_image(folder: Path) -> str:
 
 
 def _push(image: str, dockerfile: Path, context: Path) -> str:
-    repository = f"{REGISTRY}/continuous-training-tests/{image}"
-    name = f"{repository}:1.0"
+    repository = f"{REGISTRY}/{image}"
+    name = f"{repository}:{TAG}"
     _docker("build", "--quiet", "--network", "host", "--file", str(dockerfile), "--tag", name, str(context))
     _docker("push", "--quiet", name)
     known = json.loads(_docker("inspect", "--format", "{{json .RepoDigests}}", name))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from . import building
 from .kube import Kube, make_namespace
@@ -20,6 +21,10 @@ NO_CLAIMS = """
 - {op: add, path: /spec/template/spec/volumes/-, value: {name: data, emptyDir: {}}}
 """
 """A cluster may have no storage provisioner; what is installed here is gone with the namespace anyway."""
+
+
+SMALL = {"CT_SERVING_REPLICAS": "1", "CT_SERVING_CPU": "50m", "CT_ROLLOUT_DEADLINE": "120"}
+"""For a cluster of one small node."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ def kube(cluster: None) -> Iterator[Kube]:
 def installed(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The standalone overlay, up: as docs/cluster.md installs it, with images that this cluster reaches."""
     folder = tmp_path_factory.mktemp("site")
+    settings = {"CT_SERVING_IMAGE": building.step_image("serving")} | SMALL
     overlay = write(
         folder / "overlay",
         {
@@ -65,7 +71,13 @@ def installed(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Installed
                 _image("postgres", building.postgres_image()),
                 _image("versity/versitygw", building.store_image(folder)),
             ],
-            "patches": [{"target": {"kind": "StatefulSet"}, "patch": NO_CLAIMS}],
+            "patches": [
+                {"target": {"kind": "StatefulSet"}, "patch": NO_CLAIMS},
+                {
+                    "target": {"kind": "ConfigMap", "name": "continuous-training"},
+                    "patch": yaml.safe_dump([_setting(name, value) for name, value in settings.items()]),
+                },
+            ],
         },
     )
     made = subprocess.run([MANIFESTS / "secrets.sh"], capture_output=True, text=True, check=True).stdout
@@ -75,6 +87,10 @@ def installed(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Installed
         kube.run("rollout", "status", part, "--timeout=240s")
     kube.run("wait", "--for=condition=complete", "job/store-setup", "--timeout=120s")
     return Installed(kube, overlay)
+
+
+def _setting(name: str, value: str) -> dict[str, str]:
+    return {"op": "replace", "path": f"/data/{name}", "value": value}
 
 
 def _image(name: str, reference: str) -> dict[str, str]:

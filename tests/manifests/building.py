@@ -6,7 +6,6 @@ that `make images` pushed there, under CT_TEST_TAG (default: dev).
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -25,30 +24,26 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json, application/vn
 
 def step_image(name: str) -> str:
     """Return a step's image, or the model server's, by its digest; skips where nobody has pushed it."""
-    host, _, path = REGISTRY.partition("/")
-    url = f"http://{host}/v2/{path}/{name}/manifests/{TAG}"
-    try:
-        found = requests.head(url, headers={"accept": MANIFEST}, timeout=10)
-        digest = found.headers.get("docker-content-digest") if found.ok else None
-    except requests.RequestException:
-        digest = None
-    if digest is None:
+    found = _pushed(name)
+    if found is None:
         pytest.skip(f"no image {REGISTRY}/{name}:{TAG}: make images REGISTRY={REGISTRY} TAG={TAG}")
-    return f"{REGISTRY}/{name}@{digest}"
+    return found
 
 
 def registry_image() -> str:
-    """Build and push the registry's image, as it is shipped."""
-    return _push("registry", ROOT / "manifests/images/registry.Dockerfile", ROOT)
+    """Return the registry's image as it is shipped, built where nobody has pushed it."""
+    return _pushed("registry") or _push("registry", ROOT / "manifests/images/registry.Dockerfile", ROOT)
 
 
 def postgres_image() -> str:
-    """Build and push a stand-in for the public image of PostgreSQL."""
-    return _push("postgres", HERE / "postgres.Dockerfile", HERE)
+    """Return a stand-in for the public image of PostgreSQL."""
+    return _pushed("postgres") or _push("postgres", HERE / "postgres.Dockerfile", HERE)
 
 
 def store_image(folder: Path) -> str:
-    """Build and push a stand-in for the public image of the store: its program, from its Go module."""
+    """Return a stand-in for the public image of the store: its program, built from its Go module."""
+    if there := _pushed("versitygw"):
+        return there
     if shutil.which("go") is None:
         pytest.skip("the store's image is built by go, which is not installed")
     environment = os.environ | {"GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
@@ -57,18 +52,26 @@ def store_image(folder: Path) -> str:
     return _push("versitygw", HERE / "store.Dockerfile", folder)
 
 
+def _pushed(name: str) -> str | None:
+    """Return the image by its digest, or None when the registry has none of this tag."""
+    host, _, path = REGISTRY.partition("/")
+    url = f"http://{host}/v2/{path}/{name}/manifests/{TAG}"
+    try:
+        found = requests.head(url, headers={"accept": MANIFEST}, timeout=10)
+    except requests.RequestException:
+        return None
+    return f"{REGISTRY}/{name}@{found.headers['docker-content-digest']}" if found.ok else None
+
+
 def _push(image: str, dockerfile: Path, context: Path) -> str:
-    repository = f"{REGISTRY}/{image}"
-    name = f"{repository}:{TAG}"
+    name = f"{REGISTRY}/{image}:{TAG}"
     _docker("build", "--quiet", "--network", "host", "--file", str(dockerfile), "--tag", name, str(context))
     _docker("push", "--quiet", name)
-    known = json.loads(_docker("inspect", "--format", "{{json .RepoDigests}}", name))
-    return next(one for one in known if one.startswith(f"{repository}@"))
+    return step_image(image)
 
 
-def _docker(*arguments: str) -> str:
+def _docker(*arguments: str) -> None:
     if shutil.which("docker") is None:
         pytest.skip("docker is not installed, and the images of the cluster's own services are built here")
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout

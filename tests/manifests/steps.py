@@ -1,9 +1,8 @@
-"""Steps against what is installed in a cluster: the first four here, deploy-serving as a Job there."""
+"""Steps against what is installed in a cluster: the first four here, deploy-serving as a pod there."""
 
 from __future__ import annotations
 
 import base64
-import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,22 +49,20 @@ def deploy(kube: Kube, archived: Path, **changes: str) -> tuple[int, str]:
         "metadata": {"name": name},
         "data": {"archived.json": text},
     }
-    kube.apply(data, _job(name, changes))
-    until = "jsonpath={.status.conditions[*].type}"
-    kube.run("wait", f"--for={until}", f"job/{name}", "--timeout=10s", check=False)
-    kube.run("wait", "--for=jsonpath={.status.terminating}=0", f"job/{name}", "--timeout=200s")
-    pods = json.loads(kube.run("get", "pods", "-l", f"job-name={name}", "-o", "json"))["items"]
-    ended = pods[0]["status"]["containerStatuses"][0]["state"]["terminated"]
-    return int(ended["exitCode"]), kube.run("logs", pods[0]["metadata"]["name"])
+    kube.apply(data, _pod(name, changes))
+    ended = "{.status.containerStatuses[0].state.terminated.exitCode}"
+    kube.run("wait", f"--for=jsonpath={ended}", f"pod/{name}", "--timeout=200s")
+    code = kube.run("get", "pod", name, "-o", f"jsonpath={ended}")
+    return int(code), kube.run("logs", name)
 
 
-def _job(name: str, changes: dict[str, str]) -> Object:
+def _pod(name: str, changes: dict[str, str]) -> Object:
     labels = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io/component": "step"}
     container = {
         "name": "step",
         "image": step_image("deploy-serving"),
         "command": ["python", "-m", "components.deploy_serving", "--archive", "/archived"],
-        "args": ["--output", "/tmp/deployed.json"],
+        "args": ["--output", "/tmp/deployed.json"],  # noqa: S108
         "envFrom": [
             {"configMapRef": {"name": "continuous-training"}},
             {"secretRef": {"name": "continuous-training"}},
@@ -74,10 +71,10 @@ def _job(name: str, changes: dict[str, str]) -> Object:
         "securityContext": RESTRICTED,
         "volumeMounts": [
             {"name": "archived", "mountPath": "/archived"},
-            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
-    pod = {
+    spec = {
         "serviceAccountName": "continuous-training",
         "restartPolicy": "Never",
         "securityContext": {
@@ -89,8 +86,8 @@ def _job(name: str, changes: dict[str, str]) -> Object:
         "volumes": [{"name": "archived", "configMap": {"name": name}}, {"name": "tmp", "emptyDir": {}}],
     }
     return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name},
-        "spec": {"backoffLimit": 0, "template": {"metadata": {"labels": labels}, "spec": pod}},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels},
+        "spec": spec,
     }

@@ -36,6 +36,20 @@ class Kube:
         """Return an object."""
         return dict(json.loads(self.run("get", kind, name, "-o", "json")))
 
+    def ended(self, pod: str) -> Object:
+        """Wait until all containers of a pod have ended; returns the pod."""
+        command = [kubectl(), "--namespace", self.namespace, "get", "pod", pod, "--watch"]
+        command += ["--request-timeout=240s"]
+        line = 'jsonpath={.status.phase}{"\\n"}'
+        with subprocess.Popen([*command, "-o", line], stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                seen = next((p for p in process.stdout if p.strip() in ("Succeeded", "Failed")), None)
+            finally:
+                process.terminate()
+        assert seen, f"pod {pod} did not end\n{self.look()}"
+        return self.get("pod", pod)
+
     def look(self) -> str:
         """Return what there is to see of the namespace's pods, for the message of a failure."""
         seen = []

@@ -1,4 +1,4 @@
-"""Steps against what is installed in a cluster: the first four here, deploy-serving as a pod there."""
+"""Steps in a cluster, as pods of their own images with what the manifests give them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from .building import step_image
 from .kube import Kube
 from .rendering import Object
 
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
+DEPLOYED = "/tmp/deployed.json"  # noqa: S108
+LABELS = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io/component": "step"}
 
 
 @contextmanager
@@ -40,54 +37,89 @@ def keys(kube: Kube, secret: str) -> dict[str, str]:
 
 
 def deploy(kube: Kube, archived: Path, **changes: str) -> tuple[int, str]:
-    """Run deploy-serving as a run of the pipeline does; returns its exit code and its log."""
-    name = f"deploy-serving-{secrets.token_hex(3)}"
+    """Run deploy-serving alone on what archive handed on; returns its exit code and its log."""
     text = (archived / "archived.json").read_text(encoding="utf-8")
-    data = {
+    name = _name("deploy-serving")
+    handed = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": name},
         "data": {"archived.json": text},
     }
-    kube.apply(data, _pod(name, changes))
-    ended = "{.status.containerStatuses[0].state.terminated.exitCode}"
-    kube.run("wait", f"--for=jsonpath={ended}", f"pod/{name}", "--timeout=200s")
-    code = kube.run("get", "pod", name, "-o", f"jsonpath={ended}")
-    return int(code), kube.run("logs", name)
+    kube.apply(handed)
+    volume = {"name": "archived", "configMap": {"name": name}}
+    last = _step(
+        "deploy-serving",
+        "--archive",
+        "/archived",
+        "--output",
+        DEPLOYED,
+        mount={"name": "archived", "mountPath": "/archived"},
+    )
+    return _run(kube, name, [], last, volume, changes)
 
 
-def _pod(name: str, changes: dict[str, str]) -> Object:
-    labels = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io/component": "step"}
-    container = {
-        "name": "step",
-        "image": step_image("deploy-serving"),
-        "command": ["python", "-m", "components.deploy_serving", "--archive", "/archived"],
-        "args": ["--output", "/tmp/deployed.json"],  # noqa: S108
+def carry_through(kube: Kube, workload: str) -> tuple[int, str]:
+    """Run the five steps one after the other, each in its own image; returns 0 or another, and their logs."""
+    work = {"name": "work", "mountPath": "/work"}
+    of_workload = ("--workload", workload)
+    data, model, judged, archived = ("/work/data", "/work/model", "/work/judged", "/work/archived")
+    every = [
+        _step("prep-data", *of_workload, "--output", data, mount=work),
+        _step("train", *of_workload, "--data", data, "--output", model, mount=work),
+        _step("evaluate", *of_workload, "--data", data, "--model", model, "--output", judged, mount=work),
+        _step("archive", "--model", model, "--evaluation", judged, "--output", archived, mount=work),
+        _step("deploy-serving", "--archive", archived, "--data", data, "--output", DEPLOYED, mount=work),
+    ]
+    return _run(kube, _name(workload), every, {"name": "work", "emptyDir": {}})
+
+
+def _name(words: str) -> str:
+    return f"{words}-{secrets.token_hex(3)}"
+
+
+def _run(kube: Kube, name: str, containers: list[Object], volume: Object) -> tuple[int, str]:
+    """Run the containers one after the other in a pod like a step's; returns an exit code, and their logs."""
+    *before, last = containers
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": LABELS},
+            "spec": {
+                "serviceAccountName": "continuous-training",
+                "restartPolicy": "Never",
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 10001,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "initContainers": before,
+                "containers": [last],
+                "volumes": [volume, {"name": "tmp", "emptyDir": {}}],
+            },
+        }
+    )
+    pod = kube.ended(name)
+    status = [*pod["status"].get("initContainerStatuses", []), *pod["status"]["containerStatuses"]]
+    codes = [one["state"].get("terminated", {}).get("exitCode", 0) for one in status]
+    return max(codes), kube.run("logs", name, "--all-containers", "--prefix", check=False)
+
+
+def _step(name: str, *arguments: str, mount: Object) -> Object:
+    return {
+        "name": name,
+        "image": step_image(name),
+        "command": ["python", "-m", f"components.{name.replace('-', '_')}"],
+        "args": list(arguments),
         "envFrom": [
             {"configMapRef": {"name": "continuous-training"}},
             {"secretRef": {"name": "continuous-training"}},
         ],
-        "env": [{"name": key, "value": value} for key, value in changes.items()],
-        "securityContext": RESTRICTED,
-        "volumeMounts": [
-            {"name": "archived", "mountPath": "/archived"},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-        ],
-    }
-    spec = {
-        "serviceAccountName": "continuous-training",
-        "restartPolicy": "Never",
         "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 10001,
-            "seccompProfile": {"type": "RuntimeDefault"},
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
         },
-        "containers": [container],
-        "volumes": [{"name": "archived", "configMap": {"name": name}}, {"name": "tmp", "emptyDir": {}}],
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": labels},
-        "spec": spec,
+        "volumeMounts": [mount, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }

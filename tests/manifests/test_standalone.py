@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ import requests
 
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore, open_store
-from components.archive.__main__ import main as archive
-from components.evaluate.__main__ import main as evaluate
-from components.prep_data.__main__ import main as prepare
-from components.train.__main__ import main as train
+from adapters.registry import Registry
 from serving import golden
+from serving.archive import read_manifest
 
 from . import steps
 from .conftest import Installed
@@ -65,47 +62,22 @@ def test_each_key_opens_what_its_holder_needs(installed: Installed) -> None:
                 attempt()
 
 
-def test_digits_from_raw_data_to_an_answering_endpoint(
-    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kube, at = (
-        installed.kube,
-        {name: str(tmp_path / name) for name in ("data", "model", "judged", "archived")},
-    )
-    with steps.environment(kube) as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        assert prepare(["--workload", "digits", "--output", at["data"]]) == 0
-        assert train(["--workload", "digits", "--data", at["data"], "--output", at["model"]]) == 0
-        assert (
-            evaluate(
-                [
-                    "--workload",
-                    "digits",
-                    "--data",
-                    at["data"],
-                    "--model",
-                    at["model"],
-                    "--output",
-                    at["judged"],
-                ]
-            )
-            == 0
-        )
-        assert (
-            archive(["--model", at["model"], "--evaluation", at["judged"], "--output", at["archived"]]) == 0
-        )
-
-    code, log = steps.deploy(kube, Path(at["archived"]))
+def test_digits_from_raw_data_to_an_answering_endpoint(installed: Installed, tmp_path: Path) -> None:
+    kube = installed.kube
+    code, log = steps.carry_through(kube, "digits")
     assert code == 0, log
-    digest = json.loads(Path(at["archived"], "archived.json").read_text(encoding="utf-8"))["digest"]
-    requests_of_it = json.loads(Path(at["judged"], "golden.json").read_text(encoding="utf-8"))
+    with steps.environment(kube) as environment:
+        access = (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+        champion = Registry(environment["MLFLOW_TRACKING_URI"]).champion("digits")
+        assert champion is not None
+        archive = open_store(environment["CT_STORE"], access).fetch(champion.archive, tmp_path)
+    asked = read_manifest(archive)["golden"]
     with kube.forwarded("service/digits", 80) as address:
 
         def ask(request: Any) -> Any:
             answer = requests.post(f"http://{address}/predict/digits", json=request, timeout=30)
-            assert answer.headers["x-model-digest"] == digest
+            assert answer.headers["x-model-digest"] == champion.digest
             return answer.json()
 
-        assert requests_of_it
-        assert golden.check(requests_of_it, ask) == []
+        assert asked
+        assert golden.check(asked, ask) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,13 @@ from typing import Any
 import yaml
 
 from .rendering import MANIFESTS, Object, kubectl
+
+PATIENCE = 120.0
+"""Seconds for which a command is tried again where the API server is away, as it is for an upgrade."""
+
+AWAY = re.compile(
+    r"Unable to connect to the server|connection to the server .* was refused|http2: .*lost|EOF$"
+)
 
 
 class Kube:
@@ -24,7 +32,14 @@ class Kube:
     def run(self, *arguments: str | Path, given: str | None = None, check: bool = True) -> str:
         """Run kubectl and return what it prints; AssertionError with its words when it fails."""
         command = [kubectl(), "--namespace", self.namespace, *map(str, arguments)]
-        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
+        end = time.monotonic() + PATIENCE
+        while True:
+            done = subprocess.run(
+                command, input=given, capture_output=True, text=True, timeout=300, check=False
+            )
+            if not AWAY.search(done.stderr) or time.monotonic() > end:
+                break
+            time.sleep(1)
         assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}\n{self.look()}"
         return done.stdout + ("" if check else done.stderr)
 
@@ -38,17 +53,16 @@ class Kube:
 
     def ended(self, pod: str) -> Object:
         """Wait until all containers of a pod have ended; returns the pod."""
-        command = [kubectl(), "--namespace", self.namespace, "get", "pod", pod, "--watch"]
-        command += ["--request-timeout=240s"]
-        line = 'jsonpath={.status.phase}{"\\n"}'
-        with subprocess.Popen([*command, "-o", line], stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                seen = next((p for p in process.stdout if p.strip() in ("Succeeded", "Failed")), None)
-            finally:
-                process.terminate()
-        assert seen, f"pod {pod} did not end\n{self.look()}"
-        return self.get("pod", pod)
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
+            # Until it succeeds, or fails, which this does not wait for: hence in turns.
+            self.run(
+                "wait", f"pod/{pod}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=3s", check=False
+            )
+            found = self.get("pod", pod)
+            if found["status"]["phase"] in ("Succeeded", "Failed"):
+                return found
+        raise AssertionError(f"pod {pod} did not end\n{self.look()}")
 
     def look(self) -> str:
         """Return what there is to see of the namespace's pods, for the message of a failure."""
@@ -69,6 +83,7 @@ class Kube:
     @contextmanager
     def forwarded(self, target: str, port: int) -> Iterator[str]:
         """Reach a port of a Service or pod; yields HOST:PORT on this machine."""
+        self.run("get", "--raw", "/readyz")
         command = [kubectl(), "--namespace", self.namespace, "port-forward", target, f":{port}"]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -77,7 +92,7 @@ class Kube:
                 assert process.stdout is not None
                 line = process.stdout.readline()
                 found = re.search(r"Forwarding from (127\.0\.0\.1:\d+)", line)
-                assert found, line + (process.stdout.read() if process.poll() is not None else "")
+                assert found, line
                 yield found[1]
             finally:
                 process.terminate()

@@ -40,23 +40,12 @@ def deploy(kube: Kube, archived: Path, **changes: str) -> tuple[int, str]:
     """Run deploy-serving alone on what archive handed on; returns its exit code and its log."""
     text = (archived / "archived.json").read_text(encoding="utf-8")
     name = _name("deploy-serving")
-    handed = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name},
-        "data": {"archived.json": text},
-    }
-    kube.apply(handed)
-    volume = {"name": "archived", "configMap": {"name": name}}
-    last = _step(
-        "deploy-serving",
-        "--archive",
-        "/archived",
-        "--output",
-        DEPLOYED,
-        mount={"name": "archived", "mountPath": "/archived"},
-    )
-    return _run(kube, name, [], last, volume, changes)
+    handed = {"metadata": {"name": name}, "data": {"archived.json": text}}
+    kube.apply({"apiVersion": "v1", "kind": "ConfigMap", **handed})
+    mount = {"name": "archived", "mountPath": "/archived"}
+    step = _step("deploy-serving", "--archive", "/archived", "--output", DEPLOYED, mount=mount)
+    step["env"] = [{"name": key, "value": value} for key, value in changes.items()]
+    return _run(kube, name, [step], {"name": "archived", "configMap": {"name": name}})
 
 
 def carry_through(kube: Kube, workload: str) -> tuple[int, str]:

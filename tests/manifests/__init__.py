@@ -1,0 +1,1 @@
+"""The manifests: rendered, checked, accepted by an API server, and brought up."""

@@ -1,0 +1,57 @@
+"""An API server takes what the overlays render to, in a namespace that enforces Pod Security `restricted`."""
+
+from __future__ import annotations
+
+import pytest
+
+from .kube import Kube
+from .rendering import MANIFESTS, OVERLAYS, Object, pod_templates, render
+
+pytestmark = pytest.mark.cluster
+
+CORE = {"v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_api_server_accepts_every_object(overlay: str, kube: Kube) -> None:
+    objects = [in_namespace(item, kube.namespace) for item in render(MANIFESTS / "overlays" / overlay)]
+    known = [item for item in objects if item["apiVersion"] in CORE]
+    # What is left out is checked against its schema in test_render.py: this cluster need not have its kind.
+    assert {item["kind"] for item in objects if item not in known} <= {"AuthorizationPolicy", "PodDefault"}
+    kube.apply(*known, options=("--dry-run=server", "--validate=strict"))
+
+
+def test_pod_security_restricted_lets_every_pod_in(kube: Kube) -> None:
+    for name, template in pod_templates(render(MANIFESTS / "overlays/standalone")).items():
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": template["metadata"]["labels"]},
+            "spec": template["spec"] | {"volumes": [*template["spec"]["volumes"], *claims(template)]},
+        }
+        said = kube.apply(pod, options=("--dry-run=server",))
+        assert "violates PodSecurity" not in said
+
+
+def test_it_refuses_a_pod_that_is_not(kube: Kube) -> None:
+    root = {"name": "root", "image": "registry", "securityContext": {"runAsUser": 0}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"}, "spec": {"containers": [root]}}
+    with pytest.raises(AssertionError, match="violates PodSecurity"):
+        kube.apply(pod, options=("--dry-run=server",))
+
+
+def test_it_refuses_the_example_of_secrets_as_it_is(kube: Kube) -> None:
+    with pytest.raises(AssertionError, match="illegal base64"):
+        kube.run("create", "--dry-run=server", "-f", MANIFESTS / "base/secret.example.yaml")
+
+
+def in_namespace(item: Object, namespace: str) -> Object:
+    """Return the object as a kustomization with another namespace renders it."""
+    return item | {"metadata": item["metadata"] | {"namespace": namespace}}
+
+
+def claims(template: Object) -> list[Object]:
+    """Return the volumes that a StatefulSet's claims would be."""
+    there = {volume["name"] for volume in template["spec"]["volumes"]}
+    wanted = {mount["name"] for c in template["spec"]["containers"] for mount in c.get("volumeMounts", [])}
+    return [{"name": name, "emptyDir": {}} for name in sorted(wanted - there)]

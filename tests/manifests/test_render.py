@@ -1,0 +1,215 @@
+"""What each overlay renders to: whole, confined, and with no secret in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+import components.settings
+from components.settings import ServingSettings, Settings
+
+from .rendering import (
+    MANIFESTS,
+    OVERLAYS,
+    Object,
+    beside,
+    containers,
+    of_kind,
+    pod_templates,
+    references,
+    render,
+    write,
+)
+
+KUBERNETES = "1.34"
+PINNED = re.compile(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$")
+SCHEMAS = Path(__file__).parent / "schemas"
+
+
+@pytest.fixture(params=[*OVERLAYS, "standalone with monitoring"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> list[Object]:
+    """The objects of an overlay, and of one with the optional component on top."""
+    name, _, more = request.param.partition(" with ")
+    overlay = MANIFESTS / "overlays" / name
+    if not more:
+        return render(overlay)
+    added = {
+        "resources": [beside(tmp_path, overlay)],
+        "components": [beside(tmp_path, MANIFESTS / "components" / more)],
+        "namespace": "kubeflow",
+    }
+    return render(write(tmp_path, added))
+
+
+def test_every_object_fits_its_schema(objects: list[Object]) -> None:
+    for item in objects:
+        own = SCHEMAS / f"{item['kind']}.json"
+        if own.exists():
+            Draft202012Validator(json.loads(own.read_text(encoding="utf-8"))).validate(item)
+        else:
+            kubernetes_validate.validate(item, KUBERNETES, strict=True)
+
+
+def test_the_schemas_refuse_what_is_misspelt() -> None:
+    (rule,) = [
+        item
+        for item in yaml.safe_load_all((MANIFESTS / "components/monitoring/rules.yaml").read_text())
+        if item["kind"] == "PrometheusRule"
+    ]
+    schema = Draft202012Validator(json.loads((SCHEMAS / "PrometheusRule.json").read_text(encoding="utf-8")))
+    assert schema.is_valid(rule)
+    rule["spec"]["groups"][0]["rules"][0]["exprr"] = "1"
+    assert not schema.is_valid(rule)
+
+
+def test_all_of_it_is_in_one_namespace(objects: list[Object]) -> None:
+    assert len({item["metadata"]["namespace"] for item in objects}) == 1
+
+
+def test_no_overlay_makes_or_deletes_a_namespace_or_holds_a_secret(objects: list[Object]) -> None:
+    assert not of_kind(objects, "Namespace", "Secret", "ClusterRole", "ClusterRoleBinding")
+
+
+def test_images_are_named_by_a_tag_or_a_digest_that_does_not_move(objects: list[Object]) -> None:
+    for template in pod_templates(objects).values():
+        for container in containers(template):
+            image = container["image"]
+            # `registry` is this project's own: whoever installs it says where it is.
+            assert image == "registry" or re.search(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$", image), (
+                image
+            )
+
+
+def test_pods_are_restricted_and_have_a_read_only_root(objects: list[Object]) -> None:
+    for name, template in pod_templates(objects).items():
+        pod = template["spec"]["securityContext"]
+        assert pod["runAsNonRoot"], name
+        assert pod["runAsUser"] > 0, name
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert template["spec"]["automountServiceAccountToken"] is False, name
+        for container in containers(template):
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, name
+            assert context["readOnlyRootFilesystem"], name
+            assert context["capabilities"] == {"drop": ["ALL"]}, name
+            assert container["resources"]["requests"], name
+            assert container["resources"]["limits"]["memory"], name
+
+
+def test_every_secret_that_is_referred_to_is_in_the_example(objects: list[Object]) -> None:
+    known = {secret["metadata"]["name"]: set(secret["data"]) for secret in example()}
+    templates = list(pod_templates(objects).values())
+    for reference in references(templates, "secretKeyRef"):
+        assert reference["key"] in known[reference["name"]]
+    for reference in references(templates, "secretRef"):
+        assert reference["name"] in known
+    maps = {item["metadata"]["name"] for item in of_kind(objects, "ConfigMap")}
+    for volume in references(templates, "configMap"):
+        assert volume["name"] in maps
+
+
+def test_every_service_has_pods_with_the_port_that_it_leads_to(objects: list[Object]) -> None:
+    for service in of_kind(objects, "Service"):
+        selector = service["spec"]["selector"]
+        if selector == {"app.kubernetes.io/name": "model-server"}:
+            continue  # deploy-serving makes those pods
+        (template,) = [
+            template
+            for template in pod_templates(objects).values()
+            if selector.items() <= template["metadata"]["labels"].items()
+        ]
+        names = {port["name"] for c in containers(template) for port in c.get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+
+
+def test_every_pod_is_named_by_a_network_policy_of_its_own(objects: list[Object]) -> None:
+    policies = of_kind(objects, "NetworkPolicy")
+    (deny,) = [p for p in policies if p["metadata"]["name"] == "continuous-training-default-deny"]
+    assert not {"ingress", "egress"} & set(deny["spec"])
+    for name, template in pod_templates(objects).items():
+        labels = template["metadata"]["labels"]
+        assert labels["app.kubernetes.io/part-of"] == "continuous-training"
+        assert [p for p in policies if p is not deny and selects(p, labels)], name
+
+
+def test_model_servers_are_reached_on_the_port_that_answers_alone(objects: list[Object]) -> None:
+    labels = {"app.kubernetes.io/name": "model-server"}
+    rules = [
+        rule
+        for policy in of_kind(objects, "NetworkPolicy")
+        if selects(policy, labels)
+        for rule in policy["spec"].get("ingress", [])
+    ]
+    assert rules
+    assert all(rule["ports"] == [{"port": "http"}] and rule["from"] for rule in rules)
+
+
+def test_egress_is_named(objects: list[Object]) -> None:
+    for policy in of_kind(objects, "NetworkPolicy"):
+        for rule in policy["spec"].get("egress", []):
+            assert rule.get("to") or rule.get("ports"), policy["metadata"]["name"]
+
+
+def test_the_registry_is_asked_by_its_own_names_and_proxies_artifacts() -> None:
+    (registry,) = of_kind(render(MANIFESTS / "overlays/standalone"), "Deployment")
+    given = registry["spec"]["template"]["spec"]["containers"][0]["args"]
+    (hosts,) = [word for word in given if word.startswith("--allowed-hosts=")]
+    assert "*" not in hosts.partition("=")[2].split(",")
+    assert "--serve-artifacts" in given
+    assert not re.search(r"://[^/@]*:[^/@]*@", " ".join(given)), "a password on a command line"
+
+
+def test_targets_of_the_overlays() -> None:
+    assert {name: settings_of(name)["CT_TARGET"] for name in OVERLAYS} == {
+        "kserve": "kserve",
+        "kubeflow-multiuser": "kubernetes",
+        "standalone": "kubernetes",
+    }
+
+
+def test_the_config_map_is_what_a_step_reads_and_says_its_defaults() -> None:
+    given = settings_of("standalone")
+    read = Settings.from_environment(given)
+    assert (read.registry, read.store) == (given["MLFLOW_TRACKING_URI"], given["CT_STORE"])
+    assert (read.target, read.kfp_api) == (given["CT_TARGET"], given["CT_KFP_API"])
+    assert read.serving == ServingSettings(store=given["CT_STORE"])
+    table = components.settings.__doc__ or ""
+    assert [name for name in given if name not in table] == []
+
+
+def test_the_namespace_enforces_restricted() -> None:
+    namespace = yaml.safe_load((MANIFESTS / "namespace.yaml").read_text(encoding="utf-8"))
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def settings_of(overlay: str) -> dict[str, str]:
+    """Return what an overlay's ConfigMap gives to every step."""
+    (settings,) = [
+        item
+        for item in of_kind(render(MANIFESTS / "overlays" / overlay), "ConfigMap")
+        if item["metadata"]["name"] == "continuous-training"
+    ]
+    return dict(settings["data"])
+
+
+def example() -> list[Object]:
+    """Return the Secrets of the example."""
+    text = (MANIFESTS / "base/secret.example.yaml").read_text(encoding="utf-8")
+    return [secret for secret in yaml.safe_load_all(text) if secret]
+
+
+def selects(policy: Object, labels: dict[str, str]) -> bool:
+    """Tell whether a network policy is about pods with these labels."""
+    selector = policy["spec"]["podSelector"]
+    if not selector.get("matchLabels", {}).items() <= labels.items():
+        return False
+    return all(
+        labels.get(expression["key"]) in expression["values"]
+        for expression in selector.get("matchExpressions", [])
+    )

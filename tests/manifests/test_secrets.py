@@ -1,0 +1,37 @@
+"""Secrets: an example that is none, and a generator that writes nothing down."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import subprocess
+
+import pytest
+import yaml
+
+from .rendering import MANIFESTS
+from .test_render import example
+
+
+def test_the_example_holds_no_value_and_is_no_secret_as_it_is() -> None:
+    for secret in example():
+        for value in secret["data"].values():
+            with pytest.raises(binascii.Error):
+                base64.b64decode(value, validate=True)
+
+
+def test_the_generator_fills_it_with_other_values_each_time() -> None:
+    def generate() -> dict[str, dict[str, str]]:
+        text = subprocess.run(
+            [MANIFESTS / "secrets.sh"], capture_output=True, text=True, check=True, cwd="/"
+        ).stdout
+        return {secret["metadata"]["name"]: secret["data"] for secret in yaml.safe_load_all(text)}
+
+    first, second = generate(), generate()
+    assert {name: set(data) for name, data in first.items()} == {
+        secret["metadata"]["name"]: set(secret["data"]) for secret in example()
+    }
+    values = [value for secrets in (first, second) for data in secrets.values() for value in data.values()]
+    assert len(set(values)) == len(values)
+    # Hexadecimal: nothing that a URL, a shell or a connection string would read otherwise.
+    assert all(int(base64.b64decode(value, validate=True), 16).bit_length() > 128 for value in values)

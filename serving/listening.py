@@ -159,7 +159,13 @@ async def _started(server: _Server, sock: socket.socket) -> asyncio.Task[None]:
 
 
 def _config(app: Any, settings: Settings) -> uvicorn.Config:
-    protocol = partial(Protocol, head_seconds=settings.timeout, max_connections=settings.max_connections)
+    protocol = partial(
+        Protocol,
+        head_seconds=settings.timeout,
+        max_connections=settings.max_connections,
+        # A line of the access log has more to say than is known on the short way.
+        express=None if settings.access_log else getattr(app, "express", None),
+    )
     return uvicorn.Config(
         app,
         loop="none",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import select
 import signal
@@ -57,6 +58,9 @@ def run(
     `every_moment` is called ten times a second in the private application's thread, which no handler can
     hold up: inference is in this one.
     """
+    # What is there by now stays: the collector need not look at it again and again, nor at every 700th list.
+    gc.freeze()
+    gc.set_threshold(10_000)
     side = _Side(private, every_moment, settings)
     with side:
         server = _Server(_config(public[0], settings))

@@ -48,6 +48,8 @@ class MnistHandler(Handler):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
+        # Threads that wait sleep, and leave their cores to others.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
         )

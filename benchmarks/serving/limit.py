@@ -38,7 +38,7 @@ def _measured(model: Model, seconds: float) -> dict[str, float]:
     requests = golden_requests(model)
     body = encode(requests[0])
     many = many_of(model.metadata.get("request_schema", {}), requests)
-    several = None if many is None else encode(many)
+    several = b"" if many is None else encode(many)
     rows = [model.handler.preprocess(request) for request in requests]
     tensors: dict[str, Any] = {}
     for name in [tensor["name"] for tensor in model.inputs]:
@@ -47,13 +47,13 @@ def _measured(model: Model, seconds: float) -> dict[str, float]:
     return {
         "json": _rate(lambda: encode(model.predict(decode(body))), seconds),
         "batch": BATCH * _rate(lambda: model.infer(tensors), seconds),
-        "json_batch": BATCH * _rate(lambda: encode(model.predict(decode(several))), seconds)
-        if several
-        else 0.0,
+        "json_batch": BATCH * _rate(lambda: encode(model.predict(decode(several))), seconds * bool(several)),
     }
 
 
 def _rate(work: Callable[[], Any], seconds: float) -> float:
+    if not seconds:
+        return 0.0
     for _ in range(10):
         work()
     count, began = 0, time.perf_counter()

@@ -61,16 +61,17 @@ def write(found: Sequence[Results], output: Path) -> None:
 _INTRODUCTION = """\
 # The server beside others
 
-`make bench-serving` wrote this page: {cores} cores ({machine}), Python {python}, the load generator (wrk) on the
-same cores, median of {rounds} interleaved rounds of {seconds:g} s a load.
+`make bench-serving` wrote this page: {cores} cores ({machine}), Python {python}, the load generator (wrk) on
+the same cores, median of {rounds} interleaved rounds of {seconds:g} s a load.
 
-Rates are multiples of *{reference}* in the same column, whose own are in brackets; c1, c8, c32: requests of one
-thing at that many connections; b64: requests of {batch} things at 4 connections. Memory is that of all of a
-server's processes, pages that they share counted once.
+Rates are multiples of *{reference}* in the same column, whose own are in brackets; c1, c8, c32: requests of
+one thing at that many connections; b64: requests of {batch} things at 4 connections. Memory is that of all of
+a server's processes, pages that they share counted once.
 
-*{reference}* is what most people begin with: {seeds}. Every other server answers with the archive's own handler,
-ONNX Runtime and FAISS with one thread in each process unless its name says otherwise: what differs among them is the
-server alone. Before the load, each one's answers were equal to the model's own (another model's: as many).
+*{reference}* is what most people begin with: {seeds}. Every other server answers with the archive's own
+handler, ONNX Runtime and FAISS with one thread in each process unless its name says otherwise: what differs
+among them is the server alone. Before the load, each one's answers were equal to the model's own (those of
+another model: as many).
 
 ![Requests a second by server and load]({figure})
 """
@@ -89,8 +90,9 @@ _SECTION = """
 
 {goals}
 
-The model alone, in a loop in one process without HTTP: {json:,.0f} single requests a second from JSON to JSON;
-in batches of {batch}, {json_batch:,.0f} things a second from JSON to JSON and {tensors:,.0f} as tensors.{share}
+The model alone, in a loop in one process without HTTP: {json:,.0f} single requests a second from JSON to
+JSON; in batches of {batch}, {json_batch:,.0f} things a second from JSON to JSON and {tensors:,.0f} as
+tensors.{share}
 """
 
 

@@ -58,7 +58,7 @@ def in_own_words(model: Model, wrap: str | None = None, other: bool = False) -> 
 
 def many_of(schema: dict[str, Any], requests: list[Any]) -> Any:
     """Return a request of 64 things, made of golden ones; None when the workload has no such request."""
-    alternatives = schema.get("oneOf", [schema])
+    alternatives = schema.get("oneOf") or schema.get("anyOf") or [schema]
     one = next(iter(requests[0]))
     lists = [
         name

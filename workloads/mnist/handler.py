@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..handler import Handler, Tensor, Tensors
+from .gallery import Gallery
 from .neighbours import Neighbours
 from .pictures import INK, SIDE, read_picture
 
@@ -54,6 +55,7 @@ class MnistHandler(Handler):
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self.index = Neighbours(faiss.read_index(str(folder / "index.faiss")))
+        self.gallery = Gallery(folder)
         self.labels = np.array(json.loads((folder / "labels.json").read_text()), dtype=np.int64)
 
     def preprocess(self, request: Any) -> Tensors:
@@ -92,6 +94,15 @@ class MnistHandler(Handler):
         names = [tensor.name for tensor in self.outputs]
         columns = (tensors[name].tolist() for name in names)
         return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]}
+
+    def illustrate(self, answer: Any) -> Any:
+        """Show each neighbour: its picture and its label."""
+        return {"predictions": [{**found, **self._shown(found)} for found in answer["predictions"]]}
+
+    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
+        neighbours = found["neighbours"]
+        labels = self.labels[neighbours]
+        return {"pictures": self.gallery.show(neighbours).tolist(), "labels": labels.tolist()}
 
 
 def _image(picture: Any) -> np.ndarray:

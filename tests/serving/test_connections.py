@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,24 @@ def test_a_caller_that_says_no_more_still_hears_the_answer(server: Server) -> No
 def test_a_caller_that_never_ends_is_let_go_of(server: Server, parts: list[bytes], half_close: bool) -> None:
     answer = talk(server, *parts, half_close=half_close)
     assert not answer or answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 200"))
+    alive(server)
+
+
+def test_a_head_that_comes_byte_by_byte_is_cut_off_however_steadily_it_comes(server: Server) -> None:
+    """Each byte is in time; the head as a whole is not."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as raw:
+        raw.sendall(b"POST /predict/toy HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        for sent in range(5000):  # some 50 s of bytes, and 0.5 s are allowed
+            ended, _, _ = select.select([raw], [], [], 0.01)
+            if ended:
+                break
+            with contextlib.suppress(ConnectionError):
+                raw.send(b"a")
+        else:
+            pytest.fail("it was listened to for as long as it went on")
+        assert sent > 5
+        with contextlib.suppress(ConnectionResetError):
+            assert raw.recv(100) == b""
     alive(server)
 
 

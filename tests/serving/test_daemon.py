@@ -107,6 +107,18 @@ def test_a_stale_server_json_of_another_process_harms_nobody(state: Path) -> Non
         innocent.wait()
 
 
+@pytest.mark.parametrize("damage", ["", '{"pid": 1', "[1]", '{"pid": 1}', "\x00" * 20])
+def test_a_damaged_server_json_is_told_with_the_way_out(state: Path, running: Running, damage: str) -> None:
+    path = state / "serving/server.json"
+    whole = path.read_text()
+    path.write_text(damage)
+    for act in (daemon.status, daemon.start, daemon.stop):
+        with pytest.raises(UserError, match=rf"server\.json is damaged .*\(kill {running.pid}\)"):
+            act(state)
+    path.write_text(whole)
+    assert daemon.status(state) == running
+
+
 def test_a_taken_port_is_refused_when_asked_for_and_avoided_when_not(state: Path, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

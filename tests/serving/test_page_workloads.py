@@ -26,7 +26,9 @@ def started() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of both, learned from their samples."""
-    pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
+    torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
+    # Threads that wait for each other on a machine with other things to do take ten times as long.
+    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("both")
     endpoint = Endpoint(daemon.start(folder / "state", 0))
     for name, values in (("mnist", {"epochs": "3"}), ("nsmc", {})):

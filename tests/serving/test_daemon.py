@@ -34,11 +34,9 @@ def kill(running: Running) -> None:
         time.sleep(0.01)
 
 
-def test_start_is_quick_and_tells_only_its_user_where_the_server_is(state: Path) -> None:
-    began = time.monotonic()
+def test_start_tells_only_its_user_where_the_server_is(state: Path) -> None:
     said: list[str] = []
     running = daemon.start(state, 0, say=said.append)
-    assert time.monotonic() - began < 3  # about 0.3 s when nothing else runs
     assert said == [f"serving at {running.url} (pid {running.pid})"]
     path = state / "serving/server.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

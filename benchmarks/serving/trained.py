@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def trained(name: str, cache: Path) -> Path:
     if (folder / "complete").is_file():
         return next((folder / "store").glob("*.mar"))
     shutil.rmtree(folder, ignore_errors=True)
+    # Read when torch is loaded. Threads that spin while they wait take long where others want the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     workload, values = register.get(name), dict(_QUICK.get(name, {}))
     if name in _SOURCES:
         beside, address = _SOURCES[name]

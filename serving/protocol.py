@@ -128,7 +128,8 @@ class Protocol(HttpToolsProtocol):
             call = self._express.ask(self, self._target, self.headers, self.client, body)
         if call is None:
             self._go_on_as_task()
-            super().on_message_complete()
+            if not self.transport.is_closing():
+                super().on_message_complete()
             return
         self._parts = None
         call.keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()

@@ -76,8 +76,9 @@ bench: $(call stamp,) ## measure what the README says about speed
 bench-scale: $(call stamp,) ## measure prep-data and training at up to 10x the rows of nsmc
 	@$(BIN)/python -m benchmarks.scale --output docs/scale.svg
 
-bench-serving: $(call stamp,test torch) ## measure the server beside others (ARCHIVE=FILE.mar; needs wrk)
-	@$(BIN)/python -m benchmarks.serving $(if $(ARCHIVE),--archive $(ARCHIVE),--workload $(WORKLOAD))
+bench-serving: $(call stamp,test torch) ## measure the server beside others (ARCHIVE=FILE.mar or WORKLOAD=digits; needs wrk)
+	@$(BIN)/python -m benchmarks.serving $(if $(ARCHIVE),--archive $(ARCHIVE),$(if \
+	  $(filter command line,$(origin WORKLOAD)),--workload $(WORKLOAD)))
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

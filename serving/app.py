@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from .asgi import Held, HttpError, Receive, Reply, Request, Scope, Send
+from .asgi import Held, Receive, Reply, Request, Scope, Send, check_encoding
 from .batcher import Batcher
+from .express import Express
 from .metrics import Metrics
 from .open_inference import OpenInference
 from .page import Page
@@ -15,8 +16,6 @@ from .respond import respond
 from .routes import Route, Router
 from .settings import Settings
 from .watchdog import Watchdog
-
-_UNREADABLE = "this server reads bodies as they are; send without content-encoding"
 
 
 class App:
@@ -39,6 +38,9 @@ class App:
                 Route("GET", "/metrics", self.metrics.reply),
             ]
         )
+        self.express = Express(
+            self.router, self.batcher, self.held, self.settings.max_body, self.metrics.request
+        )
 
     def stop(self) -> None:
         """Say from now on that the server is not ready: it is about to end."""
@@ -52,11 +54,9 @@ class App:
             await respond(request, send, self._handle, self.metrics.request, settings.access_log)
 
     async def _handle(self, request: Request) -> Reply:
-        handle: Callable[[Request], Awaitable[Reply]]
-        handle, request.parameters = self.router.find(request.scope["method"], request.scope["path"])
-        if (request.header(b"content-encoding") or "identity") != "identity":
-            raise HttpError(415, _UNREADABLE)
-        return await handle(request)
+        route, request.parameters = self.router.find(request.scope["method"], request.scope["path"])
+        check_encoding(request)
+        return await route.handle(request)
 
 
 LOAD_SECONDS = 600.0

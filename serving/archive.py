@@ -30,7 +30,7 @@ TORCHSERVE_MANIFEST = "MAR-INF/MANIFEST.json"
 TORCHSERVE_HANDLER = "torchserve_handler.py"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_LIBRARIES = {"numpy": "numpy", "onnxruntime": "onnxruntime", "faiss": "faiss-cpu"}
+_LIBRARIES = {"numpy": "numpy", "onnxruntime": "onnxruntime", "faiss": "faiss-cpu", "pillow": "pillow"}
 
 
 @dataclass(frozen=True)

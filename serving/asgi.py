@@ -32,7 +32,7 @@ class DisconnectedError(Exception):
     """The caller hung up before the request was complete."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Reply:
     """A response: bytes (JSON unless a header says otherwise) with a status and headers."""
 
@@ -56,7 +56,7 @@ class Held:
         self.bytes += size
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Request:
     """One request as a route sees it; `parameters` are the path's placeholders."""
 
@@ -69,13 +69,21 @@ class Request:
     model: str = ""
     """The name of the model that is asked, once it is known; for logs and metrics."""
     holding: int = 0
+    _headers: dict[bytes, bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Of several with one name the first counts.
+        self._headers = dict(reversed(self.scope["headers"]))
 
     def header(self, name: bytes) -> str | None:
         """Return a header's value by its lower-case name; None when it is not there."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return str(value.decode("latin-1"))
-        return None
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def hold(self, size: int) -> None:
+        """Hold that many bytes until the request is answered; HttpError 503 when all hold too many."""
+        self.held.take(size)
+        self.holding += size
 
     async def body(self) -> bytes:
         """Read the whole body; HttpError 413 when it is too large, 408 when it does not arrive in time."""
@@ -112,8 +120,7 @@ class Request:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size <= self.max_body:
-                self.held.take(len(chunk))
-                self.holding += len(chunk)
+                self.hold(len(chunk))
                 chunks.append(chunk)
             elif chunks:
                 chunks.clear()
@@ -129,6 +136,12 @@ class Request:
         """Hold nothing any more; called when the request is answered."""
         self.held.bytes -= self.holding
         self.holding = 0
+
+
+def check_encoding(request: Request) -> None:
+    """Return when a request's body is sent as it is; HttpError 415 otherwise."""
+    if (request.header(b"content-encoding") or "identity") != "identity":
+        raise HttpError(415, "this server reads bodies as they are; send without content-encoding")
 
 
 async def send_reply(scope: Scope, send: Send, reply: Reply, request_id: str) -> None:

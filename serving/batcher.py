@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .errors import BusyError
 from .repository import Repository
@@ -25,11 +24,42 @@ _BYTES = 1 << 18
 Key = tuple[str, str | None]
 
 
-@dataclass(frozen=True)
-class _Pending:
+class Pending:
+    """A work that waits for its turn, `since` when on the monotonic clock."""
+
+    __slots__ = ("since", "work")
     work: Work
-    answer: asyncio.Future[Answered]
     since: float
+
+    def gone(self) -> bool:
+        """Tell whether nobody wants the answer any more."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Hear that the work is not done, since nobody wants the answer."""
+
+    def tell(self, result: Answered | Exception) -> None:
+        """Take the answer, or why there is none; raises nothing."""
+        raise NotImplementedError
+
+
+class _Awaited(Pending):
+    """A work whose answer a task awaits."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, work: Work, answer: asyncio.Future[Answered]) -> None:
+        self.work = work
+        self.answer = answer
+
+    def gone(self) -> bool:
+        return self.answer.done()
+
+    def tell(self, result: Answered | Exception) -> None:
+        if isinstance(result, Answered):
+            self.answer.set_result(result)
+        else:
+            self.answer.set_exception(result)
 
 
 class Batcher:
@@ -46,7 +76,7 @@ class Batcher:
         self.waiting = 0
         self.busy: Busy | None = None
         self._observe = observe
-        self._queues: dict[Key, deque[_Pending]] = {}
+        self._queues: dict[Key, deque[Pending]] = {}
         self._scheduled = False
 
     async def ask(self, name: str, work: Work, version: str | None = None) -> Answered:
@@ -54,18 +84,25 @@ class Batcher:
 
         NotServedError, UnavailableError, RequestError and HandlerError as `answer_through` has them.
         """
-        if self.waiting >= self.settings.max_waiting:
-            raise BusyError(f"{self.waiting} requests are waiting already; try again in a moment")
-        loop = asyncio.get_running_loop()
-        pending = _Pending(work, loop.create_future(), time.monotonic())
-        self._queues.setdefault((name, version), deque()).append(pending)
-        self.waiting += 1
-        self._schedule(loop)
+        pending = _Awaited(work, asyncio.get_running_loop().create_future())
+        self.put(name, version, pending)
         return await pending.answer
 
+    def put(self, name: str, version: str | None, pending: Pending) -> None:
+        """Let a work wait for its turn, and hear of its answer; BusyError when too many wait."""
+        if self.waiting >= self.settings.max_waiting:
+            raise BusyError(f"{self.waiting} requests are waiting already; try again in a moment")
+        pending.since = time.monotonic()
+        key = (name, version)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = deque()
+        queue.append(pending)
+        self.waiting += 1
+        if not self._scheduled:
+            self._schedule(asyncio.get_running_loop())
+
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._scheduled:
-            return
         self._scheduled = True
         if self.settings.batch_wait:
             loop.call_later(self.settings.batch_wait, self._turn, loop)
@@ -79,21 +116,22 @@ class Batcher:
             batch = self._take(key)
             if batch:
                 self._answer(key, batch)
-        if self._queues:
+        if self._queues and not self._scheduled:
             self._schedule(loop)
 
-    def _take(self, key: Key) -> list[_Pending]:
-        queue, size = self._queues[key], 0
-        batch: list[_Pending] = []
+    def _take(self, key: Key) -> list[Pending]:
+        queue, size, now = self._queues[key], 0, time.monotonic()
+        batch: list[Pending] = []
         while queue and len(batch) < self.settings.batch_rows and size < _BYTES:
             pending = queue.popleft()
             self.waiting -= 1
-            waited = time.monotonic() - pending.since
-            if pending.answer.done():  # its caller is gone
+            waited = now - pending.since
+            if pending.gone():
+                pending.leave()
                 continue
             if waited > self.settings.timeout:
                 words = f"the request waited {waited:.1f} s for its turn; try again in a moment"
-                pending.answer.set_exception(BusyError(words))
+                pending.tell(BusyError(words))
                 continue
             batch.append(pending)
             size += pending.work.size()
@@ -101,7 +139,7 @@ class Batcher:
             del self._queues[key]
         return batch
 
-    def _answer(self, key: Key, batch: list[_Pending]) -> None:
+    def _answer(self, key: Key, batch: list[Pending]) -> None:
         name, version = key
         self.busy = busy = Busy(f"a batch of {name}")
         try:
@@ -110,14 +148,11 @@ class Batcher:
         except Exception as error:
             # The same one for all: the model went away while they waited.
             for pending in batch:
-                pending.answer.set_exception(error)
+                pending.tell(error)
             return
         finally:
             self.busy = None
         if self._observe:
             self._observe(name, len(batch), time.monotonic() - busy.since)
         for pending, result in zip(batch, results, strict=True):
-            if isinstance(result, Answered):
-                pending.answer.set_result(result)
-            else:
-                pending.answer.set_exception(result)
+            pending.tell(result)

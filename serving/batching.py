@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ CHUNK = 256
 """The most rows in one call of a handler, which bounds what its inference takes of memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Prepared:
     index: int
     work: Work
@@ -32,8 +33,8 @@ def answer_all(loaded: Loaded, works: Sequence[Work], rows: int = 1) -> list[Res
     A request that cannot be read gets its RequestError, and one that the handler fails on, even alone,
     its HandlerError; the others get their answers. GoneError when the version is freed already.
     """
-    results: dict[int, Result] = {}
-    with loaded.in_use() as model:
+    results: list[Any] = [None] * len(works)
+    with loaded as model:
         prepared: list[_Prepared] = []
         for index, work in enumerate(works):
             try:
@@ -46,8 +47,8 @@ def answer_all(loaded: Loaded, works: Sequence[Work], rows: int = 1) -> list[Res
             except (Exception, SystemExit) as error:
                 results[index] = _failed(loaded, error)
         for group in _groups(prepared, rows):
-            results.update(_answer_group(loaded, group))
-    return [results[index] for index in range(len(works))]
+            _answer_group(loaded, group, results)
+    return results
 
 
 def _groups(prepared: list[_Prepared], rows: int) -> Iterator[list[_Prepared]]:
@@ -68,14 +69,18 @@ def _rows(tensors: Tensors) -> int:
     return len(next(iter(tensors.values())))
 
 
-def _answer_group(loaded: Loaded, group: list[_Prepared]) -> dict[int, Result]:
+def _answer_group(loaded: Loaded, group: list[_Prepared], results: list[Any]) -> None:
+    """Put the results of a group, which one inference answers, in their places."""
     if len(group) == 1:
         (one,) = group
         try:
-            return {one.index: _finish(loaded, one.work, _infer(loaded, one.tensors, one.rows))}
+            outputs = _infer(loaded, one.tensors, one.rows)
         except (Exception, SystemExit) as error:
-            return {one.index: _failed(loaded, error)}
-    rows = sum(one.rows for one in group)
+            results[one.index] = _failed(loaded, error)
+        else:
+            results[one.index] = _finish(loaded, one.work, outputs)
+        return
+    rows = sum([one.rows for one in group])
     try:
         names = group[0].tensors
         joined = {name: np.concatenate([one.tensors[name] for one in group]) for name in names}
@@ -84,14 +89,14 @@ def _answer_group(loaded: Loaded, group: list[_Prepared]) -> dict[int, Result]:
             raise ValueError("an output has not one row for each row of the input")
     except (Exception, SystemExit):
         # One of them may be at fault, and not the others.
-        return {key: value for one in group for key, value in _answer_group(loaded, [one]).items()}
-    results: dict[int, Result] = {}
+        for one in group:
+            _answer_group(loaded, [one], results)
+        return
     end = 0
     for one in group:
         begin, end = end, end + one.rows
         own = {name: array[begin:end] for name, array in outputs.items()}
         results[one.index] = _finish(loaded, one.work, own)
-    return results
 
 
 def _infer(loaded: Loaded, tensors: Tensors, rows: int) -> Tensors:

@@ -51,6 +51,8 @@ def start(
                 )
             say(f"already serving at {running.url} (pid {running.pid})")
             return running
+        # What a crash left behind tells of nobody.
+        files.server.unlink(missing_ok=True)
         wanted = files.last_port() or DEFAULT
         running = _await_ready(files, _spawn(files, host, port))
     if port is None and running.port != wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import select
 import signal
@@ -57,6 +58,9 @@ def run(
     `every_moment` is called ten times a second in the private application's thread, which no handler can
     hold up: inference is in this one.
     """
+    # What is there by now stays: the collector need not look at it again and again, nor at every 700th list.
+    gc.freeze()
+    gc.set_threshold(10_000)
     side = _Side(private, every_moment, settings)
     with side:
         server = _Server(_config(public[0], settings))
@@ -159,7 +163,13 @@ async def _started(server: _Server, sock: socket.socket) -> asyncio.Task[None]:
 
 
 def _config(app: Any, settings: Settings) -> uvicorn.Config:
-    protocol = partial(Protocol, head_seconds=settings.timeout, max_connections=settings.max_connections)
+    protocol = partial(
+        Protocol,
+        head_seconds=settings.timeout,
+        max_connections=settings.max_connections,
+        # A line of the access log has more to say than is known on the short way.
+        express=None if settings.access_log else getattr(app, "express", None),
+    )
     return uvicorn.Config(
         app,
         loop="none",

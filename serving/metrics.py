@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge
 from prometheus_client import generate_latest as write
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from .asgi import Reply, Request
 from .repository import Repository
+from .tally import Counts, Histograms
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -24,34 +25,22 @@ class Metrics:
     def __init__(self, repository: Repository) -> None:
         registry = self.registry = CollectorRegistry()
         labels = ("model", "route")
-        self._seconds = Histogram(
-            "serving_request_seconds",
-            "From the request's head to its answer's end.",
-            labels,
-            registry=registry,
-            buckets=_SECONDS,
+        self._seconds = Histograms(
+            "serving_request_seconds", "From the request's head to its answer's end.", labels, _SECONDS
         )
-        self._requests = Counter(
-            "serving_requests", "Answers by their status.", (*labels, "status"), registry=registry
+        self._requests = Counts("serving_requests", "Answers by their status.", (*labels, "status"))
+        self._errors = Counts("serving_errors", "Answers that were errors, by kind.", ("model", "kind"))
+        self._batch = Histograms(
+            "serving_batch_requests", "Requests answered in one turn.", ("model",), _REQUESTS
         )
-        self._errors = Counter(
-            "serving_errors", "Answers that were errors, by kind.", ("model", "kind"), registry=registry
-        )
-        self._batch = Histogram(
-            "serving_batch_requests",
-            "Requests answered in one turn.",
-            ("model",),
-            registry=registry,
-            buckets=_REQUESTS,
-        )
-        self._batch_seconds = Histogram(
+        self._batch_seconds = Histograms(
             "serving_batch_seconds",
             "From reading a batch's requests to writing its answers.",
             ("model",),
-            registry=registry,
-            buckets=_SECONDS,
+            _SECONDS,
         )
-        self._children: dict[tuple[str, ...], Any] = {}
+        for tally in (self._seconds, self._requests, self._errors, self._batch, self._batch_seconds):
+            registry.register(tally)
         registry.register(_Models(repository))
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
@@ -69,33 +58,19 @@ class Metrics:
         """Count one answer."""
         # Only names that are served become labels: what callers make up would fill the memory.
         model, route = request.model, _route(request.scope["path"])
-        histogram, counter = self._child(model, route, str(status))
-        histogram.observe(seconds)
-        counter.inc()
+        self._seconds.add((model, route), seconds)
+        self._requests.add((model, route, str(status)))
         if kind:
-            self._errors.labels(model, kind).inc()
+            self._errors.add((model, kind))
 
     def batch(self, model: str, requests: int, seconds: float) -> None:
         """Count one batch."""
-        key = (model,)
-        children = self._children.get(key)
-        if children is None:
-            children = self._children[key] = (self._batch.labels(model), self._batch_seconds.labels(model))
-        children[0].observe(requests)
-        children[1].observe(seconds)
+        self._batch.add((model,), requests)
+        self._batch_seconds.add((model,), seconds)
 
     async def reply(self, request: Request) -> Reply:
         """Answer in Prometheus's text format."""
         return Reply(write(self.registry), headers={"content-type": CONTENT_TYPE_LATEST})
-
-    def _child(self, model: str, route: str, status: str) -> Any:
-        # Finding a child by its labels takes as long as all else here together.
-        key = (model, route, status)
-        found = self._children.get(key)
-        if found is None:
-            found = self._seconds.labels(model, route), self._requests.labels(*key)
-            self._children[key] = found
-        return found
 
 
 class _Models:

@@ -15,7 +15,7 @@ from .batcher import Batcher
 from .errors import RequestError, UnavailableError
 from .predict import answered, listed
 from .repository import Repository
-from .routes import Route
+from .routes import Asked, Route
 from .served import Loaded
 from .shield import pick
 
@@ -42,7 +42,7 @@ class OpenInference:
             found += [
                 Route("GET", model, self.metadata),
                 Route("GET", f"{model}/ready", self.model_ready),
-                Route("POST", f"{model}/infer", self.infer),
+                Route("POST", f"{model}/infer", self.infer, self.read),
             ]
         return found
 
@@ -88,12 +88,16 @@ class OpenInference:
 
     async def infer(self, request: Request) -> Reply:
         """Answer tensors with tensors, by the version in the path if there is one."""
+        self._asked(request)
+        name, work, version = self.read(request, await request.body())
+        return answered(await self.batcher.ask(name, work, version))
+
+    def read(self, request: Request, body: bytes) -> Asked:
+        """Read what is asked, as far as that is possible before the tensors are."""
         name, version = request.parameters["model"], request.parameters.get("version")
         self._asked(request)
         request.model = name
-        length = _header_length(request)
-        work = v2.Infer(await request.body(), length)
-        return answered(await self.batcher.ask(name, work, version))
+        return Asked(name, v2.Infer(body, _header_length(request)), version)
 
     def _asked(self, request: Request) -> Loaded:
         served = self.repository.find(request.parameters["model"])

@@ -47,4 +47,6 @@ def settings(args: argparse.Namespace) -> Settings:
     found = Settings(**values, access_log=args.access_log)
     # They read it when they are loaded, which is with the first handler.
     os.environ.setdefault("OMP_NUM_THREADS", str(found.threads))
+    # Threads that wait for each other sleep: spinning takes the cores from whoever makes the next request.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     return found

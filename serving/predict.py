@@ -6,11 +6,11 @@ from typing import Any
 
 from .asgi import HttpError, Reply, Request, json_reply
 from .batcher import Batcher
-from .reading import read_work
+from .reading import is_plain, read_work
 from .repository import Repository
-from .routes import Route
+from .routes import Asked, Route
 from .served import Served
-from .work import Answered
+from .work import Answered, Predict
 
 
 class Predictions:
@@ -23,8 +23,8 @@ class Predictions:
     def routes(self) -> list[Route]:
         """List the paths that it answers."""
         return [
-            Route("POST", "/predict", self.predict),
-            Route("POST", "/predict/{model}", self.predict),
+            Route("POST", "/predict", self.predict, self.read),
+            Route("POST", "/predict/{model}", self.predict, self.read),
         ]
 
     async def predict(self, request: Request) -> Reply:
@@ -33,6 +33,15 @@ class Predictions:
         loaded = self.repository.find(name).current
         request.model = name
         return answered(await self.batcher.ask(name, await read_work(request, loaded)))
+
+    def read(self, request: Request, body: bytes) -> Asked | None:
+        """Read what is asked in plain JSON."""
+        if not is_plain(request):
+            return None
+        name = request.parameters.get("model") or self._only_model()
+        self.repository.find(name)
+        request.model = name
+        return Asked(name, Predict(body))
 
     async def index(self, request: Request) -> Reply:
         """List the models and where each is asked."""

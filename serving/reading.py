@@ -61,6 +61,13 @@ async def read_work(request: Request, loaded: Loaded) -> Work:
     return Illustrate(body, decode(body)) if illustrate else Predict(body)
 
 
+def is_plain(request: Request) -> bool:
+    """Tell whether a request is JSON whose answer is not to be illustrated."""
+    content_type = request.header(b"content-type")
+    plain = content_type is None or content_type == "application/json" or not is_upload(content_type)
+    return plain and not request.scope.get("query_string")
+
+
 def _wants_illustration(request: Request) -> bool:
     query = request.scope.get("query_string")
     if not query:

@@ -26,7 +26,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (TransientError, 503, "transient"),
     (RequestError, 400, "request"),
 )
-_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _process = secrets.token_hex(6)
 _numbers = itertools.count(1)
 
@@ -43,7 +43,7 @@ async def respond(
 ) -> None:
     """Send what `handle` replies, or its error as JSON; a defect is logged under the request's id."""
     began = time.perf_counter()
-    request_id = _request_id(request)
+    request_id = request_id_of(request)
     kind = ""
     try:
         try:
@@ -53,7 +53,7 @@ async def respond(
                 observe(request, 499, "disconnected", time.perf_counter() - began)
             return
         except Exception as error:
-            reply, kind = _error_reply(error, request, request_id)
+            reply, kind = error_reply(error, request, request_id)
         await send_reply(request.scope, send, reply, request_id)
     finally:
         request.release()
@@ -64,14 +64,16 @@ async def respond(
         _log_access(request, reply, request_id, seconds)
 
 
-def _request_id(request: Request) -> str:
-    for key, value in request.scope["headers"]:
-        if key == b"x-request-id" and _ID.fullmatch(value):
-            return str(value.decode())
+def request_id_of(request: Request) -> str:
+    """Return the caller's own id of the request when it is one, or a new one."""
+    given = request.header(b"x-request-id")
+    if given is not None and _ID.fullmatch(given):
+        return given
     return f"{_process}-{next(_numbers):x}"
 
 
-def _error_reply(error: Exception, request: Request, request_id: str) -> tuple[Reply, str]:
+def error_reply(error: Exception, request: Request, request_id: str) -> tuple[Reply, str]:
+    """Put an error in words for the caller, and name its kind for the metrics; a defect is logged."""
     if isinstance(error, HttpError):
         reply = Reply(encode({"error": _text(error)}), error.status, error.headers)
         return reply, f"http_{error.status}"

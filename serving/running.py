@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from adapters.errors import UserError
+
 from .lock import is_held
+
+_MOMENT = 0.2
 
 
 def state_folder(text: str) -> Path:
@@ -56,7 +61,7 @@ class StateFiles:
 
     @property
     def lock(self) -> Path:
-        """Held by the server for its whole life."""
+        """Held by the server for its whole life; its process id stands in it."""
         return self.folder / "server.lock"
 
     @property
@@ -87,13 +92,31 @@ class StateFiles:
             return None
 
     def running(self) -> Running | None:
-        """Read where the server is; None when none lives, whatever a crash left behind."""
+        """Read where the server is; None when none lives, whatever a crash left behind.
+
+        UserError when one does and its file is damaged: nobody can ask it anything then.
+        """
         if not is_held(self.lock):
             return None
         try:
-            return Running(**json.loads(self.server.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
+            return self._read()
+        except (ValueError, TypeError):
+            # Left by a crash, perhaps: the server that has just begun to live is about to remove it.
+            time.sleep(_MOMENT)
+        try:
+            return self._read() if is_held(self.lock) else None
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{self.server} is damaged ({error}), so the server that it tells of cannot be asked: end it "
+                f"(kill {self.lock.read_text() or 'PID'}), and start it again"
+            ) from error
+
+    def _read(self) -> Running | None:
+        try:
+            text = self.server.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
             return None
+        return Running(**json.loads(text))
 
     def write(self, running: Running) -> None:
         """Tell, to this user alone, where the server is."""

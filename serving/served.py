@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -43,21 +41,21 @@ class Loaded:
         """The first twelve digits of the archive's digest."""
         return self.digest[:12]
 
-    @contextmanager
-    def in_use(self) -> Iterator[Model]:
-        """Keep the model from being freed while a request uses it; GoneError when it is freed already."""
+    def __enter__(self) -> Model:
+        """Keep the model from being freed while requests use it; GoneError when it is freed already."""
         with self._lock:
             if self._retired:
                 raise GoneError
             self._users += 1
-        try:
-            yield self.model
-        finally:
-            with self._lock:
-                self._users -= 1
-                last = self._retired and not self._users
-            if last:
-                self._free()
+        return self.model
+
+    def __exit__(self, *_: object) -> None:
+        """Use it no more; the last user of a retired one frees it."""
+        with self._lock:
+            self._users -= 1
+            last = self._retired and not self._users
+        if last:
+            self._free()
 
     def count_shielded(self) -> int:
         """Count one more request that the former version answered in this one's place."""

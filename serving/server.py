@@ -39,6 +39,8 @@ def serve(files: StateFiles, host: str, port: int | None, settings: Settings | N
     if handle is None:
         raise TransientError(f"another server lives in {files.folder}; ask it, or stop it first")
     try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
         # What a crash left behind names a process that is not this one.
         files.server.unlink(missing_ok=True)
         last = files.last_port()

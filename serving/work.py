@@ -12,7 +12,7 @@ from .model import Model, Tensors
 from .served import Loaded
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answered:
     """An answer's bytes, the digest of the version that gave it, and headers of its own."""
 
@@ -34,7 +34,7 @@ class Work(Protocol):
         """Tell the bytes of the request."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Predict:
     """A request in the workload's own words; `parse` turns its body into what the handler takes."""
 

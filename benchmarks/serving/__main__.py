@@ -1,26 +1,32 @@
 """Measures this project's server beside others: the same archive, handler, cores and load, in one run.
 
-    python -m benchmarks.serving [--workload digits | --archive FILE.mar] [--rounds 3] [--seconds 4]
-                                 [--only NAME ...] [--output docs/serving-benchmark.md]
+    python -m benchmarks.serving [--workload NAME ... | --archive FILE.mar] [--rounds 3] [--seconds 2]
+                                 [--only WORD ...] [--output docs/serving-benchmark.md]
 
 Every server runs in an environment of its own below --cache. Rounds interleave the servers, and medians are
 reported. Before it is loaded, each server's answers are held against the model's own. Needs wrk; TorchServe
-needs Java.
+needs Java. A server that cannot be installed or does not answer is named with its reason.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import requests
+
+from adapters.errors import PipelineError
 from serving.archive import Archive, unpack
 from serving.digest import digest_file
 from serving.model import Model, load_model
 
 from .bodies import Bodies, Body
-from .contenders import CONTENDERS, REFERENCE, Contender, Place
+from .contenders import REFERENCE, Contender, Place, contenders
 from .environments import NotInstalledError, python_of
 from .limit import limits
 from .measuring import FailedError, Measured, free_ports, measure, new_folder
@@ -28,41 +34,81 @@ from .report import Results, write
 from .trained import trained
 
 PORTS = 6
+WORKLOADS = ("mnist", "nsmc")
+_TROUBLE = (
+    FailedError,
+    NotInstalledError,
+    PipelineError,
+    OSError,
+    requests.RequestException,
+    subprocess.SubprocessError,
+    KeyError,
+    ValueError,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure and write the page and its figure."""
+    """Measure and write the page and its figure; exit code 1 when there is nothing to compare with."""
     args = _arguments(argv)
     if shutil.which("wrk") is None:
         print("error: wrk makes the load and is not installed: apt-get install wrk", file=sys.stderr)
         return 2
     cache = args.cache.resolve()
-    path = args.archive.resolve() if args.archive else trained(args.workload, cache / "archives")
-    model_folder = cache / "model"
-    shutil.rmtree(model_folder, ignore_errors=True)
-    manifest = unpack(path, model_folder)
+    # All of them first: what cannot be trained is known before anything is measured.
+    if args.archive:
+        paths = [args.archive.resolve()]
+    else:
+        paths = [trained(name, cache / "archives") for name in args.workload]
+    found = [_all_rounds(path, cache, args) for path in paths]
+    compared = [results for results in found if REFERENCE in results.rounds]
+    for results in found:
+        if results not in compared:
+            print(f"error: {results.archive.name}: {REFERENCE} was not measured", file=sys.stderr)
+    if compared:
+        write(compared, args.output)
+        print(f"wrote {args.output}")
+    return int(compared != found)
+
+
+def _all_rounds(path: Path, cache: Path, args: argparse.Namespace) -> Results:
+    """Measure every server with one archive, round by round."""
+    folder = cache / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    manifest = unpack(path, folder)
     archive = Archive(path, manifest["name"], digest_file(path))
-    model = load_model(model_folder)
+    model = load_model(folder)
     results = Results(archive, args.rounds, args.seconds)
-    chosen = [c for c in CONTENDERS if not args.only or any(word in c.name for word in args.only)]
-    for number in range(args.rounds):
-        results.limits.append(limits(model_folder, args.seconds))
-        for contender in [c for c in chosen if c.name not in results.missing]:
-            try:
-                found = _measure(contender, model, archive, cache, args.seconds)
-            except (FailedError, NotInstalledError) as error:
-                results.missing[contender.name] = str(error)
-                print(f"{contender.name}: not measured: {error}", flush=True)
+    chosen = [c for c in contenders(archive.name) if not args.only or any(w in c.name for w in args.only)]
+    say = _progress(archive.name, args.rounds * len(chosen))
+    for number in range(1, args.rounds + 1):
+        results.limits.append(limits(folder, args.seconds / 2))
+        for contender in chosen:
+            if contender.name in results.missing:
+                say(number, contender.name, "left out")
                 continue
-            results.rounds.setdefault(contender.name, []).append(found)
-            rates = "  ".join(f"{load} {made['rate']:,.0f}/s" for load, made in found.loads.items())
-            print(f"round {number + 1}  {contender.name}: {rates}", flush=True)
-    if REFERENCE not in results.rounds:
-        print(f"error: {REFERENCE} was not measured, and all is told in multiples of it", file=sys.stderr)
-        return 1
-    write(results, args.output)
-    print(f"wrote {args.output}")
-    return 0
+            try:
+                measured = _measure(contender, model, archive, cache, args.seconds)
+            except _TROUBLE as error:
+                results.missing[contender.name] = str(error) or type(error).__name__
+                say(number, contender.name, f"not measured: {error}")
+                continue
+            results.rounds.setdefault(contender.name, []).append(measured)
+            rates = "  ".join(f"{load} {made['rate']:,.0f}/s" for load, made in measured.loads.items())
+            say(number, contender.name, rates)
+    return results
+
+
+def _progress(name: str, total: int) -> Callable[[int, str, str], None]:
+    """Return what says how one measurement went, and how many minutes the others may take."""
+    began, done = time.monotonic(), 0
+
+    def say(number: int, server: str, words: str) -> None:
+        nonlocal done
+        done += 1
+        left = (time.monotonic() - began) / done * (total - done) / 60
+        print(f"{name}, round {number}, {done}/{total} ({left:.0f} min left)  {server}: {words}", flush=True)
+
+    return say
 
 
 def _measure(contender: Contender, model: Model, archive: Archive, cache: Path, seconds: float) -> Measured:
@@ -80,10 +126,12 @@ def _by_load(bodies: Bodies) -> dict[str, Body]:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--workload", default="digits", help="train this one (default: digits)")
+    what.add_argument(
+        "--workload", nargs="+", default=WORKLOADS, metavar="NAME", help="train these (default: mnist nsmc)"
+    )
     what.add_argument("--archive", type=Path, metavar="FILE.mar", help="or take an archive that there is")
     parser.add_argument("--rounds", type=int, default=3, help="times that each server is measured (3)")
-    parser.add_argument("--seconds", type=float, default=4, help="of each load, after one to warm up (4)")
+    parser.add_argument("--seconds", type=float, default=2, help="of each load, after one to warm up (2)")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="servers with one of these in their names")
     parser.add_argument("--cache", type=Path, default=Path("build/bench-serving"), help="build/bench-serving")
     parser.add_argument("--output", type=Path, default=Path("docs/serving-benchmark.md"))

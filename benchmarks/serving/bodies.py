@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,16 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Body:
-    """A request's JSON, and a check of an answer to it: what differs, in words."""
+    """A request's bytes with their headers, and a check of an answer to it: what differs, in words."""
 
-    request: Any
+    content: bytes
     differs: Callable[[Any], list[str]]
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+
+
+def json_body(request: Any, differs: Callable[[Any], list[str]]) -> Body:
+    """Return a body of JSON."""
+    return Body(json.dumps(request).encode(), differs)
 
 
 @dataclass(frozen=True)
@@ -38,17 +45,20 @@ def golden_requests(model: Model) -> list[Any]:
     return [row["request"] for row in manifest["golden"]]
 
 
-def in_own_words(model: Model, wrap: str | None = None) -> Bodies:
-    """Return bodies in the workload's own words; `wrap` is for V1: `instances`."""
+def in_own_words(model: Model, wrap: str | None = None, other: bool = False) -> Bodies:
+    """Return bodies in the workload's own words; `wrap` is for V1: `instances`.
+
+    Where another model answers (`other`), there must only be as many predictions.
+    """
     requests = golden_requests(model)
     many = many_of(model.metadata.get("request_schema", {}), requests)
-    made = [_own(model, request, wrap) for request in (requests[0], many) if request is not None]
+    made = [_own(model, request, wrap, other) for request in (requests[0], many) if request is not None]
     return Bodies(made[0], made[1] if len(made) > 1 else None)
 
 
 def many_of(schema: dict[str, Any], requests: list[Any]) -> Any:
     """Return a request of 64 things, made of golden ones; None when the workload has no such request."""
-    alternatives = schema.get("oneOf", [schema])
+    alternatives = schema.get("oneOf") or schema.get("anyOf") or [schema]
     one = next(iter(requests[0]))
     lists = [
         name
@@ -67,42 +77,60 @@ def many_of(schema: dict[str, Any], requests: list[Any]) -> Any:
     return {name: list(itertools.islice(itertools.cycle(items), BATCH)), **rest}
 
 
-def as_tensors(model: Model) -> Bodies:
-    """Return bodies in the words of the Open Inference Protocol v2."""
+def as_tensors(model: Model, raw: bool = False) -> Bodies:
+    """Return bodies in the words of the Open Inference Protocol v2; `raw`: by its binary extension."""
     rows = [model.handler.preprocess(request) for request in golden_requests(model)]
     names = [tensor["name"] for tensor in model.inputs]
     joined = {name: np.concatenate([row[name] for row in rows]) for name in names}
     return Bodies(
         *(
-            _tensors(model, {n: np.resize(joined[n], (size, *joined[n].shape[1:])) for n in names})
+            _tensors(model, {n: np.resize(joined[n], (size, *joined[n].shape[1:])) for n in names}, raw)
             for size in (1, BATCH)
         )
     )
 
 
-def _own(model: Model, request: Any, wrap: str | None) -> Body:
+def _own(model: Model, request: Any, wrap: str | None, other: bool) -> Body:
     expected = json.loads(json.dumps(model.predict(request)))
+    if other:
+        return json_body(request, lambda answer: _sizes(expected["predictions"], answer["predictions"]))
     if wrap is None:
-        return Body(request, lambda answer: _differences(expected, answer))
-    return Body({wrap: [request]}, lambda answer: _differences([expected], answer["predictions"]))
+        return json_body(request, lambda answer: _differences(expected, answer))
+    return json_body({wrap: [request]}, lambda answer: _differences([expected], answer["predictions"]))
 
 
-def _tensors(model: Model, tensors: dict[str, np.ndarray]) -> Body:
+def _sizes(expected: list[Any], found: list[Any]) -> list[str]:
+    return [] if len(expected) == len(found) else [f"{len(found)} predictions, and {len(expected)} expected"]
+
+
+def _tensors(model: Model, tensors: dict[str, np.ndarray], raw: bool) -> Body:
     expected = {name: np.asarray(array).ravel().tolist() for name, array in model.infer(tensors).items()}
-    inputs = [
-        {
-            "name": tensor["name"],
-            "datatype": tensor["datatype"],
-            "shape": list(tensors[tensor["name"]].shape),
-            "data": tensors[tensor["name"]].ravel().tolist(),
-        }
+    inputs: list[dict[str, Any]] = [
+        {key: tensor[key] for key in ("name", "datatype")} | {"shape": list(tensors[tensor["name"]].shape)}
         for tensor in model.inputs
     ]
 
     def differs(answer: Any) -> list[str]:
         return _differences(expected, {tensor["name"]: tensor["data"] for tensor in answer["outputs"]})
 
-    return Body({"inputs": inputs}, differs)
+    if not raw:
+        for one in inputs:
+            one["data"] = tensors[one["name"]].ravel().tolist()
+        return json_body({"inputs": inputs}, differs)
+    parts = [_raw(tensors[one["name"]]) for one in inputs]
+    for one, part in zip(inputs, parts, strict=True):
+        one["parameters"] = {"binary_data_size": len(part)}
+    text = json.dumps({"inputs": inputs}).encode()
+    headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(text))}
+    return Body(b"".join([text, *parts]), differs, headers)
+
+
+def _raw(array: np.ndarray) -> bytes:
+    """Return a tensor's bytes as the binary extension has them."""
+    if array.dtype.kind != "O":
+        return array.tobytes()
+    texts = [text.encode() for text in array.ravel().tolist()]
+    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
 
 def _differences(expected: Any, answer: Any) -> list[str]:

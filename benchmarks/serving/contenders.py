@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[2]
 SERVERS = Path(__file__).parent / "servers"
 LIBRARIES = ("numpy", "onnxruntime", "faiss-cpu")
 THREADS = {"OMP_NUM_THREADS": "1"}
-"""For all: processes with as many threads each as there are cores wait for each other."""
+"""Processes with as many threads each as there are cores wait for each other."""
+OURS = "ours, /predict"
+SEED = "seed.joblib"
+"""The seed's own model, beside the archive."""
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -45,8 +48,8 @@ class Place:
             "PYTHONPATH": f"{ROOT}:{SERVERS}",
             "MODEL": str(self.model),
             "PORT": str(self.ports[0]),
+            "SEED": str(self.archive.with_name(SEED)),
             "TMPDIR": str(self.folder),
-            **THREADS,
         }
 
 
@@ -56,7 +59,11 @@ def _nothing(place: Place) -> None:
 
 @dataclass(frozen=True)
 class Contender:
-    """One server: `command` starts it, `settle` does what more it needs, `path` is where it is asked."""
+    """One server: `command` starts it, `settle` does what more it needs, `path` is where it is asked.
+
+    `alone`: each of its processes has one thread; else as many as its libraries or its settings say. `only`:
+    the workloads that it is measured with, all when empty.
+    """
 
     name: str
     requirements: tuple[str, ...]
@@ -64,6 +71,8 @@ class Contender:
     path: str
     bodies: Callable[[Model], Bodies]
     settle: Callable[[Place], None] = _nothing
+    alone: bool = True
+    only: tuple[str, ...] = ()
 
 
 def _flask(place: Place) -> list[str]:
@@ -123,17 +132,22 @@ def _register(batch: int, delay: int) -> Callable[[Place], None]:
     return register
 
 
-def _ours(place: Place) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "serving",
-        "serve",
-        "--archive",
-        str(place.archive),
-        "--port",
-        str(place.ports[0]),
-    ]
+def _seed(place: Place) -> list[str]:
+    script = SERVERS / f"seed_{place.name}.py"
+    return [str(place.python), str(script if script.is_file() else SERVERS / "flask_app.py")]
+
+
+def _ours(*options: str) -> Callable[[Place], list[str]]:
+    def command(place: Place) -> list[str]:
+        served = ["--archive", str(place.archive), "--port", str(place.ports[0])]
+        return [sys.executable, "-m", "serving", "serve", *served, *options]
+
+    return command
+
+
+def _as_the_seed(model: Model) -> Bodies:
+    # What the seed learns from the words of reviews is another model, with other answers.
+    return in_own_words(model, other=model.name == "nsmc")
 
 
 _TORCHSERVE = (
@@ -149,19 +163,13 @@ _TORCHSERVE = (
     *LIBRARIES,
 )
 _FLASK = ("flask==3.1.3", "gunicorn==26.0.0", *LIBRARIES)
+_SEED = ("module:flask", "module:sklearn", "flask==3.1.3", "scikit-learn", *LIBRARIES)
 
-REFERENCE = "Flask, app.run"
+REFERENCE = "Flask, app.run, as the seed's"
 CONTENDERS = (
-    Contender(REFERENCE, _FLASK, _flask, "/predict", in_own_words),
+    Contender(REFERENCE, _SEED, _seed, "/predict", _as_the_seed, alone=False),
+    Contender("Flask, app.run, our handler", _FLASK, _flask, "/predict", in_own_words),
     Contender(f"Flask, gunicorn, {CORES} workers", _FLASK, _gunicorn, "/predict", in_own_words),
-    Contender(
-        "TorchServe 0.12, batch 1",
-        _TORCHSERVE,
-        _torchserve,
-        "/predictions/model",
-        in_own_words,
-        _register(1, 1),
-    ),
     Contender(
         "TorchServe 0.12, batch 32",
         _TORCHSERVE,
@@ -184,6 +192,27 @@ CONTENDERS = (
         "/v2/models/model/infer",
         as_tensors,
     ),
-    Contender("ours, v2 JSON", (), _ours, "/v2/models/{name}/infer", as_tensors),
-    Contender("ours, /predict", (), _ours, "/predict/{name}", in_own_words),
+    Contender("ours, v2 JSON", (), _ours(), "/v2/models/{name}/infer", as_tensors),
+    Contender(
+        "ours, v2 raw bytes",
+        (),
+        _ours(),
+        "/v2/models/{name}/infer",
+        lambda model: as_tensors(model, raw=True),
+    ),
+    Contender(OURS, (), _ours(), "/predict/{name}", in_own_words),
+    Contender(
+        f"ours, /predict, {CORES} threads",
+        (),
+        _ours("--threads", "0"),
+        "/predict/{name}",
+        in_own_words,
+        alone=False,
+        only=("mnist",),
+    ),
 )
+
+
+def contenders(workload: str) -> list[Contender]:
+    """List who is measured with this workload's archive."""
+    return [one for one in CONTENDERS if not one.only or workload in one.only]

@@ -36,15 +36,16 @@ def python_of(cache: Path, name: str, requirements: Sequence[str]) -> Path:
         return python
     shutil.rmtree(folder, ignore_errors=True)
     print(f"installing {', '.join(packages)} into {folder}", flush=True)
-    uv = importlib.util.find_spec("uv") is not None
-    venv.create(folder, with_pip=not uv)
-    command = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", str(python)]
+    uv = shutil.which("uv")
+    venv.create(folder, with_pip=uv is None)
+    pip = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
     done = subprocess.run(
-        [*(command if uv else [str(python), "-m", "pip", "install", "-q"]), *packages],
+        [*pip, "-q", *packages],
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise NotInstalledError(f"{', '.join(packages)}: {done.stderr.strip().splitlines()[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise NotInstalledError(f"{', '.join(packages)}: {lines[-1]}")
     (folder / "complete").touch()
     return python

@@ -16,12 +16,13 @@ import numpy as np
 from serving.jsontext import decode, encode
 from serving.model import Model, load_model
 
-from .bodies import BATCH, golden_requests
+from .bodies import BATCH, golden_requests, many_of
 from .contenders import ROOT, THREADS
 
 
 def limits(folder: Path, seconds: float) -> dict[str, float]:
-    """Return things a second: `json`, one after the other from JSON to JSON, and `batch`, 64 as tensors.
+    """Return things a second: `json`, one after the other from JSON to JSON, `batch`, 64 as tensors, and
+    `json_batch`, 64 in one request from JSON to JSON.
 
     In a fresh process with the threads that every server gets, since OpenMP counts them once.
     """
@@ -36,6 +37,8 @@ def limits(folder: Path, seconds: float) -> dict[str, float]:
 def _measured(model: Model, seconds: float) -> dict[str, float]:
     requests = golden_requests(model)
     body = encode(requests[0])
+    many = many_of(model.metadata.get("request_schema", {}), requests)
+    several = b"" if many is None else encode(many)
     rows = [model.handler.preprocess(request) for request in requests]
     tensors: dict[str, Any] = {}
     for name in [tensor["name"] for tensor in model.inputs]:
@@ -44,10 +47,13 @@ def _measured(model: Model, seconds: float) -> dict[str, float]:
     return {
         "json": _rate(lambda: encode(model.predict(decode(body))), seconds),
         "batch": BATCH * _rate(lambda: model.infer(tensors), seconds),
+        "json_batch": BATCH * _rate(lambda: encode(model.predict(decode(several))), seconds * bool(several)),
     }
 
 
 def _rate(work: Callable[[], Any], seconds: float) -> float:
+    if not seconds:
+        return 0.0
     for _ in range(10):
         work()
     count, began = 0, time.perf_counter()

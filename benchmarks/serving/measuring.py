@@ -19,7 +19,7 @@ from typing import Any
 import requests
 
 from .bodies import Body
-from .contenders import Contender, Place
+from .contenders import THREADS, Contender, Place
 
 START_WITHIN = 120.0
 LOADS = (("c1", 1), ("c8", 8), ("c32", 32), ("b64", 4))
@@ -55,7 +55,10 @@ def measure(contender: Contender, place: Place, bodies: dict[str, Body], seconds
         for load, connections in LOADS:
             if load not in bodies:
                 continue
-            wrong = bodies[load].differs(_ask(url, bodies[load]).json())
+            answer = _ask(url, bodies[load])
+            if not answer.ok:
+                raise FailedError(f"{contender.name} answers {answer.status_code}: {answer.text[:200]}")
+            wrong = bodies[load].differs(answer.json())
             if wrong:
                 raise FailedError(f"{contender.name} does not answer as the model does: {wrong[0]}")
             _wrk(url, bodies[load], connections, 1.0, place)
@@ -69,7 +72,12 @@ def _running(contender: Contender, place: Place) -> Iterator[subprocess.Popen[by
     command = contender.command(place)
     with (place.folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=place.folder, env=place.environment, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=place.folder,
+            env={**place.environment, **(THREADS if contender.alone else {})},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             yield process
@@ -119,13 +127,15 @@ def _check(process: subprocess.Popen[bytes], place: Place, deadline: float) -> N
 
 
 def _ask(url: str, body: Body) -> requests.Response:
-    return requests.post(url, json=body.request, timeout=60)
+    return requests.post(url, data=body.content, headers=body.headers, timeout=60)
 
 
 def _wrk(url: str, body: Body, connections: int, seconds: float, place: Place) -> dict[str, Any]:
     """Load with wrk; returns requests a second, p50 and p99 in ms, and how many answers were bad."""
-    path = place.folder / "body.json"
-    path.write_text(json.dumps(body.request))
+    path = place.folder / "body"
+    path.write_bytes(body.content)
+    headers = "".join(f"{name}: {value}\n" for name, value in body.headers.items())
+    environment = {**os.environ, "WRK_BODY": str(path), "WRK_HEADERS": headers}
     script = str(Path(__file__).parent / "wrk.lua")
     command = [
         "wrk",
@@ -138,7 +148,7 @@ def _wrk(url: str, body: Body, connections: int, seconds: float, place: Place) -
         script,
         url,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "WRK_BODY": str(path)})
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=seconds + 60)
     found = re.search(r"^RESULT (.*)$", done.stdout, re.M)
     if done.returncode or found is None:
         raise FailedError(f"wrk failed: {done.stderr[-500:] or done.stdout[-500:]}")

@@ -50,15 +50,17 @@ def test_the_page_tells_medians_as_multiples_of_the_reference(tmp_path: Path) ->
 
     path = tmp_path / "model.mar"
     path.write_bytes(b"x" * 1000)
-    results = Results(Archive(path, "model", "0" * 64), 3, 4.0, [{"json": 5000.0, "batch": 64000.0}])
+    alone = {"json": 5000.0, "batch": 64000.0, "json_batch": 50000.0}
+    results = Results(Archive(path, "model", "0" * 64), 3, 4.0, [alone])
     results.rounds = {
         REFERENCE: [measured(rate) for rate in (90, 100, 400)],
         "ours, /predict": [measured(rate) for rate in (900, 1000, 1100)],
     }
     results.missing = {"other": "it does not start:\n  no Java"}
-    write(results, tmp_path / "page.md")
+    write([results], tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
     assert f"| {REFERENCE} | 1.0 (100/s) | 1.0 (100/s) | 1.0 (100/s) | – |" in text
     assert "| ours, /predict | 10.0 | 10.0 | 10.0 | – | 1.0 / 2.0 | 1.0 / 2.0 | – | 0.5 | 70 |" in text
+    assert "10.0 times the reference at c32, 10.0 times the reference at c1, p99 2.0 ms at c32." in text
     assert "- other: it does not start: no Java" in text
     assert (tmp_path / "page.svg").read_text().startswith("<?xml")

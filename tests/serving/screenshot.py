@@ -21,17 +21,17 @@ VIEW = {"width": 1120, "height": 720}
 
 
 def main(output: Path) -> None:
-    """Serve digits and diabetes, try both, and put the two pictures one above the other."""
+    """Serve mnist and diabetes, try both, and put the two pictures one above the other."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         endpoint = Endpoint(daemon.start(folder / "state", 0))
         try:
-            for workload in ("digits", "diabetes"):
-                written = workload_archive(workload, folder / workload)
+            for workload, values in (("mnist", {"epochs": "5"}), ("diabetes", {})):
+                written = workload_archive(workload, folder / workload, **values)
                 endpoint.load(workload, written.path, written.digest)
             with browser() as chromium:
                 pictures = [
-                    _digits(chromium, endpoint.running.url),
+                    _mnist(chromium, endpoint.running.url),
                     _diabetes(chromium, endpoint.running.url),
                 ]
         finally:
@@ -44,8 +44,8 @@ def main(output: Path) -> None:
     whole.quantize(128).save(output, optimize=True)
 
 
-def _digits(chromium: Any, url: str) -> Image.Image:
-    page = _page(chromium, f"{url}/#digits", "light")
+def _mnist(chromium: Any, url: str) -> Image.Image:
+    page = _page(chromium, f"{url}/#mnist", "light")
     with page.expect_response("**/predict/**"):
         draw(page, SEVEN)
     # Once more: the first picture that a server reads also brings in what reads it.

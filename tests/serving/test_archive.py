@@ -43,7 +43,8 @@ def test_unpacks_to_what_was_written(tmp_path: Path) -> None:
     manifest = archive.unpack(made.path, tmp_path / "out", made.digest)
     assert manifest == archive.read_manifest(made.path)
     assert manifest["provenance"] == {"run": "test"}
-    assert manifest["libraries"]["numpy"]
+    assert manifest["libraries"].keys() == {"numpy", "onnxruntime", "faiss", "pillow"}
+    assert all(manifest["libraries"].values())
     found = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert found == {*manifest["files"], "archive.json"}
     model = load_model(tmp_path / "out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,6 @@ def test_a_caller_that_says_no_more_still_hears_the_answer(server: Server) -> No
     answer = talk(server, WHOLE, half_close=True)
     assert answer.startswith(b"HTTP/1.1 200")
     assert b'"y":[2.0]' in answer
-    assert b"connection: close" in answer
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,21 @@ def test_a_caller_that_says_no_more_still_hears_the_answer(server: Server) -> No
 def test_a_caller_that_never_ends_is_let_go_of(server: Server, parts: list[bytes], half_close: bool) -> None:
     answer = talk(server, *parts, half_close=half_close)
     assert not answer or answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 200"))
+    alive(server)
+
+
+def test_a_head_that_comes_byte_by_byte_is_cut_off_however_steadily_it_comes(server: Server) -> None:
+    """Each byte is in time; the head as a whole is not."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as raw:
+        raw.sendall(b"POST /predict/toy HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        sent = 0
+        while not select.select([raw], [], [], 0.01)[0]:
+            with contextlib.suppress(ConnectionError):
+                sent += raw.send(b"a")
+            assert sent < 5000, "50 s of bytes were listened to, and 0.5 s are allowed"
+        assert sent > 5
+        with contextlib.suppress(ConnectionResetError):
+            assert raw.recv(100) == b""
     alive(server)
 
 

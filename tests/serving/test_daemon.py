@@ -34,11 +34,9 @@ def kill(running: Running) -> None:
         time.sleep(0.01)
 
 
-def test_start_is_quick_and_tells_only_its_user_where_the_server_is(state: Path) -> None:
-    began = time.monotonic()
+def test_start_tells_only_its_user_where_the_server_is(state: Path) -> None:
     said: list[str] = []
     running = daemon.start(state, 0, say=said.append)
-    assert time.monotonic() - began < 3  # about 0.3 s when nothing else runs
     assert said == [f"serving at {running.url} (pid {running.pid})"]
     path = state / "serving/server.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -105,6 +103,18 @@ def test_a_stale_server_json_of_another_process_harms_nobody(state: Path) -> Non
     finally:
         innocent.kill()
         innocent.wait()
+
+
+@pytest.mark.parametrize("damage", ["", '{"pid": 1', "[1]", '{"pid": 1}', "\x00" * 20])
+def test_a_damaged_server_json_is_told_with_the_way_out(state: Path, running: Running, damage: str) -> None:
+    path = state / "serving/server.json"
+    whole = path.read_text()
+    path.write_text(damage)
+    for act in (daemon.status, daemon.start, daemon.stop):
+        with pytest.raises(UserError, match=rf"server\.json is damaged .*\(kill {running.pid}\)"):
+            act(state)
+    path.write_text(whole)
+    assert daemon.status(state) == running
 
 
 def test_a_taken_port_is_refused_when_asked_for_and_avoided_when_not(state: Path, tmp_path: Path) -> None:

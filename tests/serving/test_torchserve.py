@@ -33,7 +33,7 @@ from serving.archive import Archive, read_manifest
 from serving.client import Endpoint
 
 QUICK = {"mnist": {"epochs": "1"}}
-NAMES = ("diabetes", "digits", *(["mnist"] if importlib.util.find_spec("torch") else []))
+NAMES = ("diabetes", "digits", "nsmc", *(["mnist"] if importlib.util.find_spec("torch") else []))
 SETTINGS = Path(serving.__file__).parent / "torchserve.properties"
 
 pytestmark = [
@@ -86,7 +86,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Archive
     """Archives of the workloads, a quick one of mnist among them where it can be trained."""
     folder = tmp_path_factory.mktemp("served")
     return {
-        name: archives[name] if name in archives else workload_archive(name, folder / name, **QUICK[name])
+        name: archives[name]
+        if name in archives
+        else workload_archive(name, folder / name, **QUICK.get(name, {}))
         for name in NAMES
     }
 

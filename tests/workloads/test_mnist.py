@@ -248,6 +248,19 @@ class TestAnswers:
         assert [a["neighbours"][0] for a in answers] == [a["neighbours"][0] for a in alone]
         assert [a["label"] for a in answers] == [a["label"] for a in alone]
 
+    def test_an_answer_is_illustrated_with_the_very_pictures_that_it_rests_on(
+        self, made: tuple[Path, Path], handler: MnistHandler, holdout: pa.Table, mnist: Workload
+    ) -> None:
+        rows = Dataset.open(made[0]).read("train")
+        learned, labels = mnist.pictures(rows), rows["label"].to_numpy()
+        assert learned is not None
+        answer = handler.handle([{"body": mnist.request(holdout.slice(0, 1))}])[0]
+        (found,) = handler.illustrate(answer)["predictions"]
+        assert {key: found[key] for key in answer["predictions"][0]} == answer["predictions"][0]
+        assert (np.array(found["pictures"]) == learned[found["neighbours"]]).all()
+        assert found["labels"] == labels[found["neighbours"]].tolist()
+        assert (handler.gallery.show(range(len(learned))) == learned).all()
+
     def test_the_nearest_decides_a_tie(self, made: tuple[Path, Path], handler: MnistHandler) -> None:
         class Index:
             def search(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

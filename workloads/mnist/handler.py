@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..handler import Handler, Tensor, Tensors
+from .gallery import Gallery
+from .neighbours import Neighbours
 from .pictures import INK, SIDE, read_picture
 
 NEIGHBOURS = 10
@@ -47,10 +49,13 @@ class MnistHandler(Handler):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
+        # Threads that wait sleep, and leave their cores to others.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
         )
-        self.index = faiss.read_index(str(folder / "index.faiss"))
+        self.index = Neighbours(faiss.read_index(str(folder / "index.faiss")))
+        self.gallery = Gallery(folder)
         self.labels = np.array(json.loads((folder / "labels.json").read_text()), dtype=np.int64)
 
     def preprocess(self, request: Any) -> Tensors:
@@ -90,6 +95,15 @@ class MnistHandler(Handler):
         columns = (tensors[name].tolist() for name in names)
         return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]}
 
+    def illustrate(self, answer: Any) -> Any:
+        """Show each neighbour: its picture and its label."""
+        return {"predictions": [{**found, **self._shown(found)} for found in answer["predictions"]]}
+
+    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
+        neighbours = found["neighbours"]
+        labels = self.labels[neighbours]
+        return {"pictures": self.gallery.show(neighbours).tolist(), "labels": labels.tolist()}
+
 
 def _image(picture: Any) -> np.ndarray:
     """Return one picture of any of the forms, float32 [1, 28, 28]."""
@@ -105,6 +119,8 @@ def _image(picture: Any) -> np.ndarray:
 
 def _arrays(pictures: list[Any]) -> np.ndarray:
     """Return pictures that are given as rows of numbers, float32 [n, 28, 28]."""
+    if (whole := _whole(pictures)) is not None:
+        return whole
     try:
         array = np.array(pictures)
     except ValueError:
@@ -117,3 +133,22 @@ def _arrays(pictures: list[Any]) -> np.ndarray:
     if not ((array >= 0) & (array <= INK)).all():
         raise ValueError(f"a pixel is a number from 0 (paper) to {INK} (ink)")
     return array.astype(np.float32)
+
+
+def _whole(pictures: list[Any]) -> np.ndarray | None:
+    """Return pictures of whole numbers from 0 to 255, several times faster; None for all others."""
+    rows: list[Any] = []
+    for picture in pictures:
+        if type(picture) is not list or len(picture) != SIDE:
+            return None
+        rows += picture
+    if set(map(type, rows)) != {list} or set(map(len, rows)) != {SIDE}:
+        return None
+    try:
+        pixels = b"".join(map(bytes, rows))
+    except (TypeError, ValueError):
+        return None
+    # Nothing but 0 and 1 may have been booleans.
+    if not pixels.strip(b"\0\1"):
+        return None
+    return np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)

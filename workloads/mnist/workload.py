@@ -25,8 +25,9 @@ from ..contract import (
     Training,
     Values,
 )
-from ..schemas import one_or_many, picture
-from .handler import MnistHandler
+from ..schemas import exactly, list_of, one_or_many, picture
+from .gallery import write_gallery
+from .handler import NEIGHBOURS, MnistHandler
 from .idx import read_idx
 from .pictures import INK, SIDE
 
@@ -47,6 +48,22 @@ ORIGINALS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist",
 )
 """Addresses that hold the original files, which never change; what is elsewhere may be anyone's own."""
+
+_IMAGE = picture(SIDE, SIDE, INK, margin=4 / SIDE, centre="mass")
+_PREDICTION = exactly(
+    label={"type": "integer", "minimum": 0, "maximum": 9, "description": "the digit", "x-headline": True},
+    confidence={
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "the share of neighbours with it",
+    },
+    neighbours=list_of(
+        {"type": "integer", "minimum": 0, "description": "number of a training picture"}, NEIGHBOURS
+    ),
+    distances=list_of({"type": "number", "description": "squared, in the embedding"}, NEIGHBOURS),
+    optional={"pictures": list_of(_IMAGE, NEIGHBOURS), "labels": list_of({"type": "integer"}, NEIGHBOURS)},
+)
 
 
 class Mnist(Resumable):
@@ -69,7 +86,8 @@ class Mnist(Resumable):
     )
     handler = MnistHandler
     # A picture's file in base64 is taken too; the page and uploads by form send pixels.
-    request_schema = one_or_many("image", "images", picture(SIDE, SIDE, INK, margin=4 / SIDE, centre="mass"))
+    request_schema = one_or_many("image", "images", _IMAGE)
+    answer_schema = exactly(predictions=list_of(_PREDICTION))
     minimum_rows = 1000
     extras = ("torch",)
     distributed = True
@@ -173,6 +191,7 @@ class Mnist(Resumable):
         index.add(embedded)
         faiss.write_index(index, str(output / "index.faiss"))
         (output / "labels.json").write_text(json.dumps(labels.tolist()))
+        write_gallery(images, output)
         notes = {"indexed": len(labels), "precision": arithmetic, "processes": peers.count}
         return Training(trainer.curve, notes)
 

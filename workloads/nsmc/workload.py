@@ -26,8 +26,9 @@ from ..contract import (
     Values,
     Workload,
 )
+from ..schemas import exactly, list_of
 from .fast import train_fast
-from .handler import NsmcHandler
+from .handler import LABELS, NsmcHandler
 from .reading import read_reviews
 
 SAMPLE = "nsmc:sample"
@@ -43,6 +44,24 @@ SHA256 = {
 LENGTHS = {"to 15 characters": (0, 15), "16 to 40 characters": (16, 40), "over 40 characters": (41, 10**9)}
 SHARE = 0.3
 """The network's part in the deep model's score; the rest is the fast model's, less sure of itself."""
+
+_TEXTS = {**list_of({"type": "string"}), "minItems": 1, "description": "the reviews"}
+_FAST = {
+    "type": "boolean",
+    "description": "the fast model answers; left out: the better one that this version has",
+}
+# One text may stand without a list, and use_fast is another word for do_fast.
+_ANY = {"anyOf": [_TEXTS, {"type": "string"}]}
+_REQUEST = {
+    "anyOf": [
+        exactly(text=_TEXTS, optional={"do_fast": _FAST}),
+        exactly(text=_ANY, optional={"do_fast": _FAST, "use_fast": _FAST}),
+    ]
+}
+_PREDICTION = exactly(
+    label={"enum": list(LABELS), "description": "what the review is", "x-headline": True},
+    probability={"type": "number", "minimum": 0, "maximum": 1, "description": "of the label"},
+)
 
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 
@@ -63,6 +82,8 @@ class Nsmc(Workload):
         "authors gave; reviews between good and bad are not in the corpus."
     )
     handler = NsmcHandler
+    request_schema = _REQUEST
+    answer_schema = exactly(predictions=list_of(_PREDICTION), model={"enum": ["fast", "deep"]})
     minimum_rows = 500
     extras = ("torch",)
     columns = (

@@ -24,6 +24,8 @@ function rowsOf(answer, schema, doc) {
     const found = objects(list, item);
     if (found) return found;
   }
+  const withRest = rowsBeside(pairs, schema, doc);
+  if (withRest) return withRest;
   const lengths = new Set(pairs.map(([, value]) => (Array.isArray(value) ? value.length : -1)));
   if (lengths.size === 1 && !lengths.has(-1)) {
     const names = pairs.map(([key]) => key);
@@ -32,6 +34,18 @@ function rowsOf(answer, schema, doc) {
     return pairs[0][1].map((_, index) => [Object.fromEntries(pairs.map(([key, list]) => [key, list[index]])), zipped]);
   }
   return [[answer, schema]];
+}
+
+// One list of objects beside plain values: a row each, with those values in it.
+function rowsBeside(pairs, schema, doc) {
+  const lists = pairs.filter(([, value]) => Array.isArray(value));
+  const rest = pairs.filter(([, value]) => value === null || typeof value !== "object");
+  if (lists.length !== 1 || lists.length + rest.length !== pairs.length) return null;
+  const [key, list] = lists[0];
+  const item = resolve(resolve(schema.properties?.[key], doc).items, doc);
+  const others = Object.fromEntries(rest.map(([name]) => [name, schema.properties?.[name] ?? {}]));
+  const row = { ...item, properties: { ...item.properties, ...others } };
+  return objects(list, row)?.map(([value]) => [{ ...value, ...Object.fromEntries(rest) }, row]) ?? null;
 }
 
 const objects = (list, item) =>

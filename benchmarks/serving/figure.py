@@ -1,0 +1,52 @@
+"""The figure that the measurements end in: a bar a server, a column a load, a row a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .report import Results
+
+
+def figure(found: Sequence[Results], path: Path) -> None:
+    """Draw the rates as SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    matplotlib.rcParams.update({"svg.hashsalt": "serving", "font.size": 9})
+    heights = [0.3 * len(results.rounds) + 0.8 for results in found]
+    columns = max(len(results.loads) for results in found)
+    drawn, axes = plt.subplots(
+        len(found),
+        columns,
+        figsize=(11, sum(heights)),
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )
+    for row, results in zip(axes, found, strict=True):
+        for axis in row[len(results.loads) :]:
+            axis.set_visible(False)
+        for number, load in enumerate(results.loads):
+            _bars(row[number], results, load, named=number == 0)
+    drawn.patch.set_facecolor("white")
+    drawn.tight_layout()
+    drawn.savefig(path, metadata={"Date": None})
+    plt.close(drawn)
+
+
+def _bars(axis: Any, results: Results, load: str, named: bool) -> None:
+    servers = list(results.rounds)
+    rates = [results.of(server, load, "rate") or 0.0 for server in servers]
+    colours = ["#4453c4" if server.startswith("ours") else "#a9afbf" for server in servers]
+    bars = axis.barh(range(len(servers)), rates, color=colours)
+    axis.bar_label(bars, [f"{rate:,.0f}" if rate else "–" for rate in rates], padding=3, fontsize=8)
+    axis.set_yticks(range(len(servers)), servers if named else [""] * len(servers))
+    axis.set_title(f"{results.archive.name}: {load}, requests/s", fontsize=9)
+    axis.set_xticks([])
+    axis.margins(x=0.28)
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
+    axis.invert_yaxis()

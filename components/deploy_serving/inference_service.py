@@ -1,106 +1,69 @@
-"""A model version as KServe's InferenceService: a pure function of settings, name and digest."""
+"""A version of a model as KServe's InferenceService, as plain data."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from adapters.errors import UserError
 from adapters.kubernetes.client import Object
 from adapters.kubernetes.resources import Resource
 from components.settings import ServingSettings
 
+from .kserve_mode import ANNOTATION, is_standard
+from .objects import SERVED, Version
+
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 
-STANDARD, KNATIVE = "Standard", "Knative"
-"""The two ways in which KServe runs a predictor: a Deployment, or a Knative service ("serverless")."""
-
-_MODES = {"Standard": STANDARD, "RawDeployment": STANDARD, "Knative": KNATIVE, "Serverless": KNATIVE}
-MODE = "serving.kserve.io/deploymentMode"
-DIGEST = "continuous-training/digest"
 FORMER = "continuous-training/former"
 """The annotation of a trial that holds what its endpoint was before: who dies leaves that to the next."""
 
-PORT = 8080
-USER = 10001
 _CONTAINER = "kserve-container"
-_PROBE = {"periodSeconds": 2, "timeoutSeconds": 5}
+MANAGED_BY = {"app.kubernetes.io/managed-by": "continuous-training"}
 
 
 def inference_service(
-    name: str, model: str, digest: str, settings: ServingSettings, mode: str, pinned: bool = False
+    name: str, version: Version, pod: Object, settings: ServingSettings, mode: str
 ) -> Object:
-    """Return the InferenceService `name` that serves one version of `model`, by its archive's sha256.
-
-    It fits a namespace that enforces Pod Security *restricted*. `pinned` writes the mode down in it, where
-    nothing else decides. UserError when the settings name no image.
-    """
-    if not settings.image:
-        raise UserError("CT_SERVING_IMAGE is not set: name the model server's image, by digest")
-    predictor = {
-        "minReplicas": settings.replicas,
-        "maxReplicas": settings.max_replicas,
-        "serviceAccountName": "model-server",
-        "automountServiceAccountToken": False,
-        "containers": [_container(f"{model}@{digest}", settings, mode)],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-    }
-    if mode == STANDARD:
-        # No version has fewer servers than asked for while the next one comes up.
-        rolling = {"maxSurge": "25%", "maxUnavailable": 0}
-        predictor["deploymentStrategy"] = {"type": "RollingUpdate", "rollingUpdate": rolling}
-    labels = {
-        "app.kubernetes.io/name": "model-server",
-        "app.kubernetes.io/managed-by": "continuous-training",
-        "continuous-training/model": model,
-        DIGEST: digest[:12],
-    }
-    metadata: Object = {"name": name, "labels": labels, "annotations": {DIGEST: digest}}
-    if pinned:
-        metadata["annotations"][MODE] = mode
-    return {"metadata": metadata, "spec": {"predictor": predictor}}
-
-
-def _container(version: str, settings: ServingSettings, mode: str) -> Object:
-    serve = ["serve", "--host", "0.0.0.0", "--port", str(PORT), "--linger", "5"]  # noqa: S104
-    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    # Knative knows no other name of a port, and a Service of KServe takes the container's.
-    port = "http1" if mode == KNATIVE else "http"
+    """Return the InferenceService `name` that serves one version with pods like `pod` (a pod's spec)."""
+    replicas = {"minReplicas": settings.replicas, "maxReplicas": settings.max_replicas}
+    predictor = _standard(pod) if is_standard(mode) else _knative(pod)
+    # The mode that the pod is made for is the one that it gets, whatever the default is by then.
+    annotations = {SERVED: version.digest, ANNOTATION: mode}
     return {
-        "name": _CONTAINER,
-        "image": settings.image,
-        "command": ["python", "-m", "serving"],
-        "args": [*serve, "--model-store", settings.store, "--model", version],
-        "env": [{"name": key, "valueFrom": {"secretKeyRef": _optional(key)}} for key in keys],
-        "ports": [{"containerPort": PORT, "name": port, "protocol": "TCP"}],
-        "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}, **_PROBE},
-        # Patient: a server that does not answer for so long hangs, and one that loads is not hanging.
-        "livenessProbe": {
-            "httpGet": {"path": "/v2/health/live", "port": PORT},
-            "periodSeconds": 10,
-            "timeoutSeconds": 5,
-            "failureThreshold": 6,
-        },
-        "resources": {
-            "requests": {"cpu": settings.cpu, "memory": settings.memory},
-            "limits": {"memory": settings.memory},
-        },
-        # All of it on the container: Knative takes only some of it on the pod.
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "metadata": {"name": name, "labels": MANAGED_BY | version.selector, "annotations": annotations},
+        "spec": {"predictor": {**replicas, **predictor}},
     }
 
 
-def _optional(key: str) -> Object:
-    return {"name": "model-server", "key": key, "optional": True}
+def _standard(pod: Object) -> Object:
+    """Return the predictor for a Deployment: no version has fewer servers while the next one comes up."""
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
+    (container,) = pod["containers"]
+    return {**pod, "containers": [{**container, "name": _CONTAINER}], "deploymentStrategy": rolling}
+
+
+def _knative(pod: Object) -> Object:
+    """Return the predictor for a Knative service, which knows fewer fields of pods.
+
+    Who a container runs as stands in the container, its port is named `http1`, probes name no port, and
+    how long a request may take is Knative's own.
+    """
+    (container,) = pod["containers"]
+    (port,) = container["ports"]
+    secured = {**pod["securityContext"], **container["securityContext"]}
+    secured.pop("fsGroup", None)
+    taken = {
+        **{key: value for key, value in container.items() if key != "startupProbe"},
+        "name": _CONTAINER,
+        "ports": [{**port, "name": "http1"}],
+        "securityContext": secured,
+    }
+    for probe in ("readinessProbe", "livenessProbe"):
+        taken[probe] = {**container[probe], "httpGet": {"path": container[probe]["httpGet"]["path"]}}
+    # With no startup probe beside it, it is to wait for a model that loads.
+    taken["livenessProbe"]["initialDelaySeconds"] = 60
+    left_out = ("securityContext", "terminationGracePeriodSeconds", "containers")
+    return {**{key: value for key, value in pod.items() if key not in left_out}, "containers": [taken]}
 
 
 def trial_of(service: Object, name: str, former: Object | None) -> Object:
@@ -113,11 +76,17 @@ def trial_of(service: Object, name: str, former: Object | None) -> Object:
     }
 
 
+def with_canary(service: Object, percent: int) -> Object:
+    """Return the InferenceService with that share of the traffic for its new version (not in Standard)."""
+    predictor = {**service["spec"]["predictor"], "canaryTrafficPercent": percent}
+    return {**service, "spec": {"predictor": predictor}}
+
+
 def kept(service: Object) -> Object:
     """Return of an InferenceService what an apply needs to bring it back as it was."""
     metadata = service["metadata"]
     annotations = metadata.get("annotations", {})
-    ours = {key: annotations[key] for key in (MODE, DIGEST) if key in annotations}
+    ours = {key: annotations[key] for key in (ANNOTATION, SERVED) if key in annotations}
     labels = metadata.get("labels", {})
     return {
         "metadata": {"name": metadata["name"], "labels": labels, "annotations": ours},
@@ -142,24 +111,4 @@ def remembered(trial: Object) -> Object | None:
 
 def digest_of(service: Object) -> str | None:
     """Return the sha256 of the archive that an InferenceService of ours asks for."""
-    return service["metadata"].get("annotations", {}).get(DIGEST)
-
-
-def mode_of(service: Object | None, configuration: Mapping[str, Any] | None) -> str | None:
-    """Return how KServe runs this InferenceService, or would run a new one; None when nothing tells.
-
-    KServe itself goes by the status, then by the annotation, then by its ConfigMap `inferenceservice-config`.
-    """
-    told = []
-    if service is not None:
-        told = [
-            service.get("status", {}).get("deploymentMode"),
-            service["metadata"].get("annotations", {}).get(MODE),
-        ]
-    if configuration is not None:
-        try:
-            deploy = json.loads(configuration.get("deploy", "{}"))
-        except ValueError:
-            deploy = {}
-        told.append(deploy.get("defaultDeploymentMode") if isinstance(deploy, dict) else None)
-    return next((_MODES[mode] for mode in told if mode in _MODES), None)
+    return service["metadata"].get("annotations", {}).get(SERVED)

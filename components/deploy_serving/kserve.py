@@ -132,13 +132,13 @@ class KServeTarget:
         labels = live["metadata"].get("labels", {}) if live else MANAGED_BY
         if not labels.items() >= MANAGED_BY.items():
             raise UserError(
-                f"InferenceService {name} in namespace {self.cluster.namespace} was not made by this pipeline, "
-                "and is left alone: delete it, or give CT_SERVING_NAMESPACE another namespace"
+                f"InferenceService {name} in namespace {self.cluster.namespace} was not made by this "
+                "pipeline, and is left alone: delete it, or give CT_SERVING_NAMESPACE another namespace"
             )
         if self.settings.canary and is_standard(find_mode(self.cluster, live)):
             raise UserError(
-                f"CT_CANARY is {self.settings.canary}, and KServe runs {name} in its Standard mode, in which "
-                "canaryTrafficPercent is ignored without a word: all traffic would go to the new version. Set "
+                f"CT_CANARY is {self.settings.canary}, and KServe runs {name} in its Standard mode, which "
+                "ignores canaryTrafficPercent without a word: all traffic would go to the new version. Set "
                 "CT_CANARY=0, or CT_TARGET=kubernetes, which has canaries"
             )
 
@@ -195,7 +195,7 @@ class KServeTarget:
             self.progress(f"{name} was put back as it was, and is not seen to answer: {error}")
 
     def _wait(self, service: Object, version: Version, deadline: Deadline) -> None:
-        """Return when an InferenceService, as the API server has it, serves that version with all its pods."""
+        """Return when an InferenceService, as the API server has it, serves that version and no other."""
         predictor = self._predictor(service["metadata"]["name"], version.name)
         if is_standard(find_mode(self.cluster, service)):
             predictor.wait_for_pods(service, version.digest, deadline, self.progress)

@@ -39,7 +39,6 @@ NEEDED: dict[str, tuple[Rule, ...]] = {
         _LEASE,
         (INFERENCE_SERVICE, "", (*_APPLY, "delete")),
         (DEPLOYMENT, "", ("get",)),
-        (SERVICE, "", ("get",)),
         *_WHY,
     ),
 }

@@ -16,7 +16,7 @@ from adapters.errors import PipelineError
 from adapters.kubernetes.client import Cluster, Object
 from adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from adapters.kubernetes.watching import watch
-from components.deploy_serving.inference_service import INFERENCE_SERVICE, KNATIVE, STANDARD
+from components.deploy_serving.inference_service import INFERENCE_SERVICE
 
 _OWN = {"minReplicas", "maxReplicas", "canaryTrafficPercent", "deploymentStrategy", "labels", "annotations"}
 _COMPONENT = "serving.kserve.io/inferenceservice"
@@ -29,7 +29,7 @@ class Controller:
     InferenceService and the pod's spec.
     """
 
-    def __init__(self, cluster: Cluster, mode: str = STANDARD) -> None:
+    def __init__(self, cluster: Cluster, mode: str = "Standard") -> None:
         self.cluster, self.mode, self._end = cluster, mode, threading.Event()
         self._addresses: dict[str, str] = {}
 
@@ -50,7 +50,7 @@ class Controller:
         self._end.set()
 
     def _reconcile(self, service: Object) -> None:
-        self._standard(service) if self.mode == STANDARD else self._knative(service)
+        self._standard(service) if self.mode == "Standard" else self._knative(service)
 
     def _standard(self, service: Object) -> None:
         name = f"{service['metadata']['name']}-predictor"
@@ -152,6 +152,3 @@ def running(controller: Controller) -> Iterator[Controller]:
         controller.end()
         thread.join(timeout=30)
         assert not thread.is_alive(), "the controller did not end"
-
-
-__all__ = ["KNATIVE", "STANDARD", "Controller", "running"]

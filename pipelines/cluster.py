@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from .compile import compile_workload
 from .events import Listener
 from .follow import DEADLINE, Step, follow, steps_of
 from .images import Images
+from .preflight import AS_USUAL, Submission
 from .steps import STEPS
 from .upload import look_up, upload
 
@@ -29,12 +31,16 @@ def run_on_cluster(
     images: Images,
     listener: Listener,
     deadline: float = DEADLINE,
+    submission: Submission = AS_USUAL,
 ) -> dict[str, Any]:
     """Run the workload's pipeline on the server; returns the result as `--json` prints it.
 
-    `given` are the parameters that differ from the defaults. PipelineError names the step that failed.
+    `given` are the parameters that differ from the defaults. PipelineError names the step that failed, and
+    UserError what the cluster lacks, before anything is submitted.
     """
-    uploaded = upload(kubeflow, compile_workload(workload.name, images))
+    compiled = compile_workload(workload.name, images)
+    submission.look([compiled.text], kubeflow, lambda line: listener("kubeflow", "says", line))
+    uploaded = upload(kubeflow, compiled)
     run = kubeflow.start_run(
         {
             "experiment_id": kubeflow.experiment(workload.name),
@@ -44,6 +50,7 @@ def run_on_cluster(
                 "pipeline_version_id": uploaded.version_id,
             },
             "runtime_config": {"parameters": dict(given)},
+            **submission.body(),
         }
     )
     page = kubeflow.access.run_page(run["run_id"])
@@ -60,10 +67,15 @@ def run_on_cluster(
 
 
 def plan_on_cluster(
-    workload: Workload, given: Mapping[str, Value], kubeflow: Kubeflow, images: Images
+    workload: Workload,
+    given: Mapping[str, Value],
+    kubeflow: Kubeflow,
+    images: Images,
+    submission: Submission = AS_USUAL,
 ) -> dict[str, Any]:
     """Return what a run would do, after a look at the server; nothing is uploaded or started."""
     compiled = compile_workload(workload.name, images)
+    submission.look([compiled.text], kubeflow, lambda line: print(line, file=sys.stderr))
     return {
         "workload": workload.name,
         "pipeline": compiled.version,
@@ -71,6 +83,7 @@ def plan_on_cluster(
         "parameters": dict(given),
         "images": {step: images.of(step) for step in STEPS},
         "host": kubeflow.access.host,
+        **submission.body(),
     }
 
 

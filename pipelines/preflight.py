@@ -12,10 +12,13 @@ exit codes: 0 nothing is missing, 2 something is or no cluster is known, 75 the 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from adapters.errors import INTERRUPTED, PipelineError, UserError, understand
+from adapters.kubeflow.api import Kubeflow
 from workloads import register
 
 from .checks import configuration, images, objects, permissions
@@ -41,7 +44,7 @@ def preflight(texts: Iterable[str], namespace: str, account: str, context: str =
     from adapters.kubernetes.connection import connect
 
     pipelines = list(texts)
-    cluster = connect(namespace, context=context)
+    cluster = connect(namespace, os.environ.get("KUBECONFIG", ""), context)
     cluster.transport.patience = PATIENCE
     place = objects.namespace(cluster)
     yield place
@@ -64,34 +67,60 @@ def preflight(texts: Iterable[str], namespace: str, account: str, context: str =
             yield permissions.look_for(cluster, settings.target, account, namespace)
 
 
-def before_submitting(texts: Iterable[str], namespace: str, account: str, say: Callable[[str], None]) -> None:
-    """Return when the cluster has what the pipelines need; UserError names all that is missing.
+@dataclass(frozen=True)
+class Submission:
+    """What a run's steps run as ("": what the server takes), and whether the cluster is looked at before."""
 
-    Says what is doubtful or could not be seen. Where no cluster can be asked, or another one than that of
-    the pipelines, that is said in a line, and no more.
-    """
-    try:
-        findings = list(preflight(texts, namespace or NAMESPACE, account))
-    except PipelineError as error:
-        say(f"not looked at before: {error}")
-        return
-    if not namespace and findings[0].state == MISSING:
-        say(f"not looked at before: the cluster of the current context has no namespace {NAMESPACE}")
-        return
-    for finding in findings:
-        if finding.state not in (THERE, MISSING):
-            say(str(finding))
-    lacking = missing(findings)
-    if lacking:
-        told = "\n  ".join(f"{finding.what}: {finding.advice}" for finding in lacking)
-        raise UserError(
-            f"the cluster lacks what a run needs (--no-preflight submits all the same):\n  {told}"
-        )
+    account: str = objects.STEPS_ACCOUNT
+    looked_at: bool = True
+
+    def body(self) -> dict[str, str]:
+        """Return what the request for a run says of it."""
+        return {"service_account": self.account} if self.account else {}
+
+    def look(self, texts: Iterable[str], kubeflow: Kubeflow, say: Callable[[str], None]) -> None:
+        """Return when the cluster has what the pipelines need; UserError names all that is missing.
+
+        Says what is doubtful or could not be seen. Where no cluster can be asked, or another one than that
+        of the pipelines, that is said in a line, and no more.
+        """
+        if not self.looked_at:
+            return
+        namespace = kubeflow.access.namespace
+        try:
+            found = list(preflight(texts, namespace or NAMESPACE, self.account))
+        except PipelineError as error:
+            say(f"preflight: skipped: {error}")
+            return
+        if not namespace and found[0].state == MISSING:
+            say(f"preflight: skipped: the kubeconfig's cluster has no namespace {NAMESPACE}")
+            return
+        for finding in found:
+            if finding.state not in (THERE, MISSING):
+                say(f"preflight: {finding}")
+        if lacking := missing(found):
+            told = "\n  ".join(f"{finding.what}: {finding.advice}" for finding in lacking)
+            raise UserError(
+                f"the cluster lacks what a run needs; --no-preflight submits all the same:\n  {told}"
+            )
+
+
+AS_USUAL = Submission()
+
+
+def submission_of(arguments: argparse.Namespace) -> Submission:
+    """Return what --service-account and --no-preflight say."""
+    return Submission(arguments.service_account, not arguments.no_preflight)
 
 
 def add_preflight_arguments(parser: argparse._ActionsContainer) -> None:
     """Add --service-account and --no-preflight."""
     add_account_argument(parser)
+    add_skip_argument(parser)
+
+
+def add_skip_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --no-preflight."""
     parser.add_argument(
         "--no-preflight", action="store_true", help="submit without a look for what the run needs"
     )

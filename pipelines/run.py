@@ -27,6 +27,7 @@ from . import display
 from .follow import DEADLINE
 from .images import add_image_arguments, images_of
 from .local import check_extras, plan_local, run_local
+from .preflight import add_preflight_arguments, submission_of
 from .upload import add_server_arguments, connect
 
 
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     cluster = made.add_argument_group("on a cluster")
     add_server_arguments(cluster)
     add_image_arguments(cluster)
+    add_preflight_arguments(cluster)
     told = "follow the run no longer; default: %(default)g"
     cluster.add_argument("--timeout", type=float, default=DEADLINE, metavar="SECONDS", help=told)
     return made
@@ -66,9 +68,11 @@ def _run_on_cluster(
 
     images, kubeflow = images_of(arguments), connect(arguments)
     if arguments.dry_run:
-        return plan_on_cluster(workload, given, kubeflow, images)
+        return plan_on_cluster(workload, given, kubeflow, images, submission_of(arguments))
     with display.progress(f"{workload.name}: {workload.summary}") as listener:
-        return run_on_cluster(workload, given, kubeflow, images, listener, arguments.timeout)
+        return run_on_cluster(
+            workload, given, kubeflow, images, listener, arguments.timeout, submission_of(arguments)
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

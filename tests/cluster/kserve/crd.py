@@ -100,11 +100,12 @@ def _structural(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, An
         for key, value in schema.items()
         if key in ("type", "required", "enum") or key.startswith("x-kubernetes-list")
     }
-    if schema.get("default") not in (None, {}, ""):
-        kept["default"] = schema["default"]
     if "properties" in schema:
         kept["properties"] = {key: _structural(part, schemas) for key, part in schema["properties"].items()}
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             kept[key] = _structural(schema[key], schemas)
+    # An item is known by its key, so that must never be absent.
+    for key in set(kept.get("x-kubernetes-list-map-keys", ())) - set(kept.get("items", {}).get("required", ())):
+        kept["items"]["properties"][key]["default"] = "TCP" if key == "protocol" else ""
     return kept

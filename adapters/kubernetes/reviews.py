@@ -36,7 +36,7 @@ def permissions_of(cluster: Cluster, user: str) -> Allowed:
     """
     if _who_am_i(cluster) == user:
         return cluster.allowed
-    ways = (_reviewed(cluster, user), _impersonated(cluster, user).allowed)
+    ways = (_reviewed(cluster, user), impersonated(cluster, user).allowed)
     refusals = []
     for way in ways:
         try:
@@ -76,7 +76,7 @@ def _reviewed(cluster: Cluster, user: str) -> Allowed:
     return allowed
 
 
-def _impersonated(cluster: Cluster, user: str) -> Cluster:
+def impersonated(cluster: Cluster, user: str) -> Cluster:
     """Return the cluster as `user` sees it; every request is refused to who may not impersonate that one."""
     from kubernetes.client import ApiClient
 

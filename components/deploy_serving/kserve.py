@@ -41,6 +41,9 @@ from .servers import ModelServer
 from .trial import watch_canary
 from .waiting import Deadline
 
+LONGEST = 40
+"""NAME-trial-predictor-00001 names a Service in serverless mode, in at most 63 letters."""
+
 
 class KServeTarget:
     """The InferenceServices of one namespace."""
@@ -127,6 +130,11 @@ class KServeTarget:
             raise UserError(
                 f"this cluster has no {INFERENCE_SERVICE.kind} ({INFERENCE_SERVICE.api_version}): install "
                 "KServe, or set CT_TARGET=kubernetes"
+            )
+        if len(name) > LONGEST:
+            raise UserError(
+                f"the model {name!r} cannot be served by KServe, which makes longer names of it: at most "
+                f"{LONGEST} letters"
             )
         live = self._get(name)
         labels = live["metadata"].get("labels", {}) if live else MANAGED_BY

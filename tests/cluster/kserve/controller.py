@@ -17,6 +17,7 @@ from adapters.kubernetes.client import Cluster, Object
 from adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from adapters.kubernetes.watching import watch
 from components.deploy_serving.inference_service import INFERENCE_SERVICE
+from components.deploy_serving.objects import DIGEST
 
 _OWN = {"minReplicas", "maxReplicas", "canaryTrafficPercent", "deploymentStrategy", "labels", "annotations"}
 _COMPONENT = "serving.kserve.io/inferenceservice"
@@ -25,13 +26,12 @@ _COMPONENT = "serving.kserve.io/inferenceservice"
 class Controller:
     """Reconciles the InferenceServices of one namespace until it is told to end.
 
-    `replace` may change what a pod gets, for a predictor that never comes up: it is given the name of the
-    InferenceService and the pod's spec.
+    `spoilt` has images for the pods of some InferenceServices, by name and twelve digits of the version.
     """
 
     def __init__(self, cluster: Cluster, mode: str = "Standard") -> None:
         self.cluster, self.mode, self._end = cluster, mode, threading.Event()
-        self._addresses: dict[str, str] = {}
+        self.spoilt: dict[tuple[str, str], str] = {}
 
     def run(self) -> None:
         """Reconcile at each change, and every second."""
@@ -55,14 +55,14 @@ class Controller:
     def _standard(self, service: Object) -> None:
         name = f"{service['metadata']['name']}-predictor"
         app = {"app": f"isvc.{name}"}
-        self.cluster.apply(DEPLOYMENT, _deployment(service, name, app))
+        self.cluster.apply(DEPLOYMENT, self._deployment(service, name, app))
         self._say_ready(service, self._service(service, name, app), {})
 
     def _knative(self, service: Object) -> None:
         """Keep the newest revision and the one that was rolled out before it."""
         name, predictor = service["metadata"]["name"], service["spec"]["predictor"]
         wanted = f"{name}-predictor-{service['metadata']['annotations']['continuous-training/digest'][:12]}"
-        self.cluster.apply(DEPLOYMENT, _deployment(service, wanted, {"app": name, "revision": wanted}))
+        self.cluster.apply(DEPLOYMENT, self._deployment(service, wanted, {"app": name, "revision": wanted}))
         made = self.cluster.list(DEPLOYMENT, f"{_COMPONENT}={name}")
         former = service.get("status", {}).get("rolledOut", wanted)
         newest = next(one for one in made if one["metadata"]["name"] == wanted)
@@ -78,9 +78,16 @@ class Controller:
                     self.cluster.delete(DEPLOYMENT, one["metadata"]["name"])
         self._say_ready(service, self._service(service, name, selector), {"rolledOut": former})
 
+    def _deployment(self, service: Object, name: str, labels: dict[str, str]) -> Object:
+        made = _deployment(service, name, labels)
+        spoilt = self.spoilt.get((service["metadata"]["name"], service["metadata"]["labels"][DIGEST]))
+        if spoilt:
+            made["spec"]["template"]["spec"]["containers"][0] |= {"image": spoilt}
+        return made
+
     def _service(self, service: Object, name: str, selector: dict[str, str]) -> Object:
-        port = service["spec"]["predictor"]["containers"][0]["ports"][0]
-        ports = [{"name": port["name"], "port": 80, "targetPort": port["containerPort"], "protocol": "TCP"}]
+        port = service["spec"]["predictor"]["containers"][0]["ports"][0]["containerPort"]
+        ports = [{"name": "http", "port": 80, "targetPort": port, "protocol": "TCP"}]
         metadata = {"name": name, "ownerReferences": [_owner(service)]}
         return self.cluster.apply(
             SERVICE, {"metadata": metadata, "spec": {"selector": selector, "ports": ports}}
@@ -90,8 +97,9 @@ class Controller:
         status = {
             "observedGeneration": service["metadata"]["generation"],
             "deploymentMode": self.mode,
-            # An address, for this process has not the cluster's names.
-            "address": {"url": f"http://{made['spec']['clusterIP']}"},
+            "address": {
+                "url": f"http://{made['metadata']['name']}.{self.cluster.namespace}.svc.cluster.local"
+            },
             "url": f"http://{service['metadata']['name']}.example.com",
             "conditions": [{"type": kind, "status": "True"} for kind in ("Ready", "PredictorReady")],
             "modelStatus": {"transitionStatus": "UpToDate", "states": {"targetModelState": "Loaded"}},

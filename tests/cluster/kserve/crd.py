@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from adapters.kubernetes.client import Cluster
@@ -29,13 +31,21 @@ _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _EITHER = {"io.k8s.apimachinery.pkg.util.intstr.IntOrString", _QUANTITY}
 
 
-def install(cluster: Cluster) -> None:
-    """Make the API server know InferenceServices, and return when it does."""
-    cluster.apply(DEFINITION, definition(cluster))
-    end = time.monotonic() + 30
-    while not is_known(cluster, INFERENCE_SERVICE):
-        assert time.monotonic() < end, "the API server does not take the definition up"
-        time.sleep(0.1)
+@contextmanager
+def installed(cluster: Cluster) -> Iterator[None]:
+    """Have the API server know InferenceServices for the while; where KServe is there, it is left as it is."""
+    known = is_known(cluster, INFERENCE_SERVICE)
+    if not known:
+        cluster.apply(DEFINITION, definition(cluster))
+        end = time.monotonic() + 30
+        while not is_known(cluster, INFERENCE_SERVICE):
+            assert time.monotonic() < end, "the API server does not take the definition up"
+            time.sleep(0.1)
+    try:
+        yield
+    finally:
+        if not known:
+            cluster.delete(DEFINITION, NAME)
 
 
 def definition(cluster: Cluster) -> dict[str, Any]:
@@ -106,6 +116,8 @@ def _structural(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, An
         if isinstance(schema.get(key), dict):
             kept[key] = _structural(schema[key], schemas)
     # An item is known by its key, so that must never be absent.
-    for key in set(kept.get("x-kubernetes-list-map-keys", ())) - set(kept.get("items", {}).get("required", ())):
+    for key in set(kept.get("x-kubernetes-list-map-keys", ())) - set(
+        kept.get("items", {}).get("required", ())
+    ):
         kept["items"]["properties"][key]["default"] = "TCP" if key == "protocol" else ""
     return kept

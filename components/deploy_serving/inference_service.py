@@ -45,7 +45,7 @@ def _standard(pod: Object) -> Object:
 def _knative(pod: Object) -> Object:
     """Return the predictor for a Knative service, which knows fewer fields of pods.
 
-    Who a container runs as stands in the container, its port is named `http1`, probes name no port, and
+    Who a container runs as stands in the container, its port is named `http1`, probes have its number, and
     how long a request may take is Knative's own.
     """
     (container,) = pod["containers"]
@@ -59,7 +59,8 @@ def _knative(pod: Object) -> Object:
         "securityContext": secured,
     }
     for probe in ("readinessProbe", "livenessProbe"):
-        taken[probe] = {**container[probe], "httpGet": {"path": container[probe]["httpGet"]["path"]}}
+        asked = {**container[probe]["httpGet"], "port": port["containerPort"]}
+        taken[probe] = {**container[probe], "httpGet": asked}
     # With no startup probe beside it, it is to wait for a model that loads.
     taken["livenessProbe"]["initialDelaySeconds"] = 60
     left_out = ("securityContext", "terminationGracePeriodSeconds", "containers")

@@ -101,8 +101,8 @@ class KServeTarget:
             if self.settings.canary and former and digest_of(former) != digest:
                 self._try_on_some(wanted, version, Version(name, digest_of(former) or ""), deadline)
             self._wait(self._apply(wanted), version, deadline)
-        except PipelineError:
-            self.withdraw(name, digest)
+        except PipelineError as error:
+            self._undo(name, digest, error)
             raise
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
@@ -163,6 +163,13 @@ class KServeTarget:
         )
         self.withdraw(name, "")
 
+    def _undo(self, name: str, digest: str, error: PipelineError) -> None:
+        """Put back what was there before a trial that failed; what cannot be is left to the next rollout."""
+        try:
+            self.withdraw(name, digest)
+        except PipelineError as another:
+            raise type(error)(f"{error}; and {name} could not be put back as it was: {another}") from error
+
     def _prove(self, tried: Object, version: Version, deadline: Deadline) -> None:
         """Wait for the trial and ask its golden requests; raises when one is answered wrong."""
         self._wait(tried, version, deadline)
@@ -176,6 +183,10 @@ class KServeTarget:
         return golden.check(
             self.archives.golden(version), lambda asked: predictor.predict(asked, version.digest)
         )
+
+    def count_golden(self, version: Version) -> int:
+        """Return how many golden requests a version has."""
+        return len(self.archives.golden(version))
 
     def _try_on_some(self, wanted: Object, version: Version, former: Version, deadline: Deadline) -> None:
         """Give the version a share of the traffic first; raises when the canary is withdrawn."""

@@ -75,7 +75,7 @@ def test_knative_gets_only_what_it_knows():
     assert found["ports"] == [{"name": "http1", "containerPort": 8080, "protocol": "TCP"}]
     assert "startupProbe" not in found
     for probe in ("readinessProbe", "livenessProbe"):
-        assert set(found[probe]["httpGet"]) == {"path"}
+        assert found[probe]["httpGet"]["port"] == 8080
 
 
 def test_only_a_canary_has_a_share():

@@ -80,7 +80,9 @@ class Controller:
 
     def _deployment(self, service: Object, name: str, labels: dict[str, str]) -> Object:
         made = _deployment(service, name, labels)
-        spoilt = self.spoilt.get((service["metadata"]["name"], service["metadata"]["labels"][DIGEST]))
+        spoilt = self.spoilt.get(
+            (service["metadata"]["name"], service["metadata"].get("labels", {}).get(DIGEST, ""))
+        )
         if spoilt:
             made["spec"]["template"]["spec"]["containers"][0] |= {"image": spoilt}
         return made
@@ -111,7 +113,7 @@ class Controller:
 
 def _deployment(service: Object, name: str, labels: dict[str, str]) -> Object:
     metadata, predictor = service["metadata"], service["spec"]["predictor"]
-    labels = {**metadata["labels"], _COMPONENT: metadata["name"], **labels}
+    labels = {**metadata.get("labels", {}), _COMPONENT: metadata["name"], **labels}
     pod = {key: value for key, value in predictor.items() if key not in _OWN}
     spec = {
         "replicas": predictor["minReplicas"],

@@ -33,7 +33,7 @@ _EITHER = {"io.k8s.apimachinery.pkg.util.intstr.IntOrString", _QUANTITY}
 
 @contextmanager
 def installed(cluster: Cluster) -> Iterator[None]:
-    """Have the API server know InferenceServices for the while; where KServe is there, it is left as it is."""
+    """Have the API server know InferenceServices for the while; a KServe that is there stays as it is."""
     known = is_known(cluster, INFERENCE_SERVICE)
     if not known:
         cluster.apply(DEFINITION, definition(cluster))

@@ -22,7 +22,7 @@ class KServePlace(Place):
     """A namespace whose target is KServe."""
 
     def target(self, cluster: Cluster | None = None, **changes: Any) -> KServeTarget:  # type: ignore[override]
-        """Return the target under test; another `cluster` has other rights, and only for what a Role gives."""
+        """Return the target under test; `cluster` may be one with fewer rights."""
         settings = replace(self.settings, **changes)
         return KServeTarget(cluster or self.cluster, settings, self.store, self.tell, ask=asker(self.cluster))
 

@@ -269,7 +269,7 @@ def test_somebody_elses_service_is_left_alone(here: KServePlace, tmp_path: Path)
     foreign = {"metadata": {"name": "foreign"}, "spec": made["spec"]}
     here.cluster.apply(INFERENCE_SERVICE, foreign)
     before = here.service("foreign")
-    with pytest.raises(UserError, match="foreign .* was not made by this pipeline"):
+    with pytest.raises(UserError, match=r"foreign .* was not made by this pipeline"):
         here.deploy(make_archive(tmp_path, name="foreign"), pytest.fail)
     after = here.service("foreign")
     here.cluster.delete(INFERENCE_SERVICE, "foreign")
@@ -357,6 +357,7 @@ def test_in_serverless_mode_a_canary_has_its_share_first(serverless: KServePlace
     assert one.digest in called.answered
     assert all(fault.startswith("500") for fault in called.faults)
     as_it_was(here, one)
+    here.kubectl("wait", "--for=delete", "pod/callers-shared", "--timeout=60s")
 
     with calling(here, "shared", {"x": [7.0]}) as called:
         here.deploy(good, canary=50, canary_seconds=3)

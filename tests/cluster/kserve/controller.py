@@ -31,6 +31,7 @@ class Controller:
 
     def __init__(self, cluster: Cluster, mode: str = "Standard") -> None:
         self.cluster, self.mode, self._end = cluster, mode, threading.Event()
+        self.fault: Exception | None = None
         self.spoilt: dict[tuple[str, str], str] = {}
 
     def run(self) -> None:
@@ -44,6 +45,9 @@ class Controller:
                 except PipelineError as error:
                     # It went away meanwhile, or changed: the next round sees it as it is then.
                     print(f"controller: {error}")
+                except Exception as error:
+                    self.fault = error
+                    raise
 
     def end(self) -> None:
         """Let `run` return at its next round."""
@@ -61,9 +65,9 @@ class Controller:
     def _knative(self, service: Object) -> None:
         """Keep the newest revision and the one that was rolled out before it."""
         name, predictor = service["metadata"]["name"], service["spec"]["predictor"]
-        wanted = f"{name}-predictor-{service['metadata']['annotations']['continuous-training/digest'][:12]}"
+        wanted = f"{name}-predictor-{service['metadata']['labels'][DIGEST]}"
         self.cluster.apply(DEPLOYMENT, self._deployment(service, wanted, {"app": name, "revision": wanted}))
-        made = self.cluster.list(DEPLOYMENT, f"{_COMPONENT}={name}")
+        made = self.cluster.find(DEPLOYMENT, f"{_COMPONENT}={name}")
         former = service.get("status", {}).get("rolledOut", wanted)
         newest = next(one for one in made if one["metadata"]["name"] == wanted)
         ready = newest.get("status", {}).get("availableReplicas", 0) >= predictor["minReplicas"]
@@ -152,13 +156,14 @@ def _write_status(cluster: Cluster, service: Object, status: dict[str, Any]) -> 
 
 
 @contextmanager
-def running(controller: Controller) -> Iterator[Controller]:
+def running(played: Controller) -> Iterator[Controller]:
     """Have the controller run beside the test."""
-    thread = threading.Thread(target=controller.run, daemon=True)
+    thread = threading.Thread(target=played.run, daemon=True)
     thread.start()
     try:
-        yield controller
+        yield played
     finally:
-        controller.end()
+        played.end()
         thread.join(timeout=30)
         assert not thread.is_alive(), "the controller did not end"
+        assert played.fault is None

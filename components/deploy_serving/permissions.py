@@ -19,27 +19,30 @@ Rule = tuple[Resource, str, tuple[str, ...]]
 """A kind of object, its subresource or "", and the verbs."""
 
 # Server-side apply asks for patch, and for create where the object is new.
-_APPLY = ("get", "create", "patch")
-_LEASE: Rule = (LEASE, "", ("get", "create", "update"))
-_WHY: tuple[Rule, ...] = ((POD, "", ("list",)), (POD, "log", ("get",)), (EVENT, "", ("list",)))
-"""What a failed rollout is told from."""
+_APPLY = ("create", "patch")
+_COMMON: tuple[Rule, ...] = (
+    (LEASE, "", ("get", "create", "update")),
+    # What a rollout that fails is explained by.
+    (POD, "", ("list",)),
+    (POD, "log", ("get",)),
+    (EVENT, "", ("list",)),
+)
+_KUBERNETES: tuple[Rule, ...] = (
+    (DEPLOYMENT, "", ("get", "list", "watch", *_APPLY, "delete")),
+    (SERVICE, "", ("get", *_APPLY, "delete")),
+    (AUTOSCALER, "", _APPLY),
+    (DISRUPTION_BUDGET, "", _APPLY),
+    *_COMMON,
+)
 
 NEEDED: dict[str, tuple[Rule, ...]] = {
     "local": (),
-    "torchserve": (),
-    "kubernetes": (
-        _LEASE,
-        (DEPLOYMENT, "", (*_APPLY, "list", "watch", "delete")),
-        (SERVICE, "", (*_APPLY, "delete")),
-        (AUTOSCALER, "", _APPLY),
-        (DISRUPTION_BUDGET, "", _APPLY),
-        *_WHY,
-    ),
+    "kubernetes": _KUBERNETES,
+    "torchserve": _KUBERNETES,
     "kserve": (
-        _LEASE,
-        (INFERENCE_SERVICE, "", (*_APPLY, "delete")),
+        (INFERENCE_SERVICE, "", ("get", *_APPLY, "delete")),
         (DEPLOYMENT, "", ("get",)),
-        *_WHY,
+        *_COMMON,
     ),
 }
 """The rules by target (CT_TARGET)."""

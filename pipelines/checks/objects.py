@@ -43,7 +43,9 @@ def look_for(cluster: Cluster, named: Named) -> Finding:
     what = f"{named.kind} {named.name} in namespace {cluster.namespace}"
     resource = _RESOURCES[named.kind]
     found = _seen(what, lambda: is_there(cluster, resource, named.name), _advice(named))
-    if found.state == MISSING and named.optional:
+    # Each step starts without its settings, too, and then finds nothing of what the one before has left.
+    optional = named.optional and (named.kind, named.name) != ("ConfigMap", CONFIGURATION)
+    if found.state == MISSING and optional:
         return Finding(DOUBTFUL, f"there is no {what}", f"steps start without it; {found.advice}")
     return found
 
@@ -52,6 +54,8 @@ def _advice(named: Named) -> str:
     manifest = _BROUGHT_BY.get((named.kind, named.name))
     if manifest is None:
         return f"the pipeline names it; create it, or compile the pipeline without that {named.kind}"
+    if named.kind == "Secret":
+        return f"manifests/secrets.sh makes it, {manifest} shows what is in it"
     return f"{manifest} brings it"
 
 

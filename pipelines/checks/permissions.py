@@ -10,7 +10,7 @@ from components.deploy_serving.permissions import NEEDED
 
 from .finding import MISSING, THERE, UNSEEN, Finding
 
-_ROLE = "manifests/base/role.yaml"
+_ROLE, _KSERVE = "manifests/base/role.yaml", "manifests/components/kserve"
 
 
 def look_for(cluster: Cluster, target: str, account: str, namespace: str) -> Finding:
@@ -30,8 +30,12 @@ def look_for(cluster: Cluster, target: str, account: str, namespace: str) -> Fin
     except ForbiddenError:
         return Finding(UNSEEN, what, "this user may neither review its access nor impersonate it")
     if lacking:
-        return Finding(MISSING, what, f"it may not {', '.join(lacking)}; {_ROLE} grants it")
+        return Finding(MISSING, what, f"it may not {', '.join(lacking)}; {_grants(target)}")
     return Finding(THERE, what)
+
+
+def _grants(target: str) -> str:
+    return f"{_ROLE} and {_KSERVE} grant it" if target == "kserve" else f"{_ROLE} grants it"
 
 
 def _name(resource: Resource, sub: str) -> str:

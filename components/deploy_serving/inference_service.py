@@ -17,6 +17,9 @@ INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "i
 FORMER = "continuous-training/former"
 """The annotation of a trial that holds what its endpoint was before: who dies leaves that to the next."""
 
+_UNSEEN = {f"networking.{owner}/visibility": "cluster-local" for owner in ("kserve.io", "knative.dev")}
+"""Labels, of either mode, of what gets no address outside of the cluster."""
+
 _CONTAINER = "kserve-container"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "continuous-training"}
 
@@ -70,9 +73,10 @@ def _knative(pod: Object) -> Object:
 def trial_of(service: Object, name: str, former: Object | None) -> Object:
     """Return the InferenceService `name` that tries this one with one server; it remembers the former."""
     metadata, predictor = service["metadata"], service["spec"]["predictor"]
+    labels = {**metadata["labels"], **_UNSEEN}
     annotations = {**metadata["annotations"], FORMER: json.dumps(former)}
     return {
-        "metadata": {**metadata, "name": name, "annotations": annotations},
+        "metadata": {**metadata, "name": name, "labels": labels, "annotations": annotations},
         "spec": {"predictor": {**predictor, "minReplicas": 1, "maxReplicas": 1}},
     }
 

@@ -123,7 +123,7 @@ class KServeTarget:
 
     def url(self, name: str) -> str:
         """Return the address inside the cluster."""
-        return f"{self._predictor(name, name).address().rstrip('/')}{self.server.path(name)}"
+        return f"{self._predictor(name, name).address()}{self.server.path(name)}"
 
     def _check(self, name: str) -> None:
         if not is_known(self.cluster, INFERENCE_SERVICE):

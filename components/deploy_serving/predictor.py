@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from adapters.errors import PipelineError, TransientError
 from adapters.kubernetes.client import Cluster, Object
@@ -79,15 +78,14 @@ class Predictor:
             self._address = ((found.get("status") or {}).get("address") or {}).get("url")
         if not self._address:
             raise TransientError(f"KServe has given InferenceService {self.name} no address")
-        return self._address
+        return self._address.rstrip("/")
 
     def predict(self, request: Any, digest: str) -> Any:
         """Ask at that address; returns the answer of that very version.
 
         OtherVersionError when another one answers, TransientError when nothing does.
         """
-        service = (urlsplit(self.address()).hostname or "").partition(".")[0]
-        answer = self.asker.post(service, self.path, request)
+        answer = self.asker.post_to(self.address(), self.path, request)
         said = answer.json()
         if (answered := answer.headers.get("x-model-digest", "")) != digest:
             raise OtherVersionError(

@@ -18,6 +18,7 @@ from components.deploy_serving import kserve_mode, troubles
 from components.deploy_serving.inference_service import INFERENCE_SERVICE
 from components.deploy_serving.kserve_mode import ANNOTATION
 from components.deploy_serving.permissions import NEEDED
+from pipelines.operations.served_on_kserve import look_at_kserve
 from serving.archive import Archive
 from tests.serving.toy_models import make_archive
 
@@ -127,6 +128,11 @@ def test_a_better_version_takes_over_under_load(here: KServePlace, tmp_path: Pat
     assert made is not None
     assert made["metadata"]["annotations"][ANNOTATION] == "Standard"
     assert made["status"]["deploymentMode"] == "Standard"
+    looked_at = look_at_kserve(here.cluster)
+    assert looked_at.digest("better") == two.digest
+    assert looked_at.models["better"]["phase"] == "serving"
+    assert looked_at.url("better") == address
+    assert "better-trial" not in looked_at.models
 
 
 def test_the_same_version_again_changes_nothing(here: KServePlace, served: Archive) -> None:
@@ -232,6 +238,14 @@ def test_what_a_dead_deployer_left_is_put_right(here: KServePlace, tmp_path: Pat
         lost.begin_trial("dead", two.path, two.digest)
     assert here.answers(two)
     assert here.service("dead-trial") is not None
+    row = look_at_kserve(here.cluster).models["dead"]
+    assert row == {
+        "name": "dead",
+        "digest": two.digest,
+        "former": one.digest,
+        "phase": "probation",
+        "state": "READY",
+    }
     here.told.clear()
     with here.target().exclusive("dead", here.tell):
         as_it_was(here, one)

@@ -2,10 +2,13 @@
 
 import copy
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from adapters.errors import UserError
+from components.deploy_serving.asking import FromInside
 from components.deploy_serving.inference_service import (
     FORMER,
     digest_of,
@@ -92,6 +95,8 @@ def test_a_trial_has_one_server_and_remembers_what_was_there():
     made = trial_of(service(), "digits-trial", former)
     assert made["metadata"]["name"] == "digits-trial"
     assert made["spec"]["predictor"]["maxReplicas"] == 1
+    assert made["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+    assert made["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
     assert remembered(made) == former
     assert remembered(trial_of(service(), "digits-trial", None)) is None
 
@@ -197,3 +202,36 @@ def test_a_rollout_has_not_begun_while_the_deployment_is_the_old_one():
     before = deployment()
     before["spec"]["template"]["spec"]["containers"][0]["command"][-1] = "other"
     assert "has not given" in lacking(before, live())
+
+
+@pytest.fixture
+def endpoint():
+    """A server that says for whom a request was, and its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            said = {"host": self.headers["host"], "path": self.path, "body": json.loads(body)}
+            sent = json.dumps(said).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(sent)))
+            self.send_header("X-Model-Digest", VERSION.digest)
+            self.end_headers()
+            self.wfile.write(sent)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_inside_the_cluster_it_asks_for_the_very_name_that_kserve_gave(endpoint):
+    """What routes for Knative goes by the host of the request, and knows it by its full name alone."""
+    answer = FromInside("models").post_to(endpoint, "/predict/digits", {"x": [1]})
+    host = endpoint.partition("//")[2]
+    assert answer.json() == {"host": host, "path": "/predict/digits", "body": {"x": [1]}}
+    assert answer.headers["x-model-digest"] == VERSION.digest

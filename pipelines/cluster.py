@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from .compile import compile_workload
 from .events import Listener
 from .follow import Step, follow, steps_of
 from .images import Images
+from .preflight import AS_USUAL, Submission
 from .steps import DEFAULTS, STEPS, Steps
 from .upload import look_up, upload
 
@@ -30,13 +32,17 @@ def run_on_cluster(
     listener: Listener,
     deadline: float | None = None,
     steps: Steps = DEFAULTS,
+    submission: Submission = AS_USUAL,
 ) -> dict[str, Any]:
     """Run the workload's pipeline on the server; returns the result as `--json` prints it.
 
-    `given` are the parameters that differ from the defaults. PipelineError names the step that failed.
-    The run is followed for `deadline` seconds; by default, as long as its timeouts and retries let it go on.
+    `given` are the parameters that differ from the defaults. PipelineError names the step that failed, and
+    UserError what the cluster lacks, before anything is submitted. The run is followed for `deadline`
+    seconds; by default, as long as its timeouts and retries let it go on.
     """
-    uploaded = upload(kubeflow, compile_workload(workload.name, images, steps))
+    compiled = compile_workload(workload.name, images, steps)
+    submission.look([compiled.text], kubeflow, lambda line: listener("kubeflow", "says", line))
+    uploaded = upload(kubeflow, compiled)
     deadline = deadline or steps.longest(workload)
     run = kubeflow.start_run(
         {
@@ -47,6 +53,7 @@ def run_on_cluster(
                 "pipeline_version_id": uploaded.version_id,
             },
             "runtime_config": {"parameters": dict(given)},
+            **submission.body(),
         }
     )
     page = kubeflow.access.run_page(run["run_id"])
@@ -68,9 +75,11 @@ def plan_on_cluster(
     kubeflow: Kubeflow,
     images: Images,
     steps: Steps = DEFAULTS,
+    submission: Submission = AS_USUAL,
 ) -> dict[str, Any]:
     """Return what a run would do, after a look at the server; nothing is uploaded or started."""
     compiled = compile_workload(workload.name, images, steps)
+    submission.look([compiled.text], kubeflow, lambda line: print(line, file=sys.stderr))
     return {
         "workload": workload.name,
         "pipeline": compiled.version,
@@ -78,6 +87,7 @@ def plan_on_cluster(
         "parameters": dict(given),
         "images": {step: images.of(step) for step in STEPS},
         "host": kubeflow.access.host,
+        **submission.body(),
     }
 
 

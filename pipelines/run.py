@@ -26,6 +26,7 @@ from workloads.parameters import Value, parse_assignments
 from . import display
 from .images import add_image_arguments, images_of
 from .local import check_extras, plan_local, run_local
+from .preflight import add_preflight_arguments, submission_of
 from .steps import add_steps_argument, steps_of
 from .upload import add_server_arguments, connect
 
@@ -55,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add_server_arguments(cluster)
     add_image_arguments(cluster)
     add_steps_argument(cluster)
+    add_preflight_arguments(cluster)
     told = "follow the run no longer; default: what the steps' timeouts and retries come to"
     cluster.add_argument("--timeout", type=float, metavar="SECONDS", help=told)
     return made
@@ -67,9 +69,18 @@ def _run_on_cluster(
 
     images, steps, kubeflow = images_of(arguments), steps_of(arguments), connect(arguments)
     if arguments.dry_run:
-        return plan_on_cluster(workload, given, kubeflow, images, steps)
+        return plan_on_cluster(workload, given, kubeflow, images, steps, submission_of(arguments))
     with display.progress(f"{workload.name}: {workload.summary}") as listener:
-        return run_on_cluster(workload, given, kubeflow, images, listener, arguments.timeout, steps)
+        return run_on_cluster(
+            workload,
+            given,
+            kubeflow,
+            images,
+            listener,
+            arguments.timeout,
+            steps,
+            submission_of(arguments),
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

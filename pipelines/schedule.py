@@ -22,6 +22,7 @@ from components.runtime import interpreter
 from . import display
 from .compile import compile_workload
 from .images import Images, add_image_arguments, images_of
+from .preflight import Submission, add_skip_argument
 from .scheduling.backfill import backfill, moments
 from .scheduling.cron import Cron
 from .scheduling.file import DEFAULT_FILE, Schedule, read_schedules
@@ -41,12 +42,16 @@ def changes(
     *,
     dry_run: bool,
     steps: Steps = DEFAULTS,
+    looked_at: bool = False,
 ) -> list[Change]:
     """Return what differs; unless this is a dry run, what a schedule names is brought first."""
     names = sorted({schedule.workload for schedule in schedules})
     compiled = {name: compile_workload(name, images, steps) for name in names}
     for schedule in schedules:
         schedule.cron.in_utc(now)
+    for account in sorted({schedule.service_account for schedule in schedules}):
+        texts = [compiled[s.workload].text for s in schedules if s.service_account == account]
+        Submission(account, looked_at).look(texts, kubeflow, print)
     bring = look_up if dry_run else upload
     uploaded = {name: bring(kubeflow, one) for name, one in compiled.items()}
     experiments = {name: kubeflow.experiment(name, make=not dry_run) for name in compiled}
@@ -60,8 +65,15 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
     """Say what differs, and make it as the file has it unless this is a dry run."""
     schedules, now = read_schedules(arguments.file), datetime.now(timezone.utc)
     kubeflow = connect(arguments)
-    steps = steps_of(arguments)
-    found = changes(kubeflow, schedules, images_of(arguments), now, dry_run=dry_run, steps=steps)
+    found = changes(
+        kubeflow,
+        schedules,
+        images_of(arguments),
+        now,
+        dry_run=dry_run,
+        steps=steps_of(arguments),
+        looked_at=not dry_run and not arguments.no_preflight,
+    )
     for schedule, change in zip(schedules, found, strict=True):
         print(f"{change.name}: {change.verb}")
         for line in change.why:
@@ -146,9 +158,9 @@ def run_backfill(arguments: argparse.Namespace) -> None:
         print("\n".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in times))
         return
     kubeflow = connect(arguments)
-    uploaded = upload(
-        kubeflow, compile_workload(schedule.workload, images_of(arguments), steps_of(arguments))
-    )
+    compiled = compile_workload(schedule.workload, images_of(arguments), steps_of(arguments))
+    Submission(schedule.service_account, not arguments.no_preflight).look([compiled.text], kubeflow, print)
+    uploaded = upload(kubeflow, compiled)
     with display.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
         backfill(kubeflow, schedule, uploaded, times, listener)
 
@@ -171,6 +183,7 @@ def parser() -> argparse.ArgumentParser:
             add_image_arguments(sub)
             add_steps_argument(sub)
         if verb in ("apply", "backfill"):
+            add_skip_argument(sub)
             sub.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
         if verb == "backfill":
             sub.add_argument(

@@ -11,6 +11,9 @@ from adapters.errors import PipelineError, TransientError, UserError
 TRANSIENT = {408, 429, 500, 502, 503, 504}
 """Statuses that may be gone on the next try; 500 is what a webhook that cannot be reached gives."""
 
+_NO_SUCH_FIELD = "failed to create typed patch object"
+"""How a server refuses, with a 500, an apply of fields that its definition of the kind has not."""
+
 _NOT_ALLOWED = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
 )
@@ -53,7 +56,7 @@ def understand(code: int, status: dict[str, Any], what: str, who: str) -> Pipeli
             f"{who} may not {what}: its Role lacks the {rule}. The shipped Role has it "
             f"(manifests/base/role.yaml); apply it, or add the rule ({message})"
         )
-    if code in (400, 403, 422):
+    if code in (400, 403, 422) or (code == 500 and _NO_SUCH_FIELD in message):
         return RefusedError(f"Kubernetes refused to {what}: {message}")
     if code == 404:
         return NotThereError(f"Kubernetes could not {what}: {message}")

@@ -91,7 +91,7 @@ class Transport:
                 if response.status < 300:
                     return response
                 trouble = understand(response.status, status_of(response.data), request.what, self.who)
-                if not self._again(response.status, request, patience):
+                if not self._again(response.status, trouble, request, patience):
                     raise trouble
                 retry_after = response.headers.get("Retry-After")
             if patience.wait > _TOLD_AFTER and not told:
@@ -125,6 +125,7 @@ class Transport:
         return response
 
     @staticmethod
-    def _again(status: int, request: Request, patience: Patience) -> bool:
+    def _again(status: int, trouble: PipelineError, request: Request, patience: Patience) -> bool:
         unknown = status in (401, 403) and patience.may_be_warming_up
-        return status in TRANSIENT or status in request.retried or unknown
+        gone_soon = status in TRANSIENT and isinstance(trouble, TransientError)
+        return gone_soon or status in request.retried or unknown

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -49,6 +49,9 @@ class Asker(Protocol):
     def post(self, service: str, path: str, request: Any) -> Answer:
         """Ask a Service; TransientError when nothing answers."""
 
+    def post_to(self, address: str, path: str, request: Any) -> Answer:
+        """Ask at an address inside the cluster (`http://SERVICE.NAMESPACE...`), as `post` does."""
+
     def metrics(self, pod: Object) -> str | None:
         """Return a pod's metrics; None when it does not answer."""
 
@@ -61,7 +64,11 @@ class FromInside:
 
     def post(self, service: str, path: str, request: Any) -> Answer:
         """Ask the Service by its name."""
-        url = f"http://{service}.{self.namespace}.svc{path}"
+        return self.post_to(f"http://{service}.{self.namespace}.svc", path, request)
+
+    def post_to(self, address: str, path: str, request: Any) -> Answer:
+        """Ask at the address: what routes by names may know no other one."""
+        url = f"{address}{path}"
         try:
             response = requests.post(
                 url,
@@ -102,6 +109,10 @@ class FromOutside:
         return self._send(
             Request("POST", root + path, f"ask {service}", body=request, seconds=ANSWER_SECONDS)
         )
+
+    def post_to(self, address: str, path: str, request: Any) -> Answer:
+        """Ask the Service of that address through the API server."""
+        return self.post((urlsplit(address).hostname or "").partition(".")[0], path, request)
 
     def metrics(self, pod: Object) -> str | None:
         """Ask the pod through the API server."""

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from adapters.errors import PipelineError
-from adapters.kubernetes.client import Object
+from adapters.kubernetes.client import Cluster, Object
+from components.settings import ServingSettings
+from workloads.contract import Progress
 
+from .asking import Asker
 from .canary import Counter, Traffic, Verdict, judge
 from .objects import Version
 from .waiting import pods_of
 
-if TYPE_CHECKING:
-    from .kubernetes import KubernetesTarget
-
 LOOKS = 12
+
+
+class Canaries(Protocol):
+    """A target whose versions may have a share of the traffic first."""
+
+    cluster: Cluster
+    settings: ServingSettings
+    ask: Asker
+    progress: Progress
+
+    def wrong_answers(self, version: Version) -> list[str]:
+        """Say in words which golden requests the version on trial answers wrongly."""
+
+    def count_golden(self, version: Version) -> int:
+        """Return how many requests of a version's own traffic that is."""
 
 
 def replicas_of_canary(percent: int, others: int) -> int:
@@ -23,7 +38,7 @@ def replicas_of_canary(percent: int, others: int) -> int:
     return max(1, round(percent * others / (100 - percent)))
 
 
-def watch_canary(target: KubernetesTarget, version: Version, former: Version) -> None:
+def watch_canary(target: Canaries, version: Version, former: Version) -> None:
     """Return when the canary is promoted; PipelineError says why it was withdrawn."""
     planned = float(target.settings.canary_seconds)
     ours, theirs = (Counter(version.name, target.ask.metrics) for _ in range(2))

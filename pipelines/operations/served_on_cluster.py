@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.errors import UserError
 from adapters.kubernetes.client import Object
 from adapters.kubernetes.connection import connect
 from adapters.kubernetes.resources import DEPLOYMENT, SERVICE
@@ -40,13 +39,13 @@ class ClusterServing(Serving):
 
 
 def look_at_cluster(settings: Settings) -> ClusterServing:
-    """Return what the Services say; TransientError when the cluster cannot be reached."""
-    if settings.target == "kserve":
-        raise UserError(
-            "what KServe serves is not looked at here: see kubectl get inferenceservices, or set CT_TARGET"
-        )
+    """Return what Services or InferenceServices say; TransientError when the cluster is out of reach."""
     serving = settings.serving
     cluster = connect(serving.namespace, serving.kubeconfig, serving.context)
+    if settings.target == "kserve":
+        from .served_on_kserve import look_at_kserve
+
+        return look_at_kserve(cluster)
     server = TorchServe if settings.target == "torchserve" else ModelServer
     ready = {
         found["metadata"]["name"]: found.get("status", {}).get("readyReplicas", 0)

@@ -65,6 +65,7 @@ def backfill(
                         "pipeline_version_id": uploaded.version_id,
                     },
                     "runtime_config": {"parameters": {**schedule.parameters, "as_of": as_of}},
+                    **schedule.account(),
                 }
             )
         page = kubeflow.access.run_page(run["run_id"])

@@ -9,7 +9,7 @@ schedules:
     paused: false
     catchup: false              # whether missed times are made up for
     max_concurrency: 1          # 1 to 10: how many of its runs go on at once
-    service_account: ""         # default: the server's
+    service_account: NAME       # default: continuous-training; "" for the server's own
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from adapters.errors import UserError
 from workloads import register
 from workloads.parameters import Value
 
+from ..checks.objects import STEPS_ACCOUNT
 from .cron import Cron
 
 DEFAULT_FILE = Path("schedules.yaml")
@@ -41,7 +42,11 @@ class Schedule:
     paused: bool = False
     catchup: bool = False
     max_concurrency: int = 1
-    service_account: str = ""
+    service_account: str = STEPS_ACCOUNT
+
+    def account(self) -> dict[str, str]:
+        """Return what the request for a run says of the service account."""
+        return {"service_account": self.service_account} if self.service_account else {}
 
 
 _KINDS: dict[str, type] = {

@@ -56,7 +56,7 @@ def body_of(schedule: Schedule, uploaded: Uploaded, experiment_id: str, now: dat
         "no_catchup": not schedule.catchup,
         "experiment_id": experiment_id,
     }
-    return body | ({"service_account": schedule.service_account} if schedule.service_account else {})
+    return body | schedule.account()
 
 
 def change_of(body: Object, rows: Iterable[Object]) -> Change:

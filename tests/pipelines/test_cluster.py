@@ -27,6 +27,7 @@ FAILED = [*PROMOTED[:3], ("train", "FAILED"), ("notify", "SUCCEEDED"), ("run", "
 @pytest.fixture
 def kfp(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     for name in ("CT_STORE", "KF_PIPELINES_ENDPOINT", "CT_KFP_TOKEN", "CT_KFP_TOKEN_FILE", "CT_KFP_COOKIE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("time.sleep", lambda _: None)

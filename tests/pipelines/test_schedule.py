@@ -24,6 +24,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 @pytest.fixture
 def kfp(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.chdir(tmp_path)
     with kfp_server() as server:
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.url)

@@ -41,7 +41,7 @@ from .controller import Controller, at_work
 ROOT = Path(__file__).parents[3]
 WORKLOAD = register.get("diabetes")
 LINES = 'i=0; while [ $i -lt 3 ]; do echo "· node $JOB_COMPLETION_INDEX says $i"; i=$((i+1)); done'
-GO = "/tmp/go"  # noqa: S108 - in a pod, which has its own
+GO = "/tmp/go"
 WAIT = "trap 'exit 1' TERM; sleep 600 & wait"
 Eventually = Callable[[Callable[[], bool]], bool]
 

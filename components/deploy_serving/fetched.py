@@ -1,0 +1,36 @@
+"""The archives of a rollout as local files: the one that is given, and those that the store has."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from adapters.object_store import ObjectStore
+from serving import archive, model_store
+
+from .objects import Version
+
+
+class Archives:
+    """Archives by version; what is downloaded goes with this object."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._paths: dict[Version, Path] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="archives-")
+
+    def give(self, version: Version, path: Path) -> None:
+        """Take a file for a version's archive."""
+        self._paths[version] = path
+
+    def path(self, version: Version) -> Path:
+        """Return a version's archive; UserError when the store has it no more."""
+        if version not in self._paths:
+            found = model_store.find(self._store, f"{version.name}@{version.digest}")
+            self._paths[version] = self._store.fetch(found.key, Path(self._folder.name))
+        return self._paths[version]
+
+    def golden(self, version: Version) -> list[dict[str, Any]]:
+        """Return a version's golden requests, with their answers."""
+        return list(archive.read_manifest(self.path(version))["golden"])

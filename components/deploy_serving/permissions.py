@@ -1,0 +1,48 @@
+"""What deploy-serving does with the cluster's objects; manifests/base/role.yaml allows it."""
+
+from __future__ import annotations
+
+from adapters.kubernetes.resources import (
+    AUTOSCALER,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    EVENT,
+    LEASE,
+    POD,
+    SERVICE,
+    Resource,
+)
+
+from .inference_service import INFERENCE_SERVICE
+
+Rule = tuple[Resource, str, tuple[str, ...]]
+"""A kind of object, its subresource or "", and the verbs."""
+
+# Server-side apply asks for patch, and for create where the object is new.
+_APPLY = ("create", "patch")
+_COMMON: tuple[Rule, ...] = (
+    (LEASE, "", ("get", "create", "update")),
+    # What a rollout that fails is explained by.
+    (POD, "", ("list",)),
+    (POD, "log", ("get",)),
+    (EVENT, "", ("list",)),
+)
+_KUBERNETES: tuple[Rule, ...] = (
+    (DEPLOYMENT, "", ("get", "list", "watch", *_APPLY, "delete")),
+    (SERVICE, "", ("get", *_APPLY, "delete")),
+    (AUTOSCALER, "", _APPLY),
+    (DISRUPTION_BUDGET, "", _APPLY),
+    *_COMMON,
+)
+
+NEEDED: dict[str, tuple[Rule, ...]] = {
+    "local": (),
+    "kubernetes": _KUBERNETES,
+    "torchserve": _KUBERNETES,
+    "kserve": (
+        (INFERENCE_SERVICE, "", ("get", *_APPLY, "delete")),
+        (DEPLOYMENT, "", ("get",)),
+        *_COMMON,
+    ),
+}
+"""The rules by target (CT_TARGET)."""

@@ -1,0 +1,68 @@
+"""What the InferenceServices of a namespace serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.kubernetes.client import Cluster, Object
+from adapters.kubernetes.resources import DEPLOYMENT
+from components.deploy_serving.inference_service import (
+    INFERENCE_SERVICE,
+    MANAGED_BY,
+    digest_of,
+    remembered,
+)
+from components.deploy_serving.kserve_mode import is_standard, told_by
+from components.deploy_serving.objects import trial
+from components.deploy_serving.predictor import deployment_of
+from components.deploy_serving.servers import ModelServer
+from components.deploy_serving.waiting import written
+
+from .served_on_cluster import ClusterServing
+
+
+def look_at_kserve(cluster: Cluster) -> ClusterServing:
+    """Return what is served; TransientError when the cluster cannot be reached."""
+    found = {one["metadata"]["name"]: one for one in cluster.find(INFERENCE_SERVICE, written(MANAGED_BY))}
+    trials = {trial(name) for name in found} & set(found)
+    models = {
+        name: _row(cluster, name, service, found.get(trial(name)))
+        for name, service in found.items()
+        if name not in trials
+    }
+    addresses = {
+        name: f"{address.rstrip('/')}{ModelServer.path(name)}"
+        for name, row in models.items()
+        if row["state"] == "READY" and (address := _address(found[name]))
+    }
+    return ClusterServing(None, models, {}, addresses, cluster.namespace)
+
+
+def _row(cluster: Cluster, name: str, service: Object, tried: Object | None) -> dict[str, Any]:
+    """Return what is served under a name, as a server's own index would tell it."""
+    digest = digest_of(service) or ""
+    row: dict[str, Any] = {
+        "name": name,
+        "digest": digest,
+        "phase": "probation" if tried else "serving",
+        "state": "READY",
+    }
+    former = remembered(tried) if tried else None
+    if former and digest_of(former) != digest:
+        row["former"] = digest_of(former)
+    if not _answers(cluster, name, service):
+        row |= {"state": "UNAVAILABLE", "reason": f"no server of {digest[:12]} is ready"}
+    return row
+
+
+def _answers(cluster: Cluster, name: str, service: Object) -> bool:
+    """Tell whether a server is there; in serverless mode only the InferenceService itself can say so."""
+    if is_standard(told_by(service) or ""):
+        deployment = cluster.get(DEPLOYMENT, deployment_of(name)) or {}
+        return bool(deployment.get("status", {}).get("availableReplicas"))
+    conditions = service.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _address(service: Object) -> str:
+    return str(((service.get("status") or {}).get("address") or {}).get("url") or "")

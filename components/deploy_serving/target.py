@@ -15,8 +15,9 @@ class Target(Protocol):
     def exclusive(self, name: str, progress: Progress) -> AbstractContextManager[None]:
         """Hold the endpoint of `name` for one rollout: those of other processes wait, and say so.
 
-        Whoever dies lets go, at once or when it has not been heard of for a while. Within it, what `served` and the registry's champion say stays so. Raises
-        TransientError when another rollout holds it for too long.
+        Whoever dies lets go, at once or when it has not been heard of for a while. Within it, what `served`
+        and the registry's champion say stays so. Raises TransientError when another rollout holds it for
+        too long.
         """
 
     def served(self, name: str) -> str | None:

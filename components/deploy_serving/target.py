@@ -15,8 +15,9 @@ class Target(Protocol):
     def exclusive(self, name: str, progress: Progress) -> AbstractContextManager[None]:
         """Hold the endpoint of `name` for one rollout: those of other processes wait, and say so.
 
-        Whoever dies lets go. Within it, what `served` and the registry's champion say stays so. Raises
-        TransientError when another rollout holds it for too long.
+        Whoever dies lets go, at once or when it has not been heard of for a while. Within it, what `served`
+        and the registry's champion say stays so. Raises TransientError when another rollout holds it for
+        too long.
         """
 
     def served(self, name: str) -> str | None:
@@ -26,9 +27,10 @@ class Target(Protocol):
         """Return the golden requests and answers of the version that answers now."""
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
-        """Load the archive and switch to it, on trial; raises and changes nothing when it is refused.
+        """Load the archive and switch to it, on trial; raises, with all as it was, when it is refused.
 
-        A trial that is neither confirmed nor withdrawn ends by itself, with the former version.
+        The version has answered its golden requests right before it has any traffic. A trial that is neither
+        confirmed nor withdrawn ends with the former version: by itself, or by the hand of the next rollout.
         """
 
     def predict(self, name: str, request: Any, digest: str) -> Any:

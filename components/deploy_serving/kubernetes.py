@@ -245,9 +245,7 @@ class KubernetesTarget:
         """Wait where the API server was away a moment ago: nodes try again after up to half a minute."""
         left = NODES_HEAR_SECONDS - self.cluster.transport.seconds_since_lost
         if left > 0:
-            self.progress(
-                f"the API server was away: the former servers stay for {left:.0f} s, for nodes to hear"
-            )
+            self.progress(f"the API server was away: former servers stay for {left:.0f} s, for nodes to hear")
             time.sleep(left)
 
     def _remove_all_but(self, name: str, *kept: Version, quiet_within: float = 0) -> None:

@@ -15,6 +15,8 @@ So every request must be one that may be done twice without harm.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -64,6 +66,12 @@ class Transport:
 
     def __init__(self, api: ApiClient, who: str, say: Callable[[str], None], patience: float) -> None:
         self.api, self.who, self.say, self.patience = api, who, say, patience
+        self._lost: float | None = None
+
+    @property
+    def seconds_since_lost(self) -> float:
+        """The seconds since the server was last seen to be away; infinity when it never was."""
+        return math.inf if self._lost is None else time.monotonic() - self._lost
 
     @property
     def host(self) -> str:
@@ -84,6 +92,7 @@ class Transport:
                 response = self.once(request)
             except HTTPError as error:
                 patience.lost_connection()
+                self._lost = time.monotonic()
                 trouble: PipelineError = TransientError(
                     f"could not {request.what}: the API server {self.host} does not answer ({error})"
                 )

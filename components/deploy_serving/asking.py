@@ -116,6 +116,8 @@ class FromOutside:
 
     def metrics(self, pod: Object) -> str | None:
         """Ask the pod through the API server."""
+        if not pod.get("status", {}).get("podIP"):
+            return None
         root = f"/api/v1/namespaces/{self.cluster.namespace}/pods/{pod['metadata']['name']}:{PORT}/proxy"
         try:
             answer = self._send(Request("GET", f"{root}/metrics", "read metrics", seconds=METRICS_SECONDS))

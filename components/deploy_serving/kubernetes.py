@@ -36,6 +36,8 @@ SETTLED, SETTLE_SECONDS = 5, 60.0
 """So many answers in a row must come from a version before the traffic counts as moved, within seconds."""
 
 
+NODES_HEAR_SECONDS = 45.0
+
 DRAIN_SECONDS, WITHDRAW_SECONDS = 30.0, 5.0
 """How long servers whose traffic has moved may be asked still, by nodes that have not heard and by callers
 that keep their connection; those of a version that has failed for less long."""
@@ -107,6 +109,7 @@ class KubernetesTarget:
         version = Version(name, digest)
         self._mine()
         self.cluster.apply(SERVICE, objects.endpoint(version, confirmed=digest))
+        self._let_nodes_hear()
         self._remove_all_but(name, version, quiet_within=DRAIN_SECONDS)
         self.cluster.delete(SERVICE, objects.trial(name))
 
@@ -237,6 +240,13 @@ class KubernetesTarget:
                 self.cluster.delete(SERVICE, objects.trial(version.name))
         except PipelineError as another:
             raise type(error)(f"{error}; and what it left could not be removed: {another}") from error
+
+    def _let_nodes_hear(self) -> None:
+        """Wait where the API server was away a moment ago: nodes try again after up to half a minute."""
+        left = NODES_HEAR_SECONDS - self.cluster.transport.seconds_since_lost
+        if left > 0:
+            self.progress(f"the API server was away: former servers stay for {left:.0f} s, for nodes to hear")
+            time.sleep(left)
 
     def _remove_all_but(self, name: str, *kept: Version, quiet_within: float = 0) -> None:
         names = {version.deployment for version in kept}

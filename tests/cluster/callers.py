@@ -31,6 +31,7 @@ def ask(keeps):
             answer = connection.getresponse()
             text = answer.read()
             answered += 1
+            time.sleep(0.005)
             with lock:
                 counts[answer.headers.get("x-model-digest", "")] += 1
                 if answer.status != 200:

@@ -92,8 +92,8 @@ def test_a_version_that_answers_wrongly_once_it_is_up(shared: Place, served: Arc
 
 def test_a_pod_that_no_node_takes(shared: Place, served: Archive, tmp_path: Path) -> None:
     new = make_archive(tmp_path, name="steady", scale=6)
-    message = refused(shared, new, served, cpu="1000", deadline=4)
-    assert "did not come up within the 4 s of CT_ROLLOUT_DEADLINE: no node takes pod steady-" in message
+    message = refused(shared, new, served, cpu="1000", deadline=10)
+    assert "did not come up within the 10 s of CT_ROLLOUT_DEADLINE: no node takes pod steady-" in message
     assert "Insufficient cpu" in message
 
 

@@ -26,7 +26,7 @@ from .callers import calling
 from .kserve import crd
 from .kserve.controller import Controller
 from .kserve.place import KServePlace, playing
-from .place import ACCOUNT, Place, image
+from .place import ACCOUNT, Place, tagged
 
 QUOTA = Resource("v1", "ResourceQuota", "resourcequotas")
 
@@ -150,7 +150,7 @@ def test_an_image_that_is_not_there_never_has_traffic(
 ) -> None:
     new = make_archive(tmp_path, name="firm", scale=3)
     before = here.service("firm")
-    missing = image("serving").rpartition(":")[0] + ":no-such-tag"
+    missing = tagged("serving", "no-such-tag")
     message = refused(here, new, served, image=missing)
     assert "firm-trial did not come up: " in message
     assert "ImagePull" in message
@@ -388,7 +388,7 @@ def test_in_serverless_mode_a_canary_has_its_share_first(serverless: KServePlace
 def test_a_serverless_version_that_never_comes_up(serverless: KServePlace, tmp_path: Path) -> None:
     one = make_archive(tmp_path, name="quiet")
     serverless.deploy(one)
-    missing = image("serving").rpartition(":")[0] + ":no-such-tag"
+    missing = tagged("serving", "no-such-tag")
     message = refused(serverless, make_archive(tmp_path, name="quiet", scale=3), one, image=missing)
     assert "quiet-trial did not come up: " in message
     assert "ImagePull" in message

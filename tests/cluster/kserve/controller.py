@@ -69,7 +69,10 @@ class Controller:
         self.cluster.apply(DEPLOYMENT, self._deployment(service, wanted, {"app": name, "revision": wanted}))
         made = self.cluster.find(DEPLOYMENT, f"{_COMPONENT}={name}")
         former = service.get("status", {}).get("rolledOut", wanted)
-        newest = next(one for one in made if one["metadata"]["name"] == wanted)
+        newest = next((one for one in made if one["metadata"]["name"] == wanted), None)
+        if newest is None:
+            # That of a deleted InferenceService of this name is being collected: the next round makes it.
+            return
         ready = newest.get("status", {}).get("availableReplicas", 0) >= predictor["minReplicas"]
         shared = bool(predictor.get("canaryTrafficPercent")) and former != wanted
         selector = (

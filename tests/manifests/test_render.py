@@ -32,19 +32,20 @@ PINNED = re.compile(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$")
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
-@pytest.fixture(params=[*OVERLAYS, "standalone with monitoring"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> list[Object]:
+@pytest.fixture(scope="module", params=[*OVERLAYS, "standalone with monitoring"])
+def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
     """The objects of an overlay, and of one with the optional component on top."""
     name, _, more = request.param.partition(" with ")
     overlay = MANIFESTS / "overlays" / name
     if not more:
         return render(overlay)
+    folder = tmp_path_factory.mktemp("site")
     added = {
-        "resources": [beside(tmp_path, overlay)],
-        "components": [beside(tmp_path, MANIFESTS / "components" / more)],
+        "resources": [beside(folder, overlay)],
+        "components": [beside(folder, MANIFESTS / "components" / more)],
         "namespace": "kubeflow",
     }
-    return render(write(tmp_path, added))
+    return render(write(folder, added))
 
 
 def test_every_object_fits_its_schema(objects: list[Object]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +60,6 @@ def test_each_key_opens_what_its_holder_needs(installed: Installed) -> None:
         for attempt in refused:
             with pytest.raises(UserError, match="AccessDenied"):
                 attempt()
-
-
-def test_the_database_is_upgraded_from_a_checkout(
-    installed: Installed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PGPASSWORD", steps.keys(installed.kube, "registry")["PGPASSWORD"])
-    with installed.kube.forwarded("pod/registry-database-0", 5432) as address:
-        database = f"postgresql+psycopg2://registry@{address}/registry"
-        upgrade = [sys.executable, "-m", "mlflow", "db", "upgrade", database]
-        done = subprocess.run(upgrade, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_digits_from_raw_data_to_an_answering_endpoint(installed: Installed, tmp_path: Path) -> None:

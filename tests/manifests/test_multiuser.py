@@ -1,0 +1,38 @@
+"""The overlay for a profile: its own service account, a token for the Pipelines API, and Istio."""
+
+from __future__ import annotations
+
+from .rendering import MANIFESTS, of_kind, pod_templates, render
+
+
+def test_a_profile_runs_steps_as_default_editor_and_asks_pipelines_with_a_token() -> None:
+    objects = render(MANIFESTS / "overlays/kubeflow-multiuser")
+    (binding,) = [
+        item
+        for item in of_kind(objects, "RoleBinding")
+        if item["metadata"]["name"] == item["roleRef"]["name"] == "continuous-training"
+    ]
+    namespace = binding["metadata"]["namespace"]
+    subjects = {(subject["name"], subject["namespace"]) for subject in binding["subjects"]}
+    assert subjects == {("continuous-training", namespace), ("default-editor", namespace)}
+
+    (token,) = of_kind(objects, "PodDefault")
+    (source,) = token["spec"]["volumes"][0]["projected"]["sources"]
+    assert source["serviceAccountToken"]["audience"] == "pipelines.kubeflow.org"
+    (mount,) = token["spec"]["volumeMounts"]
+    (variable,) = token["spec"]["env"]
+    assert variable["value"] == f"{mount['mountPath']}/{source['serviceAccountToken']['path']}"
+
+
+def test_what_steps_without_a_sidecar_call_has_none_either() -> None:
+    objects = render(MANIFESTS / "overlays/kubeflow-multiuser")
+    for name, template in pod_templates(objects).items():
+        assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "false", name
+
+
+def test_istio_lets_callers_at_the_port_that_answers_alone() -> None:
+    (policy,) = of_kind(render(MANIFESTS / "overlays/kubeflow-multiuser"), "AuthorizationPolicy")
+    (rule,) = policy["spec"]["rules"]
+    (to,) = rule["to"]
+    assert to["operation"]["ports"] == ["8080"]
+    assert not [path for path in to["operation"]["paths"] if "repository" in path]

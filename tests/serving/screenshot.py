@@ -17,7 +17,7 @@ from workload_archives import workload_archive
 from serving import daemon
 from serving.client import Endpoint
 
-VIEW = {"width": 1120, "height": 720}
+VIEW = {"width": 1120, "height": 800}
 
 
 def main(output: Path) -> None:

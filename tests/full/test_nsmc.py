@@ -34,7 +34,9 @@ def test_the_fast_model_beats_the_seed_in_accuracy_and_time(fast: Run, table: Ta
     """Whole processes that do the same work: a pipeline would be compared with a script otherwise."""
     rounds = [[measured(nsmc.METHODS, m, str(SOURCE)) for m in ("seed", "fast")] for _ in range(ROUNDS)]
     seed, alone = rounds[0]
-    ratio = statistics.median(ours.seconds / before.seconds for before, ours in rounds)
+    clock = statistics.median(ours.seconds / before.seconds for before, ours in rounds)
+    # Where other processes want the cores, the clock measures them as well.
+    ratio = statistics.median(ours.cpu / before.cpu for before, ours in rounds)
     accuracy = fast.result["metrics"]["accuracy"]
     words = "words and naive Bayes"
     table.add(
@@ -47,7 +49,15 @@ def test_the_fast_model_beats_the_seed_in_accuracy_and_time(fast: Run, table: Ta
             f"{seed.told['accuracy']:.4f}",
             seed,
         ),
-        Line("time of fast, without the pipeline", f"{ratio:.2f}x", "≤ 0.80x", alone, words, "1.00x", seed),
+        Line(
+            "CPU seconds of fast, without the pipeline",
+            f"{ratio:.2f}x ({clock:.2f}x by the clock)",
+            "≤ 0.80x",
+            alone,
+            words,
+            "1.00x",
+            seed,
+        ),
     )
     assert seed.told["accuracy"] == pytest.approx(0.8216, abs=0.0005)
     assert accuracy["value"] == pytest.approx(alone.told["accuracy"], abs=0.002)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from adapters.errors import PipelineError, TransientError
@@ -87,7 +88,6 @@ def torchrun(uri: str, key: str, nodes: int = 2) -> list[subprocess.Popen[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
         )
         for rank in range(nodes)
     ]
@@ -97,14 +97,21 @@ def ended(processes: list[subprocess.Popen[str]]) -> list[str]:
     return [process.communicate(timeout=300)[0] for process in processes]
 
 
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a node as a cluster does: torchrun, and what it has started, which would outlive it."""
+    if process.poll() is None:
+        started = psutil.Process(process.pid).children(recursive=True)
+        for one in [process, *started]:
+            one.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
 @pytest.fixture(scope="module")
 def reaped() -> Iterator[list[subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        kill(process)
 
 
 def accuracy(bundle: Path, data: Path) -> float:
@@ -194,8 +201,7 @@ def test_nodes_that_are_killed_go_on_together_and_come_to_the_same_model(
         if "epoch 1 of 3" in line:
             break
     for process in processes:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        kill(process)
     assert not exchange.has_bundle()
     assert len(store.keys("checkpoints")) == 1
 

@@ -192,7 +192,8 @@ class Mnist(Resumable):
         faiss.write_index(index, str(output / "index.faiss"))
         (output / "labels.json").write_text(json.dumps(labels.tolist()))
         write_gallery(images, output)
-        notes = {"indexed": len(labels), "precision": arithmetic, "processes": peers.count}
+        notes = {"indexed": len(labels), "precision": arithmetic}
+        notes |= {"processes": peers.count} if peers.count > 1 else {}
         return Training(trainer.curve, notes)
 
     def tensors(self, rows: pa.Table) -> Tensors:

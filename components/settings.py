@@ -8,6 +8,7 @@
 | CT_STORE | archives and records: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT | the state folder's |
 | CT_CACHE | local copies of remote data files | `cache` in the state folder |
 | CT_KFP_API | the Kubeflow Pipelines API that the exit handler asks | none: not on a cluster |
+| CT_KFP_TOKEN_FILE | a file with the token for that API, where Kubeflow has several users | none |
 | CT_WEBHOOK | a URL that is told about each run | none |
 | CT_TARGET | where models are served: local, kubernetes, kserve or torchserve | local |
 
@@ -123,6 +124,7 @@ class Settings:
     registry_password: str = ""
     registry_token: str = ""
     kfp_api: str = ""
+    kfp_token_file: Path | None = None
     webhook: str = ""
     target: str = "local"
     serving: ServingSettings = ServingSettings()
@@ -150,6 +152,7 @@ class Settings:
             registry_password=environment.get("MLFLOW_TRACKING_PASSWORD", ""),
             registry_token=environment.get("MLFLOW_TRACKING_TOKEN", ""),
             kfp_api=asked.get("CT_KFP_API", ""),
+            kfp_token_file=Path(token) if (token := asked.get("CT_KFP_TOKEN_FILE")) else None,
             webhook=environment.get("CT_WEBHOOK", ""),
             target=target,
             serving=ServingSettings() if target == "local" else ServingSettings.from_environment(environment),

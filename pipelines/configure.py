@@ -10,6 +10,9 @@ from kfp.dsl import PipelineTask
 from .steps import CONFIG_MAP, SECRET, StepSettings, environment_of
 from .steps.trainjob import launcher_of
 
+LABELS = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io/component": "step"}
+"""What network policies, and in a profile the token for the Pipelines API, know a step's pod by."""
+
 
 def configure(
     task: PipelineTask, step: str, image: str, settings: StepSettings, *, cached: bool = False
@@ -65,7 +68,7 @@ def _place(task: PipelineTask, settings: StepSettings) -> None:
             toleration.effect or None,
             toleration.tolerationSeconds,
         )
-    for key, value in settings.labels.items():
+    for key, value in {**LABELS, **settings.labels}.items():
         kubernetes.add_pod_label(task, key, value)
     for key, value in settings.annotations.items():
         kubernetes.add_pod_annotation(task, key, value)

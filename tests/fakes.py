@@ -17,10 +17,11 @@ Answer = tuple[int, Any]
 
 @dataclass
 class Web:
-    """A server's address, and the requests that it got: method, path, body."""
+    """A server's address, and the requests that it got: method, path, body; and their authorizations."""
 
     url: str
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)
 
 
 @contextmanager
@@ -33,6 +34,7 @@ def web(answer: Callable[[str, str], Answer]) -> Iterator[Web]:
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             served.requests.append((self.command, self.path, body))
+            served.authorizations.append(self.headers.get("authorization"))
             status, content = answer(self.command, self.path)
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)

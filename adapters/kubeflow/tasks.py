@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -11,19 +12,21 @@ import requests
 Task = dict[str, Any]
 
 
-def failed_tasks(api: str, run_id: str, names: Iterable[str]) -> list[str]:
+def failed_tasks(api: str, run_id: str, names: Iterable[str], token_file: Path | None = None) -> list[str]:
     """Return which of the tasks called `names` failed; empty when none did or the API does not tell.
 
     `GET /apis/v2beta1/runs/{id}`, `run_details.task_details`: each task appears several times (driver,
     executor, tries), and groups of tasks fail with their members. A try that was followed by another one
-    does not count.
+    does not count. `token_file` lets it in where Kubeflow has several users.
     """
     try:
-        response = requests.get(f"{api.rstrip('/')}/apis/v2beta1/runs/{run_id}", timeout=(5, 20))
+        headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else {}
+        url = f"{api.rstrip('/')}/apis/v2beta1/runs/{run_id}"
+        response = requests.get(url, headers=headers, timeout=(5, 20))
         response.raise_for_status()
         details = (response.json().get("run_details") or {}).get("task_details") or []
         failed = {name_of(task) for task in latest(details) if task.get("state") == "FAILED"}
-    except (requests.RequestException, ValueError, AttributeError, KeyError):
+    except (OSError, ValueError, AttributeError, KeyError):
         # The notification goes out all the same, only less precise.
         return []
     return [name for name in names if name in failed]

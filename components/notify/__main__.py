@@ -27,7 +27,8 @@ def in_pipeline(workload: str, run_id: str) -> None:
 def tell_outcome(workload: str, run_id: str, settings: Settings) -> None:
     """Run the step with the store and the webhook of `settings`."""
     records = Records(open_store(settings.store), workload)
-    run(workload, run_id, records, Notifier(settings.webhook), settings.kfp_api, runtime.tell)
+    api, token = settings.kfp_api, settings.kfp_token_file
+    run(workload, run_id, records, Notifier(settings.webhook), api, token, runtime.tell)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.kubeflow.tasks import failed_tasks
@@ -20,6 +21,7 @@ def run(
     records: Records,
     notifier: Notifier,
     kfp_api: str = "",
+    kfp_token: Path | None = None,
     progress: Progress = print,
 ) -> Record:
     """Record and announce the run's outcome; returns the record.
@@ -29,7 +31,7 @@ def run(
     """
     record = records.run(run_id)
     if record is None:
-        failed = failed_tasks(kfp_api, run_id, STEPS) if kfp_api else []
+        failed = failed_tasks(kfp_api, run_id, STEPS, kfp_token) if kfp_api else []
         where = f"failed in {', '.join(failed)}" if failed else "did not finish"
         record = {"run": run_id, "verdict": "failed", "reasons": [f"the run {where}; see its log"]}
         records.write_run(run_id, record)

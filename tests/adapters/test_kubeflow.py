@@ -50,6 +50,17 @@ def test_an_api_that_does_not_tell_is_no_failure(status: int) -> None:
         assert failed_tasks(api.url, "r", NAMES) == []
 
 
+def test_a_token_lets_it_in_and_a_lost_one_is_no_failure(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    with web(lambda *_: (200, run(("train", "FAILED")))) as api:
+        assert failed_tasks(api.url, "r", NAMES, token) == ["train"]
+        assert failed_tasks(api.url, "r", NAMES) == ["train"]
+        assert api.authorizations == ["Bearer secret", None]
+        token.unlink()
+        assert failed_tasks(api.url, "r", NAMES, token) == []
+
+
 def test_an_api_that_is_down_is_no_failure() -> None:
     assert failed_tasks(f"http://127.0.0.1:{free_port()}", "r", NAMES) == []
 

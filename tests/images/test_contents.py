@@ -77,6 +77,10 @@ def test_what_only_training_needs_is_elsewhere(target: str, look: dict[str, Any]
     assert ("scikit-learn" in look["requires"]) == (target in {"prep-data", "train"})
 
 
+def test_only_steps_that_talk_to_a_cluster_can(target: str, look: dict[str, Any]) -> None:
+    assert ("kubernetes" in look["requires"]) == (target in {"train", "deploy-serving"})
+
+
 def test_it_can_install_nothing_and_write_to_tmp_alone(look: dict[str, Any]) -> None:
     assert look["user"] == [USER, USER]
     assert (look["modules"], look["programs"], look["writable"]) == ([], [], [TMP])

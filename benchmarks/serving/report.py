@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 
 from serving.archive import Archive
 
@@ -109,7 +110,8 @@ def _page(found: Sequence[Results], picture: str) -> str:
         figure=picture,
         seeds=_SEEDS,
     )
-    return introduction + "".join(map(_section, found))
+    paragraphs = [fill(paragraph, 110) for paragraph in introduction.split("\n\n")]
+    return "\n\n".join(paragraphs) + "\n" + "".join(map(_section, found))
 
 
 def _section(results: Results) -> str:

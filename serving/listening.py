@@ -53,7 +53,7 @@ def run(
     """Serve until SIGTERM or SIGINT, then finish what is under way.
 
     Once told to stop it calls `stopping` and goes on for the settings' `linger`: whoever sends requests
-    here takes that long to notice.
+    here takes that long to notice. Each answer of that time closes its connection, so that nobody keeps one.
     `ready` is awaited once all listeners answer, and what it raises ends the servers and is raised again.
     `every_moment` is called ten times a second in the private application's thread, which no handler can
     hold up: inference is in this one.
@@ -63,8 +63,14 @@ def run(
     gc.set_threshold(10_000)
     side = _Side(private, every_moment, settings)
     with side:
-        server = _Server(_config(public[0], settings))
-        run_loop(_serve(server, public[1], ready, stopping, settings.linger))
+        leaving = threading.Event()
+
+        def leave() -> None:
+            leaving.set()
+            stopping()
+
+        server = _Server(_config(public[0], settings, leaving))
+        run_loop(_serve(server, public[1], ready, leave, settings.linger))
 
 
 class _Side(threading.Thread):
@@ -74,8 +80,8 @@ class _Side(threading.Thread):
         super().__init__(name="management", daemon=True)
         self._private = private
         self._every_moment = every_moment
-        self._server = _Server(_config(private[0], settings)) if private else None
         self._end = threading.Event()
+        self._server = _Server(_config(private[0], settings, self._end)) if private else None
         self._answers = threading.Event()
 
     def __enter__(self) -> None:
@@ -162,11 +168,12 @@ async def _started(server: _Server, sock: socket.socket) -> asyncio.Task[None]:
     return task
 
 
-def _config(app: Any, settings: Settings) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, leaving: threading.Event) -> uvicorn.Config:
     protocol = partial(
         Protocol,
         head_seconds=settings.timeout,
         max_connections=settings.max_connections,
+        leaving=leaving,
         # A line of the access log has more to say than is known on the short way.
         express=None if settings.access_log else getattr(app, "express", None),
     )

@@ -6,6 +6,7 @@ What arrives whole goes to `express`; whatever else there is, uvicorn does as it
 from __future__ import annotations
 
 import asyncio
+from threading import Event
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -26,7 +27,8 @@ class Protocol(HttpToolsProtocol):
     """Ends connections that are too many, whose request does not arrive in time, or whose headers never end.
 
     `head_seconds` is how long a request's line and headers may take, from its first byte, or from the
-    connection's beginning.
+    connection's beginning. Once `leaving` is set, the connection of each request that begins is closed with
+    its answer.
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class Protocol(HttpToolsProtocol):
         *args: Any,
         head_seconds: float,
         max_connections: int,
+        leaving: Event,
         express: Express | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._head_seconds = head_seconds
         self._max_connections = max_connections
+        self._leaving = leaving
         self._express = express
         self._head: asyncio.TimerHandle | None = None
         self._in_head = True
@@ -156,6 +160,8 @@ class Protocol(HttpToolsProtocol):
         self.url, self.headers, self.expect_100_continue = url, headers, expects
         self.scope["headers"] = headers
         super().on_headers_complete()
+        if self._leaving.is_set() and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _go_on_as_task(self) -> None:
         """Do so when a part of the body is there already."""
@@ -171,7 +177,7 @@ class Protocol(HttpToolsProtocol):
         call.response_complete = True
         if self.transport.is_closing():
             return
-        closes = not call.keep_alive or reply.headers.get("connection") == "close"
+        closes = not call.keep_alive or self._leaving.is_set() or reply.headers.get("connection") == "close"
         more = b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
         self.transport.write(head(STATUS_LINE[reply.status], more, reply, request_id, closes) + reply.body)
         if closes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import select
 import socket
@@ -166,3 +167,28 @@ def test_memory_stays_bounded_whatever_is_sent(tmp_path: Path) -> None:
                 assert response.status_code in (200, 400), response.text[:300]
         assert most() - before < 900, f"{before} MiB before, {most()} MiB at most"
         alive(server)
+
+
+@pytest.mark.parametrize("path", ["/predict/toy", "/v2/models/toy/infer"])
+def test_a_server_that_leaves_keeps_no_connection(tmp_path: Path, path: str) -> None:
+    body = {"/predict/toy": b'{"x":[1]}'}.get(path, NEAR.replace(b"DATA", b"[1]"))
+    with serving(make_archive(tmp_path), options=("--linger", "3")) as server:
+        kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        try:
+            for connection, ends in ((None, False), ("close", True)):
+                kept.request("POST", path, body)
+                answer = kept.getresponse()
+                assert answer.status == 200, answer.read()
+                assert answer.headers.get("connection") == connection
+                assert answer.read()
+                if not ends:
+                    server.process.terminate()
+                    told_to_stop(server)
+        finally:
+            kept.close()
+
+
+def told_to_stop(server: Server) -> None:
+    """Wait until the server is not ready any more."""
+    while requests.get(f"{server.url}/v2/health/ready", timeout=10).status_code == 200:
+        pass

@@ -32,9 +32,9 @@ PINNED = re.compile(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$")
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
-@pytest.fixture(scope="module", params=[*OVERLAYS, "standalone with monitoring"])
+@pytest.fixture(scope="module", params=[*OVERLAYS, "standalone with monitoring", "standalone with trainer"])
 def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """The objects of an overlay, and of one with the optional component on top."""
+    """The objects of an overlay, and of one with an optional component on top."""
     name, _, more = request.param.partition(" with ")
     overlay = MANIFESTS / "overlays" / name
     if not more:

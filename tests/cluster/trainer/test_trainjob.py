@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -378,10 +377,9 @@ def test_the_trainjob_goes_with_the_steps_pod(
     assert eventually(lambda: run.cluster.find(TRAIN_JOB) == [])
 
 
-def documented_rules() -> list[dict[str, Any]]:
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/steps.md").read_text(), re.DOTALL)
-    (role,) = (block for block in blocks if "kind: Role" in block)
-    return list(yaml.safe_load(role)["rules"])
+def shipped_rules() -> list[dict[str, Any]]:
+    role = next(yaml.safe_load_all((ROOT / "manifests/components/trainer/role.yaml").read_text()))
+    return list(role["rules"])
 
 
 def account(cluster: Cluster, rules: list[dict[str, Any]], folder: Path) -> Path:
@@ -405,7 +403,7 @@ def account(cluster: Cluster, rules: list[dict[str, Any]], folder: Path) -> Path
 def test_the_documented_role_is_enough(
     run: Run, controller: Controller, tmp_path: Path, outcome: str
 ) -> None:
-    path = account(run.cluster, documented_rules(), tmp_path)
+    path = account(run.cluster, shipped_rules(), tmp_path)
     own = Run(connect(run.cluster.namespace, str(path)), run.store, (run.data, run.bundle), run.output)
     controller.script = f"{LINES}; {'true' if outcome == 'succeeds' else 'exit 3'}"
     controller.before_complete = run.leave_model
@@ -423,7 +421,7 @@ def test_the_documented_role_is_enough(
 def test_each_rule_of_the_documented_role_is_needed(
     run: Run, controller: Controller, tmp_path: Path, missing: int
 ) -> None:
-    rules = documented_rules()
+    rules = shipped_rules()
     assert len(rules) == 4
     lacked = rules.pop(missing)["resources"][0]
     path = account(run.cluster, rules, tmp_path)

@@ -309,7 +309,6 @@ def test_pods_that_a_quota_will_not_have(here: KServePlace, served: Archive, tmp
 
 
 def test_the_kind_refuses_what_kserve_does_not_know(here: KServePlace, served: Archive) -> None:
-    """The definition of these tests is as strict as KServe's own, or they would prove little."""
     made = here.service("firm")
     assert made is not None
     predictor = made["spec"]["predictor"]

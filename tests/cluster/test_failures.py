@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -194,21 +195,30 @@ def denying(place: Place, archive: Archive) -> Iterator[None]:
     place.cluster.apply(POLICY, {"metadata": {"name": name}, "spec": spec})
     place.cluster.apply(BINDING, {"metadata": {"name": name}, "spec": bound})
     try:
-        _wait_until_it_denies(place, archive)
+        assert eventually(lambda: _denied(place, archive)), "the policy denies nothing"
         yield
     finally:
         place.cluster.delete(BINDING, name)
         place.cluster.delete(POLICY, name)
+    assert eventually(lambda: not _denied(place, archive)), "the policy denies still"
 
 
-def _wait_until_it_denies(place: Place, archive: Archive) -> None:
+def _denied(place: Place, archive: Archive) -> bool:
+    """Tell what the server does now: it hears of a policy, and of its end, a moment later."""
     version, target = Version("small", archive.digest), place.target()
-    for _ in range(1000):
-        try:
-            place.cluster.apply(DEPLOYMENT, deployment(version, 1, target.server.pod(version)), dry_run=True)
-        except PipelineError:
-            return
-    raise AssertionError("the policy denies nothing")
+    try:
+        place.cluster.apply(DEPLOYMENT, deployment(version, 1, target.server.pod(version)), dry_run=True)
+    except PipelineError:
+        return True
+    return False
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
+    """Wait until it holds; tells whether it did in time."""
+    end = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return held
 
 
 def limited(place: Place, verb: str, resource: str) -> Any:

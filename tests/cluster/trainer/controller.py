@@ -50,7 +50,7 @@ class Controller:
                 self._tell(
                     name, "Failed", "FailedJobs", f"jobset failed due to one or more job failures ({name})"
                 )
-            elif condition(job, "Complete"):
+            elif condition(job, "Complete") and not condition(train_job, "Complete"):
                 self.before_complete()
                 self._tell(name, "Complete", "AllJobsCompleted", "jobset completed successfully")
             if self.lies:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -33,12 +32,14 @@ def run_on_cluster(
     deadline: float | None = None,
     steps: Steps = DEFAULTS,
     submission: Submission = AS_USUAL,
+    store: str = "",
 ) -> dict[str, Any]:
     """Run the workload's pipeline on the server; returns the result as `--json` prints it.
 
-    `given` are the parameters that differ from the defaults. PipelineError names the step that failed, and
-    UserError what the cluster lacks, before anything is submitted. The run is followed for `deadline`
-    seconds; by default, as long as its timeouts and retries let it go on.
+    `given` are the parameters that differ from the defaults. The run is followed for `deadline` seconds; by
+    default, as long as its timeouts and retries let it go on. `store` is where the steps keep their records:
+    an s3:// address is read for what the run came to, and without one the steps that ran tell. PipelineError
+    names the step that failed, and UserError what the cluster lacks, before anything is submitted.
     """
     compiled = compile_workload(workload.name, images, steps)
     submission.look([compiled.text], kubeflow, lambda line: listener("kubeflow", "says", line))
@@ -66,7 +67,7 @@ def run_on_cluster(
     went = steps_of(ended)
     if ended["state"] != "SUCCEEDED":
         raise PipelineError(_failure(ended, went, page))
-    return _result(workload, run["run_id"], went, page)
+    return _result(workload, run["run_id"], went, page, store)
 
 
 def plan_on_cluster(
@@ -103,8 +104,10 @@ def _failure(run: Object, steps: Mapping[str, Step], page: str) -> str:
     return f"{name}: {why}{pod}. See {page}"
 
 
-def _result(workload: Workload, run_id: str, steps: Mapping[str, Step], page: str) -> dict[str, Any]:
-    record = _record(workload.name, run_id) or _verdict(steps, page)
+def _result(
+    workload: Workload, run_id: str, steps: Mapping[str, Step], page: str, store: str
+) -> dict[str, Any]:
+    record = _record(store, workload.name, run_id) or _verdict(steps, page)
     metrics = record.get("metrics") or {}
     return {
         "workload": workload.name,
@@ -121,9 +124,8 @@ def _result(workload: Workload, run_id: str, steps: Mapping[str, Step], page: st
     }
 
 
-def _record(workload: str, run_id: str) -> dict[str, Any] | None:
+def _record(store: str, workload: str, run_id: str) -> dict[str, Any] | None:
     """Return what the run wrote down, where this machine can reach the cluster's object store."""
-    store = os.environ.get("CT_STORE", "")
     return Records(open_store(store), workload).run(run_id) if store.startswith("s3://") else None
 
 

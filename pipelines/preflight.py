@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from adapters.errors import INTERRUPTED, PipelineError, UserError, understand
@@ -35,7 +35,9 @@ PATIENCE = 5.0
 """Seconds for which an API server that does not answer is asked again: a person waits."""
 
 
-def preflight(texts: Iterable[str], namespace: str, account: str, context: str = "") -> Iterator[Finding]:
+def preflight(
+    texts: Iterable[str], namespace: str, account: str, kubeconfig: str = "", context: str = ""
+) -> Iterator[Finding]:
     """Yield what is found for compiled pipelines whose steps run in `namespace` as that service account.
 
     Without `account` it is the server's own for runs, and not looked at. UserError when no cluster is
@@ -44,7 +46,7 @@ def preflight(texts: Iterable[str], namespace: str, account: str, context: str =
     from adapters.kubernetes.connection import connect
 
     pipelines = list(texts)
-    cluster = connect(namespace, os.environ.get("KUBECONFIG", ""), context)
+    cluster = connect(namespace, kubeconfig, context)
     cluster.transport.patience = PATIENCE
     place = objects.namespace(cluster)
     yield place
@@ -73,6 +75,7 @@ class Submission:
 
     account: str = objects.STEPS_ACCOUNT
     looked_at: bool = True
+    kubeconfig: str = ""
 
     def body(self) -> dict[str, str]:
         """Return what the request for a run says of it."""
@@ -88,7 +91,7 @@ class Submission:
             return
         namespace = kubeflow.access.namespace
         try:
-            found = list(preflight(texts, namespace or NAMESPACE, self.account))
+            found = list(preflight(texts, namespace or NAMESPACE, self.account, self.kubeconfig))
         except PipelineError as error:
             say(f"preflight: skipped: {error}")
             return
@@ -108,9 +111,10 @@ class Submission:
 AS_USUAL = Submission()
 
 
-def submission_of(arguments: argparse.Namespace) -> Submission:
-    """Return what --service-account and --no-preflight say."""
-    return Submission(arguments.service_account, not arguments.no_preflight)
+def submission_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Submission:
+    """Return what --service-account, where there is one, --no-preflight and KUBECONFIG say."""
+    account = getattr(arguments, "service_account", "")
+    return Submission(account, not arguments.no_preflight, environment.get("KUBECONFIG", ""))
 
 
 def add_preflight_arguments(parser: argparse._ActionsContainer) -> None:
@@ -157,7 +161,8 @@ def main(argv: list[str] | None = None) -> int:
         where = images_of_arguments(arguments)
         texts = [compile_workload(name, where).text for name in arguments.workload or register.names()]
         found = []
-        for finding in preflight(texts, arguments.namespace, arguments.service_account, arguments.context):
+        cluster = (os.environ.get("KUBECONFIG", ""), arguments.context)
+        for finding in preflight(texts, arguments.namespace, arguments.service_account, *cluster):
             print(finding, flush=True)
             found.append(finding)
     except (PipelineError, OSError) as error:

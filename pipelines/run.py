@@ -69,7 +69,7 @@ def _run_on_cluster(
 
     images, steps, kubeflow = images_of(arguments), steps_of(arguments), connect(arguments)
     if arguments.dry_run:
-        return plan_on_cluster(workload, given, kubeflow, images, steps, submission_of(arguments))
+        return plan_on_cluster(workload, given, kubeflow, images, steps, submission_of(arguments, os.environ))
     with display.progress(f"{workload.name}: {workload.summary}") as listener:
         return run_on_cluster(
             workload,
@@ -79,7 +79,8 @@ def _run_on_cluster(
             listener,
             arguments.timeout,
             steps,
-            submission_of(arguments),
+            submission_of(arguments, os.environ),
+            os.environ.get("CT_STORE", ""),
         )
 
 

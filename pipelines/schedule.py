@@ -10,7 +10,9 @@ backfill NAME --from DAY --to DAY    one run for each time of the schedule in th
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -22,7 +24,7 @@ from components.runtime import interpreter
 from . import display
 from .compile import compile_workload
 from .images import Images, add_image_arguments, images_of
-from .preflight import Submission, add_skip_argument
+from .preflight import Submission, add_skip_argument, submission_of
 from .scheduling.backfill import backfill, moments
 from .scheduling.cron import Cron
 from .scheduling.file import DEFAULT_FILE, Schedule, read_schedules
@@ -33,6 +35,8 @@ from .upload import CODES, add_server_arguments, connect, look_up, upload
 SHOWN = 5
 """Times that are shown of each schedule."""
 
+UNSEEN = Submission(looked_at=False)
+
 
 def changes(
     kubeflow: Kubeflow,
@@ -42,7 +46,7 @@ def changes(
     *,
     dry_run: bool,
     steps: Steps = DEFAULTS,
-    looked_at: bool = False,
+    submission: Submission = UNSEEN,
 ) -> list[Change]:
     """Return what differs; unless this is a dry run, what a schedule names is brought first."""
     names = sorted({schedule.workload for schedule in schedules})
@@ -51,7 +55,7 @@ def changes(
         schedule.cron.in_utc(now)
     for account in sorted({schedule.service_account for schedule in schedules}):
         texts = [compiled[s.workload].text for s in schedules if s.service_account == account]
-        Submission(account, looked_at).look(texts, kubeflow, print)
+        replace(submission, account=account).look(texts, kubeflow, print)
     bring = look_up if dry_run else upload
     uploaded = {name: bring(kubeflow, one) for name, one in compiled.items()}
     experiments = {name: kubeflow.experiment(name, make=not dry_run) for name in compiled}
@@ -72,7 +76,7 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
         now,
         dry_run=dry_run,
         steps=steps_of(arguments),
-        looked_at=not dry_run and not arguments.no_preflight,
+        submission=UNSEEN if dry_run else submission_of(arguments, os.environ),
     )
     for schedule, change in zip(schedules, found, strict=True):
         print(f"{change.name}: {change.verb}")
@@ -159,7 +163,8 @@ def run_backfill(arguments: argparse.Namespace) -> None:
         return
     kubeflow = connect(arguments)
     compiled = compile_workload(schedule.workload, images_of(arguments), steps_of(arguments))
-    Submission(schedule.service_account, not arguments.no_preflight).look([compiled.text], kubeflow, print)
+    submission = replace(submission_of(arguments, os.environ), account=schedule.service_account)
+    submission.look([compiled.text], kubeflow, print)
     uploaded = upload(kubeflow, compiled)
     with display.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
         backfill(kubeflow, schedule, uploaded, times, listener)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -24,23 +25,23 @@ _BYTES = 1 << 18
 Key = tuple[str, str | None]
 
 
-class Pending:
+class Pending(ABC):
     """A work that waits for its turn, `since` when on the monotonic clock."""
 
     __slots__ = ("since", "work")
     work: Work
     since: float
 
+    @abstractmethod
     def gone(self) -> bool:
         """Tell whether nobody wants the answer any more."""
-        raise NotImplementedError
 
-    def leave(self) -> None:
+    def leave(self) -> None:  # noqa: B027
         """Hear that the work is not done, since nobody wants the answer."""
 
+    @abstractmethod
     def tell(self, result: Answered | Exception) -> None:
         """Take the answer, or why there is none; raises nothing."""
-        raise NotImplementedError
 
 
 class _Awaited(Pending):

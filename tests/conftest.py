@@ -76,6 +76,17 @@ def database(
         yield postgres_server.url(name), connection
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """On a busy machine, threads of torch that wait for each other take ten times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def name() -> str:
     """A model's name that no other test has."""

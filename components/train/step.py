@@ -44,39 +44,16 @@ def run(
     rows = dataset.rows("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
-    recipe = prepared = dataset.description["recipe"]
+    recipe = dataset.description["recipe"]
     if values != dataset.parameters_of(workload, {}):
         # By hand, with another hyperparameter; in a pipeline both steps get the same values.
         recipe = recipe_of(workload, values, dataset.description["fingerprint"])
     kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
     with new_folder(output, DESCRIPTION) as folder:
-        statistics = dataset.description["splits"]["train"]["statistics"]
         training = _train(workload, rows, values, folder, progress, kept)
         refuse_pickles(folder, workload.name)
         copy_handler(workload.handler, folder)
-        description = {
-            "name": workload.name,
-            "summary": workload.summary,
-            "handler": f"{workload.handler.__module__}:{workload.handler.__qualname__}",
-            "inputs": [tensor.to_json() for tensor in workload.handler.inputs],
-            "outputs": [tensor.to_json() for tensor in workload.handler.outputs],
-            "request_schema": with_ranges(workload.request_schema, workload.columns, statistics),
-            "answer_schema": workload.answer_schema,
-            "parameters": {n: v for n, v in values.items() if n not in _PREPARED and not is_override(n)},
-            "data": {
-                "fingerprint": dataset.description["fingerprint"],
-                "rows": rows.num_rows,
-                "sample": dataset.sample,
-                "split_rule": dataset.description["split_rule"],
-                "holdout": _identity(dataset.description["splits"]["holdout"]),
-                "statistics": statistics,
-            },
-            "recipe": recipe,
-            "prepared": prepared,
-            "code": code_digest(workload),
-            "curve": plain(training.curve),
-            "notes": plain(training.notes),
-        }
+        description = _describe(workload, values, dataset, recipe, training)
         (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
         seconds = time.perf_counter() - started
         progress(f"a model of {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
@@ -104,6 +81,37 @@ def _train(
     if isinstance(workload, Resumable):
         return workload.train(rows.table(), values, folder, progress, kept)
     return workload.train_stored(rows, values, folder, progress)
+
+
+def _describe(
+    workload: Workload, values: Values, dataset: Dataset, recipe: str, training: Training
+) -> dict[str, Any]:
+    """Return what `model.json` says of a bundle."""
+    prepared = dataset.description
+    split = prepared["splits"]["train"]
+    return {
+        "name": workload.name,
+        "summary": workload.summary,
+        "handler": f"{workload.handler.__module__}:{workload.handler.__qualname__}",
+        "inputs": [tensor.to_json() for tensor in workload.handler.inputs],
+        "outputs": [tensor.to_json() for tensor in workload.handler.outputs],
+        "request_schema": with_ranges(workload.request_schema, workload.columns, split["statistics"]),
+        "answer_schema": workload.answer_schema,
+        "parameters": {n: v for n, v in values.items() if n not in _PREPARED and not is_override(n)},
+        "data": {
+            "fingerprint": prepared["fingerprint"],
+            "rows": split["rows"],
+            "sample": dataset.sample,
+            "split_rule": prepared["split_rule"],
+            "holdout": _identity(prepared["splits"]["holdout"]),
+            "statistics": split["statistics"],
+        },
+        "recipe": recipe,
+        "prepared": prepared["recipe"],
+        "code": code_digest(workload),
+        "curve": plain(training.curve),
+        "notes": plain(training.notes),
+    }
 
 
 def _identity(split: dict[str, Any]) -> dict[str, Any]:

@@ -12,24 +12,15 @@ from adapters.object_store import open_store
 from components.deploy_serving.kubernetes import KubernetesTarget
 from components.deploy_serving.rollout import roll_out
 from components.deploy_serving.servers import ModelServer
-from components.settings import ServingSettings
 from tests.s3 import ACCESS
 
-from .place import image
+from .place import serving_settings
 
 
 def main() -> None:
     namespace, uri, archive, name, digest = sys.argv[1:]
-    settings = ServingSettings(
-        namespace=namespace,
-        image=image("serving"),
-        store=uri,
-        replicas=1,
-        max_replicas=2,
-        cpu="20m",
-        memory="256Mi",
-    )
-    cluster = connect(namespace, os.environ["KUBECONFIG"], say=print)
+    settings = serving_settings(namespace, uri)
+    cluster = connect(namespace, settings.kubeconfig, say=print)
     target = KubernetesTarget(cluster, settings, open_store(uri, ACCESS), print, ModelServer(settings))
     target.lease_seconds = 3
     with target.exclusive(name, print):

@@ -148,6 +148,21 @@ def shipped_rules() -> list[dict[str, Any]]:
     return list(role["rules"])
 
 
+def serving_settings(namespace: str, uri: str) -> ServingSettings:
+    """Return small servers of the archives at `uri`, in that namespace."""
+    return ServingSettings(
+        namespace=namespace,
+        image=image("serving"),
+        store=uri,
+        replicas=1,
+        max_replicas=2,
+        cpu="20m",
+        memory="256Mi",
+        deadline=60,
+        kubeconfig=os.environ["KUBECONFIG"],
+    )
+
+
 @contextmanager
 def namespace(store: ObjectStore, uri: str) -> Iterator[Place]:
     """Make a namespace that enforces Pod Security `restricted`, and remove it afterwards."""
@@ -160,17 +175,6 @@ def namespace(store: ObjectStore, uri: str) -> Iterator[Place]:
         keys = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ACCESS, strict=True))
         data = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
         cluster.apply(SECRET, {"metadata": {"name": "model-server"}, "data": data})
-        settings = ServingSettings(
-            namespace=name,
-            image=image("serving"),
-            store=uri,
-            replicas=1,
-            max_replicas=2,
-            cpu="20m",
-            memory="256Mi",
-            deadline=60,
-            kubeconfig=os.environ["KUBECONFIG"],
-        )
-        yield Place(cluster, store, settings)
+        yield Place(cluster, store, serving_settings(name, uri))
     finally:
         cluster.delete(NAMESPACE, name)

@@ -33,21 +33,13 @@ from tests.fakes import free_port
 from workloads import register
 
 torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[2]
 MNIST = register.get("mnist")
 TOLERANCE = 0.03
 """How far the accuracy of two processes may be from that of one: about a standard deviation of what 500 rows
 say of an accuracy of 90 %, with the same seed and the same steps."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a machine with other things to do, threads that wait for each other take ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

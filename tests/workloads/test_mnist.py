@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from workloads.contract import Rows, Workload
 from workloads.mnist.handler import MnistHandler
 
 torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUICK = {"epochs": "3"}
 
@@ -36,15 +36,6 @@ QUICK = {"epochs": "3"}
 @pytest.fixture(scope="module")
 def mnist() -> Workload:
     return register.get("mnist")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a machine with other things to do, threads that wait for each other take ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo images test test-cluster test-full lint format bench bench-scale bench-serving golden constraints clean
+.PHONY: help install demo images registry-is-named test test-cluster cluster-is-named test-full lint format bench bench-scale bench-serving golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,16 +48,21 @@ $(VENV)/.installed-%: setup.cfg constraints.txt
 demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoint (WORKLOAD=diabetes SET="features=bmi")
 	@$(BIN)/python -m pipelines.demo --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair))
 
-images: $(call stamp,) ## build and push the images (REGISTRY=HOST/PATH TAG=v1); digests to build/images.json
-	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }
+images: registry-is-named $(call stamp,) ## build and push the images (REGISTRY=HOST/PATH TAG=v1); digests to build/images.json
 	@$(BIN)/python -m pipelines.build_images --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) \
 	  $(if $(IMAGES),--images $(IMAGES)) -- $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(BUILD)
+
+registry-is-named:
+	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }
 
 test: $(call stamp,test torch) ## run the tests
 	@$(BIN)/python -m pytest -q -rs -m "not full and not cluster" tests
 
-test-cluster: $(call stamp,test torch) ## run the tests on the cluster that KUBECONFIG names, in namespaces of their own
+test-cluster: cluster-is-named $(call stamp,test torch) ## run the tests on the cluster that KUBECONFIG names, in namespaces of their own
 	@$(BIN)/python -m pytest -q -rs -m "cluster and not full" tests
+
+cluster-is-named:
+	@test -n "$$KUBECONFIG" || { echo "say which cluster: export KUBECONFIG=FILE"; exit 2; }
 
 test-full: $(call stamp,test torch) ## run the tests that take minutes or the data sets at full size
 	@$(BIN)/python -m pytest -q -s -m full tests

@@ -141,11 +141,14 @@ def kubectl(*arguments: str, text: str | None = None) -> str:
     return done.stdout
 
 
-def shipped_rules() -> list[dict[str, Any]]:
-    """Return the rules of the Role that the manifests give to the steps."""
-    found = yaml.safe_load_all((ROOT / "manifests/base/role.yaml").read_text())
-    (role,) = (one for one in found if one["kind"] == "Role" and one["metadata"]["name"] == ACCOUNT)
-    return list(role["rules"])
+def shipped_rules(*components: str) -> list[dict[str, Any]]:
+    """Return the rules that the manifests' base gives to the steps, and those that the components add."""
+    files = ["base/role.yaml", *(f"components/{component}/role.yaml" for component in components)]
+    names = {ACCOUNT, *(f"{ACCOUNT}-{component}" for component in components)}
+    found = (one for file in files for one in yaml.safe_load_all((ROOT / "manifests" / file).read_text()))
+    roles = [one for one in found if one["kind"] == "Role" and one["metadata"]["name"] in names]
+    assert len(roles) == len(files)
+    return [rule for role in roles for rule in role["rules"]]
 
 
 def serving_settings(namespace: str, uri: str) -> ServingSettings:

@@ -22,6 +22,8 @@ from serving import model_store
 from serving.archive import Archive
 from tests.serving.toy_models import make_archive
 
+from .kserve import crd
+from .kserve.place import playing
 from .place import ACCOUNT, Place, image, shipped_rules
 
 
@@ -175,3 +177,26 @@ def test_the_step_as_a_job_with_the_shipped_role(
     assert champion is not None
     assert champion.digest == three.digest
     assert model_store.find(own.store, name).digest == three.digest
+
+
+def test_the_step_as_a_job_where_kserve_serves(
+    own: Place, registry: Registry, registry_uri: str, name: str, tmp_path: Path
+) -> None:
+    own.account(shipped_rules("kserve"))
+    one = make_archive(tmp_path, name=name)
+    two = make_archive(tmp_path, name=name, scale=3, wrong=True)
+    with crd.installed(own.cluster), playing(own) as (here, _):
+        code, log = run_job(own, register(own, registry, one, "one"), registry_uri, CT_TARGET="kserve")
+        print(log)
+        assert code == 0, log
+        assert f"endpoint: {here.target().url(name)}" in log
+        assert here.answers(one)
+
+        code, log = run_job(own, register(own, registry, two, "two"), registry_uri, CT_TARGET="kserve")
+        print(log)
+        assert code == 4, log
+        assert f"the former version {one.digest[:12]} answers again" in log
+        assert here.answers(one)
+    champion = registry.champion(name)
+    assert champion is not None
+    assert champion.digest == one.digest

@@ -172,6 +172,7 @@ def test_nodes_see_none_of_what_is_held_out(together: Together, store: ObjectSto
     ]
 
 
+@pytest.mark.full
 def test_nodes_that_are_killed_go_on_together_and_come_to_the_same_model(
     data: Path,
     together: Together,

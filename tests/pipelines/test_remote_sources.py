@@ -67,6 +67,7 @@ def test_reviews_out_of_a_bucket_and_how_far_new_ones_have_moved(bucket: Bucket,
         daemon.stop(state)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="mnist trains with torch: make install EXTRAS=torch"
 )

@@ -54,9 +54,9 @@ class MnistHandler(Handler):
         self.session = onnxruntime.InferenceSession(
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
         )
-        self.index = Neighbours(faiss.read_index(str(folder / "index.faiss")))
-        self.gallery = Gallery(folder)
         self.labels = np.array(json.loads((folder / "labels.json").read_text()), dtype=np.int64)
+        self.index = Neighbours(faiss.read_index(str(folder / "index.faiss")), self.labels)
+        self.gallery = Gallery(folder)
 
     def preprocess(self, request: Any) -> Tensors:
         """Read one picture or several from the request."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..contract import Checkpoints, Progress
 from ..peers import ALONE, Peers
-from .augmentation import draw_maps, vary
+from .augmentation import draw, vary
 from .network import Embedding, Margin
 from .pictures import SIDE
 
@@ -113,9 +113,9 @@ class Trainer:
             self._set_rate(step / (self.steps * self.recipe.epochs))
             # All draw for everybody, so that each draws what one process alone would have drawn.
             own = self.peers.part(len(chosen))
-            maps, chosen = draw_maps(len(chosen), SIDE, chance)[own], chosen[own]
+            variations, chosen = draw(len(chosen), SIDE, chance).part(own), chosen[own]
             labels = self.labels[chosen]
-            loss, nearest = self.learner(vary(self.images[chosen].float(), maps), labels)
+            loss, nearest = self.learner(vary(self.images[chosen].float(), variations), labels)
             self.optimiser.zero_grad()
             # The mean over processes of what each has per picture is the mean over all pictures.
             (loss * (len(chosen) * self.peers.count / BATCH)).backward()

@@ -98,7 +98,7 @@ class Mnist(Resumable):
         Column("label", "integer", values=DIGITS, help="the digit"),
     )
     own_parameters = (
-        Parameter("epochs", 9, "passes over the training rows", minimum=1, maximum=200, shapes_data=False),
+        Parameter("epochs", 16, "passes over the training rows", minimum=1, maximum=200, shapes_data=False),
         Parameter(
             "learning_rate", 0.002, "the highest on the way", minimum=1e-6, maximum=1, shapes_data=False
         ),

@@ -85,7 +85,7 @@ _SEEDS = (
 _SECTION = """
 ## {name}
 
-{name} {version}, {size:.1f} MB, trained for its size and not its quality, which speed does not depend on.
+{name} {version}, {size:.1f} MB, trained with its default parameters.
 
 {table}
 

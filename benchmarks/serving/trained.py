@@ -54,7 +54,8 @@ def trained(name: str, cache: Path) -> Path:
 def _code(name: str) -> str:
     """Name the code that makes the archive by its content."""
     total = hashlib.sha256()
-    for path in sorted([*(ROOT / "workloads" / name).rglob("*.py"), *(ROOT / "workloads").glob("*.py")]):
+    modules = [*(ROOT / "workloads" / name).rglob("*.py"), *(ROOT / "workloads").glob("*.py")]
+    for path in [*sorted(modules), Path(__file__)]:
         total.update(path.read_bytes())
     return total.hexdigest()[:12]
 

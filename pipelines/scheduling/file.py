@@ -67,9 +67,7 @@ def read_schedules(path: Path) -> list[Schedule]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(
-            f"there is no {path}; docs/schedules.md shows one, and --file names another"
-        ) from None
+        raise UserError(f"there is no {path}; docs/kubeflow.md shows one, and --file names another") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as YAML: {error}") from None
     entries = content.get("schedules") if isinstance(content, dict) else None

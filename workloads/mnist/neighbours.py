@@ -30,12 +30,12 @@ class Neighbours:
     are compared with.
     """
 
-    def __init__(self, index: Any, kinds: np.ndarray) -> None:
-        """Arrange the points of a flat FAISS index; `kinds`, int64 [n], tell where to look for centres."""
+    def __init__(self, index: Any, labels: np.ndarray) -> None:
+        """Arrange the points of a flat FAISS index; each label of `labels`, int64 [n], is a centre's."""
         self._index = index
         self._few = index.ntotal < FEW
         if not self._few:
-            self._arrange(kinds)
+            self._arrange(labels)
 
     def search(self, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return squared distances and numbers of each point's neighbours, the nearest first: [n, count]."""
@@ -59,13 +59,13 @@ class Neighbours:
             distances[unsure], nearest[unsure] = self._index.search(points[unsure], count)
         return distances, nearest
 
-    def _arrange(self, kinds: np.ndarray) -> None:
+    def _arrange(self, labels: np.ndarray) -> None:
         import faiss
 
         count, dimensions = self._index.ntotal, self._index.d
         # The index's own memory, not a copy of it.
         self._points = faiss.rev_swig_ptr(self._index.get_xb(), count * dimensions).reshape(count, dimensions)
-        self._centres = np.stack([self._points[kinds == kind].mean(axis=0) for kind in np.unique(kinds)])
+        self._centres = np.stack([self._points[labels == one].mean(axis=0) for one in np.unique(labels)])
         own = self._centres_of_enough()
         self._between = np.linalg.norm(self._centres[:, None] - self._centres, axis=2)
         np.fill_diagonal(self._between, np.inf)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from serving.archive import Archive
 from tests.serving.toy_models import make_archive
 
 from .place import Place, shipped_rules, tagged
+from .waiting import eventually
 
 QUOTA = Resource("v1", "ResourceQuota", "resourcequotas")
 POLICY = Resource(
@@ -211,14 +211,6 @@ def _denied(place: Place, archive: Archive) -> bool:
     except PipelineError:
         return True
     return False
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    """Wait until it holds; tells whether it did in time."""
-    end = time.monotonic() + seconds
-    while not (held := holds()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return held
 
 
 def limited(place: Place, verb: str, resource: str) -> Any:

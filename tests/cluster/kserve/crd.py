@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,8 @@ from adapters.kubernetes.client import Cluster
 from adapters.kubernetes.metadata import is_known
 from adapters.kubernetes.resources import Resource
 from components.deploy_serving.inference_service import INFERENCE_SERVICE
+
+from ..waiting import eventually
 
 DEFINITION = Resource(
     "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
@@ -30,12 +31,14 @@ def installed(cluster: Cluster) -> Iterator[None]:
     definition = yaml.load(gzip.decompress(FILE.read_bytes()), loader)  # noqa: S506
     if not known:
         cluster.apply(DEFINITION, definition)
-        end = time.monotonic() + 60
-        while not is_known(cluster, INFERENCE_SERVICE):
-            assert time.monotonic() < end, "the API server does not take the definition up"
-            time.sleep(0.1)
+        assert eventually(lambda: is_known(cluster, INFERENCE_SERVICE)), "the API server does not take it up"
     try:
         yield
     finally:
         if not known:
-            cluster.delete(DEFINITION, definition["metadata"]["name"])
+            name = definition["metadata"]["name"]
+            cluster.delete(DEFINITION, name)
+            # While it is going the API server lists the kind, and refuses everything of it.
+            assert eventually(
+                lambda: not cluster.get(DEFINITION, name) and not is_known(cluster, INFERENCE_SERVICE)
+            )

@@ -6,8 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,18 +69,3 @@ def controller(cluster: Cluster) -> Controller:
     """A controller whose pods have Python and a shell."""
     registry = os.environ.get("CT_TEST_REGISTRY", "localhost:5000/continuous-training")
     return Controller(cluster, f"{registry}/notify:{os.environ.get('CT_TEST_TAG', 'dev')}")
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], bool]:
-    """Wait for something that the cluster does in its own time; tells whether it came to be."""
-
-    def wait(happens: Callable[[], bool], seconds: float = 60.0) -> bool:
-        end = time.monotonic() + seconds
-        while not happens():
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.2)
-        return True
-
-    return wait

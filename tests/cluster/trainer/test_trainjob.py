@@ -34,6 +34,7 @@ from tests.pipelines import golden
 from tests.s3 import Bucket
 from workloads import register
 
+from ..waiting import eventually
 from .conftest import kubectl
 from .controller import Controller, at_work
 
@@ -42,7 +43,6 @@ WORKLOAD = register.get("diabetes")
 LINES = 'i=0; while [ $i -lt 3 ]; do echo "· node $JOB_COMPLETION_INDEX says $i"; i=$((i+1)); done'
 GO = "/tmp/go"
 WAIT = "trap 'exit 1' TERM; sleep 600 & wait"
-Eventually = Callable[[Callable[[], bool]], bool]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def run(cluster: Cluster, store: ObjectStore, prepared: tuple[Path, Path], tmp_p
 
 
 def test_a_success_brings_the_model_home_and_leaves_nothing(
-    run: Run, controller: Controller, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+    run: Run, controller: Controller, capsys: pytest.CaptureFixture[str]
 ) -> None:
     controller.script, controller.before_complete = LINES, run.leave_model
     with at_work(controller):
@@ -278,7 +278,7 @@ def until(process: subprocess.Popen[str], words: str) -> list[str]:
 
 
 def test_a_step_that_is_cancelled_takes_its_nodes_along(
-    run: Run, controller: Controller, as_step: Callable[[], subprocess.Popen[str]], eventually: Eventually
+    run: Run, controller: Controller, as_step: Callable[[], subprocess.Popen[str]]
 ) -> None:
     controller.script = f"echo · epoch 1; {WAIT}"
     with at_work(controller):
@@ -329,7 +329,7 @@ def test_a_model_that_was_left_behind_is_fetched_without_training_again(
     assert run.left() == []
 
 
-def test_what_failed_before_is_begun_anew(run: Run, controller: Controller, eventually: Eventually) -> None:
+def test_what_failed_before_is_begun_anew(run: Run, controller: Controller) -> None:
     manifest = manifest_of(WORKLOAD, run.name, run.exchange.key, spec_of(), run.step)
     controller.script = "exit 1"
     with at_work(controller):
@@ -359,9 +359,7 @@ def _failed(run: Run) -> bool:
     return trainjob.condition(run.cluster.get(TRAIN_JOB, run.name) or {}, "Failed") is not None
 
 
-def test_the_trainjob_goes_with_the_steps_pod(
-    run: Run, controller: Controller, eventually: Eventually
-) -> None:
+def test_the_trainjob_goes_with_the_steps_pod(run: Run, controller: Controller) -> None:
     """Where a step is killed and not tried again, its pod is deleted in the end, and takes the rest along."""
     container = {
         "name": "main",

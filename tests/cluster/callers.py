@@ -17,16 +17,20 @@ from adapters.kubernetes.resources import POD
 from .place import Place
 
 _CODE = """
-import collections, http.client, json, signal, sys, threading, time
+import collections, http.client, itertools, json, signal, sys, threading, time
 host, path, body, ends = sys.argv[1], sys.argv[2], sys.argv[3], threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: ends.set())
 counts, faults, lock = collections.Counter(), [], threading.Lock()
+# The node may hear of a new Service later than the first caller, and it sends all that comes from that
+# caller's port the same wrong way for two minutes more: first tries have ports that no others are given.
+first_ports = itertools.count(20000)
 
 def ask(keeps):
     connection, answered = None, 0
     while not ends.is_set():
         try:
-            connection = connection or http.client.HTTPConnection(host, 80, timeout=30)
+            source = None if answered else ("", next(first_ports))
+            connection = connection or http.client.HTTPConnection(host, 80, timeout=30, source_address=source)
             connection.request("POST", path, body, {"content-type": "application/json"})
             answer = connection.getresponse()
             text = answer.read()
@@ -41,7 +45,6 @@ def ask(keeps):
                 connection = None
         except Exception as error:
             with lock:
-                # The node may hear of a new Service a moment later than the first caller.
                 if answered:
                     faults.append(f"{time.strftime('%X')} {keeps=} after {answered} answers: {error!r}")
             connection = None

@@ -12,9 +12,12 @@ from adapters.errors import INTERRUPTED, PipelineError, TransientError, UserErro
 
 from . import daemon, logs, options
 from .running import state_folder
+from .settings import cores
 
 if TYPE_CHECKING:
     from .sources import Source
+
+MOST_WORKERS = 256
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
         "--management-port", type=_port, help="let models be loaded, on this port of 127.0.0.1"
     )
     serve.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="processes that answer on the port; 0 for as many as there are cores (default: 1)",
+    )
+    serve.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="warning",
@@ -79,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes: give 0 to {MOST_WORKERS}")
     return int(text)
 
 
@@ -117,24 +133,33 @@ def _line(model: dict[str, str]) -> str:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from .foreground import serve_source  # late: the other commands need neither numpy nor uvicorn
-
     if (args.management_port is None) != (args.token_file is None):
         raise UserError("--management-port and --token-file go together")
     if bool(args.archive) == bool(args.model) or bool(args.model) != bool(args.model_store):
         raise UserError("give either --archive FILE.mar, or --model-store STORE with --model NAME")
+    if args.workers != 1 and sys.platform != "linux":
+        raise UserError("--workers needs Linux, which deals connections out among processes; leave it out")
+    if args.workers != 1 and args.management_port is not None:
+        raise UserError("--management-port changes the models of one process: leave it or --workers out")
+    settings = options.settings(args)
+    # Late: numpy's threads are settled by now, and the other commands need neither it nor uvicorn.
+    from .foreground import serve_source, serve_with_workers
+
     management = None
     if args.token_file is not None:
         management = (args.management_port, _token(args.token_file))
     logs.to_stderr(args.log_level.upper())
-    serve_source(
-        lambda folder: _source(args, folder),
-        args.host,
-        args.port,
-        management,
-        options.settings(args),
-        say=lambda line: print(line, flush=True),
-    )
+
+    def open_source(folder: Path) -> Source:
+        return _source(args, folder)
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    count = args.workers or cores()
+    if count > 1:
+        return serve_with_workers(open_source, count, args.host, args.port, settings, say)
+    serve_source(open_source, args.host, args.port, management, settings, say)
     return 0
 
 

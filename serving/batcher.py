@@ -122,8 +122,10 @@ class Batcher:
 
     def _take(self, key: Key) -> list[Pending]:
         queue, size, now = self._queues[key], 0, time.monotonic()
+        most = self.repository.batch_rows(key[0], self.settings.batch_rows)
         batch: list[Pending] = []
-        while queue and len(batch) < self.settings.batch_rows and size < _BYTES:
+        # What a handler would not have in one batch is left for the next turn: these are answered first.
+        while queue and len(batch) < most and size < _BYTES:
             pending = queue.popleft()
             self.waiting -= 1
             waited = now - pending.since

@@ -102,7 +102,15 @@ def _found(files: StateFiles) -> Running | None:
 
 
 def _spawn(files: StateFiles, host: str, port: int | None) -> tuple[subprocess.Popen[bytes], int]:
-    command = [sys.executable, "-m", "serving.server", "--state", str(files.folder.parent), "--host", host]
+    command = [
+        sys.executable,
+        "-m",
+        "serving.background",
+        "--state",
+        str(files.folder.parent),
+        "--host",
+        host,
+    ]
     if port is not None:
         command += ["--port", str(port)]
     with files.log.open("ab") as log:

@@ -1,4 +1,4 @@
-"""Serving the models of a source in this process, until Ctrl-C."""
+"""Serving the models of a source until Ctrl-C, in this process or in workers of it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import workers
 from .app import App, watch
 from .listening import Listener, run
 from .management import Management
-from .ports import DEFAULT, listen
+from .ports import DEFAULT, listen, listen_together
 from .repository import Repository
 from .running import Running
 from .settings import Settings
-from .sources import Source
+from .siblings import Siblings
+from .sources import Fetched, Source
 from .unpack import read_manifest
 
 _SHOWN = 300
@@ -41,19 +46,55 @@ def serve_source(
     private application; without it there is none.
     """
     settings = settings or Settings()
-    with tempfile.TemporaryDirectory(prefix="serving-") as temporary:
-        folder = Path(temporary)
-        (folder / "downloads").mkdir()
+    with _folder() as folder:
         source = open_source(folder / "downloads")
         public = listen(host, port, (DEFAULT,))
         repository = Repository(folder / "server", settings.threads)
-        repository.expect(source.names)
         private = None
         if management is not None:
             manager = Management(repository, management[1], source)
             private = (manager, listen("127.0.0.1", management[0]))
-        url = Running(0, public.getsockname()[1], 0, "", "", host).url
-        _serve(App(repository, settings), source, url, public, private, folder, say)
+        _serve(App(repository, settings), source, _url(host, public), public, private, folder, say)
+
+
+def serve_with_workers(
+    open_source: Callable[[Path], Source],
+    count: int,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    settings: Settings | None = None,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Serve a source's models in `count` processes, all with the same versions; returns the exit code.
+
+    What an alias means is looked up once, before the first of them begins.
+    """
+    settings = settings or Settings()
+    with _folder() as folder:
+        source = Fetched(open_source(folder / "downloads"))
+        sockets = listen_together(host, port, count, (DEFAULT,))
+        url, counted = _url(host, sockets[0]), folder / "counted"
+        counted.mkdir()
+
+        def serve(public: socket.socket, ready: Callable[[Sequence[str]], None], number: int) -> None:
+            own, lines = folder / f"worker-{number}", list[str]()
+            app = App(Repository(own, settings.threads), settings)
+            _serve(app, source, url, public, None, own, lines.append, _Among(counted, lambda: ready(lines)))
+
+        return workers.run(sockets, serve, say)
+
+
+@dataclass
+class _Among:
+    """What a worker has to do with the others: where all leave their metrics, who hears that it is ready."""
+
+    counted: Path
+    ready: Callable[[], None]
+    parent: int = field(default_factory=os.getppid)
+
+    def is_left(self) -> bool:
+        """Tell whether nobody is there any more who would end this process."""
+        return os.getppid() != self.parent
 
 
 def _serve(
@@ -64,7 +105,11 @@ def _serve(
     private: Listener | None,
     folder: Path,
     say: Callable[[str], None],
+    among: _Among | None = None,
 ) -> None:
+    app.repository.expect(source.names)
+    tasks = []
+
     def end() -> None:
         # No other way ends a process whose main thread hangs; the kubelet starts it again.
         shutil.rmtree(folder, ignore_errors=True)
@@ -79,13 +124,24 @@ def _serve(
         say(_curl(url, manifest))
 
     async def ready() -> None:
+        if among is None:
+            for name in source.names:
+                await asyncio.to_thread(load, name)
+        else:
+            tasks.append(asyncio.create_task(app.metrics.share(Siblings(among.counted))))
+            among.ready()
+
+    if among is not None:
+        # Who connects meanwhile waits, rather than hear that a server which answers is not ready.
         for name in source.names:
-            await asyncio.to_thread(load, name)
+            load(name)
 
     def every_moment() -> None:
         for watchdog in watchdogs:
             watchdog.look()
         app.repository.expire()
+        if among is not None and among.is_left():
+            os.kill(os.getpid(), signal.SIGTERM)
 
     watchdogs = watch(app, app.settings.stall, end)
     settings = app.settings
@@ -100,6 +156,19 @@ def _serve(
         )
     finally:
         app.repository.close()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a folder with one for downloads in it, and remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix="serving-") as temporary:
+        folder = Path(temporary)
+        (folder / "downloads").mkdir()
+        yield folder
+
+
+def _url(host: str, public: socket.socket) -> str:
+    return Running(0, public.getsockname()[1], 0, "", "", host).url
 
 
 def _curl(url: str, manifest: dict[str, Any]) -> str:

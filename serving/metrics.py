@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +15,10 @@ from prometheus_client.process_collector import ProcessCollector
 
 from .asgi import Reply, Request
 from .repository import Repository
+from .siblings import Siblings
 from .tally import Counts, Histograms
+
+log = logging.getLogger(__name__)
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -23,6 +28,7 @@ class Metrics:
     """Counts and times what the application answers; its names are in docs/serving.md."""
 
     def __init__(self, repository: Repository) -> None:
+        self._siblings: Siblings | None = None
         registry = self.registry = CollectorRegistry()
         labels = ("model", "route")
         self._seconds = Histograms(
@@ -68,9 +74,22 @@ class Metrics:
         self._batch.add((model,), requests)
         self._batch_seconds.add((model,), seconds)
 
+    async def share(self, siblings: Siblings) -> None:
+        """From now on tell what all workers of the port have counted; a second late for the others."""
+        self._siblings = siblings
+        while True:
+            try:
+                siblings.leave(write(self.registry))
+            except OSError:
+                log.exception("the other workers cannot be told what this one has counted")
+            await asyncio.sleep(1)
+
     async def reply(self, request: Request) -> Reply:
         """Answer in Prometheus's text format."""
-        return Reply(write(self.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+        text = write(self.registry)
+        if self._siblings is not None:
+            text = self._siblings.together(text)
+        return Reply(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 class _Models:

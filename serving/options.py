@@ -34,9 +34,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def settings(args: argparse.Namespace) -> Settings:
-    """Read the settings back, and tell FAISS and BLAS how many threads they may use.
+    """Read the settings back, and tell BLAS and FAISS how many threads they may use.
 
-    UserError when a setting makes no sense.
+    They read that when they are loaded: numpy must not be imported before this. UserError when a setting
+    makes no sense.
     """
     given = {option.removeprefix("--").replace("-", "_") for option in _HELP}
     values = {name: getattr(args, name) for name in given}
@@ -45,7 +46,6 @@ def settings(args: argparse.Namespace) -> Settings:
     if values["threads"] == 0:
         values["threads"] = cores()
     found = Settings(**values, access_log=args.access_log)
-    # They read it when they are loaded, which is with the first handler.
     os.environ.setdefault("OMP_NUM_THREADS", str(found.threads))
     # Threads that wait for each other sleep: spinning takes the cores from whoever makes the next request.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

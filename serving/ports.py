@@ -29,7 +29,21 @@ def listen(host: str, port: int | None, preferred: tuple[int, ...] = ()) -> sock
     raise UserError(f"no port of {host} is free")
 
 
-def _try(host: str, port: int) -> socket.socket | None:
+def listen_together(
+    host: str, port: int | None, count: int, preferred: tuple[int, ...]
+) -> list[socket.socket]:
+    """Listen with several sockets on one port, found as `listen` does; the system deals connections out."""
+    # Alone at first: sockets that share a port would share it with another program's that do.
+    first = listen(host, port, preferred)
+    found = first.getsockname()[1]
+    first.close()
+    sockets = [_try(host, found, shared=True) for _ in range(count)]
+    if None in sockets:
+        raise UserError(f"port {found} of {host} was taken by another program just now; try again")
+    return [one for one in sockets if one is not None]
+
+
+def _try(host: str, port: int, shared: bool = False) -> socket.socket | None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
@@ -38,6 +52,8 @@ def _try(host: str, port: int) -> socket.socket | None:
     try:
         # A restart must not wait for the old connections to be forgotten.
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         found.bind(address)
         # Only listening makes the port taken for others that set the same option.
         found.listen(2048)

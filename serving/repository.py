@@ -47,12 +47,15 @@ class Repository:
     def answer(
         self, name: str, works: Sequence[Work], rows: int = 1, version: str | None = None
     ) -> list[Result]:
-        """Answer requests in batches of up to `rows` rows; see `answer_through` for what each gets.
+        """Answer requests in batches of up to `rows` rows; see `answer_through` for what each gets."""
+        rows = self.batch_rows(name, rows)
+        return answer_through(lambda: self.find(name), works, rows, version)
 
-        A model whose handler has a bound of its own (`batch_rows`) has that one when it is smaller.
-        """
-        own = self.find(name).model.batch_rows
-        return answer_through(lambda: self.find(name), works, min(rows, own or rows), version)
+    def batch_rows(self, name: str, most: int) -> int:
+        """Return `most`, or the model's own bound of a batch when its handler has a smaller one."""
+        served = self._table.get(name)
+        own = None if served is None else served.model.batch_rows
+        return min(most, own or most)
 
     def expect(self, names: Iterable[str]) -> None:
         """Say that these will be loaded: until then they are unavailable, rather than unknown."""

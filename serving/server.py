@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
@@ -11,11 +10,10 @@ import signal
 import socket
 import sys
 from datetime import datetime, timezone
-from pathlib import Path
 
-from adapters.errors import PipelineError, TransientError
+from adapters.errors import TransientError
 
-from . import lock, logs, options
+from . import lock, logs
 from .app import App, watch
 from .listening import run
 from .management import Management
@@ -104,24 +102,3 @@ def _begin_anew(files: StateFiles) -> None:
     files.server.unlink(missing_ok=True)
     logging.shutdown()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the server in this process; `serving.daemon` starts it so, detached."""
-    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
-    parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int)
-    options.add(parser)
-    args = parser.parse_args(argv)
-    logs.to_stderr()
-    try:
-        serve(StateFiles.of(args.state), args.host, args.port, options.settings(args))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

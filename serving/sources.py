@@ -60,3 +60,15 @@ class Store:
             former.unlink(missing_ok=True)
         self._fetched[name] = path
         return path, pointer.digest
+
+
+class Fetched:
+    """What another source's names stood for when this was made, and for as long as its files are there."""
+
+    def __init__(self, source: Source) -> None:
+        self.names = source.names
+        self._found = {name: source.fetch(name) for name in source.names}
+
+    def fetch(self, name: str) -> tuple[Path, str]:
+        """Return what was fetched."""
+        return self._found[name]

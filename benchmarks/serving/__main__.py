@@ -26,7 +26,7 @@ from serving.digest import digest_file
 from serving.model import Model, load_model
 
 from .bodies import Bodies, Body
-from .contenders import REFERENCE, Contender, Place, contenders
+from .contenders import CONTENDERS, REFERENCE, Contender, Place
 from .environments import NotInstalledError, python_of
 from .limit import limits
 from .measuring import FailedError, Measured, free_ports, measure, new_folder
@@ -78,7 +78,7 @@ def _all_rounds(path: Path, cache: Path, args: argparse.Namespace) -> Results:
     archive = Archive(path, manifest["name"], digest_file(path))
     model = load_model(folder)
     results = Results(archive, args.rounds, args.seconds)
-    chosen = [c for c in contenders(archive.name) if not args.only or any(w in c.name for w in args.only)]
+    chosen = [c for c in CONTENDERS if not args.only or any(w in c.name for w in args.only)]
     say = _progress(archive.name, args.rounds * len(chosen))
     for number in range(1, args.rounds + 1):
         results.limits.append(limits(folder, args.seconds / 2))

@@ -23,9 +23,10 @@ LIBRARIES = ("numpy", "onnxruntime", "faiss-cpu")
 THREADS = {"OMP_NUM_THREADS": "1"}
 """Processes with as many threads each as there are cores wait for each other."""
 OURS = "ours, /predict"
+CORES = len(os.sched_getaffinity(0))
+OURS_TOGETHER = f"{OURS}, {CORES} workers"
 SEED = "seed.joblib"
 """The seed's own model, beside the archive."""
-CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ def _nothing(place: Place) -> None:
 class Contender:
     """One server: `command` starts it, `settle` does what more it needs, `path` is where it is asked.
 
-    `alone`: each of its processes has one thread; else as many as its libraries or its settings say. `only`:
-    the workloads that it is measured with, all when empty.
+    `alone`: each of its processes has one thread; else as many as its libraries say.
     """
 
     name: str
@@ -72,7 +72,6 @@ class Contender:
     bodies: Callable[[Model], Bodies]
     settle: Callable[[Place], None] = _nothing
     alone: bool = True
-    only: tuple[str, ...] = ()
 
 
 def _flask(place: Place) -> list[str]:
@@ -201,18 +200,5 @@ CONTENDERS = (
         lambda model: as_tensors(model, raw=True),
     ),
     Contender(OURS, (), _ours(), "/predict/{name}", in_own_words),
-    Contender(
-        f"ours, /predict, {CORES} threads",
-        (),
-        _ours("--threads", "0"),
-        "/predict/{name}",
-        in_own_words,
-        alone=False,
-        only=("mnist",),
-    ),
+    Contender(OURS_TOGETHER, (), _ours("--workers", "0"), "/predict/{name}", in_own_words),
 )
-
-
-def contenders(workload: str) -> list[Contender]:
-    """List who is measured with this workload's archive."""
-    return [one for one in CONTENDERS if not one.only or workload in one.only]

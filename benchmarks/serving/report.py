@@ -13,7 +13,7 @@ from textwrap import fill
 from serving.archive import Archive
 
 from .bodies import BATCH
-from .contenders import OURS, REFERENCE
+from .contenders import OURS, OURS_TOGETHER, REFERENCE
 from .figure import figure
 from .measuring import LOADS, Measured
 
@@ -135,25 +135,33 @@ def _section(results: Results) -> str:
 
 def _goals(results: Results) -> str:
     """Say how ours does beside the reference and beside the best of the others."""
+    return "\n\n".join(fill(_goal(results, server), 110) for server in _ours(results))
+
+
+def _ours(results: Results) -> list[str]:
+    return [server for server in (OURS, OURS_TOGETHER) if server in results.rounds]
+
+
+def _goal(results: Results, ours: str) -> str:
     said = []
     for load in ("c32", "c1"):
-        if times := results.times(OURS, REFERENCE, load):
+        if times := results.times(ours, REFERENCE, load):
             said.append(f"{times:.1f} times the reference at {load}")
     others = [name for name in results.rounds if not name.startswith("ours") and name != REFERENCE]
     rated = [(results.of(name, "c32", "rate") or 0.0, name) for name in others]
-    if rated and (times := results.times(OURS, max(rated)[1], "c32")):
+    if rated and (times := results.times(ours, max(rated)[1], "c32")):
         said.append(f"{times:.1f} times the best other server there ({max(rated)[1]})")
-    if p99 := results.of(OURS, "c32", "p99"):
+    if p99 := results.of(ours, "c32", "p99"):
         said.append(f"p99 {p99:.1f} ms at c32")
-    return f"*{OURS}*: {', '.join(said)}." if said else ""
+    return f"*{ours}*: {', '.join(said)}."
 
 
 def _share(results: Results) -> str:
     shares = []
     for server in results.rounds:
         rate = results.of(server, "b64", "rate")
-        limit = results.limit("json_batch" if "JSON" in server or server == OURS else "batch")
-        if server.startswith("ours") and "threads" not in server and rate and limit:
+        limit = results.limit("json_batch" if "JSON" in server or server in _ours(results) else "batch")
+        if server.startswith("ours") and rate and limit:
             shares.append(f"{BATCH * rate / limit:.0%} ({server})")
     return f"\nOf these, requests of {BATCH} reach {', '.join(shares)}." if shares else ""
 

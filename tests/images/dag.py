@@ -62,7 +62,7 @@ class Machine:
     def server(self) -> Iterator[str]:
         """Run the model server of the state folder for the while; yields its address."""
         port = free_port()
-        command = ["-m", "serving.server", "--state", str(self.state), "--port", str(port)]
+        command = ["-m", "serving.background", "--state", str(self.state), "--port", str(port)]
         server = self.engine.containers.run(
             self.images.of("serving"), command, entrypoint=["python"], detach=True, **self.surroundings
         )

@@ -118,6 +118,17 @@ def test_what_waits_together_is_answered_together(repository: Repository) -> Non
     assert (batcher.waiting, batcher.busy, batcher._queues) == (0, None, {})
 
 
+def test_those_that_a_handler_would_not_have_together_are_answered_one_batch_at_a_time(
+    repository: Repository,
+) -> None:
+    seen: list[int] = []
+    repository.find("toy").model.handler.batch_rows = 3
+    batcher = Batcher(repository, Settings(), lambda _, requests, __: seen.append(requests))
+    results = asyncio.run(ask_all(batcher, [predict(n) for n in range(1, 8)]))
+    assert [y(result) for result in results] == [[2.0 * n] for n in range(1, 8)]
+    assert seen == [3, 3, 1]
+
+
 def test_a_batch_may_be_told_to_wait_for_company(repository: Repository) -> None:
     seen: list[int] = []
     batcher = Batcher(repository, Settings(batch_wait=0.2), lambda _, requests, __: seen.append(requests))

@@ -76,6 +76,10 @@ def test_a_taken_port_is_a_user_error(
             ["serve", "--archive", "a.mar", "--management-port", "0", "--token-file", "none"],
             "error: the token in none",
         ),
+        (
+            ["serve", "--archive", "a.mar", "--workers", "2", "--management-port", "0", "--token-file", "t"],
+            "error: --management-port changes the models of one process: leave it or --workers out",
+        ),
     ],
 )
 def test_serve_says_what_is_wrong(
@@ -86,7 +90,15 @@ def test_serve_says_what_is_wrong(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["explode"], ["start", "--port", "x"], ["start", "--port", "70000"]]
+    "arguments",
+    [
+        [],
+        ["explode"],
+        ["start", "--port", "x"],
+        ["start", "--port", "70000"],
+        ["serve", "--archive", "a.mar", "--workers", "-1"],
+        ["serve", "--archive", "a.mar", "--workers", "1000"],
+    ],
 )
 def test_bad_arguments_end_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -145,7 +145,7 @@ def test_two_starts_at_once_end_with_one_server(state: Path) -> None:
 
 def test_a_server_started_past_the_daemon_leaves_the_first_one_alone(state: Path, running: Running) -> None:
     second = subprocess.run(
-        [sys.executable, "-m", "serving.server", "--state", str(state)],
+        [sys.executable, "-m", "serving.background", "--state", str(state)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -97,7 +97,7 @@ def test_every_request_that_waits_is_answered_before_the_server_ends(tmp_path: P
 
 def start(state: Path, *options: str) -> Endpoint:
     """Start a background server with options of its own."""
-    command = [sys.executable, "-m", "serving.server", "--state", str(state), "--port", "0", *options]
+    command = [sys.executable, "-m", "serving.background", "--state", str(state), "--port", "0", *options]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     daemon._children[process.pid] = process
     while (running := daemon.status(state)) is None:

@@ -1,0 +1,36 @@
+"""The process of a background server, which `serving.daemon` starts detached."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from adapters.errors import PipelineError
+
+from . import logs, options
+from .running import StateFiles
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the server in this process until it is told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m serving.background", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int)
+    options.add(parser)
+    args = parser.parse_args(argv)
+    logs.to_stderr()
+    try:
+        settings = options.settings(args)
+        from .server import serve  # late: numpy's threads are settled by then
+
+        serve(StateFiles.of(args.state), args.host, args.port, settings)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,6 +6,7 @@ to one that ended is answered by the one that takes its place.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -17,9 +18,11 @@ from typing import Protocol
 
 from adapters.errors import INTERRUPTED, PipelineError, understand
 
+log = logging.getLogger(__name__)
+
 _ENDS = {signal.SIGTERM, signal.SIGINT}
 _HEARD = {*_ENDS, signal.SIGCHLD}
-_MOMENT = 0.05
+_MOMENT, _LONG = 0.05, 60.0
 
 
 class Serve(Protocol):
@@ -48,14 +51,14 @@ def run(sockets: list[socket.socket], serve: Serve, say: Callable[[str], None]) 
     # From here on they wait until they are asked for.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     workers: dict[int, _Worker] = {}
-    told = False
+    told = complete = False
     try:
         while True:
             wanted = range(len(sockets)) if any(w.ready for w in workers.values()) else range(1)
             for number in wanted:
                 if number not in workers:
-                    workers[number] = _begin(sockets[number], serve, number)
-            heard = signal.sigtimedwait(_HEARD, _MOMENT)
+                    workers[number] = _begin(sockets, number, serve)
+            heard = signal.sigtimedwait(_HEARD, _LONG if complete else _MOMENT)
             if heard is not None and heard.si_signo in _ENDS:
                 return 0
             for number, worker in list(workers.items()):
@@ -67,9 +70,9 @@ def run(sockets: list[socket.socket], serve: Serve, say: Callable[[str], None]) 
                 os.close(worker.pipe)
                 if not worker.ready:
                     return code or 1
-                words = f"worker {number} ended ({code}); a new one takes its place"
-                print(words, file=sys.stderr, flush=True)
-            if not told and len(workers) == len(sockets) and all(w.ready for w in workers.values()):
+                log.warning("worker %d ended (%d); a new one takes its place", number, code)
+            complete = len(workers) == len(sockets) and all(w.ready for w in workers.values())
+            if complete and not told:
                 told = True
                 for line in workers[0].said.decode().splitlines():
                     say(line)
@@ -78,7 +81,7 @@ def run(sockets: list[socket.socket], serve: Serve, say: Callable[[str], None]) 
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(public: socket.socket, serve: Serve, number: int) -> _Worker:
+def _begin(sockets: list[socket.socket], number: int, serve: Serve) -> _Worker:
     reading, writing = os.pipe()
     parent = os.getpid()
     pid = os.fork()
@@ -89,6 +92,10 @@ def _begin(public: socket.socket, serve: Serve, number: int) -> _Worker:
     code = 1
     try:
         os.close(reading)
+        for other in sockets:
+            # Who connects when its worker has ended is refused, rather than kept waiting by this one.
+            if other is not sockets[number]:
+                other.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
         def ready(lines: Sequence[str]) -> None:
@@ -97,7 +104,7 @@ def _begin(public: socket.socket, serve: Serve, number: int) -> _Worker:
 
         # A parent that was killed while this process began will not end it.
         if os.getppid() == parent:
-            serve(public, ready, number)
+            serve(sockets[number], ready, number)
             code = 0
     except (PipelineError, OSError) as error:
         understood = understand(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -87,7 +88,9 @@ def test_one_that_dies_is_replaced_and_what_has_connected_is_answered(tmp_path: 
         assert second in workers_of(server.process.pid)
         assert eventually(lambda: counted(server) == 80)
         assert value(metrics(server.url), "serving_queue_requests") == 0
-    assert log.read_text().endswith("ended (137); a new one takes its place\n")
+    (line,) = [json.loads(line) for line in log.read_text().splitlines()]
+    assert line["level"] == "warning"
+    assert line["message"].endswith("ended (137); a new one takes its place")
 
 
 def test_a_handler_that_hangs_costs_one_of_them(tmp_path: Path) -> None:

@@ -102,15 +102,8 @@ def _found(files: StateFiles) -> Running | None:
 
 
 def _spawn(files: StateFiles, host: str, port: int | None) -> tuple[subprocess.Popen[bytes], int]:
-    command = [
-        sys.executable,
-        "-m",
-        "serving.background",
-        "--state",
-        str(files.folder.parent),
-        "--host",
-        host,
-    ]
+    state = str(files.folder.parent)
+    command = [sys.executable, "-m", "serving.background", "--state", state, "--host", host]
     if port is not None:
         command += ["--port", str(port)]
     with files.log.open("ab") as log:

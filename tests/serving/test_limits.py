@@ -84,9 +84,11 @@ def test_a_body_that_does_not_arrive_is_408(tmp_path: Path) -> None:
         assert ask(server.url, 1).json()["y"] == [2.0]
 
 
-def test_every_request_that_waits_is_answered_before_the_server_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_every_request_that_waits_is_answered_before_the_server_ends(tmp_path: Path, workers: str) -> None:
     slow = make_archive(tmp_path, slow=0.2)
-    with serving(slow, options=("--batch-rows", "1")) as server, ThreadPoolExecutor(6) as pool:
+    options = ("--batch-rows", "1", "--workers", workers)
+    with serving(slow, options=options) as server, ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(ask, server.url, n) for n in range(1, 7)]
         time.sleep(0.3)
         server.process.send_signal(signal.SIGTERM)

@@ -34,9 +34,9 @@ install: $(call stamp,) ## make .venv with what the local run needs (EXTRAS=torc
 
 # A venv, or an install into it, that was interrupted is unfinished: it is made anew.
 $(VENV)/.installed-%: setup.cfg constraints.txt
-	@version=$$($(PYTHON) --version 2>/dev/null || echo "not to be had here") \
-	  && $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null \
-	  || { echo "Python 3.10, 3.11 or 3.12 is needed; $(PYTHON) is $$version. Try: make PYTHON=python3.12"; exit 2; }
+	@version=$$($(PYTHON) --version 2>/dev/null || echo "not installed") \
+	  && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is required, and $(PYTHON) is $$version. Try: make PYTHON=python3.13"; exit 2; }
 	@test -x $(BIN)/pip && test ! -e $(VENV)/.unfinished || $(PYTHON) -m venv --clear $(VENV) \
 	  || { rm -rf $(VENV); echo "a virtual environment cannot be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
 	@touch $(VENV)/.unfinished
@@ -88,9 +88,9 @@ bench-serving: $(call stamp,test torch) ## measure the server beside others (ARC
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden
 
-constraints: ## resolve the newest versions for Python 3.10 to 3.12 into constraints.txt
+constraints: ## resolve the newest versions for Python 3.11 and newer into constraints.txt
 	@$(BIN)/python -m pip install -q uv
-	@$(BIN)/uv pip compile -q --universal --python-version 3.10 --all-extras --upgrade \
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --upgrade \
 	  --custom-compile-command 'make constraints' setup.cfg --no-emit-package continuous-training -o constraints.txt
 
 clean: ## remove what was built (the state folder stays)

@@ -8,7 +8,7 @@ and aliases; when a record is lost, the next run merely does its work again.
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from .object_store import ObjectStore
@@ -63,4 +63,4 @@ class Records:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

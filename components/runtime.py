@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from adapters.errors import INTERRUPTED, PipelineError, understand
@@ -91,7 +91,7 @@ def interpreter() -> str:
 
 def new_run_id(prefix: str) -> str:
     """Return an id for a run: the prefix, the time in UTC, and four random digits."""
-    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     return f"{prefix}-{now}-{secrets.token_hex(2)}"
 
 

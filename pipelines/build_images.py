@@ -24,7 +24,10 @@ TARGETS = ("serving", "notify", "archive", "prep-data", "evaluate", "deploy-serv
 """The Dockerfile's targets; the one with torch last, as it is the largest by far."""
 
 DEFAULT_OUTPUT = Path("build/images.json")
-SOURCES = ("adapters", "components", "serving", "workloads", "constraints.txt", "pyproject.toml", "setup.cfg")
+SOURCES = (
+    *("adapters", "components", "serving", "workloads"),
+    *("constraints.txt", "pyproject.toml", "setup.cfg", "LICENSE", "NOTICE"),
+)
 """What images are made of: a commit that touches none of it leaves them as they are."""
 
 

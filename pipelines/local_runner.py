@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def resolve(text: str, run_id: str) -> str:
     A step that fails is not tried again: here somebody waits, and may run it again when the cause is mended.
     """
     text = re.sub(r"maxRetryCount: \d+", "maxRetryCount: 0", text)
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return text.replace("{{$.pipeline_job_uuid}}", run_id).replace(
         "{{$.pipeline_job_schedule_time_utc}}", now
     )

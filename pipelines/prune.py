@@ -13,7 +13,7 @@ import json
 import shutil
 import sys
 from contextlib import ExitStack
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from adapters.errors import UserError
@@ -82,7 +82,7 @@ def _remove(old: Old, registry: Registry | None, store: ObjectStore) -> None:
 
 def _tag(version: Version, count: int, store: ObjectStore) -> str:
     """Return what is kept of an archive: its size in bytes, the rows it was learned from, its libraries."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     found = contents(store, version.archive)
     return json.dumps({"when": now, "bytes": count, "data": found.data, "libraries": found.libraries})
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def _result(plan: Plan, words: Words, verdict: str, endpoint: str | None) -> dic
         "previous": plan.previous,
         "by": words.by,
         "resumed": plan.begun is not None,
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "endpoint": endpoint,
     }
 

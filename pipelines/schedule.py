@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def changes(
 
 def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
     """Say what differs, and make it as the file has it unless this is a dry run."""
-    schedules, now = read_schedules(arguments.file), datetime.now(timezone.utc)
+    schedules, now = read_schedules(arguments.file), datetime.now(UTC)
     kubeflow = connect(arguments)
     found = changes(
         kubeflow,
@@ -115,7 +115,7 @@ def show(arguments: argparse.Namespace) -> None:
     if not rows:
         print(f"no schedules; {interpreter()} -m pipelines.schedule apply makes those of a file")
     names = [row["display_name"] for row in rows]
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     for row in rows:
         cron = ((row.get("trigger") or {}).get("cron_schedule") or {}).get("cron", "")
         twice = "; there is another one of this name" if names.count(row["display_name"]) > 1 else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from adapters.errors import UserError
 from adapters.object_store import ObjectStore
@@ -41,7 +41,7 @@ def point(store: ObjectStore, name: str, digest: str, run: str = "", alias: str 
     former = _read(store, name, alias)
     if former is not None and former.digest == digest:
         return
-    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    since = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps(asdict(Pointer(name, digest, since, run)), indent=2, sort_keys=True)
     store.write(_key(name, alias), text.encode())
 

@@ -9,7 +9,7 @@ import secrets
 import signal
 import socket
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from adapters.errors import TransientError
 
@@ -61,7 +61,7 @@ def _serve(
         port=public.getsockname()[1],
         management_port=private.getsockname()[1],
         token=secrets.token_urlsafe(32),
-        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
         host=host,
     )
 

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -322,7 +322,7 @@ def _spec(body: bytes, headers: Any) -> Any:
 
 def _task(run_id: str, name: str, state: str) -> list[dict[str, Any]]:
     """Return a task as the server lists it: driver, executor, and an attempt of each."""
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     times = {"create_time": _now(), "start_time": _text(now - timedelta(seconds=20)), "end_time": _now()}
     if state not in ("SUCCEEDED", "FAILED"):
         times["end_time"] = "0001-01-01T00:00:00Z"
@@ -350,7 +350,7 @@ def _id() -> str:
 
 
 def _now() -> str:
-    return _text(datetime.now(timezone.utc))
+    return _text(datetime.now(UTC))
 
 
 def _text(when: datetime) -> str:

@@ -95,8 +95,7 @@ COMMON = (
         "",
         "logical time of the data, for a backfill; empty: the run's scheduled time",
         pattern=r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z?)?",
-        # Python reads the Z from 3.11 on.
-        reads=lambda text: datetime.fromisoformat(text.removesuffix("Z")),
+        reads=datetime.fromisoformat,
         example="2024-01-31 or 2024-01-31T06:00Z",
     ),
     Parameter("force", False, "train and judge even when this data was judged before"),

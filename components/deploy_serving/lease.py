@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from adapters.errors import PipelineError, TransientError
@@ -102,7 +102,7 @@ class LeaseLock:
         return True
 
     def _spec(self, transitions: int) -> dict[str, Any]:
-        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return {
             "holderIdentity": self.holder,
             "leaseDurationSeconds": self.seconds,
@@ -124,7 +124,7 @@ class LeaseLock:
         if spec.get("holderIdentity") != self.holder:
             self._lost = spec.get("holderIdentity") or "nobody"
         elif found is not None:
-            renewed = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             with suppress(ConflictError):
                 cluster.replace(LEASE, {**found, "spec": {**spec, "renewTime": renewed}})
                 self._renewed = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from components.report.facts import Interval
@@ -65,14 +65,13 @@ def _standing(rows: list[tuple[datetime, str, str, str | None, Interval | None, 
             promoted[version] = measured
         if kind not in ("rejected", "failed"):
             champion = version
-        shown = "" if when == datetime.max.replace(tzinfo=timezone.utc) else when.isoformat()
+        shown = "" if when == datetime.max.replace(tzinfo=UTC) else when.isoformat()
         yield Event(shown, kind, run, version, measured, champion, promoted.get(champion), why)
 
 
 def _time(when: str) -> datetime:
-    # Python 3.10 does not read the Z.
-    given = datetime.fromisoformat(when.replace("Z", "+00:00")) if when else datetime.max
-    return given if given.tzinfo else given.replace(tzinfo=timezone.utc)
+    given = datetime.fromisoformat(when) if when else datetime.max
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def _measured(record: dict[str, Any], metric: str) -> Interval | None:

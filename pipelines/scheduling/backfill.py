@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from adapters.errors import PipelineError, UserError
 from adapters.kubeflow.api import FINAL, Kubeflow
@@ -22,7 +22,7 @@ def moments(schedule: Schedule, first: str, last: str) -> list[datetime]:
     UserError for a day that is none, an empty range, or a time that has not come yet.
     """
     start, end = _day(first), _day(last) + timedelta(days=1)
-    end = min(end, datetime.now(timezone.utc))
+    end = min(end, datetime.now(UTC))
     found = []
     for when in schedule.cron.times(start - timedelta(seconds=1), end):
         found.append(when)
@@ -37,7 +37,7 @@ def moments(schedule: Schedule, first: str, last: str) -> list[datetime]:
 
 def _day(text: str) -> datetime:
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise UserError(f"{text!r} is no day; one is, for instance, 2026-11-01") from None
 

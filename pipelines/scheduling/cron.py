@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import islice
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -53,7 +53,7 @@ class Cron:
             while end is None or found.get_next(datetime) < end:
                 if end is None:
                     found.get_next(datetime)
-                yield found.get_current(datetime).astimezone(timezone.utc)
+                yield found.get_current(datetime).astimezone(UTC)
         except CroniterError:
             raise UserError(f"cron {self.text!r} never comes about") from None
 
@@ -68,7 +68,7 @@ class Cron:
         turned = Cron(_shifted(self, offset))
         fixed = timezone(offset)
         wanted = croniter(self.text, now.astimezone(fixed), second_at_beginning=True)
-        given = [wanted.get_next(datetime).astimezone(timezone.utc) for _ in range(_CHECKED)]
+        given = [wanted.get_next(datetime).astimezone(UTC) for _ in range(_CHECKED)]
         if given != list(islice(turned.times(now), _CHECKED)):
             raise _unsayable(self)
         return turned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.processes import ROOT, Taken
@@ -50,7 +50,7 @@ class Table:
     """The lines of one workload, when they were measured, and how much the machine had to do besides."""
 
     workload: str
-    measured: str = field(default_factory=lambda: datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))
+    measured: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     load: float = field(default_factory=lambda: os.getloadavg()[0])
     lines: list[list[str]] = field(default_factory=list)
 

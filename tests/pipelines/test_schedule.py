@@ -1,7 +1,7 @@
 """Schedules on a Kubeflow server, by the command line: what apply does, and what it never does."""
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import islice
 
 import pytest
@@ -18,7 +18,7 @@ schedules:
     cron: "30 2 * * *"
     parameters: {test_size: 0.3}
 """
-NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_the_day_when_the_clock_changes_is_told():
     berlin = Cron.parse("30 2 * * *", "Europe/Berlin")
     assert str(berlin.clock_change(NOW)) == "2027-03-28"
     assert Cron.parse("30 2 * * *", "Asia/Seoul").clock_change(NOW) is None
-    summer = datetime(2026, 7, 1, tzinfo=timezone.utc)
+    summer = datetime(2026, 7, 1, tzinfo=UTC)
     assert berlin.in_utc(NOW).text != berlin.in_utc(summer).text, "which is what diff then shows"
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from adapters.errors import PipelineError
 from adapters.kubernetes.client import Cluster, Object
@@ -60,7 +60,7 @@ class Controller:
         found = self.cluster.get(TRAIN_JOB, name)
         if found is None or condition(found, kind):
             return
-        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         told = {
             "type": kind,
             "status": "True",

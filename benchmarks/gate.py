@@ -19,8 +19,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.simulated import CASES, share_promoted
-from components.evaluate.cost import latencies_ms
-from components.files import write_text
+from continuous_training.core.files import write_text
+from continuous_training.evaluation.budgets import latencies_ms
 
 BEGIN, END = "<!-- begin: python -m benchmarks.gate -->", "<!-- end -->"
 COMPARISONS = 1000

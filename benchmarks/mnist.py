@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from adapters.sources import fetching
+from continuous_training.adapters.data_sources import fetching
+from continuous_training.core.parameters import parse_assignments
 from workloads.mnist.workload import Mnist
-from workloads.parameters import parse_assignments
 
 
 def measure(source: str, given: dict[str, Any], say: Callable[[str], None], cache: Path) -> dict[str, float]:

@@ -72,7 +72,7 @@ def ours(source: Path, latency: bool, model: str) -> dict[str, Any]:
 
 
 def _against_fast(labels: Any, deep: Any, fast: Any) -> dict[str, Any]:
-    from components.evaluate.scores import METRICS, improvement
+    from continuous_training.evaluation.metrics import METRICS, improvement
 
     metric = next(one for one in METRICS["classification"] if one.name == "accuracy")
     gain = improvement(metric, labels, deep, fast, 0)

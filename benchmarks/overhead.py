@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from serving import daemon
+from continuous_training.serving.process import daemon
 
 ROOT = Path(__file__).parents[1]
 GOALS = {

@@ -6,20 +6,20 @@ import argparse
 import os
 from pathlib import Path
 
-from adapters.local_registry import open_registry
-from adapters.notifications import Notifier
-from adapters.object_store import open_store
-from adapters.records import Records
 from components.archive.step import run as archive
-from components.deploy_serving.local import LocalTarget
 from components.deploy_serving.step import run as deploy
 from components.evaluate.step import run as evaluate
 from components.notify.step import run as notify
 from components.prep_data.step import run as prepare
-from components.runtime import new_run_id
-from components.settings import Settings
+from components.step_cli import new_run_id
 from components.train.step import run as train
-from workloads import register
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.notifications import Notifier
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.settings import Settings
+from continuous_training.rollout.local import LocalTarget
+from workloads import discovery
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     arguments = parser.parse_args()
     settings = Settings.from_environment(os.environ, arguments.state)
-    workload, store = register.get(arguments.workload), open_store(settings.store)
+    workload, store = discovery.get(arguments.workload), open_store(settings.store)
     records = Records(store, workload.name)
     run_id = new_run_id(workload.name)
     folder = settings.state / "runs" / run_id

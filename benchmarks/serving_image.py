@@ -23,8 +23,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from adapters.errors import UserError
-from serving.ports import listen
+from continuous_training.core.errors import UserError
+from continuous_training.serving.process.sockets import listen
 
 from .swaps import digits_versions
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluate.gate import Against, Evidence, judge
-from components.evaluate.judging import SEED
-from components.evaluate.scores import METRICS, improvement, score
-from components.evaluate.significance import significance
-from components.report.facts import Interval
+from continuous_training.evaluation.comparison import SEED
+from continuous_training.evaluation.gate import Against, Evidence, judge
+from continuous_training.evaluation.metrics import METRICS, improvement, score
+from continuous_training.evaluation.paired_tests import significance
+from continuous_training.report.report_data import Interval
 from workloads.contract import Rule
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.evaluate.scores import METRICS, score
-from workloads import register
+from continuous_training.core.parameters import parse_assignments
+from continuous_training.evaluation.metrics import METRICS, score
+from workloads import discovery
 from workloads.contract import Values, Workload
-from workloads.parameters import parse_assignments
 
 
 def measure(workload: Workload, values: Values, rows: pa.Table, seed: int) -> float:
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=8)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
-    workload = register.get(arguments.workload)
+    workload = discovery.get(arguments.workload)
     values = workload.parse(parse_assignments(arguments.set))
     rows = rows_of(workload, values)
     found = [measure(workload, values, rows, seed) for seed in range(arguments.splits)]

@@ -24,10 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving import archive, daemon
-from serving.archive import Archive
-from serving.client import Endpoint
-from serving.code import copy_handler
+from continuous_training.artifacts import archive
+from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.handler_packaging import copy_handler
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
 
 _BODY = "swaps.json"
 _LUA = """
@@ -159,9 +160,9 @@ def digits_versions(folder: Path) -> tuple[list[Archive], Any]:
     """Archive the digits model twice, as two versions, and return a request that it answers too."""
     import pyarrow as pa
 
-    from workloads import register
+    from workloads import discovery
 
-    workload = register.get("digits")
+    workload = discovery.get("digits")
     values = workload.parse({})
     rows = pa.Table.from_batches([rows.batch for rows in workload.load(workload.default_source, values)])
     bundle = folder / "bundle"

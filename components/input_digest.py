@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.files import digest_of, digest_of_folder
+from continuous_training.core.files import digest_of, digest_of_folder
+from continuous_training.evaluation.promotion_rule import is_override
 from workloads.contract import Workload
-from workloads.rule import is_override
 
 _NOT_DECIDING = {"source", "as_of", "force"}
 """Where rows come from and when does not matter once their content is known."""

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from adapters.errors import INTERRUPTED, PipelineError, understand
-from components.settings import Settings
-from serving.running import state_folder
-from workloads.parameters import parse_assignments
+from continuous_training.core.errors import INTERRUPTED, PipelineError, understand
+from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.settings import Settings
+from continuous_training.serving.process.server_state import state_folder
 
 MARK = "· "
 """Begins each progress line, so that whoever runs a step can tell its words from a library's."""

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapters.errors import PipelineError, UserError, understand
-from components.files import to_json, write_text
-from components.runtime import interpreter
+from components.step_cli import interpreter
+from continuous_training.core.errors import PipelineError, UserError, understand
+from continuous_training.core.files import to_json, write_text
 
 from .images import Images, check_registry, check_tag, default_tag
 
@@ -25,7 +25,7 @@ TARGETS = ("serving", "notify", "archive", "prep-data", "evaluate", "deploy-serv
 
 DEFAULT_OUTPUT = Path("build/images.json")
 SOURCES = (
-    *("adapters", "components", "serving", "workloads"),
+    *("components", "continuous_training", "serving", "workloads"),
     *("constraints.txt", "pyproject.toml", "setup.cfg", "LICENSE", "NOTICE"),
 )
 """What images are made of: a commit that touches none of it leaves them as they are."""

@@ -6,21 +6,20 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.errors import PipelineError
-from adapters.kubeflow.api import Kubeflow, Object
-from adapters.object_store import open_store
-from adapters.records import Records
-from components.runtime import new_run_id
+from components.step_cli import new_run_id
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.errors import PipelineError
+from continuous_training.core.parameters import Value
+from continuous_training.kubeflow.api import Kubeflow, Object
+from continuous_training.kubeflow.follow import Step, follow, steps_of
+from pipelines.compile import compile_workload
+from pipelines.images import Images
+from pipelines.local_run.progress_events import Listener
+from pipelines.preflight import AS_USUAL, Submission
+from pipelines.steps import DEFAULTS, STEPS, Steps
+from pipelines.upload import look_up, upload
 from workloads.contract import Workload
-from workloads.parameters import Value
-
-from .compile import compile_workload
-from .events import Listener
-from .follow import Step, follow, steps_of
-from .images import Images
-from .preflight import AS_USUAL, Submission
-from .steps import DEFAULTS, STEPS, Steps
-from .upload import look_up, upload
 
 
 def run_on_cluster(

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import INTERRUPTED, PipelineError, TransientError, understand
-from adapters.local_registry import open_registry
-from adapters.registry import Registry
-from components.settings import Settings
-from serving.lock import held
-from serving.running import state_folder
-from workloads import register
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.core.errors import INTERRUPTED, PipelineError, TransientError, understand
+from continuous_training.core.file_lock import held
+from continuous_training.core.settings import Settings
+from continuous_training.serving.process.server_state import state_folder
+from workloads import discovery
 
 CODES = "exit codes: 0 done, 2 user error, {}75 try again, 130 interrupted, 1 unexpected"
 
@@ -108,8 +108,8 @@ def uninterrupted() -> Iterator[None]:
 
 def check_name(name: str, known: bool) -> None:
     """Return when something is known of the workload or it is registered; UserError otherwise."""
-    if not known and name not in register.names():
-        register.get(name)
+    if not known and name not in discovery.names():
+        discovery.get(name)
 
 
 def finish(

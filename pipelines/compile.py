@@ -14,10 +14,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import PipelineError, UserError, understand
-from components.files import write_text
-from components.runtime import interpreter
-from workloads import register
+from components.step_cli import interpreter
+from continuous_training.core.errors import PipelineError, UserError, understand
+from continuous_training.core.files import write_text
+from workloads import discovery
 
 from .images import Images, add_image_arguments, images_of
 from .steps import DEFAULTS, Steps, add_steps_argument, steps_of
@@ -72,7 +72,7 @@ def _compile(name: str, images: Images, steps: Steps, manifest: tuple[str, str |
     with tempfile.TemporaryDirectory(prefix="compile-") as folder:
         path = Path(folder) / f"{name}.yaml"
         compiler.Compiler().compile(
-            build(register.get(name), images, steps),
+            build(discovery.get(name), images, steps),
             str(path),
             kubernetes_manifest_format=manifest is not None,
             kubernetes_manifest_options=options,
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         ):
             raise UserError(f"--namespace {arguments.namespace!r}: small letters, digits and '-', at most 63")
         images, steps = images_of(arguments), steps_of(arguments)
-        names, broken = register.sound(arguments.workload)
+        names, broken = discovery.sound(arguments.workload)
         written = _write(names, arguments, images, steps)
     except (PipelineError, OSError) as error:
         understood = understand(error)

@@ -12,22 +12,23 @@ from typing import Any
 
 import requests
 
-from adapters.errors import REJECTED, TransientError
-from components.runtime import finish, interpreter
-from components.settings import Settings
-from workloads import register
+from components.step_cli import finish, interpreter
+from continuous_training.core.errors import REJECTED, TransientError
+from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.settings import Settings
+from pipelines import run_output
+from pipelines.local_run.local_run import run_local
+from workloads import discovery
 from workloads.contract import Workload
-from workloads.parameters import parse_assignments
 
-from . import display
-from .local import run_local
 from .run import parser
 
 
 def ask(result: dict[str, Any]) -> tuple[Any, Any]:
     """Ask the endpoint the first golden request of what it serves; returns request and answer."""
-    from serving import archive, daemon
-    from serving.client import Endpoint
+    from continuous_training.artifacts import archive
+    from continuous_training.serving.process import daemon
+    from continuous_training.serving.process.client import Endpoint
 
     running = daemon.status(Path(result["state"]))
     if running is None:
@@ -76,10 +77,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _demonstrate(arguments: argparse.Namespace) -> int:
-    workload = register.get(arguments.workload)
+    workload = discovery.get(arguments.workload)
     values = workload.parse(parse_assignments(arguments.set))
     result = run_local(workload, values, Settings.from_environment(os.environ, arguments.state))
-    display.show(result)
+    run_output.show(result)
     if not result["endpoint"]:
         print("nothing is served yet: the first model did not reach the floors")
         return REJECTED

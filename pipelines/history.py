@@ -11,29 +11,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
-from adapters.object_store import open_store
-from adapters.records import Records
-from adapters.registry import CHAMPION
-from components.files import plain, write_text
-from components.report.text import label, measure
-from components.settings import Settings
-from workloads import register
-
-from .operations import command
-from .operations.history_events import Event, events_of
-from .operations.line import read_line
-from .operations.words import moment
+from continuous_training.adapters.model_registry import CHAMPION
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import plain, write_text
+from continuous_training.core.settings import Settings
+from continuous_training.operations.champion_history import read_line
+from continuous_training.operations.formatting import moment
+from continuous_training.operations.history_events import Event, events_of
+from continuous_training.report.formatting import label, measure
+from pipelines import command_line
+from workloads import discovery
 
 
 def history(name: str, settings: Settings) -> tuple[str, list[Event]]:
     """Return the primary metric's name and the events of a workload, the oldest first."""
     records = Records(open_store(settings.store), name).runs()
-    with command.existing_registry(settings) as registry:
+    with command_line.existing_registry(settings) as registry:
         trail = registry.trail(name) if registry else []
         champion = registry.aliases(name).get(CHAMPION) if registry else None
-    command.check_name(name, bool(records or trail))
-    metric = register.get(name).rule.metric if name in register.names() else _first_metric(records)
+    command_line.check_name(name, bool(records or trail))
+    metric = discovery.get(name).rule.metric if name in discovery.names() else _first_metric(records)
     return metric, events_of(records, read_line(trail, champion), metric)
 
 
@@ -50,7 +49,7 @@ def draw_line(name: str, output: Path | None, settings: Settings) -> dict[str, A
     figure = None
     if any(event.measured for event in events):
         # Late: importing matplotlib takes longer than all else here.
-        from .operations.history_figure import draw
+        from continuous_training.operations.history_plot import draw
 
         figure = output or settings.state / "history" / f"{name}.svg"
         write_text(figure, draw(name, metric, events))
@@ -79,15 +78,15 @@ def _show(result: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table and draw the figure; returns the exit code."""
-    parser = command.command("history", __doc__, workload=True)
+    parser = command_line.command("history", __doc__, workload=True)
     where = "where the figure goes; default: history/NAME.svg in the state folder"
     parser.add_argument("--output", type=Path, metavar="FILE.svg", help=where)
     arguments = parser.parse_args(argv)
 
     def work() -> dict[str, Any]:
-        return draw_line(arguments.workload, arguments.output, command.settings_of(arguments))
+        return draw_line(arguments.workload, arguments.output, command_line.settings_of(arguments))
 
-    return command.finish(arguments, work, _show)
+    return command_line.finish(arguments, work, _show)
 
 
 if __name__ == "__main__":

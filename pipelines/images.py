@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 from .steps import STEPS
 

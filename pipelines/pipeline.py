@@ -20,10 +20,10 @@ from components.evaluate.component import evaluate
 from components.notify.component import notify
 from components.prep_data.component import prep_data
 from components.train.component import train
+from continuous_training.core.parameters import to_lines
+from pipelines.steps.apply_settings import configure
 from workloads.contract import Workload
-from workloads.parameters import to_lines
 
-from .configure import configure
 from .images import Images
 from .steps import DEFAULTS, PipelineSettings, Steps
 from .steps.trainjob import trainjob_spec

@@ -17,13 +17,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from adapters.errors import INTERRUPTED, PipelineError, UserError, understand
-from adapters.kubeflow.api import Kubeflow
-from workloads import register
+from continuous_training.core.errors import INTERRUPTED, PipelineError, UserError, understand
+from continuous_training.kubeflow.api import Kubeflow
+from continuous_training.kubeflow.preflight import cluster_objects, configuration, images, permissions
+from continuous_training.kubeflow.preflight.finding import MISSING, THERE, Finding, missing
+from continuous_training.kubeflow.preflight.references import Named, images_of, objects_of
+from workloads import discovery
 
-from .checks import configuration, images, objects, permissions
-from .checks.finding import MISSING, THERE, Finding, missing
-from .checks.named import Named, images_of, objects_of
 from .compile import compile_workload
 from .images import add_image_arguments
 from .images import images_of as images_of_arguments
@@ -43,12 +43,12 @@ def preflight(
     Without `account` it is the server's own for runs, and not looked at. UserError when no cluster is
     known, TransientError when it does not answer.
     """
-    from adapters.kubernetes.connection import connect
+    from continuous_training.adapters.kubernetes.connection import connect
 
     pipelines = list(texts)
     cluster = connect(namespace, kubeconfig, context)
     cluster.transport.patience = PATIENCE
-    place = objects.namespace(cluster)
+    place = cluster_objects.namespace(cluster)
     yield place
     if place.state == MISSING:
         return
@@ -56,7 +56,7 @@ def preflight(
     if account:
         named.add(Named("ServiceAccount", account, optional=False))
     for one in sorted(named):
-        yield objects.look_for(cluster, one)
+        yield cluster_objects.look_for(cluster, one)
     for image in sorted({image for text in pipelines for image in images_of(text)}):
         yield images.look_for(image)
     data = configuration.read(cluster)
@@ -73,7 +73,7 @@ def preflight(
 class Submission:
     """What a run's steps run as ("": what the server takes), and whether the cluster is looked at before."""
 
-    account: str = objects.STEPS_ACCOUNT
+    account: str = cluster_objects.STEPS_ACCOUNT
     looked_at: bool = True
     kubeconfig: str = ""
 
@@ -134,7 +134,7 @@ def add_account_argument(parser: argparse._ActionsContainer) -> None:
     """Add --service-account."""
     parser.add_argument(
         "--service-account",
-        default=objects.STEPS_ACCOUNT,
+        default=cluster_objects.STEPS_ACCOUNT,
         metavar="NAME",
         help="what the steps run as, '' for the server's own; default: %(default)s",
     )
@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         where = images_of_arguments(arguments)
-        texts = [compile_workload(name, where).text for name in arguments.workload or register.names()]
+        texts = [compile_workload(name, where).text for name in arguments.workload or discovery.names()]
         found = []
         cluster = (os.environ.get("KUBECONFIG", ""), arguments.context)
         for finding in preflight(texts, arguments.namespace, arguments.service_account, *cluster):

@@ -16,16 +16,15 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore, open_store
-from adapters.registry import Registry, Version
-from components.settings import Settings
-
-from .operations import command
-from .operations.origin import PRUNED, contents
-from .operations.retention import Old, find_old, folders_of
-from .operations.served import look
-from .operations.words import size
+from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import Settings
+from continuous_training.operations.formatting import size
+from continuous_training.operations.lineage import PRUNED, contents
+from continuous_training.operations.retention import Old, find_old, folders_of
+from continuous_training.operations.serving_state import look
+from pipelines import command_line
 
 COUNTED = ("archives", "runs", "snapshots", "bytes")
 PATIENCE = 60.0
@@ -43,16 +42,16 @@ def prune(name: str | None, keep: int, settings: Settings, dry_run: bool = False
     removed: list[dict[str, Any]] = []
     kept: dict[str, dict[str, int]] = {}
     with ExitStack() as stack:
-        registry = stack.enter_context(command.existing_registry(settings))
+        registry = stack.enter_context(command_line.existing_registry(settings))
         known = sorted({version.name for version in registry.versions()} if registry else set())
         names = [name] if name else sorted({*known, *(folder.workload for folder in folders_of(runs))})
         for one in names:
-            command.check_name(one, one in known)
+            command_line.check_name(one, one in known)
         for one in names:
             old = find_old(one, keep, registry, store, look(settings), runs)
             with ExitStack() as lock:
                 if (old.versions or old.runs) and not dry_run:
-                    lock.enter_context(command.alone(settings, one, within=PATIENCE))
+                    lock.enter_context(command_line.alone(settings, one, within=PATIENCE))
                     # Once more, now that no rollout can come to need anything.
                     old = find_old(one, keep, registry, store, look(settings), runs)
                 removed += _rows(one, old)
@@ -119,16 +118,16 @@ def _show(result: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Prune and list what went; returns the exit code."""
-    parser = command.command("prune", __doc__, workload=False)
+    parser = command_line.command("prune", __doc__, workload=False)
     parser.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of each stay")
     parser.add_argument("--dry-run", action="store_true", help="list what would go, and remove nothing")
     arguments = parser.parse_args(argv)
 
     def work() -> dict[str, Any]:
-        settings = command.settings_of(arguments)
+        settings = command_line.settings_of(arguments)
         return prune(arguments.workload, arguments.keep, settings, arguments.dry_run)
 
-    return command.finish(arguments, work, _show)
+    return command_line.finish(arguments, work, _show)
 
 
 def _count(text: str) -> int:

@@ -21,24 +21,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import PipelineError, UserError
-from adapters.notifications import Notifier
-from adapters.object_store import ObjectStore, open_store
-from adapters.records import Records
-from adapters.registry import Registry, Version
-from components.deploy_serving.mirror import mirror_aliases
-from components.deploy_serving.rollout import roll_out
-from components.deploy_serving.target import Target
-from components.deploy_serving.targets import open_target
-from components.runtime import new_run_id
-from components.settings import Settings
-from serving.digest import digest_file
-
-from .operations import command
-from .operations.put_back import Loss, find_loss
-from .operations.rollback_plan import Plan, check_archive, make_plan
-from .operations.rollback_writes import make_champion_again, remember
-from .operations.served import look
+from components.step_cli import new_run_id
+from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.notifications import Notifier
+from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.settings import Settings
+from continuous_training.operations.archive_restore import Loss, find_loss
+from continuous_training.operations.rollback_plan import Plan, check_archive, make_plan
+from continuous_training.operations.rollback_writes import make_champion_again, remember
+from continuous_training.operations.serving_state import look
+from continuous_training.rollout.alias_mirror import mirror_aliases
+from continuous_training.rollout.engine import roll_out
+from continuous_training.rollout.open_target import open_target
+from continuous_training.rollout.target import Target
+from pipelines import command_line
 
 LONGEST_WHY = 500
 
@@ -61,16 +60,18 @@ def roll_back(
     the champion is then as before, and answers.
     """
     with ExitStack() as stack:
-        registry = stack.enter_context(command.existing_registry(settings))
+        registry = stack.enter_context(command_line.existing_registry(settings))
         if registry is None:
-            command.check_name(name, False)
+            command_line.check_name(name, False)
             raise UserError(f"{name} was never promoted in {settings.state}: there is nothing to go back to")
-        command.check_name(name, bool(registry.versions(name)))
+        command_line.check_name(name, bool(registry.versions(name)))
         store = open_store(settings.store)
         target = open_target(settings, store, _tell)
         if not dry_run:
             local = settings.target == "local"
-            stack.enter_context(command.alone(settings, name) if local else target.exclusive(name, _tell))
+            stack.enter_context(
+                command_line.alone(settings, name) if local else target.exclusive(name, _tell)
+            )
         serving = look(settings)
         records = Records(store, name)
         plan = make_plan(registry, records, name, to, serving, settings)
@@ -82,7 +83,11 @@ def roll_back(
             loss.put_back(store)
         if loss:
             _tell(_told(loss, dry_run))
-        served = plan.to == plan.source and serving.alive and serving.digest(name) == plan.to.digest
+        served = (
+            plan.to == plan.source
+            and serving.alive
+            and serving.digest(name) == plan.to.digest
+        )
         if served and not plan.begun and not (loss and dry_run):
             return _result(plan, words, "put back" if loss else "nothing to do", serving.url(name))
         if not loss:
@@ -124,7 +129,7 @@ def _switch(
 
     def make_champion() -> None:
         nonlocal moved
-        finishing.enter_context(command.uninterrupted())
+        finishing.enter_context(command_line.uninterrupted())
         if plan.to != plan.source or plan.begun:
             make_champion_again(registry, to, source, plan.previous, **vars(words))
         moved = True
@@ -135,7 +140,9 @@ def _switch(
             roll_out(target, plan.workload, archive, to.digest, make_champion, _tell)
         mirror_aliases(registry, store, plan.workload, words.run)
     except PipelineError as error:
-        mend = command.again("pipelines.rollback", settings, "--workload", plan.workload, "--to", to.version)
+        mend = command_line.again(
+            "pipelines.rollback", settings, "--workload", plan.workload, "--to", to.version
+        )
         fact = (
             f"the registry's champion is version {to.version} already; this finishes it: {mend}"
             if moved or plan.begun
@@ -217,12 +224,12 @@ def _show(result: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Roll back and say what came of it; returns the exit code."""
-    parser = command.command("rollback", __doc__, workload=True, codes="4 it did not prove itself, ")
+    parser = command_line.command("rollback", __doc__, workload=True, codes="4 it did not prove itself, ")
     parser.add_argument("--to", metavar="VERSION", help="the registry's number of a former champion")
     parser.add_argument("--why", default="rolled back by hand", metavar="TEXT", help="kept in the trail")
     parser.add_argument("--dry-run", action="store_true", help="check all that can be, and change nothing")
     arguments = parser.parse_args(argv)
-    return command.finish(arguments, lambda: _work(arguments), _show)
+    return command_line.finish(arguments, lambda: _work(arguments), _show)
 
 
 def _work(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -230,7 +237,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         raise UserError(
             f"--why is longer than {LONGEST_WHY} characters; the trail keeps a sentence, not a letter"
         )
-    settings = command.settings_of(arguments)
+    settings = command_line.settings_of(arguments)
     return roll_back(arguments.workload, arguments.to, arguments.why, _user(), settings, arguments.dry_run)
 
 

@@ -15,17 +15,17 @@ import os
 import sys
 from typing import Any
 
-from adapters.errors import INTERRUPTED, REJECTED, PipelineError, understand
-from components.runtime import INTERRUPTION
-from components.settings import Settings
-from serving.running import state_folder
-from workloads import register
+from components.step_cli import INTERRUPTION
+from continuous_training.core.errors import INTERRUPTED, REJECTED, PipelineError, understand
+from continuous_training.core.parameters import Value, parse_assignments
+from continuous_training.core.settings import Settings
+from continuous_training.serving.process.server_state import state_folder
+from pipelines import run_output
+from pipelines.local_run.local_run import check_extras, plan_local, run_local
+from workloads import discovery
 from workloads.contract import Workload
-from workloads.parameters import Value, parse_assignments
 
-from . import display
 from .images import add_image_arguments, images_of
-from .local import check_extras, plan_local, run_local
 from .preflight import add_preflight_arguments, submission_of
 from .steps import add_steps_argument, steps_of
 from .upload import add_server_arguments, connect
@@ -65,12 +65,12 @@ def parser() -> argparse.ArgumentParser:
 def _run_on_cluster(
     workload: Workload, given: dict[str, Value], arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    from .cluster import plan_on_cluster, run_on_cluster
+    from pipelines.cluster_run import plan_on_cluster, run_on_cluster
 
     images, steps, kubeflow = images_of(arguments), steps_of(arguments), connect(arguments)
     if arguments.dry_run:
         return plan_on_cluster(workload, given, kubeflow, images, steps, submission_of(arguments, os.environ))
-    with display.progress(f"{workload.name}: {workload.summary}") as listener:
+    with run_output.progress(f"{workload.name}: {workload.summary}") as listener:
         return run_on_cluster(
             workload,
             given,
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run, print the table or the JSON object; returns the exit code."""
     arguments = parser().parse_args(argv)
     try:
-        workload = register.get(arguments.workload)
+        workload = discovery.get(arguments.workload)
         given = parse_assignments(arguments.set)
         values = workload.parse(given)
         if arguments.target == "cluster":
@@ -115,7 +115,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(result))
     else:
-        display.show(result)
+        run_output.show(result)
     return REJECTED if result["verdict"] == "rejected" else 0
 
 

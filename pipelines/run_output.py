@@ -14,9 +14,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from serving.daemon import TAKEN
-
-from .events import Event, Listener
+from continuous_training.serving.process.daemon import TAKEN
+from pipelines.local_run.progress_events import Event, Listener
 
 COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "failed": "red"}
 

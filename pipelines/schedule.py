@@ -17,18 +17,25 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from adapters.errors import INTERRUPTED, PipelineError, UserError, understand
-from adapters.kubeflow.api import Kubeflow
-from components.runtime import interpreter
+from components.step_cli import interpreter
+from continuous_training.core.errors import INTERRUPTED, PipelineError, UserError, understand
+from continuous_training.kubeflow.api import Kubeflow
+from continuous_training.kubeflow.schedules.backfill import backfill, moments
+from continuous_training.kubeflow.schedules.cron import Cron
+from continuous_training.kubeflow.schedules.reconcile import (
+    Change,
+    body_of,
+    carry_out,
+    change_of,
+    ours,
+    remove,
+)
+from continuous_training.kubeflow.schedules.schedule_file import DEFAULT_FILE, Schedule, read_schedules
+from pipelines import run_output
 
-from . import display
 from .compile import compile_workload
 from .images import Images, add_image_arguments, images_of
 from .preflight import Submission, add_skip_argument, submission_of
-from .scheduling.backfill import backfill, moments
-from .scheduling.cron import Cron
-from .scheduling.file import DEFAULT_FILE, Schedule, read_schedules
-from .scheduling.reconcile import Change, body_of, carry_out, change_of, ours, remove
 from .steps import DEFAULTS, Steps, add_steps_argument, steps_of
 from .upload import CODES, add_server_arguments, connect, look_up, upload
 
@@ -166,7 +173,7 @@ def run_backfill(arguments: argparse.Namespace) -> None:
     submission = replace(submission_of(arguments, os.environ), account=schedule.service_account)
     submission.look([compiled.text], kubeflow, print)
     uploaded = upload(kubeflow, compiled)
-    with display.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
+    with run_output.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
         backfill(kubeflow, schedule, uploaded, times, listener)
 
 

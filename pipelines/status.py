@@ -10,19 +10,18 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from adapters.errors import TransientError
-from adapters.object_store import ObjectStore, open_store
-from adapters.records import Records
-from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
-from components.settings import Settings
-from workloads import register
-
-from .operations import command
-from .operations.drift import drift_since
-from .operations.line import read_line
-from .operations.origin import origin
-from .operations.served import Serving, agreement, look
-from .operations.status_table import show
+from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.errors import TransientError
+from continuous_training.core.settings import Settings
+from continuous_training.operations.champion_history import read_line
+from continuous_training.operations.drift_since_champion import drift_since
+from continuous_training.operations.lineage import origin
+from continuous_training.operations.serving_state import Serving, agreement, look
+from continuous_training.operations.status_table import show
+from pipelines import command_line
+from workloads import discovery
 
 RUNS = 5
 
@@ -30,23 +29,26 @@ RUNS = 5
 def status(name: str | None, settings: Settings) -> dict[str, Any]:
     """Return what is known of one workload or of all that have ever been run, as `--json` prints it."""
     store, serving = open_store(settings.store), look(settings)
-    trouble, names = None, {*serving.models, *serving.confirmed, *_recorded(store)}
+    trouble, names = (
+        None,
+        {*serving.models, *serving.confirmed, *_recorded(store)},
+    )
     with ExitStack() as stack:
-        registry = stack.enter_context(command.existing_registry(settings))
+        registry = stack.enter_context(command_line.existing_registry(settings))
         try:
             names |= {version.name for version in registry.versions()} if registry else set()
         except TransientError as error:
             registry, trouble = None, str(error)
         if name:
-            command.check_name(name, name in names)
+            command_line.check_name(name, name in names)
         shown = [name] if name else sorted(names)
         workloads = [_workload(one, settings, registry, trouble, store, serving) for one in shown]
     return {
         "state": str(settings.state),
         "server": serving.server(),
         "registry": {"uri": settings.registry, "trouble": trouble},
-        "registered": register.names(),
-        "run": command.again("pipelines.run", settings, "--workload", name or "NAME"),
+        "registered": discovery.names(),
+        "run": command_line.again("pipelines.run", settings, "--workload", name or "NAME"),
         "workloads": workloads,
     }
 
@@ -82,7 +84,11 @@ def _workload(
 
 def _served(name: str, serving: Serving, versions: dict[str, Version]) -> dict[str, Any] | None:
     """Return what the server says of the name, and the registry's number of that version."""
-    row = serving.models.get(name) if serving.alive else serving.confirmed.get(name)
+    row = (
+        serving.models.get(name)
+        if serving.alive
+        else serving.confirmed.get(name)
+    )
     if row is None:
         return None
     number = next((v.version for v in versions.values() if v.digest == row.get("digest")), None)
@@ -113,14 +119,14 @@ def _brief(record: dict[str, Any]) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Print what is served; returns the exit code."""
-    arguments = command.command("status", __doc__, workload=False).parse_args(argv)
+    arguments = command_line.command("status", __doc__, workload=False).parse_args(argv)
     found: dict[str, Any] = {}
 
     def work() -> dict[str, Any]:
-        found.update(status(arguments.workload, command.settings_of(arguments)))
+        found.update(status(arguments.workload, command_line.settings_of(arguments)))
         return found
 
-    code = command.finish(arguments, work, show)
+    code = command_line.finish(arguments, work, show)
     return TransientError.exit_code if found and found["registry"]["trouble"] else code
 
 

@@ -10,17 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore, open_store
-from adapters.registry import CHAMPION, Registry, Version
-from components.report.text import label
-from components.settings import Settings
-
-from .operations import command
-from .operations.commit import commit_of, is_here
-from .operations.line import read_line
-from .operations.origin import contents, origin
-from .operations.words import moment, span, stored, won
+from continuous_training.adapters.model_registry import CHAMPION, Registry, Version
+from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import Settings
+from continuous_training.operations.champion_history import read_line
+from continuous_training.operations.formatting import moment, span, stored, won
+from continuous_training.operations.lineage import contents, origin
+from continuous_training.operations.source_commit import commit_of, is_here
+from continuous_training.report.formatting import label
+from pipelines import command_line
 
 LEAST = 6
 
@@ -37,7 +36,7 @@ def trace(digest: str, settings: Settings) -> dict[str, Any]:
             "header x-model-version"
         )
     store = open_store(settings.store)
-    with command.existing_registry(settings) as registry:
+    with command_line.existing_registry(settings) as registry:
         versions = registry.versions() if registry else []
         known = {(v.name, v.digest): v for v in versions if "archive_digest" in v.tags}
         stored = [key for key in store.keys("archives") if key.endswith(".mar")]
@@ -153,10 +152,12 @@ def _pairs(values: dict[str, Any] | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Trace and print; returns the exit code."""
-    parser = command.command("trace", __doc__)
+    parser = command_line.command("trace", __doc__)
     parser.add_argument("digest", metavar="DIGEST", help="from an answer's header x-model-version")
     arguments = parser.parse_args(argv)
-    return command.finish(arguments, lambda: trace(arguments.digest, command.settings_of(arguments)), _show)
+    return command_line.finish(
+        arguments, lambda: trace(arguments.digest, command_line.settings_of(arguments)), _show
+    )
 
 
 if __name__ == "__main__":

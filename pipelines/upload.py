@@ -11,11 +11,11 @@ import os
 import sys
 from dataclasses import dataclass
 
-from adapters.errors import PipelineError, TransientError, UserError, understand
-from adapters.kubeflow.access import find_access
-from adapters.kubeflow.api import Kubeflow
-from components.runtime import interpreter
-from workloads import register
+from components.step_cli import interpreter
+from continuous_training.core.errors import PipelineError, TransientError, UserError, understand
+from continuous_training.kubeflow.api import Kubeflow
+from continuous_training.kubeflow.connection import find_access
+from workloads import discovery
 
 from .compile import Compiled, compile_workload
 from .images import add_image_arguments, images_of
@@ -36,7 +36,7 @@ class Uploaded:
 
 def upload(kubeflow: Kubeflow, compiled: Compiled) -> Uploaded:
     """Return the version with this content, uploaded when it is not there."""
-    description = register.get(compiled.name).summary
+    description = discovery.get(compiled.name).summary
     pipeline = kubeflow.pipeline(compiled.name) or kubeflow.create_pipeline(compiled.name, description)
     found, new = find_version(kubeflow, pipeline["pipeline_id"], compiled.version), False
     if found is None:
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         images, steps = images_of(arguments), steps_of(arguments)
-        names, broken = register.sound(arguments.workload)
+        names, broken = discovery.sound(arguments.workload)
         compiled = [compile_workload(name, images, steps) for name in names]
         kubeflow = connect(arguments)
         for one in compiled:

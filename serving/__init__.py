@@ -1,1 +1,1 @@
-"""The model server, the archive that it serves, and the adapter that lets TorchServe serve it too."""
+"""The commands of the model server."""

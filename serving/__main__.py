@@ -8,20 +8,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapters.errors import INTERRUPTED, PipelineError, TransientError, UserError, understand
-
-from . import daemon, logs, options
-from .running import state_folder
-from .settings import cores
+from continuous_training.core.errors import INTERRUPTED, PipelineError, TransientError, UserError, understand
+from continuous_training.serving.process import daemon, logs, options
+from continuous_training.serving.process.server_state import state_folder
+from continuous_training.serving.process.settings import cores
 
 if TYPE_CHECKING:
-    from .sources import Source
+    from continuous_training.serving.models.archive_sources import Source
 
 MOST_WORKERS = 256
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code, those of `adapters.errors`; status gives 75 for none."""
+    """Run one command and return its exit code, those of `continuous_training.core.errors`; status gives 75 for none."""
     args = _parser().parse_args(argv)
     try:
         return int(args.command(args))
@@ -113,7 +112,7 @@ def _status(args: argparse.Namespace) -> int:
     if running is None:
         print(json.dumps({"running": False}) if args.json else f"no server runs in {args.state}")
         return TransientError.exit_code
-    from .client import Endpoint  # late: it takes longer to import than all else here together
+    from continuous_training.serving.process.client import Endpoint
 
     models = Endpoint(running).models()
     if args.json:
@@ -143,7 +142,7 @@ def _serve(args: argparse.Namespace) -> int:
         raise UserError("--management-port changes the models of one process: leave it or --workers out")
     settings = options.settings(args)
     # Late: numpy's threads are settled by now, and the other commands need neither it nor uvicorn.
-    from .foreground import serve_source, serve_with_workers
+    from continuous_training.serving.process.foreground import serve_source, serve_with_workers
 
     management = None
     if args.token_file is not None:
@@ -164,9 +163,8 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace, folder: Path) -> Source:
-    from adapters.object_store import open_store
-
-    from .sources import Files, Store
+    from continuous_training.adapters.object_store import open_store
+    from continuous_training.serving.models.archive_sources import Files, Store
 
     if args.archive:
         return Files(args.archive)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters.local_registry import open_registry
-from adapters.registry import Registry
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.model_registry import Registry
 
 from . import postgres, s3
 from .s3 import Bucket

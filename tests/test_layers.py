@@ -78,7 +78,7 @@ def test_a_handler_loads_without_training_libraries(name):
 def test_the_server_starts_without_training_libraries():
     """torch is installed where this test counts; the server must not even look at it."""
     code = (
-        "import sys, serving.background, serving.server, serving.app, serving.management, serving.loading\n"
+        "import sys, continuous_training.serving.process.background, continuous_training.serving.process.server, continuous_training.serving.http.app, continuous_training.serving.http.management, continuous_training.serving.models.loading\n"
         "heavy = {'torch', 'sklearn', 'pandas', 'pyarrow', 'mlflow', 'kfp', 'workloads'} & set(sys.modules)\n"
         "sys.exit(repr(heavy) if heavy else 0)"
     )

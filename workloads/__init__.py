@@ -6,4 +6,7 @@ repository of its own.
 
 from pkgutil import extend_path
 
+from .deprecated_names import install
+
 __path__ = extend_path(__path__, __name__)
+install()

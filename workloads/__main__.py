@@ -7,9 +7,9 @@ import json
 import sys
 from typing import Any
 
-from adapters.errors import PipelineError
+from continuous_training.core.errors import PipelineError
 
-from . import register
+from . import discovery
 from .contract import Workload
 
 
@@ -36,9 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     arguments = parser.parse_args(argv)
     found, code = [], 0
-    for name in arguments.names or register.names():
+    for name in arguments.names or discovery.names():
         try:
-            found.append(describe(register.get(name)))
+            found.append(describe(discovery.get(name)))
         except PipelineError as error:
             # The others are as good as they were.
             print(f"{'error' if arguments.names else f'broken: {name}'}: {error}", file=sys.stderr)

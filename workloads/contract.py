@@ -19,10 +19,11 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import pyarrow as pa
 
+from continuous_training.artifacts.parquet_rows import StoredRows
+from continuous_training.core.parameters import Parameter, Value, Values, parse_values
+from continuous_training.evaluation.promotion_rule import Rule, overridden, parameters_of
+
 from .handler import Handler, Tensors
-from .parameters import Parameter, Value, Values, parse_values
-from .rule import Rule, overridden, parameters_of
-from .stored_rows import StoredRows
 
 Schema = dict[str, Any]
 """A JSON Schema (2020-12); `workloads.schemas` has the pieces, and the annotations that the page knows."""
@@ -112,7 +113,7 @@ class Workload(ABC):
     from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
     the model is for, and what it must not be taken for.
     `distributed` says that `train` may run in several processes at once, as torchrun starts them: each gets
-    all rows and the same values, they share the work (`workloads.peers`), and what the first one writes is
+    all rows and the same values, they share the work (`workloads.distributed`), and what the first one writes is
     the model.
     `certainty` names the handler's output that says how sure an answer is (a number a row, more is surer):
     the report shows the surest mistakes. `request_schema` and `answer_schema` tell callers what the handler

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 from .contract import Column
 

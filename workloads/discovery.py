@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import workloads
-from adapters.errors import PipelineError, UserError
+from continuous_training.core.errors import PipelineError, UserError
 
-from .checks import check_workload
 from .contract import Workload
+from .validation import check_workload
 
 
 def names() -> list[str]:

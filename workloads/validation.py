@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 from .contract import Column, Workload
 

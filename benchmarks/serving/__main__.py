@@ -20,10 +20,10 @@ from pathlib import Path
 
 import requests
 
-from adapters.errors import PipelineError
-from serving.archive import Archive, unpack
-from serving.digest import digest_file
-from serving.model import Model, load_model
+from continuous_training.artifacts.archive import Archive, unpack
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import PipelineError
+from continuous_training.serving.models.model import Model, load_model
 
 from .bodies import Bodies, Body
 from .contenders import CONTENDERS, REFERENCE, Contender, Place

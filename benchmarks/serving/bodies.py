@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.model import Model
-from serving.unpack import MANIFEST
+from continuous_training.artifacts.archive_reader import MANIFEST
+from continuous_training.serving.models.model import Model
 
 BATCH = 64
 
@@ -134,6 +134,6 @@ def _raw(array: np.ndarray) -> bytes:
 
 
 def _differences(expected: Any, answer: Any) -> list[str]:
-    from serving.golden import check
+    from continuous_training.artifacts.golden_requests import check
 
     return check([{"request": None, "answer": expected}], lambda _: answer)

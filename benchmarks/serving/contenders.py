@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 
 import serving
-from serving.model import Model
+from continuous_training.serving.models.model import Model
 
 from .bodies import Bodies, as_tensors, in_own_words
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.jsontext import decode, encode
-from serving.model import Model, load_model
+from continuous_training.serving.http.json_codec import decode, encode
+from continuous_training.serving.models.model import Model, load_model
 
 from .bodies import BATCH, golden_requests, many_of
 from .contenders import ROOT, THREADS

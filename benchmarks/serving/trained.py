@@ -6,12 +6,12 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from components.dataset import Dataset
 from components.prep_data.step import run as prepare
 from components.train.step import run as train
-from serving import archive
-from serving.model import load_model
-from workloads import register
+from continuous_training.artifacts import archive
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.serving.models.model import load_model
+from workloads import discovery
 
 from .contenders import SEED
 
@@ -35,7 +35,7 @@ def trained(name: str, cache: Path) -> Path:
     if (folder / "complete").is_file():
         return next((folder / "store").glob("*.mar"))
     shutil.rmtree(folder, ignore_errors=True)
-    workload, values = register.get(name), {}
+    workload, values = discovery.get(name), {}
     if name in _SOURCES:
         beside, address = _SOURCES[name]
         values["source"] = str(beside) if beside.is_dir() else address

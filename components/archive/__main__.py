@@ -12,30 +12,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.local_registry import open_registry
-from adapters.object_store import open_store
-from components import runtime
-from components.settings import Settings
+from components import step_cli
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.object_store import open_store
+from continuous_training.core.settings import Settings
 
 from .step import Archived, run
 
 
 def in_pipeline(model: Any, evaluation: Any, archived: Any) -> None:
     """Run the step inside a pipeline."""
-    with runtime.reported():
-        done = pack(Path(model.path), Path(evaluation.path), Path(archived.path), runtime.in_pipeline())
+    with step_cli.reported():
+        done = pack(Path(model.path), Path(evaluation.path), Path(archived.path), step_cli.in_pipeline())
         archived.metadata |= {"version": done.version, "digest": done.digest}
 
 
 def pack(model: Path, evaluation: Path, output: Path, settings: Settings) -> Archived:
     """Run the step with the registry and the store of `settings`."""
     with open_registry(*settings.registry_access) as registry:
-        return run(model, evaluation, output, registry, open_store(settings.store), runtime.tell)
+        return run(model, evaluation, output, registry, open_store(settings.store), step_cli.tell)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
-    parser = runtime.command("archive", __doc__, state=True)
+    parser = step_cli.command("archive", __doc__, state=True)
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the output of train")
     parser.add_argument(
         "--evaluation", type=Path, required=True, metavar="DIR", help="the output of evaluate"
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"archive: {done.workload} version {done.version}, sha256 {done.digest}")
         return 0
 
-    return runtime.finish(work)
+    return step_cli.finish(work)
 
 
 if __name__ == "__main__":

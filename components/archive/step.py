@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore
-from adapters.registry import CHALLENGER, Registry
-from components.evaluate.record import DESCRIPTION, GOLDEN
-from components.files import digest_of_folder, new_folder, to_json
-from serving import archive
+from components.evaluate.tracking import DESCRIPTION, GOLDEN
+from continuous_training.adapters.model_registry import CHALLENGER, Registry
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts import archive
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import digest_of_folder, new_folder, to_json
 from workloads.contract import Progress
 
 ARCHIVED = "archived.json"

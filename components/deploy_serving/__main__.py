@@ -14,20 +14,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import REJECTED
-from adapters.local_registry import open_registry
-from adapters.object_store import open_store
-from components import runtime
-from components.settings import Settings
+from components import step_cli
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.object_store import open_store
+from continuous_training.core.errors import REJECTED
+from continuous_training.core.settings import Settings
+from continuous_training.rollout.open_target import open_target
 
 from .step import Deployed, run
-from .targets import open_target
 
 
 def in_pipeline(archived: Any, data: Any, deployed: Any) -> None:
     """Run the step inside a pipeline."""
-    with runtime.reported():
-        settings = runtime.in_pipeline()
+    with step_cli.reported():
+        settings = step_cli.in_pipeline()
         done = deploy(Path(archived.path), Path(data.path), Path(deployed.path), settings)
         deployed.metadata |= {"version": done.version, "endpoint": done.endpoint}
 
@@ -35,14 +35,14 @@ def in_pipeline(archived: Any, data: Any, deployed: Any) -> None:
 def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) -> Deployed:
     """Run the step with the registry, the store and the endpoint of `settings`."""
     store = open_store(settings.store)
-    target = open_target(settings, store, runtime.tell)
+    target = open_target(settings, store, step_cli.tell)
     with open_registry(*settings.registry_access) as registry:
-        return run(archived, output, registry, store, target, runtime.tell, data)
+        return run(archived, output, registry, store, target, step_cli.tell, data)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
-    parser = runtime.command("deploy_serving", __doc__, state=True)
+    parser = step_cli.command("deploy_serving", __doc__, state=True)
     parser.add_argument("--archive", type=Path, required=True, metavar="DIR", help="the output of archive")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="the output of prep-data; without it nothing is judged again"
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"endpoint: {done.endpoint}")
         return 0 if done.promoted else REJECTED
 
-    return runtime.finish(work)
+    return step_cli.finish(work)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from adapters.object_store import ObjectStore
-from adapters.records import Records
-from adapters.registry import Registry, Version
 from components.archive.step import Archived
-from components.dataset import Dataset
-from components.evaluate.record import record
-from serving import archive
-from serving.model import load_model
-from workloads import register
+from components.evaluate.tracking import record
+from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.adapters.run_history import Records
+from continuous_training.artifacts import archive
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.serving.models.model import load_model
+from workloads import discovery
 from workloads.contract import Progress
 
 
@@ -34,7 +34,7 @@ def judge_again(
     # Only this rare case needs what the libraries behind a judgement need.
     from components.evaluate.step import judge
 
-    workload, dataset, first = register.get(new.workload), Dataset.open(data), new.judged_against
+    workload, dataset, first = discovery.get(new.workload), Dataset.open(data), new.judged_against
     note = f"judged again: at first it was judged against {f'version {first}' if first else 'no champion'}"
     with tempfile.TemporaryDirectory(prefix="again-") as folder:
         archive.unpack(store.fetch(new.key, Path(folder)), Path(folder) / "model", new.digest)

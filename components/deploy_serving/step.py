@@ -6,19 +6,18 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore
-from adapters.records import Records
-from adapters.registry import CHALLENGER, Registry, Version
 from components.archive.step import Archived, read
-from components.evaluate.record import REPORT
-from components.files import to_json, write_text
+from components.deploy_serving.reevaluate import judge_again
+from components.evaluate.tracking import REPORT
+from continuous_training.adapters.model_registry import CHALLENGER, Registry, Version
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import to_json, write_text
+from continuous_training.rollout.alias_mirror import mirror_aliases
+from continuous_training.rollout.engine import roll_out
+from continuous_training.rollout.target import Target
 from workloads.contract import Progress
-
-from .again import judge_again
-from .mirror import mirror_aliases
-from .rollout import roll_out
-from .target import Target
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from adapters.errors import REJECTED
-from adapters.local_registry import open_registry
-from adapters.object_store import open_store
-from components import runtime
-from components.settings import Settings
-from workloads import register
+from components import step_cli
+from components.evaluate.tracking import CARD, REPORT
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.object_store import open_store
+from continuous_training.core.errors import REJECTED
+from continuous_training.core.settings import Settings
+from workloads import discovery
 from workloads.contract import Workload
 
-from .record import CARD, REPORT
 from .step import Evaluation, run
 
 
@@ -41,10 +41,10 @@ def in_pipeline(
     classes: Any,
 ) -> bool:
     """Run the step inside a pipeline, and show its result to the Kubeflow UI."""
-    with runtime.reported():
-        chosen = register.get(workload)
+    with step_cli.reported():
+        chosen = discovery.get(workload)
         output = Path(evaluation.path)
-        judged = judge(chosen, Path(data.path), Path(model.path), output, run_id, runtime.in_pipeline())
+        judged = judge(chosen, Path(data.path), Path(model.path), output, run_id, step_cli.in_pipeline())
         shutil.copyfile(output / REPORT, report.path)
         shutil.copyfile(output / CARD, card.path)
         for name, interval in judged.description["metrics"].items():
@@ -63,9 +63,9 @@ def judge(
     """Run the step with the registry and the store of `settings`; says the verdict."""
     with open_registry(*settings.registry_access) as registry:
         judged = run(
-            workload, data, model, output, run_id, registry, open_store(settings.store), runtime.tell
+            workload, data, model, output, run_id, registry, open_store(settings.store), step_cli.tell
         )
-    runtime.tell(f"{judged.description['verdict']}: " + "; ".join(judged.description["reasons"]))
+    step_cli.tell(f"{judged.description['verdict']}: " + "; ".join(judged.description["reasons"]))
     return judged
 
 
@@ -79,7 +79,7 @@ def confusion(workload: Workload, judged: Evaluation) -> tuple[list[str], list[l
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
-    parser = runtime.command("evaluate", __doc__, state=True)
+    parser = step_cli.command("evaluate", __doc__, state=True)
     parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the output of prep-data")
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the output of train")
@@ -89,13 +89,13 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
-        workload = register.get(arguments.workload)
-        run_id = arguments.run_id or runtime.new_run_id("hand")
+        workload = discovery.get(arguments.workload)
+        run_id = arguments.run_id or step_cli.new_run_id("hand")
         judged = judge(workload, arguments.data, arguments.model, arguments.output, run_id, settings)
         print(f"report: {arguments.output / REPORT}")
         return 0 if judged.promoted else REJECTED
 
-    return runtime.finish(work)
+    return step_cli.finish(work)
 
 
 if __name__ == "__main__":

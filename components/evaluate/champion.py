@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore
-from adapters.records import Records
-from adapters.registry import Registry, Version
-from serving import archive
-from serving.model import Model, load_model
+from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.adapters.run_history import Records
+from continuous_training.artifacts import archive
+from continuous_training.core.errors import UserError
+from continuous_training.serving.models.model import Model, load_model
 
 
 @dataclass(frozen=True)

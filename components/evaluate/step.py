@@ -8,23 +8,23 @@ from typing import Any
 
 import pyarrow as pa
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore
-from adapters.records import Records
-from adapters.registry import Registry
-from components.dataset import Dataset
-from components.files import digest_of_folder, new_folder, plain, to_json
-from components.report.card import render_card
-from components.report.page import render
-from serving.model import Model, load_model
+from components.evaluate.tracking import CARD, DESCRIPTION, GOLDEN, REPORT, record
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.adapters.run_history import Records
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
+from continuous_training.evaluation.comparison import Judgement, judge_models
+from continuous_training.evaluation.evaluation_record import describe, drifted, facts, notes_on_the_rows
+from continuous_training.evaluation.gate import Verdict
+from continuous_training.evaluation.slices import slice_ends
+from continuous_training.report.model_card import render_card
+from continuous_training.report.page import render
+from continuous_training.serving.models.model import Model, load_model
 from workloads.contract import Progress, Workload
 
 from .champion import open_champion
-from .description import describe, drifted, facts, notes_on_the_rows
-from .gate import Verdict
-from .judging import Judgement, judge_models
-from .record import CARD, DESCRIPTION, GOLDEN, REPORT, record
-from .slices import slice_ends
 
 GOLDEN_ROWS = 8
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.records import Records
-from adapters.registry import Registry
-from components.dataset import DESCRIPTION as DATASET
-from components.dataset import Dataset
-from components.files import to_json
-from workloads.rule import PREFIX
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.run_history import Records
+from continuous_training.artifacts.dataset import DESCRIPTION as DATASET
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.files import to_json
+from continuous_training.evaluation.promotion_rule import PREFIX
 
 DESCRIPTION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
 """The files of an evaluation: the verdict, the golden requests with their answers, the report, the card."""

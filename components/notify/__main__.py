@@ -9,31 +9,31 @@ from __future__ import annotations
 import os
 import sys
 
-from adapters.notifications import Notifier
-from adapters.object_store import open_store
-from adapters.records import Records
-from components import runtime
-from components.settings import Settings
+from components import step_cli
+from continuous_training.adapters.notifications import Notifier
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.settings import Settings
 
 from .step import run
 
 
 def in_pipeline(workload: str, run_id: str) -> None:
     """Run the step inside a pipeline."""
-    with runtime.reported():
-        tell_outcome(workload, run_id, runtime.in_pipeline())
+    with step_cli.reported():
+        tell_outcome(workload, run_id, step_cli.in_pipeline())
 
 
 def tell_outcome(workload: str, run_id: str, settings: Settings) -> None:
     """Run the step with the store and the webhook of `settings`."""
     records = Records(open_store(settings.store), workload)
     api, token = settings.kfp_api, settings.kfp_token_file
-    run(workload, run_id, records, Notifier(settings.webhook), api, token, runtime.tell)
+    run(workload, run_id, records, Notifier(settings.webhook), api, token, step_cli.tell)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
-    parser = runtime.command("notify", __doc__, state=True)
+    parser = step_cli.command("notify", __doc__, state=True)
     parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
     parser.add_argument("--run-id", required=True, help="the run to tell about")
     arguments = parser.parse_args(argv)
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         tell_outcome(arguments.workload, arguments.run_id, settings)
         return 0
 
-    return runtime.finish(work)
+    return step_cli.finish(work)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.kubeflow.tasks import failed_tasks
-from adapters.notifications import Notifier
-from adapters.records import Record, Records
+from continuous_training.adapters.notifications import Notifier
+from continuous_training.adapters.run_history import Record, Records
+from continuous_training.kubeflow.in_pod_client import failed_tasks
 
 if TYPE_CHECKING:  # its image holds no numpy, as the contract needs
     from workloads.contract import Progress

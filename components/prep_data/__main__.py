@@ -12,29 +12,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.object_store import open_store
-from adapters.records import Records
-from components import runtime
-from components.dataset import Dataset
-from components.settings import Settings
-from workloads import register
-from workloads.parameters import parse_assignments
+from components import step_cli
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.settings import Settings
+from workloads import discovery
 
 from .step import run
 
 
 def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, data: Any) -> bool:
     """Run the step inside a pipeline; a run with nothing to do is recorded here and ends."""
-    with runtime.reported():
-        settings = runtime.in_pipeline()
+    with step_cli.reported():
+        settings = step_cli.in_pipeline()
         records = Records(open_store(settings.store), workload)
         prepared = run(
-            register.get(workload),
-            runtime.arguments_of(parameters),
+            discovery.get(workload),
+            step_cli.arguments_of(parameters),
             Path(data.path),
             records,
             scheduled,
-            runtime.tell,
+            step_cli.tell,
             settings.cache,
         )
         records.write_data(run_id, looks(Dataset.open(Path(data.path))))
@@ -43,7 +43,7 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
         if prepared.judged:
             record = unchanged(prepared.judged)
             records.write_run(run_id, record)
-            runtime.tell(record["reasons"][0])
+            step_cli.tell(record["reasons"][0])
         return prepared.changed
 
 
@@ -72,19 +72,19 @@ def unchanged(judged: dict[str, Any]) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
-    parser = runtime.command("prep_data", __doc__)
-    runtime.workload_arguments(parser)
+    parser = step_cli.command("prep_data", __doc__)
+    step_cli.workload_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the dataset goes")
     arguments = parser.parse_args(argv)
 
     def work() -> int:
-        workload = register.get(arguments.workload)
+        workload = discovery.get(arguments.workload)
         cache = Settings.from_environment(os.environ).cache
-        run(workload, parse_assignments(arguments.set), arguments.output, progress=runtime.tell, cache=cache)
+        run(workload, parse_assignments(arguments.set), arguments.output, progress=step_cli.tell, cache=cache)
         print(f"dataset: {arguments.output}")
         return 0
 
-    return runtime.finish(work)
+    return step_cli.finish(work)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adapters.errors import UserError
-from adapters.records import Record, Records
-from adapters.sources import fetching
-from components.dataset import DESCRIPTION
-from components.files import digest_of, new_folder, to_json
-from components.recipe import recipe_of
+from components.input_digest import recipe_of
+from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
+from continuous_training.adapters.data_sources import fetching
+from continuous_training.adapters.run_history import Record, Records
+from continuous_training.artifacts.dataset import DESCRIPTION
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import digest_of, new_folder, to_json
+from continuous_training.evaluation.column_statistics import Statistics
 from workloads.contract import Progress, Workload
 
-from .digest import Fingerprint, in_holdout, key_digests
-from .statistics import Statistics
 from .validate import SPLITS, check_batch
 
 

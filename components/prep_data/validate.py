@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 from workloads.contract import Column, Rows, Workload
 
 SPLITS = ("train", "holdout")

@@ -12,26 +12,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.object_store import ObjectStore, open_store
-from components import runtime
-from components.settings import Settings
-from workloads import register
+from components import step_cli
+from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.settings import Settings
+from workloads import discovery
 from workloads.contract import Workload
-from workloads.parameters import parse_assignments
 
 from .step import run
 
 
 def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: Any, model: Any) -> None:
     """Run the step inside a pipeline; on several nodes where `trainjob`, a TrainJob's spec, says so."""
-    with runtime.reported():
-        chosen, given = register.get(workload), runtime.arguments_of(parameters)
+    with step_cli.reported():
+        chosen, given = discovery.get(workload), step_cli.arguments_of(parameters)
         paths = Path(data.path), Path(model.path)
-        store = open_store(runtime.in_pipeline().store)
+        store = open_store(step_cli.in_pipeline().store)
         if trainjob:
             description = _on_nodes(chosen, given, *paths, trainjob, store)
         else:
-            description = run(chosen, given, *paths, runtime.tell, store)
+            description = run(chosen, given, *paths, step_cli.tell, store)
         model.metadata |= {"workload": workload, "recipe": description["recipe"]}
 
 
@@ -44,34 +44,34 @@ def _on_nodes(
     store: ObjectStore,
 ) -> dict[str, Any]:
     # What talks to a cluster takes longer to import than a small model to train.
-    from adapters.kubernetes.connection import connect
+    from continuous_training.adapters.kubernetes.connection import connect
 
     from .nodes.launcher import Step, run_on_nodes, whole_numbers
 
     names = ("CT_RUN", "CT_POD_NAME", "CT_POD_UID")
     step = Step(*(os.environ.get(name, "") for name in names))
-    cluster = connect(kubeconfig=os.environ.get("KUBECONFIG", ""), say=runtime.tell)
+    cluster = connect(kubeconfig=os.environ.get("KUBECONFIG", ""), say=step_cli.tell)
     spec = whole_numbers(spec)
-    return run_on_nodes(workload, given, data, output, spec, cluster, store, step, runtime.tell)
+    return run_on_nodes(workload, given, data, output, spec, cluster, store, step, step_cli.tell)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
-    parser = runtime.command("train", __doc__, state=True)
-    runtime.workload_arguments(parser)
+    parser = step_cli.command("train", __doc__, state=True)
+    step_cli.workload_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the output of prep-data")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the bundle goes")
     arguments = parser.parse_args(argv)
 
     def work() -> int:
         given = parse_assignments(arguments.set)
-        workload = register.get(arguments.workload)
+        workload = discovery.get(arguments.workload)
         store = open_store(Settings.from_environment(os.environ, arguments.state).store)
-        run(workload, given, arguments.data, arguments.output, runtime.tell, store)
+        run(workload, given, arguments.data, arguments.output, step_cli.tell, store)
         print(f"bundle: {arguments.output}")
         return 0
 
-    return runtime.finish(work)
+    return step_cli.finish(work)
 
 
 if __name__ == "__main__":

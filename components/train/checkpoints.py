@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.errors import TransientError
-from adapters.object_store import ObjectStore
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.core.errors import TransientError
 from workloads.contract import Progress
 
 

@@ -6,15 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore
-from components.dataset import Dataset
-from components.files import digest_of_folder, new_folder, plain, to_json
-from components.recipe import code_digest, recipe_of
-from serving.code import copy_handler, handler_files
-from serving.pickles import refuse_pickles
+from components.input_digest import code_digest, recipe_of
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.handler_packaging import copy_handler, handler_files
+from continuous_training.artifacts.pickles import refuse_pickles
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
+from continuous_training.evaluation.promotion_rule import is_override
 from workloads.contract import Progress, Resumable, StoredRows, Training, Values, Workload
-from workloads.rule import is_override
 from workloads.schemas import with_ranges
 
 from .checkpoints import StoredCheckpoints

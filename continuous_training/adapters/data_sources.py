@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from .cache import cached
-from .errors import UserError
-from .object_store import S3Store
-from .remote import Absent, HttpFile, Remote, S3File
+from continuous_training.adapters.download_cache import cached
+from continuous_training.adapters.object_store import S3Store
+from continuous_training.adapters.remote_files import Absent, HttpFile, Remote, S3File
+from continuous_training.core.errors import UserError
 
 Tell = Callable[[str], None]
 

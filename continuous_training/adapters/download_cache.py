@@ -15,8 +15,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import TransientError, UserError
-from .remote import Interrupted, Remote, Stream
+from continuous_training.adapters.remote_files import Interrupted, Remote, Stream
+from continuous_training.core.errors import TransientError, UserError
 
 ATTEMPTS = 5
 """Failures in a row, without a byte gained, that end a fetch."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.utils import parse_dict_header
 
-from adapters.errors import TransientError, UserError
+from continuous_training.core.errors import TransientError, UserError
 
 _TIMEOUT = (3.0, 10.0)
 _MANIFESTS = ", ".join(

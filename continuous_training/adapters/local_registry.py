@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import PipelineError, UserError
-from .local_database import trouble_of
-from .registry import Registry
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.sqlite_check import trouble_of
+from continuous_training.core.errors import PipelineError, UserError
 
 DATABASE = "mlflow.db"
 
@@ -50,7 +50,7 @@ class LocalRegistry:
                 pass_fds=[self.socket.fileno()],
                 # Ctrl-C is for the run; the server goes when the run is done with it.
                 start_new_session=True,
-                cwd=Path(__file__).parents[1],
+                cwd=Path(__file__).parents[2],
             )
         # With the server alone holding the socket, callers of one that dies hear of it at once.
         self.socket.close()

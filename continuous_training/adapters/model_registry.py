@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from .errors import TransientError, UserError
+from continuous_training.core.errors import TransientError, UserError
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ROLLBACK = "rollback"

@@ -12,8 +12,8 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.core.errors import UserError
 
 CHAMPION = "champion"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from .errors import TransientError, UserError
+from continuous_training.core.errors import TransientError, UserError
 
 _NO_BUCKET = "there is no such bucket; make it, or name another one"
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from .errors import PipelineError, TransientError, UserError
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 if TYPE_CHECKING:
     from psycopg import Connection

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from .errors import TransientError, UserError
-from .object_store import S3Store
+from continuous_training.adapters.object_store import S3Store
+from continuous_training.core.errors import TransientError, UserError
 
 CHUNK = 1 << 18
 TIMEOUT = (10.0, 60.0)

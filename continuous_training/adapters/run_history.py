@@ -11,7 +11,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from .object_store import ObjectStore
+from continuous_training.adapters.object_store import ObjectStore
 
 Record = dict[str, Any]
 

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from .errors import PipelineError, TransientError, UserError
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 _LOCKED_SECONDS = 5.0
 """A commit is over sooner; MLflow itself waits as long."""

@@ -17,12 +17,12 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
 
-from .digest import digest_file
-from .errors import ArchiveError
-from .members import MAX_BYTES, MAX_MEMBERS, clash, name_fault
-from .model import read_metadata
-from .pickles import refuse_pickles
-from .unpack import FORMAT, MANIFEST, read_manifest, unpack
+from continuous_training.artifacts.archive_reader import FORMAT, MANIFEST, read_manifest, unpack
+from continuous_training.artifacts.members import MAX_BYTES, MAX_MEMBERS, clash, name_fault
+from continuous_training.artifacts.pickles import refuse_pickles
+from continuous_training.core.digest import digest_file
+from continuous_training.serving.errors import ArchiveError
+from continuous_training.serving.models.model import read_metadata
 
 __all__ = ["FORMAT", "MANIFEST", "Archive", "read_manifest", "unpack", "write"]
 

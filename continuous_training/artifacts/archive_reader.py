@@ -15,10 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .digest import digest_stream
-from .errors import ArchiveError
-from .members import MAX_BYTES, MAX_MANIFEST, MAX_MEMBERS, MAX_RATIO, clash, name_fault
-from .model import check_identity
+from continuous_training.artifacts.members import (
+    MAX_BYTES,
+    MAX_MANIFEST,
+    MAX_MEMBERS,
+    MAX_RATIO,
+    clash,
+    name_fault,
+)
+from continuous_training.core.digest import digest_stream
+from continuous_training.serving.errors import ArchiveError
+from continuous_training.serving.models.model import check_identity
 
 MANIFEST = "archive.json"
 FORMAT = 1

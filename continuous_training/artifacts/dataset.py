@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 from workloads.contract import StoredRows, Workload
 
 DESCRIPTION = "dataset.json"

@@ -6,8 +6,8 @@ import inspect
 import sys
 from pathlib import Path
 
-from .errors import ArchiveError
-from .imports import Relative, check_libraries, relative_imports
+from continuous_training.artifacts.imports import Relative, check_libraries, relative_imports
+from continuous_training.serving.errors import ArchiveError
 
 
 def copy_handler(handler: type, into: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .errors import ArchiveError
+from continuous_training.serving.errors import ArchiveError
 
 LIBRARIES = {"numpy", "onnxruntime", "faiss", "PIL"}
 """What a handler may import beside the standard library: a server has no more (extra `serving`)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 
 @dataclass(frozen=True)

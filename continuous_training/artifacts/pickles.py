@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .errors import ArchiveError
+from continuous_training.serving.errors import ArchiveError
 
 _SUFFIXES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle"}
 _PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 
 @contextmanager

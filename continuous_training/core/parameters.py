@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 Value = str | int | float | bool
 Values = dict[str, Value]

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 TARGETS = ("local", "kubernetes", "kserve", "torchserve")
 

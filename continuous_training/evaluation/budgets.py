@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.archive import MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST
+from continuous_training.artifacts.archive import MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST
 
 _ADDED = {MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST}
 _ROUNDS = (10, 60)

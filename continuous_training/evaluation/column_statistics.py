@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from continuous_training.evaluation.unicode_profile import Characters
 from workloads.contract import Column, Workload
-
-from .characters import Characters
 
 BINS = 100
 """Of a column with a range: fine enough for two distributions to be told apart where values crowd."""

@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from adapters.errors import UserError
-from components.report.facts import Interval
-from serving.model import Model
+from components.evaluate.champion import Champion
+from continuous_training.core.errors import UserError
+from continuous_training.evaluation.budgets import Cost, latencies_ms, size_mb
+from continuous_training.evaluation.gate import Against, Evidence, Slice, Verdict, judge
+from continuous_training.evaluation.metrics import METRICS, Metric, improvement, measure, score
+from continuous_training.evaluation.outputs import Outputs, broken_answers
+from continuous_training.evaluation.paired_tests import mcnemar, significance
+from continuous_training.report.report_data import Interval
+from continuous_training.serving.models.model import Model
 from workloads.contract import Rule, Workload
-
-from .champion import Champion
-from .cost import Cost, latencies_ms, size_mb
-from .gate import Against, Evidence, Slice, Verdict, judge
-from .outputs import Outputs, broken_answers
-from .scores import METRICS, Metric, improvement, measure, score
-from .significance import mcnemar, significance
 
 SEED = 0
 _BATCH = 4096

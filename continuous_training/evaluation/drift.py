@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .significance import chi_square, kolmogorov_smirnov
+from continuous_training.evaluation.two_sample_tests import chi_square, kolmogorov_smirnov
 
 MODERATE, LARGE = 0.1, 0.25
 """Where the words change; the customary limits, in Siddiqi, "Credit Risk Scorecards" (2006)."""

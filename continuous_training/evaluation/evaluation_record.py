@@ -7,19 +7,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from adapters.registry import Version
-from components.dataset import Dataset
-from components.files import plain
-from components.report.drift import drift
-from components.report.facts import Facts
-from serving.model import Model
+from continuous_training.adapters.model_registry import Version
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.files import plain
+from continuous_training.evaluation.comparison import SEED, Judgement
+from continuous_training.evaluation.drift import drift
+from continuous_training.evaluation.gate import Verdict
+from continuous_training.evaluation.metrics import RESAMPLES
+from continuous_training.evaluation.promotion_rule import is_override
+from continuous_training.evaluation.worst_errors import worst
+from continuous_training.report.report_data import Facts
+from continuous_training.serving.models.model import Model
 from workloads.contract import Rule, Workload
-from workloads.rule import is_override
-
-from .gate import Verdict
-from .judging import SEED, Judgement
-from .mistakes import worst
-from .scores import RESAMPLES
 
 
 def describe(

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from components.report.facts import Interval
+from continuous_training.evaluation.budgets import Cost
+from continuous_training.report.report_data import Interval
 from workloads.contract import Rule
-
-from .cost import Cost
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from components.report.facts import Interval
+from continuous_training.report.report_data import Interval
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from adapters.errors import UserError
-from serving.model import Model, Tensors
-from serving.tensors import DTYPES
+from continuous_training.core.errors import UserError
+from continuous_training.serving.api.tensors import DTYPES
+from continuous_training.serving.models.model import Model, Tensors
 
 
 class Outputs:

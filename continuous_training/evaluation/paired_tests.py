@@ -6,9 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from continuous_training.evaluation.metrics import RESAMPLES, Metric, chunks
 from workloads.contract import Rule
-
-from .scores import RESAMPLES, Metric, chunks
 
 
 def significance(

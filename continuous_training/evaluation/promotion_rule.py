@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from adapters.errors import UserError
-
-from .parameters import Parameter, Value, Values
+from continuous_training.core.errors import UserError
+from continuous_training.core.parameters import Parameter, Value, Values
 
 METRICS = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1"),

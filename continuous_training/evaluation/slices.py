@@ -6,10 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from continuous_training.evaluation.comparison import SEED, Judgement
+from continuous_training.evaluation.metrics import METRICS, measure
 from workloads.contract import Rule, Workload
-
-from .judging import SEED, Judgement
-from .scores import METRICS, measure
 
 
 def slice_ends(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from components.report.facts import Mistake
-from serving.model import Model
+from continuous_training.evaluation.comparison import Judgement
+from continuous_training.report.report_data import Mistake
+from continuous_training.serving.models.model import Model
 from workloads.contract import Workload
-
-from .judging import Judgement
 
 MOST = 24
 

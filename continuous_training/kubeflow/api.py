@@ -15,9 +15,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from adapters.errors import TransientError, UserError
-
-from .access import Access
+from continuous_training.core.errors import TransientError, UserError
+from continuous_training.kubeflow.connection import Access
 
 ROOT = "/apis/v2beta1"
 PAGE = 100

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 SERVICE = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 CONTEXT = ".config/kfp/context.json"

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from adapters.errors import TransientError
-from adapters.kubeflow.api import FINAL, Kubeflow, Object
-from adapters.kubeflow.tasks import is_attempt, latest, name_of
-
-from .events import Event, Listener
-from .steps import STEPS
+from continuous_training.core.errors import TransientError
+from continuous_training.kubeflow.api import FINAL, Kubeflow, Object
+from continuous_training.kubeflow.in_pod_client import is_attempt, latest, name_of
+from pipelines.local_run.progress_events import Event, Listener
+from pipelines.steps import STEPS
 
 DEADLINE = sum(settings.longest for settings in STEPS.values())
 """Seconds after which no run with the default settings can be alive: every step has its time limit."""

@@ -6,10 +6,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.object_store import ObjectStore
-from adapters.registry import Version
-from components.deploy_serving.local import LocalTarget
-from serving.digest import digest_file
+from continuous_training.adapters.model_registry import Version
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.core.digest import digest_file
+from continuous_training.rollout.local import LocalTarget
 
 
 @dataclass(frozen=True)

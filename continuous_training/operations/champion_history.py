@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.registry import CHAMPION, ROLLBACK
+from continuous_training.adapters.model_registry import CHAMPION, ROLLBACK
 
 PROMOTION, BY_HAND = "promotion", "by hand"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.records import Record
-from components.report.drift import drift
+from continuous_training.adapters.run_history import Record
+from continuous_training.evaluation.drift import drift
 
 
 def drift_since(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.report.figures import WIDE
-from components.report.svg import (
+from continuous_training.operations.history_events import Event
+from continuous_training.report.formatting import LOWER_IS_BETTER, SHARES, finite, label, measure, short
+from continuous_training.report.plots import WIDE
+from continuous_training.report.svg import (
     CHALLENGER,
     CHAMPION,
     INK,
@@ -17,9 +19,6 @@ from components.report.svg import (
     place,
     style,
 )
-from components.report.text import LOWER_IS_BETTER, SHARES, finite, label, measure, short
-
-from .history_events import Event
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

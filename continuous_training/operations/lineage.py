@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore
-from adapters.registry import Registry, Version
 from components.train.step import DESCRIPTION
-from serving import archive
-from serving.digest import digest_file
+from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts import archive
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import UserError
 
 PRUNED = "archive_pruned"
 """The tag of a version whose archive was removed: JSON that says when, and what tracing still needs."""

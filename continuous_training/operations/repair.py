@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from adapters.registry import Registry
-from components.settings import Settings
-
-from .command import existing_registry
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.core.settings import Settings
+from pipelines.command_line import existing_registry
 
 
 def serve_champion(name: str, settings: Settings) -> str | None:

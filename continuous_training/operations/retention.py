@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.object_store import ObjectStore
-from adapters.registry import CHAMPION, Registry, Version
-from serving.lock import is_held
-
-from ..local import LOCK
-from .line import read_line
-from .served import Serving
+from continuous_training.adapters.model_registry import CHAMPION, Registry, Version
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.core.file_lock import is_held
+from continuous_training.operations.champion_history import read_line
+from continuous_training.operations.serving_state import Serving
+from pipelines.local_run.local_run import LOCK
 
 _RUN = re.compile(r"([a-z][a-z0-9]*)-\d{8}T\d{6}-[0-9a-f]+")
 _SNAPSHOTS = "artifacts/*/prep-data/data"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.errors import TransientError, UserError
-from adapters.object_store import ObjectStore
-from adapters.records import Records
-from adapters.registry import CHAMPION, ROLLBACK, Registry, Version
-from components.settings import Settings
-
-from .command import again
-from .line import Line, Move, read_line
-from .origin import PRUNED
-from .served import Serving
+from continuous_training.adapters.model_registry import CHAMPION, ROLLBACK, Registry, Version
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.settings import Settings
+from continuous_training.operations.champion_history import Line, Move, read_line
+from continuous_training.operations.lineage import PRUNED
+from continuous_training.operations.serving_state import Serving
+from pipelines.command_line import again
 
 
 @dataclass(frozen=True)

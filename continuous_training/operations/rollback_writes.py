@@ -5,9 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from adapters.errors import PipelineError, TransientError
-from adapters.records import Records
-from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS, ROLLBACK, Registry, Version
+from continuous_training.adapters.model_registry import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    ROLLBACK,
+    Registry,
+    Version,
+)
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.errors import PipelineError, TransientError
 
 WITHDRAWN = "promoted (and since rolled back)"
 _SERVED = ("version", "digest", "endpoint")

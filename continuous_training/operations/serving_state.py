@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
-from adapters.registry import Version
-from components.settings import Settings
-from serving import daemon
-from serving.client import Endpoint
-from serving.running import Running
-
-from .command import again
+from continuous_training.adapters.model_registry import Version
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import Settings
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.server_state import Running
+from pipelines.command_line import again
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def look(settings: Settings) -> Serving:
     On a cluster TransientError when it cannot be reached.
     """
     if settings.target != "local":
-        from .served_on_cluster import look_at_cluster  # late: one machine needs no Kubernetes
+        from continuous_training.operations.serving_state_kubernetes import look_at_cluster
 
         return look_at_cluster(settings)
     state = settings.state

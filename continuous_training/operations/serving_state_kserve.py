@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.resources import DEPLOYMENT
-from components.deploy_serving.inference_service import (
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT
+from continuous_training.operations.serving_state_kubernetes import ClusterServing
+from continuous_training.rollout.kserve.deployment_mode import is_standard, told_by
+from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
     MANAGED_BY,
     digest_of,
     remembered,
 )
-from components.deploy_serving.kserve_mode import is_standard, told_by
-from components.deploy_serving.objects import trial
-from components.deploy_serving.predictor import deployment_of
-from components.deploy_serving.servers import ModelServer
-from components.deploy_serving.waiting import written
-
-from .served_on_cluster import ClusterServing
+from continuous_training.rollout.kserve.predictor import deployment_of
+from continuous_training.rollout.kubernetes.manifests import trial
+from continuous_training.rollout.kubernetes.readiness import written
+from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 
 
 def look_at_kserve(cluster: Cluster) -> ClusterServing:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.kubernetes.client import Object
-from adapters.kubernetes.connection import connect
-from adapters.kubernetes.resources import DEPLOYMENT, SERVICE
-from components.deploy_serving.objects import CANARY, CONFIRMED, SERVED, Version, trial
-from components.deploy_serving.servers import ModelServer, TorchServe
-from components.settings import Settings
-
-from .served import Serving
+from continuous_training.adapters.kubernetes.client import Object
+from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
+from continuous_training.core.settings import Settings
+from continuous_training.operations.serving_state import Serving
+from continuous_training.rollout.kubernetes.manifests import CANARY, CONFIRMED, SERVED, Version, trial
+from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer, TorchServe
 
 MANAGED = "app.kubernetes.io/name=model-server,app.kubernetes.io/managed-by=continuous-training"
 
@@ -43,7 +42,7 @@ def look_at_cluster(settings: Settings) -> ClusterServing:
     serving = settings.serving
     cluster = connect(serving.namespace, serving.kubeconfig, serving.context)
     if settings.target == "kserve":
-        from .served_on_kserve import look_at_kserve
+        from continuous_training.operations.serving_state_kserve import look_at_kserve
 
         return look_at_kserve(cluster)
     server = TorchServe if settings.target == "torchserve" else ModelServer

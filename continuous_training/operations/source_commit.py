@@ -9,9 +9,9 @@ import sys
 import tarfile
 from pathlib import Path
 
-from components.files import digest_of
-from components.recipe import code_digest
-from workloads import register
+from components.input_digest import code_digest
+from continuous_training.core.files import digest_of
+from workloads import discovery
 
 MOST = 500
 """How many changes of a workload's folder are looked at, the newest first."""
@@ -19,7 +19,7 @@ MOST = 500
 
 def is_here(name: str, code: str | None) -> bool | None:
     """Tell whether the workload's code is the same in this checkout; None when it has no such workload."""
-    return code_digest(register.get(name)) == code if name in register.names() else None
+    return code_digest(discovery.get(name)) == code if name in discovery.names() else None
 
 
 def commit_of(name: str, code: str | None) -> str | None:
@@ -27,9 +27,9 @@ def commit_of(name: str, code: str | None) -> str | None:
 
     None when no commit of any branch has it (it was changed and not committed), or this is no git checkout.
     """
-    if not code or name not in register.names():
+    if not code or name not in discovery.names():
         return None
-    folder = Path(str(sys.modules[type(register.get(name)).__module__].__file__)).parent
+    folder = Path(str(sys.modules[type(discovery.get(name)).__module__].__file__)).parent
     listed = _git(folder, "log", "--all", f"--max-count={MOST}", "--format=%H", "--", ".")
     commits = (listed or b"").decode().split()
     return next((commit for commit in commits if _digest(folder, commit) == code), None)

@@ -8,10 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.report.text import label, number
-
-from ..display import COLOURS
-from .words import moment, span, stored, won
+from continuous_training.operations.formatting import moment, span, stored, won
+from continuous_training.report.formatting import label, number
+from pipelines.run_output import COLOURS
 
 MOST_COLUMNS = 4
 """How many columns of drifting data are named; --json and the run's report have them all."""

@@ -1,6 +1,6 @@
 """The report of a run: one HTML file that needs nothing beside itself."""
 
-from .facts import Facts, Interval
-from .page import render
+from continuous_training.report.page import render
+from continuous_training.report.report_data import Facts, Interval
 
 __all__ = ["Facts", "Interval", "render"]

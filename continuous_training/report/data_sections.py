@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import figures
-from .drift import Drift, drift
-from .facts import Facts
-from .outcome import captioned, section
-from .svg import CHALLENGER
-from .text import NOTHING, escape, finite, number, pairs, show, table
+from continuous_training.evaluation.drift import Drift, drift
+from continuous_training.report import plots
+from continuous_training.report.formatting import NOTHING, escape, finite, number, pairs, show, table
+from continuous_training.report.report_data import Facts
+from continuous_training.report.result_sections import captioned, section
+from continuous_training.report.svg import CHALLENGER
 
 MOST = 60
 """Columns in a table; a page of hundreds is read by nobody."""
@@ -85,7 +85,7 @@ def drifted(facts: Facts) -> str:
     )
     head = ["column", "index", "by chance", "test", "p", "", "mean then", "mean now"]
     body = table(head, map(_drift, found[:MOST]), (1, 2, 3, 4, 6, 7), "dense")
-    return section(_DRIFT, captioned(figures.drift(found), caption) + body)
+    return section(_DRIFT, captioned(plots.drift(found), caption) + body)
 
 
 def _without(sentence: str) -> str:

@@ -7,9 +7,9 @@ import io
 
 import numpy as np
 
-from .facts import Facts, Mistake
-from .outcome import section
-from .text import escape, finite, number
+from continuous_training.report.formatting import escape, finite, number
+from continuous_training.report.report_data import Facts, Mistake
+from continuous_training.report.result_sections import section
 
 
 def mistakes(facts: Facts) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
-from .facts import Interval
+from continuous_training.report.report_data import Interval
 
 NOTHING = "–"
 SHARES = frozenset(

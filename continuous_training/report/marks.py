@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .facts import Interval
-from .svg import CHALLENGER, CHAMPION, INK, LARGE, MUTED
-from .text import SHARES, finite, measure
+from continuous_training.report.formatting import SHARES, finite, measure
+from continuous_training.report.report_data import Interval
+from continuous_training.report.svg import CHALLENGER, CHAMPION, INK, LARGE, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .data import MOST
-from .drift import drift
-from .facts import Facts, Interval
-from .page import moment
-from .text import NOTHING, change, clean, label, measure, number, span
+from continuous_training.evaluation.drift import drift
+from continuous_training.report.data_sections import MOST
+from continuous_training.report.formatting import NOTHING, change, clean, label, measure, number, span
+from continuous_training.report.page import moment
+from continuous_training.report.report_data import Facts, Interval
 
 
 def render_card(facts: Facts, intended: str, limits: str, example: dict[str, Any]) -> str:

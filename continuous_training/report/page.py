@@ -6,10 +6,10 @@ import re
 from importlib.resources import files
 from string import Template
 
-from . import data, mistakes, outcome, svg, terms
-from .facts import Facts
-from .figures import champion_name
-from .text import asked, change, escape, label, measure, number, pairs, span
+from continuous_training.report import data_sections, error_section, result_sections, rule_section, svg
+from continuous_training.report.formatting import asked, change, escape, label, measure, number, pairs, span
+from continuous_training.report.plots import champion_name
+from continuous_training.report.report_data import Facts
 
 _BADGES = {"promoted": ("✓", "Promoted"), "rejected": ("✕", "Rejected")}
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2})(:\d{2})?Z?")
@@ -24,16 +24,16 @@ def render(facts: Facts) -> str:
     with svg.style():
         sections = [
             _header(facts),
-            outcome.metrics(facts),
-            outcome.difference(facts),
-            outcome.predicted(facts),
-            mistakes.mistakes(facts),
-            outcome.learning(facts),
-            data.rows(facts),
-            data.columns(facts),
-            data.drifted(facts),
-            terms.rule(facts),
-            terms.parameters(facts),
+            result_sections.metrics(facts),
+            result_sections.difference(facts),
+            result_sections.predicted(facts),
+            error_section.mistakes(facts),
+            result_sections.learning(facts),
+            data_sections.rows(facts),
+            data_sections.columns(facts),
+            data_sections.drifted(facts),
+            rule_section.rule(facts),
+            rule_section.parameters(facts),
             f"<footer>Run {escape(facts.run)} of {escape(facts.workload)}</footer>",
         ]
     title = f"{escape(facts.workload)}: {escape(facts.verdict)} · run {escape(facts.run)}"

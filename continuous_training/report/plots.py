@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import drift as drifts
-from .drift import Drift
-from .facts import Facts, Interval
-from .marks import heading, interval, limit, scale, spoken
-from .svg import (
+from continuous_training.evaluation import drift as drifts
+from continuous_training.evaluation.drift import Drift
+from continuous_training.report.formatting import (
+    LOWER_IS_BETTER,
+    SHARES,
+    change,
+    finite,
+    label,
+    measure,
+    number,
+    short,
+    span,
+)
+from continuous_training.report.marks import heading, interval, limit, scale, spoken
+from continuous_training.report.report_data import Facts, Interval
+from continuous_training.report.svg import (
     CHALLENGER,
     CHAMPION,
     GRID,
@@ -21,8 +32,7 @@ from .svg import (
     canvas,
     inline,
     place,
-)  # fmt: skip
-from .text import LOWER_IS_BETTER, SHARES, change, finite, label, measure, number, short, span
+)
 
 WIDE, HALF = 760, 440
 MOST_METRICS, MOST_SLICES, MOST_COLUMNS = 6, 24, 16

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .facts import Facts
-from .figures import HALF, WIDE
-from .svg import CHALLENGER, GRID, INK, LARGE, MUTED, canvas, inline, place
-from .text import clean, number, short
+from continuous_training.report.formatting import clean, number, short
+from continuous_training.report.plots import HALF, WIDE
+from continuous_training.report.report_data import Facts
+from continuous_training.report.svg import CHALLENGER, GRID, INK, LARGE, MUTED, canvas, inline, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

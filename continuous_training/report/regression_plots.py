@@ -6,10 +6,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .facts import Facts
-from .figures import WIDE
-from .svg import CHALLENGER, CHAMPION, GRID, INK, MUTED, canvas, inline, place
-from .text import number, short
+from continuous_training.report.formatting import number, short
+from continuous_training.report.plots import WIDE
+from continuous_training.report.report_data import Facts
+from continuous_training.report.svg import CHALLENGER, CHAMPION, GRID, INK, MUTED, canvas, inline, place
 
 MOST_POINTS = 250
 """Of each of the three scatters; more say no more, and each point is an element in the page."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from . import figures, fits, predictions
-from .facts import Facts
-from .text import (
+from continuous_training.report import plots, prediction_plots, regression_plots
+from continuous_training.report.formatting import (
     LOWER_IS_BETTER,
     change,
     escape,
@@ -14,7 +13,8 @@ from .text import (
     measure,
     span,
     table,
-)  # fmt: skip
+)
+from continuous_training.report.report_data import Facts
 
 
 def captioned(drawn: str, caption: str = "") -> str:
@@ -34,13 +34,13 @@ def metrics(facts: Facts) -> str:
     head, title = ["metric", "challenger", "95 % interval"], "The first model against the floor"
     caption = "On the holdout; the lines are 95 % intervals. There is no champion yet: the floor decides."
     if facts.champion is not None:
-        head += [escape(figures.champion_name(facts)), "95 % interval", "improvement"]
+        head += [escape(plots.champion_name(facts)), "95 % interval", "improvement"]
         title, caption = (
             "Challenger and champion",
             "On the same rows of the holdout; the lines are 95 % intervals.",
         )
     body = table(head, (_metric(facts, name) for name in facts.metrics), range(1, len(head)))
-    return section(title, captioned(figures.comparison(facts), caption) + body)
+    return section(title, captioned(plots.comparison(facts), caption) + body)
 
 
 def _metric(facts: Facts, name: str) -> list[str]:
@@ -75,25 +75,25 @@ def difference(facts: Facts) -> str:
         f"95 % interval {ends}, bootstrapped over the rows that both models judged. "
         f"To be promoted, the whole line lies {wanted}: in the shade."
     )
-    return section("The difference that decides", captioned(figures.difference(facts, found), caption), 3)
+    return section("The difference that decides", captioned(plots.difference(facts, found), caption), 3)
 
 
 def predicted(facts: Facts) -> str:
     """Return where the model is right and where it is wrong."""
-    if not predictions.drawable(facts):
+    if not prediction_plots.drawable(facts):
         return section("Predictions", "<p>There are no predictions to draw.</p>")
     if facts.task == "regression":
         caption = "Rows of the holdout; on the line the prediction is exact."
-        drawn = captioned(predictions.errors(facts), caption) + _slices(facts, figures.WIDE)
+        drawn = captioned(prediction_plots.errors(facts), caption) + _slices(facts, plots.WIDE)
         return section("Predictions", drawn) + _fit(facts)
     caption = "Rows of the holdout. Blue is right; orange is wrong, and shaded four times as strongly."
-    matrix = captioned(predictions.confusion(facts), caption)
-    return section("Predictions", f'<div class="pair">{matrix}{_slices(facts, figures.HALF)}</div>')
+    matrix = captioned(prediction_plots.confusion(facts), caption)
+    return section("Predictions", f'<div class="pair">{matrix}{_slices(facts, plots.HALF)}</div>')
 
 
 def _fit(facts: Facts) -> str:
     """Return the fit over the one feature, where there is one, and the residuals."""
-    over, left = fits.fit(facts), fits.residuals(facts)
+    over, left = regression_plots.fit(facts), regression_plots.residuals(facts)
     caption = (
         "Left: a cloud without a shape around zero is what nothing more can be learnt from; the dark line is "
         "the mean of neighbours. Right: on the line the residuals are normal."
@@ -106,18 +106,18 @@ def _fit(facts: Facts) -> str:
 def _slices(facts: Facts, wide: int) -> str:
     found, metric, what = facts.slices, facts.primary, "slice"
     if not found and facts.task == "classification":
-        found, metric, what = predictions.classes(facts), "accuracy", "class"
+        found, metric, what = prediction_plots.classes(facts), "accuracy", "class"
     if not found:
         return ""
-    few = len(found) - figures.MOST_SLICES
+    few = len(found) - plots.MOST_SLICES
     caption = f"By {what}, each with its number of rows"
     caption += " and its 95 % interval" if any("low" in one for one in found.values()) else ""
     caption += "." if facts.champion is None else "; the open mark is the champion."
     caption += f" The {few} best are left out." if few > 0 else ""
-    return captioned(figures.slices(facts, found, metric, wide), caption)
+    return captioned(plots.slices(facts, found, metric, wide), caption)
 
 
 def learning(facts: Facts) -> str:
     """Return the learning curve; nothing for a model that has none."""
-    drawn = figures.quantities(facts.curve)
-    return section("Learning curve", captioned(figures.curve(facts.curve))) if drawn else ""
+    drawn = plots.quantities(facts.curve)
+    return section("Learning curve", captioned(plots.curve(facts.curve))) if drawn else ""

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .facts import Facts
-from .outcome import section
-from .text import NOTHING, asked, change, escape, finite, label, measure, number, pairs, show, table
+from continuous_training.report.formatting import (
+    NOTHING,
+    asked,
+    change,
+    escape,
+    finite,
+    label,
+    measure,
+    number,
+    pairs,
+    show,
+    table,
+)
+from continuous_training.report.report_data import Facts
+from continuous_training.report.result_sections import section
 
 
 def rule(facts: Facts) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .text import escape
+from continuous_training.report.formatting import escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from adapters.object_store import ObjectStore
-from adapters.registry import CHAMPION, PREVIOUS, Registry
-from serving import model_store
+from continuous_training.adapters import model_store
+from continuous_training.adapters.model_registry import CHAMPION, PREVIOUS, Registry
+from continuous_training.adapters.object_store import ObjectStore
 
 
 def mirror_aliases(registry: Registry, store: ObjectStore, name: str, run: str) -> None:

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from adapters.object_store import ObjectStore
-from serving import archive, model_store
-
-from .objects import Version
+from continuous_training.adapters import model_store
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts import archive
+from continuous_training.rollout.kubernetes.manifests import Version
 
 
 class Archives:

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from adapters.kubernetes.client import Object
+from continuous_training.adapters.kubernetes.client import Object
 
 ENOUGH, AT_A_LOOK, AT_THE_END, LONGEST = 100, 0.001, 0.05, 3
 FAULT = 500

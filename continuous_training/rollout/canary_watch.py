@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from adapters.errors import PipelineError
-from adapters.kubernetes.client import Cluster, Object
-from components.settings import ServingSettings
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.core.errors import PipelineError
+from continuous_training.core.settings import ServingSettings
+from continuous_training.rollout.canary_analysis import Counter, Traffic, Verdict, judge
+from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.kubernetes.readiness import pods_of
+from continuous_training.rollout.kubernetes.service_client import Asker
 from workloads.contract import Progress
-
-from .asking import Asker
-from .canary import Counter, Traffic, Verdict, judge
-from .objects import Version
-from .waiting import pods_of
 
 LOOKS = 12
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters.errors import PipelineError, RolledBack, TransientError
-from serving import archive as archives
-from serving import golden
+from continuous_training.artifacts import archive as archives
+from continuous_training.artifacts import golden_requests
+from continuous_training.core.errors import PipelineError, RolledBack, TransientError
+from continuous_training.rollout.target import Target
 from workloads.contract import Progress
-
-from .target import Target
 
 
 def roll_out(
@@ -41,7 +40,7 @@ def roll_out(
             target.withdraw(name, digest)
         raise
     try:
-        wrong = golden.check(
+        wrong = golden_requests.check(
             archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r, digest)
         )
         if wrong:
@@ -87,7 +86,7 @@ def _seen(target: Target, name: str, former: str | None) -> str:
         return f"the endpoint now serves {_short(now)}, not {_short(former)}"
     if former is None:
         return "nothing was served before, and nothing is now"
-    wrong = golden.check(target.golden_of_served(name), lambda r: target.predict(name, r, former))
+    wrong = golden_requests.check(target.golden_of_served(name), lambda r: target.predict(name, r, former))
     if wrong:
         return f"the former version {_short(former)} is back but answers wrongly: {'; '.join(wrong[:3])}"
     return f"the former version {_short(former)} answers again, as it did before"

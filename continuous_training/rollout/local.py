@@ -10,13 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import TransientError
-from components.runtime import tell
-from serving import archive, daemon, lock
-from serving.client import Endpoint
-from serving.daemon import TAKEN
-from serving.digest import digest_file
-from serving.running import Running
+from components.step_cli import tell
+from continuous_training.artifacts import archive
+from continuous_training.core import file_lock
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import TransientError
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.daemon import TAKEN
+from continuous_training.serving.process.server_state import Running
 from workloads.contract import Progress
 
 TRIAL_SECONDS = 60.0
@@ -45,10 +47,10 @@ class LocalTarget:
     def exclusive(self, name: str, progress: Progress) -> Iterator[None]:
         """Hold the lock of this endpoint and model, which the system frees when the process dies."""
         path = self.locks / f"{name}.lock"
-        handle = lock.acquire(path, 0)
+        handle = file_lock.acquire(path, 0)
         if handle is None:
             progress(f"waiting for another rollout of {name}")
-            handle = lock.acquire(path, _PATIENCE)
+            handle = file_lock.acquire(path, _PATIENCE)
         if handle is None:
             raise TransientError(
                 f"another rollout of {name} has not ended for {_PATIENCE:g} s (it holds {path}); try later"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.errors import PipelineError, UserError
+from continuous_training.core.errors import PipelineError, UserError
 
 
 class ArchiveError(UserError):

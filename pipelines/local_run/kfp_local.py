@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .events import Listener, Transcript
+from pipelines.local_run.progress_events import Listener, Transcript
 
 
 def run_compiled(

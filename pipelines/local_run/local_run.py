@@ -10,15 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import PipelineError, UserError
-from components.runtime import new_run_id
-from components.settings import Settings, local_registry_uri
-from serving.lock import held
+from components.step_cli import new_run_id
+from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.file_lock import held
+from continuous_training.core.parameters import Values
+from continuous_training.core.settings import Settings, local_registry_uri
+from pipelines import run_output
+from pipelines.local_run.progress_events import Event
 from workloads.contract import Workload
-from workloads.parameters import Values
-
-from . import display
-from .events import Event
 
 LOCK = "lock"
 """The file in a run's folder that the run holds locked for as long as it lives."""
@@ -40,9 +39,9 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> dict[st
 def _run_in(
     folder: Path, run_id: str, workload: Workload, values: Values, settings: Settings
 ) -> dict[str, Any]:
-    from adapters.local_registry import LocalRegistry
-    from adapters.object_store import open_store
-    from adapters.records import Records
+    from continuous_training.adapters.local_registry import LocalRegistry
+    from continuous_training.adapters.object_store import open_store
+    from continuous_training.adapters.run_history import Records
 
     own = settings.registry == local_registry_uri(settings.state)
     registry = LocalRegistry(settings.state / "mlflow") if own else None
@@ -60,10 +59,10 @@ def _run_in(
     records = Records(open_store(settings.store), workload.name)
     began = time.perf_counter()
     try:
-        with display.progress(f"{workload.name}: {workload.summary}") as listener:
-            from .compile import compile_workload
-            from .images import Images
-            from .local_runner import run_compiled
+        with run_output.progress(f"{workload.name}: {workload.summary}") as listener:
+            from pipelines.compile import compile_workload
+            from pipelines.images import Images
+            from pipelines.local_run.kfp_local import run_compiled
 
             def listen(step: str, event: Event, words: str) -> None:
                 # On a quiet day nothing comes after prep-data, and the registry is not woken.
@@ -156,10 +155,9 @@ def _endpoint(settings: Settings, name: str) -> str | None:
 
     None when there is no champion.
     """
-    from serving import daemon
-    from serving.client import Endpoint
-
-    from .operations.mend import serve_champion
+    from continuous_training.operations.repair import serve_champion
+    from continuous_training.serving.process import daemon
+    from continuous_training.serving.process.client import Endpoint
 
     state = settings.state
     if (state / "serving").is_dir():
@@ -171,8 +169,8 @@ def _endpoint(settings: Settings, name: str) -> str | None:
 
 def plan_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
     """Return what a run would do, for --dry-run."""
-    from .compile import compile_workload
-    from .images import Images
+    from pipelines.compile import compile_workload
+    from pipelines.images import Images
 
     return {
         "workload": workload.name,

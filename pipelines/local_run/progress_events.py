@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, TextIO
 
-from components.runtime import ERROR, MARK
+from components.step_cli import ERROR, MARK
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([\w-]+)'")

@@ -1,7 +1,8 @@
 """How each step runs on a cluster: settings with defaults in `defaults`, changed by a file (`file`)."""
 
+from pipelines.steps.settings_file import DEFAULTS, Steps, add_steps_argument, read_steps, steps_of
+
 from .defaults import CONFIG_MAP, SECRET, STEPS, USER, Environment, environment_of
-from .file import DEFAULTS, Steps, add_steps_argument, read_steps, steps_of
 from .settings import PipelineSettings, StepSettings, Toleration
 
 __all__ = [

@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 
-from adapters.errors import PipelineError, understand
-from workloads import register
+from continuous_training.core.errors import PipelineError, understand
+from pipelines.steps.settings_file import Steps, add_steps_argument, steps_of
+from workloads import discovery
 from workloads.contract import Workload
 
 from .defaults import STEPS
-from .file import Steps, add_steps_argument, steps_of
 from .settings import StepSettings
 
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     add_steps_argument(parser)
     arguments = parser.parse_args(argv)
     try:
-        content = content_of(steps_of(arguments), register.get(arguments.workload))
+        content = content_of(steps_of(arguments), discovery.get(arguments.workload))
     except (PipelineError, OSError) as error:
         understood = understand(error)
         print(f"error: {understood}", file=sys.stderr)

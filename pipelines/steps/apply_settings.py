@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from .steps import CONFIG_MAP, SECRET, StepSettings, environment_of
-from .steps.trainjob import launcher_of
+from pipelines.steps import CONFIG_MAP, SECRET, StepSettings, environment_of
+from pipelines.steps.trainjob import launcher_of
 
 LABELS = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io/component": "step"}
 """What network policies, and in a profile the token for the Pipelines API, know a step's pod by."""

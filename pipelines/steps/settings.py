@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 _CPU = r"[0-9]+m|[0-9]*\.?[0-9]+"
 _MEMORY = r"[0-9]+([EPTGMK]i?)?"

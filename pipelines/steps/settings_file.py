@@ -24,12 +24,11 @@ from typing import Any
 
 import yaml
 
-from adapters.errors import UserError
-from workloads import register
+from continuous_training.core.errors import UserError
+from pipelines.steps.defaults import STEPS, defaults_of
+from pipelines.steps.settings import PipelineSettings, StepSettings, Toleration
+from workloads import discovery
 from workloads.contract import Workload
-
-from .defaults import STEPS, defaults_of
-from .settings import PipelineSettings, StepSettings, Toleration
 
 Section = Mapping[str, Any]
 
@@ -96,8 +95,8 @@ def read_steps(path: Path) -> Steps:
     steps = Steps({} if content is None else content, str(path))
     _check(steps.content, str(path), ("workloads",))
     for name, own in steps.content.get("workloads", {}).items():
-        if name not in register.names():
-            known = ", ".join(register.names())
+        if name not in discovery.names():
+            known = ", ".join(discovery.names())
             raise UserError(f"{path}, workloads: there is no workload {name!r}; registered are: {known}")
         _check(own, f"{path}, workloads, {name}", ())
     return steps

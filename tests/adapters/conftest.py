@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.local_registry import open_registry
-from adapters.registry import Registry
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.model_registry import Registry
 from tests import postgres, s3
 from tests.mlflow_server import MlflowServer
 from tests.s3 import Bucket

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from adapters.errors import TransientError, UserError
-from adapters.image_registry import Reference, is_there
+from continuous_training.adapters.image_registry import Reference, is_there
+from continuous_training.core.errors import TransientError, UserError
 
 DIGEST = "sha256:" + "ab" * 32
 MANIFESTS = {f"/v2/ct/train/manifests/{version}" for version in ("abc", DIGEST)}

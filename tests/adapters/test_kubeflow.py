@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.kubeflow.tasks import failed_tasks
+from continuous_training.kubeflow.in_pod_client import failed_tasks
 from tests.fakes import free_port, web
 
 RECORDED = Path(__file__).parents[3] / "shared" / "kfp-api" / "recorded.jsonl"

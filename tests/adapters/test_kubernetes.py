@@ -15,13 +15,18 @@ from typing import Any
 import pytest
 import yaml
 
-from adapters.errors import PipelineError, TransientError, UserError
-from adapters.kubernetes import retry
-from adapters.kubernetes.client import Cluster
-from adapters.kubernetes.connection import connect
-from adapters.kubernetes.errors import ConflictError, ForbiddenError, NotThereError, RefusedError
-from adapters.kubernetes.resources import DEPLOYMENT, NAMESPACE, POD
-from adapters.kubernetes.watching import watch
+from continuous_training.adapters.kubernetes import retry
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.kubernetes.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotThereError,
+    RefusedError,
+)
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, NAMESPACE, POD
+from continuous_training.adapters.kubernetes.watch import watch
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 from tests.fakes import free_port
 
 Answer = tuple[int, dict[str, str], Any]

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from adapters import local_database, local_registry
-from adapters import registry as module
-from adapters.errors import TransientError, UserError
-from adapters.local_registry import LocalRegistry, open_registry
-from adapters.registry import Registry
+from continuous_training.adapters import local_registry, sqlite_check
+from continuous_training.adapters import model_registry as module
+from continuous_training.adapters.local_registry import LocalRegistry, open_registry
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.core.errors import TransientError, UserError
 
 ROOT = Path(__file__).parents[2]
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from adapters.local_registry import LocalRegistry
-from adapters.registry import Registry
+from continuous_training.adapters.local_registry import LocalRegistry
+from continuous_training.adapters.model_registry import Registry
 
 local = LocalRegistry(Path(sys.argv[1]))
 local.start()
@@ -131,7 +131,7 @@ def test_a_database_that_turns_out_damaged_later_is_told_too(tmp_path: Path) -> 
 
 def test_a_locked_database_is_tried_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = filled(tmp_path)
-    monkeypatch.setattr(local_database, "_LOCKED_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_check, "_LOCKED_SECONDS", 0.05)
     with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with (

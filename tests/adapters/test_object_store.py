@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from urllib3 import Retry
 
-from adapters import object_store
-from adapters.errors import TransientError, UserError
-from adapters.object_store import FolderStore, ObjectStore, open_store
+from continuous_training.adapters import object_store
+from continuous_training.adapters.object_store import FolderStore, ObjectStore, open_store
+from continuous_training.core.errors import TransientError, UserError
 from tests.fakes import free_port
 from tests.s3 import ACCESS, Bucket
 

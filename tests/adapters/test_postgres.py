@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters import postgres
-from adapters.errors import TransientError, UserError
-from adapters.postgres import connect, select
+from continuous_training.adapters import postgres
+from continuous_training.adapters.postgres import connect, select
+from continuous_training.core.errors import TransientError, UserError
 from tests.fakes import free_port
 from tests.postgres import PASSWORD, USER, Server
 

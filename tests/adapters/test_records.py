@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from adapters.object_store import FolderStore
-from adapters.records import Records
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.adapters.run_history import Records
 
 
 def test_what_was_never_recorded_is_none(tmp_path: Path) -> None:

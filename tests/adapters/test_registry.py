@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters import registry as module
-from adapters.errors import TransientError, UserError
-from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from continuous_training.adapters import model_registry as module
+from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from continuous_training.core.errors import TransientError, UserError
 from tests.fakes import free_port, web
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from adapters import registry as module
-from adapters.errors import TransientError, UserError
-from adapters.object_store import FolderStore, S3Store
-from adapters.registry import CHAMPION, Registry
+from continuous_training.adapters import model_registry as module
+from continuous_training.adapters.model_registry import CHAMPION, Registry
+from continuous_training.adapters.object_store import FolderStore, S3Store
+from continuous_training.core.errors import TransientError, UserError
 from tests import s3
 from tests.fakes import web
 from tests.mlflow_server import MlflowServer
@@ -154,7 +154,7 @@ def test_a_folder_that_may_not_be_written_to_is_told(tmp_path: Path, monkeypatch
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("adapters.object_store.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("continuous_training.adapters.object_store.tempfile.mkstemp", refuse)
     with pytest.raises(UserError, match="look at its owner and mode"):
         FolderStore(tmp_path).write("a", b"")
 

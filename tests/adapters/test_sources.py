@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters import cache as cache_module
-from adapters import remote as remote_module
-from adapters.errors import TransientError, UserError
-from adapters.sources import fetch, fetching
+from continuous_training.adapters import download_cache as cache_module
+from continuous_training.adapters import remote_files as remote_module
+from continuous_training.adapters.data_sources import fetch, fetching
+from continuous_training.core.errors import TransientError, UserError
 from tests import files_server
 from tests.fakes import free_port
 from tests.files_server import NAME, Files
@@ -433,8 +433,8 @@ def _no_role(*_: object) -> None:
 def test_a_copy_goes_where_the_environment_says(files: Files, folder: Path) -> None:
     """prep-data of a workload whose rows come from an address keeps them in CT_CACHE."""
     code = (
-        "import os, sys; from pathlib import Path; from components.settings import Settings\n"
-        "from adapters.sources import fetch, fetching\n"
+        "import os, sys; from pathlib import Path; from continuous_training.core.settings import Settings\n"
+        "from continuous_training.adapters.data_sources import fetch, fetching\n"
         "cache = Settings.from_environment(os.environ).cache\n"
         "with fetching(cache, print): print(fetch(sys.argv[1], [sys.argv[2]]))"
     )

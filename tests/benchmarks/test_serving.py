@@ -12,15 +12,15 @@ from benchmarks.serving.contenders import REFERENCE
 from benchmarks.serving.environments import NotInstalledError, python_of
 from benchmarks.serving.measuring import Measured
 from benchmarks.serving.report import Results, write
-from serving.archive import Archive
-from workloads import register
+from continuous_training.artifacts.archive import Archive
+from workloads import discovery
 
 
 @pytest.mark.parametrize(
     ("name", "one", "many"), [("digits", "image", "images"), ("diabetes", "patient", "patients")]
 )
 def test_a_batch_is_made_of_golden_requests(name: str, one: str, many: str) -> None:
-    schema = register.get(name).request_schema
+    schema = discovery.get(name).request_schema
     made = many_of(schema, [{one: "a"}, {one: "b"}, {one: "c"}])
     assert made[many][:4] == ["a", "b", "c", "a"]
     assert (list(made), len(made[many])) == ([many], 64)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.kubernetes.client import Object
-from adapters.kubernetes.resources import POD
+from continuous_training.adapters.kubernetes.client import Object
+from continuous_training.adapters.kubernetes.resources import POD
 
 from .place import Place
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.object_store import ObjectStore, open_store
-from serving.archive import Archive
+from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.artifacts.archive import Archive
 from tests import s3
 from tests.serving.toy_models import make_archive
 

@@ -7,11 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
-from adapters.kubernetes.connection import connect
-from adapters.object_store import open_store
-from components.deploy_serving.kubernetes import KubernetesTarget
-from components.deploy_serving.rollout import roll_out
-from components.deploy_serving.servers import ModelServer
+from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.object_store import open_store
+from continuous_training.rollout.engine import roll_out
+from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
+from continuous_training.rollout.kubernetes.target import KubernetesTarget
 from tests.s3 import ACCESS
 
 from .place import serving_settings

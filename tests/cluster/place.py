@@ -16,16 +16,16 @@ from typing import Any
 import requests
 import yaml
 
-from adapters.kubernetes.client import Cluster
-from adapters.kubernetes.connection import connect
-from adapters.kubernetes.resources import NAMESPACE, SECRET, SERVICE_ACCOUNT, Resource
-from adapters.object_store import ObjectStore
-from components.deploy_serving.kubernetes import KubernetesTarget
-from components.deploy_serving.objects import Version
-from components.deploy_serving.rollout import roll_out
-from components.deploy_serving.servers import ModelServer
-from components.settings import ServingSettings
-from serving.archive import Archive
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.kubernetes.resources import NAMESPACE, SECRET, SERVICE_ACCOUNT, Resource
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts.archive import Archive
+from continuous_training.core.settings import ServingSettings
+from continuous_training.rollout.engine import roll_out
+from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
+from continuous_training.rollout.kubernetes.target import KubernetesTarget
 from tests.s3 import ACCESS
 
 ROOT = Path(__file__).parents[2]

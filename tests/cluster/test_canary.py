@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import RolledBack
-from adapters.kubernetes.resources import DEPLOYMENT, SERVICE
-from components.deploy_serving.objects import CANARY, Version
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
+from continuous_training.core.errors import RolledBack
+from continuous_training.rollout.kubernetes.manifests import CANARY, Version
 from tests.serving.toy_models import make_archive
 
 from .callers import calling

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import PipelineError, RolledBack, TransientError, UserError
-from adapters.kubernetes.resources import DEPLOYMENT, POD, SERVICE, Resource
-from components.deploy_serving import troubles
-from components.deploy_serving.objects import CONFIRMED, SERVED, Version, deployment
-from serving.archive import Archive
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD, SERVICE, Resource
+from continuous_training.artifacts.archive import Archive
+from continuous_training.core.errors import PipelineError, RolledBack, TransientError, UserError
+from continuous_training.rollout.kubernetes import pod_diagnostics
+from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED, Version, deployment
 from tests.serving.toy_models import make_archive
 
 from .place import Place, shipped_rules, tagged
@@ -37,9 +37,9 @@ BINDING = Resource(
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a trouble that will not end sooner than in the field."""
-    monkeypatch.setattr(troubles, "IMAGE", 5.0)
-    monkeypatch.setattr(troubles, "CRASH", 3.0)
-    monkeypatch.setattr(troubles, "REFUSED", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "IMAGE", 5.0)
+    monkeypatch.setattr(pod_diagnostics, "CRASH", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "REFUSED", 3.0)
 
 
 def refused(place: Place, archive: Archive, former: Archive, **changes: Any) -> str:
@@ -232,7 +232,7 @@ def limited(place: Place, verb: str, resource: str) -> Any:
 def replace_token(place: Place, token: str) -> Any:
     from kubernetes.client import ApiClient, Configuration
 
-    from adapters.kubernetes.client import Cluster
+    from continuous_training.adapters.kubernetes.client import Cluster
 
     admin = place.cluster.transport.api.configuration
     configuration = Configuration()

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.kubernetes.resources import LEASE, SERVICE
-from components.deploy_serving.objects import CONFIRMED, SERVED
-from serving.archive import Archive
+from continuous_training.adapters.kubernetes.resources import LEASE, SERVICE
+from continuous_training.artifacts.archive import Archive
+from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED
 from tests.serving.toy_models import make_archive
 
 from .callers import calling

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from adapters.kubernetes.resources import CONFIG_MAP, JOB, POD
-from adapters.registry import Registry
 from components.archive.step import Archived
-from serving import model_store
-from serving.archive import Archive
+from continuous_training.adapters import model_store
+from continuous_training.adapters.kubernetes.resources import CONFIG_MAP, JOB, POD
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.artifacts.archive import Archive
 from tests.serving.toy_models import make_archive
 
 from .kserve import crd

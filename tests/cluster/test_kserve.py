@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import PipelineError, RolledBack, UserError
-from adapters.kubernetes.errors import RefusedError
-from adapters.kubernetes.resources import CONFIG_MAP, Resource
-from adapters.kubernetes.reviews import impersonated, user_of
-from components.deploy_serving import kserve_mode, troubles
-from components.deploy_serving.inference_service import INFERENCE_SERVICE
-from components.deploy_serving.kserve_mode import ANNOTATION
-from components.deploy_serving.permissions import NEEDED
-from pipelines.operations.served_on_kserve import look_at_kserve
-from serving.archive import Archive
+from continuous_training.adapters.kubernetes.access_reviews import impersonated, user_of
+from continuous_training.adapters.kubernetes.errors import RefusedError
+from continuous_training.adapters.kubernetes.resources import CONFIG_MAP, Resource
+from continuous_training.artifacts.archive import Archive
+from continuous_training.core.errors import PipelineError, RolledBack, UserError
+from continuous_training.operations.serving_state_kserve import look_at_kserve
+from continuous_training.rollout.kserve import deployment_mode
+from continuous_training.rollout.kserve.deployment_mode import ANNOTATION
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kubernetes import pod_diagnostics
+from continuous_training.rollout.kubernetes.permissions import NEEDED
 from tests.serving.toy_models import make_archive
 
 from .callers import calling
@@ -34,9 +35,9 @@ QUOTA = Resource("v1", "ResourceQuota", "resourcequotas")
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a trouble that will not end sooner than in the field."""
-    monkeypatch.setattr(troubles, "IMAGE", 5.0)
-    monkeypatch.setattr(troubles, "CRASH", 3.0)
-    monkeypatch.setattr(troubles, "REFUSED", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "IMAGE", 5.0)
+    monkeypatch.setattr(pod_diagnostics, "CRASH", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "REFUSED", 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -346,8 +347,8 @@ def test_it_needs_no_more_than_it_says(here: KServePlace, served: Archive, tmp_p
 def serverless(own: Place, kind: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[KServePlace]:
     """A namespace whose KServe is set to Knative by its ConfigMap."""
     default = {"deploy": '{"defaultDeploymentMode": "Knative"}'}
-    own.cluster.apply(CONFIG_MAP, {"metadata": {"name": kserve_mode.CONFIGURATION}, "data": default})
-    monkeypatch.setattr(kserve_mode, "NAMESPACES", ("no-such-namespace", own.namespace))
+    own.cluster.apply(CONFIG_MAP, {"metadata": {"name": deployment_mode.CONFIGURATION}, "data": default})
+    monkeypatch.setattr(deployment_mode, "NAMESPACES", ("no-such-namespace", own.namespace))
     with playing(own, "Knative") as (here, _):
         yield here
 

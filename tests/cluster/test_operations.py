@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.registry import CHAMPION, PREVIOUS, Registry
-from components.deploy_serving.mirror import mirror_aliases
+from continuous_training.adapters.model_registry import CHAMPION, PREVIOUS, Registry
+from continuous_training.artifacts.archive import Archive
+from continuous_training.rollout.alias_mirror import mirror_aliases
 from pipelines import rollback, status
-from serving.archive import Archive
 from tests.s3 import ACCESS
 from tests.serving.toy_models import make_archive
 

@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 import yaml
 
-from adapters.kubernetes.client import Cluster
-from adapters.kubernetes.connection import connect
-from adapters.kubernetes.errors import ForbiddenError
-from adapters.kubernetes.metadata import is_known, is_there
-from adapters.kubernetes.resources import CONFIG_MAP, DEPLOYMENT, POD, SECRET, SERVICE_ACCOUNT, Resource
-from adapters.kubernetes.reviews import permissions_of, user_of
-from components.deploy_serving.permissions import NEEDED, Rule
+from continuous_training.adapters.kubernetes.access_reviews import permissions_of, user_of
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.kubernetes.errors import ForbiddenError
+from continuous_training.adapters.kubernetes.partial_metadata import is_known, is_there
+from continuous_training.adapters.kubernetes.resources import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    POD,
+    SECRET,
+    SERVICE_ACCOUNT,
+    Resource,
+)
+from continuous_training.rollout.kubernetes.permissions import NEEDED, Rule
 from pipelines import preflight, run
 from tests.kfp_server import kfp_server
 

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from adapters.kubernetes.resources import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, POD, SERVICE
-from components.deploy_serving.objects import CONFIRMED, SERVED, Version
+from continuous_training.adapters.kubernetes.resources import (
+    AUTOSCALER,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    POD,
+    SERVICE,
+)
+from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED, Version
 from tests.serving.toy_models import make_archive
 
 from .callers import calling

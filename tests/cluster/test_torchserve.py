@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import UserError
-from adapters.kubernetes.resources import DEPLOYMENT, POD
-from components.deploy_serving import objects
-from components.deploy_serving.objects import Version
-from components.deploy_serving.servers import TorchServe
-from components.settings import ServingSettings
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import ServingSettings
+from continuous_training.rollout.kubernetes import manifests
+from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
 from tests.serving.toy_models import make_archive
 
 from .place import Place, tagged
@@ -26,7 +26,7 @@ def test_a_restricted_namespace_takes_its_objects(shared: Place, tmp_path: Path)
     archive = make_archive(tmp_path, name="torch")
     version, server = Version("torch", archive.digest), TorchServe(settings(shared))
     pod = server.pod(version)
-    shared.cluster.apply(DEPLOYMENT, objects.deployment(version, 1, pod), dry_run=True)
+    shared.cluster.apply(DEPLOYMENT, manifests.deployment(version, 1, pod), dry_run=True)
     # A Deployment is taken whatever its pods are; a pod is held to the standard.
     shared.cluster.apply(POD, {"metadata": {"name": "torch"}, "spec": pod}, dry_run=True)
 

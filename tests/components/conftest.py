@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import workloads
-from adapters.object_store import FolderStore
-from adapters.registry import Registry
 from components.archive import step as archive
 from components.evaluate import step as evaluate
 from components.prep_data import step as prep_data
 from components.train import step as train
-from workloads import register
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.object_store import FolderStore
+from workloads import discovery
 from workloads.contract import Workload
 
 Make = Callable[..., Workload]
@@ -34,7 +34,7 @@ def make(name: str) -> Make:
     """Make a variant of a workload, with other attributes, under a name that no other test has."""
 
     def variant(kind: str = "fence", **attributes: Any) -> Workload:
-        base = type(register.get(kind))
+        base = type(discovery.get(kind))
         found: Workload = type(
             "Variant", (base,), {"name": name, "__module__": base.__module__, **attributes}
         )()

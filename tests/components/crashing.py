@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import workloads
-from adapters.notifications import Notifier
-from adapters.object_store import FolderStore
-from adapters.records import Records
-from adapters.registry import Registry
 from components.archive import step as archive
 from components.deploy_serving import step as deploy_serving
-from components.deploy_serving.local import LocalTarget
 from components.evaluate import step as evaluate
 from components.notify import step as notify
 from components.prep_data import step as prep_data
 from components.train import step as train
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.notifications import Notifier
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.adapters.run_history import Records
+from continuous_training.rollout.local import LocalTarget
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])

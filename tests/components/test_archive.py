@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import UserError
-from adapters.registry import CHALLENGER, Registry
 from components.archive.__main__ import main
 from components.archive.step import read
-from serving.archive import read_manifest
-from serving.digest import digest_file
+from continuous_training.adapters.model_registry import CHALLENGER, Registry
+from continuous_training.artifacts.archive import read_manifest
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import UserError
 
 from .conftest import Line
 

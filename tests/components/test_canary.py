@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from components.deploy_serving.canary import Counter, Traffic, judge, p_value, parse
-from components.deploy_serving.trial import replicas_of_canary
+from continuous_training.rollout.canary_analysis import Counter, Traffic, judge, p_value, parse
+from continuous_training.rollout.canary_watch import replicas_of_canary
 
 CLEAN = Traffic(1000, 0)
 

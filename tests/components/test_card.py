@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from components.report.card import render_card
+from continuous_training.report.model_card import render_card
 
 from .test_report import HOSTILE, classification, dataset, numbers, regression
 

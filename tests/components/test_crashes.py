@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.records import Records
-from adapters.registry import CHAMPION, PREVIOUS, Registry
-from components.deploy_serving.local import LocalTarget
-from serving import daemon
+from continuous_training.adapters.model_registry import CHAMPION, PREVIOUS, Registry
+from continuous_training.adapters.run_history import Records
+from continuous_training.rollout.local import LocalTarget
+from continuous_training.serving.process import daemon
 from tests.fakes import free_port
 
 from .crashing import Place, in_process

@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 import requests
 
-from adapters import registry as registry_module
-from adapters.errors import RolledBack, TransientError, UserError
-from adapters.object_store import FolderStore, open_store
-from adapters.records import Records
-from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from components.archive.step import Archived
-from components.deploy_serving import again, local
+from components.deploy_serving import reevaluate
 from components.deploy_serving import step as deploy_serving
 from components.deploy_serving.__main__ import main
-from components.deploy_serving.local import LocalTarget
-from serving import daemon, model_store
+from continuous_training.adapters import model_registry as registry_module
+from continuous_training.adapters import model_store
+from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from continuous_training.adapters.object_store import FolderStore, open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.errors import RolledBack, TransientError, UserError
+from continuous_training.rollout import local
+from continuous_training.rollout.local import LocalTarget
+from continuous_training.serving.process import daemon
 from tests.fakes import free_port
 from tests.s3 import ACCESS, Bucket
 from workloads.contract import Workload
@@ -249,7 +251,7 @@ def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
     line: Line, state: Path, monkeypatch: pytest.MonkeyPatch, others: str, promoted: bool
 ) -> None:
     """Both were judged when there was no champion, or an older one; the other one was faster."""
-    monkeypatch.setattr(again.register, "get", lambda _: line.workload)
+    monkeypatch.setattr(reevaluate.register, "get", lambda _: line.workload)
     name = line.workload.name
     line.up_to_archive("run-1", fence="49.99")
     line.up_to_archive("run-2", fence=others)
@@ -285,7 +287,7 @@ def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
 def test_a_challenger_that_stands_when_the_champion_is_taken_away_is_judged_by_the_floors(
     line: Line, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(again.register, "get", lambda _: line.workload)
+    monkeypatch.setattr(reevaluate.register, "get", lambda _: line.workload)
     line.promote("run-1", fence="70")
     line.up_to_archive("run-2")
     line.registry.remove_alias(line.workload.name, CHAMPION, "1")

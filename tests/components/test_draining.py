@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from components.deploy_serving import draining
-from components.deploy_serving.draining import wait_until_quiet
+from continuous_training.rollout.kubernetes import draining
+from continuous_training.rollout.kubernetes.draining import wait_until_quiet
 
 PODS = [{"metadata": {"uid": "a"}}]
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from components.prep_data.characters import kind_of
-from components.prep_data.statistics import Statistics
-from components.report.drift import Drift, drift
-from components.report.significance import chi_square, chi_square_tail, kolmogorov_smirnov
+from continuous_training.evaluation.column_statistics import Statistics
+from continuous_training.evaluation.drift import Drift, drift
+from continuous_training.evaluation.two_sample_tests import chi_square, chi_square_tail, kolmogorov_smirnov
+from continuous_training.evaluation.unicode_profile import kind_of
 from workloads.contract import Column, Workload
 
 RNG = np.random.default_rng(0)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.errors import REJECTED, UserError
-from adapters.object_store import FolderStore
-from adapters.records import Records
-from adapters.registry import CHAMPION, Registry
 from components.evaluate.__main__ import confusion, main
 from components.prep_data.__main__ import main as prepare
 from components.train.__main__ import main as train
-from serving.golden import check
-from serving.model import load_model
+from continuous_training.adapters.model_registry import CHAMPION, Registry
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.adapters.run_history import Records
+from continuous_training.artifacts.golden_requests import check
+from continuous_training.core.errors import REJECTED, UserError
+from continuous_training.serving.models.model import load_model
 from workloads.contract import Workload
 
 from .conftest import Line

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from components.evaluate.cost import Cost
-from components.evaluate.gate import Against, Evidence, Slice, Verdict, judge
-from components.report.facts import Interval
+from continuous_training.evaluation.budgets import Cost
+from continuous_training.evaluation.gate import Against, Evidence, Slice, Verdict, judge
+from continuous_training.report.report_data import Interval
 from workloads.contract import Rule
 
 NAN = float("nan")

@@ -7,9 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from adapters.errors import UserError
-from components.deploy_serving.asking import FromInside
-from components.deploy_serving.inference_service import (
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import ServingSettings
+from continuous_training.rollout.kserve.deployment_mode import ANNOTATION, default_of, is_standard, told_by
+from continuous_training.rollout.kserve.inference_service import (
     FORMER,
     digest_of,
     inference_service,
@@ -18,11 +19,10 @@ from components.deploy_serving.inference_service import (
     trial_of,
     with_canary,
 )
-from components.deploy_serving.kserve_mode import ANNOTATION, default_of, is_standard, told_by
-from components.deploy_serving.objects import DIGEST, Version
-from components.deploy_serving.predictor import lacking
-from components.deploy_serving.servers import ModelServer
-from components.settings import ServingSettings
+from continuous_training.rollout.kserve.predictor import lacking
+from continuous_training.rollout.kubernetes.manifests import DIGEST, Version
+from continuous_training.rollout.kubernetes.service_client import FromInside
+from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 
 VERSION = Version("digits", "ab" * 32)
 SETTINGS = ServingSettings(

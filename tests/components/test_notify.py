@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from adapters.notifications import Notifier
-from adapters.object_store import FolderStore
-from adapters.records import Records
 from components.notify.__main__ import main
 from components.notify.step import run
+from continuous_training.adapters.notifications import Notifier
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.adapters.run_history import Records
 from tests.fakes import free_port, web
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import UserError
-from serving.golden import check
-from serving.model import load_model
+from continuous_training.artifacts.golden_requests import check
+from continuous_training.core.errors import UserError
+from continuous_training.serving.models.model import load_model
 
 from .conftest import Line, Make
 

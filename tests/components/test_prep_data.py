@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.errors import UserError
-from adapters.object_store import FolderStore
-from adapters.records import Records
-from components.dataset import Dataset
 from components.prep_data.__main__ import main, unchanged
-from components.prep_data.digest import Fingerprint, in_holdout, key_digests
+from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
 from components.prep_data.step import run
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.adapters.run_history import Records
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.errors import UserError
 from workloads.contract import Column, Rows, Workload
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.report import Facts, Interval, render
-from components.report.drift import drift, psi
-from components.report.facts import Mistake
+from continuous_training.evaluation.drift import drift, psi
+from continuous_training.report import Facts, Interval, render
+from continuous_training.report.report_data import Mistake
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 FETCHING = {"script", "link", "iframe", "object", "embed", "img", "image", "base", "form", "audio", "video"}

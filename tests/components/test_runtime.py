@@ -12,9 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import INTERRUPTED, PipelineError, RolledBack, TransientError, UserError, understand
-from components import runtime
-from components.settings import Settings
+from components import step_cli
+from continuous_training.core.errors import (
+    INTERRUPTED,
+    PipelineError,
+    RolledBack,
+    TransientError,
+    UserError,
+    understand,
+)
+from continuous_training.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 FAR = {
@@ -54,13 +61,13 @@ def test_a_folder_that_is_asked_for_holds_everything(tmp_path: Path) -> None:
 def test_an_understood_error_ends_with_its_code_and_one_line(
     error: type[PipelineError], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended, runtime.reported():
+    with pytest.raises(SystemExit) as ended, step_cli.reported():
         raise error("wrong: 'é'\nsecond line")
     assert ended.value.code == code
     line = capsys.readouterr().out
-    assert line.startswith(runtime.ERROR)
+    assert line.startswith(step_cli.ERROR)
     assert line.count("\n") == 1
-    assert json.loads(line.removeprefix(runtime.ERROR)) == {
+    assert json.loads(line.removeprefix(step_cli.ERROR)) == {
         "exit_code": code,
         "error": "wrong: 'é'\nsecond line",
     }
@@ -68,15 +75,15 @@ def test_an_understood_error_ends_with_its_code_and_one_line(
     def fail() -> int:
         raise error("wrong")
 
-    assert runtime.finish(fail) == code
+    assert step_cli.finish(fail) == code
     assert capsys.readouterr().err == "error: wrong\n"
 
 
 def test_a_defect_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError), runtime.reported():
+    with pytest.raises(ZeroDivisionError), step_cli.reported():
         print(1 / 0)
     with pytest.raises(ZeroDivisionError):
-        runtime.finish(lambda: 1 // 0)
+        step_cli.finish(lambda: 1 // 0)
 
 
 def test_a_full_disk_may_pass_and_other_refusals_are_the_users(tmp_path: Path) -> None:
@@ -133,16 +140,16 @@ def test_an_interruption_has_a_code_of_its_own(capsys: pytest.CaptureFixture[str
     def interrupt() -> int:
         raise KeyboardInterrupt
 
-    assert runtime.finish(interrupt) == INTERRUPTED
+    assert step_cli.finish(interrupt) == INTERRUPTED
     assert "run it again" in capsys.readouterr().err
 
 
 def test_the_pipelines_lines_are_read() -> None:
-    assert runtime.arguments_of("seed=0\nsource=a=b\n") == {"seed": "0", "source": "a=b"}
-    assert runtime.arguments_of("") == {}
+    assert step_cli.arguments_of("seed=0\nsource=a=b\n") == {"seed": "0", "source": "a=b"}
+    assert step_cli.arguments_of("") == {}
     with pytest.raises(UserError, match="given twice"):
-        runtime.arguments_of("seed=0\nseed=1")
+        step_cli.arguments_of("seed=0\nseed=1")
 
 
 def test_run_ids_differ() -> None:
-    assert len({runtime.new_run_id("digits") for _ in range(20)}) == 20
+    assert len({step_cli.new_run_id("digits") for _ in range(20)}) == 20

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.object_store import FolderStore
-from adapters.registry import Registry
 from components.prep_data import step as prep_data
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.object_store import FolderStore
 from workloads.contract import Workload
 
 from .conftest import Line

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error, r2_score
 
-from components.evaluate import scores
-from components.evaluate.scores import METRICS, Metric, improvement, measure, score
-from components.evaluate.significance import mcnemar, permutation, tango
+from continuous_training.evaluation import metrics as scores
+from continuous_training.evaluation.metrics import METRICS, Metric, improvement, measure, score
+from continuous_training.evaluation.paired_tests import mcnemar, permutation, tango
 
 BY_NAME = {metric.name: metric for metrics in METRICS.values() for metric in metrics}
 RNG = np.random.default_rng(7)

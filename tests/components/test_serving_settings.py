@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import UserError
-from components.deploy_serving.asking import Answer
-from components.deploy_serving.local import LocalTarget
-from components.deploy_serving.objects import Version
-from components.deploy_serving.servers import ModelServer, TorchServe
-from components.deploy_serving.targets import open_target
-from components.settings import ServingSettings, Settings
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import ServingSettings, Settings
+from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.kubernetes.service_client import Answer
+from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer, TorchServe
+from continuous_training.rollout.local import LocalTarget
+from continuous_training.rollout.open_target import open_target
 
 FILLED = {"image": "registry/serving@sha256:0", "store": "s3://models/ct?endpoint=minio:9000"}
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import TransientError, UserError
-from adapters.object_store import FolderStore
-from components.files import digest_of_folder
 from components.prep_data import step as prep_data
 from components.train.__main__ import main
 from components.train.step import run
-from serving.model import load_model
-from workloads import register
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.files import digest_of_folder
+from continuous_training.serving.models.model import load_model
+from workloads import discovery
 from workloads.contract import Resumable, StoredRows, Training, Workload
 
 from .conftest import Line
@@ -279,5 +279,5 @@ def test_a_hyperparameter_may_be_another_than_the_data_was_prepared_with(
     ],
 )
 def test_what_shapes_the_data_is_prep_datas(name: str, hyperparameters: set[str]) -> None:
-    free = {parameter.name for parameter in register.get(name).parameters() if not parameter.shapes_data}
+    free = {parameter.name for parameter in discovery.get(name).parameters() if not parameter.shapes_data}
     assert free == hyperparameters | {"seed"}

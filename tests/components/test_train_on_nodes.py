@@ -16,27 +16,27 @@ import numpy as np
 import psutil
 import pytest
 
-from adapters.errors import PipelineError, TransientError
-from adapters.object_store import FolderStore, ObjectStore, open_store
-from components.dataset import Dataset
-from components.files import digest_of_folder
 from components.prep_data import step as prep_data
 from components.train import step as train
 from components.train.nodes import heartbeat
 from components.train.nodes.__main__ import main
-from components.train.nodes.exchange import Exchange
 from components.train.nodes.heartbeat import EVERY, SILENCE, Heartbeat
-from serving.digest import digest_file
-from serving.model import load_model
+from components.train.nodes.object_store_exchange import Exchange
+from continuous_training.adapters.object_store import FolderStore, ObjectStore, open_store
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import PipelineError, TransientError
+from continuous_training.core.files import digest_of_folder
+from continuous_training.serving.models.model import load_model
 from tests import s3
 from tests.fakes import free_port
-from workloads import register
+from workloads import discovery
 
 torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[2]
-MNIST = register.get("mnist")
+MNIST = discovery.get("mnist")
 TOLERANCE = 0.03
 """How far the accuracy of two processes may be from that of one: about a standard deviation of what 500 rows
 say of an accuracy of 90 %, with the same seed and the same steps."""
@@ -326,7 +326,7 @@ class TestHeartbeat:
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("rows", [0, 1, 6, 128])
 def test_shares_are_all_of_it_and_even(rows: int, count: int) -> None:
-    from workloads.peers import Peers
+    from workloads.distributed import Peers
 
     parts = [range(rows)[Peers(rank, count).part(rows)] for rank in range(count)]
     assert [row for part in parts for row in part] == list(range(rows))

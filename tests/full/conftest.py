@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import daemon
+from continuous_training.serving.process import daemon
 
 from .table import PAGE, WORKLOADS, Table, kept, render, write_page
 

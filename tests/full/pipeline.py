@@ -11,7 +11,7 @@ from typing import Any
 import requests
 
 from benchmarks.processes import ROOT, Taken, measured
-from components.dataset import Dataset
+from continuous_training.artifacts.dataset import Dataset
 
 DATA = ROOT.parent / "shared" / "data"
 REJECTED = 3

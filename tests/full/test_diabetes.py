@@ -10,8 +10,8 @@ import pytest
 from benchmarks.processes import Taken, measured
 from benchmarks.seeds import SPLITS
 from benchmarks.splits import out_of_fold, rows_of
-from components.evaluate.scores import METRICS, improvement
-from serving import daemon
+from continuous_training.evaluation.metrics import METRICS, improvement
+from continuous_training.serving.process import daemon
 from workloads.diabetes.workload import Diabetes
 
 from .pipeline import Run, run

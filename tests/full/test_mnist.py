@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.processes import measured
-from components.evaluate.scores import METRICS, measure
+from continuous_training.evaluation.metrics import METRICS, measure
 from workloads.mnist.workload import Mnist
 
 from .pipeline import DATA, Run, ask, in_parts, run

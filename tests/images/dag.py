@@ -15,10 +15,10 @@ import docker
 import requests
 from docker.types import Mount
 
-from components.runtime import new_run_id
+from components.step_cli import new_run_id
 from pipelines.compile import compile_workload
 from pipelines.images import Images
-from pipelines.local_runner import resolve
+from pipelines.local_run.kfp_local import resolve
 from tests.fakes import free_port
 
 from .conftest import HARDENED
@@ -62,7 +62,14 @@ class Machine:
     def server(self) -> Iterator[str]:
         """Run the model server of the state folder for the while; yields its address."""
         port = free_port()
-        command = ["-m", "serving.background", "--state", str(self.state), "--port", str(port)]
+        command = [
+            "-m",
+            "continuous_training.serving.process.background",
+            "--state",
+            str(self.state),
+            "--port",
+            str(port),
+        ]
         server = self.engine.containers.run(
             self.images.of("serving"), command, entrypoint=["python"], detach=True, **self.surroundings
         )

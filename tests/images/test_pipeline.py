@@ -18,14 +18,14 @@ import pyarrow as pa
 import pytest
 import requests
 
-from adapters.local_registry import open_registry
-from adapters.object_store import open_store
-from adapters.records import Records
-from adapters.registry import Registry
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
 from pipelines import build_images
 from pipelines.images import Images
 from tests.s3 import ACCESS, Bucket
-from workloads import mnist, register
+from workloads import discovery, mnist
 
 from .conftest import HARDENED, TORCH_FREE, make
 from .dag import Machine
@@ -114,7 +114,7 @@ def test_the_same_with_torch(machine: Machine, mlflow: Registry) -> None:
         champion = mlflow.champion("mnist")
         assert champion is not None, machine.said
 
-        workload = register.get("mnist")
+        workload = discovery.get("mnist")
         first = next(iter(workload.load(workload.default_source, workload.parse({}))))
         rows = pa.Table.from_batches([first.batch]).slice(0, 50)
         right = 0

@@ -9,7 +9,7 @@ import docker
 import pytest
 
 from pipelines.images import Images
-from workloads import register
+from workloads import discovery
 
 from .conftest import HARDENED
 
@@ -42,4 +42,4 @@ def test_a_step_knows_every_workload(
         remove=True,
         **HARDENED,
     ).decode()
-    assert told.split() == sorted([*register.names(), "wine"])
+    assert told.split() == sorted([*discovery.names(), "wine"])

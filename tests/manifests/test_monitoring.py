@@ -11,8 +11,8 @@ import promql_parser
 import pytest
 import yaml
 
-from serving.metrics import Metrics
-from serving.repository import Repository
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.process.metrics import Metrics
 
 from .rendering import MANIFESTS
 

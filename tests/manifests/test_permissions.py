@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from components.deploy_serving.permissions import NEEDED, Rule
+from continuous_training.rollout.kubernetes.permissions import NEEDED, Rule
 
 from .audit import Right, rights
 from .rendering import MANIFESTS, of_kind

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-import components.settings
-from components.settings import ServingSettings, Settings
+import continuous_training.core.settings
+from continuous_training.core.settings import ServingSettings, Settings
 
 from .rendering import (
     MANIFESTS,
@@ -180,7 +180,7 @@ def test_the_config_map_is_what_a_step_reads_and_says_its_defaults() -> None:
     assert (read.registry, read.store) == (given["MLFLOW_TRACKING_URI"], given["CT_STORE"])
     assert (read.target, read.kfp_api) == (given["CT_TARGET"], given["CT_KFP_API"])
     assert read.serving == ServingSettings(store=given["CT_STORE"])
-    table = components.settings.__doc__ or ""
+    table = continuous_training.core.settings.__doc__ or ""
     assert [name for name in given if name not in table] == []
 
 

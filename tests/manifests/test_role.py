@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from adapters.object_store import open_store
-from adapters.registry import Registry
 from components.archive.step import ARCHIVED, Archived
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.object_store import open_store
 from tests.serving.toy_models import make_archive
 
 from . import steps

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import requests
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore, open_store
-from adapters.registry import Registry
-from serving import golden
-from serving.archive import read_manifest
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.artifacts import golden_requests
+from continuous_training.artifacts.archive import read_manifest
+from continuous_training.core.errors import UserError
 
 from . import steps
 from .conftest import Installed
@@ -80,4 +80,4 @@ def test_digits_from_raw_data_to_an_answering_endpoint(installed: Installed, tmp
             return answer.json()
 
         assert asked
-        assert golden.check(asked, ask) == []
+        assert golden_requests.check(asked, ask) == []

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from adapters.local_registry import LocalRegistry, open_registry
-from adapters.object_store import open_store
-from adapters.records import Records
-from adapters.registry import Registry, Version
-from components.deploy_serving.local import LocalTarget
-from components.deploy_serving.rollout import roll_out
-from serving import archive, daemon
+from continuous_training.adapters.local_registry import LocalRegistry, open_registry
+from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.artifacts import archive
+from continuous_training.rollout.engine import roll_out
+from continuous_training.rollout.local import LocalTarget
+from continuous_training.serving.process import daemon
 
 ROOT = Path(__file__).parents[2]
 NAME = "diabetes"

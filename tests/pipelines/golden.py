@@ -7,11 +7,11 @@ from pathlib import Path
 from pipelines.compile import compile_manifest, compile_workload
 from pipelines.images import Images
 from pipelines.steps import read_steps
-from workloads import register
+from workloads import discovery
 
 FOLDER = Path(__file__).parent / "golden"
 IMAGES = Images("registry.example/ct", tag="golden")
-NAMES = tuple(register.names())
+NAMES = tuple(discovery.names())
 
 
 def texts() -> dict[str, str]:

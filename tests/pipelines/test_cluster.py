@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import TransientError, UserError
-from adapters.kubeflow.access import find_access
-from adapters.kubeflow.api import Kubeflow
+from continuous_training.core.errors import TransientError, UserError
+from continuous_training.kubeflow.api import Kubeflow
+from continuous_training.kubeflow.connection import find_access
+from continuous_training.kubeflow.follow import follow, steps_of
 from pipelines import run, upload
-from pipelines.follow import follow, steps_of
 from tests.kfp_server import Refused, kfp_server
 
 ROOT = Path(__file__).parents[2]

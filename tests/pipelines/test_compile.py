@@ -13,7 +13,7 @@ from pipelines.compile import compile_workload
 from pipelines.images import Images
 from pipelines.steps import STEPS
 from tests.pipelines import golden
-from workloads import register
+from workloads import discovery
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def test_is_the_same_from_any_folder_and_process(tmp_path):
 def test_inputs_are_the_workloads_parameters(compiled):
     pipeline, _ = compiled
     inputs = pipeline["root"]["inputDefinitions"]["parameters"]
-    workload = register.get(pipeline["pipelineInfo"]["name"])
+    workload = discovery.get(pipeline["pipelineInfo"]["name"])
     kinds = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", bool: "BOOLEAN"}
     assert {name: given["parameterType"] for name, given in inputs.items()} == {
         p.name: kinds[p.type] for p in workload.parameters()

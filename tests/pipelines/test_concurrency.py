@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.local_registry import open_registry
-from adapters.object_store import open_store
-from adapters.records import Records
-from adapters.registry import CHAMPION
-from components.deploy_serving.local import LocalTarget
-from components.settings import Settings
-from serving import daemon
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.model_registry import CHAMPION
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.settings import Settings
+from continuous_training.rollout.local import LocalTarget
+from continuous_training.serving.process import daemon
 from tests.fakes import free_port
 
 ROOT = Path(__file__).parents[2]

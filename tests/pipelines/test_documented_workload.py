@@ -9,7 +9,7 @@ from pathlib import Path
 
 import requests
 
-from serving import daemon
+from continuous_training.serving.process import daemon
 
 ROOT = Path(__file__).parents[2]
 

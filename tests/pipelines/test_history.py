@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from components.report.facts import Interval
+from continuous_training.operations.champion_history import Line, Move
+from continuous_training.operations.history_events import Event, events_of
+from continuous_training.operations.history_plot import draw
+from continuous_training.report.report_data import Interval
 from pipelines import rollback
 from pipelines.history import main
-from pipelines.operations.history_events import Event, events_of
-from pipelines.operations.history_figure import draw
-from pipelines.operations.line import Line, Move
 
 from . import champions
 from .champions import NAME, State, call, told

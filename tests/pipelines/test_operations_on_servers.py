@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.object_store import open_store
-from adapters.registry import CHAMPION
+from continuous_training.adapters.model_registry import CHAMPION
+from continuous_training.adapters.object_store import open_store
+from continuous_training.serving.process import daemon
 from pipelines import history, prune, rollback, status, trace
-from serving import daemon
 from tests.s3 import ACCESS
 
 from . import champions

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.deploy_serving.permissions import NEEDED
+from continuous_training.kubeflow.preflight.finding import DOUBTFUL, MISSING, THERE, UNSEEN, Finding
+from continuous_training.kubeflow.preflight.references import Named, images_of, objects_of
+from continuous_training.rollout.kubernetes.permissions import NEEDED
 from pipelines import preflight, run
-from pipelines.checks.finding import DOUBTFUL, MISSING, THERE, UNSEEN, Finding
-from pipelines.checks.named import Named, images_of, objects_of
 from pipelines.compile import compile_workload
 from pipelines.images import Images
 from pipelines.preflight import Submission

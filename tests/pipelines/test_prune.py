@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
+from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS
+from continuous_training.core.file_lock import held
+from continuous_training.operations.lineage import PRUNED
+from continuous_training.serving.process import daemon
 from pipelines import prune, rollback, status, trace
-from pipelines.local import LOCK
-from pipelines.operations.origin import PRUNED
+from pipelines.local_run.local_run import LOCK
 from pipelines.prune import main
-from serving import daemon
-from serving.lock import held
 
 from . import champions
 from .champions import NAME, PATIENT, State, call, told

@@ -15,7 +15,7 @@ import pytest
 
 import workloads.mnist.workload as mnist
 import workloads.nsmc.workload as nsmc
-from serving import daemon
+from continuous_training.serving.process import daemon
 from tests import files_server
 from tests.s3 import ACCESS, Bucket
 

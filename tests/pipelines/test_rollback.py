@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import requests
 
-from adapters.errors import INTERRUPTED
-from adapters.object_store import open_store
-from adapters.records import Records
-from adapters.registry import CHALLENGER, CHAMPION, PREVIOUS
+from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS
+from continuous_training.adapters.model_store import find
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import Records
+from continuous_training.core.errors import INTERRUPTED
+from continuous_training.operations.champion_history import read_line
+from continuous_training.serving.process import daemon
 from pipelines import status
-from pipelines.operations.command import uninterrupted
-from pipelines.operations.line import read_line
+from pipelines.command_line import uninterrupted
 from pipelines.rollback import main
-from serving import daemon
-from serving.model_store import find
 from tests.fakes import web
 
 from . import champions
@@ -298,7 +298,7 @@ def test_a_stopped_server_is_started(line: State, capsys):
 
 
 def test_a_rollout_under_way_is_not_disturbed(line: State, capsys):
-    from components.deploy_serving.local import LocalTarget
+    from continuous_training.rollout.local import LocalTarget
 
     target, before = LocalTarget(line.folder), line.aliases
     target.begin_trial(NAME, line.archive(1), line.digests[0])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from serving import daemon
+from continuous_training.serving.process import daemon
 
 ROOT = Path(__file__).parents[2]
 
@@ -173,7 +173,7 @@ def test_bad_data_names_the_place_and_loses_nothing(first, state, tmp_path):
 def test_new_rows_are_new_data(first, state, tmp_path):
     import gzip
 
-    from workloads.tables import scikit_learn_file
+    from workloads.csv_reader import scikit_learn_file
 
     names = ("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz")
     features, target = (

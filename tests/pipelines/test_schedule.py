@@ -6,9 +6,9 @@ from itertools import islice
 
 import pytest
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
+from continuous_training.kubeflow.schedules.cron import Cron
 from pipelines import schedule
-from pipelines.scheduling.cron import Cron
 from tests.kfp_server import Refused, kfp_server
 
 NIGHTLY = """

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
-from adapters.registry import CHAMPION
 from components.prep_data.__main__ import in_pipeline
+from continuous_training.adapters.model_registry import CHAMPION
+from continuous_training.core.parameters import to_lines
+from continuous_training.serving.process import daemon
 from pipelines import rollback
 from pipelines.status import main
-from serving import daemon
-from workloads import register
-from workloads.parameters import to_lines
+from workloads import discovery
 
 from . import champions
 from .champions import NAME, State, call, told
@@ -86,7 +86,7 @@ def test_drift_of_the_newest_data_is_told(state: State, capsys, monkeypatch, tmp
     rows[:, 2] *= 1.5
     heavier = tmp_path / "heavier.csv"
     np.savetxt(heavier, rows, delimiter=",", fmt="%g")
-    workload = register.get(NAME)
+    workload = discovery.get(NAME)
     output = SimpleNamespace(path=str(tmp_path / "data"), metadata={})
     in_pipeline(NAME, to_lines(workload.parse({"source": str(heavier)})), "heavier", "", output)
     drift = row(capsys)["champion"]["drift"]
@@ -147,7 +147,7 @@ def test_a_registry_without_a_champion_is_a_disagreement(state: State, capsys):
 
 
 def test_a_trial_is_told(state: State, capsys):
-    from components.deploy_serving.local import LocalTarget
+    from continuous_training.rollout.local import LocalTarget
 
     target = LocalTarget(state.folder)
     target.begin_trial(NAME, state.archive(3), state.digests[2])

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 from pipelines import compile as compile_verb
 from pipelines import run, upload
 from pipelines.compile import compile_workload
-from pipelines.local_runner import resolve
+from pipelines.local_run.kfp_local import resolve
 from pipelines.steps import DEFAULTS, STEPS, environment_of, read_steps
 from pipelines.steps.__main__ import main
 from pipelines.steps.settings import PipelineSettings, StepSettings, processors, size
 from tests.kfp_server import kfp_server
 from tests.pipelines import golden
 from tests.pipelines.test_compile import spec
-from workloads import register
+from workloads import discovery
 
-DIGITS, MNIST = register.get("digits"), register.get("mnist")
+DIGITS, MNIST = discovery.get("digits"), discovery.get("mnist")
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -11,9 +11,9 @@ import pytest
 import requests
 import yaml
 
-from adapters.errors import UserError
-from pipelines.local import check_extras
-from serving import daemon
+from continuous_training.core.errors import UserError
+from continuous_training.serving.process import daemon
+from pipelines.local_run.local_run import check_extras
 from workloads.digits.workload import Digits
 
 ROOT = Path(__file__).parents[2]

@@ -12,12 +12,13 @@ import pytest
 import requests
 
 import workloads
-from adapters.object_store import open_store
-from components.recipe import code_digest
-from pipelines.operations.commit import commit_of
+from components.input_digest import code_digest
+from continuous_training.adapters.object_store import open_store
+from continuous_training.artifacts import archive
+from continuous_training.operations.source_commit import commit_of
+from continuous_training.serving.process import daemon
 from pipelines.trace import main
-from serving import archive, daemon
-from workloads import register
+from workloads import discovery
 
 from . import champions
 from .champions import NAME, PATIENT, ROOT, State, call, told
@@ -81,12 +82,12 @@ def test_the_commit_of_the_code(state: State, capsys, tmp_path: Path, monkeypatc
     code.write_text(sound + "# later\n")
     second = commit()
     monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(room)])
-    digest = code_digest(register.get("twin"))
+    digest = code_digest(discovery.get("twin"))
     assert commit_of("twin", digest) == second
     code.write_text(sound)
-    assert commit_of("twin", code_digest(register.get("twin"))) == first
+    assert commit_of("twin", code_digest(discovery.get("twin"))) == first
     code.write_text(sound + "# never committed\n")
-    assert commit_of("twin", code_digest(register.get("twin"))) is None
+    assert commit_of("twin", code_digest(discovery.get("twin"))) is None
     assert commit_of("gone", digest) is None
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from serving import daemon
-from serving.archive import Archive
-from serving.client import Endpoint
-from serving.running import Running
+from continuous_training.artifacts.archive import Archive
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.server_state import Running
 
 # The helpers beside this file are found however pytest imports the tests.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from serving import archive
-from serving.archive import Archive
-from serving.tensors import DTYPES
+from continuous_training.artifacts import archive
+from continuous_training.artifacts.archive import Archive
+from continuous_training.serving.api.tensors import DTYPES
 
 HANDLER = """
 import numpy as np

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serving.archive import Archive
+from continuous_training.artifacts.archive import Archive
 
 ROOT = Path(__file__).parents[2]
 

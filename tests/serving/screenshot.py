@@ -14,8 +14,8 @@ from browser import SEVEN, browser, draw
 from PIL import Image
 from workload_archives import workload_archive
 
-from serving import daemon
-from serving.client import Endpoint
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
 
 VIEW = {"width": 1120, "height": 800}
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from toy_models import make_archive, make_bundle, write_package
 
-from adapters.errors import UserError
-from serving import archive
-from serving.model import load_model
+from continuous_training.artifacts import archive
+from continuous_training.core.errors import UserError
+from continuous_training.serving.models.model import load_model
 
 GOLDEN: list[dict[str, Any]] = [{"request": {"x": [1]}, "answer": {"scale": 2, "y": [2.0]}}]
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from toy_models import make_archive
 
-from serving.batcher import Batcher
-from serving.batching import CHUNK, Result
-from serving.errors import BusyError, HandlerError, NotServedError, RequestError
-from serving.repository import Repository
-from serving.settings import Settings
-from serving.v2 import Infer
-from serving.work import Answered, Predict, Work
+from continuous_training.serving.api.v2_request import Infer
+from continuous_training.serving.errors import BusyError, HandlerError, NotServedError, RequestError
+from continuous_training.serving.models.batch_inference import CHUNK, Result
+from continuous_training.serving.models.batch_item import Answered, Predict, Work
+from continuous_training.serving.models.batcher import Batcher
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.process.settings import Settings
 
 
 def predict(*x: Any) -> Predict:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ADAPTERS = {"adapters.errors", "adapters.object_store"}
+ADAPTERS = {"continuous_training.core.errors", "continuous_training.adapters.object_store"}
 THIRD_PARTY = {"PIL", "numpy", "orjson", "prometheus_client", "python_multipart", "uvicorn", "uvloop"}
 
 
@@ -30,10 +30,22 @@ def test_a_module_imports_only_what_a_serving_image_holds(path: Path) -> None:
 @pytest.mark.parametrize(
     ("modules", "without"),
     [
-        ("serving.code, serving.golden, serving.daemon", {"numpy", "orjson", "uvicorn", "requests"}),
-        ("serving.client", {"numpy", "orjson", "prometheus_client", "uvicorn", "uvloop"}),
-        ("serving.archive, serving.model", {"orjson", "uvicorn", "requests"}),
-        ("serving.server, serving.foreground", {"requests", "onnxruntime", "faiss"}),
+        (
+            "continuous_training.artifacts.handler_packaging, continuous_training.artifacts.golden_requests, continuous_training.serving.process.daemon",
+            {"numpy", "orjson", "uvicorn", "requests"},
+        ),
+        (
+            "continuous_training.serving.process.client",
+            {"numpy", "orjson", "prometheus_client", "uvicorn", "uvloop"},
+        ),
+        (
+            "continuous_training.artifacts.archive, continuous_training.serving.models.model",
+            {"orjson", "uvicorn", "requests"},
+        ),
+        (
+            "continuous_training.serving.process.server, continuous_training.serving.process.foreground",
+            {"requests", "onnxruntime", "faiss"},
+        ),
     ],
 )
 def test_a_step_need_not_install_what_it_does_not_use(modules: str, without: set[str]) -> None:

@@ -14,9 +14,9 @@ import pytest
 import requests
 from toy_models import make_archive
 
+from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.server_state import Running
 from serving.__main__ import main
-from serving.client import Endpoint
-from serving.running import Running
 
 ROOT = Path(__file__).parents[2]
 

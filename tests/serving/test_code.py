@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from toy_models import import_handler, toy_files
 
-from adapters.errors import UserError
-from serving.code import copy_handler
+from continuous_training.artifacts.handler_packaging import copy_handler
+from continuous_training.core.errors import UserError
 
 
 def copied(folder: Path) -> dict[str, str]:

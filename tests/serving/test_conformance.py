@@ -13,10 +13,10 @@ import requests
 from echo_model import make_echo
 from toy_models import make_archive
 
-from serving import daemon
-from serving.archive import Archive
-from serving.client import Endpoint
-from serving.tensors import DTYPES
+from continuous_training.artifacts.archive import Archive
+from continuous_training.serving.api.tensors import DTYPES
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
 
 triton: Any = pytest.importorskip("tritonclient.http")
 
@@ -245,8 +245,8 @@ def test_raw_bytes_that_are_not_what_was_announced(
     ],
 )
 def test_raw_texts_that_are_none(content: bytes, words: str) -> None:
-    from serving.errors import RequestError
-    from serving.tensors import read_inputs
+    from continuous_training.serving.api.tensors import read_inputs
+    from continuous_training.serving.errors import RequestError
 
     wanted = {"name": "x", "datatype": "BYTES", "shape": [-1]}
     given = {**wanted, "shape": [2], "parameters": {"binary_data_size": len(content)}}

@@ -19,11 +19,11 @@ import pytest
 import requests
 from toy_models import make_archive
 
-from adapters.errors import TransientError, UserError
-from serving import daemon
-from serving.client import Endpoint
-from serving.lock import is_held
-from serving.running import Running
+from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.file_lock import is_held
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.server_state import Running
 
 ROOT = Path(__file__).parents[2]
 
@@ -145,7 +145,7 @@ def test_two_starts_at_once_end_with_one_server(state: Path) -> None:
 
 def test_a_server_started_past_the_daemon_leaves_the_first_one_alone(state: Path, running: Running) -> None:
     second = subprocess.run(
-        [sys.executable, "-m", "serving.background", "--state", str(state)],
+        [sys.executable, "-m", "continuous_training.serving.process.background", "--state", str(state)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -193,7 +193,7 @@ def test_an_archive_that_is_gone_at_restart_is_told_and_the_others_are_served(
 
 
 def digest_of(path: Path) -> str:
-    from serving.digest import digest_file
+    from continuous_training.core.digest import digest_file
 
     return digest_file(path)
 

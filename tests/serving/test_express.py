@@ -13,9 +13,9 @@ import requests
 from foreground import Server, serving
 from toy_models import make_archive
 
-from serving import express
-from serving.asgi import Reply
-from serving.express import head
+from continuous_training.serving.http import fast_path
+from continuous_training.serving.http.fast_path import head
+from continuous_training.serving.http.requests import Reply
 
 BODY = b'{"x": [1]}'
 TENSORS = b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": DATA}]}'
@@ -105,8 +105,8 @@ def test_who_asks_and_does_not_read_is_not_listened_to_any_more(server: Server) 
 
 def test_whole_requests_take_the_short_way(tmp_path: Path) -> None:
     """Which routes have it, and which addresses."""
-    from serving.app import App
-    from serving.repository import Repository
+    from continuous_training.serving.http.app import App
+    from continuous_training.serving.models.model_repository import Repository
 
     find = App(Repository(tmp_path / "server")).express.find
     for url in (b"/predict", b"/predict/toy", b"/v2/models/toy/infer", b"/v2/models/toy/versions/1/infer"):
@@ -132,4 +132,4 @@ def test_a_head_names_its_own_content_type_and_says_when_it_closes() -> None:
     )
     binary = Reply(b"", headers={"content-type": "x/y", "connection": "close"})
     assert head(b"", b"", binary, "id", closes=True).count(b"connection: close") == 1
-    assert b"json" not in express.head(b"", b"", binary, "id", closes=False)
+    assert b"json" not in fast_path.head(b"", b"", binary, "id", closes=False)

@@ -14,12 +14,12 @@ import requests
 from toy_models import make_archive
 from workload_archives import workload_archive
 
-from adapters.object_store import FolderStore
-from components.deploy_serving.servers import TorchServe
-from serving import golden
-from serving.archive import Archive, read_manifest
-from serving.digest import digest_file
-from serving.fetch import CONFIG, main
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.artifacts import golden_requests
+from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.core.digest import digest_file
+from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
+from continuous_training.serving.process.fetch import CONFIG, main
 from tests.fakes import free_port
 
 
@@ -86,7 +86,7 @@ def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None
     try:
         _wait(f"{url}/ping", tmp_path / "log")
         rows = read_manifest(stored.path)["golden"]
-        assert golden.check(rows, ask) == []
+        assert golden_requests.check(rows, ask) == []
         assert requests.post(f"{url}{TorchServe.path('diabetes')}", json=rows[0]["request"], timeout=120).ok
         other = requests.post(
             f"{url}/predictions/diabetes/0123456789ab", json=rows[0]["request"], timeout=120

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serving.golden import check
+from continuous_training.artifacts.golden_requests import check
 
 NAN = float("nan")
 

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from toy_models import make_archive
 
-from serving.app import App
-from serving.repository import Repository
-from serving.settings import Settings
-from serving.tensors import DTYPES
+from continuous_training.serving.api.tensors import DTYPES
+from continuous_training.serving.http.app import App
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.process.settings import Settings
 
 Answer = tuple[int, dict[bytes, bytes], bytes]
 

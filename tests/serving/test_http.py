@@ -13,9 +13,9 @@ import pytest
 import requests
 from toy_models import make_archive
 
-from serving import daemon
-from serving.archive import Archive
-from serving.client import Endpoint
+from continuous_training.artifacts.archive import Archive
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_management_says_what_is_wrong(
 
 
 def test_an_archive_of_another_name_is_refused(server: Endpoint, tmp_path: Path) -> None:
-    from serving.errors import LoadRefused
+    from continuous_training.serving.errors import LoadRefused
 
     other = make_archive(tmp_path, name="other")
     with pytest.raises(LoadRefused, match="holds the model 'other', and 'toy' was asked for"):
@@ -266,8 +266,8 @@ def test_an_archive_of_another_name_is_refused(server: Endpoint, tmp_path: Path)
 
 
 def test_tensors_of_every_kind() -> None:
-    from serving.errors import RequestError
-    from serving.tensors import read_inputs
+    from continuous_training.serving.api.tensors import read_inputs
+    from continuous_training.serving.errors import RequestError
 
     def one(datatype: str, data: list[Any]) -> Any:
         wanted = {"name": "t", "datatype": datatype, "shape": [-1, 2]}

@@ -25,10 +25,10 @@ sys.meta_path.insert(0, Refuse())
 
 import asyncio, json
 from pathlib import Path
-import serving.foreground, serving.server
-from serving.app import App
-from serving.digest import digest_file
-from serving.repository import Repository
+import continuous_training.serving.process.foreground, continuous_training.serving.process.server
+from continuous_training.serving.http.app import App
+from continuous_training.core.digest import digest_file
+from continuous_training.serving.models.model_repository import Repository
 
 archive = Path(sys.argv[1])
 repository = Repository(Path(sys.argv[2]))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from serving.inferred import infer_schema
+from continuous_training.serving.models.schema_inference import infer_schema
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ import requests
 from foreground import ROOT, serving
 from toy_models import make_archive
 
-from serving import daemon
-from serving.client import Endpoint
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
 
 
 def ask(url: str, *x: float, seconds: float = 20) -> requests.Response:
@@ -99,7 +99,16 @@ def test_every_request_that_waits_is_answered_before_the_server_ends(tmp_path: P
 
 def start(state: Path, *options: str) -> Endpoint:
     """Start a background server with options of its own."""
-    command = [sys.executable, "-m", "serving.background", "--state", str(state), "--port", "0", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "continuous_training.serving.process.background",
+        "--state",
+        str(state),
+        "--port",
+        "0",
+        *options,
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     daemon._children[process.pid] = process
     while (running := daemon.status(state)) is None:
@@ -151,7 +160,7 @@ def test_a_handler_that_hangs_in_the_foreground_ends_the_process_and_says_where(
 
 
 def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
-    from serving.settings import cores
+    from continuous_training.serving.process.settings import cores
 
     quota = tmp_path / "cpu.max"
     assert cores(quota) == len(os.sched_getaffinity(0))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from toy_models import make_bundle, write_package
 
-from adapters.errors import UserError
-from serving.model import load_model
+from continuous_training.core.errors import UserError
+from continuous_training.serving.models.model import load_model
 
 
 def private_modules() -> set[str]:

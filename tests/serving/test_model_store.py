@@ -12,10 +12,10 @@ import requests
 from foreground import ROOT
 from toy_models import make_archive
 
-from adapters.errors import UserError
-from adapters.object_store import FolderStore, ObjectStore, open_store
-from serving.archive import Archive
-from serving.model_store import Pointer, find, forget, point
+from continuous_training.adapters.model_store import Pointer, find, forget, point
+from continuous_training.adapters.object_store import FolderStore, ObjectStore, open_store
+from continuous_training.artifacts.archive import Archive
+from continuous_training.core.errors import UserError
 from tests.fakes import free_port
 from tests.s3 import ACCESS, Bucket
 

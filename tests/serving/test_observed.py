@@ -11,10 +11,10 @@ from foreground import serving
 from prometheus_client.parser import text_string_to_metric_families
 from toy_models import make_archive
 
-from serving.archive import Archive
-from serving.client import Endpoint
-from serving.logs import rotate
-from serving.running import Running
+from continuous_training.artifacts.archive import Archive
+from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.logs import rotate
+from continuous_training.serving.process.server_state import Running
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -111,7 +111,7 @@ def test_requests_are_logged_when_asked_for(tmp_path: Path, toy: Archive) -> Non
     assert good["ms"] > 0
     assert good["client"] == "127.0.0.1"
     assert (bad["status"], bad["version"]) == (400, "")
-    assert {line["logger"] for line in lines} >= {"serving.table"}
+    assert {line["logger"] for line in lines} >= {"continuous_training.serving.models.table"}
 
 
 def test_a_log_that_is_too_long_begins_anew_and_its_writer_goes_on(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from toy_models import make_archive
 
-from serving.archive import Archive, read_manifest
-from serving.client import Endpoint
+from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.serving.process.client import Endpoint
 
 NAMES = ("diabetes", "digits", "reviews", "toy")
 

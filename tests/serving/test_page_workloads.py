@@ -11,8 +11,8 @@ from browser import SEVEN, browser, draw, program
 from jsonschema import Draft202012Validator
 from workload_archives import workload_archive
 
-from serving import daemon
-from serving.client import Endpoint
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
 
 pytestmark = pytest.mark.skipif(program() is None, reason="needs Chromium: apt-get install chromium")
 

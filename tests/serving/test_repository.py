@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from toy_models import make_archive
 
-from serving.errors import HandlerError, NotServedError, RequestError, UnavailableError
-from serving.repository import Repository
-from serving.work import Answered, Predict
+from continuous_training.serving.errors import HandlerError, NotServedError, RequestError, UnavailableError
+from continuous_training.serving.models.batch_item import Answered, Predict
+from continuous_training.serving.models.model_repository import Repository
 
 
 def ask(repository: Repository, name: str, request: object) -> Answered:

@@ -10,11 +10,11 @@ import pytest
 from hammer import Hammer
 from toy_models import make_archive
 
-from serving.archive import Archive
-from serving.client import Endpoint
-from serving.errors import LoadRefused, OtherVersionError
-from serving.golden import check
-from serving.unpack import read_manifest
+from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_reader import read_manifest
+from continuous_training.artifacts.golden_requests import check
+from continuous_training.serving.errors import LoadRefused, OtherVersionError
+from continuous_training.serving.process.client import Endpoint
 
 WORK = "serving/work"
 

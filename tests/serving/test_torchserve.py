@@ -28,9 +28,10 @@ from PIL import Image
 from workload_archives import workload_archive
 
 import serving
-from serving import daemon, golden
-from serving.archive import Archive, read_manifest
-from serving.client import Endpoint
+from continuous_training.artifacts import golden_requests
+from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.client import Endpoint
 
 QUICK = {"mnist": {"epochs": "1"}}
 NAMES = ("diabetes", "digits", "nsmc", *(["mnist"] if importlib.util.find_spec("torch") else []))
@@ -177,7 +178,7 @@ def test_registers_answers_scales_and_unregisters(
             for request, answer in zip(asked, given, strict=True)
         ]
         assert all(answer.ok for answer in given)
-        return golden.check(rows, lambda request: torchserve.ask(name, request).json())
+        return golden_requests.check(rows, lambda request: torchserve.ask(name, request).json())
 
     assert answers() == []
     if name == "mnist":
@@ -206,7 +207,7 @@ def _picture_is_answered(torchserve: TorchServe, written: Archive) -> bool:
     headers = {"Authorization": f"Bearer {torchserve.keys['inference']}", "Content-Type": "image/png"}
     url = f"{torchserve.inference}/predictions/{written.name}"
     sent = requests.post(url, data=file.getvalue(), headers=headers, timeout=30)
-    return golden.check([row], lambda _: sent.json()) == []
+    return golden_requests.check([row], lambda _: sent.json()) == []
 
 
 def test_a_bad_request_harms_no_other_in_its_batch(
@@ -219,7 +220,7 @@ def test_a_bad_request_harms_no_other_in_its_batch(
     with ThreadPoolExecutor(len(given)) as pool:
         found = list(pool.map(lambda request: torchserve.ask("diabetes", request), given))
     assert [answer.status_code for answer in found] == [200, 400] * 4
-    assert all(golden.check([row], lambda _, a=answer: a.json()) == [] for answer in found[::2])
+    assert all(golden_requests.check([row], lambda _, a=answer: a.json()) == [] for answer in found[::2])
     assert torchserve.manage("DELETE", "models/diabetes").ok
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from toy_models import make_archive
 
-from adapters.errors import UserError
-from serving import unpack as unpacking
-from serving.errors import ArchiveError
-from serving.unpack import read_manifest, unpack
+from continuous_training.artifacts import archive_reader as unpacking
+from continuous_training.artifacts.archive_reader import read_manifest, unpack
+from continuous_training.core.errors import UserError
+from continuous_training.serving.errors import ArchiveError
 
 Members = list[tuple[zipfile.ZipInfo, bytes]]
 

@@ -20,8 +20,8 @@ from test_model_store import stored
 from test_observed import metrics, value
 from toy_models import make_archive
 
-from adapters.object_store import open_store
-from serving.model_store import point
+from continuous_training.adapters.model_store import point
+from continuous_training.adapters.object_store import open_store
 
 TWO = ("--workers", "2")
 

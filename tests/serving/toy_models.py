@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from serving import archive
-from serving.archive import Archive
-from serving.code import copy_handler
+from continuous_training.artifacts import archive
+from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.handler_packaging import copy_handler
 
 HANDLER = '''
 import json

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from toy_models import import_handler
 
-from components.dataset import Dataset
 from components.prep_data.step import run as prepare
 from components.train.step import run as train
-from serving import archive
-from serving.archive import Archive
-from serving.code import copy_handler
-from serving.model import load_model
-from workloads import register
+from continuous_training.artifacts import archive
+from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.handler_packaging import copy_handler
+from continuous_training.serving.models.model import load_model
+from workloads import discovery
 from workloads.schemas import exactly, list_of
 
 HANDLER = '''
@@ -61,7 +61,7 @@ _ANSWER = exactly(
 
 def workload_archive(name: str, folder: Path, **values: str) -> Archive:
     """Train a workload, with its defaults but for `values`, and archive it with twenty golden requests."""
-    workload = register.get(name)
+    workload = discovery.get(name)
     prepare(workload, values, folder / "data")
     train(workload, {}, folder / "data", folder / "model")
     model, holdout = load_model(folder / "model"), Dataset.open(folder / "data").read("holdout")

@@ -12,16 +12,16 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error, r2_score
 
-from adapters.errors import UserError
-from components.dataset import Dataset
 from components.prep_data import step as prep_data
 from components.train import step as train
-from workloads import register
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.errors import UserError
+from workloads import discovery
 from workloads.diabetes.handler import FEATURES, DiabetesHandler
 
 
 def make(folder: Path, **given: str) -> tuple[Dataset, DiabetesHandler, dict[str, Any]]:
-    diabetes = register.get("diabetes")
+    diabetes = discovery.get("diabetes")
     prep_data.run(diabetes, given, folder / "data")
     description = train.run(diabetes, given, folder / "data", folder / "model")
     handler = DiabetesHandler()
@@ -39,7 +39,7 @@ def test_the_figures_are_those_of_scikit_learns_example(tmp_path: Path) -> None:
     data, handler, description = make(tmp_path, features="bmi", split="example")
     holdout = data.read("holdout")
     assert (data.read("train").num_rows, holdout.num_rows) == (422, 20)
-    answers = handler.inference(register.get("diabetes").tensors(holdout))["progression"]
+    answers = handler.inference(discovery.get("diabetes").tensors(holdout))["progression"]
     actual = holdout["progression"].to_numpy()
     assert round(mean_squared_error(actual, answers), 2) == 2548.07
     assert round(r2_score(actual, answers), 2) == 0.47
@@ -64,7 +64,7 @@ def test_the_graph_predicts_as_linear_regression_does(
     whole: tuple[Dataset, DiabetesHandler, dict[str, Any]],
 ) -> None:
     data, handler, _ = whole
-    diabetes = register.get("diabetes")
+    diabetes = discovery.get("diabetes")
     rows, holdout = data.read("train"), data.read("holdout")
     model = LinearRegression().fit(diabetes.tensors(rows)["features"], rows["progression"].to_numpy())
     features = diabetes.tensors(holdout)["features"]
@@ -74,7 +74,7 @@ def test_the_graph_predicts_as_linear_regression_does(
 
 
 def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) -> None:
-    diabetes = register.get("diabetes")
+    diabetes = discovery.get("diabetes")
     theirs = load_diabetes(scaled=False)
     table = np.column_stack([theirs.data, theirs.target]).astype(object)
     source = tmp_path / "csv"
@@ -97,7 +97,7 @@ def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) 
 
 
 def test_a_held_out_patient_stays_held_out_when_a_file_joins_that_sorts_before(tmp_path: Path) -> None:
-    diabetes = register.get("diabetes")
+    diabetes = discovery.get("diabetes")
     theirs = load_diabetes(scaled=False)
     table = np.column_stack([theirs.data, theirs.target]).astype(object)
     source = tmp_path / "csv"
@@ -121,7 +121,7 @@ def test_a_held_out_patient_stays_held_out_when_a_file_joins_that_sorts_before(t
 
 
 def test_another_copy_of_scikit_learn_is_not_guessed() -> None:
-    diabetes = register.get("diabetes")
+    diabetes = discovery.get("diabetes")
     with pytest.raises(UserError, match="scikit-learn's copy of this data is sklearn:diabetes"):
         list(diabetes.load("sklearn:digits", diabetes.parse({})))
 
@@ -130,7 +130,7 @@ def test_one_patient_and_several_are_answered_in_order(
     whole: tuple[Dataset, DiabetesHandler, dict[str, Any]],
 ) -> None:
     data, handler, _ = whole
-    diabetes = register.get("diabetes")
+    diabetes = discovery.get("diabetes")
     holdout = data.read("holdout")
     patients = [diabetes.request(holdout.slice(i, 1))["patient"] for i in range(3)]
     answers = handler.handle([{"body": {"patient": patients[0]}}, {"body": {"patients": patients[1:]}}])

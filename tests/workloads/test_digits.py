@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from adapters.errors import UserError
-from components.dataset import Dataset
-from components.files import digest_of_folder
 from components.prep_data import step as prep_data
 from components.train import step as train
-from workloads import register
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import digest_of_folder
+from workloads import discovery
 from workloads.contract import Workload
 from workloads.digits.handler import DigitsHandler
 
 
 @pytest.fixture(scope="module")
 def digits() -> Workload:
-    return register.get("digits")
+    return discovery.get("digits")
 
 
 @pytest.fixture(scope="module")

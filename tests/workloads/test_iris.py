@@ -17,12 +17,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from adapters.errors import TransientError, UserError
-from components.dataset import Dataset
 from components.prep_data import step as prep_data
 from components.train import step as train
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.errors import TransientError, UserError
 from tests.fakes import free_port
-from workloads import register
+from workloads import discovery
 from workloads.iris.graph import svc_graph
 from workloads.iris.handler import MEASUREMENTS, SPECIES, IrisHandler
 from workloads.iris.seed import flower, main, seed
@@ -33,7 +33,7 @@ Made = tuple[Dataset, IrisHandler]
 
 
 def make(folder: Path, **given: str) -> Made:
-    iris = register.get("iris")
+    iris = discovery.get("iris")
     prep_data.run(iris, given, folder / "data")
     train.run(iris, given, folder / "data", folder / "model")
     handler = IrisHandler()
@@ -42,14 +42,14 @@ def make(folder: Path, **given: str) -> Made:
 
 
 def prepared(folder: Path, source: str, **given: str) -> Dataset:
-    prep_data.run(register.get("iris"), {"source": source, **given}, folder)
+    prep_data.run(discovery.get("iris"), {"source": source, **given}, folder)
     return Dataset.open(folder)
 
 
 def reference(rows: Any, C: float = 1.0) -> Any:  # noqa: N803
     """What scikit-learn makes of the rows, in its own words."""
     model = make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(C=C), cv=5, ensemble=False))
-    return model.fit(register.get("iris").tensors(rows)["measurements"], rows["species"].to_numpy())
+    return model.fit(discovery.get("iris").tensors(rows)["measurements"], rows["species"].to_numpy())
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_the_rows_are_scikit_learns() -> None:
 def test_95_percent_of_the_holdout_is_right(whole: Made) -> None:
     data, handler = whole
     holdout = data.read("holdout")
-    answers = handler.inference(register.get("iris").tensors(holdout))["species"]
+    answers = handler.inference(discovery.get("iris").tensors(holdout))["species"]
     assert (answers == holdout["species"].to_numpy()).mean() >= 0.95
 
 
@@ -79,7 +79,7 @@ def test_the_graph_answers_as_scikit_learn_does(whole: Made) -> None:
     """On the holdout, and on flowers that nobody has seen, some of them far from any."""
     data, handler = whole
     model = reference(data.read("train").sort_by("id"))
-    held = register.get("iris").tensors(data.read("holdout"))["measurements"]
+    held = discovery.get("iris").tensors(data.read("holdout"))["measurements"]
     anywhere = np.random.default_rng(0).uniform(-5, 30, (2000, 4))
     for measured in (held, anywhere, np.zeros((1, 4)), np.full((1, 4), 1e6)):
         answers = handler.inference({"measurements": measured})
@@ -188,7 +188,7 @@ def test_limit_and_order_say_which_rows(database: Database, tmp_path: Path) -> N
 )
 def test_a_parameter_is_never_sql(given: dict[str, str], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        register.get("iris").parse(given)
+        discovery.get("iris").parse(given)
 
 
 def test_a_wrong_password_is_told(
@@ -293,7 +293,7 @@ def test_the_seeds_errors_are_told(
 
 def test_one_flower_and_several_are_answered_in_order(whole: Made) -> None:
     data, handler = whole
-    iris, holdout = register.get("iris"), data.read("holdout")
+    iris, holdout = discovery.get("iris"), data.read("holdout")
     flowers = [iris.request(holdout.slice(i, 1))["flower"] for i in range(3)]
     one, two = handler.handle([{"body": {"flower": flowers[0]}}, {"body": {"flowers": flowers[1:]}}])
     expected = handler.inference(iris.tensors(holdout.slice(0, 3)))

@@ -12,7 +12,7 @@ import pytest
 import workloads
 from pipelines.compile import main as compile_main
 from workloads.__main__ import main
-from workloads.register import names
+from workloads.discovery import names
 
 
 def test_every_workload_is_listed_with_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from adapters.errors import UserError
-from components.dataset import Dataset
-from components.files import digest_of_folder
 from components.prep_data import step as prep_data
 from components.train import step as train
-from serving.model import load_model
-from workloads import register
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import digest_of_folder
+from continuous_training.serving.models.model import load_model
+from workloads import discovery
 from workloads.contract import Rows, Workload
 from workloads.mnist.handler import MnistHandler
 
@@ -35,7 +35,7 @@ QUICK = {"epochs": "3"}
 
 @pytest.fixture(scope="module")
 def mnist() -> Workload:
-    return register.get("mnist")
+    return discovery.get("mnist")
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.object_store import FolderStore
-from components.files import digest_of_folder
 from components.prep_data import step as prep_data
-from workloads import register
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.core.files import digest_of_folder
+from workloads import discovery
 
 torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
 
@@ -28,7 +28,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mnist") / "data"
-    prep_data.run(register.get("mnist"), {"epochs": "3"}, folder)
+    prep_data.run(discovery.get("mnist"), {"epochs": "3"}, folder)
     return folder
 
 

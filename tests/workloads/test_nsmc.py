@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from adapters.errors import UserError
-from components.dataset import Dataset
-from components.files import digest_of_folder
 from components.prep_data import step as prep_data
 from components.train import step as train
-from serving.model import Model, load_model
-from workloads import register
+from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.errors import UserError
+from continuous_training.core.files import digest_of_folder
+from continuous_training.serving.models.model import Model, load_model
+from workloads import discovery
 from workloads.contract import Workload
 from workloads.nsmc.workload import SAMPLE
 
@@ -28,7 +28,7 @@ FOLDER = ROOT / "workloads" / "nsmc" / "sample"
 
 @pytest.fixture(scope="module")
 def nsmc() -> Workload:
-    return register.get("nsmc")
+    return discovery.get("nsmc")
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +243,7 @@ def test_the_graph_says_what_the_network_says() -> None:
     torch = pytest.importorskip("torch", reason="needs torch: make install EXTRAS=torch")
     import onnxruntime
 
-    from workloads.nsmc.deep import _onnx
+    from workloads.nsmc.deep_model import _onnx
     from workloads.nsmc.network import Network
     from workloads.nsmc.ngrams import ngrams
     from workloads.nsmc.tokens import tokens

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.errors import UserError
 from components.prep_data import step as prep_data
 from components.train import step as train
-from serving.model import load_model
-from workloads import register
+from continuous_training.core.errors import UserError
+from continuous_training.serving.models.model import load_model
+from workloads import discovery
 from workloads.nsmc.handler import NsmcHandler
 
 torch = pytest.importorskip("torch", reason="needs torch: make install EXTRAS=torch,hf")
@@ -76,7 +76,7 @@ def test_the_pieces_are_those_of_transformers(tmp_path: Path, lowercase: bool) -
 
 @pytest.mark.parametrize("passes", [0, 1])
 def test_a_checkpoint_is_served_as_it_is_or_learned_from(tmp_path: Path, passes: int) -> None:
-    folder, nsmc = make(tmp_path / "tiny"), register.get("nsmc")
+    folder, nsmc = make(tmp_path / "tiny"), discovery.get("nsmc")
     given = {"model": "deep", "checkpoint": str(folder), "deep_passes": str(passes)}
     prep_data.run(nsmc, given, tmp_path / "data")
     description = train.run(nsmc, given, tmp_path / "data", tmp_path / "model")
@@ -128,4 +128,4 @@ def test_parameters_that_contradict_each_other_are_refused(
     tmp_path: Path, given: dict[str, str], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
-        prep_data.run(register.get("nsmc"), given, tmp_path / "data")
+        prep_data.run(discovery.get("nsmc"), given, tmp_path / "data")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
+from continuous_training.core.parameters import Parameter, Value, parse_assignments, parse_values, to_lines
 from workloads.contract import COMMON
-from workloads.parameters import Parameter, Value, parse_assignments, parse_values, to_lines
 
 TEXT = Parameter("city", "Seoul", "where")
 DATE = Parameter("day", "", "which day", pattern=r"\d{4}-\d{2}-\d{2}")

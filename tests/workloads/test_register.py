@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import workloads
-from adapters.errors import UserError
-from workloads import register
+from continuous_training.core.errors import UserError
+from workloads import discovery
 
 GOOD = """
 from workloads.digits.workload import Digits
@@ -35,15 +35,15 @@ def add(folder: Path, name: str, says: str, line: str = "WORKLOAD = Copy") -> No
 
 
 def test_the_projects_own_are_found_and_know_their_names() -> None:
-    assert {"digits", "diabetes"} <= set(register.names())
-    assert register.names() == sorted(register.names())
-    assert all(register.get(name).name == name for name in ("digits", "diabetes"))
+    assert {"digits", "diabetes"} <= set(discovery.names())
+    assert discovery.names() == sorted(discovery.names())
+    assert all(discovery.get(name).name == name for name in ("digits", "diabetes"))
 
 
 def test_a_folder_elsewhere_on_the_path_contributes(folder: Path) -> None:
     add(folder, "elsewhere1", "elsewhere1")
-    assert "elsewhere1" in register.names()
-    assert register.get("elsewhere1").summary == register.get("digits").summary
+    assert "elsewhere1" in discovery.names()
+    assert discovery.get("elsewhere1").summary == discovery.get("digits").summary
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_a_folder_that_is_no_workload_is_explained(
 ) -> None:
     add(folder, name, says, line)
     with pytest.raises(UserError, match=words) as refused:
-        register.get(name)
+        discovery.get(name)
     assert str(folder / name / "workload.py") in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "../digits", "digits.workload"])
 def test_an_unknown_name_lists_the_registered_ones(name: str) -> None:
     with pytest.raises(UserError, match=r"registered are: .*diabetes, digits"):
-        register.get(name)
+        discovery.get(name)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_class_with_a_mistake_is_explained(folder: Path, number: int, change: 
     path = folder / name / "workload.py"
     path.write_text(path.read_text().replace("    name =", f"    {change}\n    name ="))
     with pytest.raises(UserError, match=words):
-        register.get(name)
+        discovery.get(name)
 
 
 @pytest.mark.parametrize(
@@ -110,16 +110,16 @@ def test_a_module_that_fails_is_told_with_its_place(folder: Path, name: str, tex
     (folder / name).mkdir()
     (folder / name / "workload.py").write_text(text)
     with pytest.raises(UserError, match=words):
-        register.get(name)
+        discovery.get(name)
 
 
 def test_a_broken_workload_does_not_keep_the_others(folder: Path) -> None:
     add(folder, "fine", "fine")
     (folder / "torn").mkdir()
     (folder / "torn" / "workload.py").write_text("x = (\n")
-    good, broken = register.sound()
+    good, broken = discovery.sound()
     assert "fine" in good
     assert list(broken) == ["torn"]
     assert "SyntaxError" in broken["torn"]
     with pytest.raises(UserError, match="SyntaxError"):
-        register.sound(["fine", "torn"])
+        discovery.sound(["fine", "torn"])

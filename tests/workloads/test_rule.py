@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.errors import UserError
-from components.evaluate.scores import METRICS as MEASURED
-from workloads import register
+from continuous_training.core.errors import UserError
+from continuous_training.evaluation.metrics import METRICS as MEASURED
+from continuous_training.evaluation.promotion_rule import METRICS, is_override
+from workloads import discovery
 from workloads.contract import Rule, Workload
-from workloads.rule import METRICS, is_override
 
 FULL = Rule(
     metric="r2", floor=0.2, margin=0.01, superiority=False, minimum_rows=20, slice_floor=-1.0, slice_rows=30,
@@ -20,7 +20,7 @@ FULL = Rule(
 
 
 def ruled(rule: Rule) -> Workload:
-    found: Workload = type("Ruled", (type(register.get("diabetes")),), {"rule": rule})()
+    found: Workload = type("Ruled", (type(discovery.get("diabetes")),), {"rule": rule})()
     return found
 
 
@@ -30,9 +30,9 @@ def test_without_an_override_a_run_has_the_workloads_own_rule(rule: Rule) -> Non
     assert workload.rule_of(workload.parse({})) == rule
 
 
-@pytest.mark.parametrize("name", register.names())
+@pytest.mark.parametrize("name", discovery.names())
 def test_every_registered_workload_has_its_own_rule_by_default(name: str) -> None:
-    workload = register.get(name)
+    workload = discovery.get(name)
     assert workload.rule_of(workload.parse({})) == workload.rule
 
 
@@ -78,8 +78,8 @@ def test_what_cannot_be_is_refused_before_anything_runs(given: dict[str, str], w
 
 
 def test_overrides_are_known_by_their_name_and_the_metrics_are_those_that_are_measured() -> None:
-    overrides = [p.name for p in register.get("digits").parameters() if is_override(p.name)]
+    overrides = [p.name for p in discovery.get("digits").parameters() if is_override(p.name)]
     assert (overrides[0], len(overrides)) == ("gate_floor", 12)
-    assert not any(is_override(p.name) for p in register.get("digits").own_parameters)
+    assert not any(is_override(p.name) for p in discovery.get("digits").own_parameters)
     measured = {task: tuple(m.name for m in metrics) for task, metrics in MEASURED.items()}
     assert measured == METRICS

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from workloads.contract import Column
-from workloads.register import get, names
+from workloads.discovery import get, names
 from workloads.schemas import exactly, one_or_many, picture, record, with_ranges
 
 COLUMNS = (Column("age", "number", help="years"), Column("kind", "integer", values=(1, 2, 3)))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 from workloads.contract import Column
-from workloads.tables import BLOCK, distinct_rows, matching_files, read_numbers, to_arrow
+from workloads.csv_reader import BLOCK, distinct_rows, matching_files, read_numbers, to_arrow
 
 AB = ("a", "b")
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
-from ..fields import LARGEST
+from ..csv_reader import CSV, Block, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from ..onnx_graph import linear_graph
+from ..record_requests import LARGEST
 from ..schemas import exactly, list_of, one_or_many, record
-from ..tables import CSV, Block, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from .handler import FEATURES, DiabetesHandler
 
 EXAMPLE_HOLDOUT = 20

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
+from ..csv_reader import CSV, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from ..onnx_graph import linear_graph
 from ..schemas import exactly, list_of, one_or_many, picture
-from ..tables import CSV, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from .handler import BRIGHTEST, NEIGHBOURS, SIDE, DigitsHandler
 
 PIXELS = SIDE * SIDE

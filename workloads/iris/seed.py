@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters import postgres
-from adapters.errors import PipelineError, UserError
+from continuous_training.adapters import postgres
+from continuous_training.core.errors import PipelineError, UserError
 
 from .handler import MEASUREMENTS
 from .workload import TABLE, Iris, scikit_learn_rows

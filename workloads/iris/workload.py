@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from adapters import postgres
-from adapters.errors import UserError
+from continuous_training.adapters import postgres
+from continuous_training.core.errors import UserError
 
 from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
-from ..fields import LARGEST
+from ..csv_reader import scikit_learn_file
+from ..record_requests import LARGEST
 from ..schemas import one_or_many, record
-from ..tables import scikit_learn_file
 from .graph import svc_graph
 from .handler import MEASUREMENTS, SPECIES, IrisHandler
 

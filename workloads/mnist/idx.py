@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 _BYTES = 0x08
 """The format's code for unsigned bytes, the only kind of value that these files hold."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contract import Checkpoints, Progress
-from ..peers import ALONE, Peers
+from ..distributed import ALONE, Peers
 from .augmentation import draw, vary
 from .network import Embedding, Margin
 from .pictures import SIDE

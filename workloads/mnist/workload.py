@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from adapters.errors import UserError
-from adapters.sources import fetch
+from continuous_training.adapters.data_sources import fetch
+from continuous_training.core.errors import UserError
 
 from ..contract import (
     Checkpoints,
@@ -162,7 +162,7 @@ class Mnist(Resumable):
         """Learn the embedding, export it, and index the training pictures in it."""
         import faiss
 
-        from ..peers import joined
+        from ..distributed import joined
         from .export import embed, write_onnx, write_torchscript
         from .training import Recipe, Trainer, has_bfloat16
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 from ..contract import Progress
 from .wordpiece import WordPiece

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 BLOCK = 10_000
 HEADER = b"id\tdocument\tlabel"

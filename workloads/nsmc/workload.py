@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adapters.errors import UserError
-from adapters.sources import fetch
+from continuous_training.adapters.data_sources import fetch
+from continuous_training.core.errors import UserError
 
 from ..contract import (
     Column,
@@ -27,7 +27,7 @@ from ..contract import (
     Workload,
 )
 from ..schemas import exactly, list_of
-from .fast import train_fast
+from .fast_model import train_fast
 from .handler import LABELS, NsmcHandler
 from .reading import read_reviews
 
@@ -169,7 +169,7 @@ class Nsmc(Workload):
             graph, pieces, curve = train_checkpoint(checkpoint, texts, labels, passes, seed, progress)
             (output / "pieces.json").write_text(json.dumps(pieces, ensure_ascii=False), encoding="utf-8")
         else:
-            from .deep import train_deep
+            from .deep_model import train_deep
 
             graph, curve = train_deep(texts, labels, passes, seed, progress)
         (output / "deep.onnx").write_bytes(graph)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask, jsonify, request
 
-from serving.model import load_model
+from continuous_training.serving.models.model import load_model
 
 app = Flask(__name__)
 model = load_model(Path(os.environ["MODEL"]))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kserve import Model, ModelServer
 
-from serving.model import load_model
+from continuous_training.serving.models.model import load_model
 
 
 class Predictor(Model):

@@ -13,25 +13,25 @@ import sys
 import tempfile
 from pathlib import Path
 
-from adapters.errors import PipelineError
-from adapters.object_store import open_store
-from components import runtime
+from components import step_cli
+from components.train.nodes.object_store_exchange import Exchange
 from components.train.step import run
-from workloads import register
+from continuous_training.adapters.object_store import open_store
+from continuous_training.core.errors import PipelineError
+from workloads import discovery
 
-from .exchange import Exchange
 from .heartbeat import Heartbeat
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train together with the other processes; returns the exit code, or ends with that of the error."""
-    parser = runtime.command("train.nodes", __doc__)
+    parser = step_cli.command("train.nodes", __doc__)
     parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
     parser.add_argument("--key", required=True, help="what the step and its nodes share in the store")
     arguments = parser.parse_args(argv)
     first = int(os.environ.get("RANK") or 0) == 0
-    with runtime.reported(), tempfile.TemporaryDirectory() as folder:
-        store = open_store(runtime.in_pipeline().store)
+    with step_cli.reported(), tempfile.TemporaryDirectory() as folder:
+        store = open_store(step_cli.in_pipeline().store)
         exchange = Exchange(store, arguments.key)
         heartbeat = Heartbeat(store, arguments.key)
         if heartbeat.abandoned():
@@ -39,18 +39,18 @@ def main(argv: list[str] | None = None) -> int:
         if first:
             heartbeat.watch(_leave)
         data, bundle = exchange.fetch_data(Path(folder) / "data"), Path(folder) / "model"
-        progress = runtime.tell if first else _silent
+        progress = step_cli.tell if first else _silent
         # The checkpoint goes when the step has the bundle: until then, something may still be lost.
-        run(register.get(arguments.workload), {}, data, bundle, progress, store, keep_checkpoint=True)
+        run(discovery.get(arguments.workload), {}, data, bundle, progress, store, keep_checkpoint=True)
         if first:
             exchange.put_bundle(bundle)
-            runtime.tell("the model is in the object store")
+            step_cli.tell("the model is in the object store")
     return 0
 
 
 def _leave() -> None:
     """End this process at once; torchrun and the others end with it."""
-    runtime.tell("the step that began this training is gone: it ends here")
+    step_cli.tell("the step that began this training is gone: it ends here")
     os._exit(PipelineError.exit_code)
 
 

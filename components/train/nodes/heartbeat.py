@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from adapters.errors import TransientError
-from adapters.object_store import ObjectStore
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.core.errors import TransientError
 
 EVERY = 30.0
 SILENCE = 600.0

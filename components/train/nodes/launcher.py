@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import PipelineError, UserError
-from adapters.kubernetes import trainjob
-from adapters.kubernetes.client import Cluster, Object
-from adapters.object_store import ObjectStore, S3Store
-from components.files import digest_of, new_folder
-from components.runtime import ERROR
+from components.step_cli import ERROR
 from components.train.checkpoints import StoredCheckpoints
+from components.train.nodes.object_store_exchange import Exchange
 from components.train.step import DESCRIPTION, open_dataset
+from continuous_training.adapters.kubernetes import trainjob
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.object_store import ObjectStore, S3Store
+from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.files import digest_of, new_folder
 from workloads.contract import Progress, Resumable, Workload
 
-from .exchange import Exchange
 from .heartbeat import Heartbeat
 
 COMMAND = ("python", "-m", "torch.distributed.run", "-m", "components.train.nodes")

@@ -8,11 +8,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import PipelineError
-from adapters.object_store import ObjectStore
-from components.dataset import DESCRIPTION
-from components.files import to_json
-from serving.digest import digest_file
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts.dataset import DESCRIPTION
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import PipelineError
+from continuous_training.core.files import to_json
 
 _DATA = ("train.parquet", DESCRIPTION)
 """The nodes learn from the training rows; what is held out stays where it is."""

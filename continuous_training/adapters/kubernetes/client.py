@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .errors import NotThereError, RefusedError
-from .resources import ACCESS_REVIEW, POD, Resource
-from .transport import APPLY, Request, Transport
+from continuous_training.adapters.kubernetes.errors import NotThereError, RefusedError
+from continuous_training.adapters.kubernetes.resources import ACCESS_REVIEW, POD, Resource
+from continuous_training.adapters.kubernetes.transport import APPLY, Request, Transport
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapters.errors import UserError
-
-from .client import Cluster
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.core.errors import UserError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from adapters.errors import PipelineError, TransientError, UserError
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 TRANSIENT = {408, 429, 500, 502, 503, 504}
 """Statuses that may be gone on the next try; 500 is what a webhook that cannot be reached gives."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-from adapters.errors import TransientError
-
-from .client import Cluster
-from .errors import NotThereError, status_of, understand
-from .resources import Resource
-from .transport import ANSWER_SECONDS, CONNECT_SECONDS, Request
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.errors import NotThereError, status_of, understand
+from continuous_training.adapters.kubernetes.resources import Resource
+from continuous_training.adapters.kubernetes.transport import ANSWER_SECONDS, CONNECT_SECONDS, Request
+from continuous_training.core.errors import TransientError
 
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 

@@ -7,10 +7,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from adapters.errors import PipelineError
-
-from .client import Cluster, Object
-from .resources import POD
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.resources import POD
+from continuous_training.core.errors import PipelineError
 
 KEPT = 20
 _PAUSE = 1.0

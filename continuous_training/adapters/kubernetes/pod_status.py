@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .client import Object
+from continuous_training.adapters.kubernetes.client import Object
 
 
 def why_waiting(pod: Object) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from adapters.errors import PipelineError, TransientError, UserError
-
-from .client import Cluster, Object
-from .errors import NotThereError
-from .pod_logs import PodLog
-from .pod_words import why_failed, why_waiting
-from .resources import JOB, POD, Resource
-from .watching import watch
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.errors import NotThereError
+from continuous_training.adapters.kubernetes.pod_logs import PodLog
+from continuous_training.adapters.kubernetes.pod_status import why_failed, why_waiting
+from continuous_training.adapters.kubernetes.resources import JOB, POD, Resource
+from continuous_training.adapters.kubernetes.watch import watch
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 TRAIN_JOB = Resource("trainer.kubeflow.org/v1alpha1", "TrainJob", "trainjobs")
 CONTAINER = "node"

@@ -21,10 +21,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import PipelineError, TransientError, UserError
-
-from .errors import TRANSIENT, status_of, understand
-from .retry import Patience
+from continuous_training.adapters.kubernetes.errors import TRANSIENT, status_of, understand
+from continuous_training.adapters.kubernetes.retry import Patience
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .client import Cluster, Object
-from .errors import TRANSIENT, status_of, understand
-from .resources import Resource
-from .transport import Request
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.errors import TRANSIENT, status_of, understand
+from continuous_training.adapters.kubernetes.resources import Resource
+from continuous_training.adapters.kubernetes.transport import Request
 
 _SILENCE = 10.0
 _PAUSE = 0.25

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adapters.kubernetes.client import Cluster
-from adapters.kubernetes.errors import ForbiddenError
-from adapters.kubernetes.metadata import is_there
-from adapters.kubernetes.resources import CONFIG_MAP, NAMESPACE, SECRET, SERVICE_ACCOUNT, Resource
-
-from ..steps import CONFIG_MAP as CONFIGURATION
-from ..steps import SECRET as CREDENTIALS
-from .finding import DOUBTFUL, MISSING, THERE, UNSEEN, Finding
-from .named import Named
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.errors import ForbiddenError
+from continuous_training.adapters.kubernetes.partial_metadata import is_there
+from continuous_training.adapters.kubernetes.resources import (
+    CONFIG_MAP,
+    NAMESPACE,
+    SECRET,
+    SERVICE_ACCOUNT,
+    Resource,
+)
+from continuous_training.kubeflow.preflight.finding import DOUBTFUL, MISSING, THERE, UNSEEN, Finding
+from continuous_training.kubeflow.preflight.references import Named
+from pipelines.steps import CONFIG_MAP as CONFIGURATION
+from pipelines.steps import SECRET as CREDENTIALS
 
 CLAIM = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 STEPS_ACCOUNT, SERVER_ACCOUNT, SERVER_SECRET = "continuous-training", "model-server", "model-server"

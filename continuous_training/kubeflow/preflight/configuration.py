@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from adapters.errors import UserError
-from adapters.kubernetes.client import Cluster
-from adapters.kubernetes.errors import ForbiddenError
-from adapters.kubernetes.metadata import is_known
-from adapters.kubernetes.resources import CONFIG_MAP
-from components.deploy_serving.inference_service import INFERENCE_SERVICE
-from components.settings import Settings
-
-from ..steps import CONFIG_MAP as CONFIGURATION
-from . import images, objects
-from .finding import DOUBTFUL, MISSING, THERE, Finding
-from .named import Named
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.errors import ForbiddenError
+from continuous_training.adapters.kubernetes.partial_metadata import is_known
+from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import Settings
+from continuous_training.kubeflow.preflight import cluster_objects, images
+from continuous_training.kubeflow.preflight.finding import DOUBTFUL, MISSING, THERE, Finding
+from continuous_training.kubeflow.preflight.references import Named
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from pipelines.steps import CONFIG_MAP as CONFIGURATION
 
 _BROUGHT_BY = "manifests/base/configmap.yaml shows it"
 _REQUIRED = {
@@ -54,9 +53,9 @@ def look_behind(cluster: Cluster, settings: Settings) -> list[Finding]:
     """Return whether the namespace of the model servers (the cluster's) has what the target needs there."""
     if settings.target == "local":
         return []
-    account = Named("ServiceAccount", objects.SERVER_ACCOUNT, optional=False)
-    secret = Named("Secret", objects.SERVER_SECRET, optional=True)
-    found = [objects.look_for(cluster, named) for named in (account, secret)]
+    account = Named("ServiceAccount", cluster_objects.SERVER_ACCOUNT, optional=False)
+    secret = Named("Secret", cluster_objects.SERVER_SECRET, optional=True)
+    found = [cluster_objects.look_for(cluster, named) for named in (account, secret)]
     serving, torchserve = settings.serving, settings.target == "torchserve"
     image = serving.torchserve_image if torchserve else serving.image
     if image:

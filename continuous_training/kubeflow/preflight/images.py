@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from adapters import image_registry
-from adapters.errors import PipelineError
-
-from ..images import DISTRIBUTION
-from .finding import MISSING, THERE, UNSEEN, Finding
+from continuous_training.adapters import image_registry
+from continuous_training.core.errors import PipelineError
+from continuous_training.kubeflow.preflight.finding import MISSING, THERE, UNSEEN, Finding
+from pipelines.images import DISTRIBUTION
 
 
 def look_for(image: str) -> Finding:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from adapters.kubernetes.client import Cluster
-from adapters.kubernetes.errors import ForbiddenError
-from adapters.kubernetes.resources import Resource
-from adapters.kubernetes.reviews import permissions_of, user_of
-from components.deploy_serving.permissions import NEEDED
-
-from .finding import MISSING, THERE, UNSEEN, Finding
+from continuous_training.adapters.kubernetes.access_reviews import permissions_of, user_of
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.errors import ForbiddenError
+from continuous_training.adapters.kubernetes.resources import Resource
+from continuous_training.kubeflow.preflight.finding import MISSING, THERE, UNSEEN, Finding
+from continuous_training.rollout.kubernetes.permissions import NEEDED
 
 _ROLE, _KSERVE = "manifests/base/role.yaml", "manifests/components/kserve"
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from adapters.errors import PipelineError, UserError
-from adapters.kubeflow.api import FINAL, Kubeflow
-
-from ..events import Listener
-from ..follow import follow
-from ..upload import Uploaded
-from .file import Schedule
+from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.kubeflow.api import FINAL, Kubeflow
+from continuous_training.kubeflow.follow import follow
+from continuous_training.kubeflow.schedules.schedule_file import Schedule
+from pipelines.local_run.progress_events import Listener
+from pipelines.upload import Uploaded
 
 MOST = 1000
 """Runs of one backfill: more are a mistake in the cron or the days."""

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterError, croniter
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 _CHECKED = 40
 """Times that the turned expression is compared with the given one for."""

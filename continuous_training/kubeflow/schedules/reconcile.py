@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from adapters.kubeflow.api import FINAL, Kubeflow, Object
-
-from ..upload import Uploaded
-from .file import Schedule
+from continuous_training.kubeflow.api import FINAL, Kubeflow, Object
+from continuous_training.kubeflow.schedules.schedule_file import Schedule
+from pipelines.upload import Uploaded
 
 MARK = "kept by pipelines.schedule"
 """Begins the description of every recurring run that was made from a file; others are left alone."""

@@ -21,12 +21,11 @@ from typing import Any
 
 import yaml
 
-from adapters.errors import UserError
-from workloads import register
-from workloads.parameters import Value
-
-from ..checks.objects import STEPS_ACCOUNT
-from .cron import Cron
+from continuous_training.core.errors import UserError
+from continuous_training.core.parameters import Value
+from continuous_training.kubeflow.preflight.cluster_objects import STEPS_ACCOUNT
+from continuous_training.kubeflow.schedules.cron import Cron
+from workloads import discovery
 
 DEFAULT_FILE = Path("schedules.yaml")
 
@@ -98,7 +97,7 @@ def _schedule(entry: Any, where: str) -> Schedule:
     if not 1 <= entry.get("max_concurrency", 1) <= 10:
         raise UserError(f"{where}, max_concurrency: {entry['max_concurrency']} is not from 1 to 10")
     try:
-        workload = register.get(entry["workload"])
+        workload = discovery.get(entry["workload"])
         given = entry.get("parameters", {})
         values = workload.parse(given)
         if given.get("as_of"):

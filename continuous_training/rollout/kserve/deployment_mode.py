@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.errors import ForbiddenError
-from adapters.kubernetes.resources import CONFIG_MAP
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.errors import ForbiddenError
+from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
 
 ANNOTATION = "serving.kserve.io/deploymentMode"
 CONFIGURATION, NAMESPACES = "inferenceservice-config", ("kserve", "kubeflow")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-from adapters.errors import UserError
-from adapters.kubernetes.client import Object
-from adapters.kubernetes.resources import Resource
-from components.settings import ServingSettings
-
-from .kserve_mode import ANNOTATION, is_standard
-from .objects import SERVED, Version
+from continuous_training.adapters.kubernetes.client import Object
+from continuous_training.adapters.kubernetes.resources import Resource
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import ServingSettings
+from continuous_training.rollout.kserve.deployment_mode import ANNOTATION, is_standard
+from continuous_training.rollout.kubernetes.manifests import SERVED, Version
 
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 

@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from adapters.errors import PipelineError, TransientError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.resources import DEPLOYMENT
-from adapters.kubernetes.retry import until
-from serving.errors import OtherVersionError
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT
+from continuous_training.adapters.kubernetes.retry import until
+from continuous_training.core.errors import PipelineError, TransientError
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kubernetes import pod_diagnostics
+from continuous_training.rollout.kubernetes.manifests import DIGEST
+from continuous_training.rollout.kubernetes.pod_diagnostics import Trouble
+from continuous_training.rollout.kubernetes.readiness import Deadline, NotComingUpError, pods_of
+from continuous_training.rollout.kubernetes.service_client import Asker
+from continuous_training.serving.errors import OtherVersionError
 from workloads.contract import Progress
-
-from . import troubles
-from .asking import Asker
-from .inference_service import INFERENCE_SERVICE
-from .objects import DIGEST
-from .troubles import Trouble
-from .waiting import Deadline, NotComingUpError, pods_of
 
 PAUSE = 0.5
 STEADY = 10
@@ -138,7 +137,7 @@ class _Watch:
 
     def look(self, deployment: Object | None, words: str) -> None:
         """Tell what is waited for; NotComingUpError when a trouble has lasted for too long."""
-        seen = troubles.find(deployment, self.read())
+        seen = pod_diagnostics.find(deployment, self.read())
         if (seen and seen.patience) != (self.trouble and self.trouble.patience):
             self.since = time.monotonic()
         self.trouble = seen
@@ -160,7 +159,9 @@ class _Watch:
         if trouble is None:
             pod = next((one["metadata"]["name"] for one in self.read()), "")
             trouble = Trouble(words, pod=pod)
-        evidence = troubles.evidence(self.predictor.cluster, deployment_of(self.predictor.name), trouble)
+        evidence = pod_diagnostics.evidence(
+            self.predictor.cluster, deployment_of(self.predictor.name), trouble
+        )
         why = words if trouble.words == words else f"{words}: {trouble.words}"
         told = f"; {evidence}" if evidence else ""
         return NotComingUpError(f"{self.predictor.name} did not come up{late}: {why}{told}")

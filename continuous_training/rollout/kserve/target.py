@@ -13,17 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import PipelineError, UserError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.metadata import is_known
-from adapters.object_store import ObjectStore
-from components.settings import ServingSettings
-from serving import golden
-from workloads.contract import Progress
-
-from .asking import Asker, asker
-from .fetched import Archives
-from .inference_service import (
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.partial_metadata import is_known
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts import golden_requests
+from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.settings import ServingSettings
+from continuous_training.rollout.archive_cache import Archives
+from continuous_training.rollout.canary_watch import watch_canary
+from continuous_training.rollout.kserve.deployment_mode import find_mode, is_standard
+from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
     MANAGED_BY,
     digest_of,
@@ -33,13 +32,13 @@ from .inference_service import (
     trial_of,
     with_canary,
 )
-from .kserve_mode import find_mode, is_standard
-from .lease import LeaseLock
-from .objects import Version, trial
-from .predictor import Predictor
-from .servers import ModelServer
-from .trial import watch_canary
-from .waiting import Deadline
+from continuous_training.rollout.kserve.predictor import Predictor
+from continuous_training.rollout.kubernetes.lease import LeaseLock
+from continuous_training.rollout.kubernetes.manifests import Version, trial
+from continuous_training.rollout.kubernetes.readiness import Deadline
+from continuous_training.rollout.kubernetes.service_client import Asker, asker
+from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
+from workloads.contract import Progress
 
 LONGEST = 40
 """NAME-trial-predictor-00001 names a Service in serverless mode, in at most 63 letters."""
@@ -180,7 +179,7 @@ class KServeTarget:
     def wrong_answers(self, version: Version) -> list[str]:
         """Say in words which golden requests the version on trial answers wrongly."""
         predictor = self._predictor(trial(version.name), version.name)
-        return golden.check(
+        return golden_requests.check(
             self.archives.golden(version), lambda asked: predictor.predict(asked, version.digest)
         )
 

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from adapters.errors import PipelineError
-from adapters.kubernetes.client import Object
-
-from .canary import Counter, Read
+from continuous_training.adapters.kubernetes.client import Object
+from continuous_training.core.errors import PipelineError
+from continuous_training.rollout.canary_analysis import Counter, Read
 
 QUIET_SECONDS = 1.0
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.errors import PipelineError, TransientError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.errors import ConflictError
-from adapters.kubernetes.resources import LEASE
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.errors import ConflictError
+from continuous_training.adapters.kubernetes.resources import LEASE
+from continuous_training.core.errors import PipelineError, TransientError
 from workloads.contract import Progress
 
 SECONDS = 30

@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.errors import UserError
-from components.settings import ServingSettings
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import ServingSettings
 
 Object = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.kubernetes.resources import (
+from continuous_training.adapters.kubernetes.resources import (
     AUTOSCALER,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
@@ -12,8 +12,7 @@ from adapters.kubernetes.resources import (
     SERVICE,
     Resource,
 )
-
-from .inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 
 Rule = tuple[Resource, str, tuple[str, ...]]
 """A kind of object, its subresource or "", and the verbs."""

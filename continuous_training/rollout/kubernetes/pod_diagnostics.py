@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.errors import PipelineError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.resources import EVENT
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.resources import EVENT
+from continuous_training.core.errors import PipelineError
 
 IMAGE, CRASH, REFUSED, NO_LIMIT = 30.0, 15.0, 15.0, float("inf")
 LOG_LINES, EVENTS, LONGEST = 10, 5, 300

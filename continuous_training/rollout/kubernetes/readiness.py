@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from adapters.errors import PipelineError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.resources import DEPLOYMENT, POD
-from adapters.kubernetes.watching import watch
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
+from continuous_training.adapters.kubernetes.watch import watch
+from continuous_training.core.errors import PipelineError
+from continuous_training.rollout.kubernetes import pod_diagnostics
+from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.kubernetes.pod_diagnostics import Trouble
 from workloads.contract import Progress
-
-from . import troubles
-from .objects import Version
-from .troubles import Trouble
 
 PULSE = 2.0
 
@@ -63,7 +62,7 @@ def wait_until_ready(
         deployment = deployments[0] if deployments else None
         if deployment and _complete(deployment, replicas):
             return
-        seen = troubles.find(deployment, pods_of(cluster, version.selector))
+        seen = pod_diagnostics.find(deployment, pods_of(cluster, version.selector))
         if _kind(seen) != _kind(trouble):
             since = time.monotonic()
         trouble = seen
@@ -105,5 +104,5 @@ def _verdict(cluster: Cluster, version: Version, trouble: Trouble | None, deadli
         trouble = Trouble(
             f"pod {unready} runs and is not ready" if unready else "no pod was made", pod=unready
         )
-    told = troubles.evidence(cluster, version.deployment, trouble)
+    told = pod_diagnostics.evidence(cluster, version.deployment, trouble)
     return f"it did not come up{late}: {trouble.words}" + (f"; {told}" if told else "")

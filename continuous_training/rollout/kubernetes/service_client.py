@@ -10,10 +10,10 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from adapters.errors import PipelineError, TransientError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.errors import NotThereError, status_of, understand
-from adapters.kubernetes.transport import Request
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.errors import NotThereError, status_of, understand
+from continuous_training.adapters.kubernetes.transport import Request
+from continuous_training.core.errors import PipelineError, TransientError
 
 CONNECT_SECONDS, ANSWER_SECONDS, METRICS_SECONDS = 5.0, 60.0, 5.0
 PORT = 8080

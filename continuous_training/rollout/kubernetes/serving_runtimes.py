@@ -7,12 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import Protocol
 
-from adapters.errors import UserError
-from components.settings import ServingSettings
-from serving.archive import TORCHSERVE_MANIFEST
-
-from .asking import PORT, Answer
-from .objects import Object, Version
+from continuous_training.artifacts.archive import TORCHSERVE_MANIFEST
+from continuous_training.core.errors import UserError
+from continuous_training.core.settings import ServingSettings
+from continuous_training.rollout.kubernetes.manifests import Object, Version
+from continuous_training.rollout.kubernetes.service_client import PORT, Answer
 
 USER = 10001
 ACCOUNT, SECRET = "model-server", "model-server"

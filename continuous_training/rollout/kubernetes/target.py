@@ -14,23 +14,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import PipelineError, TransientError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.resources import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, SERVICE
-from adapters.object_store import ObjectStore
-from components.settings import ServingSettings
-from serving import archive as archives
-from serving import golden, model_store
-from serving.errors import OtherVersionError
+from continuous_training.adapters import model_store
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.resources import (
+    AUTOSCALER,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    SERVICE,
+)
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts import archive as archives
+from continuous_training.artifacts import golden_requests
+from continuous_training.core.errors import PipelineError, TransientError
+from continuous_training.core.settings import ServingSettings
+from continuous_training.rollout import canary_watch
+from continuous_training.rollout.kubernetes import lease, manifests
+from continuous_training.rollout.kubernetes.draining import wait_until_quiet
+from continuous_training.rollout.kubernetes.lease import LeaseLock
+from continuous_training.rollout.kubernetes.manifests import CANARY, CONFIRMED, SERVED, Version
+from continuous_training.rollout.kubernetes.readiness import Deadline, pods_of, wait_until_ready, written
+from continuous_training.rollout.kubernetes.service_client import Asker, asker
+from continuous_training.rollout.kubernetes.serving_runtimes import Server
+from continuous_training.serving.errors import OtherVersionError
 from workloads.contract import Progress
-
-from . import lease, objects, trial
-from .asking import Asker, asker
-from .draining import wait_until_quiet
-from .lease import LeaseLock
-from .objects import CANARY, CONFIRMED, SERVED, Version
-from .servers import Server
-from .waiting import Deadline, pods_of, wait_until_ready, written
 
 SETTLED, SETTLE_SECONDS = 5, 60.0
 """So many answers in a row must come from a version before the traffic counts as moved, within seconds."""
@@ -108,10 +114,10 @@ class KubernetesTarget:
         """Remember that the version has proven itself, and remove the others."""
         version = Version(name, digest)
         self._mine()
-        self.cluster.apply(SERVICE, objects.endpoint(version, confirmed=digest))
+        self.cluster.apply(SERVICE, manifests.endpoint(version, confirmed=digest))
         self._let_nodes_hear()
         self._remove_all_but(name, version, quiet_within=DRAIN_SECONDS)
-        self.cluster.delete(SERVICE, objects.trial(name))
+        self.cluster.delete(SERVICE, manifests.trial(name))
 
     def withdraw(self, name: str, digest: str) -> None:
         """Give the traffic to the version that was confirmed last, see it answer, and remove this one."""
@@ -120,7 +126,7 @@ class KubernetesTarget:
         self._go_back(name, service)
         if digest != confirmed:
             self._remove(Version(name, digest).deployment, name, quiet_within=WITHDRAW_SECONDS)
-        self.cluster.delete(SERVICE, objects.trial(name))
+        self.cluster.delete(SERVICE, manifests.trial(name))
 
     def url(self, name: str) -> str:
         """Return the address of the Service inside the cluster."""
@@ -154,15 +160,15 @@ class KubernetesTarget:
         self._remove_all_but(version.name, version, former)
         running = self.cluster.get(DEPLOYMENT, former.deployment) or {}
         others = int(running.get("spec", {}).get("replicas") or self.settings.replicas)
-        replicas = trial.replicas_of_canary(self.settings.canary, others)
+        replicas = canary_watch.replicas_of_canary(self.settings.canary, others)
         self._bring_up(version, replicas, deadline, scaled=False)
         self._prove(version)
         self._mine()
-        self.cluster.apply(SERVICE, objects.endpoint(former, former.digest, canary=version.digest))
+        self.cluster.apply(SERVICE, manifests.endpoint(former, former.digest, canary=version.digest))
         share = 100 * replicas / (replicas + others)
         self.progress(f"canary: {version.deployment} has {share:.0f} % of the traffic, by {replicas} of "
                       f"{replicas + others} servers")  # fmt: skip
-        trial.watch_canary(self, version, former)
+        canary_watch.watch_canary(self, version, former)
 
     def _bring_up(self, version: Version, replicas: int, deadline: Deadline, scaled: bool = True) -> None:
         """Have so many servers of the version ready; with an autoscaler unless it is a canary."""
@@ -171,16 +177,18 @@ class KubernetesTarget:
         if found is not None and scaled:
             # The autoscaler's number of servers, where there are more.
             replicas = max(replicas, int(found["spec"].get("replicas") or 0))
-        made = self.cluster.apply(DEPLOYMENT, objects.deployment(version, replicas, self.server.pod(version)))
-        self.cluster.apply(SERVICE, objects.trial_service(version))
-        self.cluster.apply(DISRUPTION_BUDGET, objects.disruption_budget(version.name))
+        made = self.cluster.apply(
+            DEPLOYMENT, manifests.deployment(version, replicas, self.server.pod(version))
+        )
+        self.cluster.apply(SERVICE, manifests.trial_service(version))
+        self.cluster.apply(DISRUPTION_BUDGET, manifests.disruption_budget(version.name))
         if scaled:
-            self.cluster.apply(AUTOSCALER, objects.autoscaler(version, self.settings, made))
+            self.cluster.apply(AUTOSCALER, manifests.autoscaler(version, self.settings, made))
         wait_until_ready(self.cluster, version, replicas, deadline, self.progress, self._mine)
 
     def _prove(self, version: Version) -> None:
         """Ask the golden requests through the Service of the version on trial; raises at a wrong answer."""
-        service = objects.trial(version.name)
+        service = manifests.trial(version.name)
         self._settled(service, version)
         if wrong := self.wrong_answers(version):
             raise PipelineError("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
@@ -188,8 +196,10 @@ class KubernetesTarget:
 
     def wrong_answers(self, version: Version) -> list[str]:
         """Say in words which golden requests the version on trial answers wrongly."""
-        service = objects.trial(version.name)
-        return golden.check(self._golden(version), lambda asked: self._predict(service, version, asked))
+        service = manifests.trial(version.name)
+        return golden_requests.check(
+            self._golden(version), lambda asked: self._predict(service, version, asked)
+        )
 
     def count_golden(self, version: Version) -> int:
         """Return how many requests `wrong_answers` asks."""
@@ -198,7 +208,7 @@ class KubernetesTarget:
     def _switch(self, version: Version, confirmed: str) -> None:
         """Give the version all the traffic, and wait until it is seen to answer."""
         self._mine()
-        self.cluster.apply(SERVICE, objects.endpoint(version, confirmed))
+        self.cluster.apply(SERVICE, manifests.endpoint(version, confirmed))
         self._settled(version.name, version)
 
     def _settled(self, service: str, version: Version) -> None:
@@ -237,7 +247,7 @@ class KubernetesTarget:
             else:
                 kept = {key: before["metadata"].get(key, {}) for key in ("name", "labels", "annotations")}
                 self.cluster.apply(DEPLOYMENT, {"metadata": kept, "spec": before["spec"]})
-                self.cluster.delete(SERVICE, objects.trial(version.name))
+                self.cluster.delete(SERVICE, manifests.trial(version.name))
         except PipelineError as another:
             raise type(error)(f"{error}; and what it left could not be removed: {another}") from error
 
@@ -250,7 +260,7 @@ class KubernetesTarget:
 
     def _remove_all_but(self, name: str, *kept: Version, quiet_within: float = 0) -> None:
         names = {version.deployment for version in kept}
-        for found in self.cluster.find(DEPLOYMENT, written(objects.selector(name))):
+        for found in self.cluster.find(DEPLOYMENT, written(manifests.selector(name))):
             if found["metadata"]["name"] not in names:
                 self._remove(found["metadata"]["name"], name, quiet_within)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .asgi import HttpError, Reply, Request, json_reply
-from .batcher import Batcher
-from .reading import is_plain, read_work
-from .repository import Repository
-from .routes import Asked, Route
-from .served import Served
-from .work import Answered, Predict
+from continuous_training.serving.http.predict_body import is_plain, read_work
+from continuous_training.serving.http.requests import HttpError, Reply, Request, json_reply
+from continuous_training.serving.http.routing import Asked, Route
+from continuous_training.serving.models.batch_item import Answered, Predict
+from continuous_training.serving.models.batcher import Batcher
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.versions import Served
 
 
 class Predictions:

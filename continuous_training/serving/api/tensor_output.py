@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import AnswerError
-from .tensors import DTYPES, Tensors
+from continuous_training.serving.api.tensors import DTYPES, Tensors
+from continuous_training.serving.errors import AnswerError
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import RequestError
-from .jsontext import short
+from continuous_training.serving.errors import RequestError
+from continuous_training.serving.http.json_codec import short
 
 Tensors = dict[str, np.ndarray]
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import metadata as distributions
 
-from . import v2
-from .asgi import Reply, Request, json_reply
-from .batcher import Batcher
-from .errors import RequestError, UnavailableError
-from .predict import answered, listed
-from .repository import Repository
-from .routes import Asked, Route
-from .served import Loaded
-from .shield import pick
+from continuous_training.serving.api import v2_request
+from continuous_training.serving.api.predict_endpoints import answered, listed
+from continuous_training.serving.errors import RequestError, UnavailableError
+from continuous_training.serving.http.requests import Reply, Request, json_reply
+from continuous_training.serving.http.routing import Asked, Route
+from continuous_training.serving.models.batcher import Batcher
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.trial_fallback import pick
+from continuous_training.serving.models.versions import Loaded
 
 EXTENSIONS = ["binary_tensor_data"]
 
@@ -75,7 +75,7 @@ class OpenInference:
         """Describe a model's inputs and outputs."""
         served = self.repository.find(request.parameters["model"])
         versions = [one.version for one in (served.current, served.former) if one is not None]
-        return json_reply(v2.metadata(self._asked(request).model, versions))
+        return json_reply(v2_request.metadata(self._asked(request).model, versions))
 
     async def model_ready(self, request: Request) -> Reply:
         """Say that a model is ready; one that is not (yet) is 503, one that nobody knows 404."""
@@ -97,7 +97,7 @@ class OpenInference:
         name, version = request.parameters["model"], request.parameters.get("version")
         self._asked(request)
         request.model = name
-        return Asked(name, v2.Infer(body, _header_length(request)), version)
+        return Asked(name, v2_request.Infer(body, _header_length(request)), version)
 
     def _asked(self, request: Request) -> Loaded:
         served = self.repository.find(request.parameters["model"])
@@ -106,9 +106,9 @@ class OpenInference:
 
 
 def _header_length(request: Request) -> int | None:
-    given = request.header(v2.HEADER_LENGTH.encode())
+    given = request.header(v2_request.HEADER_LENGTH.encode())
     if given is None:
         return None
     if not given.isascii() or not given.isdecimal() or len(given) > 18:
-        raise RequestError(f"{v2.HEADER_LENGTH} must be a number of bytes, not {given[:40]!r}")
+        raise RequestError(f"{v2_request.HEADER_LENGTH} must be a number of bytes, not {given[:40]!r}")
     return int(given)

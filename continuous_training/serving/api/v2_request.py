@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import RequestError
-from .jsontext import decode, encode, short
-from .model import Model, Tensors
-from .served import Loaded
-from .tensors import read_inputs
-from .tensors_out import Wanted, write_outputs
-from .work import Answered
+from continuous_training.serving.api.tensor_output import Wanted, write_outputs
+from continuous_training.serving.api.tensors import read_inputs
+from continuous_training.serving.errors import RequestError
+from continuous_training.serving.http.json_codec import decode, encode, short
+from continuous_training.serving.models.batch_item import Answered
+from continuous_training.serving.models.model import Model, Tensors
+from continuous_training.serving.models.versions import Loaded
 
 PLATFORM = "onnx_onnxruntime"
 HEADER_LENGTH = "inference-header-content-length"

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .asgi import Held, Receive, Reply, Request, Scope, Send, check_encoding
-from .batcher import Batcher
-from .express import Express
-from .metrics import Metrics
-from .open_inference import OpenInference
-from .page import Page
-from .predict import Predictions
-from .repository import Repository
-from .respond import respond
-from .routes import Route, Router
-from .settings import Settings
-from .watchdog import Watchdog
+from continuous_training.serving.api.predict_endpoints import Predictions
+from continuous_training.serving.api.v2_endpoints import OpenInference
+from continuous_training.serving.http.fast_path import Express
+from continuous_training.serving.http.requests import (
+    Held,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    check_encoding,
+)
+from continuous_training.serving.http.responses import respond
+from continuous_training.serving.http.routing import Route, Router
+from continuous_training.serving.models.batcher import Batcher
+from continuous_training.serving.models.inference_watchdog import Watchdog
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.page import Page
+from continuous_training.serving.process.metrics import Metrics
+from continuous_training.serving.process.settings import Settings
 
 
 class App:

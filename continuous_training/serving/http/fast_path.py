@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from .asgi import Held, HttpError, Reply, Request, check_encoding
-from .batcher import Batcher, Pending
-from .predict import answered
-from .respond import Observe, error_reply, request_id_of
-from .routes import Read, Router
-from .work import Answered, Work
+from continuous_training.serving.api.predict_endpoints import answered
+from continuous_training.serving.http.requests import Held, HttpError, Reply, Request, check_encoding
+from continuous_training.serving.http.responses import Observe, error_reply, request_id_of
+from continuous_training.serving.http.routing import Read, Router
+from continuous_training.serving.models.batch_item import Answered, Work
+from continuous_training.serving.models.batcher import Batcher, Pending
 
 log = logging.getLogger(__name__)
 

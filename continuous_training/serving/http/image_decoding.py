@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import RequestError
+from continuous_training.serving.errors import RequestError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from .errors import AnswerError, RequestError
+from continuous_training.serving.errors import AnswerError, RequestError
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 

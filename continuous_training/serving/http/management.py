@@ -9,15 +9,23 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError
-
-from .asgi import Held, HttpError, Receive, Reply, Request, Scope, Send, json_reply
-from .errors import ArchiveError, LoadRefused, RequestError
-from .jsontext import decode
-from .repository import Repository
-from .respond import respond
-from .served import Served
-from .sources import Source
+from continuous_training.core.errors import UserError
+from continuous_training.serving.errors import ArchiveError, LoadRefused, RequestError
+from continuous_training.serving.http.json_codec import decode
+from continuous_training.serving.http.requests import (
+    Held,
+    HttpError,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    json_reply,
+)
+from continuous_training.serving.http.responses import respond
+from continuous_training.serving.models.archive_sources import Source
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.versions import Served
 
 _MAX_BODY = 64 * 1024
 _MAX_HELD = 256 * _MAX_BODY

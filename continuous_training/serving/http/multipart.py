@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .asgi import HttpError
-from .errors import RequestError
-from .jsontext import decode
-from .pictures import FORMATS, Frame, read_picture
+from continuous_training.serving.errors import RequestError
+from continuous_training.serving.http.image_decoding import FORMATS, Frame, read_picture
+from continuous_training.serving.http.json_codec import decode
+from continuous_training.serving.http.requests import HttpError
 
 Schema = dict[str, Any]
 

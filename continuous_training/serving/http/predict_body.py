@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from .asgi import HttpError, Request
-from .interface import interface_of
-from .jsontext import decode, encode
-from .model import Model, Tensors
-from .served import Loaded
-from .upload import is_upload, read_upload
-from .work import Answered, Predict, Work, prepare
+from continuous_training.serving.http.json_codec import decode, encode
+from continuous_training.serving.http.multipart import is_upload, read_upload
+from continuous_training.serving.http.requests import HttpError, Request
+from continuous_training.serving.models.batch_item import Answered, Predict, Work, prepare
+from continuous_training.serving.models.model import Model, Tensors
+from continuous_training.serving.models.model_schema import interface_of
+from continuous_training.serving.models.versions import Loaded
 
 ILLUSTRATE = "illustrate"
 # Two at a time, since a decoded picture takes up to 64 MB.

@@ -9,11 +9,25 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
-from adapters.errors import TransientError
-
-from .asgi import RETRY, DisconnectedError, HttpError, Reply, Request, Send, send_reply
-from .errors import BusyError, HandlerError, LoadRefused, NotServedError, RequestError, UnavailableError
-from .jsontext import encode
+from continuous_training.core.errors import TransientError
+from continuous_training.serving.errors import (
+    BusyError,
+    HandlerError,
+    LoadRefused,
+    NotServedError,
+    RequestError,
+    UnavailableError,
+)
+from continuous_training.serving.http.json_codec import encode
+from continuous_training.serving.http.requests import (
+    RETRY,
+    DisconnectedError,
+    HttpError,
+    Reply,
+    Request,
+    Send,
+    send_reply,
+)
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("serving.access")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from .asgi import HttpError, Reply, Request
-from .work import Work
+from continuous_training.serving.http.requests import HttpError, Reply, Request
+from continuous_training.serving.models.batch_item import Work
 
 
 class Asked(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from .asgi import Reply
-from .express import Call, Express, Target, head
+from continuous_training.serving.http.fast_path import Call, Express, Target, head
+from continuous_training.serving.http.requests import Reply
 
 MAX_HEAD = 64 * 1024
 """The most bytes of a request's line and headers."""

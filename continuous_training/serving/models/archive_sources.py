@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from adapters.errors import UserError
-from adapters.object_store import ObjectStore
-
-from .digest import digest_file
-from .model_store import find, name_of
-from .unpack import read_manifest
+from continuous_training.adapters.model_store import find, name_of
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts.archive_reader import read_manifest
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import UserError
 
 
 class Source(Protocol):

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import AnswerError, HandlerError, RequestError
-from .model import Tensors
-from .served import Loaded
-from .work import Answered, Work
+from continuous_training.serving.errors import AnswerError, HandlerError, RequestError
+from continuous_training.serving.models.batch_item import Answered, Work
+from continuous_training.serving.models.model import Tensors
+from continuous_training.serving.models.versions import Loaded
 
 Result = Answered | RequestError | HandlerError
 

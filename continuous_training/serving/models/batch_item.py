@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .errors import RequestError
-from .jsontext import decode, encode
-from .model import Model, Tensors
-from .served import Loaded
+from continuous_training.serving.errors import RequestError
+from continuous_training.serving.http.json_codec import decode, encode
+from continuous_training.serving.models.model import Model, Tensors
+from continuous_training.serving.models.versions import Loaded
 
 
 @dataclass(slots=True)

@@ -13,11 +13,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
-from .errors import BusyError
-from .repository import Repository
-from .settings import Settings
-from .watchdog import Busy
-from .work import Answered, Work
+from continuous_training.serving.errors import BusyError
+from continuous_training.serving.models.batch_item import Answered, Work
+from continuous_training.serving.models.inference_watchdog import Busy
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.process.settings import Settings
 
 _BYTES = 1 << 18
 """How many bytes of requests are enough for one turn of the loop, so that it is not held for long."""

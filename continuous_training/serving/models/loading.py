@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .errors import ArchiveError, LoadRefused
-from .golden import check
-from .jsontext import decode, encode
-from .model import Model, load_model
-from .served import Loaded
-from .unpack import unpack
+from continuous_training.artifacts.archive_reader import unpack
+from continuous_training.artifacts.golden_requests import check
+from continuous_training.serving.errors import ArchiveError, LoadRefused
+from continuous_training.serving.http.json_codec import decode, encode
+from continuous_training.serving.models.model import Model, load_model
+from continuous_training.serving.models.versions import Loaded
 
 _numbers = itertools.count(1)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArchiveError, RequestError
-from .private_code import PrivateCode
+from continuous_training.serving.errors import ArchiveError, RequestError
+from continuous_training.serving.models.isolated_import import PrivateCode
 
 Tensors = dict[str, np.ndarray]
 

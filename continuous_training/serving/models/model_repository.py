@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .batching import Result
-from .confirmed import Confirmed
-from .errors import LoadRefused, NotServedError, UnavailableError
-from .loading import load_archive
-from .served import Loaded, Served
-from .shield import answer_through
-from .table import Table
-from .watchdog import Busy
-from .work import Work
+from continuous_training.serving.errors import LoadRefused, NotServedError, UnavailableError
+from continuous_training.serving.models.batch_inference import Result
+from continuous_training.serving.models.batch_item import Work
+from continuous_training.serving.models.inference_watchdog import Busy
+from continuous_training.serving.models.loading import load_archive
+from continuous_training.serving.models.persisted_versions import Confirmed
+from continuous_training.serving.models.table import Table
+from continuous_training.serving.models.trial_fallback import answer_through
+from continuous_training.serving.models.versions import Loaded, Served
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .inferred import infer_schema
-from .model import Model
-from .served import Loaded
-from .unpack import MANIFEST
+from continuous_training.artifacts.archive_reader import MANIFEST
+from continuous_training.serving.models.model import Model
+from continuous_training.serving.models.schema_inference import infer_schema
+from continuous_training.serving.models.versions import Loaded
 
 Schema = dict[str, Any]
 

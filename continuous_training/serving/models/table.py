@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from .served import Loaded, Served
+from continuous_training.serving.models.versions import Loaded, Served
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from .batching import Result, answer_all
-from .errors import HandlerError, NotServedError, UnavailableError
-from .served import GoneError, Loaded, Served
-from .work import Work
+from continuous_training.serving.errors import HandlerError, NotServedError, UnavailableError
+from continuous_training.serving.models.batch_inference import Result, answer_all
+from continuous_training.serving.models.batch_item import Work
+from continuous_training.serving.models.versions import GoneError, Loaded, Served
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .model import Model
+from continuous_training.serving.models.model import Model
 
 
 class GoneError(Exception):

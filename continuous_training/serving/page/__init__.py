@@ -1,5 +1,5 @@
 """The page where a person tries the models, and the OpenAPI document that it is a form over."""
 
-from .routes import Page
+from continuous_training.serving.page.routes import Page
 
 __all__ = ["Page"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..asgi import HttpError, Reply, Request
-from ..jsontext import encode
-from ..openapi import document
-from ..repository import Repository
-from ..routes import Handle, Route
+from continuous_training.serving.api.openapi import document
+from continuous_training.serving.http.json_codec import encode
+from continuous_training.serving.http.requests import HttpError, Reply, Request
+from continuous_training.serving.http.routing import Handle, Route
+from continuous_training.serving.models.model_repository import Repository
 
 _FOLDER = Path(__file__).parent / "files"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -1,4 +1,4 @@
-"""The process of a background server, which `serving.daemon` starts detached."""
+"""The process of a background server, which `continuous_training.serving.process.daemon` starts detached."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from adapters.errors import PipelineError
-
-from . import logs, options
-from .running import StateFiles
+from continuous_training.core.errors import PipelineError
+from continuous_training.serving.process import logs, options
+from continuous_training.serving.process.server_state import StateFiles
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the server in this process until it is told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m serving.background", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m continuous_training.serving.process.background", description=__doc__
+    )
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int)
@@ -23,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     logs.to_stderr()
     try:
         settings = options.settings(args)
-        from .server import serve  # late: numpy's threads are settled by then
+        from continuous_training.serving.process.server import serve
 
         serve(StateFiles.of(args.state), args.host, args.port, settings)
     except PipelineError as error:

@@ -9,10 +9,9 @@ from urllib.parse import quote
 
 import requests
 
-from adapters.errors import PipelineError, TransientError, UserError
-
-from .errors import LoadRefused, OtherVersionError
-from .running import Running
+from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.serving.errors import LoadRefused, OtherVersionError
+from continuous_training.serving.process.server_state import Running
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0

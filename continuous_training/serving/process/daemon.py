@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters.errors import PipelineError, TransientError, UserError
-
-from .lock import held, is_held
-from .ports import DEFAULT
-from .running import Running, StateFiles
+from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.file_lock import held, is_held
+from continuous_training.serving.process.server_state import Running, StateFiles
+from continuous_training.serving.process.sockets import DEFAULT
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -103,7 +102,15 @@ def _found(files: StateFiles) -> Running | None:
 
 def _spawn(files: StateFiles, host: str, port: int | None) -> tuple[subprocess.Popen[bytes], int]:
     state = str(files.folder.parent)
-    command = [sys.executable, "-m", "serving.background", "--state", state, "--host", host]
+    command = [
+        sys.executable,
+        "-m",
+        "continuous_training.serving.process.background",
+        "--state",
+        state,
+        "--host",
+        host,
+    ]
     if port is not None:
         command += ["--port", str(port)]
     with files.log.open("ab") as log:
@@ -111,7 +118,7 @@ def _spawn(files: StateFiles, host: str, port: int | None) -> tuple[subprocess.P
         child = subprocess.Popen(
             command,
             # `-m` finds this very package there, wherever it is installed.
-            cwd=Path(__file__).resolve().parents[1],
+            cwd=Path(__file__).resolve().parents[3],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

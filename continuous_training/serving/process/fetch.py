@@ -13,13 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from adapters.errors import PipelineError, UserError, understand
-from adapters.object_store import open_store
+from continuous_training.adapters.model_store import find
+from continuous_training.adapters.object_store import open_store
+from continuous_training.core.digest import digest_file
+from continuous_training.core.errors import PipelineError, UserError, understand
 
-from .digest import digest_file
-from .model_store import find
-
-SETTINGS = Path(__file__).parent / "torchserve.properties"
+SETTINGS = Path(__file__).parents[1] / "torchserve.properties"
 CONFIG = "config.properties"
 
 

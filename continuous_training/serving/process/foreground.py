@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import workers
-from .app import App, watch
-from .listening import Listener, run
-from .management import Management
-from .ports import DEFAULT, listen, listen_together
-from .repository import Repository
-from .running import Running
-from .settings import Settings
-from .siblings import Siblings
-from .sources import Fetched, Source
-from .unpack import read_manifest
+from continuous_training.artifacts.archive_reader import read_manifest
+from continuous_training.serving.http.app import App, watch
+from continuous_training.serving.http.management import Management
+from continuous_training.serving.models.archive_sources import Fetched, Source
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.process import workers
+from continuous_training.serving.process.server_loop import Listener, run
+from continuous_training.serving.process.server_state import Running
+from continuous_training.serving.process.settings import Settings
+from continuous_training.serving.process.sockets import DEFAULT, listen, listen_together
+from continuous_training.serving.process.worker_metrics import Siblings
 
 _SHOWN = 300
 

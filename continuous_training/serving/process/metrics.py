@@ -13,10 +13,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from .asgi import Reply, Request
-from .repository import Repository
-from .siblings import Siblings
-from .tally import Counts, Histograms
+from continuous_training.serving.http.requests import Reply, Request
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.process.fast_metrics import Counts, Histograms
+from continuous_training.serving.process.worker_metrics import Siblings
 
 log = logging.getLogger(__name__)
 

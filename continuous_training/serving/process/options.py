@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from .settings import MIB, Settings, cores
+from continuous_training.serving.process.settings import MIB, Settings, cores
 
 _HELP = {
     "--max-body": ("MIB", "the largest request (default: %s)"),

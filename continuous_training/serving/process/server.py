@@ -11,16 +11,16 @@ import socket
 import sys
 from datetime import UTC, datetime
 
-from adapters.errors import TransientError
-
-from . import lock, logs
-from .app import App, watch
-from .listening import run
-from .management import Management
-from .ports import DEFAULT, listen
-from .repository import Repository
-from .running import Running, StateFiles
-from .settings import Settings
+from continuous_training.core import file_lock
+from continuous_training.core.errors import TransientError
+from continuous_training.serving.http.app import App, watch
+from continuous_training.serving.http.management import Management
+from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.process import logs
+from continuous_training.serving.process.server_loop import run
+from continuous_training.serving.process.server_state import Running, StateFiles
+from continuous_training.serving.process.settings import Settings
+from continuous_training.serving.process.sockets import DEFAULT, listen
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def serve(files: StateFiles, host: str, port: int | None, settings: Settings | N
 
     Writes `server.json` when every model is loaded that can be, and removes it at the end.
     """
-    handle = lock.acquire(files.lock, _LOCK_WITHIN)
+    handle = file_lock.acquire(files.lock, _LOCK_WITHIN)
     if handle is None:
         raise TransientError(f"another server lives in {files.folder}; ask it, or stop it first")
     try:

@@ -17,8 +17,8 @@ from typing import Any
 
 import uvicorn
 
-from .protocol import Protocol
-from .settings import Settings
+from continuous_training.serving.http.uvicorn_protocol import Protocol
+from continuous_training.serving.process.settings import Settings
 
 try:
     from uvloop import run as run_loop

@@ -9,9 +9,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from adapters.errors import UserError
-
-from .lock import is_held
+from continuous_training.core.errors import UserError
+from continuous_training.core.file_lock import is_held
 
 _MOMENT = 0.2
 

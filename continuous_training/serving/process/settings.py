@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 MIB = 1024**2
 

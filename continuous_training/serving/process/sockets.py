@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from adapters.errors import UserError
+from continuous_training.core.errors import UserError
 
 DEFAULT = 8080
 

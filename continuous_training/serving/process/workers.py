@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from adapters.errors import INTERRUPTED, PipelineError, understand
+from continuous_training.core.errors import INTERRUPTED, PipelineError, understand
 
 log = logging.getLogger(__name__)
 

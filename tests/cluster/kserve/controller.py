@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from adapters.errors import PipelineError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.resources import DEPLOYMENT, SERVICE
-from adapters.kubernetes.watching import watch
-from components.deploy_serving.inference_service import INFERENCE_SERVICE
-from components.deploy_serving.objects import DIGEST
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
+from continuous_training.adapters.kubernetes.watch import watch
+from continuous_training.core.errors import PipelineError
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kubernetes.manifests import DIGEST
 
 _OWN = {"minReplicas", "maxReplicas", "canaryTrafficPercent", "deploymentStrategy", "labels", "annotations"}
 _COMPONENT = "serving.kserve.io/inferenceservice"
@@ -144,7 +144,7 @@ def _owner(service: Object) -> dict[str, Any]:
 
 
 def _write_status(cluster: Cluster, service: Object, status: dict[str, Any]) -> None:
-    from adapters.kubernetes.transport import APPLY, Request
+    from continuous_training.adapters.kubernetes.transport import APPLY, Request
 
     name = service["metadata"]["name"]
     body = {

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from adapters.kubernetes.client import Cluster
-from adapters.kubernetes.metadata import is_known
-from adapters.kubernetes.resources import Resource
-from components.deploy_serving.inference_service import INFERENCE_SERVICE
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.partial_metadata import is_known
+from continuous_training.adapters.kubernetes.resources import Resource
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 
 from ..waiting import eventually
 

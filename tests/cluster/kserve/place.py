@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adapters.kubernetes.client import Cluster, Object
-from components.deploy_serving.asking import asker
-from components.deploy_serving.inference_service import INFERENCE_SERVICE
-from components.deploy_serving.kserve import KServeTarget
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kserve.target import KServeTarget
+from continuous_training.rollout.kubernetes.service_client import asker
 
 from ..place import Place
 from . import controller

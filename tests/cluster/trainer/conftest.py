@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.kubernetes.client import Cluster
-from adapters.kubernetes.connection import connect
-from adapters.kubernetes.resources import NAMESPACE, Resource
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.kubernetes.resources import NAMESPACE, Resource
 
 from .controller import Controller
 

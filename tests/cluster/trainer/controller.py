@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from adapters.errors import PipelineError
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.resources import JOB
-from adapters.kubernetes.trainjob import TRAIN_JOB, condition
-from adapters.kubernetes.transport import Request
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.resources import JOB
+from continuous_training.adapters.kubernetes.trainjob import TRAIN_JOB, condition
+from continuous_training.adapters.kubernetes.transport import Request
+from continuous_training.core.errors import PipelineError
 
 
 @dataclass

@@ -15,31 +15,31 @@ from typing import Any
 import pytest
 import yaml
 
-from adapters.errors import PipelineError, TransientError, UserError
-from adapters.kubernetes import trainjob
-from adapters.kubernetes.client import Cluster, Object
-from adapters.kubernetes.connection import connect
-from adapters.kubernetes.resources import JOB, POD, SERVICE_ACCOUNT, Resource
-from adapters.kubernetes.trainjob import TRAIN_JOB
-from adapters.object_store import ObjectStore, open_store
-from components.files import digest_of_folder
 from components.prep_data import step as prep_data
 from components.train import step as train
-from components.train.nodes.exchange import Exchange
 from components.train.nodes.launcher import MARGIN, Step, manifest_of, name_of, run_on_nodes, whole_numbers
+from components.train.nodes.object_store_exchange import Exchange
+from continuous_training.adapters.kubernetes import trainjob
+from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.kubernetes.resources import JOB, POD, SERVICE_ACCOUNT, Resource
+from continuous_training.adapters.kubernetes.trainjob import TRAIN_JOB
+from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.files import digest_of_folder
 from pipelines.steps import StepSettings
 from pipelines.steps.trainjob import trainjob_spec
 from tests import s3
 from tests.pipelines import golden
 from tests.s3 import Bucket
-from workloads import register
+from workloads import discovery
 
 from ..waiting import eventually
 from .conftest import kubectl
 from .controller import Controller, at_work
 
 ROOT = Path(__file__).parents[3]
-WORKLOAD = register.get("diabetes")
+WORKLOAD = discovery.get("diabetes")
 LINES = 'i=0; while [ $i -lt 3 ]; do echo "· node $JOB_COMPLETION_INDEX says $i"; i=$((i+1)); done'
 GO = "/tmp/go"
 WAIT = "trap 'exit 1' TERM; sleep 600 & wait"
@@ -440,7 +440,7 @@ def test_what_the_compiler_writes_is_a_trainjob(cluster: Cluster, tmp_path: Path
     tasks = (t for c in pipeline["components"].values() if "dag" in c for t in c["dag"]["tasks"].items())
     (given,) = (task["inputs"]["parameters"]["trainjob"] for name, task in tasks if name == "train")
     spec = whole_numbers(given["runtimeValue"]["constant"])
-    mnist = register.get("mnist")
+    mnist = discovery.get("mnist")
     manifest = manifest_of(mnist, "train-mnist-0", "trainjobs/train-mnist-0", spec, Step("r", "p", "u"))
     whole = {"apiVersion": TRAIN_JOB.api_version, "kind": TRAIN_JOB.kind, **manifest}
     asked = (

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib import metadata as distributions
 from typing import Any
 
-from ..served import Served
-from .paths import model_paths, server_paths
+from continuous_training.serving.api.openapi.paths import model_paths, server_paths
+from continuous_training.serving.models.versions import Served
 
 _DISTRIBUTION = "continuous-training"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..interface import Interface, interface_of
-from ..pictures import FORMATS
-from ..served import Served
-from ..upload import FORM, Slots, slots_of
-from . import tensors
+from continuous_training.serving.api.openapi import tensors
+from continuous_training.serving.http.image_decoding import FORMATS
+from continuous_training.serving.http.multipart import FORM, Slots, slots_of
+from continuous_training.serving.models.model_schema import Interface, interface_of
+from continuous_training.serving.models.versions import Served
 
 Schema = dict[str, Any]
 

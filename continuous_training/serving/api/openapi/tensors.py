@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RequestError
-from ..interface import Interface
-from ..model import Model
-from ..tensors import DTYPES
-from ..work import prepare
+from continuous_training.serving.api.tensors import DTYPES
+from continuous_training.serving.errors import RequestError
+from continuous_training.serving.models.batch_item import prepare
+from continuous_training.serving.models.model import Model
+from continuous_training.serving.models.model_schema import Interface
 
 Schema = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""The data that steps exchange: datasets, model bundles, archives and golden requests."""

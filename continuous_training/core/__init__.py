@@ -1,0 +1,1 @@
+"""Errors, files, locks, digests, settings and progress: the modules that everything else may import."""

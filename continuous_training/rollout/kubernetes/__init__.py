@@ -1,0 +1,1 @@
+"""The deployment target `kubernetes`: a Deployment per version behind one Service."""

@@ -1,0 +1,1 @@
+"""The endpoints: /predict, Open Inference Protocol v2, OpenAPI."""

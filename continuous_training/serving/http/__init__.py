@@ -1,0 +1,1 @@
+"""HTTP: requests, responses, routing, body formats and the fast path."""

@@ -1,0 +1,1 @@
+"""Loaded models: repository, versions, batching, schemas."""

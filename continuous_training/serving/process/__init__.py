@@ -1,0 +1,1 @@
+"""The server's process: start, stop, workers, sockets, settings, logs and metrics."""

@@ -83,11 +83,7 @@ def roll_back(
             loss.put_back(store)
         if loss:
             _tell(_told(loss, dry_run))
-        served = (
-            plan.to == plan.source
-            and serving.alive
-            and serving.digest(name) == plan.to.digest
-        )
+        served = plan.to == plan.source and serving.alive and serving.digest(name) == plan.to.digest
         if served and not plan.begun and not (loss and dry_run):
             return _result(plan, words, "put back" if loss else "nothing to do", serving.url(name))
         if not loss:

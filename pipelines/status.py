@@ -84,11 +84,7 @@ def _workload(
 
 def _served(name: str, serving: Serving, versions: dict[str, Version]) -> dict[str, Any] | None:
     """Return what the server says of the name, and the registry's number of that version."""
-    row = (
-        serving.models.get(name)
-        if serving.alive
-        else serving.confirmed.get(name)
-    )
+    row = serving.models.get(name) if serving.alive else serving.confirmed.get(name)
     if row is None:
         return None
     number = next((v.version for v in versions.values() if v.digest == row.get("digest")), None)

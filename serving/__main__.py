@@ -20,7 +20,7 @@ MOST_WORKERS = 256
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code, those of `continuous_training.core.errors`; status gives 75 for none."""
+    """Run one command and return its exit code (75 from `status` if no server is running)."""
     args = _parser().parse_args(argv)
     try:
         return int(args.command(args))

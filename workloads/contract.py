@@ -113,7 +113,7 @@ class Workload(ABC):
     from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
     the model is for, and what it must not be taken for.
     `distributed` says that `train` may run in several processes at once, as torchrun starts them: each gets
-    all rows and the same values, they share the work (`workloads.distributed`), and what the first one writes is
+    all rows and the same values, they share the work (`workloads.distributed`), and what rank 0 writes is
     the model.
     `certainty` names the handler's output that says how sure an answer is (a number a row, more is surer):
     the report shows the surest mistakes. `request_schema` and `answer_schema` tell callers what the handler

@@ -15,7 +15,7 @@ import pytest
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.archive import Archive
 from tests import s3
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from . import place
 from .place import Place

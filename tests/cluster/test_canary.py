@@ -9,7 +9,7 @@ import pytest
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from continuous_training.core.errors import RolledBack
 from continuous_training.rollout.kubernetes.manifests import CANARY, Version
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from .callers import calling
 from .place import Place

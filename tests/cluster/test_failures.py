@@ -14,7 +14,7 @@ from continuous_training.artifacts.archive import Archive
 from continuous_training.core.errors import PipelineError, RolledBack, TransientError, UserError
 from continuous_training.rollout.kubernetes import pod_diagnostics
 from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED, Version, deployment
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from .place import Place, shipped_rules, tagged
 from .waiting import eventually

@@ -14,7 +14,7 @@ import pytest
 from continuous_training.adapters.kubernetes.resources import LEASE, SERVICE
 from continuous_training.artifacts.archive import Archive
 from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from .callers import calling
 from .place import ROOT, Place

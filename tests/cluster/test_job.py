@@ -20,7 +20,7 @@ from continuous_training.adapters import model_store
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP, JOB, POD
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.artifacts.archive import Archive
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from .kserve import crd
 from .kserve.place import playing

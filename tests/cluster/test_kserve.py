@@ -21,7 +21,7 @@ from continuous_training.rollout.kserve.deployment_mode import ANNOTATION
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 from continuous_training.rollout.kubernetes import pod_diagnostics
 from continuous_training.rollout.kubernetes.permissions import NEEDED
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from .callers import calling
 from .kserve import crd

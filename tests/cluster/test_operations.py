@@ -11,8 +11,8 @@ from continuous_training.adapters.model_registry import CHAMPION, PREVIOUS, Regi
 from continuous_training.artifacts.archive import Archive
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from pipelines import rollback, status
+from tests.continuous_training.serving.toy_models import make_archive
 from tests.s3 import ACCESS
-from tests.serving.toy_models import make_archive
 
 from .place import Place
 

@@ -14,7 +14,7 @@ from continuous_training.adapters.kubernetes.resources import (
     SERVICE,
 )
 from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED, Version
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from .callers import calling
 from .place import Place

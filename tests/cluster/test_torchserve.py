@@ -13,7 +13,7 @@ from continuous_training.core.settings import ServingSettings
 from continuous_training.rollout.kubernetes import manifests
 from continuous_training.rollout.kubernetes.manifests import Version
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from .place import Place, tagged
 

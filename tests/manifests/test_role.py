@@ -13,7 +13,7 @@ import yaml
 from components.archive.step import ARCHIVED, Archived
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
-from tests.serving.toy_models import make_archive
+from tests.continuous_training.serving.toy_models import make_archive
 
 from . import steps
 from .audit import asked, rights

@@ -11,7 +11,7 @@ import pytest
 from continuous_training.kubeflow.in_pod_client import failed_tasks
 from tests.fakes import free_port, web
 
-RECORDED = Path(__file__).parents[3] / "shared" / "kfp-api" / "recorded.jsonl"
+RECORDED = Path(__file__).parents[4] / "shared" / "kfp-api" / "recorded.jsonl"
 NAMES = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
 
 

@@ -25,7 +25,7 @@ from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import Endpoint
 from continuous_training.serving.process.server_state import Running
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def kill(running: Running) -> None:

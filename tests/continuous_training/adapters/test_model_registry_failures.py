@@ -20,7 +20,7 @@ from tests.fakes import web
 from tests.mlflow_server import MlflowServer
 from tests.s3 import Bucket
 
-from .test_registry import add
+from .test_model_registry import add
 
 
 @pytest.fixture

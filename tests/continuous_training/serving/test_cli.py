@@ -18,7 +18,7 @@ from continuous_training.serving.process.client import Endpoint
 from continuous_training.serving.process.server_state import Running
 from serving.__main__ import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_start_status_stop(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from continuous_training.adapters.local_registry import LocalRegistry, open_regi
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.core.errors import TransientError, UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 PARENT = """
 import sys, time

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from continuous_training.artifacts.archive import Archive
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass

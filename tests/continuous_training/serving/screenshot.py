@@ -1,4 +1,4 @@
-"""Writes the picture of the page that the docs show: python -m tests.serving.screenshot docs/page.png."""
+"""Take the screenshot of docs/trying.md: python -m tests.continuous_training.serving.screenshot FILE.png."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_server_proves_an_archive_with_nothing_else_there(digits: Path, tmp_pa
     }
     refused |= {"workloads", "components", "pipelines", "torch"}
     # The interpreter itself loads that one when it starts.
-    refused -= {"serving", "adapters", "_distutils_hack"}
+    refused -= {"serving", "continuous_training", "_distutils_hack"}
     assert {"sklearn", "pyarrow", "mlflow", "kfp"} <= refused
     command = [sys.executable, "-c", ALONE, str(digits), str(tmp_path / "server"), ",".join(refused)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

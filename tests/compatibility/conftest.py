@@ -1,0 +1,36 @@
+"""Fixtures that the code before the move to `continuous_training` wrote; README.md says how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import former
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `state`, a state directory of local runs, and `ours`, the code of the workload wine."""
+    return former.unpack("local", tmp_path_factory.mktemp("local"))
+
+
+@pytest.fixture(scope="session")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one state directory for each point at which a rollout was killed."""
+    return former.unpack("interrupted", tmp_path_factory.mktemp("interrupted")) / "interrupted"
+
+
+@pytest.fixture(scope="session")
+def former_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the former version's server: its packages `serving` and `adapters`."""
+    return former.unpack("former-server", tmp_path_factory.mktemp("former-server"))
+
+
+@pytest.fixture
+def state(local: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the state directory; its server is stopped after the test."""
+    folder = former.copy(local / "state", tmp_path / "state")
+    yield folder
+    former.python("serving", "stop", "--state", folder)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from serving.archive import read_manifest, unpack
+from continuous_training.artifacts.archive_reader import read_manifest, unpack
 from tests.fakes import free_port
 
 from .former import ROOT, ask, document, environment, python

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.local_registry import open_registry
+from continuous_training.adapters.local_registry import open_registry
 
 from .former import ask, copy, environment, json_of, python
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from continuous_training.core.errors import INTERRUPTED, PipelineError, understand
+from continuous_training.core.messages import report
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_folder
@@ -28,8 +29,8 @@ ERROR = "step failed: "
 
 
 def tell(message: str) -> None:
-    """Print one line of progress at once."""
-    print(f"{MARK}{message}", flush=True)
+    """Write one line of progress to standard error at once."""
+    report(f"{MARK}{message}")
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def reported() -> Iterator[None]:
     except (PipelineError, OSError) as error:
         understood = understand(error)
         told = {"exit_code": understood.exit_code, "error": str(understood)}
-        print(f"{ERROR}{json.dumps(told, ensure_ascii=False)}", flush=True)
+        report(f"{ERROR}{json.dumps(told, ensure_ascii=False)}")
         sys.exit(understood.exit_code)
 
 
@@ -101,8 +102,8 @@ def finish(work: Callable[[], int]) -> int:
         return work()
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         return understood.exit_code
     except KeyboardInterrupt:
-        print(INTERRUPTION, file=sys.stderr)
+        report(INTERRUPTION)
         return INTERRUPTED

@@ -6,7 +6,7 @@ from types import TracebackType
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        print("interrupted: nothing had begun", file=sys.stderr)
+        print("interrupted: nothing had begun", file=sys.stderr)  # noqa: T201
     else:
         _before(kind, error, trace)
 

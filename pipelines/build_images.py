@@ -16,10 +16,14 @@ from pathlib import Path
 from components.step_cli import interpreter
 from continuous_training.core.errors import PipelineError, UserError, understand
 from continuous_training.core.files import to_json, write_text
+from continuous_training.core.messages import report
 
 from .images import Images, check_registry, check_tag, default_tag
 
 ROOT = Path(__file__).parents[1]
+STDERR = 2
+"""The file descriptor that takes what Docker prints: it is progress, and not a result."""
+
 TARGETS = ("serving", "notify", "archive", "prep-data", "evaluate", "deploy-serving", "train", "train-torch")
 """The Dockerfile's targets; the one with torch last, as it is the largest by far."""
 
@@ -61,7 +65,7 @@ def labels() -> dict[str, str]:
 
 def _docker(arguments: Sequence[str], failure: str) -> None:
     try:
-        done = subprocess.run(["docker", *arguments], cwd=ROOT, check=False)
+        done = subprocess.run(["docker", *arguments], cwd=ROOT, check=False, stdout=STDERR)
     except FileNotFoundError:
         raise UserError("there is no docker command here: install Docker, or run this where it is") from None
     if done.returncode:
@@ -111,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         _make(images, arguments)
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         return understood.exit_code
     return 0
 
@@ -119,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
 def _make(images: Images, arguments: argparse.Namespace) -> None:
     stamped = labels()
     for target in arguments.images:
-        print(f"== {images.of(target)}", flush=True)
+        report(f"== {images.of(target)}")
         build(images.of(target), target, stamped, arguments.options)
         if not arguments.no_push:
             push(images.of(target))
@@ -132,7 +136,8 @@ def _make(images: Images, arguments: argparse.Namespace) -> None:
     digests = {target: pushed_digest(images.of(target)) for target in TARGETS}
     write_text(arguments.output, to_json({target: digest for target, digest in digests.items() if digest}))
     pinned = f"--registry {images.registry} --tag {images.tag} --digests {arguments.output}"
-    print(f"{arguments.output} has the digests. Next: {interpreter()} -m pipelines.compile {pinned}")
+    print(f"{arguments.output} has the digests")
+    report(f"next: {interpreter()} -m pipelines.compile {pinned}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from components.step_cli import new_run_id
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import Records
 from continuous_training.core.errors import PipelineError
+from continuous_training.core.messages import report
 from continuous_training.core.parameters import Value
 from continuous_training.kubeflow.api import Kubeflow, Object
 from continuous_training.kubeflow.follow import Step, follow, steps_of
@@ -79,7 +79,7 @@ def plan_on_cluster(
 ) -> dict[str, Any]:
     """Return what a run would do, after a look at the server; nothing is uploaded or started."""
     compiled = compile_workload(workload.name, images, steps)
-    submission.look([compiled.text], kubeflow, lambda line: print(line, file=sys.stderr))
+    submission.look([compiled.text], kubeflow, report)
     return {
         "workload": workload.name,
         "pipeline": compiled.version,

@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +17,12 @@ from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.core.errors import INTERRUPTED, PipelineError, TransientError, understand
 from continuous_training.core.file_lock import held
+from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_folder
 from workloads import discovery
+
+LOOK = "interrupted: look at what is served with python -m pipelines.status"
 
 CODES = "exit codes: 0 done, 2 user error, {}75 try again, 130 interrupted, 1 unexpected"
 
@@ -93,11 +95,7 @@ def uninterrupted() -> Iterator[None]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        print(
-            "nearly done, so this is finished first; Ctrl-C again stops it at once",
-            file=sys.stderr,
-            flush=True,
-        )
+        report("nearly done, so this is finished first; Ctrl-C again stops it at once")
 
     before = signal.signal(signal.SIGINT, later)
     try:
@@ -117,15 +115,18 @@ def finish(
 ) -> int:
     """Do a verb's work and show what came of it, as one JSON object with --json; returns the exit code."""
     try:
-        result = work()
+        with quiet_output():
+            result = work()
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         if arguments.json:
             print(json.dumps({"verdict": "failed", "reasons": [str(understood)]}))
         return understood.exit_code
     except KeyboardInterrupt:
-        print("interrupted: look at what is served with python -m pipelines.status", file=sys.stderr)
+        report(LOOK)
+        if arguments.json:
+            print(json.dumps({"verdict": "interrupted", "reasons": [LOOK]}))
         return INTERRUPTED
     if arguments.json:
         print(json.dumps(result))

@@ -17,6 +17,7 @@ from pathlib import Path
 from components.step_cli import interpreter
 from continuous_training.core.errors import PipelineError, UserError, understand
 from continuous_training.core.files import write_text
+from continuous_training.core.messages import report
 from workloads import discovery
 
 from .images import Images, add_image_arguments, images_of
@@ -112,20 +113,20 @@ def main(argv: list[str] | None = None) -> int:
         written = _write(names, arguments, images, steps)
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         return understood.exit_code
     for path, version in written:
         print(f"{path}  version {version}")
     for name, why in broken.items():
-        print(f"broken: {name}: {why}", file=sys.stderr)
+        report(f"broken: {name}: {why}")
     python = interpreter()
     if written:
-        print(f"upload:  {python} -m pipelines.upload --host URL, or Upload pipeline in the Kubeflow UI")
+        report(f"upload:  {python} -m pipelines.upload --host URL, or Upload pipeline in the Kubeflow UI")
         if arguments.kubernetes_manifest:
-            print(
+            report(
                 "apply:   kubectl apply -f NAME.manifest.yaml, where pipelines are kept as Kubernetes objects"
             )
-        print(f"try it:  {python} -m pipelines.run --workload {written[0][0].stem}")
+        report(f"try it:  {python} -m pipelines.run --workload {written[0][0].stem}")
     return UserError.exit_code if broken else 0
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import requests
 
-from components.step_cli import finish, interpreter
-from continuous_training.core.errors import REJECTED, TransientError
+from components.step_cli import interpreter
+from continuous_training.core.errors import REJECTED, PipelineError, TransientError, understand
+from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from pipelines import run_output
@@ -21,7 +22,7 @@ from pipelines.local_run.local_run import run_local
 from workloads import discovery
 from workloads.contract import Workload
 
-from .run import parser
+from .run import parser, report_failure, report_interruption
 
 
 def ask(result: dict[str, Any]) -> tuple[Any, Any]:
@@ -73,21 +74,37 @@ def _another_value(workload: Workload) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; a rejected challenger is a fine ending here. Returns the exit code."""
     arguments = parser().parse_args(argv)
-    return finish(lambda: _demonstrate(arguments))
+    try:
+        with quiet_output():
+            workload = discovery.get(arguments.workload)
+            result = _demonstrate(workload, arguments)
+    except (PipelineError, OSError) as error:
+        return report_failure(understand(error), arguments)
+    except KeyboardInterrupt:
+        return report_interruption(arguments)
+    _show(result, arguments)
+    if not result["endpoint"]:
+        report("nothing is served yet: the first model did not reach the floors")
+        return REJECTED
+    report(where_next(workload, result, result["request"]))
+    return 0
 
 
-def _demonstrate(arguments: argparse.Namespace) -> int:
-    workload = discovery.get(arguments.workload)
+def _demonstrate(workload: Workload, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of the run with the request that was sent to the endpoint and the response."""
     values = workload.parse(parse_assignments(arguments.set))
     result = run_local(workload, values, Settings.from_environment(os.environ, arguments.state))
+    request, response = ask(result) if result["endpoint"] else (None, None)
+    return {**result, "request": request, "response": response}
+
+
+def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print(json.dumps(result))
+        return
     run_output.show(result)
-    if not result["endpoint"]:
-        print("nothing is served yet: the first model did not reach the floors")
-        return REJECTED
-    request, answer = ask(result)
-    print(f"\nasked:    {_short(request)}\nanswered: {_short(answer)}\n")
-    print(where_next(workload, result, request))
-    return 0
+    if result["endpoint"]:
+        print(f"\nasked:    {_short(result['request'])}\nanswered: {_short(result['response'])}\n")
 
 
 def _relative(path: str | None) -> str:

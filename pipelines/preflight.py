@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from continuous_training.core.errors import INTERRUPTED, PipelineError, UserError, understand
+from continuous_training.core.messages import report
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.preflight import cluster_objects, configuration, images, permissions
 from continuous_training.kubeflow.preflight.finding import MISSING, THERE, Finding, missing
@@ -167,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
             found.append(finding)
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         return understood.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -15,7 +15,7 @@ import argparse
 import getpass
 import sys
 import tempfile
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.adapters.run_history import Records
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.messages import report
 from continuous_training.core.settings import Settings
 from continuous_training.operations.archive_restore import Loss, find_loss
 from continuous_training.operations.rollback_plan import Plan, check_archive, make_plan
@@ -66,11 +67,11 @@ def roll_back(
             raise UserError(f"{name} was never promoted in {settings.state}: there is nothing to go back to")
         command_line.check_name(name, bool(registry.versions(name)))
         store = open_store(settings.store)
-        target = open_target(settings, store, _tell)
+        target = open_target(settings, store, report)
         if not dry_run:
             local = settings.target == "local"
             stack.enter_context(
-                command_line.alone(settings, name) if local else target.exclusive(name, _tell)
+                command_line.alone(settings, name) if local else target.exclusive(name, report)
             )
         serving = look(settings)
         records = Records(store, name)
@@ -82,7 +83,7 @@ def roll_back(
         if loss and not dry_run:
             loss.put_back(store)
         if loss:
-            _tell(_told(loss, dry_run))
+            report(_told(loss, dry_run))
         served = plan.to == plan.source and serving.alive and serving.digest(name) == plan.to.digest
         if served and not plan.begun and not (loss and dry_run):
             return _result(plan, words, "put back" if loss else "nothing to do", serving.url(name))
@@ -133,7 +134,7 @@ def _switch(
     try:
         with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
             archive = store.fetch(to.archive, Path(folder))
-            roll_out(target, plan.workload, archive, to.digest, make_champion, _tell)
+            roll_out(target, plan.workload, archive, to.digest, make_champion, report)
         mirror_aliases(registry, store, plan.workload, words.run)
     except PipelineError as error:
         mend = command_line.again(
@@ -155,16 +156,14 @@ def _remember(plan: Plan, result: dict[str, Any], records: Records) -> None:
     try:
         remember(records, plan.left, plan.to, result["run"], record)
     except (PipelineError, OSError, KeyError) as error:
-        _tell(
+        report(
             f"warning: rolled back, but the records do not tell of it: {error}; the same command again does"
         )
 
 
 def _announce(plan: Plan, result: dict[str, Any], settings: Settings) -> None:
     text = f"{plan.workload}: rolled back to version {plan.to.version}. {result['reasons'][0]}"
-    # The notifier's warnings go where they do not stand beside the result.
-    with redirect_stdout(sys.stderr):
-        Notifier(settings.webhook).send(text, result)
+    Notifier(settings.webhook).send(text, result)
 
 
 def _check_digest(to: Version, store: ObjectStore) -> None:
@@ -191,10 +190,6 @@ def _result(plan: Plan, words: Words, verdict: str, endpoint: str | None) -> dic
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "endpoint": endpoint,
     }
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from components.step_cli import INTERRUPTION
 from continuous_training.core.errors import INTERRUPTED, REJECTED, PipelineError, understand
+from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.parameters import Value, parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_folder
@@ -88,27 +89,30 @@ def main(argv: list[str] | None = None) -> int:
     """Run, print the table or the JSON object; returns the exit code."""
     arguments = parser().parse_args(argv)
     try:
-        workload = discovery.get(arguments.workload)
-        given = parse_assignments(arguments.set)
-        values = workload.parse(given)
-        if arguments.target == "cluster":
-            result = _run_on_cluster(workload, {name: values[name] for name in given}, arguments)
-            if arguments.dry_run:
-                print(json.dumps(result, indent=2))
-                return 0
-            return _show(result, arguments)
-        settings = Settings.from_environment(os.environ, arguments.state)
-        check_extras(workload, values)
-        if arguments.dry_run:
-            print(json.dumps(plan_local(workload, values, settings), indent=2))
-            return 0
-        return _show(run_local(workload, values, settings), arguments)
+        with quiet_output():
+            result = _work(arguments)
     except (PipelineError, OSError) as error:
-        return _tell_failure(understand(error), arguments)
+        return report_failure(understand(error), arguments)
     except KeyboardInterrupt:
-        if arguments.target == "local":
-            print(INTERRUPTION, file=sys.stderr)
-        return INTERRUPTED
+        return report_interruption(arguments)
+    if arguments.dry_run:
+        print(json.dumps(result, indent=2))
+        return 0
+    return _show(result, arguments)
+
+
+def _work(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the workload where the arguments say; returns the result, or the plan with --dry-run."""
+    workload = discovery.get(arguments.workload)
+    given = parse_assignments(arguments.set)
+    values = workload.parse(given)
+    if arguments.target == "cluster":
+        return _run_on_cluster(workload, {name: values[name] for name in given}, arguments)
+    settings = Settings.from_environment(os.environ, arguments.state)
+    check_extras(workload, values)
+    if arguments.dry_run:
+        return plan_local(workload, values, settings)
+    return run_local(workload, values, settings)
 
 
 def _show(result: dict[str, Any], arguments: argparse.Namespace) -> int:
@@ -119,12 +123,23 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> int:
     return REJECTED if result["verdict"] == "rejected" else 0
 
 
-def _tell_failure(error: PipelineError, arguments: argparse.Namespace) -> int:
-    print(f"error: {error}", file=sys.stderr)
+def report_failure(error: PipelineError, arguments: argparse.Namespace) -> int:
+    """Report the error, with --json also as the result; returns its exit code."""
+    report(f"error: {error}")
     if arguments.json:
-        told = {"workload": arguments.workload, "verdict": "failed", "reasons": [str(error)]}
-        print(json.dumps(told))
+        print(json.dumps({"workload": arguments.workload, "verdict": "failed", "reasons": [str(error)]}))
     return error.exit_code
+
+
+def report_interruption(arguments: argparse.Namespace) -> int:
+    """Report Ctrl-C, with --json also as the result; returns its exit code."""
+    # The run on a cluster goes on, which was reported already.
+    reason = INTERRUPTION if arguments.target == "local" else "no longer followed; the run goes on"
+    if arguments.target == "local":
+        report(reason)
+    if arguments.json:
+        print(json.dumps({"workload": arguments.workload, "verdict": "interrupted", "reasons": [reason]}))
+    return INTERRUPTED
 
 
 if __name__ == "__main__":

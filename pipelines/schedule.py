@@ -19,6 +19,7 @@ from pathlib import Path
 
 from components.step_cli import interpreter
 from continuous_training.core.errors import INTERRUPTED, PipelineError, UserError, understand
+from continuous_training.core.messages import report
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.schedules.backfill import backfill, moments
 from continuous_training.kubeflow.schedules.cron import Cron
@@ -62,7 +63,7 @@ def changes(
         schedule.cron.in_utc(now)
     for account in sorted({schedule.service_account for schedule in schedules}):
         texts = [compiled[s.workload].text for s in schedules if s.service_account == account]
-        replace(submission, account=account).look(texts, kubeflow, print)
+        replace(submission, account=account).look(texts, kubeflow, report)
     bring = look_up if dry_run else upload
     uploaded = {name: bring(kubeflow, one) for name, one in compiled.items()}
     experiments = {name: kubeflow.experiment(name, make=not dry_run) for name in compiled}
@@ -90,7 +91,7 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
         for line in change.why:
             print(f"  {line}")
         for row in change.strangers:
-            print(
+            report(
                 f"  warning: {row['recurring_run_id']} has this name, too, and was not made from a file: "
                 "it is left alone, and runs as well"
             )
@@ -103,7 +104,8 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
         if ours(row) and row["display_name"] not in known:
             name = row["display_name"]
             remedy = f"{interpreter()} -m pipelines.schedule delete {name}"
-            print(f"{name}: not in {arguments.file}; left alone. {remedy}")
+            print(f"{name}: not in {arguments.file}; left alone")
+            report(f"to delete it: {remedy}")
 
 
 def _show_times(cron: Cron, turned: str, now: datetime, paused: bool) -> None:
@@ -113,14 +115,15 @@ def _show_times(cron: Cron, turned: str, now: datetime, paused: bool) -> None:
         print(f"  {cron.text} in {cron.zone} is {turned} in UTC, which the server goes by")
     change = cron.clock_change(now)
     if change:
-        print(f"  until {change}, when {cron.zone} changes its clock: apply again then")
+        report(f"  until {change}, when {cron.zone} changes its clock: apply again then")
 
 
 def show(arguments: argparse.Namespace) -> None:
     """Print what is on the server."""
     rows = sorted(connect(arguments).schedules(), key=lambda row: str(row.get("display_name")))
     if not rows:
-        print(f"no schedules; {interpreter()} -m pipelines.schedule apply makes those of a file")
+        print("no schedules")
+        report(f"to make those of a file: {interpreter()} -m pipelines.schedule apply")
     names = [row["display_name"] for row in rows]
     now = datetime.now(UTC)
     for row in rows:
@@ -134,7 +137,7 @@ def show(arguments: argparse.Namespace) -> None:
             shown = ", ".join(f"{when:%Y-%m-%d %H:%M:%S}" for when in islice(Cron(cron).times(now), SHOWN))
             print(f"  next (UTC): {shown}")
         elif len(cron.split()) == 5:
-            print("  warning: five fields; the server reads the first as seconds, and not as minutes")
+            report("  warning: five fields; the server reads the first as seconds, and not as minutes")
 
 
 def by_hand(arguments: argparse.Namespace) -> None:
@@ -171,7 +174,7 @@ def run_backfill(arguments: argparse.Namespace) -> None:
     kubeflow = connect(arguments)
     compiled = compile_workload(schedule.workload, images_of(arguments), steps_of(arguments))
     submission = replace(submission_of(arguments, os.environ), account=schedule.service_account)
-    submission.look([compiled.text], kubeflow, print)
+    submission.look([compiled.text], kubeflow, report)
     uploaded = upload(kubeflow, compiled)
     with run_output.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
         backfill(kubeflow, schedule, uploaded, times, listener)
@@ -220,13 +223,10 @@ def main(argv: list[str] | None = None) -> int:
             by_hand(arguments)
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         return understood.exit_code
     except KeyboardInterrupt:
-        print(
-            "interrupted: what runs on the server runs on; the same command goes on from there",
-            file=sys.stderr,
-        )
+        report("interrupted: what runs on the server runs on; the same command goes on from there")
         return INTERRUPTED
     return 0
 

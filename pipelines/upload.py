@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from components.step_cli import interpreter
 from continuous_training.core.errors import PipelineError, TransientError, UserError, understand
+from continuous_training.core.messages import report
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.connection import find_access
 from workloads import discovery
@@ -109,12 +110,12 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{one.version} {word}: {page}")
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         return understood.exit_code
     for name, why in broken.items():
-        print(f"broken: {name}: {why}", file=sys.stderr)
+        report(f"broken: {name}: {why}")
     if compiled:
-        print(f"run it:  {interpreter()} -m pipelines.run --target cluster --workload {compiled[0].name}")
+        report(f"run it:  {interpreter()} -m pipelines.run --target cluster --workload {compiled[0].name}")
     return UserError.exit_code if broken else 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from continuous_training.core.errors import INTERRUPTED, PipelineError, TransientError, UserError, understand
+from continuous_training.core.messages import report
 from continuous_training.serving.process import daemon, logs, options
 from continuous_training.serving.process.server_state import state_folder
 from continuous_training.serving.process.settings import cores
@@ -26,7 +27,9 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.command(args))
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
+        if getattr(args, "json", False):
+            print(json.dumps({"verdict": "failed", "reasons": [str(understood)]}))
         return understood.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -98,7 +101,10 @@ def _count(text: str) -> int:
 
 
 def _start(args: argparse.Namespace) -> int:
-    daemon.start(args.state, args.port, host=args.host, say=print)
+    def say(line: str) -> None:
+        (report if daemon.TAKEN in line else print)(line)
+
+    daemon.start(args.state, args.port, host=args.host, say=say)
     return 0
 
 
@@ -153,6 +159,7 @@ def _serve(args: argparse.Namespace) -> int:
         return _source(args, folder)
 
     def say(line: str) -> None:
+        # Also the curl lines: standard error holds the log, each line of which is a JSON object.
         print(line, flush=True)
 
     count = args.workers or cores()

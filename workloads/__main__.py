@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from continuous_training.core.errors import PipelineError
+from continuous_training.core.messages import report
 
 from . import discovery
 from .contract import Workload
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
             found.append(describe(discovery.get(name)))
         except PipelineError as error:
             # The others are as good as they were.
-            print(f"{'error' if arguments.names else f'broken: {name}'}: {error}", file=sys.stderr)
+            report(f"{'error' if arguments.names else f'broken: {name}'}: {error}")
             code = error.exit_code
     if arguments.json:
         print(json.dumps(found, indent=2))

@@ -15,6 +15,7 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, to_json
+from continuous_training.core.messages import report
 from workloads.contract import Progress
 
 ARCHIVED = "archived.json"
@@ -54,7 +55,7 @@ def run(
     output: Path,
     registry: Registry,
     store: ObjectStore,
-    progress: Progress = print,
+    progress: Progress = report,
 ) -> Archived:
     """Archive the bundle in `model`, store it under its digest and register it as the challenger.
 

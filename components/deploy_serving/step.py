@@ -14,6 +14,7 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import Records
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import to_json, write_text
+from continuous_training.core.messages import report
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.target import Target
@@ -40,7 +41,7 @@ def run(
     registry: Registry,
     store: ObjectStore,
     target: Target,
-    progress: Progress = print,
+    progress: Progress = report,
     data: Path | None = None,
 ) -> Deployed:
     """Roll the archived version out and make it the champion; writes `output`, a JSON file.

@@ -45,6 +45,7 @@ def in_pipeline(
         chosen = discovery.get(workload)
         output = Path(evaluation.path)
         judged = judge(chosen, Path(data.path), Path(model.path), output, run_id, step_cli.in_pipeline())
+        step_cli.tell(outcome(judged))
         shutil.copyfile(output / REPORT, report.path)
         shutil.copyfile(output / CARD, card.path)
         for name, interval in judged.description["metrics"].items():
@@ -60,13 +61,14 @@ def in_pipeline(
 def judge(
     workload: Workload, data: Path, model: Path, output: Path, run_id: str, settings: Settings
 ) -> Evaluation:
-    """Run the step with the registry and the store of `settings`; says the verdict."""
+    """Run the step with the registry and the store of `settings`."""
     with open_registry(*settings.registry_access) as registry:
-        judged = run(
-            workload, data, model, output, run_id, registry, open_store(settings.store), step_cli.tell
-        )
-    step_cli.tell(f"{judged.description['verdict']}: " + "; ".join(judged.description["reasons"]))
-    return judged
+        return run(workload, data, model, output, run_id, registry, open_store(settings.store), step_cli.tell)
+
+
+def outcome(judged: Evaluation) -> str:
+    """Return the verdict and its reasons as one line."""
+    return f"{judged.description['verdict']}: " + "; ".join(judged.description["reasons"])
 
 
 def confusion(workload: Workload, judged: Evaluation) -> tuple[list[str], list[list[int]]]:
@@ -92,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         workload = discovery.get(arguments.workload)
         run_id = arguments.run_id or step_cli.new_run_id("hand")
         judged = judge(workload, arguments.data, arguments.model, arguments.output, run_id, settings)
+        print(outcome(judged))
         print(f"report: {arguments.output / REPORT}")
         return 0 if judged.promoted else REJECTED
 

@@ -15,6 +15,7 @@ from continuous_training.adapters.run_history import Records
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
+from continuous_training.core.messages import report
 from continuous_training.evaluation.comparison import Judgement, judge_models
 from continuous_training.evaluation.evaluation_record import describe, drifted, facts, notes_on_the_rows
 from continuous_training.evaluation.gate import Verdict
@@ -53,7 +54,7 @@ def run(
     run_id: str,
     registry: Registry,
     store: ObjectStore,
-    progress: Progress = print,
+    progress: Progress = report,
 ) -> Evaluation:
     """Judge the bundle in `model` on the holdout of `data`; write verdict, report and golden requests.
 

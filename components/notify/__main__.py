@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 from components import step_cli
 from continuous_training.adapters.notifications import Notifier
@@ -21,14 +22,14 @@ from .step import run
 def in_pipeline(workload: str, run_id: str) -> None:
     """Run the step inside a pipeline."""
     with step_cli.reported():
-        tell_outcome(workload, run_id, step_cli.in_pipeline())
+        tell_outcome(workload, run_id, step_cli.in_pipeline(), step_cli.tell)
 
 
-def tell_outcome(workload: str, run_id: str, settings: Settings) -> None:
-    """Run the step with the store and the webhook of `settings`."""
+def tell_outcome(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> None:
+    """Run the step with the store and the webhook of `settings`; `output` gets the outcome as one line."""
     records = Records(open_store(settings.store), workload)
     api, token = settings.kfp_api, settings.kfp_token_file
-    run(workload, run_id, records, Notifier(settings.webhook), api, token, step_cli.tell)
+    run(workload, run_id, records, Notifier(settings.webhook), api, token, output)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
-        tell_outcome(arguments.workload, arguments.run_id, settings)
+        tell_outcome(arguments.workload, arguments.run_id, settings, print)
         return 0
 
     return step_cli.finish(work)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.run_history import Record, Records
+from continuous_training.core.messages import report
 from continuous_training.kubeflow.in_pod_client import failed_tasks
 
 if TYPE_CHECKING:  # its image holds no numpy, as the contract needs
@@ -22,7 +23,7 @@ def run(
     notifier: Notifier,
     kfp_api: str = "",
     kfp_token: Path | None = None,
-    progress: Progress = print,
+    progress: Progress = report,
 ) -> Record:
     """Record and announce the run's outcome; returns the record.
 

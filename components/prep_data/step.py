@@ -20,6 +20,7 @@ from continuous_training.adapters.run_history import Record, Records
 from continuous_training.artifacts.dataset import DESCRIPTION
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of, new_folder, to_json
+from continuous_training.core.messages import report
 from continuous_training.evaluation.column_statistics import Statistics
 from workloads.contract import Progress, Workload
 
@@ -42,7 +43,7 @@ def run(
     output: Path,
     records: Records | None = None,
     scheduled: str = "",
-    progress: Progress = print,
+    progress: Progress = report,
     cache: Path = Path(".state/cache"),
 ) -> Prepared:
     """Write the dataset artifact to `output` and tell whether its recipe was judged before.

@@ -13,6 +13,7 @@ from continuous_training.artifacts.handler_packaging import copy_handler, handle
 from continuous_training.artifacts.pickles import refuse_pickles
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
+from continuous_training.core.messages import report
 from continuous_training.evaluation.promotion_rule import is_override
 from workloads.contract import Progress, Resumable, StoredRows, Training, Values, Workload
 from workloads.schemas import with_ranges
@@ -27,7 +28,7 @@ def run(
     given: dict[str, Any],
     data: Path,
     output: Path,
-    progress: Progress = print,
+    progress: Progress = report,
     store: ObjectStore | None = None,
     *,
     keep_checkpoint: bool = False,

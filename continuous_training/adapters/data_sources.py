@@ -26,6 +26,7 @@ from continuous_training.adapters.download_cache import cached
 from continuous_training.adapters.object_store import S3Store
 from continuous_training.adapters.remote_files import Absent, HttpFile, Remote, S3File
 from continuous_training.core.errors import UserError
+from continuous_training.core.messages import report
 
 Tell = Callable[[str], None]
 
@@ -36,7 +37,7 @@ class _Surroundings:
     tell: Tell
 
 
-_ALONE = _Surroundings(Path(".state/cache"), print)
+_ALONE = _Surroundings(Path(".state/cache"), report)
 """Where nobody has said anything: outside a step."""
 
 _SURROUNDINGS = ContextVar("_SURROUNDINGS", default=_ALONE)

@@ -7,6 +7,8 @@ from typing import Any
 
 import requests
 
+from continuous_training.core.messages import report
+
 
 @dataclass(frozen=True)
 class Notifier:
@@ -21,8 +23,8 @@ class Notifier:
         try:
             response = requests.post(self.webhook, json={"text": text, "run": run}, timeout=(5, 10))
         except requests.RequestException as error:
-            print(f"warning: the webhook cannot be reached: {error}")
+            report(f"warning: the webhook cannot be reached: {error}")
             return False
         if not response.ok:
-            print(f"warning: the webhook answers {response.status_code}")
+            report(f"warning: the webhook answers {response.status_code}")
         return response.ok

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from continuous_training.adapters.model_registry import Registry
+from continuous_training.core.messages import report
 from continuous_training.core.settings import Settings
 from pipelines.command_line import existing_registry
 
@@ -21,7 +20,7 @@ def serve_champion(name: str, settings: Settings) -> str | None:
     # The verb is imported late: it imports this package.
     from pipelines.rollback import roll_back
 
-    print(f"{name}: nothing is served; champion {champion} is served again", file=sys.stderr, flush=True)
+    report(f"{name}: nothing is served; champion {champion} is served again")
     result = roll_back(name, champion, "the endpoint had lost it", "pipelines.run", settings)
     endpoint: str | None = result["endpoint"]
     return endpoint

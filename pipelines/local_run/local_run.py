@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from components.step_cli import new_run_id
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.file_lock import held
+from continuous_training.core.messages import report
 from continuous_training.core.parameters import Values
 from continuous_training.core.settings import Settings, local_registry_uri
 from pipelines import run_output
@@ -161,7 +161,7 @@ def _endpoint(settings: Settings, name: str) -> str | None:
 
     state = settings.state
     if (state / "serving").is_dir():
-        running = daemon.status(state) or daemon.start(state, say=lambda line: print(line, file=sys.stderr))
+        running = daemon.status(state) or daemon.start(state, say=report)
         if Endpoint(running).served(name):
             return f"{running.url}/predict/{name}"
     return serve_champion(name, settings)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from continuous_training.core.errors import PipelineError, understand
+from continuous_training.core.messages import report
 from pipelines.steps.settings_file import Steps, add_steps_argument, steps_of
 from workloads import discovery
 from workloads.contract import Workload
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         content = content_of(steps_of(arguments), discovery.get(arguments.workload))
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         return understood.exit_code
     print(yaml.safe_dump(content, sort_keys=False, default_flow_style=False), end="")
     return 0

@@ -86,7 +86,7 @@ def test_a_run_that_came_to_something_asks_nobody(records: Records) -> None:
 def test_a_webhook_that_is_down_fails_nothing(records: Records, capsys: pytest.CaptureFixture[str]) -> None:
     webhook = Notifier(f"http://127.0.0.1:{free_port()}")
     assert run("fence", "run-1", records, webhook)["verdict"] == "failed"
-    assert "warning: the webhook cannot be reached" in capsys.readouterr().out
+    assert "warning: the webhook cannot be reached" in capsys.readouterr().err
 
 
 def test_the_command(
@@ -97,6 +97,6 @@ def test_the_command(
     with web(lambda *_: (200, b"ok")) as hook:
         monkeypatch.setenv("CT_WEBHOOK", hook.url)
         assert main(["--workload", "fence", "--run-id", "run-1", "--state", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "· fence: failed. the run did not finish; see its log\n"
+    assert capsys.readouterr().out == "fence: failed. the run did not finish; see its log\n"
     assert len(hook.requests) == 1
     assert Records(FolderStore(tmp_path / "store"), "fence").run("run-1") is not None

@@ -64,7 +64,7 @@ def test_an_understood_error_ends_with_its_code_and_one_line(
     with pytest.raises(SystemExit) as ended, step_cli.reported():
         raise error("wrong: 'é'\nsecond line")
     assert ended.value.code == code
-    line = capsys.readouterr().out
+    line = capsys.readouterr().err
     assert line.startswith(step_cli.ERROR)
     assert line.count("\n") == 1
     assert json.loads(line.removeprefix(step_cli.ERROR)) == {

@@ -144,9 +144,9 @@ def test_the_command_writes_the_bundle(tmp_path: Path, capsys: pytest.CaptureFix
     data, model = str(tmp_path / "data"), str(tmp_path / "model")
     assert prepare(["--workload", "fence", "--output", data]) == 0
     assert main(["--workload", "fence", "--data", data, "--output", model]) == 0
-    out = capsys.readouterr().out
-    assert "· learning from " in out
-    assert out.endswith(f"bundle: {model}\n")
+    printed = capsys.readouterr()
+    assert "· learning from " in printed.err
+    assert printed.out.endswith(f"bundle: {model}\n")
     assert main(["--workload", "fence", "--data", data, "--output", model, "--set", "fence=1"]) == 2
     assert "was prepared with fence=50.0, not 1.0" in capsys.readouterr().err
     assert main(["--workload", "line", "--data", data, "--output", model]) == 2

@@ -320,7 +320,7 @@ class TestHeartbeat:
         with pytest.raises(SystemExit) as ended:
             main(["--workload", "mnist", "--key", "trainjobs/gone"])
         assert ended.value.code == 1
-        assert "no step waits for this training any more" in capsys.readouterr().out
+        assert "no step waits for this training any more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

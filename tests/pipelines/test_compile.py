@@ -122,9 +122,9 @@ def test_images_by_digest(tmp_path, capsys):
     executors = spec((tmp_path / "digits.yaml").read_text())[0]["deploymentSpec"]["executors"]
     assert executors["exec-train"]["container"]["image"] == f"r.example/ct/train@{digest}"
     assert executors["exec-evaluate"]["container"]["image"] == "r.example/ct/evaluate:abc"
-    said = capsys.readouterr().out
-    assert str(tmp_path / "digits.yaml") in said
-    assert "Upload pipeline" in said
+    printed = capsys.readouterr()
+    assert str(tmp_path / "digits.yaml") in printed.out
+    assert "Upload pipeline" in printed.err
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_without_arguments_compiles_everything(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in Path("build/pipelines").iterdir()) == [
         f"{name}.yaml" for name in golden.NAMES
     ]
-    assert "-m pipelines.run --workload" in capsys.readouterr().out
+    assert "-m pipelines.run --workload" in capsys.readouterr().err

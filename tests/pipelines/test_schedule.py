@@ -155,12 +155,12 @@ def test_strangers_of_the_same_name_are_told_of_and_left_alone(kfp, tmp_path, ca
     stranger = kfp._schedule(body)["recurring_run_id"]
     capsys.readouterr()
     assert schedule.main(["apply"]) == 0
-    assert f"warning: {stranger} has this name, too" in capsys.readouterr().out
+    assert f"warning: {stranger} has this name, too" in capsys.readouterr().err
     assert stranger in kfp.recurring
     assert schedule.main(["list"]) == 0
-    told = capsys.readouterr().out
-    assert "not made from a file; there is another one of this name" in told
-    assert "warning: five fields" in told
+    printed = capsys.readouterr()
+    assert "not made from a file; there is another one of this name" in printed.out
+    assert "warning: five fields" in printed.err
 
 
 def test_what_is_on_the_server_and_not_in_the_file_is_told_of(kfp, tmp_path, capsys):

@@ -18,6 +18,7 @@ import numpy as np
 
 from continuous_training.adapters import postgres
 from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.messages import report
 
 from .handler import MEASUREMENTS
 from .workload import TABLE, Iris, scikit_learn_rows
@@ -93,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         next(p for p in Iris.own_parameters if p.name == "table").parse(arguments.table)
         added, there = seed(arguments.source, arguments.table, arguments.rows, arguments.more)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report(f"error: {error}")
         return error.exit_code
     print(f"{arguments.table}: {added} rows added, {there} there")
     return 0

@@ -25,6 +25,7 @@ from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.object_store import ObjectStore, S3Store
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.files import digest_of, new_folder
+from continuous_training.core.messages import report
 from workloads.contract import Progress, Resumable, Workload
 
 from .heartbeat import Heartbeat
@@ -55,7 +56,7 @@ def run_on_nodes(
     cluster: Cluster,
     store: ObjectStore,
     step: Step,
-    progress: Progress = print,
+    progress: Progress = report,
 ) -> dict[str, Any]:
     """Learn by a TrainJob of this `spec` and write the bundle to `output`; returns its description.
 
@@ -130,7 +131,7 @@ def whole_numbers(value: Any) -> Any:
 
 def _hear(line: str) -> PipelineError | None:
     """Pass a line of the first node on; returns the error that it tells, where trying again is of no use."""
-    print(line, flush=True)
+    report(line)
     if not line.startswith(ERROR):
         return None
     told = json.loads(line.removeprefix(ERROR))

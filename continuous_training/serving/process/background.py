@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from continuous_training.core.errors import PipelineError
+from continuous_training.core.messages import report
 from continuous_training.serving.process import logs, options
 from continuous_training.serving.process.server_state import StateFiles
 
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
         serve(StateFiles.of(args.state), args.host, args.port, settings)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report(f"error: {error}")
         return error.exit_code
     return 0
 

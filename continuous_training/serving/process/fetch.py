@@ -17,6 +17,7 @@ from continuous_training.adapters.model_store import find
 from continuous_training.adapters.object_store import open_store
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError, understand
+from continuous_training.core.messages import report
 
 SETTINGS = Path(__file__).parents[1] / "torchserve.properties"
 CONFIG = "config.properties"
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
             (args.output / CONFIG).write_text(torchserve_settings(archive), encoding="utf-8")
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         return understood.exit_code
     print(archive)
     return 0

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from continuous_training.core.errors import INTERRUPTED, PipelineError, understand
+from continuous_training.core.messages import report
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def _begin(sockets: list[socket.socket], number: int, serve: Serve) -> _Worker:
             code = 0
     except (PipelineError, OSError) as error:
         understood = understand(error)
-        print(f"error: {understood}", file=sys.stderr)
+        report(f"error: {understood}")
         code = understood.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED

@@ -25,10 +25,10 @@ def test_without_a_webhook_nobody_is_told() -> None:
 def test_a_webhook_that_refuses_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     with web(lambda *_: (404, b"no")) as hook:
         assert not Notifier(hook.url).send("text", {})
-    assert "warning: the webhook answers 404" in capsys.readouterr().out
+    assert "warning: the webhook answers 404" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "no address", "http://", "mailto:a@b"])
 def test_a_webhook_that_is_not_there_is_a_warning(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Notifier(url).send("text", {})
-    assert "warning: the webhook cannot be reached" in capsys.readouterr().out
+    assert "warning: the webhook cannot be reached" in capsys.readouterr().err

@@ -1,0 +1,27 @@
+"""Messages to the person who runs a command: progress, hints and warnings.
+
+They go to standard error. Standard output is for the result of a command, which scripts read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+
+def report(message: str) -> None:
+    """Write one line to standard error at once."""
+    # A result that was printed before the message also appears before it where both go to one terminal.
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def quiet_output() -> Iterator[None]:
+    """Write to standard error what the code in the block, libraries included, prints.
+
+    A command does its work in this block and prints its result after it.
+    """
+    with redirect_stdout(sys.stderr):
+        yield

@@ -1,0 +1,239 @@
+"""Every command with --json prints one JSON value on standard output, whatever it reports meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import pkgutil
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import components
+import continuous_training
+import pipelines
+import serving
+import workloads
+from continuous_training.core.errors import INTERRUPTED
+from continuous_training.serving.process import daemon
+from continuous_training.serving.process.sockets import DEFAULT
+from tests.kfp_server import kfp_server
+
+from . import champions
+from .champions import NAME, ROOT, State
+from .test_cluster import PROMOTED
+
+RUN = ("--workload", NAME, "--set", "test_size=0.5")
+ASK = ("--workload", NAME)
+VERBS = {"serving": ("start", "stop", "status", "serve"), "pipelines.schedule": ("apply", "list", "backfill")}
+
+
+@contextmanager
+def in_use(port: int) -> Iterator[None]:
+    """Make sure that another socket listens on the port of 127.0.0.1."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            other.bind(("127.0.0.1", port))
+            other.listen()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        yield
+
+
+@contextmanager
+def stopped_and_port_in_use(folder: Path) -> Iterator[None]:
+    """Stop the model server, and occupy the port that it had."""
+    daemon.stop(folder)
+    path = folder / "serving" / "port"
+    path.write_text(str(DEFAULT))
+    with in_use(DEFAULT):
+        yield
+
+
+@contextmanager
+def lost_endpoint(folder: Path) -> Iterator[None]:
+    """Remove what the model server knows, and occupy its default port."""
+    daemon.stop(folder)
+    shutil.rmtree(folder / "serving")
+    shutil.rmtree(folder / "archives")
+    with in_use(DEFAULT):
+        yield
+
+
+@contextmanager
+def lost_archive(folder: Path) -> Iterator[None]:
+    """Remove the champion's archive from the store, and put it back at the end."""
+    (served,) = json.loads((folder / "serving" / "models.json").read_text()).values()
+    archive = folder / "store" / "archives" / NAME / f"{served['digest']}.mar"
+    content = archive.read_bytes()
+    archive.unlink()
+    try:
+        yield
+    finally:
+        archive.write_bytes(content)
+
+
+@contextmanager
+def damaged_server_file(folder: Path) -> Iterator[None]:
+    """Damage the file that says where the running model server is, and repair it at the end."""
+    daemon.start(folder)
+    path = folder / "serving" / "server.json"
+    content = path.read_text()
+    path.write_text("{")
+    try:
+        yield
+    finally:
+        path.write_text(content)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
+    """Start the model server."""
+    daemon.start(folder)
+    yield
+
+
+@contextmanager
+def stopped(folder: Path) -> Iterator[None]:
+    """Stop the model server."""
+    daemon.stop(folder)
+    yield
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command in a situation: its exit code, and a part of what it reports on standard error."""
+
+    module: str
+    arguments: tuple[str, ...]
+    situation: Callable[[Path], Any] = nullcontext
+    code: int = 0
+    reported: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        name = getattr(self.situation, "__name__", "").replace("nullcontext", "")
+        return "-".join(filter(None, (self.module, name, *self.arguments[-1:], str(self.code))))
+
+
+TAKEN = f"port {DEFAULT}{daemon.TAKEN}"
+CASES = [
+    Case("pipelines.run", RUN, lost_endpoint, 0, TAKEN),
+    Case("pipelines.run", RUN, stopped_and_port_in_use, 0, TAKEN),
+    Case("pipelines.run", (*RUN, "--dry-run")),
+    Case("pipelines.run", (*ASK, "--set", "source=none.csv"), code=2, reported="error: "),
+    Case("pipelines.demo", RUN, lost_endpoint, 0, TAKEN),
+    Case("pipelines.demo", RUN, stopped_and_port_in_use, 0, "try a challenger"),
+    Case("pipelines.demo", ("--workload", "nothere"), code=2, reported="error: "),
+    Case("pipelines.rollback", (*ASK, "--to", "3"), stopped_and_port_in_use, 0, TAKEN),
+    Case("pipelines.rollback", (*ASK, "--to", "3", "--dry-run"), lost_archive, 0, "would be put back"),
+    Case("pipelines.rollback", (*ASK, "--to", "99"), code=2, reported="error: "),
+    Case("pipelines.status", (), running),
+    Case("pipelines.status", (), stopped),
+    Case("pipelines.status", ("--workload", "nothere"), code=2, reported="error: "),
+    Case("pipelines.history", ASK),
+    Case("pipelines.history", ("--workload", "nothere"), code=2, reported="error: "),
+    Case("pipelines.trace", ("abcdef",), code=2, reported="error: "),
+    Case("pipelines.prune", ("--keep", "1", "--dry-run"), running),
+    Case("pipelines.prune", ("--keep", "0"), code=2, reported="error: "),
+    Case("serving", ("status",), running),
+    Case("serving", ("status",), stopped, 75),
+    Case("serving", ("status",), damaged_server_file, 2, "error: "),
+    Case("workloads", ()),
+    Case("workloads", ("nothere",), code=2, reported="error: "),
+    # The last one moves the champion.
+    Case(
+        "pipelines.rollback",
+        (*ASK, "--to", "2"),
+        stopped_and_port_in_use,
+        0,
+        "warning: the webhook cannot be reached",
+        (("CT_WEBHOOK", "http://127.0.0.1:1"),),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
+    with champions.state(tmp_path_factory, "standard-output") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_standard_output_is_one_json_value(case: Case, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in case.environment:
+        monkeypatch.setenv(name, value)
+    # The server's commands take the state folder as an argument only.
+    where = ("--state", str(state.folder)) if case.module == "serving" else ()
+    with case.situation(state.folder):
+        done = champions.python(case.module, *case.arguments, *where, "--json", expect=case.code)
+    assert case.reported in done.stderr
+    assert isinstance(json.loads(done.stdout), list if case.module == "workloads" else dict)
+
+
+@pytest.mark.parametrize(("options", "code"), [(("--dry-run",), 0), (("--timeout", "1"), 75)])
+def test_a_run_on_a_cluster_reports_a_skipped_preflight(
+    options: tuple[str, ...], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("CT_STORE", raising=False)
+    with kfp_server() as kfp:
+        kfp.outcome = PROMOTED
+        target = ("--target", "cluster", "--host", kfp.url)
+        done = champions.python("pipelines.run", *ASK, *target, *options, "--json", expect=code)
+    assert "preflight: skipped" in done.stderr
+    assert isinstance(json.loads(done.stdout), dict)
+
+
+@pytest.mark.parametrize("module", ["pipelines.run", "pipelines.demo"])
+def test_an_interrupted_run_prints_its_verdict(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", module, "--workload", "digits", "--set", "max_iter=500"]
+    process = subprocess.Popen(
+        [*command, "--state", str(tmp_path), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stderr
+    for line in process.stderr:
+        if "train: starts" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED
+    assert json.loads(output)["verdict"] == "interrupted"
+
+
+def test_every_command_with_json_has_a_case(capsys: pytest.CaptureFixture[str]) -> None:
+    found = set()
+    for name in _modules():
+        path = Path(importlib.util.find_spec(name).origin)
+        if 'if __name__ == "__main__"' not in path.read_text(encoding="utf-8"):
+            continue
+        main = getattr(importlib.import_module(name), "main", None)
+        command = name.removesuffix(".__main__")
+        for verb in VERBS.get(command, ("",)) if main else ():
+            with pytest.raises(SystemExit):
+                main([*filter(None, [verb]), "--help"])
+            if "--json" in capsys.readouterr().out:
+                found.add(command)
+    assert found == {case.module for case in CASES}
+
+
+def _modules() -> Iterator[str]:
+    for package in (components, continuous_training, pipelines, serving, workloads):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            yield module.name

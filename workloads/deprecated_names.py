@@ -20,7 +20,6 @@ NEW_NAMES = {
     "adapters.postgres": "continuous_training.adapters.postgres",
     "adapters.sources": "continuous_training.adapters.data_sources",
     "workloads.checks": "workloads.validation",
-    "workloads.fields": "workloads.record_requests",
     "workloads.parameters": "continuous_training.core.parameters",
     "workloads.peers": "workloads.distributed",
     "workloads.register": "workloads.discovery",

@@ -1,0 +1,17 @@
+"""The former name of `workloads.record_requests`, which works until version 0.4.
+
+It is a file, and not an entry of `workloads.deprecated_names`, because a handler that imports it relatively
+(`from ..fields import read_rows`) travels with the files of such imports.
+"""
+
+import warnings
+
+from .record_requests import LARGEST, read_rows
+
+__all__ = ["LARGEST", "read_rows"]
+
+warnings.warn(
+    "the module workloads.fields is now workloads.record_requests; the former name works until version 0.4",
+    DeprecationWarning,
+    stacklevel=2,
+)

@@ -37,7 +37,7 @@ from continuous_training.operations.serving_state import look
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.open_target import open_target
-from continuous_training.rollout.target import Target
+from continuous_training.rollout.target import DeploymentTarget
 from pipelines import command_line
 
 LONGEST_WHY = 500
@@ -71,7 +71,7 @@ def roll_back(
         if not dry_run:
             local = settings.target == "local"
             stack.enter_context(
-                command_line.alone(settings, name) if local else target.exclusive(name, report)
+                command_line.alone(settings, name) if local else target.rollout_lock(name, report)
             )
         serving = look(settings)
         records = Records(store, name)
@@ -116,7 +116,7 @@ def _switch(
     words: Words,
     registry: Registry,
     store: ObjectStore,
-    target: Target,
+    target: DeploymentTarget,
     settings: Settings,
     finishing: ExitStack,
 ) -> str:

@@ -17,7 +17,7 @@ from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
-from continuous_training.rollout.target import Target
+from continuous_training.rollout.target import DeploymentTarget
 from workloads.contract import Progress
 
 
@@ -40,7 +40,7 @@ def run(
     output: Path,
     registry: Registry,
     store: ObjectStore,
-    target: Target,
+    target: DeploymentTarget,
     progress: Progress = report,
     data: Path | None = None,
 ) -> Deployed:
@@ -58,7 +58,7 @@ def run(
             f"{archived} holds {new.workload} {new.digest[:12]}, which is not in the registry "
             f"{registry.uri}; run archive again, with the same --state"
         )
-    with target.exclusive(new.workload, progress):
+    with target.rollout_lock(new.workload, progress):
         champion = registry.champion(new.workload)
         if data and _outrun(new, version, champion):
             progress(f"version {champion.version if champion else 'none'} is champion by now: judging again")
@@ -83,7 +83,7 @@ def _roll_out(
     version: Version,
     registry: Registry,
     store: ObjectStore,
-    target: Target,
+    target: DeploymentTarget,
     progress: Progress,
 ) -> None:
     def make_champion() -> None:
@@ -99,7 +99,7 @@ def _tell(
     output: Path,
     new: Archived,
     served: Version | None,
-    target: Target,
+    target: DeploymentTarget,
     promoted: bool,
     progress: Progress,
 ) -> Deployed:

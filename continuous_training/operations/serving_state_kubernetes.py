@@ -10,7 +10,13 @@ from continuous_training.adapters.kubernetes.connection import connect
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from continuous_training.core.settings import Settings
 from continuous_training.operations.serving_state import Serving
-from continuous_training.rollout.kubernetes.manifests import CANARY, CONFIRMED, SERVED, Version, trial
+from continuous_training.rollout.kubernetes.manifests import (
+    CANARY_ANNOTATION,
+    CONFIRMED_ANNOTATION,
+    SERVED_ANNOTATION,
+    DeployedVersion,
+    trial_name,
+)
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer, TorchServe
 
 MANAGED = "app.kubernetes.io/name=model-server,app.kubernetes.io/managed-by=continuous-training"
@@ -54,11 +60,11 @@ def look_at_cluster(settings: Settings) -> ClusterServing:
     models = {
         name: _row(name, found, ready)
         for name, found in services.items()
-        if not any(name == trial(other) for other in services if other != name)
+        if not any(name == trial_name(other) for other in services if other != name)
     }
-    path = server.path
+    predict_path = server.predict_path
     addresses = {
-        name: f"http://{name}.{cluster.namespace}.svc{path(name)}"
+        name: f"http://{name}.{cluster.namespace}.svc{predict_path(name)}"
         for name, row in models.items()
         if row["state"] == "READY"
     }
@@ -68,11 +74,11 @@ def look_at_cluster(settings: Settings) -> ClusterServing:
 def _row(name: str, service: Object, ready: dict[str, int]) -> dict[str, Any]:
     """Return what is served under a name, as a server's own index would tell it."""
     annotations = service["metadata"].get("annotations") or {}
-    digest, confirmed = annotations.get(SERVED, ""), annotations.get(CONFIRMED, "")
-    settled = digest == confirmed and CANARY not in annotations
+    digest, confirmed = annotations.get(SERVED_ANNOTATION, ""), annotations.get(CONFIRMED_ANNOTATION, "")
+    settled = digest == confirmed and CANARY_ANNOTATION not in annotations
     row = {"name": name, "digest": digest, "phase": "serving" if settled else "probation", "state": "READY"}
     if confirmed and confirmed != digest:
         row["former"] = confirmed
-    if not ready.get(Version(name, digest).deployment):
+    if not ready.get(DeployedVersion(name, digest).deployment_name):
         row |= {"state": "UNAVAILABLE", "reason": f"no server of {digest[:12]} is ready"}
     return row

@@ -9,28 +9,28 @@ from typing import Any
 from continuous_training.adapters import model_store
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
-from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 
 
-class Archives:
+class ArchiveCache:
     """Archives by version; what is downloaded goes with this object."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._paths: dict[Version, Path] = {}
+        self._paths: dict[DeployedVersion, Path] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="archives-")
 
-    def give(self, version: Version, path: Path) -> None:
+    def give(self, version: DeployedVersion, path: Path) -> None:
         """Take a file for a version's archive."""
         self._paths[version] = path
 
-    def path(self, version: Version) -> Path:
+    def path(self, version: DeployedVersion) -> Path:
         """Return a version's archive; UserError when the store has it no more."""
         if version not in self._paths:
             found = model_store.find(self._store, f"{version.name}@{version.digest}")
             self._paths[version] = self._store.fetch(found.key, Path(self._folder.name))
         return self._paths[version]
 
-    def golden(self, version: Version) -> list[dict[str, Any]]:
+    def golden(self, version: DeployedVersion) -> list[dict[str, Any]]:
         """Return a version's golden requests, with their answers."""
         return list(archive.read_manifest(self.path(version))["golden"])

@@ -42,14 +42,14 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CanaryDecision:
     """Whether the canary is promoted or withdrawn, and why in words."""
 
     promoted: bool
     reason: str
 
 
-def judge(canary: Traffic, former: Traffic, elapsed: float, planned: float) -> Verdict | None:
+def decide_canary(canary: Traffic, former: Traffic, elapsed: float, planned: float) -> CanaryDecision | None:
     """Return the verdict on the traffic of `elapsed` seconds, of which `planned` were asked for.
 
     None when it is to be watched for longer.
@@ -59,14 +59,14 @@ def judge(canary: Traffic, former: Traffic, elapsed: float, planned: float) -> V
     limit = AT_THE_END if over else AT_A_LOOK
     chance = p_value(canary, former)
     if chance < limit:
-        return Verdict(False, f"{compared}: by chance that happens with a probability of {chance:.2g}")
+        return CanaryDecision(False, f"{compared}: by chance that happens with a probability of {chance:.2g}")
     if not over:
         return None
     if canary.requests < ENOUGH:
-        return Verdict(
+        return CanaryDecision(
             True, f"{compared} in {elapsed:.0f} s: too little traffic, so the golden requests decide"
         )
-    return Verdict(True, compared)
+    return CanaryDecision(True, compared)
 
 
 def p_value(canary: Traffic, former: Traffic) -> float:
@@ -93,7 +93,7 @@ def _log_choose(of: int, chosen: int) -> float:
     return math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)
 
 
-class Counter:
+class TrafficCounter:
     """The traffic that a model's pods have had since they were first read."""
 
     def __init__(self, model: str, read: Read) -> None:
@@ -110,14 +110,14 @@ class Counter:
         for pod in pods:
             uid, text = pod["metadata"]["uid"], self._read(pod)
             if text is not None:
-                self._last[uid] = parse(text, self._model)
+                self._last[uid] = parse_traffic(text, self._model)
                 self._first.setdefault(uid, self._last[uid])
             first, last = self._first.get(uid, Traffic()), self._last.get(uid, Traffic())
             found += Traffic(max(0, last.requests - first.requests), max(0, last.faults - first.faults))
         return found
 
 
-def parse(text: str, model: str) -> Traffic:
+def parse_traffic(text: str, model: str) -> Traffic:
     """Return a model's traffic from the metrics of a pod, in Prometheus's text format."""
     found = Traffic()
     for line in text.splitlines():

@@ -8,10 +8,10 @@ from typing import Protocol
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.settings import ServingSettings
-from continuous_training.rollout.canary_analysis import Counter, Traffic, Verdict, judge
-from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.canary_analysis import CanaryDecision, Traffic, TrafficCounter, decide_canary
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 from continuous_training.rollout.kubernetes.readiness import pods_of
-from continuous_training.rollout.kubernetes.service_client import Asker
+from continuous_training.rollout.kubernetes.service_client import ServiceClient
 from workloads.contract import Progress
 
 LOOKS = 12
@@ -22,13 +22,13 @@ class Canaries(Protocol):
 
     cluster: Cluster
     settings: ServingSettings
-    ask: Asker
+    ask: ServiceClient
     progress: Progress
 
-    def wrong_answers(self, version: Version) -> list[str]:
+    def wrong_answers(self, version: DeployedVersion) -> list[str]:
         """Say in words which golden requests the version on trial answers wrongly."""
 
-    def count_golden(self, version: Version) -> int:
+    def count_golden(self, version: DeployedVersion) -> int:
         """Return how many requests of a version's own traffic that is."""
 
 
@@ -37,25 +37,27 @@ def replicas_of_canary(percent: int, others: int) -> int:
     return max(1, round(percent * others / (100 - percent)))
 
 
-def watch_canary(target: Canaries, version: Version, former: Version) -> None:
+def watch_canary(target: Canaries, version: DeployedVersion, former: DeployedVersion) -> None:
     """Return when the canary is promoted; PipelineError says why it was withdrawn."""
     planned = float(target.settings.canary_seconds)
-    ours, theirs = (Counter(version.name, target.ask.metrics) for _ in range(2))
+    ours, theirs = (TrafficCounter(version.name, target.ask.metrics) for _ in range(2))
     began, asked = time.monotonic(), 0
-    restarts = {_uid(pod): _restarts(pod) for pod in pods_of(target.cluster, version.selector)}
+    restarts = {_uid(pod): _restarts(pod) for pod in pods_of(target.cluster, version.pod_labels)}
     while True:
-        pods = pods_of(target.cluster, version.selector)
+        pods = pods_of(target.cluster, version.pod_labels)
         seen = ours.since(pods)
         # What this watch asks itself is no live traffic.
         live = Traffic(max(0, seen.requests - asked), seen.faults)
-        others = theirs.since(pods_of(target.cluster, former.selector))
-        verdict = judge(live, others, time.monotonic() - began, planned)
+        others = theirs.since(pods_of(target.cluster, former.pod_labels))
+        verdict = decide_canary(live, others, time.monotonic() - began, planned)
         asked += target.count_golden(version)
         fallen = [pod for pod in pods if _restarts(pod) > restarts.get(_uid(pod), 0)]
         if fallen:
-            verdict = Verdict(False, f"pod {fallen[0]['metadata']['name']} has ended and was started again")
+            verdict = CanaryDecision(
+                False, f"pod {fallen[0]['metadata']['name']} has ended and was started again"
+            )
         elif wrong := target.wrong_answers(version):
-            verdict = Verdict(False, f"golden requests are answered wrongly: {'; '.join(wrong[:3])}")
+            verdict = CanaryDecision(False, f"golden requests are answered wrongly: {'; '.join(wrong[:3])}")
         if verdict is not None:
             break
         time.sleep(planned / LOOKS)

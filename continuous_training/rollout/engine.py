@@ -8,12 +8,12 @@ from pathlib import Path
 from continuous_training.artifacts import archive as archives
 from continuous_training.artifacts import golden_requests
 from continuous_training.core.errors import PipelineError, RolledBack, TransientError
-from continuous_training.rollout.target import Target
+from continuous_training.rollout.target import DeploymentTarget
 from workloads.contract import Progress
 
 
 def roll_out(
-    target: Target,
+    target: DeploymentTarget,
     name: str,
     archive: Path,
     digest: str,
@@ -27,7 +27,7 @@ def roll_out(
     back: then RolledBack is raised when that one is seen to answer, with the reason; its own golden
     requests decide.
     """
-    former = target.served(name)
+    former = target.served_digest(name)
     progress(f"switching {name} from {_short(former)} to {_short(digest)}, on trial")
     try:
         target.begin_trial(name, archive, digest)
@@ -37,7 +37,7 @@ def roll_out(
     except BaseException:
         # Interrupted: it may have switched already.
         if former != digest:
-            target.withdraw(name, digest)
+            target.revert(name, digest)
         raise
     try:
         wrong = golden_requests.check(
@@ -52,7 +52,7 @@ def roll_out(
         raise _told(type(error), words, target, name, former, None if former == digest else digest) from error
     except BaseException:
         if former != digest:
-            target.withdraw(name, digest)
+            target.revert(name, digest)
         raise
     target.confirm(name, digest)
 
@@ -60,7 +60,7 @@ def roll_out(
 def _told(
     kind: type[PipelineError],
     words: str,
-    target: Target,
+    target: DeploymentTarget,
     name: str,
     former: str | None,
     withdrawn: str | None = None,
@@ -72,21 +72,23 @@ def _told(
     """
     try:
         if withdrawn is not None:
-            target.withdraw(name, withdrawn)
+            target.revert(name, withdrawn)
         return kind(f"{words}; {_seen(target, name, former)}")
     except PipelineError as trouble:
         unseen = TransientError if isinstance(trouble, TransientError) else PipelineError
         return unseen(f"{words}; the former version {_short(former)} was not seen to answer: {trouble}")
 
 
-def _seen(target: Target, name: str, former: str | None) -> str:
+def _seen(target: DeploymentTarget, name: str, former: str | None) -> str:
     """Look whether the former version answers, and say what was seen."""
-    now = target.served(name)
+    now = target.served_digest(name)
     if now != former:
         return f"the endpoint now serves {_short(now)}, not {_short(former)}"
     if former is None:
         return "nothing was served before, and nothing is now"
-    wrong = golden_requests.check(target.golden_of_served(name), lambda r: target.predict(name, r, former))
+    wrong = golden_requests.check(
+        target.served_golden_requests(name), lambda r: target.predict(name, r, former)
+    )
     if wrong:
         return f"the former version {_short(former)} is back but answers wrongly: {'; '.join(wrong[:3])}"
     return f"the former version {_short(former)} answers again, as it did before"

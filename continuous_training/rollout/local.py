@@ -44,7 +44,7 @@ class LocalTarget:
         return Endpoint(self.running)
 
     @contextmanager
-    def exclusive(self, name: str, progress: Progress) -> Iterator[None]:
+    def rollout_lock(self, name: str, progress: Progress) -> Iterator[None]:
         """Hold the lock of this endpoint and model, which the system frees when the process dies."""
         path = self.locks / f"{name}.lock"
         handle = file_lock.acquire(path, 0)
@@ -60,11 +60,11 @@ class LocalTarget:
         finally:
             os.close(handle)
 
-    def served(self, name: str) -> str | None:
+    def served_digest(self, name: str) -> str | None:
         """Return the digest of the version that answers for `name`, or None when none does."""
         return self.endpoint.served(name)
 
-    def golden_of_served(self, name: str) -> list[dict[str, Any]]:
+    def served_golden_requests(self, name: str) -> list[dict[str, Any]]:
         """Return the golden requests in the served archive."""
         served = next(model for model in self.endpoint.models() if model["name"] == name)
         return list(archive.read_manifest(Path(served["archive"]))["golden"])
@@ -94,7 +94,7 @@ class LocalTarget:
             if kept.name != f"{name}-{digest[:12]}.mar":
                 kept.unlink(missing_ok=True)
 
-    def withdraw(self, name: str, digest: str) -> None:
+    def revert(self, name: str, digest: str) -> None:
         """Put the former version back."""
         self.endpoint.revert(name, digest)
 

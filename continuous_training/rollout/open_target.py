@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.core.settings import Settings
-from continuous_training.rollout.target import Target
+from continuous_training.rollout.target import DeploymentTarget
 from workloads.contract import Progress
 
 
-def open_target(settings: Settings, store: ObjectStore, progress: Progress) -> Target:
+def open_target(settings: Settings, store: ObjectStore, progress: Progress) -> DeploymentTarget:
     """Return the place where models are served; `store` holds their archives. Nothing is asked of it yet."""
     if settings.target == "local":
         from continuous_training.rollout.local import LocalTarget

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from workloads.contract import Progress
 
 
-class Target(Protocol):
+class DeploymentTarget(Protocol):
     """One endpoint. A version on trial takes traffic, and the former one is kept ready behind it."""
 
-    def exclusive(self, name: str, progress: Progress) -> AbstractContextManager[None]:
+    def rollout_lock(self, name: str, progress: Progress) -> AbstractContextManager[None]:
         """Hold the endpoint of `name` for one rollout: those of other processes wait, and say so.
 
         Whoever dies lets go, at once or when it has not been heard of for a while. Within it, what `served`
@@ -20,10 +20,10 @@ class Target(Protocol):
         too long.
         """
 
-    def served(self, name: str) -> str | None:
+    def served_digest(self, name: str) -> str | None:
         """Return the digest of the version that answers for `name`, or None when none does."""
 
-    def golden_of_served(self, name: str) -> list[dict[str, Any]]:
+    def served_golden_requests(self, name: str) -> list[dict[str, Any]]:
         """Return the golden requests and answers of the version that answers now."""
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
@@ -39,7 +39,7 @@ class Target(Protocol):
     def confirm(self, name: str, digest: str) -> None:
         """Keep the version on trial; the former one goes."""
 
-    def withdraw(self, name: str, digest: str) -> None:
+    def revert(self, name: str, digest: str) -> None:
         """Put the former version back."""
 
     def url(self, name: str) -> str:

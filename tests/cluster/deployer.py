@@ -23,7 +23,7 @@ def main() -> None:
     cluster = connect(namespace, settings.kubeconfig, say=print)
     target = KubernetesTarget(cluster, settings, open_store(uri, ACCESS), print, ModelServer(settings))
     target.lease_seconds = 3
-    with target.exclusive(name, print):
+    with target.rollout_lock(name, print):
         roll_out(target, name, Path(archive), digest, lambda: os.kill(os.getpid(), signal.SIGKILL), print)
 
 

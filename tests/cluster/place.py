@@ -23,7 +23,7 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.archive import Archive
 from continuous_training.core.settings import ServingSettings
 from continuous_training.rollout.engine import roll_out
-from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 from continuous_training.rollout.kubernetes.target import KubernetesTarget
 from tests.s3 import ACCESS
@@ -101,7 +101,7 @@ class Place:
         """Roll an archive out, as deploy-serving does."""
         self.keep(archive)
         target = target or self.target(**changes)
-        with target.exclusive(archive.name, self.tell):
+        with target.rollout_lock(archive.name, self.tell):
             roll_out(target, archive.name, archive.path, archive.digest, make_champion, self.tell)
         return target
 
@@ -114,7 +114,9 @@ class Place:
 
     def wait_until_gone(self, archive: Archive) -> None:
         """Wait until the last pod of a version has ended."""
-        labels = ",".join(f"{k}={v}" for k, v in Version(archive.name, archive.digest).selector.items())
+        labels = ",".join(
+            f"{k}={v}" for k, v in DeployedVersion(archive.name, archive.digest).pod_labels.items()
+        )
         self.kubectl("wait", "--for=delete", "pod", "-l", labels, "--timeout=60s")
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from continuous_training.core.errors import RolledBack
-from continuous_training.rollout.kubernetes.manifests import CANARY, Version
+from continuous_training.rollout.kubernetes.manifests import CANARY_ANNOTATION, DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .callers import calling
@@ -32,7 +32,7 @@ def test_a_canary_is_withdrawn_or_promoted_by_its_share_of_the_traffic(shared: P
     assert one.digest in called.answered
     assert all("poison" in fault or fault.startswith("500") for fault in called.faults)
     assert shared.answers(one)
-    assert shared.cluster.get(DEPLOYMENT, Version(NAME, bad.digest).deployment) is None
+    assert shared.cluster.get(DEPLOYMENT, DeployedVersion(NAME, bad.digest).deployment_name) is None
 
     with calling(shared, NAME, {"x": [7.0]}) as called:
         shared.deploy(good, canary=50, canary_seconds=3)
@@ -45,8 +45,8 @@ def test_a_canary_is_withdrawn_or_promoted_by_its_share_of_the_traffic(shared: P
     assert "too little traffic" not in promoted
     service = shared.cluster.get(SERVICE, NAME)
     assert service is not None
-    assert CANARY not in service["metadata"]["annotations"]
-    assert service["spec"]["selector"] == Version(NAME, good.digest).selector
+    assert CANARY_ANNOTATION not in service["metadata"]["annotations"]
+    assert service["spec"]["selector"] == DeployedVersion(NAME, good.digest).pod_labels
 
 
 def test_without_traffic_the_golden_requests_decide(shared: Place, tmp_path: Path) -> None:

@@ -13,7 +13,12 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD, S
 from continuous_training.artifacts.archive import Archive
 from continuous_training.core.errors import PipelineError, RolledBack, TransientError, UserError
 from continuous_training.rollout.kubernetes import pod_diagnostics
-from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED, Version, deployment
+from continuous_training.rollout.kubernetes.manifests import (
+    CONFIRMED_ANNOTATION,
+    SERVED_ANNOTATION,
+    DeployedVersion,
+    deployment,
+)
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .place import Place, shipped_rules, tagged
@@ -58,9 +63,11 @@ def as_it_was(place: Place, former: Archive, archive: Archive) -> None:
     service = place.cluster.get(SERVICE, former.name)
     assert service is not None
     annotations = service["metadata"]["annotations"]
-    assert annotations[SERVED] == annotations[CONFIRMED] == former.digest
+    assert annotations[SERVED_ANNOTATION] == annotations[CONFIRMED_ANNOTATION] == former.digest
     assert place.cluster.get(SERVICE, f"{former.name}-trial") is None
-    assert place.cluster.get(DEPLOYMENT, Version(archive.name, archive.digest).deployment) is None
+    assert (
+        place.cluster.get(DEPLOYMENT, DeployedVersion(archive.name, archive.digest).deployment_name) is None
+    )
 
 
 def test_an_image_that_is_not_there(shared: Place, served: Archive, tmp_path: Path) -> None:
@@ -100,12 +107,12 @@ def test_a_pod_that_no_node_takes(shared: Place, served: Archive, tmp_path: Path
 
 def test_a_broken_setting_of_the_served_version_is_taken_back(shared: Place, served: Archive) -> None:
     """The version is the same, so its Deployment is: what it was before is applied again."""
-    version = Version("steady", served.digest)
-    before = shared.cluster.get(DEPLOYMENT, version.deployment)
+    version = DeployedVersion("steady", served.digest)
+    before = shared.cluster.get(DEPLOYMENT, version.deployment_name)
     missing = tagged("serving", "no-such-tag")
     with pytest.raises(RolledBack, match="ImagePull"):
         shared.deploy(served, pytest.fail, image=missing)
-    after = shared.cluster.get(DEPLOYMENT, version.deployment)
+    after = shared.cluster.get(DEPLOYMENT, version.deployment_name)
     assert before is not None
     assert after is not None
     assert after["spec"]["template"] == before["spec"]["template"]
@@ -205,7 +212,7 @@ def denying(place: Place, archive: Archive) -> Iterator[None]:
 
 def _denied(place: Place, archive: Archive) -> bool:
     """Tell what the server does now: it hears of a policy, and of its end, a moment later."""
-    version, target = Version("small", archive.digest), place.target()
+    version, target = DeployedVersion("small", archive.digest), place.target()
     try:
         place.cluster.apply(DEPLOYMENT, deployment(version, 1, target.server.pod(version)), dry_run=True)
     except PipelineError:

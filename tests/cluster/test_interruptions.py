@@ -13,7 +13,7 @@ import pytest
 
 from continuous_training.adapters.kubernetes.resources import LEASE, SERVICE
 from continuous_training.artifacts.archive import Archive
-from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED
+from continuous_training.rollout.kubernetes.manifests import CONFIRMED_ANNOTATION, SERVED_ANNOTATION
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .callers import calling
@@ -48,7 +48,7 @@ def test_a_deployer_that_died_after_the_switch_is_settled_when_it_is_run_again(
         die_after_the_switch(shared, two)
         assert shared.answers(two)
         left = annotations(shared, "died")
-        assert (left[SERVED], left[CONFIRMED]) == (two.digest, one.digest)
+        assert (left[SERVED_ANNOTATION], left[CONFIRMED_ANNOTATION]) == (two.digest, one.digest)
         shared.deploy(two)
     assert called.faults == []
     assert {*called.answered} == {one.digest, two.digest}
@@ -56,7 +56,7 @@ def test_a_deployer_that_died_after_the_switch_is_settled_when_it_is_run_again(
     assert "has not renewed its Lease of died" in text
     assert f"was cut off with {two.digest[:12]} on trial: {one.digest[:12]} is put back" in text
     assert shared.answers(two)
-    assert annotations(shared, "died")[CONFIRMED] == two.digest
+    assert annotations(shared, "died")[CONFIRMED_ANNOTATION] == two.digest
 
 
 def test_two_rollouts_at_once_go_one_after_the_other(shared: Place, tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_two_rollouts_at_once_go_one_after_the_other(shared: Place, tmp_path: Pa
         thread.join(120)
     assert (most, sorted(done)) == (1, sorted(archive.digest for archive in archives))
     assert f"waiting for another rollout of {name}" in "\n".join(shared.told)
-    assert annotations(shared, name)[CONFIRMED] == done[-1]
-    assert shared.target().served(name) == done[-1]
+    assert annotations(shared, name)[CONFIRMED_ANNOTATION] == done[-1]
+    assert shared.target().served_digest(name) == done[-1]
     lease = shared.cluster.get(LEASE, name)
     assert lease is not None
     assert lease["spec"]["holderIdentity"] == ""
@@ -155,4 +155,4 @@ def test_the_api_server_goes_away_in_the_middle_and_comes_back(
     # deployer can help that; every request that arrived was answered.
     assert [fault for fault in called.faults if "No route to host" not in fault] == []
     assert {*called.answered} == {one.digest, two.digest}
-    assert annotations(shared, "away")[CONFIRMED] == two.digest
+    assert annotations(shared, "away")[CONFIRMED_ANNOTATION] == two.digest

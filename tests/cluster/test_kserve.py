@@ -17,10 +17,10 @@ from continuous_training.artifacts.archive import Archive
 from continuous_training.core.errors import PipelineError, RolledBack, UserError
 from continuous_training.operations.serving_state_kserve import look_at_kserve
 from continuous_training.rollout.kserve import deployment_mode
-from continuous_training.rollout.kserve.deployment_mode import ANNOTATION
+from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 from continuous_training.rollout.kubernetes import pod_diagnostics
-from continuous_training.rollout.kubernetes.permissions import NEEDED
+from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .callers import calling
@@ -87,7 +87,7 @@ def refused(place: KServePlace, archive: Archive, former: Archive, **changes: ob
 
 def as_it_was(place: KServePlace, former: Archive) -> None:
     assert place.answers(former)
-    assert place.target().served(former.name) == former.digest
+    assert place.target().served_digest(former.name) == former.digest
     assert place.service(f"{former.name}-trial") is None
 
 
@@ -127,7 +127,7 @@ def test_a_better_version_takes_over_under_load(here: KServePlace, tmp_path: Pat
     assert here.service("better-trial") is None
     made = here.service("better")
     assert made is not None
-    assert made["metadata"]["annotations"][ANNOTATION] == "Standard"
+    assert made["metadata"]["annotations"][MODE_ANNOTATION] == "Standard"
     assert made["status"]["deploymentMode"] == "Standard"
     looked_at = look_at_kserve(here.cluster)
     assert looked_at.digest("better") == two.digest
@@ -235,7 +235,7 @@ def test_what_a_dead_deployer_left_is_put_right(here: KServePlace, tmp_path: Pat
     here.deploy(one)
     here.keep(two)
     lost = here.target()
-    with lost.exclusive("dead", here.tell):
+    with lost.rollout_lock("dead", here.tell):
         lost.begin_trial("dead", two.path, two.digest)
     assert here.answers(two)
     assert here.service("dead-trial") is not None
@@ -248,7 +248,7 @@ def test_what_a_dead_deployer_left_is_put_right(here: KServePlace, tmp_path: Pat
         "state": "READY",
     }
     here.told.clear()
-    with here.target().exclusive("dead", here.tell):
+    with here.target().rollout_lock("dead", here.tell):
         as_it_was(here, one)
     told = f"a rollout of dead was cut off with {two.digest[:12]} on trial: {one.digest[:12]} is put back"
     assert told in here.told
@@ -259,9 +259,9 @@ def test_what_a_dead_deployer_left_is_put_right(here: KServePlace, tmp_path: Pat
 def test_a_first_version_of_a_dead_deployer_goes(here: KServePlace, tmp_path: Path) -> None:
     archive = here.keep(make_archive(tmp_path, name="cut"))
     lost = here.target()
-    with lost.exclusive("cut", here.tell):
+    with lost.rollout_lock("cut", here.tell):
         lost.begin_trial("cut", archive.path, archive.digest)
-    with here.target().exclusive("cut", here.tell):
+    with here.target().rollout_lock("cut", here.tell):
         assert here.service("cut") is None
         assert here.service("cut-trial") is None
 
@@ -327,7 +327,7 @@ def test_it_needs_no_more_than_it_says(here: KServePlace, served: Archive, tmp_p
             "resources": [f"{resource.plural}/{sub}" if sub else resource.plural],
             "verbs": list(verbs),
         }
-        for resource, sub, verbs in NEEDED["kserve"]
+        for resource, sub, verbs in REQUIRED_PERMISSIONS["kserve"]
     ]
     here.account(rules)
     as_account = impersonated(here.cluster, user_of(here.namespace, ACCOUNT))
@@ -361,7 +361,7 @@ def test_in_serverless_mode_a_canary_has_its_share_first(serverless: KServePlace
     here.deploy(one)
     made = here.service("shared")
     assert made is not None
-    assert made["metadata"]["annotations"][ANNOTATION] == "Knative"
+    assert made["metadata"]["annotations"][MODE_ANNOTATION] == "Knative"
     assert made["spec"]["predictor"]["containers"][0]["ports"][0]["name"] == "http1"
 
     with calling(here, "shared", {"x": [7.0]}) as called, pytest.raises(RolledBack) as told:

@@ -23,7 +23,7 @@ from continuous_training.adapters.kubernetes.resources import (
     SERVICE_ACCOUNT,
     Resource,
 )
-from continuous_training.rollout.kubernetes.permissions import NEEDED, Rule
+from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS, Permission
 from pipelines import preflight, run
 from tests.kfp_server import kfp_server
 
@@ -40,7 +40,7 @@ def look(place: Place, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[
     return code, capsys.readouterr().out.splitlines()
 
 
-def rules(needed: tuple[Rule, ...]) -> list[dict[str, Any]]:
+def rules(needed: tuple[Permission, ...]) -> list[dict[str, Any]]:
     return [
         {
             "apiGroups": [resource.group],
@@ -53,7 +53,7 @@ def rules(needed: tuple[Rule, ...]) -> list[dict[str, Any]]:
 
 def bring(place: Place, **changes: str) -> None:
     """Bring all that a run needs."""
-    place.account(rules(NEEDED["kubernetes"]))
+    place.account(rules(REQUIRED_PERMISSIONS["kubernetes"]))
     settings = {
         "MLFLOW_TRACKING_URI": "http://registry:5000",
         "CT_STORE": place.settings.store,
@@ -124,14 +124,14 @@ def test_each_permission_that_lacks_is_named(
     own: Place, capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
     bring(own, CT_TARGET=target)
-    less = [rule for rule in rules(NEEDED[target]) if rule["resources"] != ["pods/log"]]
+    less = [rule for rule in rules(REQUIRED_PERMISSIONS[target]) if rule["resources"] != ["pods/log"]]
     next(rule for rule in less if rule["resources"] == ["leases"])["verbs"].remove("update")
     own.account(less)
     _, lines = look(own, capsys)
     what = f"permissions of continuous-training in namespace {own.namespace} for CT_TARGET={target}"
     (line,) = [line for line in missing(lines) if line.startswith(what)]
     assert "it may not update leases.coordination.k8s.io, get pods/log; manifests/base/role.yaml" in line
-    own.account(rules(NEEDED[target]))
+    own.account(rules(REQUIRED_PERMISSIONS[target]))
     _, lines = look(own, capsys)
     assert f"ok: {what}" in lines
 

@@ -13,7 +13,11 @@ from continuous_training.adapters.kubernetes.resources import (
     POD,
     SERVICE,
 )
-from continuous_training.rollout.kubernetes.manifests import CONFIRMED, SERVED, Version
+from continuous_training.rollout.kubernetes.manifests import (
+    CONFIRMED_ANNOTATION,
+    SERVED_ANNOTATION,
+    DeployedVersion,
+)
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .callers import calling
@@ -34,27 +38,27 @@ def test_a_better_version_takes_over_under_load(shared: Place, tmp_path: Path) -
     assert set(called.answered) == {one.digest, two.digest}
     assert champions == ["two"]
 
-    old, new = Version("better", one.digest), Version("better", two.digest)
-    assert cluster.get(DEPLOYMENT, old.deployment) is None
-    made = cluster.get(DEPLOYMENT, new.deployment)
+    old, new = DeployedVersion("better", one.digest), DeployedVersion("better", two.digest)
+    assert cluster.get(DEPLOYMENT, old.deployment_name) is None
+    made = cluster.get(DEPLOYMENT, new.deployment_name)
     assert made is not None
-    scaler, service = cluster.get(AUTOSCALER, new.deployment), cluster.get(SERVICE, "better")
+    scaler, service = cluster.get(AUTOSCALER, new.deployment_name), cluster.get(SERVICE, "better")
     assert scaler is not None
     assert service is not None
     assert scaler["metadata"]["ownerReferences"][0]["uid"] == made["metadata"]["uid"]
     assert cluster.get(SERVICE, "better-trial") is None
     annotations = service["metadata"]["annotations"]
-    assert annotations[SERVED] == annotations[CONFIRMED] == two.digest
-    assert service["spec"]["selector"] == new.selector
+    assert annotations[SERVED_ANNOTATION] == annotations[CONFIRMED_ANNOTATION] == two.digest
+    assert service["spec"]["selector"] == new.pod_labels
     budget = cluster.get(DISRUPTION_BUDGET, "better")
     assert budget is not None
-    assert budget["spec"]["selector"]["matchLabels"].items() <= new.selector.items()
+    assert budget["spec"]["selector"]["matchLabels"].items() <= new.pod_labels.items()
 
 
 def test_the_same_version_again_changes_nothing(shared: Place, tmp_path: Path) -> None:
     archive = make_archive(tmp_path, name="again")
     shared.deploy(archive)
-    version = Version("again", archive.digest)
+    version = DeployedVersion("again", archive.digest)
 
     def pods() -> set[str]:
         return {pod["metadata"]["uid"] for pod in shared.cluster.find(POD, "continuous-training/model=again")}
@@ -65,8 +69,8 @@ def test_the_same_version_again_changes_nothing(shared: Place, tmp_path: Path) -
     assert (pods(), _generation(shared, version)) == (before, generation)
 
 
-def _generation(place: Place, version: Version) -> int:
-    found = place.cluster.get(DEPLOYMENT, version.deployment)
+def _generation(place: Place, version: DeployedVersion) -> int:
+    found = place.cluster.get(DEPLOYMENT, version.deployment_name)
     assert found is not None
     return int(found["metadata"]["generation"])
 
@@ -93,7 +97,9 @@ def test_half_of_the_servers_may_go_at_once(shared: Place, tmp_path: Path) -> No
     with calling(shared, "half", {"x": [1.0]}) as called:
         pod, *_ = shared.cluster.find(POD, "continuous-training/model=half")
         shared.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=true")
-        shared.kubectl("rollout", "status", "deployment", Version("half", archive.digest).deployment)
+        shared.kubectl(
+            "rollout", "status", "deployment", DeployedVersion("half", archive.digest).deployment_name
+        )
     assert called.faults == []
     assert set(called.answered) == {archive.digest}
 

@@ -11,7 +11,7 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import ServingSettings
 from continuous_training.rollout.kubernetes import manifests
-from continuous_training.rollout.kubernetes.manifests import Version
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -24,7 +24,7 @@ def settings(place: Place) -> ServingSettings:
 
 def test_a_restricted_namespace_takes_its_objects(shared: Place, tmp_path: Path) -> None:
     archive = make_archive(tmp_path, name="torch")
-    version, server = Version("torch", archive.digest), TorchServe(settings(shared))
+    version, server = DeployedVersion("torch", archive.digest), TorchServe(settings(shared))
     pod = server.pod(version)
     shared.cluster.apply(DEPLOYMENT, manifests.deployment(version, 1, pod), dry_run=True)
     # A Deployment is taken whatever its pods are; a pod is held to the standard.
@@ -35,7 +35,7 @@ def test_its_init_container_fetches_the_archive_and_writes_the_settings(
     shared: Place, tmp_path: Path
 ) -> None:
     archive = shared.keep(make_archive(tmp_path, name="fetched"))
-    pod = TorchServe(settings(shared)).pod(Version("fetched", archive.digest))
+    pod = TorchServe(settings(shared)).pod(DeployedVersion("fetched", archive.digest))
     (fetch,) = pod["initContainers"]
     show = "import pathlib; p = pathlib.Path('/models'); print(sorted(f.name for f in p.iterdir())); "
     show += "print((p / 'config.properties').read_text())"

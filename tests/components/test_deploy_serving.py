@@ -107,7 +107,7 @@ def test_a_version_that_proves_itself_is_served_and_then_champion(line: Line, st
     deployed = deploy(line, state, "run-1")
     name = line.workload.name
     assert requests.post(deployed.endpoint, json={"x": [49, 50]}, timeout=10).json() == {"label": [0, 1]}
-    assert LocalTarget(state).served(name) == deployed.digest == archived.digest
+    assert LocalTarget(state).served_digest(name) == deployed.digest == archived.digest
     assert champion(line) == deployed.version == "1"
     assert line.registry.aliased(name, CHALLENGER) is None
     assert json.loads((line.folder / "run-1/deployed.json").read_text()) == vars(deployed)
@@ -177,7 +177,7 @@ def test_a_first_version_that_is_broken_leaves_nothing_served(line: Line, state:
     spoil(line, "run-1")
     with pytest.raises(RolledBack, match="nothing was served before, and nothing is now"):
         deploy(line, state, "run-1")
-    assert LocalTarget(state).served(line.workload.name) is None
+    assert LocalTarget(state).served_digest(line.workload.name) is None
     assert champion(line) is None
 
 
@@ -220,7 +220,7 @@ def test_wrong_answers_through_the_endpoint_roll_back(line: Line, state: Path) -
     )
     assert f"the former version {old.digest[:12]} answers again" in str(told.value)
     assert callers.faults == []
-    assert (target.served(line.workload.name), champion(line)) == (old.digest, "1")
+    assert (target.served_digest(line.workload.name), champion(line)) == (old.digest, "1")
     assert target.endpoint.models()[0]["phase"] == "serving"
 
 
@@ -231,7 +231,7 @@ def test_a_champion_that_changed_meanwhile_withdraws_the_new_version(
     if not first:
         line.up_to_archive("run-1", fence="70")
         deploy(line, state, "run-1")
-    before = LocalTarget(state).served(line.workload.name)
+    before = LocalTarget(state).served_digest(line.workload.name)
     line.up_to_archive("run-2")
     line.promote("run-3", fence="60")
     third = champion(line)
@@ -240,7 +240,7 @@ def test_a_champion_that_changed_meanwhile_withdraws_the_new_version(
     assert "was withdrawn" in str(told.value)
     assert f"is version {third} by now" in str(told.value)
     assert "run again" in str(told.value)
-    assert LocalTarget(state).served(line.workload.name) == before
+    assert LocalTarget(state).served_digest(line.workload.name) == before
     assert champion(line) == third
     if not first:
         assert answer(state, line.workload.name) == {"label": [0, 0, 1]}
@@ -256,7 +256,7 @@ def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
     line.up_to_archive("run-1", fence="49.99")
     line.up_to_archive("run-2", fence=others)
     deploy(line, state, "run-2")
-    answered = LocalTarget(state).served(name)
+    answered = LocalTarget(state).served_digest(name)
     told: list[str] = []
     output, data = line.folder / "run-1/deployed.json", line.folder / "run-1/data"
     parts = (line.folder / "run-1/archive", output, line.registry, line.store)
@@ -266,7 +266,7 @@ def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
     assert json.loads(output.read_text()) == vars(done)
     assert champion(line) == done.version == ("1" if promoted else "2")
     assert line.registry.aliased(name, CHALLENGER) is None
-    assert LocalTarget(state).served(name) == done.digest
+    assert LocalTarget(state).served_digest(name) == done.digest
     assert (done.digest == answered) is not promoted
     record = Records(line.store, name).run("run-1")
     assert record is not None
@@ -308,10 +308,10 @@ def test_a_rollout_waits_for_the_one_before_it(line: Line, state: Path) -> None:
     parts = (line.folder / "run-1/archive", line.folder / "deployed.json", line.registry, line.store)
     target = LocalTarget(state)
     waiting = threading.Thread(target=deploy_serving.run, args=(*parts, target, tell))
-    with LocalTarget(state).exclusive(line.workload.name, print):
+    with LocalTarget(state).rollout_lock(line.workload.name, print):
         waiting.start()
         assert waits.wait(30)
-        assert (champion(line), target.served(line.workload.name)) == (None, None)
+        assert (champion(line), target.served_digest(line.workload.name)) == (None, None)
     waiting.join(60)
     assert champion(line) == "1"
 
@@ -322,9 +322,9 @@ def test_a_rollout_that_does_not_end_is_told(
     monkeypatch.setattr(local, "_PATIENCE", 0.0)
     target = LocalTarget(state)
     with (
-        target.exclusive("any", print),
+        target.rollout_lock("any", print),
         pytest.raises(TransientError, match=r"another rollout of any has not ended .*any\.lock"),
-        target.exclusive("any", print),
+        target.rollout_lock("any", print),
     ):
         pass
 
@@ -351,7 +351,7 @@ def test_a_registry_that_is_gone_withdraws_the_new_version_and_a_retry_makes_it_
             line.store,
             LocalTarget(state),
         )
-    assert (LocalTarget(state).served(line.workload.name), champion(line)) == (old.digest, "1")
+    assert (LocalTarget(state).served_digest(line.workload.name), champion(line)) == (old.digest, "1")
     assert deploy(line, state, "run-2").version == champion(line) == "2"
 
 
@@ -364,7 +364,7 @@ def test_what_is_served_survives_the_server_and_the_download_from_a_bucket(
     deploy(line, state, "run-1")
     daemon.stop(state)
     target = LocalTarget(state)
-    assert target.served(line.workload.name) == archived.digest
+    assert target.served_digest(line.workload.name) == archived.digest
     spoil(line, "run-2")
     with pytest.raises(RolledBack, match="answers again, as it did before"):
         deploy(line, state, "run-2")
@@ -378,7 +378,7 @@ def test_an_archive_of_another_registry_is_told(
     path.write_text(json.dumps({**vars(archived), "digest": "0" * 64}))
     with pytest.raises(UserError, match=r"is not in the registry http://.*; run archive again"):
         deploy(line, state, "run-1")
-    assert LocalTarget(state).served(line.workload.name) is None
+    assert LocalTarget(state).served_digest(line.workload.name) is None
 
 
 def test_the_command(

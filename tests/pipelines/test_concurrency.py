@@ -58,7 +58,7 @@ def test_the_one_that_comes_second_is_judged_again_against_the_winner(tmp_path, 
     daemon.start(tmp_path, free_port())
     first = second = None
     try:
-        with LocalTarget(tmp_path).exclusive("fence", print):
+        with LocalTarget(tmp_path).rollout_lock("fence", print):
             first, second = start(tmp_path, fast), start(tmp_path, slow)
             await_words(first, WAITING)
             await_words(second, WAITING)
@@ -75,7 +75,7 @@ def test_the_one_that_comes_second_is_judged_again_against_the_winner(tmp_path, 
         with open_registry(*settings.registry_access) as registry:
             champion = registry.champion("fence")
             assert champion is not None
-            assert champion.digest == best["digest"] == LocalTarget(tmp_path).served("fence")
+            assert champion.digest == best["digest"] == LocalTarget(tmp_path).served_digest("fence")
             crowned = [move["to"] for move in registry.trail("fence") if move["alias"] == CHAMPION]
             assert crowned[-1] == champion.version
             assert len(crowned) == (2 if verdict == "promoted" else 1)

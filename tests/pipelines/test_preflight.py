@@ -8,7 +8,7 @@ import yaml
 
 from continuous_training.kubeflow.preflight.finding import DOUBTFUL, MISSING, THERE, UNSEEN, Finding
 from continuous_training.kubeflow.preflight.references import Named, images_of, objects_of
-from continuous_training.rollout.kubernetes.permissions import NEEDED
+from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
 from pipelines import preflight, run
 from pipelines.compile import compile_workload
 from pipelines.images import Images
@@ -86,7 +86,7 @@ def test_the_shipped_roles_grant_what_is_needed(target, files):
                 }
     needed = {
         (resource.group, f"{resource.plural}/{sub}" if sub else resource.plural, verb)
-        for resource, sub, verbs in NEEDED[target]
+        for resource, sub, verbs in REQUIRED_PERMISSIONS[target]
         for verb in verbs
     }
     assert needed <= granted

@@ -304,7 +304,7 @@ def test_a_rollout_under_way_is_not_disturbed(line: State, capsys):
     target.begin_trial(NAME, line.archive(1), line.digests[0])
     _, said = call(main, capsys, *ASK, expect=75)
     assert "is on trial. Try again in a minute" in said
-    target.withdraw(NAME, line.digests[0])
+    target.revert(NAME, line.digests[0])
     assert (line.aliases, line.served()) == (before, line.digests[2])
 
 

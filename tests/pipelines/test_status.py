@@ -154,7 +154,7 @@ def test_a_trial_is_told(state: State, capsys):
     found = row(capsys)
     assert (found["agree"], found["served"]["phase"]) == (None, "probation")
     assert "under way" in found["trouble"]
-    target.withdraw(NAME, state.digests[2])
+    target.revert(NAME, state.digests[2])
     assert row(capsys)["agree"] is True
 
 

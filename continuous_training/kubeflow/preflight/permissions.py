@@ -7,14 +7,14 @@ from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.kubeflow.preflight.finding import MISSING, THERE, UNSEEN, Finding
-from continuous_training.rollout.kubernetes.permissions import NEEDED
+from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
 
 _ROLE, _KSERVE = "manifests/base/role.yaml", "manifests/components/kserve"
 
 
 def look_for(cluster: Cluster, target: str, account: str, namespace: str) -> Finding:
     """Return whether `account` of `namespace` may do all that the target needs in the cluster's one."""
-    user, rules = user_of(namespace, account), NEEDED[target]
+    user, rules = user_of(namespace, account), REQUIRED_PERMISSIONS[target]
     what = f"permissions of {account} in namespace {cluster.namespace} for CT_TARGET={target}"
     if not rules:
         return Finding(THERE, what, "it needs none")

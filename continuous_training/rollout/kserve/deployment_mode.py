@@ -14,7 +14,7 @@ from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
 
-ANNOTATION = "serving.kserve.io/deploymentMode"
+MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 CONFIGURATION, NAMESPACES = "inferenceservice-config", ("kserve", "kubeflow")
 """KServe's ConfigMap, and where it is: with KServe alone, and with Kubeflow."""
 
@@ -32,15 +32,15 @@ def find_mode(cluster: Cluster, service: Object | None) -> str:
     Where nothing tells, because this account may not read KServe's ConfigMap, it is Standard: that one
     needs nothing beside KServe, and what is written into an InferenceService holds.
     """
-    return told_by(service) or _default(cluster) or STANDARD[0]
+    return mode_of(service) or _default(cluster) or STANDARD[0]
 
 
-def told_by(service: Object | None) -> str | None:
+def mode_of(service: Object | None) -> str | None:
     """Return the mode that an InferenceService's status or else its annotation tells."""
     found = service or {}
     told = (
         (found.get("status") or {}).get("deploymentMode"),
-        (found.get("metadata", {}).get("annotations") or {}).get(ANNOTATION),
+        (found.get("metadata", {}).get("annotations") or {}).get(MODE_ANNOTATION),
     )
     return next((mode for mode in told if mode in (*STANDARD, *SERVERLESS)), None)
 

@@ -8,31 +8,35 @@ from continuous_training.adapters.kubernetes.client import Object
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import ServingSettings
-from continuous_training.rollout.kserve.deployment_mode import ANNOTATION, is_standard
-from continuous_training.rollout.kubernetes.manifests import SERVED, Version
+from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION, is_standard
+from continuous_training.rollout.kubernetes.manifests import SERVED_ANNOTATION, DeployedVersion
 
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 
-FORMER = "continuous-training/former"
+FORMER_ANNOTATION = "continuous-training/former"
 """The annotation of a trial that holds what its endpoint was before: who dies leaves that to the next."""
 
 _UNSEEN = {f"networking.{owner}/visibility": "cluster-local" for owner in ("kserve.io", "knative.dev")}
 """Labels, of either mode, of what gets no address outside of the cluster."""
 
 _CONTAINER = "kserve-container"
-MANAGED_BY = {"app.kubernetes.io/managed-by": "continuous-training"}
+MANAGED_BY_LABELS = {"app.kubernetes.io/managed-by": "continuous-training"}
 
 
 def inference_service(
-    name: str, version: Version, pod: Object, settings: ServingSettings, mode: str
+    name: str, version: DeployedVersion, pod: Object, settings: ServingSettings, mode: str
 ) -> Object:
     """Return the InferenceService `name` that serves one version with pods like `pod` (a pod's spec)."""
     replicas = {"minReplicas": settings.replicas, "maxReplicas": settings.max_replicas}
     predictor = _standard(pod) if is_standard(mode) else _knative(pod)
     # The mode that the pod is made for is the one that it gets, whatever the default is by then.
-    annotations = {SERVED: version.digest, ANNOTATION: mode}
+    annotations = {SERVED_ANNOTATION: version.digest, MODE_ANNOTATION: mode}
     return {
-        "metadata": {"name": name, "labels": MANAGED_BY | version.selector, "annotations": annotations},
+        "metadata": {
+            "name": name,
+            "labels": MANAGED_BY_LABELS | version.pod_labels,
+            "annotations": annotations,
+        },
         "spec": {"predictor": {**replicas, **predictor}},
     }
 
@@ -73,7 +77,7 @@ def trial_of(service: Object, name: str, former: Object | None) -> Object:
     """Return the InferenceService `name` that tries this one with one server; it remembers the former."""
     metadata, predictor = service["metadata"], service["spec"]["predictor"]
     labels = {**metadata["labels"], **_UNSEEN}
-    annotations = {**metadata["annotations"], FORMER: json.dumps(former)}
+    annotations = {**metadata["annotations"], FORMER_ANNOTATION: json.dumps(former)}
     return {
         "metadata": {**metadata, "name": name, "labels": labels, "annotations": annotations},
         "spec": {"predictor": {**predictor, "minReplicas": 1, "maxReplicas": 1}},
@@ -86,11 +90,11 @@ def with_canary(service: Object, percent: int) -> Object:
     return {**service, "spec": {"predictor": predictor}}
 
 
-def kept(service: Object) -> Object:
+def restorable_manifest(service: Object) -> Object:
     """Return of an InferenceService what an apply needs to bring it back as it was."""
     metadata = service["metadata"]
     annotations = metadata.get("annotations", {})
-    ours = {key: annotations[key] for key in (ANNOTATION, SERVED) if key in annotations}
+    ours = {key: annotations[key] for key in (MODE_ANNOTATION, SERVED_ANNOTATION) if key in annotations}
     labels = metadata.get("labels", {})
     return {
         "metadata": {"name": metadata["name"], "labels": labels, "annotations": ours},
@@ -98,21 +102,21 @@ def kept(service: Object) -> Object:
     }
 
 
-def remembered(trial: Object) -> Object | None:
+def former_manifest(trial: Object) -> Object | None:
     """Return what the trial's endpoint was before; None when there was none.
 
     UserError when somebody took the annotation away.
     """
     name, annotations = trial["metadata"]["name"], trial["metadata"].get("annotations", {})
     try:
-        return json.loads(annotations[FORMER])
+        return json.loads(annotations[FORMER_ANNOTATION])
     except (KeyError, ValueError):
         raise UserError(
-            f"InferenceService {name} is what a rollout left behind, and its annotation {FORMER} is gone: "
-            f"see that the endpoint serves what it should, and delete {name}"
+            f"InferenceService {name} belongs to an interrupted rollout, and its annotation "
+            f"{FORMER_ANNOTATION} is missing: check that the endpoint serves the right version, then delete {name}"
         ) from None
 
 
-def digest_of(service: Object) -> str | None:
+def served_digest(service: Object) -> str | None:
     """Return the sha256 of the archive that an InferenceService of ours asks for."""
-    return service["metadata"].get("annotations", {}).get(SERVED)
+    return service["metadata"].get("annotations", {}).get(SERVED_ANNOTATION)

@@ -15,10 +15,10 @@ from continuous_training.adapters.kubernetes.retry import until
 from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 from continuous_training.rollout.kubernetes import pod_diagnostics
-from continuous_training.rollout.kubernetes.manifests import DIGEST
-from continuous_training.rollout.kubernetes.pod_diagnostics import Trouble
+from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL
+from continuous_training.rollout.kubernetes.pod_diagnostics import PodProblem
 from continuous_training.rollout.kubernetes.readiness import Deadline, NotComingUpError, pods_of
-from continuous_training.rollout.kubernetes.service_client import Asker
+from continuous_training.rollout.kubernetes.service_client import ServiceClient
 from continuous_training.serving.errors import OtherVersionError
 from workloads.contract import Progress
 
@@ -29,12 +29,12 @@ STEADY = 10
 _POD = "serving.kserve.io/inferenceservice"
 
 
-def deployment_of(name: str) -> str:
+def deployment_name(name: str) -> str:
     """Return the name of the Deployment of an InferenceService, in Standard mode."""
     return f"{name}-predictor"
 
 
-def lacking(deployment: Object | None, service: Object) -> str:
+def rollout_status(deployment: Object | None, service: Object) -> str:
     """Say what a Deployment lacks to be the InferenceService's predictor, rolled out; "" for nothing.
 
     `service` is the InferenceService as the API server has it.
@@ -66,7 +66,7 @@ def _program(pod: Object) -> list[Any]:
 class Predictor:
     """The predictor of one InferenceService, and the model that it serves."""
 
-    def __init__(self, cluster: Cluster, asker: Asker, name: str, model: str, path: str) -> None:
+    def __init__(self, cluster: Cluster, asker: ServiceClient, name: str, model: str, path: str) -> None:
         self.cluster, self.asker, self.name, self.model, self.path = cluster, asker, name, model, path
         self._address: str | None = None
 
@@ -100,8 +100,8 @@ class Predictor:
         """
         watched, words = _Watch(self, digest, progress), ""
         for _ in until(deadline.left, PAUSE):
-            deployment = self.cluster.get(DEPLOYMENT, deployment_of(self.name))
-            words = lacking(deployment, service)
+            deployment = self.cluster.get(DEPLOYMENT, deployment_name(self.name))
+            words = rollout_status(deployment, service)
             if not words:
                 return
             watched.look(deployment, words)
@@ -130,8 +130,8 @@ class _Watch:
 
     def __init__(self, predictor: Predictor, digest: str, progress: Progress) -> None:
         self.predictor, self.progress = predictor, progress
-        self.labels = {_POD: predictor.name, DIGEST: digest[:12]}
-        self.trouble: Trouble | None = None
+        self.labels = {_POD: predictor.name, DIGEST_LABEL: digest[:12]}
+        self.trouble: PodProblem | None = None
         self.since, self.told = time.monotonic(), ""
         self.read: Callable[[], list[Object]] = lambda: pods_of(predictor.cluster, self.labels)
 
@@ -158,9 +158,9 @@ class _Watch:
         trouble = self.trouble
         if trouble is None:
             pod = next((one["metadata"]["name"] for one in self.read()), "")
-            trouble = Trouble(words, pod=pod)
+            trouble = PodProblem(words, pod=pod)
         evidence = pod_diagnostics.evidence(
-            self.predictor.cluster, deployment_of(self.predictor.name), trouble
+            self.predictor.cluster, deployment_name(self.predictor.name), trouble
         )
         why = words if trouble.words == words else f"{words}: {trouble.words}"
         told = f"; {evidence}" if evidence else ""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from continuous_training.adapters.kubernetes.client import Object
 from continuous_training.core.errors import PipelineError
-from continuous_training.rollout.canary_analysis import Counter, Read
+from continuous_training.rollout.canary_analysis import Read, TrafficCounter
 
 QUIET_SECONDS = 1.0
 
@@ -18,7 +18,7 @@ def wait_until_quiet(pods: Callable[[], list[Object]], model: str, read: Read, s
 
     Pods that do not count, or cannot or may not be asked, seem quiet: nothing is kept from going for that.
     """
-    counter, end = Counter(model, read), time.monotonic() + seconds
+    counter, end = TrafficCounter(model, read), time.monotonic() + seconds
     with suppress(PipelineError):
         before = counter.since(pods()).requests
         while (left := end - time.monotonic()) > 0:

@@ -20,10 +20,12 @@ from continuous_training.core.settings import ServingSettings
 
 Object = dict[str, Any]
 
-MODEL, DIGEST = "continuous-training/model", "continuous-training/digest"
+MODEL_LABEL, DIGEST_LABEL = "continuous-training/model", "continuous-training/digest"
 """Labels: a model's name, and the first twelve digits of a version's digest."""
 
-SERVED, CONFIRMED, CANARY = (f"continuous-training/{word}" for word in ("served", "confirmed", "canary"))
+SERVED_ANNOTATION, CONFIRMED_ANNOTATION, CANARY_ANNOTATION = (
+    f"continuous-training/{word}" for word in ("served", "confirmed", "canary")
+)
 """Annotations of the Service: the digests that have the traffic, that have proven themselves with it, and
 that are given a share of it. Where they differ, a rollout is under way or was cut off."""
 
@@ -36,7 +38,7 @@ _NAME = re.compile(r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
-class Version:
+class DeployedVersion:
     """A version of a model: its name, which is the Service's, and the sha256 of its archive."""
 
     name: str
@@ -50,63 +52,67 @@ class Version:
             )
 
     @property
-    def deployment(self) -> str:
+    def deployment_name(self) -> str:
         """The Deployment's name."""
         return f"{self.name}-{self.digest[:12]}"
 
     @property
-    def selector(self) -> dict[str, str]:
+    def pod_labels(self) -> dict[str, str]:
         """The labels that this version's pods have, and those of no other one."""
-        return selector(self.name) | {DIGEST: self.digest[:12]}
+        return model_labels(self.name) | {DIGEST_LABEL: self.digest[:12]}
 
 
-def selector(name: str) -> dict[str, str]:
+def model_labels(name: str) -> dict[str, str]:
     """Return the labels that the pods of every version of a model have."""
-    return {"app.kubernetes.io/name": "model-server", MODEL: name}
+    return {"app.kubernetes.io/name": "model-server", MODEL_LABEL: name}
 
 
-def trial(name: str) -> str:
+def trial_name(name: str) -> str:
     """Return the name of the Service of the version on trial."""
     return f"{name}-trial"
 
 
-def deployment(version: Version, replicas: int, pod: Object) -> Object:
+def deployment(version: DeployedVersion, replicas: int, pod: Object) -> Object:
     """Return the Deployment; `pod` is the pods' spec."""
-    labels = _LABELS | version.selector
+    labels = _LABELS | version.pod_labels
     return {
-        "metadata": {"name": version.deployment, "labels": labels, "annotations": {SERVED: version.digest}},
+        "metadata": {
+            "name": version.deployment_name,
+            "labels": labels,
+            "annotations": {SERVED_ANNOTATION: version.digest},
+        },
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 1,
             # A changed image or setting of a version that is served replaces its pods one by one.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "selector": {"matchLabels": version.selector},
+            "selector": {"matchLabels": version.pod_labels},
             "template": {"metadata": {"labels": labels}, "spec": _spread(version) | pod},
         },
     }
 
 
-def _spread(version: Version) -> Object:
+def _spread(version: DeployedVersion) -> Object:
     return {
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
                 "topologyKey": key,
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": version.selector},
+                "labelSelector": {"matchLabels": version.pod_labels},
             }
             for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
         ]
     }
 
 
-def autoscaler(version: Version, settings: ServingSettings, owner: Object) -> Object:
+def autoscaler(version: DeployedVersion, settings: ServingSettings, owner: Object) -> Object:
     """Return the autoscaler; `owner` is the Deployment as the server has it."""
-    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": version.deployment}
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": version.deployment_name}
     return {
         "metadata": {
-            "name": version.deployment,
-            "labels": _LABELS | version.selector,
+            "name": version.deployment_name,
+            "labels": _LABELS | version.pod_labels,
             "ownerReferences": [{**reference, "uid": owner["metadata"]["uid"], "controller": True}],
         },
         "spec": {
@@ -129,35 +135,39 @@ def autoscaler(version: Version, settings: ServingSettings, owner: Object) -> Ob
 def disruption_budget(name: str) -> Object:
     """Return the budget of a model's servers, whatever their version."""
     return {
-        "metadata": {"name": name, "labels": _LABELS | {MODEL: name}},
+        "metadata": {"name": name, "labels": _LABELS | {MODEL_LABEL: name}},
         "spec": {
             "maxUnavailable": 1,
-            "selector": {"matchLabels": selector(name)},
+            "selector": {"matchLabels": model_labels(name)},
             # A server that is not ready serves nobody: it may always go.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }
 
 
-def endpoint(served: Version, confirmed: str, canary: str = "") -> Object:
+def endpoint_service(served: DeployedVersion, confirmed: str, canary: str = "") -> Object:
     """Return the Service that callers ask.
 
     `confirmed` is the digest that it goes back to ("": none). With a `canary` all versions' pods answer,
     so that each has the share that it has of the pods.
     """
-    chosen = selector(served.name) if canary else served.selector
-    annotations = {SERVED: served.digest, CONFIRMED: confirmed} | ({CANARY: canary} if canary else {})
+    chosen = model_labels(served.name) if canary else served.pod_labels
+    annotations = {SERVED_ANNOTATION: served.digest, CONFIRMED_ANNOTATION: confirmed} | (
+        {CANARY_ANNOTATION: canary} if canary else {}
+    )
     return _service(served.name, served.name, chosen, annotations)
 
 
-def trial_service(version: Version) -> Object:
+def trial_service(version: DeployedVersion) -> Object:
     """Return the Service of the version on trial."""
-    return _service(trial(version.name), version.name, version.selector, {SERVED: version.digest})
+    return _service(
+        trial_name(version.name), version.name, version.pod_labels, {SERVED_ANNOTATION: version.digest}
+    )
 
 
 def _service(name: str, model: str, chosen: dict[str, str], annotations: dict[str, str]) -> Object:
     return {
-        "metadata": {"name": name, "labels": _LABELS | {MODEL: model}, "annotations": annotations},
+        "metadata": {"name": name, "labels": _LABELS | {MODEL_LABEL: model}, "annotations": annotations},
         "spec": {
             "selector": chosen,
             "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],

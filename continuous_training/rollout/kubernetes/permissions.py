@@ -14,19 +14,19 @@ from continuous_training.adapters.kubernetes.resources import (
 )
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 
-Rule = tuple[Resource, str, tuple[str, ...]]
+Permission = tuple[Resource, str, tuple[str, ...]]
 """A kind of object, its subresource or "", and the verbs."""
 
 # Server-side apply asks for patch, and for create where the object is new.
 _APPLY = ("create", "patch")
-_COMMON: tuple[Rule, ...] = (
+_COMMON: tuple[Permission, ...] = (
     (LEASE, "", ("get", "create", "update")),
     # What a rollout that fails is explained by.
     (POD, "", ("list",)),
     (POD, "log", ("get",)),
     (EVENT, "", ("list",)),
 )
-_KUBERNETES: tuple[Rule, ...] = (
+_KUBERNETES: tuple[Permission, ...] = (
     (DEPLOYMENT, "", ("get", "list", "watch", *_APPLY, "delete")),
     (SERVICE, "", ("get", *_APPLY, "delete")),
     (AUTOSCALER, "", _APPLY),
@@ -34,7 +34,7 @@ _KUBERNETES: tuple[Rule, ...] = (
     *_COMMON,
 )
 
-NEEDED: dict[str, tuple[Rule, ...]] = {
+REQUIRED_PERMISSIONS: dict[str, tuple[Permission, ...]] = {
     "local": (),
     "kubernetes": _KUBERNETES,
     "torchserve": _KUBERNETES,

@@ -27,7 +27,7 @@ _CRASHES = {"CrashLoopBackOff", "RunContainerError", "Error"}
 
 
 @dataclass(frozen=True)
-class Trouble:
+class PodProblem:
     """What keeps pods from being ready; `patience` in seconds, `pod` whose log may tell more."""
 
     words: str
@@ -36,32 +36,32 @@ class Trouble:
     container: str = ""
 
 
-def find(deployment: Object | None, pods: Iterable[Object]) -> Trouble | None:
+def find(deployment: Object | None, pods: Iterable[Object]) -> PodProblem | None:
     """Return the gravest trouble that is seen now; None when all goes well so far."""
     found = [trouble for pod in pods for trouble in _of_pod(pod)]
     refused = _condition(deployment or {}, "ReplicaFailure")
     if refused and refused["status"] == "True":
-        found.append(Trouble(f"pods cannot be made: {refused.get('message', '')}", REFUSED))
+        found.append(PodProblem(f"pods cannot be made: {refused.get('message', '')}", REFUSED))
     return min(found, key=lambda trouble: trouble.patience, default=None)
 
 
-def _of_pod(pod: Object) -> Iterable[Trouble]:
+def _of_pod(pod: Object) -> Iterable[PodProblem]:
     name, status = pod["metadata"]["name"], pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp"):
         return
     scheduled = _condition(pod, "PodScheduled")
     if scheduled and scheduled["status"] == "False":
-        yield Trouble(f"no node takes pod {name}: {scheduled.get('message', '')}")
+        yield PodProblem(f"no node takes pod {name}: {scheduled.get('message', '')}")
     if status.get("phase") == "Failed":
         words = status.get("message") or status.get("reason") or "it ended"
-        yield Trouble(f"pod {name} failed: {words}", CRASH, name)
+        yield PodProblem(f"pod {name} failed: {words}", CRASH, name)
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         trouble = _of_container(name, container)
         if trouble:
             yield trouble
 
 
-def _of_container(pod: str, container: dict[str, Any]) -> Trouble | None:
+def _of_container(pod: str, container: dict[str, Any]) -> PodProblem | None:
     waiting = container.get("state", {}).get("waiting") or {}
     reason, name = waiting.get("reason", ""), container["name"]
     ended = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated")
@@ -71,10 +71,10 @@ def _of_container(pod: str, container: dict[str, Any]) -> Trouble | None:
         times = f"has ended {count + (reason != 'CrashLoopBackOff')} times" if count else "ended"
         words = f"the container {name} of pod {pod} {times} ({how})"
         # Once may be a store that was away for the moment.
-        return Trouble(words, CRASH if count else NO_LIMIT, pod, name)
+        return PodProblem(words, CRASH if count else NO_LIMIT, pod, name)
     if reason not in _HARMLESS:
         words = f"pod {pod} cannot begin: {reason}: {waiting.get('message', '')}"
-        return Trouble(words, IMAGE, pod, name)
+        return PodProblem(words, IMAGE, pod, name)
     return None
 
 
@@ -83,7 +83,7 @@ def _condition(thing: Object, kind: str) -> dict[str, Any] | None:
     return next((one for one in conditions if one["type"] == kind), None)
 
 
-def evidence(cluster: Cluster, deployment: str, trouble: Trouble | None) -> str:
+def evidence(cluster: Cluster, deployment: str, trouble: PodProblem | None) -> str:
     """Return the last warnings of the cluster about a Deployment, and the last log lines of its pod.
 
     What cannot be read is left out: it must not hide what is known already.

@@ -10,8 +10,8 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
 from continuous_training.rollout.kubernetes import pod_diagnostics
-from continuous_training.rollout.kubernetes.manifests import Version
-from continuous_training.rollout.kubernetes.pod_diagnostics import Trouble
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion
+from continuous_training.rollout.kubernetes.pod_diagnostics import PodProblem
 from workloads.contract import Progress
 
 PULSE = 2.0
@@ -35,17 +35,17 @@ class Deadline:
 
 def pods_of(cluster: Cluster, labels: dict[str, str]) -> list[Object]:
     """Return the pods with these labels."""
-    return cluster.find(POD, written(labels))
+    return cluster.find(POD, label_selector(labels))
 
 
-def written(labels: dict[str, str]) -> str:
+def label_selector(labels: dict[str, str]) -> str:
     """Return labels as a selector is written."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def wait_until_ready(
     cluster: Cluster,
-    version: Version,
+    version: DeployedVersion,
     replicas: int,
     deadline: Deadline,
     progress: Progress,
@@ -57,12 +57,12 @@ def wait_until_ready(
     trouble has lasted for too long. `still_mine` raises when the rollout is another one's by now.
     """
     told, trouble, since = "", None, time.monotonic()
-    for deployments in watch(cluster, DEPLOYMENT, written(version.selector), deadline.left, PULSE):
+    for deployments in watch(cluster, DEPLOYMENT, label_selector(version.pod_labels), deadline.left, PULSE):
         still_mine()
         deployment = deployments[0] if deployments else None
         if deployment and _complete(deployment, replicas):
             return
-        seen = pod_diagnostics.find(deployment, pods_of(cluster, version.selector))
+        seen = pod_diagnostics.find(deployment, pods_of(cluster, version.pod_labels))
         if _kind(seen) != _kind(trouble):
             since = time.monotonic()
         trouble = seen
@@ -75,7 +75,7 @@ def wait_until_ready(
     raise NotComingUpError(_verdict(cluster, version, trouble, deadline))
 
 
-def _kind(trouble: Trouble | None) -> float:
+def _kind(trouble: PodProblem | None) -> float:
     return trouble.patience if trouble else -1.0
 
 
@@ -90,19 +90,23 @@ def _complete(deployment: Object, replicas: int) -> bool:
     )
 
 
-def _progress(version: Version, deployment: Object | None, replicas: int, trouble: Trouble | None) -> str:
+def _progress(
+    version: DeployedVersion, deployment: Object | None, replicas: int, trouble: PodProblem | None
+) -> str:
     ready = (deployment or {}).get("status", {}).get("readyReplicas", 0)
-    words = f"waiting for {version.deployment}: {ready} of {replicas} ready"
+    words = f"waiting for {version.deployment_name}: {ready} of {replicas} ready"
     return f"{words}; {trouble.words}" if trouble else words
 
 
-def _verdict(cluster: Cluster, version: Version, trouble: Trouble | None, deadline: Deadline) -> str:
+def _verdict(
+    cluster: Cluster, version: DeployedVersion, trouble: PodProblem | None, deadline: Deadline
+) -> str:
     late = "" if deadline.left else f" within the {deadline.seconds:g} s of CT_ROLLOUT_DEADLINE"
     if trouble is None:
-        pods = pods_of(cluster, version.selector)
+        pods = pods_of(cluster, version.pod_labels)
         unready = next((pod["metadata"]["name"] for pod in pods), "")
-        trouble = Trouble(
+        trouble = PodProblem(
             f"pod {unready} runs and is not ready" if unready else "no pod was made", pod=unready
         )
-    told = pod_diagnostics.evidence(cluster, version.deployment, trouble)
+    told = pod_diagnostics.evidence(cluster, version.deployment_name, trouble)
     return f"it did not come up{late}: {trouble.words}" + (f"; {told}" if told else "")

@@ -20,7 +20,7 @@ PORT = 8080
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServiceResponse:
     """What came back, of whatever status; names of headers are in small letters."""
 
     status: int
@@ -40,33 +40,33 @@ class Answer:
         raise (TransientError if self.status in (502, 503, 504) else PipelineError)(words)
 
 
-class Asker(Protocol):
+class ServiceClient(Protocol):
     """Reaches Services and pods of one namespace; each request is a connection of its own.
 
     A connection that is kept would stay with the pod that it once led to, whatever the Service says now.
     """
 
-    def post(self, service: str, path: str, request: Any) -> Answer:
+    def post(self, service: str, path: str, request: Any) -> ServiceResponse:
         """Ask a Service; TransientError when nothing answers."""
 
-    def post_to(self, address: str, path: str, request: Any) -> Answer:
+    def post_to(self, address: str, path: str, request: Any) -> ServiceResponse:
         """Ask at an address inside the cluster (`http://SERVICE.NAMESPACE...`), as `post` does."""
 
     def metrics(self, pod: Object) -> str | None:
         """Return a pod's metrics; None when it does not answer."""
 
 
-class FromInside:
+class InClusterClient:
     """By the cluster's DNS and network."""
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
 
-    def post(self, service: str, path: str, request: Any) -> Answer:
+    def post(self, service: str, path: str, request: Any) -> ServiceResponse:
         """Ask the Service by its name."""
         return self.post_to(f"http://{service}.{self.namespace}.svc", path, request)
 
-    def post_to(self, address: str, path: str, request: Any) -> Answer:
+    def post_to(self, address: str, path: str, request: Any) -> ServiceResponse:
         """Ask at the address: what routes by names may know no other one."""
         url = f"{address}{path}"
         try:
@@ -80,7 +80,7 @@ class FromInside:
         except requests.exceptions.RequestException as error:
             raise TransientError(f"{url} does not answer: {error}") from None
         headers = {key.lower(): value for key, value in response.headers.items()}
-        return Answer(response.status_code, headers, response.content)
+        return ServiceResponse(response.status_code, headers, response.content)
 
     def metrics(self, pod: Object) -> str | None:
         """Ask the pod by its address."""
@@ -97,20 +97,20 @@ class FromInside:
         return response.text if response.status_code == 200 else None
 
 
-class FromOutside:
+class ApiServerProxyClient:
     """By the API server's proxy, with the rights of the kubeconfig."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    def post(self, service: str, path: str, request: Any) -> Answer:
+    def post(self, service: str, path: str, request: Any) -> ServiceResponse:
         """Ask the Service through the API server."""
         root = f"/api/v1/namespaces/{self.cluster.namespace}/services/http:{quote(service)}:http/proxy"
         return self._send(
             Request("POST", root + path, f"ask {service}", body=request, seconds=ANSWER_SECONDS)
         )
 
-    def post_to(self, address: str, path: str, request: Any) -> Answer:
+    def post_to(self, address: str, path: str, request: Any) -> ServiceResponse:
         """Ask the Service of that address through the API server."""
         return self.post((urlsplit(address).hostname or "").partition(".")[0], path, request)
 
@@ -125,7 +125,7 @@ class FromOutside:
             return None
         return answer.body.decode(errors="replace") if answer.status == 200 else None
 
-    def _send(self, request: Request) -> Answer:
+    def _send(self, request: Request) -> ServiceResponse:
         from urllib3.exceptions import HTTPError
 
         try:
@@ -138,9 +138,9 @@ class FromOutside:
             refused = understand(response.status, told, request.what, self.cluster.transport.who)
             raise TransientError(str(refused)) if isinstance(refused, NotThereError) else refused
         headers = {key.lower(): value for key, value in dict(response.headers).items()}
-        return Answer(response.status, headers, body)
+        return ServiceResponse(response.status, headers, body)
 
 
-def asker(cluster: Cluster) -> Asker:
+def open_service_client(cluster: Cluster) -> ServiceClient:
     """Return the way from this process to the cluster's Services."""
-    return FromInside(cluster.namespace) if cluster.in_pod else FromOutside(cluster)
+    return InClusterClient(cluster.namespace) if cluster.in_pod else ApiServerProxyClient(cluster)

@@ -10,8 +10,8 @@ from typing import Protocol
 from continuous_training.artifacts.archive import TORCHSERVE_MANIFEST
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import ServingSettings
-from continuous_training.rollout.kubernetes.manifests import Object, Version
-from continuous_training.rollout.kubernetes.service_client import PORT, Answer
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Object
+from continuous_training.rollout.kubernetes.service_client import PORT, ServiceResponse
 
 USER = 10001
 ACCOUNT, SECRET = "model-server", "model-server"
@@ -22,23 +22,23 @@ LINGER, DRAIN = 10, 10
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
-class Server(Protocol):
+class ServingRuntime(Protocol):
     """A program that serves an archive."""
 
     metrics: bool
     """Whether its pods count requests and faults as ours do."""
 
-    def pod(self, version: Version) -> Object:
+    def pod(self, version: DeployedVersion) -> Object:
         """Return the spec of a pod that serves the version on the port named `http`."""
 
-    def path(self, name: str) -> str:
+    def predict_path(self, name: str) -> str:
         """Return the path that callers ask; it is the same for every version."""
 
-    def path_of_version(self, name: str, archive: Path) -> str:
+    def version_path(self, name: str, archive: Path) -> str:
         """Return a path that this archive's version answers, and others refuse or sign as their own."""
 
-    def digest(self, answer: Answer, asked: str) -> str:
-        """Return the digest of the version that gave an answer at `path_of_version`, `asked` for one."""
+    def response_digest(self, answer: ServiceResponse, asked: str) -> str:
+        """Return the digest of the version that gave an answer at `version_path`, `asked` for one."""
 
 
 class ModelServer:
@@ -50,7 +50,7 @@ class ModelServer:
         self.settings, self.store = settings, _store(settings)
         self.image = _image("CT_SERVING_IMAGE", settings.image)
 
-    def pod(self, version: Version) -> Object:
+    def pod(self, version: DeployedVersion) -> Object:
         """Return the pod's spec."""
         command = ["python", "-m", "serving", "serve", "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
         command += ["--model-store", self.store, "--model", f"{version.name}@{version.digest}"]
@@ -66,15 +66,15 @@ class ModelServer:
         return _pod([container])
 
     @staticmethod
-    def path(name: str) -> str:
+    def predict_path(name: str) -> str:
         """Return /predict/NAME."""
         return f"/predict/{name}"
 
-    def path_of_version(self, name: str, archive: Path) -> str:
+    def version_path(self, name: str, archive: Path) -> str:
         """Return the very path of callers: the answer says who gave it."""
-        return self.path(name)
+        return self.predict_path(name)
 
-    def digest(self, answer: Answer, asked: str) -> str:
+    def response_digest(self, answer: ServiceResponse, asked: str) -> str:
         """Return what the answer's header says."""
         return answer.headers.get("x-model-digest", "")
 
@@ -98,7 +98,7 @@ class TorchServe:
         self.fetcher = _image("CT_SERVING_IMAGE", settings.image)
         self.image = _image("CT_TORCHSERVE_IMAGE", settings.torchserve_image)
 
-    def pod(self, version: Version) -> Object:
+    def pod(self, version: DeployedVersion) -> Object:
         """Return the pod's spec."""
         models = {"name": "models", "mountPath": MODELS}
         fetch = _container(self.settings, self.fetcher)
@@ -131,17 +131,17 @@ class TorchServe:
         return _pod([server], [fetch], ("models",))
 
     @staticmethod
-    def path(name: str) -> str:
+    def predict_path(name: str) -> str:
         """Return /predictions/NAME."""
         return f"/predictions/{name}"
 
-    def path_of_version(self, name: str, archive: Path) -> str:
+    def version_path(self, name: str, archive: Path) -> str:
         """Return /predictions/NAME/VERSION, of the version that the archive's own manifest tells."""
         with zipfile.ZipFile(archive) as members:
             manifest = json.loads(members.read(TORCHSERVE_MANIFEST))
-        return f"{self.path(name)}/{manifest['model']['modelVersion']}"
+        return f"{self.predict_path(name)}/{manifest['model']['modelVersion']}"
 
-    def digest(self, answer: Answer, asked: str) -> str:
+    def response_digest(self, answer: ServiceResponse, asked: str) -> str:
         """Return the digest that was asked for: its path is answered by no other version."""
         return asked
 

@@ -31,10 +31,20 @@ from continuous_training.rollout import canary_watch
 from continuous_training.rollout.kubernetes import lease, manifests
 from continuous_training.rollout.kubernetes.draining import wait_until_quiet
 from continuous_training.rollout.kubernetes.lease import LeaseLock
-from continuous_training.rollout.kubernetes.manifests import CANARY, CONFIRMED, SERVED, Version
-from continuous_training.rollout.kubernetes.readiness import Deadline, pods_of, wait_until_ready, written
-from continuous_training.rollout.kubernetes.service_client import Asker, asker
-from continuous_training.rollout.kubernetes.serving_runtimes import Server
+from continuous_training.rollout.kubernetes.manifests import (
+    CANARY_ANNOTATION,
+    CONFIRMED_ANNOTATION,
+    SERVED_ANNOTATION,
+    DeployedVersion,
+)
+from continuous_training.rollout.kubernetes.readiness import (
+    Deadline,
+    label_selector,
+    pods_of,
+    wait_until_ready,
+)
+from continuous_training.rollout.kubernetes.service_client import ServiceClient, open_service_client
+from continuous_training.rollout.kubernetes.serving_runtimes import ServingRuntime
 from continuous_training.serving.errors import OtherVersionError
 from workloads.contract import Progress
 
@@ -60,19 +70,19 @@ class KubernetesTarget:
         settings: ServingSettings,
         store: ObjectStore,
         progress: Progress,
-        server: Server,
-        ask: Asker | None = None,
+        server: ServingRuntime,
+        ask: ServiceClient | None = None,
     ) -> None:
         self.cluster, self.settings, self.store, self.progress = cluster, settings, store, progress
-        self.server, self.ask = server, ask or asker(cluster)
+        self.server, self.ask = server, ask or open_service_client(cluster)
         self._lock: LeaseLock | None = None
         self._archives: dict[str, Path] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="archives-")
 
     @contextmanager
-    def exclusive(self, name: str, progress: Progress) -> Iterator[None]:
+    def rollout_lock(self, name: str, progress: Progress) -> Iterator[None]:
         """Hold the Lease of the model, and put right first what a rollout that was cut off has left."""
-        self._lock = LeaseLock(self.cluster, Version(name, "").name, self.lease_seconds)
+        self._lock = LeaseLock(self.cluster, DeployedVersion(name, "").name, self.lease_seconds)
         try:
             with self._lock.held(progress):
                 self._settle(name)
@@ -80,25 +90,29 @@ class KubernetesTarget:
         finally:
             self._lock = None
 
-    def served(self, name: str) -> str | None:
+    def served_digest(self, name: str) -> str | None:
         """Return the digest that the Service gives the traffic to, or None when there is none."""
-        return _annotations(self.cluster.get(SERVICE, name)).get(SERVED) or None
+        return _annotations(self.cluster.get(SERVICE, name)).get(SERVED_ANNOTATION) or None
 
-    def golden_of_served(self, name: str) -> list[dict[str, Any]]:
+    def served_golden_requests(self, name: str) -> list[dict[str, Any]]:
         """Return the golden requests of the version that the Service gives the traffic to."""
-        return self._golden(Version(name, self.served(name) or ""))
+        return self._golden(DeployedVersion(name, self.served_digest(name) or ""))
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
         """Bring the version up beside the former one, have it prove itself, and give it the traffic.
 
         Whatever fails, the former version has the traffic when this raises, and the new one is gone.
         """
-        version, former, deadline = Version(name, digest), self.served(name), Deadline(self.settings.deadline)
+        version, former, deadline = (
+            DeployedVersion(name, digest),
+            self.served_digest(name),
+            Deadline(self.settings.deadline),
+        )
         self._archives[digest] = archive
-        before = self.cluster.get(DEPLOYMENT, version.deployment) if former == digest else None
+        before = self.cluster.get(DEPLOYMENT, version.deployment_name) if former == digest else None
         try:
             if self.settings.canary and former not in (None, digest):
-                self._try_on_some(version, Version(name, str(former)), deadline)
+                self._try_on_some(version, DeployedVersion(name, str(former)), deadline)
             self._bring_up(version, self.settings.replicas, deadline)
             self._prove(version)
             self._switch(version, former or "")
@@ -108,38 +122,41 @@ class KubernetesTarget:
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
         """Ask the Service the way its callers do; OtherVersionError when another version answers."""
-        return self._predict(name, Version(name, digest), request)
+        return self._predict(name, DeployedVersion(name, digest), request)
 
     def confirm(self, name: str, digest: str) -> None:
         """Remember that the version has proven itself, and remove the others."""
-        version = Version(name, digest)
+        version = DeployedVersion(name, digest)
         self._mine()
-        self.cluster.apply(SERVICE, manifests.endpoint(version, confirmed=digest))
+        self.cluster.apply(SERVICE, manifests.endpoint_service(version, confirmed=digest))
         self._let_nodes_hear()
         self._remove_all_but(name, version, quiet_within=DRAIN_SECONDS)
-        self.cluster.delete(SERVICE, manifests.trial(name))
+        self.cluster.delete(SERVICE, manifests.trial_name(name))
 
-    def withdraw(self, name: str, digest: str) -> None:
+    def revert(self, name: str, digest: str) -> None:
         """Give the traffic to the version that was confirmed last, see it answer, and remove this one."""
         service = self.cluster.get(SERVICE, name)
-        confirmed = _annotations(service).get(CONFIRMED, "")
+        confirmed = _annotations(service).get(CONFIRMED_ANNOTATION, "")
         self._go_back(name, service)
         if digest != confirmed:
-            self._remove(Version(name, digest).deployment, name, quiet_within=WITHDRAW_SECONDS)
-        self.cluster.delete(SERVICE, manifests.trial(name))
+            self._remove(DeployedVersion(name, digest).deployment_name, name, quiet_within=WITHDRAW_SECONDS)
+        self.cluster.delete(SERVICE, manifests.trial_name(name))
 
     def url(self, name: str) -> str:
         """Return the address of the Service inside the cluster."""
-        return f"http://{name}.{self.cluster.namespace}.svc{self.server.path(name)}"
+        return f"http://{name}.{self.cluster.namespace}.svc{self.server.predict_path(name)}"
 
     def _settle(self, name: str) -> None:
         """Put the confirmed version back where a rollout was cut off before it had proven itself."""
         service = self.cluster.get(SERVICE, name)
         found = _annotations(service)
-        if service is None or (found.get(SERVED) == found.get(CONFIRMED) and not found.get(CANARY)):
+        if service is None or (
+            found.get(SERVED_ANNOTATION) == found.get(CONFIRMED_ANNOTATION)
+            and not found.get(CANARY_ANNOTATION)
+        ):
             return
-        cut_off = found.get(CANARY) or found.get(SERVED, "")
-        back = found.get(CONFIRMED, "")
+        cut_off = found.get(CANARY_ANNOTATION) or found.get(SERVED_ANNOTATION, "")
+        back = found.get(CONFIRMED_ANNOTATION, "")
         self.progress(
             f"a rollout of {name} was cut off with {cut_off[:12]} on trial: {back[:12] or 'nothing'} is put "
             "back"
@@ -148,32 +165,34 @@ class KubernetesTarget:
 
     def _go_back(self, name: str, service: Object | None) -> None:
         found = _annotations(service)
-        back = found.get(CONFIRMED, "")
+        back = found.get(CONFIRMED_ANNOTATION, "")
         self._mine()
         if not back:
             self.cluster.delete(SERVICE, name)
-        elif found.get(SERVED) != back or found.get(CANARY):
-            self._switch(Version(name, back), back)
+        elif found.get(SERVED_ANNOTATION) != back or found.get(CANARY_ANNOTATION):
+            self._switch(DeployedVersion(name, back), back)
 
-    def _try_on_some(self, version: Version, former: Version, deadline: Deadline) -> None:
+    def _try_on_some(self, version: DeployedVersion, former: DeployedVersion, deadline: Deadline) -> None:
         """Give the version a share of the traffic first; raises when the canary is withdrawn."""
         self._remove_all_but(version.name, version, former)
-        running = self.cluster.get(DEPLOYMENT, former.deployment) or {}
+        running = self.cluster.get(DEPLOYMENT, former.deployment_name) or {}
         others = int(running.get("spec", {}).get("replicas") or self.settings.replicas)
         replicas = canary_watch.replicas_of_canary(self.settings.canary, others)
         self._bring_up(version, replicas, deadline, scaled=False)
         self._prove(version)
         self._mine()
-        self.cluster.apply(SERVICE, manifests.endpoint(former, former.digest, canary=version.digest))
+        self.cluster.apply(SERVICE, manifests.endpoint_service(former, former.digest, canary=version.digest))
         share = 100 * replicas / (replicas + others)
-        self.progress(f"canary: {version.deployment} has {share:.0f} % of the traffic, by {replicas} of "
+        self.progress(f"canary: {version.deployment_name} has {share:.0f} % of the traffic, by {replicas} of "
                       f"{replicas + others} servers")  # fmt: skip
         canary_watch.watch_canary(self, version, former)
 
-    def _bring_up(self, version: Version, replicas: int, deadline: Deadline, scaled: bool = True) -> None:
+    def _bring_up(
+        self, version: DeployedVersion, replicas: int, deadline: Deadline, scaled: bool = True
+    ) -> None:
         """Have so many servers of the version ready; with an autoscaler unless it is a canary."""
         self._mine()
-        found = self.cluster.get(DEPLOYMENT, version.deployment)
+        found = self.cluster.get(DEPLOYMENT, version.deployment_name)
         if found is not None and scaled:
             # The autoscaler's number of servers, where there are more.
             replicas = max(replicas, int(found["spec"].get("replicas") or 0))
@@ -186,32 +205,34 @@ class KubernetesTarget:
             self.cluster.apply(AUTOSCALER, manifests.autoscaler(version, self.settings, made))
         wait_until_ready(self.cluster, version, replicas, deadline, self.progress, self._mine)
 
-    def _prove(self, version: Version) -> None:
+    def _prove(self, version: DeployedVersion) -> None:
         """Ask the golden requests through the Service of the version on trial; raises at a wrong answer."""
-        service = manifests.trial(version.name)
+        service = manifests.trial_name(version.name)
         self._settled(service, version)
         if wrong := self.wrong_answers(version):
             raise PipelineError("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
-        self.progress(f"{version.deployment} answers its golden requests right, before it has any traffic")
+        self.progress(
+            f"{version.deployment_name} answers its golden requests right, before it has any traffic"
+        )
 
-    def wrong_answers(self, version: Version) -> list[str]:
+    def wrong_answers(self, version: DeployedVersion) -> list[str]:
         """Say in words which golden requests the version on trial answers wrongly."""
-        service = manifests.trial(version.name)
+        service = manifests.trial_name(version.name)
         return golden_requests.check(
             self._golden(version), lambda asked: self._predict(service, version, asked)
         )
 
-    def count_golden(self, version: Version) -> int:
+    def count_golden(self, version: DeployedVersion) -> int:
         """Return how many requests `wrong_answers` asks."""
         return len(self._golden(version))
 
-    def _switch(self, version: Version, confirmed: str) -> None:
+    def _switch(self, version: DeployedVersion, confirmed: str) -> None:
         """Give the version all the traffic, and wait until it is seen to answer."""
         self._mine()
-        self.cluster.apply(SERVICE, manifests.endpoint(version, confirmed))
+        self.cluster.apply(SERVICE, manifests.endpoint_service(version, confirmed))
         self._settled(version.name, version)
 
-    def _settled(self, service: str, version: Version) -> None:
+    def _settled(self, service: str, version: DeployedVersion) -> None:
         """Wait until the version answers at a Service: nodes hear of a change a moment later."""
         (first, *_), good, end = self._golden(version), 0, time.monotonic() + SETTLE_SECONDS
         while good < SETTLED:
@@ -222,16 +243,16 @@ class KubernetesTarget:
                 good = 0
                 if time.monotonic() > end:
                     raise PipelineError(
-                        f"{version.deployment} does not answer at Service {service} after "
+                        f"{version.deployment_name} does not answer at Service {service} after "
                         f"{SETTLE_SECONDS:g} s: {error}"
                     ) from None
                 time.sleep(0.2)
 
-    def _predict(self, service: str, version: Version, request: Any) -> Any:
-        path = self.server.path_of_version(version.name, self._archive(version))
+    def _predict(self, service: str, version: DeployedVersion, request: Any) -> Any:
+        path = self.server.version_path(version.name, self._archive(version))
         answer = self.ask.post(service, path, request)
         found = answer.json()
-        digest = self.server.digest(answer, version.digest)
+        digest = self.server.response_digest(answer, version.digest)
         if digest != version.digest:
             raise OtherVersionError(
                 f"{version.name}: version {digest[:12] or 'unknown'} answered, and {version.digest[:12]} was "
@@ -239,15 +260,15 @@ class KubernetesTarget:
             )
         return found
 
-    def _undo(self, version: Version, before: Object | None, error: PipelineError) -> None:
+    def _undo(self, version: DeployedVersion, before: Object | None, error: PipelineError) -> None:
         """Put back what was there before a trial that failed; what cannot be is left to the next rollout."""
         try:
             if before is None:
-                self.withdraw(version.name, version.digest)
+                self.revert(version.name, version.digest)
             else:
                 kept = {key: before["metadata"].get(key, {}) for key in ("name", "labels", "annotations")}
                 self.cluster.apply(DEPLOYMENT, {"metadata": kept, "spec": before["spec"]})
-                self.cluster.delete(SERVICE, manifests.trial(version.name))
+                self.cluster.delete(SERVICE, manifests.trial_name(version.name))
         except PipelineError as another:
             raise type(error)(f"{error}; and what it left could not be removed: {another}") from error
 
@@ -258,9 +279,9 @@ class KubernetesTarget:
             self.progress(f"the API server was away: former servers stay for {left:.0f} s, for nodes to hear")
             time.sleep(left)
 
-    def _remove_all_but(self, name: str, *kept: Version, quiet_within: float = 0) -> None:
-        names = {version.deployment for version in kept}
-        for found in self.cluster.find(DEPLOYMENT, written(manifests.selector(name))):
+    def _remove_all_but(self, name: str, *kept: DeployedVersion, quiet_within: float = 0) -> None:
+        names = {version.deployment_name for version in kept}
+        for found in self.cluster.find(DEPLOYMENT, label_selector(manifests.model_labels(name))):
             if found["metadata"]["name"] not in names:
                 self._remove(found["metadata"]["name"], name, quiet_within)
 
@@ -273,10 +294,10 @@ class KubernetesTarget:
         wait_until_quiet(lambda: pods_of(self.cluster, labels), name, self.ask.metrics, quiet_within)
         self.cluster.delete(DEPLOYMENT, deployment)
 
-    def _golden(self, version: Version) -> list[dict[str, Any]]:
+    def _golden(self, version: DeployedVersion) -> list[dict[str, Any]]:
         return list(archives.read_manifest(self._archive(version))["golden"])
 
-    def _archive(self, version: Version) -> Path:
+    def _archive(self, version: DeployedVersion) -> Path:
         """Return a version's archive as a local file, from the store where it was not given."""
         if version.digest not in self._archives:
             found = model_store.find(self.store, f"{version.name}@{version.digest}")

@@ -17,7 +17,7 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVIC
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
-from continuous_training.rollout.kubernetes.manifests import DIGEST
+from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL
 
 _OWN = {"minReplicas", "maxReplicas", "canaryTrafficPercent", "deploymentStrategy", "labels", "annotations"}
 _COMPONENT = "serving.kserve.io/inferenceservice"
@@ -65,7 +65,7 @@ class Controller:
     def _knative(self, service: Object) -> None:
         """Keep the newest revision and the one that was rolled out before it."""
         name, predictor = service["metadata"]["name"], service["spec"]["predictor"]
-        wanted = f"{name}-predictor-{service['metadata']['labels'][DIGEST]}"
+        wanted = f"{name}-predictor-{service['metadata']['labels'][DIGEST_LABEL]}"
         self.cluster.apply(DEPLOYMENT, self._deployment(service, wanted, {"app": name, "revision": wanted}))
         made = self.cluster.find(DEPLOYMENT, f"{_COMPONENT}={name}")
         former = service.get("status", {}).get("rolledOut", wanted)
@@ -88,7 +88,7 @@ class Controller:
     def _deployment(self, service: Object, name: str, labels: dict[str, str]) -> Object:
         made = _deployment(service, name, labels)
         spoilt = self.spoilt.get(
-            (service["metadata"]["name"], service["metadata"].get("labels", {}).get(DIGEST, ""))
+            (service["metadata"]["name"], service["metadata"].get("labels", {}).get(DIGEST_LABEL, ""))
         )
         if spoilt:
             made["spec"]["template"]["spec"]["containers"][0] |= {"image": spoilt}

@@ -10,7 +10,7 @@ from typing import Any
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 from continuous_training.rollout.kserve.target import KServeTarget
-from continuous_training.rollout.kubernetes.service_client import asker
+from continuous_training.rollout.kubernetes.service_client import open_service_client
 
 from ..place import Place
 from . import controller
@@ -24,7 +24,9 @@ class KServePlace(Place):
     def target(self, cluster: Cluster | None = None, **changes: Any) -> KServeTarget:  # type: ignore[override]
         """Return the target under test; `cluster` may be one with fewer rights."""
         settings = replace(self.settings, **changes)
-        return KServeTarget(cluster or self.cluster, settings, self.store, self.tell, ask=asker(self.cluster))
+        return KServeTarget(
+            cluster or self.cluster, settings, self.store, self.tell, ask=open_service_client(self.cluster)
+        )
 
     def service(self, name: str) -> Object | None:
         """Return an InferenceService."""

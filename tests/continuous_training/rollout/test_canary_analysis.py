@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from continuous_training.rollout.canary_analysis import Counter, Traffic, judge, p_value, parse
+from continuous_training.rollout.canary_analysis import (
+    Traffic,
+    TrafficCounter,
+    decide_canary,
+    p_value,
+    parse_traffic,
+)
 from continuous_training.rollout.canary_watch import replicas_of_canary
 
 CLEAN = Traffic(1000, 0)
@@ -36,7 +42,7 @@ CLEAN = Traffic(1000, 0)
 def test_the_rule(
     canary: Traffic, former: Traffic, elapsed: float, promoted: bool | None, words: str
 ) -> None:
-    verdict = judge(canary, former, elapsed, 60)
+    verdict = decide_canary(canary, former, elapsed, 60)
     assert (verdict and verdict.promoted) == promoted
     assert verdict is None or words in verdict.reason
 
@@ -79,13 +85,13 @@ serving_requests_created{model="m",route="predict",status="200"} 1.7e+09
 
 
 def test_metrics_are_read_for_one_model() -> None:
-    assert parse(METRICS, "m") == Traffic(15, 2)
-    assert parse("", "m") == Traffic()
+    assert parse_traffic(METRICS, "m") == Traffic(15, 2)
+    assert parse_traffic("", "m") == Traffic()
 
 
 def test_traffic_is_counted_from_the_first_reading_of_each_pod() -> None:
     texts: dict[str, str | None] = {"a": METRICS, "b": None}
-    counter = Counter("m", lambda pod: texts[pod["metadata"]["uid"]])
+    counter = TrafficCounter("m", lambda pod: texts[pod["metadata"]["uid"]])
     pods = [{"metadata": {"uid": uid}} for uid in texts]
     assert counter.since(pods) == Traffic()
     texts["a"] = METRICS.replace(" 10.0", " 17.0").replace('status="500"} 2.0', 'status="500"} 3.0')

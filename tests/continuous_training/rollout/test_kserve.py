@@ -9,22 +9,27 @@ import pytest
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import ServingSettings
-from continuous_training.rollout.kserve.deployment_mode import ANNOTATION, default_of, is_standard, told_by
+from continuous_training.rollout.kserve.deployment_mode import (
+    MODE_ANNOTATION,
+    default_of,
+    is_standard,
+    mode_of,
+)
 from continuous_training.rollout.kserve.inference_service import (
-    FORMER,
-    digest_of,
+    FORMER_ANNOTATION,
+    former_manifest,
     inference_service,
-    kept,
-    remembered,
+    restorable_manifest,
+    served_digest,
     trial_of,
     with_canary,
 )
-from continuous_training.rollout.kserve.predictor import lacking
-from continuous_training.rollout.kubernetes.manifests import DIGEST, Version
-from continuous_training.rollout.kubernetes.service_client import FromInside
+from continuous_training.rollout.kserve.predictor import rollout_status
+from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL, DeployedVersion
+from continuous_training.rollout.kubernetes.service_client import InClusterClient
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 
-VERSION = Version("digits", "ab" * 32)
+VERSION = DeployedVersion("digits", "ab" * 32)
 SETTINGS = ServingSettings(
     image="registry.example/serving@sha256:" + "cd" * 32,
     store="s3://models/ct?endpoint=store:9000",
@@ -59,9 +64,9 @@ def test_it_serves_one_version_by_its_digest_in_a_restricted_namespace(mode):
     assert secured["seccompProfile"] == {"type": "RuntimeDefault"}
     assert secured["capabilities"] == {"drop": ["ALL"]}
     assert secured["allowPrivilegeEscalation"] is False
-    assert made["metadata"]["annotations"][ANNOTATION] == mode
-    assert made["metadata"]["labels"][DIGEST] == VERSION.digest[:12]
-    assert digest_of(made) == VERSION.digest
+    assert made["metadata"]["annotations"][MODE_ANNOTATION] == mode
+    assert made["metadata"]["labels"][DIGEST_LABEL] == VERSION.digest[:12]
+    assert served_digest(made) == VERSION.digest
 
 
 def test_in_standard_mode_no_server_goes_before_its_successor_is_there():
@@ -90,25 +95,25 @@ def test_only_a_canary_has_a_share():
 def test_a_trial_has_one_server_and_remembers_what_was_there():
     live = {**service(), "status": {"deploymentMode": "Standard"}}
     live["metadata"] = {**live["metadata"], "uid": "u", "resourceVersion": "7", "managedFields": []}
-    former = kept(live)
+    former = restorable_manifest(live)
     assert set(former["metadata"]) == {"name", "labels", "annotations"}
     made = trial_of(service(), "digits-trial", former)
     assert made["metadata"]["name"] == "digits-trial"
     assert made["spec"]["predictor"]["maxReplicas"] == 1
     assert made["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
     assert made["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
-    assert remembered(made) == former
-    assert remembered(trial_of(service(), "digits-trial", None)) is None
+    assert former_manifest(made) == former
+    assert former_manifest(trial_of(service(), "digits-trial", None)) is None
 
 
 @pytest.mark.parametrize("text", [None, "{"])
 def test_a_trial_that_was_tampered_with_is_left_to_a_person(text):
     made = trial_of(service(), "digits-trial", None)
-    made["metadata"]["annotations"].pop(FORMER)
+    made["metadata"]["annotations"].pop(FORMER_ANNOTATION)
     if text:
-        made["metadata"]["annotations"][FORMER] = text
+        made["metadata"]["annotations"][FORMER_ANNOTATION] = text
     with pytest.raises(UserError, match="delete digits-trial"):
-        remembered(made)
+        former_manifest(made)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +127,10 @@ def test_a_trial_that_was_tampered_with_is_left_to_a_person(text):
     ],
 )
 def test_the_status_tells_the_mode_before_the_annotation(status, annotation, mode):
-    annotations = {} if annotation is None else {ANNOTATION: annotation}
+    annotations = {} if annotation is None else {MODE_ANNOTATION: annotation}
     found = {"metadata": {"annotations": annotations}, "status": {"deploymentMode": status}}
-    assert told_by(found) == mode
-    assert told_by(None) is None
+    assert mode_of(found) == mode
+    assert mode_of(None) is None
 
 
 @pytest.mark.parametrize(
@@ -178,7 +183,7 @@ def deployment(**changes):
 
 
 def test_a_rollout_has_ended_when_all_pods_are_new_and_available():
-    assert lacking(deployment(), live()) == ""
+    assert rollout_status(deployment(), live()) == ""
 
 
 @pytest.mark.parametrize(
@@ -191,17 +196,17 @@ def test_a_rollout_has_ended_when_all_pods_are_new_and_available():
     ],
 )
 def test_a_rollout_goes_on_while_a_pod_is_old_or_not_available(changes, words):
-    assert words in lacking(deployment(**changes), live())
+    assert words in rollout_status(deployment(**changes), live())
 
 
 def test_a_rollout_has_not_begun_while_the_deployment_is_the_old_one():
-    assert "no Deployment" in lacking(None, live())
+    assert "no Deployment" in rollout_status(None, live())
     of_another = deployment()
     of_another["metadata"]["ownerReferences"] = [{"uid": "deleted"}]
-    assert "no Deployment" in lacking(of_another, live())
+    assert "no Deployment" in rollout_status(of_another, live())
     before = deployment()
     before["spec"]["template"]["spec"]["containers"][0]["command"][-1] = "other"
-    assert "has not given" in lacking(before, live())
+    assert "has not given" in rollout_status(before, live())
 
 
 @pytest.fixture
@@ -231,7 +236,7 @@ def endpoint():
 
 def test_inside_the_cluster_it_asks_for_the_very_name_that_kserve_gave(endpoint):
     """What routes for Knative goes by the host of the request, and knows it by its full name alone."""
-    answer = FromInside("models").post_to(endpoint, "/predict/digits", {"x": [1]})
+    answer = InClusterClient("models").post_to(endpoint, "/predict/digits", {"x": [1]})
     host = endpoint.partition("//")[2]
     assert answer.json() == {"host": host, "path": "/predict/digits", "body": {"x": [1]}}
     assert answer.headers["x-model-digest"] == VERSION.digest

@@ -8,8 +8,8 @@ import pytest
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import ServingSettings, Settings
-from continuous_training.rollout.kubernetes.manifests import Version
-from continuous_training.rollout.kubernetes.service_client import Answer
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion
+from continuous_training.rollout.kubernetes.service_client import ServiceResponse
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer, TorchServe
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.rollout.open_target import open_target
@@ -90,7 +90,7 @@ def test_torchserve_needs_its_own_image() -> None:
 
 
 def test_the_pod_asks_for_the_version_by_its_whole_digest() -> None:
-    pod = ModelServer(ServingSettings(**FILLED)).pod(Version("digits", "a" * 64))
+    pod = ModelServer(ServingSettings(**FILLED)).pod(DeployedVersion("digits", "a" * 64))
     command = pod["containers"][0]["command"]
     assert command[command.index("--model") + 1] == f"digits@{'a' * 64}"
     assert "--management-port" not in command
@@ -98,5 +98,5 @@ def test_the_pod_asks_for_the_version_by_its_whole_digest() -> None:
 
 def test_an_answer_of_ours_says_who_gave_it() -> None:
     server = ModelServer(ServingSettings(**FILLED))
-    assert server.digest(Answer(200, {"x-model-digest": "abc"}, b"{}"), "asked") == "abc"
-    assert server.digest(Answer(200, {}, b"{}"), "asked") == ""
+    assert server.response_digest(ServiceResponse(200, {"x-model-digest": "abc"}, b"{}"), "asked") == "abc"
+    assert server.response_digest(ServiceResponse(200, {}, b"{}"), "asked") == ""

@@ -78,7 +78,7 @@ def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{ports[0]}"
-    path = TorchServe.path_of_version(TorchServe, "diabetes", stored.path)  # type: ignore[arg-type]
+    path = TorchServe.version_path(TorchServe, "diabetes", stored.path)  # type: ignore[arg-type]
 
     def ask(request: object) -> object:
         return requests.post(url + path, json=request, timeout=120).json()
@@ -87,7 +87,9 @@ def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None
         _wait(f"{url}/ping", tmp_path / "log")
         rows = read_manifest(stored.path)["golden"]
         assert golden_requests.check(rows, ask) == []
-        assert requests.post(f"{url}{TorchServe.path('diabetes')}", json=rows[0]["request"], timeout=120).ok
+        assert requests.post(
+            f"{url}{TorchServe.predict_path('diabetes')}", json=rows[0]["request"], timeout=120
+        ).ok
         other = requests.post(
             f"{url}/predictions/diabetes/0123456789ab", json=rows[0]["request"], timeout=120
         )

@@ -1,6 +1,7 @@
 # Commands of the project; `make help` lists them.
 
-PYTHON ?= python3
+# Which Python; without it, python3 or another supported one that is found.
+PYTHON ?=
 WORKLOAD ?= digits
 STATE ?= .state
 # Run parameters of the demo: SET="components=16 seed=1"
@@ -9,6 +10,8 @@ SET ?=
 EXTRAS ?=
 # An index of CPU-only torch wheels (the one on PyPI takes 4.7 GB on Linux).
 TORCH_INDEX ?=
+# Extras that `make constraints` writes a lock file for: those that are there.
+LOCKS ?= $(filter-out build uv,$(basename $(notdir $(wildcard locks/*.txt))))
 # Of `make images`: where to, the tag (default: the project's version), which (default: all), options of docker build.
 REGISTRY ?=
 TAG ?=
@@ -32,18 +35,9 @@ help: ## list the commands
 
 install: $(call stamp,) ## make .venv with what the local run needs (EXTRAS=torch adds an extra)
 
-# A venv, or an install into it, that was interrupted is unfinished: it is made anew.
-$(VENV)/.installed-%: setup.cfg constraints.txt
-	@version=$$($(PYTHON) --version 2>/dev/null || echo "not installed") \
-	  && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	  || { echo "Python 3.11 or newer is required, and $(PYTHON) is $$version. Try: make PYTHON=python3.13"; exit 2; }
-	@test -x $(BIN)/pip && test ! -e $(VENV)/.unfinished || $(PYTHON) -m venv --clear $(VENV) \
-	  || { rm -rf $(VENV); echo "a virtual environment cannot be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
-	@touch $(VENV)/.unfinished
-	@echo "installing $(subst -, ,$*) into $(VENV): about a minute the first time"
-	@case "-$*-" in *-torch-*) $(if $(TORCH_INDEX),$(BIN)/python -m pip install -q --index-url $(TORCH_INDEX) torch==2.13.0,true);; esac
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(subst -,$(comma),$*)]'
-	@rm $(VENV)/.unfinished && touch $@
+$(VENV)/.installed-%: setup.cfg pyproject.toml constraints.txt scripts/install $(wildcard locks/*.txt)
+	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh scripts/install $(VENV) $(subst -, ,$*)
+	@touch $@
 
 demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoint (WORKLOAD=diabetes SET="features=bmi")
 	@$(BIN)/python -m pipelines.demo --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair))
@@ -88,10 +82,8 @@ bench-serving: $(call stamp,test torch) ## measure the server beside others (ARC
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden
 
-constraints: ## resolve the newest versions for Python 3.11 and newer into constraints.txt
-	@$(BIN)/python -m pip install -q uv
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --upgrade \
-	  --custom-compile-command 'make constraints' setup.cfg --no-emit-package continuous-training -o constraints.txt
+constraints: $(call stamp,) ## resolve the newest versions into constraints.txt and locks/ (UPGRADE= keeps them)
+	@sh scripts/lock "$$(command -v uv || echo $(BIN)/uv)" $(LOCKS)
 
 clean: ## remove what was built (the state folder stays)
 	@rm -rf $(VENV) build out *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -45,8 +45,7 @@ def connect(source: str, seconds: float = 60) -> Iterator[Connection[Any]]:
         import psycopg
     except ImportError:
         raise UserError(
-            "psycopg, which reads PostgreSQL, is not installed: "
-            "pip install -c constraints.txt -e '.[postgres]'"
+            "psycopg, which reads PostgreSQL, is not installed: make install EXTRAS=postgres"
         ) from None
     try:
         connection = psycopg.connect(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from continuous_training.serving.http.json_codec import decode, encode
+from continuous_training.serving.json_codec import decode, encode
 from continuous_training.serving.models.model import Model, load_model
 
 from .bodies import BATCH, golden_requests, many_of

@@ -21,6 +21,18 @@ class RequestError(UserError):
     """A request cannot be answered as it is; the message is for the caller."""
 
 
+class InvalidQueryError(RequestError):
+    """A parameter of the query string has an invalid value."""
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The endpoint does not read bodies of the request's content type."""
+
+
+class PathNotFoundError(UserError):
+    """No resource exists at the requested path."""
+
+
 class NotServedError(UserError):
     """No model of that name or version is served; the message lists the ones that are."""
 

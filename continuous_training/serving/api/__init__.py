@@ -1,1 +1,1 @@
-"""The endpoints: /predict, Open Inference Protocol v2, OpenAPI."""
+"""The endpoints (/predict, Open Inference Protocol v2), their body formats and OpenAPI."""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from continuous_training.serving.http.predict_body import is_plain, read_work
-from continuous_training.serving.http.requests import HttpError, Reply, Request, json_reply
-from continuous_training.serving.http.routing import Asked, Route
+from continuous_training.serving.api.endpoint import (
+    EndpointRequest,
+    InferenceCall,
+    Response,
+    Route,
+    json_response,
+)
+from continuous_training.serving.api.predict_body import is_plain, read_work
+from continuous_training.serving.errors import PathNotFoundError
 from continuous_training.serving.models.batch_item import Answered, Predict
 from continuous_training.serving.models.batcher import Batcher
 from continuous_training.serving.models.model_repository import Repository
@@ -23,27 +29,27 @@ class Predictions:
     def routes(self) -> list[Route]:
         """List the paths that it answers."""
         return [
-            Route("POST", "/predict", self.predict, self.read),
-            Route("POST", "/predict/{model}", self.predict, self.read),
+            Route("POST", "/predict", self.predict, self.parse),
+            Route("POST", "/predict/{model}", self.predict, self.parse),
         ]
 
-    async def predict(self, request: Request) -> Reply:
+    async def predict(self, request: EndpointRequest) -> Response:
         """Answer in the workload's own words; without a name in the path, by the only model."""
         name = request.parameters.get("model") or self._only_model()
         loaded = self.repository.find(name).current
         request.model = name
         return answered(await self.batcher.ask(name, await read_work(request, loaded)))
 
-    def read(self, request: Request, body: bytes) -> Asked | None:
+    def parse(self, request: EndpointRequest, body: bytes) -> InferenceCall | None:
         """Read what is asked in plain JSON."""
         if not is_plain(request):
             return None
         name = request.parameters.get("model") or self._only_model()
         self.repository.find(name)
         request.model = name
-        return Asked(name, Predict(body))
+        return InferenceCall(name, Predict(body))
 
-    async def index(self, request: Request) -> Reply:
+    async def index(self, request: EndpointRequest) -> Response:
         """List the models and where each is asked."""
         models = [
             {
@@ -60,13 +66,13 @@ class Predictions:
             "metrics": "/metrics",
             "openapi": "/openapi.json",
         }
-        return json_reply({"models": models, **more})
+        return json_response({"models": models, **more})
 
     def _only_model(self) -> str:
         names = sorted(self.repository.served())
         if len(names) != 1:
             paths = ", ".join(f"/predict/{name}" for name in names) or "none"
-            raise HttpError(404, f"/predict alone is for exactly one model; served are: {paths}")
+            raise PathNotFoundError(f"/predict alone is for exactly one model; served are: {paths}")
         return names[0]
 
 
@@ -76,7 +82,7 @@ def listed(served: Served) -> dict[str, Any]:
     return {"name": served.name, "version": version, "digest": served.digest, "phase": served.state}
 
 
-def answered(answer: Answered) -> Reply:
-    """Reply with an answer, and with the version that gave it."""
+def answered(answer: Answered) -> Response:
+    """Response with an answer, and with the version that gave it."""
     headers = {"x-model-version": answer.digest[:12], "x-model-digest": answer.digest, **answer.headers}
-    return Reply(answer.body, headers=headers)
+    return Response(answer.body, headers=headers)

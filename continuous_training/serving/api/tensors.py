@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.http.json_codec import short
+from continuous_training.serving.json_codec import short
 
 Tensors = dict[str, np.ndarray]
 

@@ -10,10 +10,15 @@ from collections.abc import Callable
 from importlib import metadata as distributions
 
 from continuous_training.serving.api import v2_request
+from continuous_training.serving.api.endpoint import (
+    EndpointRequest,
+    InferenceCall,
+    Response,
+    Route,
+    json_response,
+)
 from continuous_training.serving.api.predict_endpoints import answered, listed
 from continuous_training.serving.errors import RequestError, UnavailableError
-from continuous_training.serving.http.requests import Reply, Request, json_reply
-from continuous_training.serving.http.routing import Asked, Route
 from continuous_training.serving.models.batcher import Batcher
 from continuous_training.serving.models.model_repository import Repository
 from continuous_training.serving.models.trial_fallback import pick
@@ -42,70 +47,70 @@ class OpenInference:
             found += [
                 Route("GET", model, self.metadata),
                 Route("GET", f"{model}/ready", self.model_ready),
-                Route("POST", f"{model}/infer", self.infer, self.read),
+                Route("POST", f"{model}/infer", self.infer, self.parse),
             ]
         return found
 
-    async def server(self, request: Request) -> Reply:
+    async def server(self, request: EndpointRequest) -> Response:
         """Name the server and its extensions."""
         name = "continuous-training"
         try:
             version = distributions.version(name)
         except distributions.PackageNotFoundError:
             version = "unknown"
-        return json_reply({"name": name, "version": version, "extensions": EXTENSIONS})
+        return json_response({"name": name, "version": version, "extensions": EXTENSIONS})
 
-    async def live(self, request: Request) -> Reply:
+    async def live(self, request: EndpointRequest) -> Response:
         """Answer at all: a handler that hangs keeps this from happening."""
-        return json_reply({"live": True})
+        return json_response({"live": True})
 
-    async def ready(self, request: Request) -> Reply:
+    async def ready(self, request: EndpointRequest) -> Response:
         """Say whether every model that should be served is, and the server goes on."""
         missing = dict(self.repository.unavailable)
         stopping = self.stopping()
         is_ready = not missing and not stopping
         more = {"stopping": True} if stopping else {}
-        return json_reply({"ready": is_ready, "unavailable": missing, **more}, 200 if is_ready else 503)
+        return json_response({"ready": is_ready, "unavailable": missing, **more}, 200 if is_ready else 503)
 
-    async def models(self, request: Request) -> Reply:
+    async def models(self, request: EndpointRequest) -> Response:
         """List what is served."""
-        return json_reply({"models": [listed(served) for served in self.repository.served().values()]})
+        return json_response({"models": [listed(served) for served in self.repository.served().values()]})
 
-    async def metadata(self, request: Request) -> Reply:
+    async def metadata(self, request: EndpointRequest) -> Response:
         """Describe a model's inputs and outputs."""
         served = self.repository.find(request.parameters["model"])
         versions = [one.version for one in (served.current, served.former) if one is not None]
-        return json_reply(v2_request.metadata(self._asked(request).model, versions))
+        return json_response(v2_request.metadata(self._asked(request).model, versions))
 
-    async def model_ready(self, request: Request) -> Reply:
+    async def model_ready(self, request: EndpointRequest) -> Response:
         """Say that a model is ready; one that is not (yet) is 503, one that nobody knows 404."""
         name = request.parameters["model"]
         try:
             loaded = self._asked(request)
         except UnavailableError as error:
-            return json_reply({"name": name, "ready": False, "error": str(error)}, 503)
-        return json_reply({"name": loaded.name, "ready": True})
+            return json_response({"name": name, "ready": False, "error": str(error)}, 503)
+        return json_response({"name": loaded.name, "ready": True})
 
-    async def infer(self, request: Request) -> Reply:
+    async def infer(self, request: EndpointRequest) -> Response:
         """Answer tensors with tensors, by the version in the path if there is one."""
         self._asked(request)
-        name, work, version = self.read(request, await request.body())
+        name, work, version = self.parse(request, await request.body())
         return answered(await self.batcher.ask(name, work, version))
 
-    def read(self, request: Request, body: bytes) -> Asked:
+    def parse(self, request: EndpointRequest, body: bytes) -> InferenceCall:
         """Read what is asked, as far as that is possible before the tensors are."""
         name, version = request.parameters["model"], request.parameters.get("version")
         self._asked(request)
         request.model = name
-        return Asked(name, v2_request.Infer(body, _header_length(request)), version)
+        return InferenceCall(name, v2_request.Infer(body, _header_length(request)), version)
 
-    def _asked(self, request: Request) -> Loaded:
+    def _asked(self, request: EndpointRequest) -> Loaded:
         served = self.repository.find(request.parameters["model"])
         version = request.parameters.get("version")
         return served.current if version is None else pick(served, version)
 
 
-def _header_length(request: Request) -> int | None:
+def _header_length(request: EndpointRequest) -> int | None:
     given = request.header(v2_request.HEADER_LENGTH.encode())
     if given is None:
         return None

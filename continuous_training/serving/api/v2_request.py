@@ -12,7 +12,7 @@ from typing import Any
 from continuous_training.serving.api.tensor_output import Wanted, write_outputs
 from continuous_training.serving.api.tensors import read_inputs
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.http.json_codec import decode, encode, short
+from continuous_training.serving.json_codec import decode, encode, short
 from continuous_training.serving.models.batch_item import Answered
 from continuous_training.serving.models.model import Model, Tensors
 from continuous_training.serving.models.versions import Loaded

@@ -1,1 +1,1 @@
-"""HTTP: requests, responses, routing, body formats and the fast path."""
+"""HTTP: requests, responses, routing and the fast path."""

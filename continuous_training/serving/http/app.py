@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from continuous_training.serving.api.endpoint import Response, Route
 from continuous_training.serving.api.predict_endpoints import Predictions
 from continuous_training.serving.api.v2_endpoints import OpenInference
 from continuous_training.serving.http.fast_path import Express
 from continuous_training.serving.http.requests import (
     Held,
     Receive,
-    Reply,
     Request,
     Scope,
     Send,
     check_encoding,
 )
 from continuous_training.serving.http.responses import respond
-from continuous_training.serving.http.routing import Route, Router
+from continuous_training.serving.http.routing import Router
 from continuous_training.serving.models.batcher import Batcher
 from continuous_training.serving.models.inference_watchdog import Watchdog
 from continuous_training.serving.models.model_repository import Repository
@@ -33,7 +33,7 @@ class App:
         self.repository = repository
         self.settings = settings or Settings()
         self.metrics = Metrics(repository)
-        self.batcher = Batcher(repository, self.settings, self.metrics.batch)
+        self.batcher = Batcher(repository, self.settings.batching, self.metrics.batch)
         self.held = Held(self.settings.max_held)
         self.metrics.watch(waiting=lambda: self.batcher.waiting, held=lambda: self.held.bytes)
         self.stopping = False
@@ -61,10 +61,10 @@ class App:
             request = Request(scope, receive, settings.max_body, settings.timeout, self.held)
             await respond(request, send, self._handle, self.metrics.request, settings.access_log)
 
-    async def _handle(self, request: Request) -> Reply:
+    async def _handle(self, request: Request) -> Response:
         route, request.parameters = self.router.find(request.scope["method"], request.scope["path"])
         check_encoding(request)
-        return await route.handle(request)
+        return await route.endpoint(request)
 
 
 LOAD_SECONDS = 600.0

@@ -12,24 +12,25 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
+from continuous_training.serving.api.endpoint import Parse, Response
 from continuous_training.serving.api.predict_endpoints import answered
-from continuous_training.serving.http.requests import Held, HttpError, Reply, Request, check_encoding
+from continuous_training.serving.http.requests import Held, HttpError, Request, check_encoding
 from continuous_training.serving.http.responses import Observe, error_reply, request_id_of
-from continuous_training.serving.http.routing import Read, Router
+from continuous_training.serving.http.routing import Router
 from continuous_training.serving.models.batch_item import Answered, Work
 from continuous_training.serving.models.batcher import Batcher, Pending
 
 log = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
-Target = tuple[Read, str, dict[str, str]]
+Target = tuple[Parse, str, dict[str, str]]
 """What reads the request, its path, and what the path's placeholders stand for."""
 
 
 class Line(Protocol):
     """A connection that a reply can be written to."""
 
-    def write_reply(self, call: Call, reply: Reply, request_id: str) -> None:
+    def write_reply(self, call: Call, reply: Response, request_id: str) -> None:
         """Write the reply, and go on with what follows on the connection."""
 
 
@@ -54,7 +55,7 @@ class Express:
             route, parameters = self.router.find("POST", path)
         except HttpError:
             return None
-        return None if route.read is None else (route.read, path, parameters)
+        return None if route.parse is None else (route.parse, path, parameters)
 
     def ask(self, line: Line, target: Target, headers: Headers, client: object, body: bytes) -> Call | None:
         """Have a request answered in its turn; None when it has to go the other way."""
@@ -71,7 +72,7 @@ class Express:
                 return None
             call.work = asked.work
             request.hold(len(body))
-            self.batcher.put(asked.name, asked.version, call)
+            self.batcher.put(asked.model, asked.version, call)
         except Exception as error:
             call.failed = error
         return call
@@ -146,7 +147,7 @@ async def _nothing() -> dict[str, object]:
     raise RuntimeError("the body has been read")
 
 
-def head(status_line: bytes, more: bytes, reply: Reply, request_id: str, closes: bool) -> bytes:
+def head(status_line: bytes, more: bytes, reply: Response, request_id: str, closes: bool) -> bytes:
     """Write a reply's head; `more` are header lines that every reply has, such as the date."""
     size = b"content-length: %d\r\nx-request-id: " % len(reply.body)
     lines = [status_line, more, size, request_id.encode(), _lines(tuple(reply.headers.items()))]

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.core.errors import UserError
+from continuous_training.serving.api.endpoint import Response, json_response
 from continuous_training.serving.errors import ArchiveError, LoadRefused, RequestError
-from continuous_training.serving.http.json_codec import decode
 from continuous_training.serving.http.requests import (
     Held,
     HttpError,
     Receive,
-    Reply,
     Request,
     Scope,
     Send,
-    json_reply,
 )
 from continuous_training.serving.http.responses import respond
+from continuous_training.serving.json_codec import decode
 from continuous_training.serving.models.archive_sources import Source
 from continuous_training.serving.models.model_repository import Repository
 from continuous_training.serving.models.versions import Served
@@ -51,7 +50,7 @@ class Management:
             request = Request(scope, receive, _MAX_BODY, _SECONDS, self.held)
             await respond(request, send, self._route)
 
-    async def _route(self, request: Request) -> Reply:
+    async def _route(self, request: Request) -> Response:
         scope = request.scope
         given = (request.header(b"authorization") or "").encode("latin-1")
         body = await request.body()
@@ -71,8 +70,8 @@ class Management:
         # In a thread: unpacking and proving a model takes long, and requests are answered meanwhile.
         asked = _asked(body)
         if verb == "index":
-            return json_reply(_index(self.repository, only_ready=asked.get("ready") is True))
-        return json_reply(await asyncio.to_thread(self._do, verb, name, asked["parameters"]))
+            return json_response(_index(self.repository, only_ready=asked.get("ready") is True))
+        return json_response(await asyncio.to_thread(self._do, verb, name, asked["parameters"]))
 
     def _do(self, verb: str, name: str, parameters: dict[str, Any]) -> Any:
         repository = self.repository

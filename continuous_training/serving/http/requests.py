@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from continuous_training.serving.http.json_codec import encode
+from continuous_training.serving.api.endpoint import Response
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,15 +30,6 @@ class HttpError(Exception):
 
 class DisconnectedError(Exception):
     """The caller hung up before the request was complete."""
-
-
-@dataclass(slots=True)
-class Reply:
-    """A response: bytes (JSON unless a header says otherwise) with a status and headers."""
-
-    body: bytes
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Held:
@@ -74,6 +65,12 @@ class Request:
     def __post_init__(self) -> None:
         # Of several with one name the first counts.
         self._headers = dict(reversed(self.scope["headers"]))
+
+    @property
+    def query_string(self) -> bytes:
+        """The part of the URL after `?`, without decoding."""
+        query: bytes = self.scope.get("query_string", b"")
+        return query
 
     def header(self, name: bytes) -> str | None:
         """Return a header's value by its lower-case name; None when it is not there."""
@@ -144,7 +141,7 @@ def check_encoding(request: Request) -> None:
         raise HttpError(415, "this server reads bodies as they are; send without content-encoding")
 
 
-async def send_reply(scope: Scope, send: Send, reply: Reply, request_id: str) -> None:
+async def send_reply(scope: Scope, send: Send, reply: Response, request_id: str) -> None:
     """Send a reply; to HEAD, its head alone."""
     headers = [(b"content-length", b"%d" % len(reply.body)), (b"x-request-id", request_id.encode())]
     if "content-type" not in reply.headers:
@@ -152,8 +149,3 @@ async def send_reply(scope: Scope, send: Send, reply: Reply, request_id: str) ->
     headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
-
-
-def json_reply(value: Any, status: int = 200, **headers: str) -> Reply:
-    """Reply with a value as JSON."""
-    return Reply(encode(value), status, headers)

@@ -10,24 +10,27 @@ import time
 from collections.abc import Awaitable, Callable
 
 from continuous_training.core.errors import TransientError
+from continuous_training.serving.api.endpoint import Response
 from continuous_training.serving.errors import (
     BusyError,
     HandlerError,
+    InvalidQueryError,
     LoadRefused,
     NotServedError,
+    PathNotFoundError,
     RequestError,
     UnavailableError,
+    UnsupportedMediaTypeError,
 )
-from continuous_training.serving.http.json_codec import encode
 from continuous_training.serving.http.requests import (
     RETRY,
     DisconnectedError,
     HttpError,
-    Reply,
     Request,
     Send,
     send_reply,
 )
+from continuous_training.serving.json_codec import encode
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("serving.access")
@@ -38,6 +41,9 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (UnavailableError, 503, "unavailable"),
     (BusyError, 503, "busy"),
     (TransientError, 503, "transient"),
+    (PathNotFoundError, 404, "http_404"),
+    (UnsupportedMediaTypeError, 415, "http_415"),
+    (InvalidQueryError, 400, "http_400"),
     (RequestError, 400, "request"),
 )
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -51,7 +57,7 @@ Observe = Callable[[Request, int, str, float], None]
 async def respond(
     request: Request,
     send: Send,
-    handle: Callable[[Request], Awaitable[Reply]],
+    handle: Callable[[Request], Awaitable[Response]],
     observe: Observe | None = None,
     log_access: bool = False,
 ) -> None:
@@ -86,16 +92,16 @@ def request_id_of(request: Request) -> str:
     return f"{_process}-{next(_numbers):x}"
 
 
-def error_reply(error: Exception, request: Request, request_id: str) -> tuple[Reply, str]:
+def error_reply(error: Exception, request: Request, request_id: str) -> tuple[Response, str]:
     """Put an error in words for the caller, and name its kind for the metrics; a defect is logged."""
     if isinstance(error, HttpError):
-        reply = Reply(encode({"error": _text(error)}), error.status, error.headers)
+        reply = Response(encode({"error": _text(error)}), error.status, error.headers)
         return reply, f"http_{error.status}"
     for kind, status, name in _STATUS:
         if isinstance(error, kind):
             more = {"reasons": error.reasons} if isinstance(error, LoadRefused) else {}
             content = {"error": _text(error), **more}
-            return Reply(encode(content), status, dict(RETRY) if status == 503 else {}), name
+            return Response(encode(content), status, dict(RETRY) if status == 503 else {}), name
     method, path = request.scope["method"], request.scope["path"]
     extra = {"request_id": request_id, "model": request.model}
     log.error("%s %s failed: %s", method, path, error, exc_info=error, extra=extra)
@@ -103,7 +109,7 @@ def error_reply(error: Exception, request: Request, request_id: str) -> tuple[Re
     what = str(error) if known else "the server failed on this request"
     words = f"{what}; the server's log has more under {request_id}"
     body = encode({"error": words, "request_id": request_id})
-    return Reply(body, 500), "handler" if known else "server"
+    return Response(body, 500), "handler" if known else "server"
 
 
 def _text(error: Exception) -> str:
@@ -111,7 +117,7 @@ def _text(error: Exception) -> str:
     return str(error).encode("utf-8", "replace").decode()
 
 
-def _log_access(request: Request, reply: Reply, request_id: str, seconds: float) -> None:
+def _log_access(request: Request, reply: Response, request_id: str, seconds: float) -> None:
     scope = request.scope
     extra = {
         "request_id": request_id,

@@ -11,8 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from continuous_training.serving.api.endpoint import Response
 from continuous_training.serving.http.fast_path import Call, Express, Target, head
-from continuous_training.serving.http.requests import Reply
 
 MAX_HEAD = 64 * 1024
 """The most bytes of a request's line and headers."""
@@ -172,7 +172,7 @@ class Protocol(HttpToolsProtocol):
         for part in parts:
             super().on_body(part)
 
-    def write_reply(self, call: Call, reply: Reply, request_id: str) -> None:
+    def write_reply(self, call: Call, reply: Response, request_id: str) -> None:
         """Write the answer to a whole request in one piece, and go on as uvicorn does after an answer."""
         call.response_complete = True
         if self.transport.is_closing():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.http.json_codec import decode, encode
+from continuous_training.serving.json_codec import decode, encode
 from continuous_training.serving.models.model import Model, Tensors
 from continuous_training.serving.models.versions import Loaded
 

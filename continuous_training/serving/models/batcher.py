@@ -15,12 +15,13 @@ from collections.abc import Callable
 
 from continuous_training.serving.errors import BusyError
 from continuous_training.serving.models.batch_item import Answered, Work
+from continuous_training.serving.models.batch_settings import BatchSettings
 from continuous_training.serving.models.inference_watchdog import Busy
 from continuous_training.serving.models.model_repository import Repository
-from continuous_training.serving.process.settings import Settings
 
 _BYTES = 1 << 18
 """How many bytes of requests are enough for one turn of the loop, so that it is not held for long."""
+
 
 Key = tuple[str, str | None]
 
@@ -69,7 +70,7 @@ class Batcher:
     def __init__(
         self,
         repository: Repository,
-        settings: Settings,
+        settings: BatchSettings,
         observe: Callable[[str, int, float], None] | None = None,
     ) -> None:
         self.repository = repository
@@ -91,7 +92,7 @@ class Batcher:
 
     def put(self, name: str, version: str | None, pending: Pending) -> None:
         """Let a work wait for its turn, and hear of its answer; BusyError when too many wait."""
-        if self.waiting >= self.settings.max_waiting:
+        if self.waiting >= self.settings.max_queued:
             raise BusyError(f"{self.waiting} requests are waiting already; try again in a moment")
         pending.since = time.monotonic()
         key = (name, version)
@@ -105,8 +106,8 @@ class Batcher:
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = True
-        if self.settings.batch_wait:
-            loop.call_later(self.settings.batch_wait, self._turn, loop)
+        if self.settings.max_delay:
+            loop.call_later(self.settings.max_delay, self._turn, loop)
         else:
             loop.call_soon(self._turn, loop)
 
@@ -122,7 +123,7 @@ class Batcher:
 
     def _take(self, key: Key) -> list[Pending]:
         queue, size, now = self._queues[key], 0, time.monotonic()
-        most = self.repository.batch_rows(key[0], self.settings.batch_rows)
+        most = self.repository.batch_rows(key[0], self.settings.max_rows)
         batch: list[Pending] = []
         # What a handler would not have in one batch is left for the next turn: these are answered first.
         while queue and len(batch) < most and size < _BYTES:
@@ -147,7 +148,7 @@ class Batcher:
         self.busy = busy = Busy(f"a batch of {name}")
         try:
             works = [pending.work for pending in batch]
-            results = self.repository.answer(name, works, self.settings.batch_rows, version)
+            results = self.repository.answer(name, works, self.settings.max_rows, version)
         except Exception as error:
             # The same one for all: the model went away while they waited.
             for pending in batch:

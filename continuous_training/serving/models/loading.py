@@ -10,7 +10,7 @@ from typing import Any
 from continuous_training.artifacts.archive_reader import unpack
 from continuous_training.artifacts.golden_requests import check
 from continuous_training.serving.errors import ArchiveError, LoadRefused
-from continuous_training.serving.http.json_codec import decode, encode
+from continuous_training.serving.json_codec import decode, encode
 from continuous_training.serving.models.model import Model, load_model
 from continuous_training.serving.models.versions import Loaded
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from continuous_training.serving.api.endpoint import Endpoint, EndpointRequest, Response, Route
 from continuous_training.serving.api.openapi import document
-from continuous_training.serving.http.json_codec import encode
-from continuous_training.serving.http.requests import HttpError, Reply, Request
-from continuous_training.serving.http.routing import Handle, Route
+from continuous_training.serving.errors import PathNotFoundError
+from continuous_training.serving.json_codec import encode
 from continuous_training.serving.models.model_repository import Repository
 
 _FOLDER = Path(__file__).parent / "files"
@@ -27,11 +27,11 @@ _HEADERS = {
 class Page:
     """Shows the page to browsers at `/`, and what `index` replies to everyone else."""
 
-    def __init__(self, repository: Repository, index: Handle) -> None:
+    def __init__(self, repository: Repository, index: Endpoint) -> None:
         self.repository = repository
         self.index = index
-        self._files: dict[str, Reply] = {}
-        self._document: tuple[tuple[str, ...], Reply] | None = None
+        self._files: dict[str, Response] = {}
+        self._document: tuple[tuple[str, ...], Response] | None = None
 
     def routes(self) -> list[Route]:
         """List the paths that it answers."""
@@ -41,40 +41,40 @@ class Page:
             Route("GET", "/openapi.json", self.openapi),
         ]
 
-    async def front(self, request: Request) -> Reply:
+    async def front(self, request: EndpointRequest) -> Response:
         """Show the page to whoever would rather have HTML than JSON."""
         if "text/html" in (request.header(b"accept") or ""):
             return self._file("index.html")
         reply = await self.index(request)
-        return Reply(reply.body, reply.status, {**reply.headers, "vary": "accept"})
+        return Response(reply.body, reply.status, {**reply.headers, "vary": "accept"})
 
-    async def file(self, request: Request) -> Reply:
+    async def file(self, request: EndpointRequest) -> Response:
         """Send one of the page's files."""
         return self._file(request.parameters["file"])
 
-    async def openapi(self, request: Request) -> Reply:
+    async def openapi(self, request: EndpointRequest) -> Response:
         """Describe what is served now; made anew only when that has changed."""
         served = self.repository.served()
         key = tuple(sorted(f"{one.digest} {one.former_digest}" for one in served.values()))
         if self._document is None or self._document[0] != key:
-            self._document = (key, Reply(encode(document(served)), headers={"cache-control": "no-cache"}))
+            self._document = (key, Response(encode(document(served)), headers={"cache-control": "no-cache"}))
         return self._document[1]
 
-    def _file(self, name: str) -> Reply:
+    def _file(self, name: str) -> Response:
         if not self._files:
             self._files = {path.name: _read(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
         found = self._files.get(name)
         if found is None:
-            raise HttpError(
-                404, f"there is no {name!r:.100} here; the page has {', '.join(sorted(self._files))}"
+            raise PathNotFoundError(
+                f"there is no {name!r:.100} here; the page has {', '.join(sorted(self._files))}"
             )
         return found
 
 
-def _read(path: Path) -> Reply:
+def _read(path: Path) -> Response:
     headers = {
         **_HEADERS,
         "content-type": f"{_TYPES[path.suffix]}; charset=utf-8",
         "vary": "accept",
     }
-    return Reply(path.read_bytes(), headers=headers)
+    return Response(path.read_bytes(), headers=headers)

@@ -13,7 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from continuous_training.serving.http.requests import Reply, Request
+from continuous_training.serving.api.endpoint import EndpointRequest, Response
+from continuous_training.serving.http.requests import Request
 from continuous_training.serving.models.model_repository import Repository
 from continuous_training.serving.process.fast_metrics import Counts, Histograms
 from continuous_training.serving.process.worker_metrics import Siblings
@@ -84,12 +85,12 @@ class Metrics:
                 log.exception("the other workers cannot be told what this one has counted")
             await asyncio.sleep(1)
 
-    async def reply(self, request: Request) -> Reply:
+    async def reply(self, request: EndpointRequest) -> Response:
         """Answer in Prometheus's text format."""
         text = write(self.registry)
         if self._siblings is not None:
             text = self._siblings.together(text)
-        return Reply(text, headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 class _Models:

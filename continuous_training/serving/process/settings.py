@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from continuous_training.core.errors import UserError
+from continuous_training.serving.models.batch_settings import BatchSettings
 
 MIB = 1024**2
 
@@ -34,6 +35,11 @@ class Settings:
     max_connections: int = 4096
     linger: float = 0.0
     access_log: bool = False
+
+    @property
+    def batching(self) -> BatchSettings:
+        """The settings of the request queue."""
+        return BatchSettings(self.max_waiting, self.timeout, self.batch_rows, self.batch_wait)
 
     def __post_init__(self) -> None:
         for name in ("max_body", "max_held", "max_waiting", "timeout", "batch_rows", "threads", "stall"):

@@ -14,6 +14,7 @@ from continuous_training.serving.api.v2_request import Infer
 from continuous_training.serving.errors import BusyError, HandlerError, NotServedError, RequestError
 from continuous_training.serving.models.batch_inference import CHUNK, Result
 from continuous_training.serving.models.batch_item import Answered, Predict, Work
+from continuous_training.serving.models.batch_settings import BatchSettings
 from continuous_training.serving.models.batcher import Batcher
 from continuous_training.serving.models.model_repository import Repository
 from continuous_training.serving.process.settings import Settings
@@ -111,7 +112,7 @@ async def ask_all(batcher: Batcher, works: list[Work], name: str = "toy") -> lis
 
 def test_what_waits_together_is_answered_together(repository: Repository) -> None:
     seen: list[int] = []
-    batcher = Batcher(repository, Settings(batch_rows=4), lambda _, requests, __: seen.append(requests))
+    batcher = Batcher(repository, BatchSettings(max_rows=4), lambda _, requests, __: seen.append(requests))
     results = asyncio.run(ask_all(batcher, [predict(n) for n in range(1, 11)]))
     assert [y(result) for result in results] == [[2.0 * n] for n in range(1, 11)]
     assert seen == [4, 4, 2]
@@ -123,7 +124,7 @@ def test_those_that_a_handler_would_not_have_together_are_answered_one_batch_at_
 ) -> None:
     seen: list[int] = []
     repository.find("toy").model.handler.batch_rows = 3
-    batcher = Batcher(repository, Settings(), lambda _, requests, __: seen.append(requests))
+    batcher = Batcher(repository, BatchSettings(), lambda _, requests, __: seen.append(requests))
     results = asyncio.run(ask_all(batcher, [predict(n) for n in range(1, 8)]))
     assert [y(result) for result in results] == [[2.0 * n] for n in range(1, 8)]
     assert seen == [3, 3, 1]
@@ -131,7 +132,7 @@ def test_those_that_a_handler_would_not_have_together_are_answered_one_batch_at_
 
 def test_a_batch_may_be_told_to_wait_for_company(repository: Repository) -> None:
     seen: list[int] = []
-    batcher = Batcher(repository, Settings(batch_wait=0.2), lambda _, requests, __: seen.append(requests))
+    batcher = Batcher(repository, BatchSettings(max_delay=0.2), lambda _, requests, __: seen.append(requests))
 
     async def one_after_another() -> None:
         first = asyncio.create_task(batcher.ask("toy", predict(1)))
@@ -143,13 +144,13 @@ def test_a_batch_may_be_told_to_wait_for_company(repository: Repository) -> None
 
 
 def test_a_full_queue_is_told_to_the_caller_and_the_others_are_answered(repository: Repository) -> None:
-    batcher = Batcher(repository, Settings(max_waiting=3))
+    batcher = Batcher(repository, BatchSettings(max_queued=3))
     results = asyncio.run(ask_all(batcher, [predict(n) for n in range(1, 6)]))
     assert [type(result) for result in results] == [Answered] * 3 + [BusyError] * 2
 
 
 def test_who_waited_too_long_is_told_so_and_who_left_is_not_answered(repository: Repository) -> None:
-    batcher = Batcher(repository, Settings(timeout=0.05, batch_rows=1))
+    batcher = Batcher(repository, BatchSettings(timeout=0.05, max_rows=1))
     handler = repository.find("toy").model.handler
     handler.settings["slow"] = 0.1
 
@@ -173,7 +174,7 @@ def test_who_waited_too_long_is_told_so_and_who_left_is_not_answered(repository:
 
 
 def test_a_model_that_went_away_while_they_waited_is_told_to_all(repository: Repository) -> None:
-    batcher = Batcher(repository, Settings())
+    batcher = Batcher(repository, BatchSettings())
 
     async def ask() -> list[Any]:
         asking = asyncio.gather(*(batcher.ask("toy", predict(1)) for _ in range(2)), return_exceptions=True)

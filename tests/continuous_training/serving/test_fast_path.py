@@ -13,9 +13,9 @@ import requests
 from foreground import Server, serving
 from toy_models import make_archive
 
+from continuous_training.serving.api.endpoint import Response
 from continuous_training.serving.http import fast_path
 from continuous_training.serving.http.fast_path import head
-from continuous_training.serving.http.requests import Reply
 
 BODY = b'{"x": [1]}'
 TENSORS = b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": DATA}]}'
@@ -125,11 +125,11 @@ def test_whole_requests_take_the_short_way(tmp_path: Path) -> None:
 
 
 def test_a_head_names_its_own_content_type_and_says_when_it_closes() -> None:
-    written = head(b"HTTP/1.1 200 OK\r\n", b"date: now\r\n", Reply(b"ab"), "id", closes=True)
+    written = head(b"HTTP/1.1 200 OK\r\n", b"date: now\r\n", Response(b"ab"), "id", closes=True)
     assert written == (
         b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-length: 2\r\nx-request-id: id\r\n"
         b"content-type: application/json\r\nconnection: close\r\n\r\n"
     )
-    binary = Reply(b"", headers={"content-type": "x/y", "connection": "close"})
+    binary = Response(b"", headers={"content-type": "x/y", "connection": "close"})
     assert head(b"", b"", binary, "id", closes=True).count(b"connection: close") == 1
     assert b"json" not in fast_path.head(b"", b"", binary, "id", closes=False)

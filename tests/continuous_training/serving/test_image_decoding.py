@@ -12,8 +12,8 @@ import requests
 from PIL import Image
 
 from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.serving.api.image_decoding import Frame, read_picture
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.http.image_decoding import Frame, read_picture
 
 FRAME = Frame(8, 8, 16, whole=True)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from continuous_training.serving.api.image_decoding import FORMATS
+from continuous_training.serving.api.multipart import FORM, Slots, slots_of
 from continuous_training.serving.api.openapi import tensors
-from continuous_training.serving.http.image_decoding import FORMATS
-from continuous_training.serving.http.multipart import FORM, Slots, slots_of
 from continuous_training.serving.models.model_schema import Interface, interface_of
 from continuous_training.serving.models.versions import Served
 

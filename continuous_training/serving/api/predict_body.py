@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from continuous_training.serving.http.json_codec import decode, encode
-from continuous_training.serving.http.multipart import is_upload, read_upload
-from continuous_training.serving.http.requests import HttpError, Request
+from continuous_training.serving.api.endpoint import EndpointRequest
+from continuous_training.serving.api.multipart import is_upload, read_upload
+from continuous_training.serving.errors import InvalidQueryError
+from continuous_training.serving.json_codec import decode, encode
 from continuous_training.serving.models.batch_item import Answered, Predict, Work, prepare
 from continuous_training.serving.models.model import Model, Tensors
 from continuous_training.serving.models.model_schema import interface_of
@@ -47,8 +48,8 @@ class Illustrate:
         return len(self.body)
 
 
-async def read_work(request: Request, loaded: Loaded) -> Work:
-    """Read what is asked of a model; HttpError or RequestError say what cannot be read."""
+async def read_work(request: EndpointRequest, loaded: Loaded) -> Work:
+    """Read what is asked of a model; RequestError says what cannot be read."""
     illustrate = _wants_illustration(request)
     body = await request.body()
     content_type = request.header(b"content-type") or ""
@@ -61,18 +62,18 @@ async def read_work(request: Request, loaded: Loaded) -> Work:
     return Illustrate(body, decode(body)) if illustrate else Predict(body)
 
 
-def is_plain(request: Request) -> bool:
+def is_plain(request: EndpointRequest) -> bool:
     """Tell whether a request is JSON whose answer is not to be illustrated."""
     content_type = request.header(b"content-type")
     plain = content_type is None or content_type == "application/json" or not is_upload(content_type)
-    return plain and not request.scope.get("query_string")
+    return plain and not request.query_string
 
 
-def _wants_illustration(request: Request) -> bool:
-    query = request.scope.get("query_string")
+def _wants_illustration(request: EndpointRequest) -> bool:
+    query = request.query_string
     if not query:
         return False
     words = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(ILLUSTRATE, ["false"])
     if len(words) != 1 or words[0].lower() not in _WORDS:
-        raise HttpError(400, f"{ILLUSTRATE} is true or false, not {', '.join(words)!r:.100}")
+        raise InvalidQueryError(f"{ILLUSTRATE} is true or false, not {', '.join(words)!r:.100}")
     return _WORDS[words[0].lower()]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from continuous_training.serving.errors import RequestError
-from continuous_training.serving.http.image_decoding import FORMATS, Frame, read_picture
-from continuous_training.serving.http.json_codec import decode
-from continuous_training.serving.http.requests import HttpError
+from continuous_training.serving.api.image_decoding import FORMATS, Frame, read_picture
+from continuous_training.serving.errors import RequestError, UnsupportedMediaTypeError
+from continuous_training.serving.json_codec import decode
 
 Schema = dict[str, Any]
 
@@ -51,15 +50,17 @@ def is_upload(content_type: str) -> bool:
 def read_upload(content_type: str, body: bytes, schema: Schema) -> Any:
     """Return the request that the uploaded pictures stand for.
 
-    RequestError when a picture or a part cannot be read; HttpError 415 when the model takes no pictures,
-    or none of that type.
+    RequestError when an image or a part cannot be read; UnsupportedMediaTypeError when the model does not
+    take images, or not of that type.
     """
     slots = slots_of(schema)
     if slots is None:
-        raise HttpError(415, "this model takes no pictures; send its request as application/json")
+        raise UnsupportedMediaTypeError("this model takes no pictures; send its request as application/json")
     if _kind(content_type) != FORM:
         if _kind(content_type) not in FORMATS:
-            raise HttpError(415, f"{_kind(content_type)} is not read here; send one of {', '.join(FORMATS)}")
+            raise UnsupportedMediaTypeError(
+                f"{_kind(content_type)} is not read here; send one of {', '.join(FORMATS)}"
+            )
         return _request([body], {}, slots)
     pictures, fields = _parse(content_type, body)
     return _request(pictures, fields, slots)

@@ -30,7 +30,7 @@ _REPEATS = 30
 def errors(comparisons: int) -> str:
     """Return the table of how often models of each kind are promoted."""
     lines = [
-        "| models | rows | no better, but promoted | worse by the margin, promoted for not being worse "
+        "| models | rows | not better, but promoted | worse by the margin, promoted as non-inferior "
         "| better by | promoted |",
         "|---|---|---|---|---|---|",
     ]
@@ -51,7 +51,7 @@ def errors(comparisons: int) -> str:
 def latency(repeats: int) -> str:
     """Return the table of the ratio that is measured between a model and itself, idle and under load."""
     lines = ["| the machine | least ratio | median | greatest |", "|---|---|---|---|"]
-    for name, load in (("otherwise idle", 0), ("with four busy processes beside", 4)):
+    for name, load in (("otherwise idle", 0), ("with four busy processes", 4)):
         with _busy(load):
             ratios = [_ratio() for _ in range(repeats)]
         least, median, most = np.quantile(ratios, [0, 0.5, 1])

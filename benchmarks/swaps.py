@@ -28,7 +28,7 @@ from continuous_training.artifacts import archive
 from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.handler_packaging import copy_handler
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 _BODY = "swaps.json"
 _LUA = """
@@ -69,7 +69,7 @@ def swap_under_load(
     versions: list[Archive], request: Any, swaps: int, connections: int, state: Path
 ) -> Swaps:
     """Serve the versions in turn, in a server of the state folder, while callers keep asking."""
-    endpoint = Endpoint(daemon.start(state, 0))
+    endpoint = ServerClient(daemon.start(state, 0))
     name = versions[0].name
     try:
         endpoint.load(name, versions[0].path, versions[0].digest)

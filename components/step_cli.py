@@ -17,7 +17,7 @@ from continuous_training.core.errors import INTERRUPTED, PipelineError, understa
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
-from continuous_training.serving.process.server_state import state_folder
+from continuous_training.serving.process.server_state import state_directory
 
 MARK = "· "
 """Begins each progress line, so that whoever runs a step can tell its words from a library's."""
@@ -69,7 +69,7 @@ def command(prog: str, text: str | None, *, state: bool = False) -> argparse.Arg
     if state:
         parser.add_argument(
             "--state",
-            type=state_folder,
+            type=state_directory,
             metavar="DIR",
             help="keep registry, archives and server under DIR (default: .state, or as the environment says)",
         )

@@ -19,7 +19,7 @@ from continuous_training.core.errors import INTERRUPTED, PipelineError, Transien
 from continuous_training.core.file_lock import held
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.settings import Settings
-from continuous_training.serving.process.server_state import state_folder
+from continuous_training.serving.process.server_state import state_directory
 from workloads import discovery
 
 LOOK = "interrupted: look at what is served with python -m pipelines.status"
@@ -42,7 +42,7 @@ def command(
         parser.add_argument("--workload", required=workload, metavar="NAME", help=told)
     parser.add_argument(
         "--state",
-        type=state_folder,
+        type=state_directory,
         metavar="DIR",
         help="the state folder, and all that is in it; default: .state, or as the environment says",
     )

@@ -29,12 +29,12 @@ def ask(result: dict[str, Any]) -> tuple[Any, Any]:
     """Ask the endpoint the first golden request of what it serves; returns request and answer."""
     from continuous_training.artifacts import archive
     from continuous_training.serving.process import daemon
-    from continuous_training.serving.process.client import Endpoint
+    from continuous_training.serving.process.client import ServerClient
 
     running = daemon.status(Path(result["state"]))
     if running is None:
         raise TransientError("the server went away; run it again")
-    served = next(model for model in Endpoint(running).models() if model["name"] == result["workload"])
+    served = next(model for model in ServerClient(running).models() if model["name"] == result["workload"])
     request = archive.read_manifest(Path(served["archive"]))["golden"][0]["request"]
     response = requests.post(result["endpoint"], json=request, timeout=10)
     response.raise_for_status()

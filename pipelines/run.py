@@ -20,7 +20,7 @@ from continuous_training.core.errors import INTERRUPTED, REJECTED, PipelineError
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.parameters import Value, parse_assignments
 from continuous_training.core.settings import Settings
-from continuous_training.serving.process.server_state import state_folder
+from continuous_training.serving.process.server_state import state_directory
 from pipelines import run_output
 from pipelines.local_run.local_run import check_extras, plan_local, run_local
 from workloads import discovery
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         "--target", choices=["local", "cluster"], default="local", help="where it runs; default: local"
     )
     made.add_argument(
-        "--state", type=state_folder, metavar="DIR", help="local: the state folder; default: .state"
+        "--state", type=state_directory, metavar="DIR", help="local: the state folder; default: .state"
     )
     made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     made.add_argument(

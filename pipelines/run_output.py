@@ -14,7 +14,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from continuous_training.serving.process.daemon import TAKEN
+from continuous_training.serving.process.daemon import PORT_TAKEN
 from pipelines.local_run.progress_events import Event, Listener
 
 COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "failed": "red"}
@@ -59,7 +59,7 @@ def _live(console: Console, status: Status) -> Listener:
             began, last = time.perf_counter(), ""
         elif event == "says":
             last = words
-            if TAKEN in words:
+            if PORT_TAKEN in words:
                 # The line that moves would be gone before anybody had read it.
                 console.print(fitting(words), style="yellow")
         else:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from continuous_training.core.errors import INTERRUPTED, PipelineError, TransientError, UserError, understand
 from continuous_training.core.messages import report
 from continuous_training.serving.process import daemon, logs, options
-from continuous_training.serving.process.server_state import state_folder
-from continuous_training.serving.process.settings import cores
+from continuous_training.serving.process.server_state import state_directory
+from continuous_training.serving.process.settings import available_cores
 
 if TYPE_CHECKING:
     from continuous_training.serving.models.archive_sources import Source
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.set_defaults(command=command)
         if verb is not serve:
             verb.add_argument(
-                "--state", type=state_folder, default=Path(".state"), metavar="DIR", help="default: .state"
+                "--state", type=state_directory, default=Path(".state"), metavar="DIR", help="default: .state"
             )
     for verb in (start, serve):
         verb.add_argument("--port", type=_port, help="default: 8080, or any free one when that is taken")
@@ -101,10 +101,10 @@ def _count(text: str) -> int:
 
 
 def _start(args: argparse.Namespace) -> int:
-    def say(line: str) -> None:
-        (report if daemon.TAKEN in line else print)(line)
+    def print_or_report(line: str) -> None:
+        (report if daemon.PORT_TAKEN in line else print)(line)
 
-    daemon.start(args.state, args.port, host=args.host, say=say)
+    daemon.start(args.state, args.port, host=args.host, report=print_or_report)
     return 0
 
 
@@ -118,9 +118,9 @@ def _status(args: argparse.Namespace) -> int:
     if running is None:
         print(json.dumps({"running": False}) if args.json else f"no server runs in {args.state}")
         return TransientError.exit_code
-    from continuous_training.serving.process.client import Endpoint
+    from continuous_training.serving.process.client import ServerClient
 
-    models = Endpoint(running).models()
+    models = ServerClient(running).models()
     if args.json:
         about = {"pid": running.pid, "url": running.url, "started": running.started}
         print(json.dumps({"running": True, **about, "models": models}))
@@ -162,7 +162,7 @@ def _serve(args: argparse.Namespace) -> int:
         # Also the curl lines: standard error holds the log, each line of which is a JSON object.
         print(line, flush=True)
 
-    count = args.workers or cores()
+    count = args.workers or available_cores()
     if count > 1:
         return serve_with_workers(open_source, count, args.host, args.port, settings, say)
     serve_source(open_source, args.host, args.port, management, settings, say)

@@ -1,6 +1,7 @@
-"""Run a background server: `python -m serving.background`, the command line of servers of version 0.1.
+"""Run a background server: `python -m serving.background`, the command line of older versions.
 
-Such a server replaces itself by a process with the same command line when it hangs.
+A server that was started with this command line and whose handler hangs replaces its process by a new one
+with the same command line.
 """
 
 import sys

@@ -14,8 +14,8 @@ from continuous_training.adapters.model_registry import Version
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
-from continuous_training.serving.process.server_state import Running
+from continuous_training.serving.process.client import ServerClient
+from continuous_training.serving.process.server_state import RunningServer
 from pipelines.command_line import again
 
 
@@ -23,7 +23,7 @@ from pipelines.command_line import again
 class Serving:
     """`running` is None when no server lives; `models` are its rows, `confirmed` what a restart loads."""
 
-    running: Running | None
+    running: RunningServer | None
     models: dict[str, dict[str, Any]]
     confirmed: dict[str, dict[str, str]]
 
@@ -70,7 +70,7 @@ def look(settings: Settings) -> Serving:
         return look_at_cluster(settings)
     state = settings.state
     running = daemon.status(state)
-    rows = Endpoint(running).models() if running else []
+    rows = ServerClient(running).models() if running else []
     return Serving(running, {row["name"]: row for row in rows}, _confirmed(state / "serving" / "models.json"))
 
 

@@ -16,9 +16,9 @@ from continuous_training.core import file_lock
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
-from continuous_training.serving.process.daemon import TAKEN
-from continuous_training.serving.process.server_state import Running
+from continuous_training.serving.process.client import ServerClient
+from continuous_training.serving.process.daemon import PORT_TAKEN
+from continuous_training.serving.process.server_state import RunningServer
 from workloads.contract import Progress
 
 TRIAL_SECONDS = 60.0
@@ -34,14 +34,14 @@ class LocalTarget:
         self.state = state
 
     @cached_property
-    def running(self) -> Running:
+    def running(self) -> RunningServer:
         """The server, started at the first need: a step that fails on its input leaves none behind."""
-        return daemon.start(self.state, say=lambda line: tell(line) if TAKEN in line else None)
+        return daemon.start(self.state, report=lambda line: tell(line) if PORT_TAKEN in line else None)
 
     @cached_property
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> ServerClient:
         """The server's client."""
-        return Endpoint(self.running)
+        return ServerClient(self.running)
 
     @contextmanager
     def rollout_lock(self, name: str, progress: Progress) -> Iterator[None]:

@@ -157,12 +157,12 @@ def _endpoint(settings: Settings, name: str) -> str | None:
     """
     from continuous_training.operations.repair import serve_champion
     from continuous_training.serving.process import daemon
-    from continuous_training.serving.process.client import Endpoint
+    from continuous_training.serving.process.client import ServerClient
 
     state = settings.state
     if (state / "serving").is_dir():
-        running = daemon.status(state) or daemon.start(state, say=report)
-        if Endpoint(running).served(name):
+        running = daemon.status(state) or daemon.start(state, report=report)
+        if ServerClient(running).served(name):
             return f"{running.url}/predict/{name}"
     return serve_champion(name, settings)
 

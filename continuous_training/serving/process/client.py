@@ -11,20 +11,20 @@ import requests
 
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 from continuous_training.serving.errors import LoadRefused, OtherVersionError
-from continuous_training.serving.process.server_state import Running
+from continuous_training.serving.process.server_state import RunningServer
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 LOAD_SECONDS = 300.0
 
 
-class Endpoint:
+class ServerClient:
     """One server, seen from outside: loads and confirms versions privately, predicts publicly.
 
     TransientError when the server is not there; LoadRefused when it will not have a version.
     """
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: RunningServer) -> None:
         self.running = running
         self.session = requests.Session()
         # A proxy of the environment has no business between two processes of one machine.

@@ -1,4 +1,4 @@
-"""Starting, finding and stopping the server of a state folder, from any process."""
+"""Start, find and stop the background server of a state directory, from any process."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 from continuous_training.core.file_lock import held, is_held
-from continuous_training.serving.process.server_state import Running, StateFiles
-from continuous_training.serving.process.sockets import DEFAULT
+from continuous_training.serving.process.server_state import RunningServer, StateFiles
+from continuous_training.serving.process.sockets import DEFAULT_PORT
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
-TAKEN = " is taken, so "
-"""Stands in the line that says why the server answers elsewhere than expected."""
+KILL_SECONDS = 5.0
+POLL_SECONDS = 0.02
+PORT_TAKEN = " is taken, so "
+"""Part of the message that reports a change of the server's port."""
 
-# Kept so that a server that ends is reaped, and its handle is not complained about before that.
+# A reference to each child process: Python warns when it collects one that is still running.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -29,134 +33,140 @@ def start(
     port: int | None = None,
     *,
     host: str = "127.0.0.1",
-    say: Callable[[str], None] = lambda _: None,
-) -> Running:
-    """Start the server of `STATE/serving`, detached, and return when it answers; or find it running.
+    report: Callable[[str], None] = lambda _: None,
+) -> RunningServer:
+    """Start the server of `STATE/serving` as a detached process, or return the server that already runs.
 
-    Without `port` it gets the one that it had last, or 8080, or any that is free, and `say` hears of it.
-    UserError when `port` is taken, or the server runs on another one; PipelineError with the log's end
-    when it does not start.
+    Returns when the server is ready. Without `port`, the server uses its last port, or 8080, or any free
+    port. `report` receives a message with the server's address, and one if its port changes. Raises
+    UserError if `port` is taken or the server runs on another port, and PipelineError with the end of the
+    log if the server does not start.
     """
     files = StateFiles.of(state)
-    with held(files.starting, START_SECONDS + STOP_SECONDS) as mine:
-        if not mine:
-            raise TransientError(
-                f"somebody else is starting or stopping the server in {files.folder}; try again"
-            )
-        if (running := _found(files)) is not None:
+    with _exclusive(files):
+        if (running := _wait_for_server(files)) is not None:
             if port and port != running.port:
                 raise UserError(
-                    f"the server runs already, on port {running.port}; stop it before giving it port {port}"
+                    f"the server already runs on port {running.port}; "
+                    f"stop it before you start it on port {port}"
                 )
-            say(f"already serving at {running.url} (pid {running.pid})")
+            report(f"already serving at {running.url} (pid {running.pid})")
             return running
-        # What a crash left behind tells of nobody.
+        # The file of a server that crashed names a process that does not exist any more.
         files.server.unlink(missing_ok=True)
-        wanted = files.last_port() or DEFAULT
-        running = _await_ready(files, _spawn(files, host, port))
-    if port is None and running.port != wanted:
-        say(f"port {wanted}{TAKEN}port {running.port} is used")
-    say(f"serving at {running.url} (pid {running.pid})")
+        expected_port = files.last_port() or DEFAULT_PORT
+        running = _wait_until_ready(files, _spawn(files, host, port))
+    if port is None and running.port != expected_port:
+        report(f"port {expected_port}{PORT_TAKEN}port {running.port} is used")
+    report(f"serving at {running.url} (pid {running.pid})")
     return running
 
 
-def status(state: Path) -> Running | None:
-    """Find the server of a state folder; None when none lives there."""
+def status(state: Path) -> RunningServer | None:
+    """Return the running server of a state directory, or None."""
     return StateFiles.of(state).running() if (state / "serving").is_dir() else None
 
 
 def stop(state: Path) -> bool:
-    """Stop the server of a state folder once its requests are done; says whether there was one.
+    """Stop the server of a state directory after its current requests; return False if none is running.
 
-    TransientError when it does not end, even when it is killed.
+    Raises TransientError if the process does not end even after SIGKILL.
     """
     files = StateFiles.of(state)
-    with held(files.starting, START_SECONDS + STOP_SECONDS) as mine:
-        if not mine:
-            raise TransientError(
-                f"somebody else is starting or stopping the server in {files.folder}; try again"
-            )
-        running = _found(files)
+    with _exclusive(files):
+        running = _wait_for_server(files)
         if running is None and is_held(files.lock):
-            raise TransientError(f"the server in {files.folder} is starting, and not done with it; try again")
+            raise TransientError(f"the server in {files.folder} is still starting; try again")
         if running is None:
             files.server.unlink(missing_ok=True)
             return False
-        for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
             _signal(running.pid, number)
-            if _ended(files, running.pid, seconds):
+            if _wait_until_ended(files, running.pid, seconds):
                 files.server.unlink(missing_ok=True)
                 return True
     raise TransientError(f"the server (pid {running.pid}) does not end; see {files.log}")
 
 
-def _found(files: StateFiles) -> Running | None:
-    """Find a living server, giving one that was not started here the time to become ready."""
+@dataclass(frozen=True)
+class _SpawnedServer:
+    """A server process that this process started, and the position in the log where its output begins."""
+
+    process: subprocess.Popen[bytes]
+    log_start: int
+
+
+@contextmanager
+def _exclusive(files: StateFiles) -> Iterator[None]:
+    """Prevent other processes from starting or stopping the server during the block."""
+    with held(files.starting, START_SECONDS + STOP_SECONDS) as acquired:
+        if not acquired:
+            raise TransientError(
+                f"another process is starting or stopping the server in {files.folder}; try again"
+            )
+        yield
+
+
+def _wait_for_server(files: StateFiles) -> RunningServer | None:
+    """Return the running server. Wait for a server that holds the lock and is not ready yet."""
     deadline = time.monotonic() + START_SECONDS
     while is_held(files.lock) and time.monotonic() < deadline:
         if (running := files.running()) is not None:
             return running
-        time.sleep(0.02)
+        time.sleep(POLL_SECONDS)
     return files.running()
 
 
-def _spawn(files: StateFiles, host: str, port: int | None) -> tuple[subprocess.Popen[bytes], int]:
-    state = str(files.folder.parent)
-    command = [
-        sys.executable,
-        "-m",
-        "continuous_training.serving.process.background",
-        "--state",
-        state,
-        "--host",
-        host,
-    ]
+def _spawn(files: StateFiles, host: str, port: int | None) -> _SpawnedServer:
+    module = "continuous_training.serving.process.background"
+    command = [sys.executable, "-m", module, "--state", str(files.folder.parent), "--host", host]
     if port is not None:
         command += ["--port", str(port)]
     with files.log.open("ab") as log:
-        begin = log.tell()
-        child = subprocess.Popen(
+        log_start = log.tell()
+        process = subprocess.Popen(
             command,
-            # `-m` finds this very package there, wherever it is installed.
+            # With `-m`, Python searches the working directory: the server must run this copy of the package.
             cwd=Path(__file__).resolve().parents[3],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    _children[child.pid] = child
-    return child, begin
+    _children[process.pid] = process
+    return _SpawnedServer(process, log_start)
 
 
-def _await_ready(files: StateFiles, spawned: tuple[subprocess.Popen[bytes], int]) -> Running:
-    child, begin = spawned
+def _wait_until_ready(files: StateFiles, spawned: _SpawnedServer) -> RunningServer:
+    process = spawned.process
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         running = files.running()
-        if running is not None and running.pid == child.pid:
+        if running is not None and running.pid == process.pid:
             return running
-        code = child.poll()
-        # Somebody may have started one past this module, and been quicker.
-        if code == TransientError.exit_code and (other := _found(files)) is not None:
+        code = process.poll()
+        # A server that was started without this module may have taken the lock first.
+        if code == TransientError.exit_code and (other := _wait_for_server(files)) is not None:
             return other
         if code is not None:
-            raise _failure(files, begin, code)
-        time.sleep(0.02)
-    _signal(child.pid, signal.SIGKILL)
-    _ended(files, child.pid, 5.0)
-    raise PipelineError(f"the server was not ready in {START_SECONDS:.0f} s. {_tail(files, begin)}")
+            raise _start_error(files, spawned.log_start, code)
+        time.sleep(POLL_SECONDS)
+    _signal(process.pid, signal.SIGKILL)
+    _wait_until_ended(files, process.pid, KILL_SECONDS)
+    end_of_log = _end_of_log(files, spawned.log_start)
+    raise PipelineError(f"the server was not ready after {START_SECONDS:.0f} s. {end_of_log}")
 
 
-def _failure(files: StateFiles, begin: int, code: int) -> PipelineError:
-    tail = _tail(files, begin)
-    if code == UserError.exit_code and "error: " in tail:
-        return UserError(tail.rpartition("error: ")[2].strip())
-    return PipelineError(f"the server ended at once, with exit code {code}. {tail}")
+def _start_error(files: StateFiles, log_start: int, code: int) -> PipelineError:
+    end_of_log = _end_of_log(files, log_start)
+    if code == UserError.exit_code and "error: " in end_of_log:
+        return UserError(end_of_log.rpartition("error: ")[2].strip())
+    return PipelineError(f"the server ended during its start, with exit code {code}. {end_of_log}")
 
 
-def _tail(files: StateFiles, begin: int) -> str:
+def _end_of_log(files: StateFiles, log_start: int) -> str:
     with files.log.open("rb") as log:
-        log.seek(begin)
+        log.seek(log_start)
         lines = log.read().decode(errors="replace").splitlines()[-20:]
     return f"The end of {files.log}:\n" + "\n".join(lines)
 
@@ -168,12 +178,12 @@ def _signal(pid: int, number: signal.Signals) -> None:
         return
 
 
-def _ended(files: StateFiles, pid: int, seconds: float) -> bool:
+def _wait_until_ended(files: StateFiles, pid: int, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while is_held(files.lock):
         if time.monotonic() >= deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(POLL_SECONDS)
     if (child := _children.pop(pid, None)) is not None:
         child.wait()
     return True

@@ -19,8 +19,8 @@ from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError, understand
 from continuous_training.core.messages import report
 
-SETTINGS = Path(__file__).parents[1] / "torchserve.properties"
-CONFIG = "config.properties"
+TORCHSERVE_SETTINGS = Path(__file__).parents[1] / "torchserve.properties"
+CONFIG_FILE = "config.properties"
 
 
 def fetch(store: str, reference: str, folder: Path) -> Path:
@@ -51,13 +51,13 @@ def torchserve_settings(archive: Path) -> str:
     Inference is for the cluster, and without a key: each pod would have another one. Management stays on
     loopback.
     """
-    given = SETTINGS.read_text(encoding="utf-8")
+    given = TORCHSERVE_SETTINGS.read_text(encoding="utf-8")
     for here, there in (
         ("inference_address=http://127.0.0.1:8080", "inference_address=http://0.0.0.0:8080"),
         ("disable_token_authorization=false", "disable_token_authorization=true"),
     ):
         if here not in given:
-            raise UserError(f"{SETTINGS} does not say {here}")
+            raise UserError(f"{TORCHSERVE_SETTINGS} does not say {here}")
         given = given.replace(here, there)
     return f"{given}\nmodel_store={archive.parent}\nload_models={archive.name}\ndefault_workers_per_model=1\n"
 
@@ -72,13 +72,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model-store", required=True, metavar="STORE")
     parser.add_argument("--model", required=True, metavar="NAME[@ALIAS]")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--torchserve", action="store_true", help=f"write {CONFIG}, too")
+    parser.add_argument("--torchserve", action="store_true", help=f"write {CONFIG_FILE}, too")
     args = parser.parse_args(argv)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
         archive = fetch(args.model_store, args.model, args.output.resolve())
         if args.torchserve:
-            (args.output / CONFIG).write_text(torchserve_settings(archive), encoding="utf-8")
+            (args.output / CONFIG_FILE).write_text(torchserve_settings(archive), encoding="utf-8")
     except (PipelineError, OSError) as error:
         understood = understand(error)
         report(f"error: {understood}")

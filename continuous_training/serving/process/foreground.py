@@ -24,9 +24,9 @@ from continuous_training.serving.models.archive_sources import Fetched, Source
 from continuous_training.serving.models.model_repository import Repository
 from continuous_training.serving.process import workers
 from continuous_training.serving.process.server_loop import Listener, run
-from continuous_training.serving.process.server_state import Running
+from continuous_training.serving.process.server_state import RunningServer
 from continuous_training.serving.process.settings import Settings
-from continuous_training.serving.process.sockets import DEFAULT, listen, listen_together
+from continuous_training.serving.process.sockets import DEFAULT_PORT, listen, listen_shared
 from continuous_training.serving.process.worker_metrics import Siblings
 
 _SHOWN = 300
@@ -48,7 +48,7 @@ def serve_source(
     settings = settings or Settings()
     with _folder() as folder:
         source = open_source(folder / "downloads")
-        public = listen(host, port, (DEFAULT,))
+        public = listen(host, port, (DEFAULT_PORT,))
         repository = Repository(folder / "server", settings.threads)
         private = None
         if management is not None:
@@ -72,7 +72,7 @@ def serve_with_workers(
     settings = settings or Settings()
     with _folder() as folder:
         source = Fetched(open_source(folder / "downloads"))
-        sockets = listen_together(host, port, count, (DEFAULT,))
+        sockets = listen_shared(host, port, count, (DEFAULT_PORT,))
         url, counted = _url(host, sockets[0]), folder / "counted"
         counted.mkdir()
 
@@ -168,7 +168,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _url(host: str, public: socket.socket) -> str:
-    return Running(0, public.getsockname()[1], 0, "", "", host).url
+    return RunningServer(0, public.getsockname()[1], 0, "", "", host).url
 
 
 def _curl(url: str, manifest: dict[str, Any]) -> str:

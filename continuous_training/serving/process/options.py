@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from continuous_training.serving.process.settings import MIB, Settings, cores
+from continuous_training.serving.process.settings import MIB, Settings, available_cores
 
 _HELP = {
     "--max-body": ("MIB", "the largest request (default: %s)"),
@@ -44,7 +44,7 @@ def settings(args: argparse.Namespace) -> Settings:
     for name, unit in _UNITS.items():
         values[name] = values[name] * unit
     if values["threads"] == 0:
-        values["threads"] = cores()
+        values["threads"] = available_cores()
     found = Settings(**values, access_log=args.access_log)
     os.environ.setdefault("OMP_NUM_THREADS", str(found.threads))
     # Threads that wait for each other sleep: spinning takes the cores from whoever makes the next request.

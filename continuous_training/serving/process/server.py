@@ -1,4 +1,4 @@
-"""The server of one state folder: both ports, the lock, and what others find it by."""
+"""The background server of a state directory: lock, ports, confirmed models and server.json."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from continuous_training.serving.http.management import Management
 from continuous_training.serving.models.model_repository import Repository
 from continuous_training.serving.process import logs
 from continuous_training.serving.process.server_loop import run
-from continuous_training.serving.process.server_state import Running, StateFiles
+from continuous_training.serving.process.server_state import RunningServer, StateFiles
 from continuous_training.serving.process.settings import Settings
-from continuous_training.serving.process.sockets import DEFAULT, listen
+from continuous_training.serving.process.sockets import DEFAULT_PORT, listen
 
 log = logging.getLogger(__name__)
 
-# Somebody who looks whether the lock is held has it for an instant.
-_LOCK_WITHIN = 1.0
+# A process that checks whether the lock is held takes the lock for a moment.
+_LOCK_SECONDS = 1.0
 
 
 def serve(files: StateFiles, host: str, port: int | None, settings: Settings | None = None) -> None:
-    """Serve the folder's confirmed models until told to stop; only one process a folder can.
+    """Serve the confirmed models of a state directory until SIGTERM or SIGINT.
 
-    Writes `server.json` when every model is loaded that can be, and removes it at the end.
+    Writes `server.json` after the models are loaded, and removes it at the end. Raises TransientError if
+    another server holds the lock of the directory.
     """
-    handle = file_lock.acquire(files.lock, _LOCK_WITHIN)
+    handle = file_lock.acquire(files.lock, _LOCK_SECONDS)
     if handle is None:
-        raise TransientError(f"another server lives in {files.folder}; ask it, or stop it first")
+        raise TransientError(f"another server already runs in {files.folder}; use it, or stop it first")
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
-        # What a crash left behind names a process that is not this one.
+        # A server that crashed leaves a file that names another process.
         files.server.unlink(missing_ok=True)
-        last = files.last_port()
-        public = listen(host, port, (last, DEFAULT) if last else (DEFAULT,))
+        last_port = files.last_port()
+        public = listen(host, port, (last_port, DEFAULT_PORT) if last_port else (DEFAULT_PORT,))
         private = listen("127.0.0.1", None)
         _serve(files, host, public, private, settings or Settings())
     finally:
@@ -55,8 +56,8 @@ def _serve(
 ) -> None:
     repository = Repository(files.folder, settings.threads)
     app = App(repository, settings)
-    watchdogs = watch(app, settings.stall, lambda: _begin_anew(files))
-    running = Running(
+    watchdogs = watch(app, settings.stall, lambda: _replace_process(files))
+    running = RunningServer(
         pid=os.getpid(),
         port=public.getsockname()[1],
         management_port=private.getsockname()[1],
@@ -65,27 +66,27 @@ def _serve(
         host=host,
     )
 
-    async def ready() -> None:
+    async def load_models() -> None:
         await asyncio.to_thread(repository.restore)
         files.write(running)
         log.info("serving at %s, pid %d", running.url, running.pid)
 
-    def every_moment() -> None:
+    def run_periodic_tasks() -> None:
         for watchdog in watchdogs:
             watchdog.look()
         repository.expire()
         logs.rotate(files.log)
-        # Whoever deletes the state folder is done with its server too: nobody could find it any more.
+        # Without the state directory, no command can find this server.
         if not files.lock.exists():
-            log.info("the state folder is gone, and so is its server")
+            log.info("the state directory was deleted: the server stops")
             os.kill(os.getpid(), signal.SIGTERM)
 
     try:
         run(
             (app, public),
             (Management(repository, running.token), private),
-            ready,
-            every_moment,
+            load_models,
+            run_periodic_tasks,
             settings,
             app.stop,
         )
@@ -93,11 +94,11 @@ def _serve(
         repository.close()
 
 
-def _begin_anew(files: StateFiles) -> None:
-    """Put a fresh process in the place of this one, with the same pid and command line.
+def _replace_process(files: StateFiles) -> None:
+    """Replace this process with a new one that has the same process id and command line.
 
-    Nobody else starts a background server again. The lock, the ports and whatever else is open are let
-    go of by the system, since none of them is inherited.
+    No supervisor restarts a background server. The lock and the sockets are not inheritable, so the
+    operating system releases them.
     """
     files.server.unlink(missing_ok=True)
     logging.shutdown()

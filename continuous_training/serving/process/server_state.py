@@ -15,7 +15,7 @@ from continuous_training.core.file_lock import is_held
 _MOMENT = 0.2
 
 
-def state_folder(text: str) -> Path:
+def state_directory(text: str) -> Path:
     """Read a command's --state; ArgumentTypeError when it is empty, which would be the working folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty: name a folder, or leave --state out for .state")
@@ -23,7 +23,7 @@ def state_folder(text: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningServer:
     """A server that lives: its process, its two ports and its token."""
 
     pid: int
@@ -90,7 +90,7 @@ class StateFiles:
         except (FileNotFoundError, ValueError):
             return None
 
-    def running(self) -> Running | None:
+    def running(self) -> RunningServer | None:
         """Read where the server is; None when none lives, whatever a crash left behind.
 
         UserError when one does and its file is damaged: nobody can ask it anything then.
@@ -110,14 +110,14 @@ class StateFiles:
                 f"(kill {self.lock.read_text() or 'PID'}), and start it again"
             ) from error
 
-    def _read(self) -> Running | None:
+    def _read(self) -> RunningServer | None:
         try:
             text = self.server.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
-        return Running(**json.loads(text))
+        return RunningServer(**json.loads(text))
 
-    def write(self, running: Running) -> None:
+    def write(self, running: RunningServer) -> None:
         """Tell, to this user alone, where the server is."""
         self.port.write_text(str(running.port))
         beside = self.server.with_suffix(".new")

@@ -51,7 +51,7 @@ class Settings:
             raise UserError("batch-wait and linger must be 0 or more, and max-connections above 0")
 
 
-def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Count the cores that this process may use: its affinity, and the container's limit if there is one."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

@@ -7,7 +7,7 @@ import socket
 
 from continuous_training.core.errors import UserError
 
-DEFAULT = 8080
+DEFAULT_PORT = 8080
 
 
 def listen(host: str, port: int | None, preferred: tuple[int, ...] = ()) -> socket.socket:
@@ -29,9 +29,7 @@ def listen(host: str, port: int | None, preferred: tuple[int, ...] = ()) -> sock
     raise UserError(f"no port of {host} is free")
 
 
-def listen_together(
-    host: str, port: int | None, count: int, preferred: tuple[int, ...]
-) -> list[socket.socket]:
+def listen_shared(host: str, port: int | None, count: int, preferred: tuple[int, ...]) -> list[socket.socket]:
     """Listen with several sockets on one port, found as `listen` does; the system deals connections out."""
     # Alone at first: sockets that share a port would share it with another program's that do.
     first = listen(host, port, preferred)

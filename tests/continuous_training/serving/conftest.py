@@ -10,8 +10,8 @@ import pytest
 
 from continuous_training.artifacts.archive import Archive
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
-from continuous_training.serving.process.server_state import Running
+from continuous_training.serving.process.client import ServerClient
+from continuous_training.serving.process.server_state import RunningServer
 
 # The helpers beside this file are found however pytest imports the tests.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,18 +27,18 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def running(state: Path) -> Running:
+def running(state: Path) -> RunningServer:
     return daemon.start(state, 0)
 
 
 @pytest.fixture
-def endpoint(running: Running) -> Endpoint:
-    return Endpoint(running)
+def endpoint(running: RunningServer) -> ServerClient:
+    return ServerClient(running)
 
 
 @pytest.fixture
-def restart(state: Path) -> Callable[[], Endpoint]:
-    return lambda: Endpoint(daemon.start(state))
+def restart(state: Path) -> Callable[[], ServerClient]:
+    return lambda: ServerClient(daemon.start(state))
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Archive]:
 def gallery(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Archive]) -> Iterator[str]:
     """The address of a server of all of them."""
     folder = tmp_path_factory.mktemp("gallery")
-    endpoint = Endpoint(daemon.start(folder, 0))
+    endpoint = ServerClient(daemon.start(folder, 0))
     for name, written in archives.items():
         endpoint.load(name, written.path, written.digest)
     yield endpoint.running.url

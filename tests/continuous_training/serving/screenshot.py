@@ -15,7 +15,7 @@ from PIL import Image
 from workload_archives import workload_archive
 
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 VIEW = {"width": 1120, "height": 800}
 
@@ -24,7 +24,7 @@ def main(output: Path) -> None:
     """Serve mnist and diabetes, try both, and put the two pictures one above the other."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        endpoint = Endpoint(daemon.start(folder / "state", 0))
+        endpoint = ServerClient(daemon.start(folder / "state", 0))
         try:
             for workload, values in (("mnist", {"epochs": "5"}), ("diabetes", {})):
                 written = workload_archive(workload, folder / workload, **values)

@@ -14,8 +14,8 @@ import pytest
 import requests
 from toy_models import make_archive
 
-from continuous_training.serving.process.client import Endpoint
-from continuous_training.serving.process.server_state import Running
+from continuous_training.serving.process.client import ServerClient
+from continuous_training.serving.process.server_state import RunningServer
 from serving.__main__ import main
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ def test_start_status_stop(state: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_status_has_a_line_for_each_model(
-    state: Path, endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    state: Path, endpoint: ServerClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toy = make_archive(tmp_path)
     endpoint.load("toy", toy.path, toy.digest, 30)
@@ -53,7 +53,7 @@ def test_status_has_a_line_for_each_model(
 
 
 def test_a_taken_port_is_a_user_error(
-    tmp_path: Path, running: Running, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, running: RunningServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["start", "--state", str(tmp_path / "other"), "--port", str(running.port)]) == 2
     assert capsys.readouterr().err.startswith(f"error: port {running.port} of 127.0.0.1 is taken")

@@ -16,7 +16,7 @@ from toy_models import make_archive
 from continuous_training.artifacts.archive import Archive
 from continuous_training.serving.api.tensors import DTYPES
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 triton: Any = pytest.importorskip("tritonclient.http")
 
@@ -37,16 +37,16 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, echo: Archive) -> Iterator[Endpoint]:
+def server(tmp_path_factory: pytest.TempPathFactory, echo: Archive) -> Iterator[ServerClient]:
     state = tmp_path_factory.mktemp("state")
-    endpoint = Endpoint(daemon.start(state, 0))
+    endpoint = ServerClient(daemon.start(state, 0))
     endpoint.load("echo", echo.path, echo.digest)
     yield endpoint
     daemon.stop(state)
 
 
 @pytest.fixture
-def client(server: Endpoint) -> Iterator[Any]:
+def client(server: ServerClient) -> Iterator[Any]:
     with triton.InferenceServerClient(f"127.0.0.1:{server.running.port}") as client:
         yield client
 
@@ -141,7 +141,7 @@ def test_errors_are_in_words(client: Any) -> None:
         client.infer("echo", inputs(True), request_compression_algorithm="gzip")
 
 
-def test_many_at_once(client: Any, server: Endpoint) -> None:
+def test_many_at_once(client: Any, server: ServerClient) -> None:
     address = f"127.0.0.1:{server.running.port}"
     with triton.InferenceServerClient(address, concurrency=8) as many:
         asked = [many.async_infer("echo", inputs(binary=bool(n % 2))) for n in range(40)]
@@ -150,7 +150,7 @@ def test_many_at_once(client: Any, server: Endpoint) -> None:
 
 
 def test_the_repository_is_managed_on_the_private_port_with_the_token(
-    server: Endpoint, client: Any, tmp_path: Path, echo: Archive
+    server: ServerClient, client: Any, tmp_path: Path, echo: Archive
 ) -> None:
     token = {"authorization": f"Bearer {server.running.token}"}
     with triton.InferenceServerClient(f"127.0.0.1:{server.running.management_port}") as manager:
@@ -179,7 +179,7 @@ def raw(header: dict[str, Any], tail: bytes = b"", length: int | str | None = No
 
 
 @pytest.fixture(scope="module")
-def toy_url(server: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> str:
+def toy_url(server: ServerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
     toy = make_archive(tmp_path_factory.mktemp("toy"), name="binary")
     server.load("binary", toy.path, toy.digest)
     return f"{server.running.url}/v2/models/binary/infer"

@@ -19,7 +19,7 @@ from continuous_training.artifacts import golden_requests
 from continuous_training.artifacts.archive import Archive, read_manifest
 from continuous_training.core.digest import digest_file
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
-from continuous_training.serving.process.fetch import CONFIG, main
+from continuous_training.serving.process.fetch import CONFIG_FILE, main
 from tests.fakes import free_port
 
 
@@ -62,15 +62,15 @@ def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None
     assert fetch(tmp_path, f"diabetes@{stored.digest}", "--torchserve") == 0
     program, out = Path(sys.executable).parent, tmp_path / "out"
     names = ("grpc_inference_port", "grpc_management_port", "initial_worker_port")
-    text, ports = (out / CONFIG).read_text(), [free_port() for _ in range(6)]
+    text, ports = (out / CONFIG_FILE).read_text(), [free_port() for _ in range(6)]
     for usual, free in zip((8080, 8081, 8082), ports, strict=False):
         text = text.replace(f":{usual}\n", f":{free}\n")
     text += "".join(f"{name}={port}\n" for name, port in zip(names, ports[3:], strict=True))
-    (out / CONFIG).write_text(text)
+    (out / CONFIG_FILE).write_text(text)
     start = [program / "torchserve", "--start", "--foreground"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*start, "--model-store", out, "--ts-config", out / CONFIG],
+            [*start, "--model-store", out, "--ts-config", out / CONFIG_FILE],
             cwd=tmp_path,
             stdout=log,
             stderr=log,

@@ -15,7 +15,7 @@ from toy_models import make_archive
 
 from continuous_training.artifacts.archive import Archive
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +24,16 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, toy: Archive) -> Iterator[Endpoint]:
+def server(tmp_path_factory: pytest.TempPathFactory, toy: Archive) -> Iterator[ServerClient]:
     state = tmp_path_factory.mktemp("state")
-    endpoint = Endpoint(daemon.start(state, 0))
+    endpoint = ServerClient(daemon.start(state, 0))
     endpoint.load("toy", toy.path, toy.digest)
     yield endpoint
     daemon.stop(state)
 
 
 @pytest.fixture(scope="module")
-def url(server: Endpoint) -> str:
+def url(server: ServerClient) -> str:
     return server.running.url
 
 
@@ -90,7 +90,7 @@ def test_a_body_over_the_limit_is_413_whether_it_is_announced_or_not(url: str) -
     assert requests.post(f"{url}/predict/toy", data=large[:-1], timeout=10).status_code == 400
 
 
-def test_nan_in_an_answer_is_a_clear_500_with_an_id_that_the_log_has(url: str, server: Endpoint) -> None:
+def test_nan_in_an_answer_is_a_clear_500_with_an_id_that_the_log_has(url: str, server: ServerClient) -> None:
     for path, body in (
         ("/predict/toy", {"x": [1, -1]}),
         ("/v2/models/toy/infer", {"inputs": [tensor(data=[1, -1])]}),
@@ -211,14 +211,14 @@ def test_infer_says_what_is_wrong_with_a_request(url: str, case: str) -> None:
     assert words in response.json()["error"]
 
 
-def test_a_caller_that_hangs_up_harms_nobody(url: str, server: Endpoint) -> None:
+def test_a_caller_that_hangs_up_harms_nobody(url: str, server: ServerClient) -> None:
     with socket.create_connection(("127.0.0.1", server.running.port)) as raw:
         raw.sendall(b"POST /predict/toy HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     assert server.predict("toy", {"x": [1]})["y"] == [2.0]
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Bearer \xff", "bearer"])
-def test_management_wants_the_token(server: Endpoint, authorization: str) -> None:
+def test_management_wants_the_token(server: ServerClient, authorization: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.running.management_port, timeout=5)
     connection.request("POST", "/v2/repository/index", headers={"authorization": authorization})
     assert connection.getresponse().status == 401
@@ -244,7 +244,7 @@ def test_management_wants_the_token(server: Endpoint, authorization: str) -> Non
     ],
 )
 def test_management_says_what_is_wrong(
-    server: Endpoint, path: str, parameters: dict[str, Any], status: int, words: str
+    server: ServerClient, path: str, parameters: dict[str, Any], status: int, words: str
 ) -> None:
     response = requests.post(
         f"{server.running.management_url}/v2/repository/{path}",
@@ -257,7 +257,7 @@ def test_management_says_what_is_wrong(
     assert server.predict("toy", {"x": [1]})["y"] == [2.0]
 
 
-def test_an_archive_of_another_name_is_refused(server: Endpoint, tmp_path: Path) -> None:
+def test_an_archive_of_another_name_is_refused(server: ServerClient, tmp_path: Path) -> None:
     from continuous_training.serving.errors import LoadRefused
 
     other = make_archive(tmp_path, name="other")

@@ -20,7 +20,7 @@ from foreground import ROOT, serving
 from toy_models import make_archive
 
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 
 def ask(url: str, *x: float, seconds: float = 20) -> requests.Response:
@@ -97,7 +97,7 @@ def test_every_request_that_waits_is_answered_before_the_server_ends(tmp_path: P
         assert server.process.wait(10) == 0
 
 
-def start(state: Path, *options: str) -> Endpoint:
+def start(state: Path, *options: str) -> ServerClient:
     """Start a background server with options of its own."""
     command = [
         sys.executable,
@@ -114,7 +114,7 @@ def start(state: Path, *options: str) -> Endpoint:
     while (running := daemon.status(state)) is None:
         assert process.poll() is None
         time.sleep(0.01)
-    return Endpoint(running)
+    return ServerClient(running)
 
 
 def test_a_handler_that_hangs_is_seen_and_a_fresh_process_serves_what_is_confirmed(
@@ -137,11 +137,11 @@ def test_a_handler_that_hangs_is_seen_and_a_fresh_process_serves_what_is_confirm
     asking.join()
     assert seen > 5
     assert running.pid == endpoint.running.pid
-    again = Endpoint(running)
+    again = ServerClient(running)
     assert again.predict("toy", {"x": [7]}, good.digest) == {"scale": 2, "y": [14.0]}
 
 
-def hang(endpoint: Endpoint) -> None:
+def hang(endpoint: ServerClient) -> None:
     with contextlib.suppress(Exception):
         endpoint.predict("toy", {"x": [7]})
 
@@ -160,11 +160,11 @@ def test_a_handler_that_hangs_in_the_foreground_ends_the_process_and_says_where(
 
 
 def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
-    from continuous_training.serving.process.settings import cores
+    from continuous_training.serving.process.settings import available_cores
 
     quota = tmp_path / "cpu.max"
-    assert cores(quota) == len(os.sched_getaffinity(0))
+    assert available_cores(quota) == len(os.sched_getaffinity(0))
     quota.write_text("max 100000\n")
-    assert cores(quota) == len(os.sched_getaffinity(0))
+    assert available_cores(quota) == len(os.sched_getaffinity(0))
     quota.write_text("50000 100000\n")
-    assert cores(quota) == 1
+    assert available_cores(quota) == 1

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from toy_models import make_archive
 
 from continuous_training.artifacts.archive import Archive
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.logs import rotate
-from continuous_training.serving.process.server_state import Running
+from continuous_training.serving.process.server_state import RunningServer
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -37,7 +37,7 @@ def predict(url: str, body: bytes, name: str = "toy") -> requests.Response:
     return requests.post(f"{url}/predict/{name}", data=body, timeout=5)
 
 
-def test_requests_batches_errors_and_versions_are_counted(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_requests_batches_errors_and_versions_are_counted(endpoint: ServerClient, tmp_path: Path) -> None:
     good, bad = make_archive(tmp_path), make_archive(tmp_path, scale=3, fails_after=2)
     url = endpoint.running.url
     endpoint.load("toy", good.path, good.digest)
@@ -67,7 +67,7 @@ def test_requests_batches_errors_and_versions_are_counted(endpoint: Endpoint, tm
     assert value(found, "process_resident_memory_bytes") > 1e6
 
 
-def test_a_request_id_is_handed_back_or_made_up(running: Running) -> None:
+def test_a_request_id_is_handed_back_or_made_up(running: RunningServer) -> None:
     def sent(**headers: str) -> str:
         return requests.get(f"{running.url}/v2", headers=headers, timeout=5).headers["x-request-id"]
 
@@ -129,7 +129,7 @@ def test_a_log_that_is_too_long_begins_anew_and_its_writer_goes_on(tmp_path: Pat
 
 
 def test_the_servers_own_log_is_json_lines_and_is_rotated(
-    state: Path, endpoint: Endpoint, toy: Archive
+    state: Path, endpoint: ServerClient, toy: Archive
 ) -> None:
     import time
 

@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from toy_models import make_archive
 
 from continuous_training.artifacts.archive import Archive, read_manifest
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 NAMES = ("diabetes", "digits", "reviews", "toy")
 
@@ -107,7 +107,7 @@ def test_only_models_of_pictures_take_pictures(document: Any) -> None:
     assert types("diabetes") == types("toy") == {"application/json"}
 
 
-def test_it_changes_with_what_is_served(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_it_changes_with_what_is_served(endpoint: ServerClient, tmp_path: Path) -> None:
     def read() -> Any:
         return requests.get(f"{endpoint.running.url}/openapi.json", timeout=30).json()
 

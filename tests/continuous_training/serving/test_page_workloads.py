@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from workload_archives import workload_archive
 
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 pytestmark = pytest.mark.skipif(program() is None, reason="needs Chromium: apt-get install chromium")
 
@@ -30,7 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # Threads that wait for each other on a machine with other things to do take ten times as long.
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("both")
-    endpoint = Endpoint(daemon.start(folder / "state", 0))
+    endpoint = ServerClient(daemon.start(folder / "state", 0))
     for name, values in (("mnist", {"epochs": "3"}), ("nsmc", {})):
         written = workload_archive(name, folder / name, **values)
         endpoint.load(name, written.path, written.digest)

@@ -14,12 +14,12 @@ from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.archive_reader import read_manifest
 from continuous_training.artifacts.golden_requests import check
 from continuous_training.serving.errors import LoadRefused, OtherVersionError
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 WORK = "serving/work"
 
 
-def load(endpoint: Endpoint, archive: Archive, within: float | None = None) -> dict:
+def load(endpoint: ServerClient, archive: Archive, within: float | None = None) -> dict:
     return endpoint.load("toy", archive.path, archive.digest, within)
 
 
@@ -33,7 +33,7 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 
 def test_versions_alternate_under_load_and_no_request_fails(
-    endpoint: Endpoint, state: Path, tmp_path: Path
+    endpoint: ServerClient, state: Path, tmp_path: Path
 ) -> None:
     versions = [make_archive(tmp_path, scale=scale) for scale in (2, 3)]
     load(endpoint, versions[0])
@@ -51,7 +51,7 @@ def test_versions_alternate_under_load_and_no_request_fails(
 
 
 def test_wrong_golden_answers_are_refused_with_the_reasons_and_the_former_serves_on(
-    endpoint: Endpoint, state: Path, tmp_path: Path
+    endpoint: ServerClient, state: Path, tmp_path: Path
 ) -> None:
     good, wrong = make_archive(tmp_path), make_archive(tmp_path, scale=3, wrong=True)
     load(endpoint, good)
@@ -74,7 +74,7 @@ def test_wrong_golden_answers_are_refused_with_the_reasons_and_the_former_serves
     ],
 )
 def test_a_handler_that_fails_at_load_is_refused(
-    endpoint: Endpoint, tmp_path: Path, settings: dict, words: str
+    endpoint: ServerClient, tmp_path: Path, settings: dict, words: str
 ) -> None:
     broken = make_archive(tmp_path, **settings)
     with pytest.raises(LoadRefused, match=words):
@@ -93,7 +93,7 @@ def test_a_handler_that_fails_at_load_is_refused(
     ids=str,
 )
 def test_a_version_that_fails_live_is_shielded_during_probation_and_reverted(
-    endpoint: Endpoint, tmp_path: Path, settings: dict
+    endpoint: ServerClient, tmp_path: Path, settings: dict
 ) -> None:
     good, bad = make_archive(tmp_path), make_archive(tmp_path, scale=3, **settings)
     load(endpoint, good)
@@ -110,7 +110,7 @@ def test_a_version_that_fails_live_is_shielded_during_probation_and_reverted(
     assert endpoint.models()[0]["phase"] == "serving"
 
 
-def test_a_probation_that_nobody_confirms_ends_by_itself(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_a_probation_that_nobody_confirms_ends_by_itself(endpoint: ServerClient, tmp_path: Path) -> None:
     good, new = make_archive(tmp_path), make_archive(tmp_path, scale=3)
     load(endpoint, good)
     with Hammer(endpoint.running.url, {good.digest: 2, new.digest: 3}) as hammer:
@@ -125,7 +125,7 @@ def test_a_probation_that_nobody_confirms_ends_by_itself(endpoint: Endpoint, tmp
 
 
 def test_a_first_version_that_is_reverted_or_expires_is_served_no_longer(
-    endpoint: Endpoint, tmp_path: Path
+    endpoint: ServerClient, tmp_path: Path
 ) -> None:
     first = make_archive(tmp_path)
     load(endpoint, first, 30)
@@ -135,7 +135,7 @@ def test_a_first_version_that_is_reverted_or_expires_is_served_no_longer(
     assert until(lambda: endpoint.served("toy") is None)
 
 
-def test_loading_again_is_harmless(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_loading_again_is_harmless(endpoint: ServerClient, tmp_path: Path) -> None:
     good, new = make_archive(tmp_path), make_archive(tmp_path, scale=3)
     loaded_at = load(endpoint, good)
     assert load(endpoint, good) == loaded_at
@@ -154,7 +154,7 @@ def test_loading_again_is_harmless(endpoint: Endpoint, tmp_path: Path) -> None:
 
 
 def test_a_newer_deploy_takes_the_place_of_one_on_probation(
-    endpoint: Endpoint, state: Path, tmp_path: Path
+    endpoint: ServerClient, state: Path, tmp_path: Path
 ) -> None:
     a, b, c = (make_archive(tmp_path, scale=scale) for scale in (2, 3, 4))
     load(endpoint, a)
@@ -166,7 +166,7 @@ def test_a_newer_deploy_takes_the_place_of_one_on_probation(
     assert len(list((state / WORK).iterdir())) == 1
 
 
-def test_both_versions_can_be_asked_by_name_during_probation(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_both_versions_can_be_asked_by_name_during_probation(endpoint: ServerClient, tmp_path: Path) -> None:
     good, bad = make_archive(tmp_path), make_archive(tmp_path, scale=3, fails_after=2)
     load(endpoint, good)
     load(endpoint, bad, 30)
@@ -181,7 +181,7 @@ def test_both_versions_can_be_asked_by_name_during_probation(endpoint: Endpoint,
     assert endpoint.session.get(url).json()["versions"] == [bad.digest[:12], good.digest[:12]]
 
 
-def test_two_models_are_served_and_unloaded_apart(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_two_models_are_served_and_unloaded_apart(endpoint: ServerClient, tmp_path: Path) -> None:
     toy, other = make_archive(tmp_path), make_archive(tmp_path, name="other", scale=5)
     load(endpoint, toy)
     endpoint.load("other", other.path, other.digest)

@@ -31,7 +31,7 @@ import serving
 from continuous_training.artifacts import golden_requests
 from continuous_training.artifacts.archive import Archive, read_manifest
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import Endpoint
+from continuous_training.serving.process.client import ServerClient
 
 QUICK = {"mnist": {"epochs": "1"}}
 NAMES = ("diabetes", "digits", "nsmc", *(["mnist"] if importlib.util.find_spec("torch") else []))
@@ -98,7 +98,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Archive
 def ours(tmp_path_factory: pytest.TempPathFactory, served: dict[str, Archive]) -> Iterator[str]:
     """The address of our own server of the same archives."""
     folder = tmp_path_factory.mktemp("ours")
-    endpoint = Endpoint(daemon.start(folder, 0))
+    endpoint = ServerClient(daemon.start(folder, 0))
     for name, written in served.items():
         endpoint.load(name, written.path, written.digest)
     yield endpoint.running.url

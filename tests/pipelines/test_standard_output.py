@@ -26,7 +26,7 @@ import serving
 import workloads
 from continuous_training.core.errors import INTERRUPTED
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.sockets import DEFAULT
+from continuous_training.serving.process.sockets import DEFAULT_PORT
 from tests.kfp_server import kfp_server
 
 from . import champions
@@ -57,8 +57,8 @@ def stopped_and_port_in_use(folder: Path) -> Iterator[None]:
     """Stop the model server, and occupy the port that it had."""
     daemon.stop(folder)
     path = folder / "serving" / "port"
-    path.write_text(str(DEFAULT))
-    with in_use(DEFAULT):
+    path.write_text(str(DEFAULT_PORT))
+    with in_use(DEFAULT_PORT):
         yield
 
 
@@ -68,7 +68,7 @@ def lost_endpoint(folder: Path) -> Iterator[None]:
     daemon.stop(folder)
     shutil.rmtree(folder / "serving")
     shutil.rmtree(folder / "archives")
-    with in_use(DEFAULT):
+    with in_use(DEFAULT_PORT):
         yield
 
 
@@ -128,7 +128,7 @@ class Case:
         return "-".join(filter(None, (self.module, name, *self.arguments[-1:], str(self.code))))
 
 
-TAKEN = f"port {DEFAULT}{daemon.TAKEN}"
+TAKEN = f"port {DEFAULT_PORT}{daemon.PORT_TAKEN}"
 CASES = [
     Case("pipelines.run", RUN, lost_endpoint, 0, TAKEN),
     Case("pipelines.run", RUN, stopped_and_port_in_use, 0, TAKEN),

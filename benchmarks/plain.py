@@ -16,7 +16,7 @@ from components.train.step import run as train
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.local import LocalTarget
 from workloads import discovery
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = Settings.from_environment(os.environ, arguments.state)
     workload, store = discovery.get(arguments.workload), open_store(settings.store)
-    records = Records(store, workload.name)
+    records = RunHistory(store, workload.name)
     run_id = new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     prepare(workload, {}, folder / "data", records)

@@ -15,8 +15,8 @@ from continuous_training.evaluation.comparison import SEED
 from continuous_training.evaluation.gate import Against, Evidence, judge
 from continuous_training.evaluation.metrics import METRICS, improvement, score
 from continuous_training.evaluation.paired_tests import significance
+from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.report.report_data import Interval
-from workloads.contract import Rule
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -47,7 +47,7 @@ def numbers(rng: np.random.Generator, rows: int, tail: float, shared: float, gai
     return actual, actual + (1 - gain) * ours, actual + theirs
 
 
-def promoted(rule: Rule, task: str, answers: Answers) -> bool:
+def promoted(rule: PromotionRule, task: str, answers: Answers) -> bool:
     """Return the gate's verdict on the challenger of these answers."""
     actual, ours, theirs = answers
     metric = next(m for m in METRICS[task] if m.name == rule.metric)
@@ -117,6 +117,6 @@ def share_promoted(
     """
     rng = np.random.default_rng([seed, rows])
     floor = 1e9 if case.metric == "mse" else -1e9
-    rule = Rule(case.metric, floor, margin or 0.0, superiority=margin is None, minimum_rows=2)
+    rule = PromotionRule(case.metric, floor, margin or 0.0, superiority=margin is None, minimum_rows=2)
     verdicts = (promoted(rule, case.task, case.make(rng, rows, gain)) for _ in range(comparisons))
     return sum(verdicts) / comparisons

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from continuous_training.core.errors import INTERRUPTED, PipelineError, understand
+from continuous_training.core.errors import PipelineError, as_pipeline_error
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
@@ -42,7 +43,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         told = {"exit_code": understood.exit_code, "error": str(understood)}
         report(f"{ERROR}{json.dumps(told, ensure_ascii=False)}")
         sys.exit(understood.exit_code)
@@ -101,7 +102,7 @@ def finish(work: Callable[[], int]) -> int:
     try:
         return work()
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         return understood.exit_code
     except KeyboardInterrupt:

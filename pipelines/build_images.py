@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, UserError, understand
+from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
 
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         images = Images(check_registry(arguments.registry), check_tag(arguments.tag) or default_tag())
         _make(images, arguments)
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         return understood.exit_code
     return 0

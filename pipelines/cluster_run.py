@@ -7,7 +7,7 @@ from typing import Any
 
 from components.step_cli import new_run_id
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import Value
@@ -125,7 +125,7 @@ def _result(
 
 def _record(store: str, workload: str, run_id: str) -> dict[str, Any] | None:
     """Return what the run wrote down, where this machine can reach the cluster's object store."""
-    return Records(open_store(store), workload).run(run_id) if store.startswith("s3://") else None
+    return RunHistory(open_store(store), workload).run(run_id) if store.startswith("s3://") else None
 
 
 def _verdict(steps: Mapping[str, Step], page: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing import Any
 
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import Registry
-from continuous_training.core.errors import INTERRUPTED, PipelineError, TransientError, understand
+from continuous_training.core.errors import PipelineError, TransientError, as_pipeline_error
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.file_lock import held
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.settings import Settings
@@ -118,7 +119,7 @@ def finish(
         with quiet_output():
             result = work()
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         if arguments.json:
             print(json.dumps({"verdict": "failed", "reasons": [str(understood)]}))

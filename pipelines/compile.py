@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, UserError, understand
+from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
 from continuous_training.core.files import write_text
 from continuous_training.core.messages import report
 from workloads import discovery
@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         names, broken = discovery.sound(arguments.workload)
         written = _write(names, arguments, images, steps)
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         return understood.exit_code
     for path, version in written:

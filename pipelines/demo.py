@@ -13,7 +13,8 @@ from typing import Any
 import requests
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import REJECTED, PipelineError, TransientError, understand
+from continuous_training.core.errors import PipelineError, TransientError, as_pipeline_error
+from continuous_training.core.exit_codes import REJECTED
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
@@ -79,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
             workload = discovery.get(arguments.workload)
             result = _demonstrate(workload, arguments)
     except (PipelineError, OSError) as error:
-        return report_failure(understand(error), arguments)
+        return report_failure(as_pipeline_error(error), arguments)
     except KeyboardInterrupt:
         return report_interruption(arguments)
     _show(result, arguments)

@@ -13,7 +13,7 @@ from typing import Any
 
 from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import plain, write_text
 from continuous_training.core.settings import Settings
@@ -27,7 +27,7 @@ from workloads import discovery
 
 def history(name: str, settings: Settings) -> tuple[str, list[Event]]:
     """Return the primary metric's name and the events of a workload, the oldest first."""
-    records = Records(open_store(settings.store), name).runs()
+    records = RunHistory(open_store(settings.store), name).runs()
     with command_line.existing_registry(settings) as registry:
         trail = registry.trail(name) if registry else []
         champion = registry.aliases(name).get(CHAMPION) if registry else None

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from continuous_training.core.errors import INTERRUPTED, PipelineError, UserError, understand
+from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.preflight import cluster_objects, configuration, images, permissions
@@ -167,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
             print(finding, flush=True)
             found.append(finding)
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         return understood.exit_code
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
@@ -79,7 +79,7 @@ def _remove(old: Old, registry: Registry | None, store: ObjectStore) -> None:
         shutil.rmtree(folder.path)
 
 
-def _tag(version: Version, count: int, store: ObjectStore) -> str:
+def _tag(version: ModelVersion, count: int, store: ObjectStore) -> str:
     """Return what is kept of an archive: its size in bytes, the rows it was learned from, its libraries."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     found = contents(store, version.archive)

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from components.step_cli import new_run_id
-from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import ObjectStore, open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.messages import report
@@ -57,7 +57,7 @@ def roll_back(
 ) -> dict[str, Any]:
     """Serve a former champion again and make it the champion; returns the result as `--json` prints it.
 
-    Raises UserError when there is none or it cannot be served, RolledBack when it does not prove itself:
+    Raises UserError when there is none or it cannot be served, RolloutReverted when it does not prove itself:
     the champion is then as before, and answers.
     """
     with ExitStack() as stack:
@@ -74,7 +74,7 @@ def roll_back(
                 command_line.alone(settings, name) if local else target.rollout_lock(name, report)
             )
         serving = look(settings)
-        records = Records(store, name)
+        records = RunHistory(store, name)
         plan = make_plan(registry, records, name, to, serving, settings)
         words = Words(why, new_run_id(f"{name}-rollback"), by)
         if plan.begun:
@@ -149,7 +149,7 @@ def _switch(
     return target.url(plan.workload)
 
 
-def _remember(plan: Plan, result: dict[str, Any], records: Records) -> None:
+def _remember(plan: Plan, result: dict[str, Any], records: RunHistory) -> None:
     """Write the rollback among the runs, and mark what was rolled back; a failure here is a warning."""
     kept = ("verdict", "reasons", "from", "to", "previous", "by", "endpoint")
     record = {key: result[key] for key in kept} | {"version": plan.to.version, "digest": plan.to.digest}
@@ -166,7 +166,7 @@ def _announce(plan: Plan, result: dict[str, Any], settings: Settings) -> None:
     Notifier(settings.webhook).send(text, result)
 
 
-def _check_digest(to: Version, store: ObjectStore) -> None:
+def _check_digest(to: ModelVersion, store: ObjectStore) -> None:
     with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
         found = digest_file(store.fetch(to.archive, Path(folder)))
     if found != to.digest:

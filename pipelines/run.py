@@ -16,7 +16,8 @@ import sys
 from typing import Any
 
 from components.step_cli import INTERRUPTION
-from continuous_training.core.errors import INTERRUPTED, REJECTED, PipelineError, understand
+from continuous_training.core.errors import PipelineError, as_pipeline_error
+from continuous_training.core.exit_codes import INTERRUPTED, REJECTED
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.parameters import Value, parse_assignments
 from continuous_training.core.settings import Settings
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         with quiet_output():
             result = _work(arguments)
     except (PipelineError, OSError) as error:
-        return report_failure(understand(error), arguments)
+        return report_failure(as_pipeline_error(error), arguments)
     except KeyboardInterrupt:
         return report_interruption(arguments)
     if arguments.dry_run:

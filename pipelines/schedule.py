@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import INTERRUPTED, PipelineError, UserError, understand
+from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.schedules.backfill import backfill, moments
@@ -222,7 +223,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             by_hand(arguments)
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         return understood.exit_code
     except KeyboardInterrupt:

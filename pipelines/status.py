@@ -10,9 +10,9 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import TransientError
 from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import read_line
@@ -68,7 +68,7 @@ def _workload(
 ) -> dict[str, Any]:
     aliases = registry.aliases(name) if registry else {}
     versions = {version.version: version for version in registry.versions(name)} if registry else {}
-    champion, records = versions.get(aliases.get(CHAMPION, "")), Records(store, name)
+    champion, records = versions.get(aliases.get(CHAMPION, "")), RunHistory(store, name)
     unknown = {"agree": None, "trouble": "the registry cannot be reached", "mend": None}
     return {
         "workload": name,
@@ -82,7 +82,7 @@ def _workload(
     }
 
 
-def _served(name: str, serving: Serving, versions: dict[str, Version]) -> dict[str, Any] | None:
+def _served(name: str, serving: Serving, versions: dict[str, ModelVersion]) -> dict[str, Any] | None:
     """Return what the server says of the name, and the registry's number of that version."""
     row = serving.models.get(name) if serving.alive else serving.confirmed.get(name)
     if row is None:
@@ -93,7 +93,11 @@ def _served(name: str, serving: Serving, versions: dict[str, Version]) -> dict[s
 
 
 def _champion(
-    version: Version, aliases: dict[str, str], registry: Registry, store: ObjectStore, records: Records
+    version: ModelVersion,
+    aliases: dict[str, str],
+    registry: Registry,
+    store: ObjectStore,
+    records: RunHistory,
 ) -> dict[str, Any]:
     """Return the champion's version, since when and by what move, and where it comes from."""
     move = read_line(registry.trail(version.name), aliases[CHAMPION]).since()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from continuous_training.adapters.model_registry import CHAMPION, Registry, Version
+from continuous_training.adapters.model_registry import CHAMPION, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
@@ -63,7 +63,7 @@ def _only(wanted: str, everything: set[tuple[str, str]], settings: Settings) -> 
     )
 
 
-def _registered(version: Version, registry: Registry, store: ObjectStore) -> dict[str, Any]:
+def _registered(version: ModelVersion, registry: Registry, store: ObjectStore) -> dict[str, Any]:
     aliases = registry.aliases(version.name)
     moves = read_line(registry.trail(version.name), aliases.get(CHAMPION)).moves
     told = origin(version, registry, store)
@@ -82,7 +82,7 @@ def _registered(version: Version, registry: Registry, store: ObjectStore) -> dic
     }
 
 
-def _files(version: Version, state: Path) -> dict[str, Any]:
+def _files(version: ModelVersion, state: Path) -> dict[str, Any]:
     """Return where the run's report and the very rows are, None when its folder is not on this machine."""
     folder = state / "runs" / version.tags.get("pipeline_run", "unknown")
     report = folder / "report.html"

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, TransientError, UserError, understand
+from continuous_training.core.errors import PipelineError, TransientError, UserError, as_pipeline_error
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.connection import find_access
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
             page = kubeflow.access.pipeline_page(uploaded.pipeline_id, uploaded.version_id)
             print(f"{one.version} {word}: {page}")
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         return understood.exit_code
     for name, why in broken.items():

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from continuous_training.core.errors import INTERRUPTED, PipelineError, TransientError, UserError, understand
+from continuous_training.core.errors import PipelineError, TransientError, UserError, as_pipeline_error
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.messages import report
 from continuous_training.serving.process import daemon, logs, options
 from continuous_training.serving.process.server_state import state_directory
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(args.command(args))
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         if getattr(args, "json", False):
             print(json.dumps({"verdict": "failed", "reasons": [str(understood)]}))

@@ -9,8 +9,9 @@ judging, archiving and serving are the components' work and the same for all.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,15 +22,13 @@ import pyarrow as pa
 
 from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.core.parameters import Parameter, Value, Values, parse_values
-from continuous_training.evaluation.promotion_rule import Rule, overridden, parameters_of
+from continuous_training.core.progress import Progress
+from continuous_training.evaluation.promotion_rule import PromotionRule, overridden, parameters_of
 
 from .handler import Handler, Tensors
 
 Schema = dict[str, Any]
 """A JSON Schema (2020-12); `workloads.schemas` has the pieces, and the annotations that the page knows."""
-
-Progress = Callable[[str], None]
-"""Tells the person who waits what is happening; one short line at a time."""
 
 
 class Checkpoints(Protocol):
@@ -133,7 +132,7 @@ class Workload(ABC):
     handler: ClassVar[type[Handler]]
     prediction: ClassVar[str]
     certainty: ClassVar[str] = ""
-    rule: ClassVar[Rule]
+    rule: ClassVar[PromotionRule]
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
     extras: ClassVar[tuple[str, ...]] = ()
@@ -207,7 +206,7 @@ class Workload(ABC):
         return values
 
     @classmethod
-    def rule_of(cls, values: Values) -> Rule:
+    def rule_of(cls, values: Values) -> PromotionRule:
         """The promotion rule of a run with these parameters; UserError for one that cannot be."""
         return overridden(cls.rule, values, cls.task)
 
@@ -244,9 +243,9 @@ __all__ = [
     "Handler",
     "Parameter",
     "Progress",
+    "PromotionRule",
     "Resumable",
     "Rows",
-    "Rule",
     "Schema",
     "StoredRows",
     "Tensors",
@@ -255,3 +254,15 @@ __all__ = [
     "Values",
     "Workload",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a class under its former name, with a DeprecationWarning."""
+    if name == "Rule":
+        warnings.warn(
+            "workloads.contract.Rule is now PromotionRule; the former name works until version 0.4",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return PromotionRule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from continuous_training.artifacts import archive
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, to_json
 from continuous_training.core.messages import report
-from workloads.contract import Progress
+from continuous_training.core.progress import Progress
 
 ARCHIVED = "archived.json"
 

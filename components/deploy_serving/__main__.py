@@ -17,7 +17,7 @@ from typing import Any
 from components import step_cli
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
-from continuous_training.core.errors import REJECTED
+from continuous_training.core.exit_codes import REJECTED
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.open_target import open_target
 

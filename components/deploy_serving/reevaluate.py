@@ -8,19 +8,19 @@ from pathlib import Path
 
 from components.archive.step import Archived
 from components.evaluate.tracking import record
-from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.progress import Progress
 from continuous_training.serving.models.model import load_model
 from workloads import discovery
-from workloads.contract import Progress
 
 
 def judge_again(
     new: Archived,
-    version: Version,
+    version: ModelVersion,
     data: Path,
     registry: Registry,
     store: ObjectStore,
@@ -47,7 +47,7 @@ def judge_again(
         finally:
             model.unload()
     description = judged.description
-    record(registry, Records(store, new.workload), dataset, description, judged.report, judged.card)
+    record(registry, RunHistory(store, new.workload), dataset, description, judged.report, judged.card)
     champion = description["champion"]
     said = replace(
         new,

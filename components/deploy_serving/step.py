@@ -9,16 +9,16 @@ from pathlib import Path
 from components.archive.step import Archived, read
 from components.deploy_serving.reevaluate import judge_again
 from components.evaluate.tracking import REPORT
-from continuous_training.adapters.model_registry import CHALLENGER, Registry, Version
+from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
+from continuous_training.core.progress import Progress
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.target import DeploymentTarget
-from workloads.contract import Progress
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def run(
 
     Where another version became champion since the gate let this one through, it is judged again, against
     that one, on the holdout of `data`; a second report then stands beside `output`. Doing it again changes
-    nothing. Raises RolledBack when the version does not prove itself (the former one answers again), and
+    nothing. Raises RolloutReverted when the version does not prove itself (the former one answers again), and
     without `data` TransientError when another version became champion.
     """
     new = read(archived)
@@ -72,7 +72,7 @@ def run(
     return _tell(output, new, version, target, True, progress)
 
 
-def _outrun(new: Archived, version: Version, champion: Version | None) -> bool:
+def _outrun(new: Archived, version: ModelVersion, champion: ModelVersion | None) -> bool:
     """Whether another version became champion since this one was judged."""
     now = champion.version if champion else None
     return now not in (new.judged_against, version.version)
@@ -80,7 +80,7 @@ def _outrun(new: Archived, version: Version, champion: Version | None) -> bool:
 
 def _roll_out(
     new: Archived,
-    version: Version,
+    version: ModelVersion,
     registry: Registry,
     store: ObjectStore,
     target: DeploymentTarget,
@@ -98,7 +98,7 @@ def _roll_out(
 def _tell(
     output: Path,
     new: Archived,
-    served: Version | None,
+    served: ModelVersion | None,
     target: DeploymentTarget,
     promoted: bool,
     progress: Progress,
@@ -126,7 +126,7 @@ def _record(new: Archived, endpoint: str, registry: Registry, store: ObjectStore
         "digest": new.digest,
         "endpoint": endpoint,
     }
-    records = Records(store, new.workload)
+    records = RunHistory(store, new.workload)
     records.write_run(new.run, record)
     records.settle(new.recipe, {"run": new.run, **record})
     tags = {"served_version": new.version, "endpoint": endpoint}

@@ -21,7 +21,7 @@ from components import step_cli
 from components.evaluate.tracking import CARD, REPORT
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
-from continuous_training.core.errors import REJECTED
+from continuous_training.core.exit_codes import REJECTED
 from continuous_training.core.settings import Settings
 from workloads import discovery
 from workloads.contract import Workload

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts import archive
 from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import Model, load_model
@@ -20,11 +20,11 @@ from continuous_training.serving.models.model import Model, load_model
 class Champion:
     """The served version and the model inside its archive."""
 
-    version: Version
+    version: ModelVersion
     model: Model
 
 
-def _check_registry(registry: Registry, records: Records, workload: str) -> None:
+def _check_registry(registry: Registry, records: RunHistory, workload: str) -> None:
     """Return when there never was a champion, or its alias was taken away; UserError for a lost registry.
 
     By the floors alone, a worse model could take the place of what is served.
@@ -49,7 +49,7 @@ def open_champion(registry: Registry, store: ObjectStore, workload: str) -> Iter
     """
     version = registry.champion(workload)
     if version is None:
-        _check_registry(registry, Records(store, workload), workload)
+        _check_registry(registry, RunHistory(store, workload), workload)
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="champion-") as folder:

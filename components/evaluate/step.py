@@ -11,11 +11,12 @@ import pyarrow as pa
 from components.evaluate.tracking import CARD, DESCRIPTION, GOLDEN, REPORT, record
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
 from continuous_training.core.messages import report
+from continuous_training.core.progress import Progress
 from continuous_training.evaluation.comparison import Judgement, judge_models
 from continuous_training.evaluation.evaluation_record import describe, drifted, facts, notes_on_the_rows
 from continuous_training.evaluation.gate import Verdict
@@ -23,7 +24,7 @@ from continuous_training.evaluation.slices import slice_ends
 from continuous_training.report.model_card import render_card
 from continuous_training.report.page import render
 from continuous_training.serving.models.model import Model, load_model
-from workloads.contract import Progress, Workload
+from workloads.contract import Workload
 
 from .champion import open_champion
 
@@ -75,7 +76,9 @@ def run(
         (folder / GOLDEN).write_text(to_json(judged.golden), encoding="utf-8")
         (folder / REPORT).write_text(judged.report, encoding="utf-8")
         (folder / CARD).write_text(judged.card, encoding="utf-8")
-    record(registry, Records(store, workload.name), dataset, judged.description, judged.report, judged.card)
+    record(
+        registry, RunHistory(store, workload.name), dataset, judged.description, judged.report, judged.card
+    )
     return judged
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from continuous_training.adapters.model_registry import Registry
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import DESCRIPTION as DATASET
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.files import to_json
@@ -17,7 +17,7 @@ DESCRIPTION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.ht
 
 def record(
     registry: Registry,
-    records: Records,
+    records: RunHistory,
     dataset: Dataset,
     description: dict[str, Any],
     report: str,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from components import step_cli
 from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.settings import Settings
 
 from .step import run
@@ -27,7 +27,7 @@ def in_pipeline(workload: str, run_id: str) -> None:
 
 def tell_outcome(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> None:
     """Run the step with the store and the webhook of `settings`; `output` gets the outcome as one line."""
-    records = Records(open_store(settings.store), workload)
+    records = RunHistory(open_store(settings.store), workload)
     api, token = settings.kfp_api, settings.kfp_token_file
     run(workload, run_id, records, Notifier(settings.webhook), api, token, output)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.adapters.notifications import Notifier
-from continuous_training.adapters.run_history import Record, Records
+from continuous_training.adapters.run_history import Record, RunHistory
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.in_pod_client import failed_tasks
 
 if TYPE_CHECKING:  # its image holds no numpy, as the contract needs
-    from workloads.contract import Progress
+    from continuous_training.core.progress import Progress
 
 STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
 
@@ -19,7 +19,7 @@ STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
 def run(
     workload: str,
     run_id: str,
-    records: Records,
+    records: RunHistory,
     notifier: Notifier,
     kfp_api: str = "",
     kfp_token: Path | None = None,

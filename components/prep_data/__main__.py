@@ -14,7 +14,7 @@ from typing import Any
 
 from components import step_cli
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
@@ -27,7 +27,7 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
     """Run the step inside a pipeline; a run with nothing to do is recorded here and ends."""
     with step_cli.reported():
         settings = step_cli.in_pipeline()
-        records = Records(open_store(settings.store), workload)
+        records = RunHistory(open_store(settings.store), workload)
         prepared = run(
             discovery.get(workload),
             step_cli.arguments_of(parameters),

@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 from components.input_digest import recipe_of
 from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
 from continuous_training.adapters.data_sources import fetching
-from continuous_training.adapters.run_history import Record, Records
+from continuous_training.adapters.run_history import Record, RunHistory
 from continuous_training.artifacts.dataset import DESCRIPTION
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of, new_folder, to_json
 from continuous_training.core.messages import report
+from continuous_training.core.progress import Progress
 from continuous_training.evaluation.column_statistics import Statistics
-from workloads.contract import Progress, Workload
+from workloads.contract import Workload
 
 from .validate import SPLITS, check_batch
 
@@ -41,7 +42,7 @@ def run(
     workload: Workload,
     given: dict[str, Any],
     output: Path,
-    records: Records | None = None,
+    records: RunHistory | None = None,
     scheduled: str = "",
     progress: Progress = report,
     cache: Path = Path(".state/cache"),

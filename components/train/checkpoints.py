@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.core.errors import TransientError
-from workloads.contract import Progress
+from continuous_training.core.progress import Progress
 
 
 @dataclass(frozen=True)

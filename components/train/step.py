@@ -14,8 +14,9 @@ from continuous_training.artifacts.pickles import refuse_pickles
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
 from continuous_training.core.messages import report
+from continuous_training.core.progress import Progress
 from continuous_training.evaluation.promotion_rule import is_override
-from workloads.contract import Progress, Resumable, StoredRows, Training, Values, Workload
+from workloads.contract import Resumable, StoredRows, Training, Values, Workload
 from workloads.schemas import with_ranges
 
 from .checkpoints import StoredCheckpoints

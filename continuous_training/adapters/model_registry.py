@@ -34,7 +34,7 @@ _RACED = ("IntegrityError", "UniqueViolation")
 
 
 @dataclass(frozen=True)
-class Version:
+class ModelVersion:
     """A registered version: one archive, known by its digest."""
 
     name: str
@@ -73,26 +73,26 @@ class Registry:
         elif user:
             self.session.auth = (user, password)
 
-    def champion(self, name: str) -> Version | None:
+    def champion(self, name: str) -> ModelVersion | None:
         """Return the version that is served, or None before the first promotion."""
         return self.aliased(name, CHAMPION)
 
-    def aliased(self, name: str, alias: str) -> Version | None:
+    def aliased(self, name: str, alias: str) -> ModelVersion | None:
         """Return the version behind an alias, or None."""
         answer = self._get("registered-models/alias", {"name": name, "alias": alias})
         return None if answer is None else _version(answer["model_version"])
 
-    def find(self, name: str, digest: str) -> Version | None:
+    def find(self, name: str, digest: str) -> ModelVersion | None:
         """Return the version that was registered for this archive, or None."""
         query = f"name='{name}' and tags.archive_digest='{digest}'"
         answer = self._get("model-versions/search", {"filter": query, "max_results": "100"}) or {}
         found = sorted((_version(v) for v in answer.get("model_versions", [])), key=lambda v: int(v.version))
         return found[0] if found else None
 
-    def versions(self, name: str = "") -> list[Version]:
+    def versions(self, name: str = "") -> list[ModelVersion]:
         """Return every version of a model, or of all models, the oldest first."""
         query = {"max_results": "200"} | ({"filter": f"name='{name}'"} if name else {})
-        found: list[Version] = []
+        found: list[ModelVersion] = []
         while True:
             answer = self._get("model-versions/search", query) or {}
             found += [_version(v) for v in answer.get("model_versions", [])]
@@ -193,7 +193,7 @@ class Registry:
         """Close a run as FINISHED or FAILED."""
         self._post("runs/update", {"run_id": run_id, "status": status, "end_time": _millis()})
 
-    def register(self, name: str, run_id: str, tags: Mapping[str, str]) -> Version:
+    def register(self, name: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         """Return the version of an archive (`archive_digest` in `tags`), made if there is none yet."""
         found = self.find(name, tags["archive_digest"])
         if found:
@@ -212,7 +212,7 @@ class Registry:
             self._send("DELETE", "mlflow/model-versions/delete", json=named)
         return first
 
-    def tag(self, version: Version, key: str, value: str) -> None:
+    def tag(self, version: ModelVersion, key: str, value: str) -> None:
         """Put a tag on a version, replacing the one of that key."""
         named = {"name": version.name, "version": version.version}
         self._post("model-versions/set-tag", {**named, "key": key, "value": value[:5000]})
@@ -256,7 +256,7 @@ class Registry:
         if found and version in (None, found.version):
             self._send("DELETE", "mlflow/registered-models/alias", json={"name": name, "alias": alias})
 
-    def promote(self, version: Version, expected: str | None, why: str, run: str) -> None:
+    def promote(self, version: ModelVersion, expected: str | None, why: str, run: str) -> None:
         """Make a version the champion, and the one before it `previous`.
 
         `expected` is the version that was champion when this one was judged. Raises TransientError when
@@ -351,9 +351,9 @@ def _problem(response: requests.Response) -> tuple[str, str]:
     return str(body.get("error_code", "")), str(body.get("message", ""))
 
 
-def _version(answer: Mapping[str, Any]) -> Version:
+def _version(answer: Mapping[str, Any]) -> ModelVersion:
     tags = {tag["key"]: tag["value"] for tag in answer.get("tags", [])}
-    return Version(answer["name"], str(answer["version"]), answer.get("run_id", ""), tags)
+    return ModelVersion(answer["name"], str(answer["version"]), answer.get("run_id", ""), tags)
 
 
 def _millis() -> int:

@@ -16,7 +16,7 @@ from continuous_training.adapters.object_store import ObjectStore
 Record = dict[str, Any]
 
 
-class Records:
+class RunHistory:
     """The records of one workload."""
 
     def __init__(self, store: ObjectStore, workload: str) -> None:

@@ -1,55 +1,47 @@
-"""The errors that a person can act on, and the exit codes they end a command with.
+"""The errors that a user can act on. Each class has the exit code of a command that fails with it."""
 
-| code | name | meaning |
-|---|---|---|
-| 0 | done | what was asked for is done (promoted, or nothing had changed) |
-| 1 | unexpected | a defect: the traceback is printed |
-| 2 | user error | an argument, a setting or the data is wrong; the message says what to do |
-| 3 | rejected | the challenger was judged and not promoted; the champion stays |
-| 4 | rolled back | the new version did not prove itself; the former one answers again |
-| 75 | transient | something outside was not there for the moment; the same command may succeed later |
-| 130 | interrupted | Ctrl-C; the next run takes it from there |
-"""
+from __future__ import annotations
 
 import errno
 
-REJECTED = 3
-INTERRUPTED = 130
+from continuous_training.core import exit_codes
 
 
 class PipelineError(Exception):
-    """A failure that is understood: its message says what was wrong, where, and what to do."""
+    """An expected failure. Its message states what happened, where, and what to do."""
 
-    exit_code = 1
+    exit_code = exit_codes.DEFECT
 
 
 class UserError(PipelineError, ValueError):
-    """The input or the set-up is wrong, and trying again without a change will not help."""
+    """The input or the set-up is wrong. Another try without a change fails in the same way."""
 
-    exit_code = 2
+    exit_code = exit_codes.USER_ERROR
 
 
-class RolledBack(PipelineError):
-    """A new version was withdrawn, and the former one was seen to answer again."""
+class RolloutReverted(PipelineError):
+    """A new version failed its rollout, and the previous version was verified to answer again."""
 
-    exit_code = 4
+    exit_code = exit_codes.REVERTED
 
 
 class TransientError(PipelineError, ConnectionError):
-    """Something outside failed in a way that may be gone on the next try."""
+    """An external dependency was temporarily unavailable. The same call may succeed later."""
 
-    exit_code = 75
+    exit_code = exit_codes.TRANSIENT
 
 
-def understand(error: PipelineError | OSError) -> PipelineError:
-    """Return what the file system refused as an error that says which file and why; any other as it is.
+def as_pipeline_error(error: PipelineError | OSError) -> PipelineError:
+    """Convert an error of the file system to a PipelineError that names the file and the reason.
 
-    An OSError that is no matter of files is a defect, and is raised again.
+    Return a PipelineError unchanged. Raise an OSError that names no file again, because it is a defect.
     """
     if isinstance(error, PipelineError):
         return error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TransientError(f"{error.filename or error}: no space is left: make room and run it again")
+        return TransientError(
+            f"{error.filename or error}: no space left on the device; free some space, then run it again"
+        )
     if error.filename is None or error.strerror is None:
         raise error
     return UserError(f"{error.filename}: {error.strerror}")

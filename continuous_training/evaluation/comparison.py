@@ -15,9 +15,10 @@ from continuous_training.evaluation.gate import Against, Evidence, Slice, Verdic
 from continuous_training.evaluation.metrics import METRICS, Metric, improvement, measure, score
 from continuous_training.evaluation.outputs import Outputs, broken_answers
 from continuous_training.evaluation.paired_tests import mcnemar, significance
+from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.report.report_data import Interval
 from continuous_training.serving.models.model import Model
-from workloads.contract import Rule, Workload
+from workloads.contract import Workload
 
 SEED = 0
 _BATCH = 4096
@@ -48,7 +49,7 @@ class Judgement:
 
 def judge_models(
     workload: Workload,
-    rule: Rule,
+    rule: PromotionRule,
     holdout: pa.Table,
     challenger: Model,
     champion: Champion | None,
@@ -102,7 +103,7 @@ def judge_models(
     )
 
 
-def _primary(workload: Workload, rule: Rule) -> Metric:
+def _primary(workload: Workload, rule: PromotionRule) -> Metric:
     for metric in METRICS[workload.task]:
         if metric.name == rule.metric:
             return metric
@@ -113,7 +114,7 @@ def _primary(workload: Workload, rule: Rule) -> Metric:
     )
 
 
-def _costs(rule: Rule, models: list[Model], requests: list[Any]) -> list[Cost]:
+def _costs(rule: PromotionRule, models: list[Model], requests: list[Any]) -> list[Cost]:
     took: list[float] | list[None] = [None] * len(models)
     if rule.measures_latency:
         took = latencies_ms([model.predict for model in models], requests)

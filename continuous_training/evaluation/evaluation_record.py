@@ -7,28 +7,28 @@ from typing import Any
 
 import pyarrow as pa
 
-from continuous_training.adapters.model_registry import Version
+from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.files import plain
 from continuous_training.evaluation.comparison import SEED, Judgement
 from continuous_training.evaluation.drift import drift
 from continuous_training.evaluation.gate import Verdict
 from continuous_training.evaluation.metrics import RESAMPLES
-from continuous_training.evaluation.promotion_rule import is_override
+from continuous_training.evaluation.promotion_rule import PromotionRule, is_override
 from continuous_training.evaluation.worst_errors import worst
 from continuous_training.report.report_data import Facts
 from continuous_training.serving.models.model import Model
-from workloads.contract import Rule, Workload
+from workloads.contract import Workload
 
 
 def describe(
     workload: Workload,
-    rule: Rule,
+    rule: PromotionRule,
     dataset: Dataset,
     challenger: Model,
     judgement: Judgement,
     verdict: Verdict,
-    champion: Version | None,
+    champion: ModelVersion | None,
 ) -> dict[str, Any]:
     """Return the evaluation as JSON-ready data; a number that is none becomes null."""
     theirs = {name: asdict(interval) for name, interval in judgement.champion_metrics.items()}

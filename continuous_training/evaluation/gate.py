@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from continuous_training.evaluation.budgets import Cost
+from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.report.report_data import Interval
-from workloads.contract import Rule
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Verdict:
     reasons: list[str]
 
 
-def judge(rule: Rule, evidence: Evidence) -> Verdict:
+def judge(rule: PromotionRule, evidence: Evidence) -> Verdict:
     """Return the verdict on a challenger: any NaN refuses, then every reason against it, or those for it."""
     if broken := list(_not_numbers(rule, evidence)):
         return Verdict(False, [f"not a number: {', '.join(broken)}; nothing can be said for this model"])
@@ -77,7 +77,7 @@ def judge(rule: Rule, evidence: Evidence) -> Verdict:
     return Verdict(True, reasons)
 
 
-def _not_numbers(rule: Rule, evidence: Evidence) -> Iterator[str]:
+def _not_numbers(rule: PromotionRule, evidence: Evidence) -> Iterator[str]:
     yield from (name for name, interval in evidence.metrics.items() if not _finite(interval))
     yield from (n for n, part in _large(rule, evidence).items() if not math.isfinite(part.value))
     if against := evidence.against:
@@ -87,7 +87,7 @@ def _not_numbers(rule: Rule, evidence: Evidence) -> Iterator[str]:
     yield from evidence.not_numbers
 
 
-def _below_floors(rule: Rule, evidence: Evidence) -> Iterator[str]:
+def _below_floors(rule: PromotionRule, evidence: Evidence) -> Iterator[str]:
     def reaches(value: float, floor: float) -> bool:
         return value >= floor if evidence.higher_is_better else value <= floor
 
@@ -106,7 +106,7 @@ def _below_floors(rule: Rule, evidence: Evidence) -> Iterator[str]:
             )
 
 
-def _over_budget(rule: Rule, evidence: Evidence) -> Iterator[str]:
+def _over_budget(rule: PromotionRule, evidence: Evidence) -> Iterator[str]:
     if evidence.cost is None:
         return
     ours = evidence.cost
@@ -132,7 +132,7 @@ def _over_budget(rule: Rule, evidence: Evidence) -> Iterator[str]:
         )
 
 
-def _not_better(rule: Rule, against: Against) -> Iterator[str]:
+def _not_better(rule: PromotionRule, against: Against) -> Iterator[str]:
     found, seen = against.improvements[rule.metric], _compared(rule, against)
     if rule.superiority and found.low <= 0:
         yield f"{seen}; an improvement that the interval tells from zero is asked for"
@@ -147,18 +147,18 @@ def _not_better(rule: Rule, against: Against) -> Iterator[str]:
         )
 
 
-def _broken_guards(rule: Rule, against: Against) -> Iterator[str]:
+def _broken_guards(rule: PromotionRule, against: Against) -> Iterator[str]:
     for name, most in rule.guards.items():
         if against.improvements[name].low < -most:
             seen = _in_words(name, against.improvements[name], rule, against.champion)
             yield f"{seen}; as a guard it may not be worse by more than {most:g}"
 
 
-def _compared(rule: Rule, against: Against) -> str:
+def _compared(rule: PromotionRule, against: Against) -> str:
     return _in_words(rule.metric, against.improvements[rule.metric], rule, against.champion)
 
 
-def _in_words(metric: str, found: Interval, rule: Rule, champion: str) -> str:
+def _in_words(metric: str, found: Interval, rule: PromotionRule, champion: str) -> str:
     if found.low == found.high == 0:
         return f"{metric} is the very same as champion {champion}'s, row by row"
     return (
@@ -167,7 +167,7 @@ def _in_words(metric: str, found: Interval, rule: Rule, champion: str) -> str:
     )
 
 
-def _large(rule: Rule, evidence: Evidence) -> dict[str, Slice]:
+def _large(rule: PromotionRule, evidence: Evidence) -> dict[str, Slice]:
     return {name: part for name, part in evidence.slices.items() if part.rows >= rule.slice_rows}
 
 

@@ -7,11 +7,11 @@ from statistics import NormalDist
 import numpy as np
 
 from continuous_training.evaluation.metrics import RESAMPLES, Metric, chunks
-from workloads.contract import Rule
+from continuous_training.evaluation.promotion_rule import PromotionRule
 
 
 def significance(
-    rule: Rule,
+    rule: PromotionRule,
     metric: Metric,
     actual: np.ndarray,
     challenger: np.ndarray,

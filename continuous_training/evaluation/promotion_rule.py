@@ -21,7 +21,7 @@ _GUARDS = rf"[a-z0-9_]+:{_NUMBER}(,[a-z0-9_]+:{_NUMBER})*"
 
 
 @dataclass(frozen=True)
-class Rule:
+class PromotionRule:
     """When a challenger may be served; docs/gate.md tells what decides, in which order.
 
     `metric` names the primary metric. It must reach `floor`; against a champion, its improvement must be
@@ -53,7 +53,7 @@ class Rule:
         return self.latency_ms is not None or self.latency_ratio is not None
 
 
-def parameters_of(rule: Rule) -> tuple[Parameter, ...]:
+def parameters_of(rule: PromotionRule) -> tuple[Parameter, ...]:
     """The run parameters that override the rule; their defaults are the rule itself.
 
     Kubeflow has no optional numbers: where a bound may be missing, 0 says that there is none.
@@ -101,7 +101,7 @@ def is_override(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def overridden(rule: Rule, values: Values, task: str) -> Rule:
+def overridden(rule: PromotionRule, values: Values, task: str) -> PromotionRule:
     """Return the rule of a run with these parameters; UserError for a guard on an unknown metric."""
     given = {name.removeprefix(PREFIX): value for name, value in values.items() if is_override(name)}
     if not given:
@@ -112,7 +112,7 @@ def overridden(rule: Rule, values: Values, task: str) -> Rule:
         raise UserError(
             f"parameter {PREFIX}guards: {', '.join(unknown)} is none of {known}, which {task} has"
         )
-    return Rule(
+    return PromotionRule(
         metric=rule.metric,
         floor=float(given["floor"]),
         margin=float(given["margin"]),
@@ -136,3 +136,7 @@ def _guards(text: str) -> dict[str, float]:
 
 def _bound(value: Value) -> float | None:
     return float(value) or None
+
+
+Rule = PromotionRule
+"""The former name, for workloads that import it from `workloads.rule`. It works until version 0.4."""

@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from continuous_training.evaluation.comparison import SEED, Judgement
 from continuous_training.evaluation.metrics import METRICS, measure
-from workloads.contract import Rule, Workload
+from continuous_training.evaluation.promotion_rule import PromotionRule
+from workloads.contract import Workload
 
 
 def slice_ends(
-    workload: Workload, rule: Rule, holdout: pa.Table, judgement: Judgement
+    workload: Workload, rule: PromotionRule, holdout: pa.Table, judgement: Judgement
 ) -> dict[str, dict[str, Any]]:
     """Return the ends of the primary metric's 95 % interval in each slice that the judgement has."""
     metric = next(one for one in METRICS[workload.task] if one.name == rule.metric)

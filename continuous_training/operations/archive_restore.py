@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from continuous_training.adapters.model_registry import Version
+from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.core.digest import digest_file
 from continuous_training.rollout.local import LocalTarget
@@ -16,7 +16,7 @@ from continuous_training.rollout.local import LocalTarget
 class Loss:
     """A version whose archive is missing from the store or was altered there, and a copy that is sound."""
 
-    version: Version
+    version: ModelVersion
     trouble: str
     copy: Path
 
@@ -28,7 +28,7 @@ class Loss:
         store.put_if_absent(key, self.copy)
 
 
-def find_loss(version: Version, store: ObjectStore, state: Path) -> Loss | None:
+def find_loss(version: ModelVersion, store: ObjectStore, state: Path) -> Loss | None:
     """Return what may be put back: None where the store's archive is sound, or no copy has its digest."""
     trouble = _trouble(version, store)
     if trouble is None:
@@ -38,7 +38,7 @@ def find_loss(version: Version, store: ObjectStore, state: Path) -> Loss | None:
     return Loss(version, trouble, found) if found else None
 
 
-def _trouble(version: Version, store: ObjectStore) -> str | None:
+def _trouble(version: ModelVersion, store: ObjectStore) -> str | None:
     if store.size(version.archive) is None:
         return "is missing"
     with tempfile.TemporaryDirectory(prefix="archive-") as folder:

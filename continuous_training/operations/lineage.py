@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.train.step import DESCRIPTION
-from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
 from continuous_training.core.digest import digest_file
@@ -59,7 +59,7 @@ def _model(path: Path) -> dict[str, Any]:
         return dict(json.loads(member.read(_MOST)))
 
 
-def origin(version: Version, registry: Registry, store: ObjectStore) -> dict[str, Any]:
+def origin(version: ModelVersion, registry: Registry, store: ObjectStore) -> dict[str, Any]:
     """Return what archive, registry and judgement tell of a version; what is not known is None.
 
     The judgement is the `evaluation.json` of the MLflow run that registered the version; the rows it

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from continuous_training.adapters.model_registry import CHAMPION, Registry, Version
+from continuous_training.adapters.model_registry import CHAMPION, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.core.file_lock import is_held
 from continuous_training.operations.champion_history import read_line
@@ -56,7 +56,7 @@ def folders_of(runs: Path, workload: str = "") -> list[RunFolder]:
 class Old:
     """What may go, versions with the sizes of their archives in bytes, and how much of each stays."""
 
-    versions: list[tuple[Version, int]]
+    versions: list[tuple[ModelVersion, int]]
     runs: list[RunFolder]
     kept: dict[str, int]
 
@@ -82,7 +82,9 @@ def find_old(
     return Old(old, old_runs, counts)
 
 
-def _needed(name: str, keep: int, registry: Registry, serving: Serving, versions: list[Version]) -> set[str]:
+def _needed(
+    name: str, keep: int, registry: Registry, serving: Serving, versions: list[ModelVersion]
+) -> set[str]:
     """Return the versions that stay: the newest, aliased, served, and those that rollback would go to."""
     aliases = registry.aliases(name)
     line = read_line(registry.trail(name), aliases.get(CHAMPION))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from continuous_training.adapters.model_registry import CHAMPION, ROLLBACK, Registry, Version
+from continuous_training.adapters.model_registry import CHAMPION, ROLLBACK, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import Line, Move, read_line
@@ -24,15 +24,15 @@ class Plan:
     """
 
     workload: str
-    source: Version | None
-    to: Version
+    source: ModelVersion | None
+    to: ModelVersion
     previous: str | None
-    left: tuple[Version, ...]
+    left: tuple[ModelVersion, ...]
     begun: Move | None = None
 
 
 def make_plan(
-    registry: Registry, records: Records, name: str, to: str | None, serving: Serving, settings: Settings
+    registry: Registry, records: RunHistory, name: str, to: str | None, serving: Serving, settings: Settings
 ) -> Plan:
     """Return the plan; UserError when there is nothing to go back to, or `to` is no former champion."""
     versions = {version.version: version for version in registry.versions(name)}
@@ -61,7 +61,7 @@ def make_plan(
     return plan
 
 
-def _begun(line: Line, records: Records) -> Move | None:
+def _begun(line: Line, records: RunHistory) -> Move | None:
     """Return the last move when it is a rollback that has not come to its end: its record is written last."""
     last = line.last()
     return last if last and last.kind == ROLLBACK and last.run and records.run(last.run) is None else None
@@ -83,7 +83,7 @@ def _before(name: str, line: Line, settings: Settings) -> str:
     return line.before
 
 
-def _check(name: str, to: str, line: Line, versions: dict[str, Version], settings: Settings) -> None:
+def _check(name: str, to: str, line: Line, versions: dict[str, ModelVersion], settings: Settings) -> None:
     """Return when `to` may be gone back to: it was the champion once."""
     if to in line.promoted():
         return

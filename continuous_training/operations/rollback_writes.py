@@ -10,10 +10,10 @@ from continuous_training.adapters.model_registry import (
     CHAMPION,
     PREVIOUS,
     ROLLBACK,
+    ModelVersion,
     Registry,
-    Version,
 )
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import PipelineError, TransientError
 
 WITHDRAWN = "promoted (and since rolled back)"
@@ -21,7 +21,7 @@ _SERVED = ("version", "digest", "endpoint")
 
 
 def make_champion_again(
-    registry: Registry, to: Version, expected: str | None, previous: str | None, **words: str
+    registry: Registry, to: ModelVersion, expected: str | None, previous: str | None, **words: str
 ) -> None:
     """Point `champion` at an earlier version, and `previous` at the one that stands behind it.
 
@@ -56,7 +56,7 @@ def _put(registry: Registry, name: str, alias: str, version: str | None, words: 
 
 
 def remember(
-    records: Records, left: tuple[Version, ...], to: Version, run: str, record: dict[str, Any]
+    records: RunHistory, left: tuple[ModelVersion, ...], to: ModelVersion, run: str, record: dict[str, Any]
 ) -> None:
     """Write what became of each version's recipe, and last the rollback among the runs: then it is done.
 
@@ -69,7 +69,7 @@ def remember(
     records.write_run(run, record)
 
 
-def _withdraw(records: Records, version: Version, run: str) -> None:
+def _withdraw(records: RunHistory, version: ModelVersion, run: str) -> None:
     recipe = version.tags["recipe"]
     judged = records.judged(recipe) or {
         "run": version.tags["pipeline_run"],
@@ -83,7 +83,7 @@ def _withdraw(records: Records, version: Version, run: str) -> None:
     records.settle(recipe, {**judged, "verdict": WITHDRAWN, "withdrawn": {"run": run, **served}})
 
 
-def _restore(records: Records, version: Version) -> None:
+def _restore(records: RunHistory, version: ModelVersion) -> None:
     """Remember that the version's recipe is served again; nothing happens when it was not withdrawn."""
     judged = records.judged(version.tags["recipe"])
     if judged and "withdrawn" in judged:

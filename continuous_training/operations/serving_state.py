@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from continuous_training.adapters.model_registry import Version
+from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process import daemon
@@ -87,7 +87,9 @@ def _confirmed(path: Path) -> dict[str, dict[str, str]]:
         ) from None
 
 
-def agreement(name: str, champion: Version | None, serving: Serving, settings: Settings) -> dict[str, Any]:
+def agreement(
+    name: str, champion: ModelVersion | None, serving: Serving, settings: Settings
+) -> dict[str, Any]:
     """Return `agree` (None while a rollout is under way), what is wrong in words, and what mends it."""
     served = serving.digest(name)
     if serving.on_trial(name):
@@ -111,7 +113,7 @@ def _found(agree: bool | None, trouble: str | None = None, mend: str | None = No
     return {"agree": agree, "trouble": trouble, "mend": mend}
 
 
-def _difference(name: str, champion: Version, serving: Serving) -> str:
+def _difference(name: str, champion: ModelVersion, serving: Serving) -> str:
     says = f"the registry's champion is version {champion.version} ({champion.digest[:12]})"
     if served := serving.digest(name):
         return f"{says}, but {served[:12]} is served"

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.core.errors import PipelineError
+from continuous_training.core.progress import Progress
 from continuous_training.core.settings import ServingSettings
 from continuous_training.rollout.canary_analysis import CanaryDecision, Traffic, TrafficCounter, decide_canary
 from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 from continuous_training.rollout.kubernetes.readiness import pods_of
 from continuous_training.rollout.kubernetes.service_client import ServiceClient
-from workloads.contract import Progress
 
 LOOKS = 12
 

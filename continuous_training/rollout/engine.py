@@ -7,9 +7,9 @@ from pathlib import Path
 
 from continuous_training.artifacts import archive as archives
 from continuous_training.artifacts import golden_requests
-from continuous_training.core.errors import PipelineError, RolledBack, TransientError
+from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError
+from continuous_training.core.progress import Progress
 from continuous_training.rollout.target import DeploymentTarget
-from workloads.contract import Progress
 
 
 def roll_out(
@@ -24,7 +24,7 @@ def roll_out(
 
     The endpoint asks the new version its golden requests before the switch, and this function asks them
     through the endpoint after it. Whatever fails, the registry's alias included, puts the former version
-    back: then RolledBack is raised when that one is seen to answer, with the reason; its own golden
+    back: then RolloutReverted is raised when that one is seen to answer, with the reason; its own golden
     requests decide.
     """
     former = target.served_digest(name)
@@ -32,7 +32,7 @@ def roll_out(
     try:
         target.begin_trial(name, archive, digest)
     except PipelineError as error:
-        kind = TransientError if isinstance(error, TransientError) else RolledBack
+        kind = TransientError if isinstance(error, TransientError) else RolloutReverted
         raise _told(kind, f"{name} {_short(digest)} was refused: {error}", target, name, former) from error
     except BaseException:
         # Interrupted: it may have switched already.
@@ -44,7 +44,7 @@ def roll_out(
             archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r, digest)
         )
         if wrong:
-            raise RolledBack("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
+            raise RolloutReverted("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
         progress("golden requests are answered right through the endpoint")
         make_champion()
     except PipelineError as error:

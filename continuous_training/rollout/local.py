@@ -15,11 +15,11 @@ from continuous_training.artifacts import archive
 from continuous_training.core import file_lock
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError
+from continuous_training.core.progress import Progress
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.daemon import PORT_TAKEN
 from continuous_training.serving.process.server_state import RunningServer
-from workloads.contract import Progress
 
 TRIAL_SECONDS = 60.0
 _PATIENCE = 600.0

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from workloads.contract import Progress
+from continuous_training.core.progress import Progress
 
 
 class DeploymentTarget(Protocol):

@@ -41,7 +41,7 @@ def _run_in(
 ) -> dict[str, Any]:
     from continuous_training.adapters.local_registry import LocalRegistry
     from continuous_training.adapters.object_store import open_store
-    from continuous_training.adapters.run_history import Records
+    from continuous_training.adapters.run_history import RunHistory
 
     own = settings.registry == local_registry_uri(settings.state)
     registry = LocalRegistry(settings.state / "mlflow") if own else None
@@ -56,7 +56,7 @@ def _run_in(
         "CT_STORE": settings.store,
         "MLFLOW_TRACKING_URI": registry.uri if registry else settings.registry,
     }
-    records = Records(open_store(settings.store), workload.name)
+    records = RunHistory(open_store(settings.store), workload.name)
     began = time.perf_counter()
     try:
         with run_output.progress(f"{workload.name}: {workload.summary}") as listener:

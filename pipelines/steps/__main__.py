@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from continuous_training.core.errors import PipelineError, understand
+from continuous_training.core.errors import PipelineError, as_pipeline_error
 from continuous_training.core.messages import report
 from pipelines.steps.settings_file import Steps, add_steps_argument, steps_of
 from workloads import discovery
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         content = content_of(steps_of(arguments), discovery.get(arguments.workload))
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         return understood.exit_code
     print(yaml.safe_dump(content, sort_keys=False, default_flow_style=False), end="")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
-from continuous_training.core.errors import RolledBack
+from continuous_training.core.errors import RolloutReverted
 from continuous_training.rollout.kubernetes.manifests import CANARY_ANNOTATION, DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -23,7 +23,7 @@ def test_a_canary_is_withdrawn_or_promoted_by_its_share_of_the_traffic(shared: P
     bad = make_archive(tmp_path, name=NAME, scale=3, poison=7.0)
     good = make_archive(tmp_path, name=NAME, scale=4)
     shared.deploy(one)
-    with calling(shared, NAME, {"x": [7.0]}) as called, pytest.raises(RolledBack) as told:
+    with calling(shared, NAME, {"x": [7.0]}) as called, pytest.raises(RolloutReverted) as told:
         shared.deploy(bad, pytest.fail, canary=50, canary_seconds=12)
     message = str(told.value)
     assert "the canary was withdrawn: the canary had " in message
@@ -57,6 +57,8 @@ def test_without_traffic_the_golden_requests_decide(shared: Place, tmp_path: Pat
     shared.deploy(good, canary=20, canary_seconds=1)
     assert "too little traffic, so the golden requests decide" in "\n".join(shared.told)
     assert shared.answers(good)
-    with pytest.raises(RolledBack, match="the canary was withdrawn: golden requests are answered wrongly"):
+    with pytest.raises(
+        RolloutReverted, match="the canary was withdrawn: golden requests are answered wrongly"
+    ):
         shared.deploy(bad, pytest.fail, canary=20, canary_seconds=12)
     assert shared.answers(good)

@@ -11,7 +11,7 @@ import pytest
 
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD, SERVICE, Resource
 from continuous_training.artifacts.archive import Archive
-from continuous_training.core.errors import PipelineError, RolledBack, TransientError, UserError
+from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UserError
 from continuous_training.rollout.kubernetes import pod_diagnostics
 from continuous_training.rollout.kubernetes.manifests import (
     CONFIRMED_ANNOTATION,
@@ -49,7 +49,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refused(place: Place, archive: Archive, former: Archive, **changes: Any) -> str:
     """Roll out what must fail; returns the error's words once all is seen to be as it was."""
-    with pytest.raises(RolledBack) as told:
+    with pytest.raises(RolloutReverted) as told:
         place.deploy(archive, pytest.fail, **changes)
     message = str(told.value)
     print(message)
@@ -110,7 +110,7 @@ def test_a_broken_setting_of_the_served_version_is_taken_back(shared: Place, ser
     version = DeployedVersion("steady", served.digest)
     before = shared.cluster.get(DEPLOYMENT, version.deployment_name)
     missing = tagged("serving", "no-such-tag")
-    with pytest.raises(RolledBack, match="ImagePull"):
+    with pytest.raises(RolloutReverted, match="ImagePull"):
         shared.deploy(served, pytest.fail, image=missing)
     after = shared.cluster.get(DEPLOYMENT, version.deployment_name)
     assert before is not None
@@ -121,7 +121,7 @@ def test_a_broken_setting_of_the_served_version_is_taken_back(shared: Place, ser
 
 def test_a_first_version_that_fails_leaves_nothing(shared: Place, tmp_path: Path) -> None:
     new = make_archive(tmp_path, name="first", wrong=True)
-    with pytest.raises(RolledBack, match="nothing was served before, and nothing is now"):
+    with pytest.raises(RolloutReverted, match="nothing was served before, and nothing is now"):
         shared.deploy(new, pytest.fail)
     labels = "continuous-training/model=first"
     for kind in (DEPLOYMENT, SERVICE):
@@ -167,7 +167,7 @@ def test_what_the_cluster_will_not_have(small: tuple[Place, Archive], tmp_path: 
 
     for without, words in ((("patch", "deployments"), "verb patch on deployments of API group 'apps'"),
                            (("patch", "horizontalpodautoscalers"), "verb patch on horizontal")):  # fmt: skip
-        with pytest.raises(RolledBack) as told:
+        with pytest.raises(RolloutReverted) as told:
             place.deploy(new, pytest.fail, target=place.target(limited(place, *without)))
         assert words in str(told.value)
         assert "manifests/base/role.yaml" in str(told.value)

@@ -14,7 +14,7 @@ from continuous_training.adapters.kubernetes.access_reviews import impersonated,
 from continuous_training.adapters.kubernetes.errors import RefusedError
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP, Resource
 from continuous_training.artifacts.archive import Archive
-from continuous_training.core.errors import PipelineError, RolledBack, UserError
+from continuous_training.core.errors import PipelineError, RolloutReverted, UserError
 from continuous_training.operations.serving_state_kserve import look_at_kserve
 from continuous_training.rollout.kserve import deployment_mode
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION
@@ -76,7 +76,7 @@ def served(played: tuple[KServePlace, Controller], tmp_path_factory: pytest.Temp
 
 def refused(place: KServePlace, archive: Archive, former: Archive, **changes: object) -> str:
     """Roll out what must fail; returns the error's words once all is seen to be as it was."""
-    with pytest.raises(RolledBack) as told:
+    with pytest.raises(RolloutReverted) as told:
         place.deploy(archive, pytest.fail, **changes)
     message = str(told.value)
     print(message)
@@ -192,7 +192,7 @@ def test_ready_is_not_believed_when_the_endpoint_never_comes_up(
             conditions.extend((here.service("firm") or {})["status"]["conditions"])
 
     target.progress = told
-    with pytest.raises(RolledBack) as error:
+    with pytest.raises(RolloutReverted) as error:
         here.deploy(new, pytest.fail, target=target)
     message = str(error.value)
     print(message)
@@ -224,7 +224,7 @@ def test_a_registry_that_will_not_have_it(here: KServePlace, served: Archive, tm
 
 
 def test_a_first_version_that_fails_leaves_nothing(here: KServePlace, tmp_path: Path) -> None:
-    with pytest.raises(RolledBack, match="nothing was served before, and nothing is now"):
+    with pytest.raises(RolloutReverted, match="nothing was served before, and nothing is now"):
         here.deploy(make_archive(tmp_path, name="first", wrong=True), pytest.fail)
     assert here.service("first") is None
     assert here.service("first-trial") is None
@@ -333,13 +333,13 @@ def test_it_needs_no_more_than_it_says(here: KServePlace, served: Archive, tmp_p
     as_account = impersonated(here.cluster, user_of(here.namespace, ACCOUNT))
     here.deploy(make_archive(tmp_path, name="modest"), target=here.target(as_account))
     wrong = make_archive(tmp_path, name="modest", wrong=True)
-    with pytest.raises(RolledBack, match=r"the last lines of its log: (?!.*more cannot be read)"):
+    with pytest.raises(RolloutReverted, match=r"the last lines of its log: (?!.*more cannot be read)"):
         here.deploy(wrong, pytest.fail, target=here.target(as_account))
     for rule in rules:
         if rule["resources"] == [INFERENCE_SERVICE.plural]:
             rule["verbs"].remove("patch")
     here.account(rules)
-    with pytest.raises(RolledBack, match=r"verb patch on inferenceservices of API group"):
+    with pytest.raises(RolloutReverted, match=r"verb patch on inferenceservices of API group"):
         here.deploy(wrong, pytest.fail, target=here.target(as_account))
 
 
@@ -364,7 +364,7 @@ def test_in_serverless_mode_a_canary_has_its_share_first(serverless: KServePlace
     assert made["metadata"]["annotations"][MODE_ANNOTATION] == "Knative"
     assert made["spec"]["predictor"]["containers"][0]["ports"][0]["name"] == "http1"
 
-    with calling(here, "shared", {"x": [7.0]}) as called, pytest.raises(RolledBack) as told:
+    with calling(here, "shared", {"x": [7.0]}) as called, pytest.raises(RolloutReverted) as told:
         here.deploy(bad, pytest.fail, canary=50, canary_seconds=12)
     assert "the canary was withdrawn: the canary had " in str(told.value)
     assert f"the former version {one.digest[:12]} answers again" in str(told.value)

@@ -25,7 +25,7 @@ from components.train import step as train
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import FolderStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.rollout.local import LocalTarget
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -85,7 +85,7 @@ def run(place: Place, run_id: str, fence: str, at: int, count: Any = None) -> No
     folder.mkdir(parents=True)
     tempfile.tempdir = str(folder)
     registry, store, target = Registry(place.registry), place.store, LocalTarget(place.state)
-    records = Records(store, place.name)
+    records = RunHistory(store, place.name)
     data, model, evaluation, packed = (folder / part for part in ("data", "model", "evaluation", "archive"))
     death = Death(place, at)
     sys.addaudithook(death)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from continuous_training.adapters.model_registry import CHAMPION, PREVIOUS, Registry
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
 from tests.fakes import free_port
@@ -59,7 +59,7 @@ def status(place: Place) -> dict[str, Any]:
 
 def outcome(place: Place) -> dict[str, Any]:
     """What the last run came to, in words that do not depend on the workload's name or on time."""
-    registry, records = Registry(place.registry), Records(place.store, place.name)
+    registry, records = Registry(place.registry), RunHistory(place.store, place.name)
     versions = {version.version: version for version in registry.versions(place.name)}
     champion = registry.champion(place.name)
     assert champion is not None

@@ -20,8 +20,8 @@ from continuous_training.adapters import model_registry as registry_module
 from continuous_training.adapters import model_store
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from continuous_training.adapters.object_store import FolderStore, open_store
-from continuous_training.adapters.run_history import Records
-from continuous_training.core.errors import RolledBack, TransientError, UserError
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.core.errors import RolloutReverted, TransientError, UserError
 from continuous_training.rollout import local
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
@@ -111,7 +111,7 @@ def test_a_version_that_proves_itself_is_served_and_then_champion(line: Line, st
     assert champion(line) == deployed.version == "1"
     assert line.registry.aliased(name, CHALLENGER) is None
     assert json.loads((line.folder / "run-1/deployed.json").read_text()) == vars(deployed)
-    records = Records(line.store, name)
+    records = RunHistory(line.store, name)
     settled, told = records.judged(archived.recipe), records.run("run-1")
     assert settled is not None
     assert told is not None
@@ -155,7 +155,7 @@ def test_a_broken_version_is_rolled_back_and_no_caller_notices(line: Line, state
     line.up_to_archive("run-1", fence="70")
     old = deploy(line, state, "run-1")
     broken = spoil(line, "run-2")
-    with Callers(LocalTarget(state), line.workload.name) as callers, pytest.raises(RolledBack) as told:
+    with Callers(LocalTarget(state), line.workload.name) as callers, pytest.raises(RolloutReverted) as told:
         deploy(line, state, "run-2")
     message = str(told.value)
     assert f"{broken.digest[:12]} was refused" in message
@@ -167,7 +167,7 @@ def test_a_broken_version_is_rolled_back_and_no_caller_notices(line: Line, state
     assert champion(line) == "1"
     assert model_store.find(line.store, line.workload.name).digest == old.digest
     assert answer(state, line.workload.name) == {"label": [0, 0, 1]}
-    records = Records(line.store, line.workload.name)
+    records = RunHistory(line.store, line.workload.name)
     assert records.judged(broken.recipe) is None
     assert records.run("run-2") is None
     assert not (line.folder / "run-2/deployed.json").exists()
@@ -175,7 +175,7 @@ def test_a_broken_version_is_rolled_back_and_no_caller_notices(line: Line, state
 
 def test_a_first_version_that_is_broken_leaves_nothing_served(line: Line, state: Path) -> None:
     spoil(line, "run-1")
-    with pytest.raises(RolledBack, match="nothing was served before, and nothing is now"):
+    with pytest.raises(RolloutReverted, match="nothing was served before, and nothing is now"):
         deploy(line, state, "run-1")
     assert LocalTarget(state).served_digest(line.workload.name) is None
     assert champion(line) is None
@@ -188,7 +188,7 @@ def test_a_damaged_archive_never_takes_traffic(line: Line, state: Path) -> None:
     path = line.store.root / archived.key
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(RolledBack, match="was refused: "):
+    with pytest.raises(RolloutReverted, match="was refused: "):
         deploy(line, state, "run-2")
     assert champion(line) == "1"
     path.write_bytes(whole)
@@ -211,7 +211,7 @@ def test_wrong_answers_through_the_endpoint_roll_back(line: Line, state: Path) -
     archived = line.up_to_archive("run-2")
     target = Misheard(state)
     target.bad = archived.digest
-    with Callers(target, line.workload.name) as callers, pytest.raises(RolledBack) as told:
+    with Callers(target, line.workload.name) as callers, pytest.raises(RolloutReverted) as told:
         deploy_serving.run(
             line.folder / "run-2/archive", line.folder / "deployed.json", line.registry, line.store, target
         )
@@ -268,7 +268,7 @@ def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
     assert line.registry.aliased(name, CHALLENGER) is None
     assert LocalTarget(state).served_digest(name) == done.digest
     assert (done.digest == answered) is not promoted
-    record = Records(line.store, name).run("run-1")
+    record = RunHistory(line.store, name).run("run-1")
     assert record is not None
     assert record["verdict"] == ("promoted" if promoted else "rejected")
     assert record["champion"]["version"] == "2"
@@ -276,7 +276,7 @@ def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
                record["reasons"])  # fmt: skip
     assert record["reasons"][-1] == "judged again: at first it was judged against no champion"
     assert "<html" in (line.folder / "run-1/report.html").read_text()
-    settled = Records(line.store, name).judged(record["recipe"])
+    settled = RunHistory(line.store, name).judged(record["recipe"])
     assert settled is not None
     assert settled["verdict"] == record["verdict"]
     again_done = deploy_serving.run(*parts, LocalTarget(state), told.append, data)
@@ -366,7 +366,7 @@ def test_what_is_served_survives_the_server_and_the_download_from_a_bucket(
     target = LocalTarget(state)
     assert target.served_digest(line.workload.name) == archived.digest
     spoil(line, "run-2")
-    with pytest.raises(RolledBack, match="answers again, as it did before"):
+    with pytest.raises(RolloutReverted, match="answers again, as it did before"):
         deploy(line, state, "run-2")
 
 

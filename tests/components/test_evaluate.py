@@ -17,9 +17,10 @@ from components.prep_data.__main__ import main as prepare
 from components.train.__main__ import main as train
 from continuous_training.adapters.model_registry import CHAMPION, Registry
 from continuous_training.adapters.object_store import FolderStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.golden_requests import check
-from continuous_training.core.errors import REJECTED, UserError
+from continuous_training.core.errors import UserError
+from continuous_training.core.exit_codes import REJECTED
 from continuous_training.serving.models.model import load_model
 from workloads.contract import Workload
 
@@ -53,7 +54,7 @@ def test_a_first_model_is_promoted_by_the_floors(line: Line) -> None:
     assert said["metrics"]["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert "there is no champion yet" in said["reasons"][-1]
     # The rollout has not happened yet, so nothing is settled.
-    records = Records(line.store, line.workload.name)
+    records = RunHistory(line.store, line.workload.name)
     assert records.judged(said["recipe"]) is None
     assert records.run("run-1") is None
     tags = tags_of(run_of(line, "run-1"))
@@ -95,7 +96,7 @@ def test_pipeline_run_and_mlflow_run_name_each_other_and_the_rows(line: Line) ->
     line.workload = type("Picky", (type(line.workload),), {"rule": replace(line.workload.rule, floor=1)})()
     line.train("run-3", fence="20")
     assert not line.evaluate("run-3").promoted
-    record = Records(line.store, line.workload.name).run("run-3")
+    record = RunHistory(line.store, line.workload.name).run("run-3")
     assert record is not None
     assert record["registry"]["run"] == line.registry.run(line.workload.name, "run-3")
 
@@ -120,7 +121,7 @@ def test_a_worse_challenger_is_rejected_recorded_and_settled(line: Line) -> None
     said = line.evaluate("run-2").description
     assert said["verdict"] == "rejected"
     assert "an improvement that the interval tells from zero is asked for" in said["reasons"][0]
-    records = Records(line.store, line.workload.name)
+    records = RunHistory(line.store, line.workload.name)
     settled, told = records.judged(said["recipe"]), records.run("run-2")
     assert settled is not None
     assert told is not None
@@ -138,7 +139,7 @@ def test_a_worse_challenger_is_rejected_recorded_and_settled(line: Line) -> None
 
 
 def test_a_lost_registry_promotes_nothing(line: Line) -> None:
-    Records(line.store, line.workload.name).write_run(
+    RunHistory(line.store, line.workload.name).write_run(
         "run-0", {"verdict": "promoted", "version": "3", "digest": "ab" * 32}
     )
     line.train("run-1")
@@ -306,7 +307,7 @@ class TestChampionThatCannotBeJudged:
         with pytest.raises(UserError) as refused:
             line.evaluate("run-2")
         assert not (line.folder / "run-2/evaluation").exists()
-        assert Records(line.store, line.workload.name).run("run-2") is None
+        assert RunHistory(line.store, line.workload.name).run("run-2") is None
         champion = line.registry.champion(line.workload.name)
         assert champion is not None
         assert champion.version == "1"
@@ -393,7 +394,7 @@ def test_the_command_ends_with_0_when_promoted_and_3_when_rejected(
         out = capsys.readouterr().out
         assert words in out
         assert out.endswith(f"report: {output}/report.html\n")
-    assert Records(FolderStore(tmp_path / "store"), "fence").run("run-90") is not None
+    assert RunHistory(FolderStore(tmp_path / "store"), "fence").run("run-90") is not None
     assert registry.aliased("fence", CHAMPION) is None
     assert main([*arguments[:3], str(tmp_path / "nothing"), *arguments[4:]]) == 2
     assert "holds no dataset" in capsys.readouterr().err

@@ -12,13 +12,13 @@ from components.notify.__main__ import main
 from components.notify.step import run
 from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import FolderStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from tests.fakes import free_port, web
 
 
 @pytest.fixture
-def records(store: FolderStore) -> Records:
-    return Records(store, "fence")
+def records(store: FolderStore) -> RunHistory:
+    return RunHistory(store, "fence")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def records(store: FolderStore) -> Records:
     ],
     ids=lambda record: record["verdict"],
 )
-def test_what_the_steps_recorded_is_told_as_it_is(records: Records, record: dict[str, Any]) -> None:
+def test_what_the_steps_recorded_is_told_as_it_is(records: RunHistory, record: dict[str, Any]) -> None:
     records.write_run("run-1", record)
     before, said = records.run("run-1"), []
     with web(lambda *_: (200, b"ok")) as hook:
@@ -46,7 +46,7 @@ def test_what_the_steps_recorded_is_told_as_it_is(records: Records, record: dict
     assert json.loads(body) == {"text": text, "run": {"workload": "fence", **told}}
 
 
-def test_a_run_without_a_record_did_not_finish(records: Records) -> None:
+def test_a_run_without_a_record_did_not_finish(records: RunHistory) -> None:
     told = run("fence", "run-1", records, Notifier(), progress=lambda _: None)
     assert (told["verdict"], told["reasons"]) == ("failed", ["the run did not finish; see its log"])
     kept = records.run("run-1")
@@ -66,7 +66,7 @@ def test_a_run_without_a_record_did_not_finish(records: Records) -> None:
     ],
 )
 def test_the_api_is_asked_which_step_failed(
-    records: Records, answer: tuple[int, list[tuple[str, str]]], reason: str
+    records: RunHistory, answer: tuple[int, list[tuple[str, str]]], reason: str
 ) -> None:
     status, tasks = answer
     details = [{"display_name": name, "state": state} for name, state in tasks]
@@ -76,14 +76,16 @@ def test_the_api_is_asked_which_step_failed(
     assert api.requests[0][1] == "/apis/v2beta1/runs/run-1"
 
 
-def test_a_run_that_came_to_something_asks_nobody(records: Records) -> None:
+def test_a_run_that_came_to_something_asks_nobody(records: RunHistory) -> None:
     records.write_run("run-1", {"verdict": "promoted", "reasons": []})
     with web(lambda *_: (500, {})) as api:
         run("fence", "run-1", records, Notifier(), api.url, progress=lambda _: None)
     assert api.requests == []
 
 
-def test_a_webhook_that_is_down_fails_nothing(records: Records, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_webhook_that_is_down_fails_nothing(
+    records: RunHistory, capsys: pytest.CaptureFixture[str]
+) -> None:
     webhook = Notifier(f"http://127.0.0.1:{free_port()}")
     assert run("fence", "run-1", records, webhook)["verdict"] == "failed"
     assert "warning: the webhook cannot be reached" in capsys.readouterr().err
@@ -99,4 +101,4 @@ def test_the_command(
         assert main(["--workload", "fence", "--run-id", "run-1", "--state", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "fence: failed. the run did not finish; see its log\n"
     assert len(hook.requests) == 1
-    assert Records(FolderStore(tmp_path / "store"), "fence").run("run-1") is not None
+    assert RunHistory(FolderStore(tmp_path / "store"), "fence").run("run-1") is not None

@@ -19,7 +19,7 @@ from components.prep_data.__main__ import main, unchanged
 from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
 from components.prep_data.step import run
 from continuous_training.adapters.object_store import FolderStore
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.errors import UserError
 from workloads.contract import Column, Rows, Workload
@@ -276,16 +276,16 @@ class TestUnchanged:
     """A recipe that was carried through is not again."""
 
     @pytest.fixture
-    def records(self, make: Make, store: FolderStore, tmp_path: Path) -> Records:
+    def records(self, make: Make, store: FolderStore, tmp_path: Path) -> RunHistory:
         workload = make()
-        records = Records(store, workload.name)
+        records = RunHistory(store, workload.name)
         recipe = run(workload, {}, tmp_path / "first", records).recipe
         records.settle(recipe, {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}})
         return records
 
     @pytest.mark.parametrize("given_", [{}, {"as_of": "2020-01-01"}, {"test_size": "0.2"}])
     def test_the_same_rows_and_parameters(
-        self, make: Make, records: Records, tmp_path: Path, given_: dict[str, str]
+        self, make: Make, records: RunHistory, tmp_path: Path, given_: dict[str, str]
     ) -> None:
         prepared = run(make(), given_, tmp_path / "data", records)
         assert not prepared.changed
@@ -293,7 +293,9 @@ class TestUnchanged:
         assert sum(prepared.rows.values()) == 1000
         assert [path.name for path in (tmp_path / "data").iterdir()] == ["dataset.json"]
 
-    def test_the_same_content_from_another_source(self, make: Make, records: Records, tmp_path: Path) -> None:
+    def test_the_same_content_from_another_source(
+        self, make: Make, records: RunHistory, tmp_path: Path
+    ) -> None:
         class Copy(type(make())):  # type: ignore[misc]
             def load(self, source: str, values: Any) -> Any:
                 assert source == "elsewhere"
@@ -307,12 +309,12 @@ class TestUnchanged:
         [{"fence": "51"}, {"seed": "1"}, {"test_size": "0.3"}, {"force": "true"}, {"source": "made:900"}],
     )
     def test_anything_else_is_new(
-        self, make: Make, records: Records, tmp_path: Path, given_: dict[str, str]
+        self, make: Make, records: RunHistory, tmp_path: Path, given_: dict[str, str]
     ) -> None:
         assert run(make(), given_, tmp_path / "data", records).changed
         assert Dataset.open(tmp_path / "data").read("train").num_rows > 0
 
-    def test_another_rule_is_new(self, make: Make, records: Records, tmp_path: Path) -> None:
+    def test_another_rule_is_new(self, make: Make, records: RunHistory, tmp_path: Path) -> None:
         stricter = make(rule=type(make().rule)(metric="accuracy", floor=0.9))
         assert run(stricter, {}, tmp_path / "data", records).changed
 

@@ -14,13 +14,13 @@ import pytest
 
 from components import step_cli
 from continuous_training.core.errors import (
-    INTERRUPTED,
     PipelineError,
-    RolledBack,
+    RolloutReverted,
     TransientError,
     UserError,
-    understand,
+    as_pipeline_error,
 )
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_a_folder_that_is_asked_for_holds_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(UserError, 2), (RolledBack, 4), (TransientError, 75), (PipelineError, 1)]
+    ("error", "code"), [(UserError, 2), (RolloutReverted, 4), (TransientError, 75), (PipelineError, 1)]
 )
 def test_an_understood_error_ends_with_its_code_and_one_line(
     error: type[PipelineError], code: int, capsys: pytest.CaptureFixture[str]
@@ -87,14 +87,14 @@ def test_a_defect_keeps_its_traceback() -> None:
 
 
 def test_a_full_disk_may_pass_and_other_refusals_are_the_users(tmp_path: Path) -> None:
-    full = understand(OSError(errno.ENOSPC, "No space left on device"))
+    full = as_pipeline_error(OSError(errno.ENOSPC, "No space left on device"))
     assert isinstance(full, TransientError)
-    assert "make room" in str(full)
-    refused = understand(NotADirectoryError(errno.ENOTDIR, "Not a directory", "/dev/null/runs"))
+    assert "free some space" in str(full)
+    refused = as_pipeline_error(NotADirectoryError(errno.ENOTDIR, "Not a directory", "/dev/null/runs"))
     assert isinstance(refused, UserError)
     assert str(refused) == "/dev/null/runs: Not a directory"
     with pytest.raises(OSError, match="no file"):
-        understand(OSError("no file"))
+        as_pipeline_error(OSError("no file"))
 
 
 VERBS = [

@@ -21,7 +21,7 @@ import requests
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from pipelines import build_images
 from pipelines.images import Images
 from tests.s3 import ACCESS, Bucket
@@ -83,7 +83,7 @@ def test_a_step_that_fails_is_told_as_such(machine: Machine, bucket: Bucket) -> 
     with pytest.raises(RuntimeError, match="prep-data"):
         machine.run("digits", source="/nowhere.csv")
     assert "step failed" in machine.said
-    (record,) = Records(open_store(bucket.uri, ACCESS), "digits").runs()
+    (record,) = RunHistory(open_store(bucket.uri, ACCESS), "digits").runs()
     assert record["verdict"] == "failed"
 
 

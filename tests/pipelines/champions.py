@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from continuous_training.adapters.local_registry import LocalRegistry, open_registry
-from continuous_training.adapters.model_registry import Registry, Version
+from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts import archive
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.local import LocalTarget
@@ -125,7 +125,7 @@ def _template(folder: Path) -> Path:
     return folder
 
 
-def add_another(folder: Path, registry: Registry, note: str) -> Version:
+def add_another(folder: Path, registry: Registry, note: str) -> ModelVersion:
     """Archive the newest version's model under another note, and register it; it is served by nobody."""
     store, work = open_store(str(folder / "store")), folder / "work" / note
     newest = registry.versions(NAME)[-1]
@@ -146,7 +146,7 @@ def add_another(folder: Path, registry: Registry, note: str) -> Version:
     return registry.register(NAME, registry.run(NAME, note), tags)
 
 
-def promote_another(folder: Path, registry: Registry, note: str = "by-another-note") -> Version:
+def promote_another(folder: Path, registry: Registry, note: str = "by-another-note") -> ModelVersion:
     """Register another version, serve it and make it the champion, as deploy-serving does."""
     champion = registry.champion(NAME)
     version = add_another(folder, registry, note)
@@ -158,7 +158,7 @@ def promote_another(folder: Path, registry: Registry, note: str = "by-another-no
 
     path = store.fetch(version.archive, folder)
     roll_out(LocalTarget(folder), NAME, path, version.digest, make_champion, lambda _: None)
-    records = Records(store, NAME)
+    records = RunHistory(store, NAME)
     metrics = next(r["metrics"] for r in reversed(records.runs()) if r["verdict"] == "promoted")
     record = {"verdict": "promoted", "reasons": ["another note"], "metrics": metrics, "recipe": note}
     records.write_run(note, record | {"version": version.version, "digest": version.digest})

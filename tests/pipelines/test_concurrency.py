@@ -12,7 +12,7 @@ import pytest
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
@@ -79,7 +79,7 @@ def test_the_one_that_comes_second_is_judged_again_against_the_winner(tmp_path, 
             crowned = [move["to"] for move in registry.trail("fence") if move["alias"] == CHAMPION]
             assert crowned[-1] == champion.version
             assert len(crowned) == (2 if verdict == "promoted" else 1)
-        assert len(Records(open_store(settings.store), "fence").runs()) == 2
+        assert len(RunHistory(open_store(settings.store), "fence").runs()) == 2
     finally:
         for process in (first, second):
             if process and process.poll() is None:

@@ -17,8 +17,8 @@ import requests
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS
 from continuous_training.adapters.model_store import find
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Records
-from continuous_training.core.errors import INTERRUPTED
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.operations.champion_history import read_line
 from continuous_training.serving.process import daemon
 from pipelines import status
@@ -135,7 +135,7 @@ def test_going_back_twice_and_forth_again(line: State, capsys):
     _unchanged_and_not_promoted_again(line, two)
 
     assert told(main, capsys, *ASK, "--to", "2")["previous"] == "1"
-    records = Records(open_store(str(line.folder / "store")), NAME)
+    records = RunHistory(open_store(str(line.folder / "store")), NAME)
     recipe = line.registry.versions(NAME)[1].tags["recipe"]
     judged = records.judged(recipe)
     assert judged
@@ -159,7 +159,7 @@ def test_going_back_over_several_versions(line: State, capsys):
     done = told(main, capsys, *ASK, "--to", "1")
     assert (done["to"]["version"], done["previous"]) == ("1", None)
     assert line.served() == line.digests[0]
-    records = Records(open_store(str(line.folder / "store")), NAME)
+    records = RunHistory(open_store(str(line.folder / "store")), NAME)
     for version in line.registry.versions(NAME)[1:3]:
         judged = records.judged(version.tags["recipe"])
         assert judged
@@ -376,7 +376,7 @@ def cut(line: State):
 
 def rollbacks(state: State) -> int:
     """How many rollbacks are on record: each one's last write."""
-    records = Records(open_store(str(state.folder / "store")), NAME).runs()
+    records = RunHistory(open_store(str(state.folder / "store")), NAME).runs()
     return sum(record["verdict"] == "rolled back" for record in records)
 
 
@@ -389,7 +389,7 @@ def pair(state: State) -> tuple[str | None, str | None]:
 def is_rolled_back(state: State, capsys) -> bool:
     """Whether all is as after one undisturbed rollback from version 3, and seen to be."""
     found = told(status.main, capsys)["workloads"][0]
-    judged = Records(open_store(str(state.folder / "store")), NAME).judged(
+    judged = RunHistory(open_store(str(state.folder / "store")), NAME).judged(
         state.registry.versions(NAME)[2].tags["recipe"]
     )
     return (

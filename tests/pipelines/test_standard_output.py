@@ -24,7 +24,7 @@ import continuous_training
 import pipelines
 import serving
 import workloads
-from continuous_training.core.errors import INTERRUPTED
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.sockets import DEFAULT_PORT
 from tests.kfp_server import kfp_server

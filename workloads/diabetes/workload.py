@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from continuous_training.core.errors import UserError
 
-from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
+from ..contract import Column, Parameter, Progress, PromotionRule, Rows, Tensors, Training, Values, Workload
 from ..csv_reader import CSV, Block, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from ..onnx_graph import linear_graph
 from ..record_requests import LARGEST
@@ -64,7 +64,7 @@ class Diabetes(Workload):
             f"{CSV}: {', '.join(FEATURES)} and progression; empty: scikit-learn's copy",
         ),
     )
-    rule = Rule(metric="r2", floor=0.2, minimum_rows=20)
+    rule = PromotionRule(metric="r2", floor=0.2, minimum_rows=20)
     request_schema = one_or_many("patient", "patients", record(columns[1:-1], LARGEST))
     answer_schema = exactly(
         progression=list_of(

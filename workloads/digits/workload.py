@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
+from ..contract import Column, Parameter, Progress, PromotionRule, Rows, Tensors, Training, Values, Workload
 from ..csv_reader import CSV, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from ..onnx_graph import linear_graph
 from ..schemas import exactly, list_of, one_or_many, picture
@@ -75,7 +75,7 @@ class Digits(Workload):
         "Pictures of another scanner, size or stroke are others than it has learnt from; it answers a digit "
         "to any picture, and the distances tell how far it is from those that it knows."
     )
-    rule = Rule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
+    rule = PromotionRule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
     request_schema = one_or_many("image", "images", _IMAGE)
     answer_schema = exactly(predictions=list_of(_PREDICTION))
 

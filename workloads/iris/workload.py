@@ -13,7 +13,7 @@ import pyarrow as pa
 from continuous_training.adapters import postgres
 from continuous_training.core.errors import UserError
 
-from ..contract import Column, Parameter, Progress, Rows, Rule, Tensors, Training, Values, Workload
+from ..contract import Column, Parameter, Progress, PromotionRule, Rows, Tensors, Training, Values, Workload
 from ..csv_reader import scikit_learn_file
 from ..record_requests import LARGEST
 from ..schemas import one_or_many, record
@@ -66,7 +66,7 @@ class Iris(Workload):
         "these measurements, and a few dozen held-out rows place the accuracy within some ten points."
     )
     request_schema = one_or_many("flower", "flowers", record(columns[1:-1], LARGEST))
-    rule = Rule(metric="accuracy", floor=0.9, margin=0.05, superiority=False, minimum_rows=20)
+    rule = PromotionRule(metric="accuracy", floor=0.9, margin=0.05, superiority=False, minimum_rows=20)
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
         """Yield flowers from a table (postgresql://HOST:PORT/DATABASE) or from scikit-learn's copy."""

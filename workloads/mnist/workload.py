@@ -18,9 +18,9 @@ from ..contract import (
     Column,
     Parameter,
     Progress,
+    PromotionRule,
     Resumable,
     Rows,
-    Rule,
     Tensors,
     Training,
     Values,
@@ -118,7 +118,7 @@ class Mnist(Resumable):
             shapes_data=False,
         ),
     )
-    rule = Rule(metric="accuracy", floor=0.95, minimum_rows=300, slice_floor=0.85)
+    rule = PromotionRule(metric="accuracy", floor=0.95, minimum_rows=300, slice_floor=0.85)
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
         """Yield the pictures of the four idx files at `source`, the test files' as the holdout."""

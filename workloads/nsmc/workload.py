@@ -18,8 +18,8 @@ from ..contract import (
     Column,
     Parameter,
     Progress,
+    PromotionRule,
     Rows,
-    Rule,
     StoredRows,
     Tensors,
     Training,
@@ -111,7 +111,7 @@ class Nsmc(Workload):
             shapes_data=False,
         ),
     )
-    rule = Rule(metric="accuracy", floor=0.6, minimum_rows=100, slice_floor=0.5, slice_rows=100)
+    rule = PromotionRule(metric="accuracy", floor=0.6, minimum_rows=100, slice_floor=0.5, slice_rows=100)
 
     def needs(self, values: Values) -> tuple[str, ...]:
         """Training needs torch for the deep model only."""

@@ -26,7 +26,8 @@ from continuous_training.adapters.object_store import ObjectStore, S3Store
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.files import digest_of, new_folder
 from continuous_training.core.messages import report
-from workloads.contract import Progress, Resumable, Workload
+from continuous_training.core.progress import Progress
+from workloads.contract import Resumable, Workload
 
 from .heartbeat import Heartbeat
 

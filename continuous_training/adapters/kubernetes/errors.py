@@ -45,7 +45,7 @@ def status_of(body: bytes | str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"message": text.strip()[:500]}
 
 
-def understand(code: int, status: dict[str, Any], what: str, who: str) -> PipelineError:
+def error_of(code: int, status: dict[str, Any], what: str, who: str) -> PipelineError:
     """Return the error for an answer of `code` to `what` ("apply Deployment x"), asked by `who`."""
     message = str(status.get("message") or f"HTTP {code}")
     if code == 401:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from continuous_training.adapters.kubernetes.client import Cluster
-from continuous_training.adapters.kubernetes.errors import NotThereError, status_of, understand
+from continuous_training.adapters.kubernetes.errors import NotThereError, error_of, status_of
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.adapters.kubernetes.transport import ANSWER_SECONDS, CONNECT_SECONDS, Request
 from continuous_training.core.errors import TransientError
@@ -34,7 +34,7 @@ def is_there(cluster: Cluster, resource: Resource, name: str) -> bool:
     except ApiException as error:
         if error.status == 404:
             return False
-        raise understand(error.status, status_of(error.body), what, transport.who) from None
+        raise error_of(error.status, status_of(error.body), what, transport.who) from None
     except HTTPError as error:
         raise TransientError(f"could not {what}: the API server does not answer ({error})") from None
     return True

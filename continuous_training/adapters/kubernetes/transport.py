@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from continuous_training.adapters.kubernetes.errors import TRANSIENT, status_of, understand
+from continuous_training.adapters.kubernetes.errors import TRANSIENT, error_of, status_of
 from continuous_training.adapters.kubernetes.retry import Patience
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 
@@ -98,7 +98,7 @@ class Transport:
             else:
                 if response.status < 300:
                     return response
-                trouble = understand(response.status, status_of(response.data), request.what, self.who)
+                trouble = error_of(response.status, status_of(response.data), request.what, self.who)
                 if not self._again(response.status, trouble, request, patience):
                     raise trouble
                 retry_after = response.headers.get("Retry-After")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from continuous_training.adapters.kubernetes.client import Cluster, Object
-from continuous_training.adapters.kubernetes.errors import TRANSIENT, status_of, understand
+from continuous_training.adapters.kubernetes.errors import TRANSIENT, error_of, status_of
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.adapters.kubernetes.transport import Request
 
@@ -81,7 +81,7 @@ def _events(
         if response.status != 200:
             status = status_of(response.data)
             if response.status not in _CUT_OFF:
-                raise understand(response.status, status, what, cluster.transport.who)
+                raise error_of(response.status, status, what, cluster.transport.who)
             # The list that comes next is asked for with patience, and tells what is wrong if that ends.
             yield {"type": "ERROR", "object": status}
             return

@@ -113,7 +113,8 @@ def former_manifest(trial: Object) -> Object | None:
     except (KeyError, ValueError):
         raise UserError(
             f"InferenceService {name} belongs to an interrupted rollout, and its annotation "
-            f"{FORMER_ANNOTATION} is missing: check that the endpoint serves the right version, then delete {name}"
+            f"{FORMER_ANNOTATION} is missing: check that the endpoint serves the right version, "
+            f"then delete {name}"
         ) from None
 
 

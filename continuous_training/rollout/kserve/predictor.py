@@ -13,6 +13,7 @@ from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT
 from continuous_training.adapters.kubernetes.retry import until
 from continuous_training.core.errors import PipelineError, TransientError
+from continuous_training.core.progress import Progress
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 from continuous_training.rollout.kubernetes import pod_diagnostics
 from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL
@@ -20,7 +21,6 @@ from continuous_training.rollout.kubernetes.pod_diagnostics import PodProblem
 from continuous_training.rollout.kubernetes.readiness import Deadline, NotComingUpError, pods_of
 from continuous_training.rollout.kubernetes.service_client import ServiceClient
 from continuous_training.serving.errors import OtherVersionError
-from workloads.contract import Progress
 
 PAUSE = 0.5
 STEADY = 10

@@ -18,6 +18,7 @@ from continuous_training.adapters.kubernetes.partial_metadata import is_known
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import golden_requests
 from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.progress import Progress
 from continuous_training.core.settings import ServingSettings
 from continuous_training.rollout.archive_cache import ArchiveCache
 from continuous_training.rollout.canary_watch import watch_canary
@@ -38,7 +39,6 @@ from continuous_training.rollout.kubernetes.manifests import DeployedVersion, tr
 from continuous_training.rollout.kubernetes.readiness import Deadline
 from continuous_training.rollout.kubernetes.service_client import ServiceClient, open_service_client
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
-from workloads.contract import Progress
 
 LONGEST = 40
 """NAME-trial-predictor-00001 names a Service in serverless mode, in at most 63 letters."""

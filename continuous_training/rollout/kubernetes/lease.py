@@ -15,7 +15,7 @@ from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.errors import ConflictError
 from continuous_training.adapters.kubernetes.resources import LEASE
 from continuous_training.core.errors import PipelineError, TransientError
-from workloads.contract import Progress
+from continuous_training.core.progress import Progress
 
 SECONDS = 30
 """A holder that has not renewed its Lease for so long is dead."""

@@ -9,10 +9,10 @@ from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
+from continuous_training.core.progress import Progress
 from continuous_training.rollout.kubernetes import pod_diagnostics
 from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 from continuous_training.rollout.kubernetes.pod_diagnostics import PodProblem
-from workloads.contract import Progress
 
 PULSE = 2.0
 

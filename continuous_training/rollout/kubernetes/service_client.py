@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from continuous_training.adapters.kubernetes.client import Cluster, Object
-from continuous_training.adapters.kubernetes.errors import NotThereError, status_of, understand
+from continuous_training.adapters.kubernetes.errors import NotThereError, error_of, status_of
 from continuous_training.adapters.kubernetes.transport import Request
 from continuous_training.core.errors import PipelineError, TransientError
 
@@ -135,7 +135,7 @@ class ApiServerProxyClient:
             raise TransientError(f"the API server does not answer: {error}") from None
         if response.status >= 400 and (told := status_of(body)).get("kind") == "Status":
             # The API server itself, not the model server: it may not know its newest Service yet.
-            refused = understand(response.status, told, request.what, self.cluster.transport.who)
+            refused = error_of(response.status, told, request.what, self.cluster.transport.who)
             raise TransientError(str(refused)) if isinstance(refused, NotThereError) else refused
         headers = {key.lower(): value for key, value in dict(response.headers).items()}
         return ServiceResponse(response.status, headers, body)

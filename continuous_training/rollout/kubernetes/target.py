@@ -26,6 +26,7 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive as archives
 from continuous_training.artifacts import golden_requests
 from continuous_training.core.errors import PipelineError, TransientError
+from continuous_training.core.progress import Progress
 from continuous_training.core.settings import ServingSettings
 from continuous_training.rollout import canary_watch
 from continuous_training.rollout.kubernetes import lease, manifests
@@ -46,7 +47,6 @@ from continuous_training.rollout.kubernetes.readiness import (
 from continuous_training.rollout.kubernetes.service_client import ServiceClient, open_service_client
 from continuous_training.rollout.kubernetes.serving_runtimes import ServingRuntime
 from continuous_training.serving.errors import OtherVersionError
-from workloads.contract import Progress
 
 SETTLED, SETTLE_SECONDS = 5, 60.0
 """So many answers in a row must come from a version before the traffic counts as moved, within seconds."""

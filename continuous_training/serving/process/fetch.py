@@ -16,7 +16,7 @@ from pathlib import Path
 from continuous_training.adapters.model_store import find
 from continuous_training.adapters.object_store import open_store
 from continuous_training.core.digest import digest_file
-from continuous_training.core.errors import PipelineError, UserError, understand
+from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
 from continuous_training.core.messages import report
 
 TORCHSERVE_SETTINGS = Path(__file__).parents[1] / "torchserve.properties"
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.torchserve:
             (args.output / CONFIG_FILE).write_text(torchserve_settings(archive), encoding="utf-8")
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         return understood.exit_code
     print(archive)

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from continuous_training.core.errors import INTERRUPTED, PipelineError, understand
+from continuous_training.core.errors import PipelineError, as_pipeline_error
+from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.messages import report
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def _begin(sockets: list[socket.socket], number: int, serve: Serve) -> _Worker:
             serve(sockets[number], ready, number)
             code = 0
     except (PipelineError, OSError) as error:
-        understood = understand(error)
+        understood = as_pipeline_error(error)
         report(f"error: {understood}")
         code = understood.exit_code
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from continuous_training.adapters import model_registry as module
-from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion, Registry
 from continuous_training.core.errors import TransientError, UserError
 from tests.fakes import free_port, web
 
@@ -20,7 +20,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.time, "sleep", lambda _: None)
 
 
-def add(registry: Registry, name: str, digest: str) -> Version:
+def add(registry: Registry, name: str, digest: str) -> ModelVersion:
     tags = {"archive_digest": digest, "archive_key": f"archives/{name}/{digest}.mar"}
     return registry.register(name, registry.run(name, f"run of {digest}"), tags)
 
@@ -68,7 +68,7 @@ def test_an_archive_is_registered_once_and_found_by_its_digest(registry: Registr
 def test_two_who_register_one_archive_at_once_get_one_version(registry: Registry, name: str) -> None:
     add(registry, name, "d0")
     everyone = threading.Barrier(4)
-    found: list[Version] = []
+    found: list[ModelVersion] = []
 
     def register(number: int) -> None:
         own = Registry(registry.uri)

@@ -9,16 +9,18 @@ import pytest
 
 from continuous_training.evaluation.budgets import Cost
 from continuous_training.evaluation.gate import Against, Evidence, Slice, Verdict, judge
+from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.report.report_data import Interval
-from workloads.contract import Rule
 
 NAN = float("nan")
-RULE = Rule(metric="accuracy", floor=0.9, margin=0.02, minimum_rows=100, slice_floor=0.8, slice_rows=20)
-ERROR = Rule(metric="mse", floor=10, margin=1, minimum_rows=100, slice_floor=20, slice_rows=20)
+RULE = PromotionRule(
+    metric="accuracy", floor=0.9, margin=0.02, minimum_rows=100, slice_floor=0.8, slice_rows=20
+)
+ERROR = PromotionRule(metric="mse", floor=10, margin=1, minimum_rows=100, slice_floor=20, slice_rows=20)
 
 
 def decide(
-    rule: Rule = RULE,
+    rule: PromotionRule = RULE,
     value: float | Interval = 0.95,
     difference: Interval | None = None,
     guards: dict[str, Interval] | None = None,

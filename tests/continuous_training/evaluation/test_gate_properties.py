@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from benchmarks.simulated import CASES, Case, labels, numbers, promoted, share_promoted
-from workloads.contract import Rule
+from continuous_training.evaluation.promotion_rule import PromotionRule
 
-ACCURACY = Rule("accuracy", floor=0, minimum_rows=2)
-MSE = Rule("mse", floor=math.inf, minimum_rows=2)
+ACCURACY = PromotionRule("accuracy", floor=0, minimum_rows=2)
+MSE = PromotionRule("mse", floor=math.inf, minimum_rows=2)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -39,7 +39,7 @@ def test_identical_models_tie_and_the_champion_stays(seed: int, rows: int, right
 @given(seeds, st.integers(2, 300))
 def test_identical_models_pass_where_not_being_worse_is_enough(seed: int, rows: int) -> None:
     actual, ours, _ = numbers(np.random.default_rng(seed), rows, 3, 0.5, 0)
-    rule = Rule("mse", floor=math.inf, minimum_rows=2, superiority=False)
+    rule = PromotionRule("mse", floor=math.inf, minimum_rows=2, superiority=False)
     assert promoted(rule, "regression", (actual, ours, ours))
 
 

@@ -8,24 +8,26 @@ import pytest
 
 from continuous_training.core.errors import UserError
 from continuous_training.evaluation.metrics import METRICS as MEASURED
-from continuous_training.evaluation.promotion_rule import METRICS, is_override
+from continuous_training.evaluation.promotion_rule import METRICS, PromotionRule, is_override
 from workloads import discovery
-from workloads.contract import Rule, Workload
+from workloads.contract import Workload
 
-FULL = Rule(
+FULL = PromotionRule(
     metric="r2", floor=0.2, margin=0.01, superiority=False, minimum_rows=20, slice_floor=-1.0, slice_rows=30,
     confidence=0.9, guards={"mae": 2.5, "mse": 100.0}, latency_ms=5.0, latency_ratio=1.5, size_mb=10.0,
     size_ratio=2.0,
 )  # fmt: skip
 
 
-def ruled(rule: Rule) -> Workload:
+def ruled(rule: PromotionRule) -> Workload:
     found: Workload = type("Ruled", (type(discovery.get("diabetes")),), {"rule": rule})()
     return found
 
 
-@pytest.mark.parametrize("rule", [FULL, Rule("r2", 0.2), replace(FULL, slice_floor=None, slice_rows=20)])
-def test_without_an_override_a_run_has_the_workloads_own_rule(rule: Rule) -> None:
+@pytest.mark.parametrize(
+    "rule", [FULL, PromotionRule("r2", 0.2), replace(FULL, slice_floor=None, slice_rows=20)]
+)
+def test_without_an_override_a_run_has_the_workloads_own_rule(rule: PromotionRule) -> None:
     workload = ruled(rule)
     assert workload.rule_of(workload.parse({})) == rule
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from workloads.contract import Column, Parameter, Rows, Rule, Training, Workload
+from workloads.contract import Column, Parameter, PromotionRule, Rows, Training, Workload
 
 from .handler import FenceHandler
 
@@ -29,7 +29,7 @@ class Fence(Workload):
         Column("label", "integer", values=(0, 1)),
     )
     own_parameters = (Parameter("fence", 50.0, "where the fence stands", minimum=0, maximum=100),)
-    rule = Rule(metric="accuracy", floor=0.6, minimum_rows=20)
+    rule = PromotionRule(metric="accuracy", floor=0.6, minimum_rows=20)
     batches: ClassVar = None
     fails: ClassVar[str] = ""
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from workloads.contract import Column, Parameter, Rows, Rule, Training, Workload
+from workloads.contract import Column, Parameter, PromotionRule, Rows, Training, Workload
 
 from .handler import LineHandler
 
@@ -24,7 +24,7 @@ class Line(Workload):
     minimum_rows = 50
     columns = (Column("id", "integer"), Column("x", "number", -100, 100), Column("y", "number"))
     own_parameters = (Parameter("slope", "2", "text that a float is read from"),)
-    rule = Rule(metric="mse", floor=5.0, margin=0.5, superiority=False, minimum_rows=20)
+    rule = PromotionRule(metric="mse", floor=5.0, margin=0.5, superiority=False, minimum_rows=20)
 
     def load(self, source, values):
         rng = np.random.default_rng(0)

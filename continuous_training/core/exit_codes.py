@@ -1,0 +1,22 @@
+"""The exit codes of all commands and steps."""
+
+DONE = 0
+"""The command succeeded: a model was promoted, or nothing had changed."""
+
+DEFECT = 1
+"""An unexpected error. The traceback is printed."""
+
+USER_ERROR = 2
+"""An argument, a setting or the data is wrong. The message states what to do."""
+
+REJECTED = 3
+"""The challenger was evaluated and not promoted. The champion is kept."""
+
+REVERTED = 4
+"""The new version failed its rollout, and the previous version was verified to answer again."""
+
+TRANSIENT = 75
+"""An external dependency was temporarily unavailable. The same command may succeed later."""
+
+INTERRUPTED = 130
+"""Ctrl-C or SIGTERM. The next run continues from the last completed write."""

@@ -16,7 +16,7 @@ from continuous_training.serving.process.server_state import state_directory
 from continuous_training.serving.process.settings import available_cores
 
 if TYPE_CHECKING:
-    from continuous_training.serving.models.archive_sources import Source
+    from continuous_training.serving.models.archive_sources import ArchiveSource
 
 MOST_WORKERS = 256
 
@@ -156,7 +156,7 @@ def _serve(args: argparse.Namespace) -> int:
         management = (args.management_port, _token(args.token_file))
     logs.to_stderr(args.log_level.upper())
 
-    def open_source(folder: Path) -> Source:
+    def open_source(folder: Path) -> ArchiveSource:
         return _source(args, folder)
 
     def say(line: str) -> None:
@@ -170,13 +170,13 @@ def _serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _source(args: argparse.Namespace, folder: Path) -> Source:
+def _source(args: argparse.Namespace, folder: Path) -> ArchiveSource:
     from continuous_training.adapters.object_store import open_store
-    from continuous_training.serving.models.archive_sources import Files, Store
+    from continuous_training.serving.models.archive_sources import FileSource, ObjectStoreSource
 
     if args.archive:
-        return Files(args.archive)
-    return Store(open_store(args.model_store), args.model, folder)
+        return FileSource(args.archive)
+    return ObjectStoreSource(open_store(args.model_store), args.model, folder)
 
 
 def _token(path: Path) -> str:

@@ -9,7 +9,7 @@ class ArchiveError(UserError):
     """An archive or a bundle is not what it should be; nothing was written or extracted."""
 
 
-class LoadRefused(UserError):
+class VersionRejectedError(UserError):
     """A version was not taken, or not kept; what was served before is served still."""
 
     def __init__(self, message: str, reasons: list[str] | None = None) -> None:
@@ -33,15 +33,15 @@ class PathNotFoundError(UserError):
     """No resource exists at the requested path."""
 
 
-class NotServedError(UserError):
+class ModelNotFoundError(UserError):
     """No model of that name or version is served; the message lists the ones that are."""
 
 
-class UnavailableError(PipelineError):
+class ModelNotReadyError(PipelineError):
     """A model should be served and is not (yet); the message says why."""
 
 
-class AnswerError(ValueError):
+class EncodingError(ValueError):
     """An answer cannot be written as JSON; the message says what in it and why."""
 
 
@@ -49,9 +49,9 @@ class HandlerError(PipelineError):
     """A handler failed on a request that it should have answered; its own error is the cause."""
 
 
-class OtherVersionError(PipelineError):
+class VersionMismatchError(PipelineError):
     """Another version answered than the one that was asked."""
 
 
-class BusyError(PipelineError):
+class OverloadedError(PipelineError):
     """Too many requests wait for their turn, or this one has waited too long; try again in a moment."""

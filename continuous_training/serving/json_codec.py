@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from continuous_training.serving.errors import AnswerError, RequestError
+from continuous_training.serving.errors import EncodingError, RequestError
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -18,7 +18,7 @@ _short.maxstring = _short.maxother = 80
 _short.maxlist = _short.maxdict = 8
 
 
-def short(value: Any) -> str:
+def abbreviate(value: Any) -> str:
     """Show a value of a caller's, however large or deep it is, in a few words."""
     return _short.repr(value)
 
@@ -32,14 +32,14 @@ def decode(body: bytes | memoryview) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Write a value as JSON; AnswerError (a ValueError) when JSON has no word for it, as for NaN."""
+    """Write a value as JSON; EncodingError (a ValueError) when JSON has no word for it, as for NaN."""
     try:
         text = orjson.dumps(value, option=_OPTIONS)
     except TypeError as error:  # orjson.JSONEncodeError
-        raise AnswerError(f"the answer cannot be written as JSON: {error}") from error
+        raise EncodingError(f"the answer cannot be written as JSON: {error}") from error
     # orjson writes NaN and infinities as null without a word: only then is the slow walk needed.
     if b"null" in text and (where := _not_finite(value, "answer")):
-        raise AnswerError(f"{where} is NaN or infinite, for which JSON has no word")
+        raise EncodingError(f"{where} is NaN or infinite, for which JSON has no word")
     return text
 
 

@@ -11,7 +11,7 @@ import promql_parser
 import pytest
 import yaml
 
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.process.metrics import Metrics
 
 from .rendering import MANIFESTS
@@ -35,7 +35,7 @@ def expressions() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names of what a model server writes."""
-    metrics = Metrics(Repository(tmp_path_factory.mktemp("server"), 1))
+    metrics = Metrics(ModelRepository(tmp_path_factory.mktemp("server"), 1))
     metrics.watch(lambda: 0, lambda: 0)
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
     return {

@@ -20,7 +20,7 @@ from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL
 from continuous_training.rollout.kubernetes.pod_diagnostics import PodProblem
 from continuous_training.rollout.kubernetes.readiness import Deadline, NotComingUpError, pods_of
 from continuous_training.rollout.kubernetes.service_client import ServiceClient
-from continuous_training.serving.errors import OtherVersionError
+from continuous_training.serving.errors import VersionMismatchError
 
 PAUSE = 0.5
 STEADY = 10
@@ -82,12 +82,12 @@ class Predictor:
     def predict(self, request: Any, digest: str) -> Any:
         """Ask at that address; returns the answer of that very version.
 
-        OtherVersionError when another one answers, TransientError when nothing does.
+        VersionMismatchError when another one answers, TransientError when nothing does.
         """
         answer = self.asker.post_to(self.address(), self.path, request)
         said = answer.json()
         if (answered := answer.headers.get("x-model-digest", "")) != digest:
-            raise OtherVersionError(
+            raise VersionMismatchError(
                 f"{self.model}: version {answered[:12]} answered, and {digest[:12]} was asked for"
             )
         return said

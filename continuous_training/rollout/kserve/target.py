@@ -107,7 +107,7 @@ class KServeTarget:
             raise
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
-        """Ask at the address that callers use; OtherVersionError when another version answers."""
+        """Ask at the address that callers use; VersionMismatchError when another version answers."""
         return self._predictor(name, name).predict(request, digest)
 
     def confirm(self, name: str, digest: str) -> None:

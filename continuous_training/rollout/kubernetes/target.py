@@ -46,7 +46,7 @@ from continuous_training.rollout.kubernetes.readiness import (
 )
 from continuous_training.rollout.kubernetes.service_client import ServiceClient, open_service_client
 from continuous_training.rollout.kubernetes.serving_runtimes import ServingRuntime
-from continuous_training.serving.errors import OtherVersionError
+from continuous_training.serving.errors import VersionMismatchError
 
 SETTLED, SETTLE_SECONDS = 5, 60.0
 """So many answers in a row must come from a version before the traffic counts as moved, within seconds."""
@@ -121,7 +121,7 @@ class KubernetesTarget:
             raise
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
-        """Ask the Service the way its callers do; OtherVersionError when another version answers."""
+        """Ask the Service the way its callers do; VersionMismatchError when another version answers."""
         return self._predict(name, DeployedVersion(name, digest), request)
 
     def confirm(self, name: str, digest: str) -> None:
@@ -239,7 +239,7 @@ class KubernetesTarget:
             try:
                 self._predict(service, version, first["request"])
                 good += 1
-            except (TransientError, OtherVersionError) as error:
+            except (TransientError, VersionMismatchError) as error:
                 good = 0
                 if time.monotonic() > end:
                     raise PipelineError(
@@ -254,7 +254,7 @@ class KubernetesTarget:
         found = answer.json()
         digest = self.server.response_digest(answer, version.digest)
         if digest != version.digest:
-            raise OtherVersionError(
+            raise VersionMismatchError(
                 f"{version.name}: version {digest[:12] or 'unknown'} answered, and {version.digest[:12]} was "
                 "asked for"
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from continuous_training.serving.json_codec import encode
-from continuous_training.serving.models.batch_item import Work
+from continuous_training.serving.models.inference_request import InferenceRequest
 
 
 class EndpointRequest(Protocol):
@@ -53,7 +53,7 @@ class InferenceCall(NamedTuple):
     """One inference request and the model that it is for; `version` is None for the served version."""
 
     model: str
-    work: Work
+    request: InferenceRequest
     version: str | None = None
 
 

@@ -26,7 +26,7 @@ _PAPER = 0.25
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageFormat:
     """What a model takes: `height` rows of `width` pixels, from 0 (paper) to `brightest` (ink).
 
     `margin` is the share of the sides that stays paper around the ink, and `centre` says whether the
@@ -41,7 +41,7 @@ class Frame:
     centre: str = "box"
 
     @classmethod
-    def of(cls, schema: dict[str, Any]) -> Frame:
+    def of(cls, schema: dict[str, Any]) -> ImageFormat:
         """Read the frame from the JSON Schema of a picture, one with `x-image`."""
         row, about = schema["items"], schema["x-image"]
         return cls(
@@ -54,7 +54,7 @@ class Frame:
         )
 
 
-def read_picture(content: bytes, frame: Frame) -> list[list[float]]:
+def decode_image(content: bytes, frame: ImageFormat) -> list[list[float]]:
     """Return the picture's ink in the model's frame; RequestError when it is none, or holds nothing.
 
     A picture of exactly the model's size is taken pixel by pixel. Any other is cropped to its ink, scaled
@@ -111,7 +111,7 @@ def _ink(grey: np.ndarray) -> np.ndarray:
     return (255 - grey if dark_on_light else grey) / 255
 
 
-def _fitted(ink: np.ndarray, frame: Frame) -> np.ndarray:
+def _fitted(ink: np.ndarray, frame: ImageFormat) -> np.ndarray:
     """Crop to the ink, stretch its contrast, and scale it into the middle of the frame."""
     low, high = float(np.median(ink)), float(ink.max())
     if (high - low) * 255 < _FAINTEST:
@@ -136,7 +136,7 @@ def _resized(ink: np.ndarray, shape: list[int]) -> np.ndarray:
     return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BOX))
 
 
-def _corner(small: np.ndarray, frame: Frame) -> list[int]:
+def _corner(small: np.ndarray, frame: ImageFormat) -> list[int]:
     """Say where the upper left corner of the ink comes to lie."""
     whole = (frame.height, frame.width)
     middles = [side / 2 for side in small.shape]

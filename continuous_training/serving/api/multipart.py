@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from continuous_training.serving.api.image_decoding import FORMATS, Frame, read_picture
+from continuous_training.serving.api.image_decoding import FORMATS, ImageFormat, decode_image
 from continuous_training.serving.errors import RequestError, UnsupportedMediaTypeError
 from continuous_training.serving.json_codec import decode
 
@@ -17,28 +17,28 @@ MAX_PARTS = 256
 
 
 @dataclass(frozen=True)
-class Slots:
+class ImageFields:
     """Where a request holds pictures: the name for exactly one, and the name for a list of them."""
 
     one: str | None
     many: str | None
-    frame: Frame
+    frame: ImageFormat
     others: dict[str, Schema]
 
 
-def slots_of(schema: Schema) -> Slots | None:
+def image_fields(schema: Schema) -> ImageFields | None:
     """Find where pictures go in a request of this schema; None when it takes none."""
     one = many = frame = None
     others: dict[str, Schema] = {}
     for alternative in schema.get("oneOf", [schema]):
         for name, found in alternative.get("properties", {}).items():
             if "x-image" in found:
-                one, frame = name, Frame.of(found)
+                one, frame = name, ImageFormat.of(found)
             elif "x-image" in found.get("items", {}):
-                many, frame = name, Frame.of(found["items"])
+                many, frame = name, ImageFormat.of(found["items"])
             else:
                 others[name] = found
-    return None if frame is None else Slots(one, many, frame, others)
+    return None if frame is None else ImageFields(one, many, frame, others)
 
 
 def is_upload(content_type: str) -> bool:
@@ -47,13 +47,13 @@ def is_upload(content_type: str) -> bool:
     return kind == FORM or kind.startswith("image/")
 
 
-def read_upload(content_type: str, body: bytes, schema: Schema) -> Any:
+def parse_upload(content_type: str, body: bytes, schema: Schema) -> Any:
     """Return the request that the uploaded pictures stand for.
 
     RequestError when an image or a part cannot be read; UnsupportedMediaTypeError when the model does not
     take images, or not of that type.
     """
-    slots = slots_of(schema)
+    slots = image_fields(schema)
     if slots is None:
         raise UnsupportedMediaTypeError("this model takes no pictures; send its request as application/json")
     if _kind(content_type) != FORM:
@@ -66,11 +66,11 @@ def read_upload(content_type: str, body: bytes, schema: Schema) -> Any:
     return _request(pictures, fields, slots)
 
 
-def _request(pictures: list[bytes], fields: dict[str, str], slots: Slots) -> Any:
+def _request(pictures: list[bytes], fields: dict[str, str], slots: ImageFields) -> Any:
     if not pictures:
         name = slots.one or slots.many
         raise RequestError(f"the form holds no file; send one, as with curl -F {name}=@picture.png")
-    rows = [read_picture(picture, slots.frame) for picture in pictures]
+    rows = [decode_image(picture, slots.frame) for picture in pictures]
     others = {name: _value(name, text, slots.others) for name, text in fields.items()}
     if len(rows) == 1 and slots.one:
         return {slots.one: rows[0], **others}

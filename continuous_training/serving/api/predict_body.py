@@ -9,13 +9,18 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from continuous_training.serving.api.endpoint import EndpointRequest
-from continuous_training.serving.api.multipart import is_upload, read_upload
+from continuous_training.serving.api.multipart import is_upload, parse_upload
 from continuous_training.serving.errors import InvalidQueryError
 from continuous_training.serving.json_codec import decode, encode
-from continuous_training.serving.models.batch_item import Answered, Predict, Work, prepare
+from continuous_training.serving.models.inference_request import (
+    InferenceRequest,
+    InferenceResponse,
+    PredictRequest,
+    preprocess,
+)
 from continuous_training.serving.models.model import Model, Tensors
-from continuous_training.serving.models.model_schema import interface_of
-from continuous_training.serving.models.versions import Loaded
+from continuous_training.serving.models.model_schema import model_schema
+from continuous_training.serving.models.versions import LoadedVersion
 
 ILLUSTRATE = "illustrate"
 # Two at a time, since a decoded picture takes up to 64 MB.
@@ -24,45 +29,45 @@ _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
-class Illustrate:
+class IllustratedPredictRequest:
     """A request whose answer is `{"request", "answer"}`: what the model was given, and its answer with
     what helps to see it."""
 
     body: bytes
     given: Any
 
-    def prepare(self, model: Model) -> Tensors:
+    def build_inputs(self, model: Model) -> Tensors:
         """Let the handler read the request."""
-        return prepare(model, self.given)
+        return preprocess(model, self.given)
 
-    def finish(self, loaded: Loaded, tensors: Tensors) -> Answered:
+    def encode_response(self, loaded: LoadedVersion, tensors: Tensors) -> InferenceResponse:
         """Let the handler write the answer and illustrate it, if it can."""
         handler = loaded.model.handler
         answer = handler.postprocess(tensors)
         illustrate = getattr(handler, "illustrate", None)
         shown = {"request": self.given, "answer": illustrate(answer) if illustrate else answer}
-        return Answered(encode(shown), loaded.digest)
+        return InferenceResponse(encode(shown), loaded.digest)
 
     def size(self) -> int:
         """Tell the bytes of the request."""
         return len(self.body)
 
 
-async def read_work(request: EndpointRequest, loaded: Loaded) -> Work:
+async def parse_predict_request(request: EndpointRequest, loaded: LoadedVersion) -> InferenceRequest:
     """Read what is asked of a model; RequestError says what cannot be read."""
     illustrate = _wants_illustration(request)
     body = await request.body()
     content_type = request.header(b"content-type") or ""
     if is_upload(content_type):
-        schema = interface_of(loaded).request
+        schema = model_schema(loaded).request
         # In a thread: a photograph takes longer to decode than many requests to answer.
         loop = asyncio.get_running_loop()
-        given = await loop.run_in_executor(_decoders, read_upload, content_type, body, schema)
-        return Illustrate(body, given) if illustrate else Predict(body, lambda _: given)
-    return Illustrate(body, decode(body)) if illustrate else Predict(body)
+        given = await loop.run_in_executor(_decoders, parse_upload, content_type, body, schema)
+        return IllustratedPredictRequest(body, given) if illustrate else PredictRequest(body, lambda _: given)
+    return IllustratedPredictRequest(body, decode(body)) if illustrate else PredictRequest(body)
 
 
-def is_plain(request: EndpointRequest) -> bool:
+def is_plain_json(request: EndpointRequest) -> bool:
     """Tell whether a request is JSON whose answer is not to be illustrated."""
     content_type = request.header(b"content-type")
     plain = content_type is None or content_type == "application/json" or not is_upload(content_type)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Tensors as the Open Inference Protocol v2 has them in a request, checked against the signature.
 
 BYTES tensors are object arrays of `str` in the handler; raw tensors are little-endian, row by row, and
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.json_codec import short
+from continuous_training.serving.json_codec import abbreviate
 
 Tensors = dict[str, np.ndarray]
 
@@ -40,7 +41,7 @@ _PYTHON: dict[str, tuple[set[type], str]] = {
 }
 
 
-def read_inputs(given: Any, signature: Sequence[dict[str, Any]], tail: memoryview) -> Tensors:
+def decode_inputs(given: Any, signature: Sequence[dict[str, Any]], tail: memoryview) -> Tensors:
     """Turn a request's `inputs` into arrays of the signature's names, types and shapes.
 
     RequestError says which tensor is wrong and how. JSON data may be nested as its shape, or flat; `tail`
@@ -51,7 +52,7 @@ def read_inputs(given: Any, signature: Sequence[dict[str, Any]], tail: memoryvie
     wanted = {tensor["name"]: tensor for tensor in signature}
     names = [tensor.get("name") for tensor in given]
     if len(names) != len(wanted) or any(not isinstance(n, str) or n not in wanted for n in names):
-        raise RequestError(f"the inputs are {short(names)}, and the model takes exactly {list(wanted)}")
+        raise RequestError(f"the inputs are {abbreviate(names)}, and the model takes exactly {list(wanted)}")
     tensors: Tensors = {}
     for tensor in given:
         name = tensor["name"]
@@ -80,7 +81,7 @@ def _checked_shape(tensor: dict[str, Any], wanted: dict[str, Any]) -> list[int]:
     name, datatype, shape = wanted["name"], wanted["datatype"], tensor.get("shape")
     if tensor.get("datatype") != datatype:
         raise RequestError(
-            f"input {name!r}: datatype is {short(tensor.get('datatype'))}, and it must be {datatype!r}"
+            f"input {name!r}: datatype is {abbreviate(tensor.get('datatype'))}, and it must be {datatype!r}"
         )
     if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise RequestError(f"input {name!r}: shape must be a list of whole numbers")
@@ -88,7 +89,7 @@ def _checked_shape(tensor: dict[str, Any], wanted: dict[str, Any]) -> list[int]:
         w not in (-1, s) for w, s in zip(wanted["shape"], shape, strict=True)
     ):
         raise RequestError(
-            f"input {name!r}: shape is {short(shape)}, and it must be {wanted['shape']} (-1: any size)"
+            f"input {name!r}: shape is {abbreviate(shape)}, and it must be {wanted['shape']} (-1: any size)"
         )
     if shape and shape[0] == 0:
         raise RequestError(f"input {name!r} has no rows; send at least one")
@@ -124,7 +125,7 @@ def _flatten(data: Any, shape: list[int], name: str) -> tuple[list[Any], set[typ
         level = list(chain.from_iterable(level))
     if found != shape and found != [prod(shape)]:
         raise RequestError(
-            f"input {name!r}: data has the shape {short(found)}, and {short(shape)} was announced"
+            f"input {name!r}: data has the shape {abbreviate(found)}, and {abbreviate(shape)} was announced"
         )
     return level, kinds
 
@@ -148,7 +149,7 @@ def _from_raw(raw: memoryview, datatype: str, shape: list[int], name: str) -> np
     dtype = np.dtype(DTYPES[datatype]).newbyteorder("<")
     if len(raw) != prod(shape) * dtype.itemsize:
         raise RequestError(
-            f"input {name!r}: {datatype} of the shape {short(shape)} takes {prod(shape) * dtype.itemsize} "
+            f"input {name!r}: {datatype} of the shape {abbreviate(shape)} takes {prod(shape) * dtype.itemsize} "
             f"raw bytes, and it has {len(raw)}"
         )
     if dtype.kind == "b" and (np.frombuffer(raw, np.uint8) > 1).any():

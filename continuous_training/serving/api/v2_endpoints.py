@@ -17,20 +17,20 @@ from continuous_training.serving.api.endpoint import (
     Route,
     json_response,
 )
-from continuous_training.serving.api.predict_endpoints import answered, listed
-from continuous_training.serving.errors import RequestError, UnavailableError
+from continuous_training.serving.api.predict_endpoints import model_summary, prediction_response
+from continuous_training.serving.errors import ModelNotReadyError, RequestError
 from continuous_training.serving.models.batcher import Batcher
-from continuous_training.serving.models.model_repository import Repository
-from continuous_training.serving.models.trial_fallback import pick
-from continuous_training.serving.models.versions import Loaded
+from continuous_training.serving.models.model_repository import ModelRepository
+from continuous_training.serving.models.trial_fallback import select_version
+from continuous_training.serving.models.versions import LoadedVersion
 
 EXTENSIONS = ["binary_tensor_data"]
 
 
-class OpenInference:
+class V2Endpoints:
     """Answers everything below `/v2`; `stopping` says whether the server is being stopped."""
 
-    def __init__(self, repository: Repository, batcher: Batcher, stopping: Callable[[], bool]) -> None:
+    def __init__(self, repository: ModelRepository, batcher: Batcher, stopping: Callable[[], bool]) -> None:
         self.repository = repository
         self.batcher = batcher
         self.stopping = stopping
@@ -74,12 +74,14 @@ class OpenInference:
 
     async def models(self, request: EndpointRequest) -> Response:
         """List what is served."""
-        return json_response({"models": [listed(served) for served in self.repository.served().values()]})
+        return json_response(
+            {"models": [model_summary(served) for served in self.repository.served_models().values()]}
+        )
 
     async def metadata(self, request: EndpointRequest) -> Response:
         """Describe a model's inputs and outputs."""
-        served = self.repository.find(request.parameters["model"])
-        versions = [one.version for one in (served.current, served.former) if one is not None]
+        served = self.repository.get(request.parameters["model"])
+        versions = [one.version for one in (served.current, served.previous) if one is not None]
         return json_response(v2_request.metadata(self._asked(request).model, versions))
 
     async def model_ready(self, request: EndpointRequest) -> Response:
@@ -87,7 +89,7 @@ class OpenInference:
         name = request.parameters["model"]
         try:
             loaded = self._asked(request)
-        except UnavailableError as error:
+        except ModelNotReadyError as error:
             return json_response({"name": name, "ready": False, "error": str(error)}, 503)
         return json_response({"name": loaded.name, "ready": True})
 
@@ -95,19 +97,19 @@ class OpenInference:
         """Answer tensors with tensors, by the version in the path if there is one."""
         self._asked(request)
         name, work, version = self.parse(request, await request.body())
-        return answered(await self.batcher.ask(name, work, version))
+        return prediction_response(await self.batcher.infer(name, work, version))
 
     def parse(self, request: EndpointRequest, body: bytes) -> InferenceCall:
         """Read what is asked, as far as that is possible before the tensors are."""
         name, version = request.parameters["model"], request.parameters.get("version")
         self._asked(request)
         request.model = name
-        return InferenceCall(name, v2_request.Infer(body, _header_length(request)), version)
+        return InferenceCall(name, v2_request.InferRequest(body, _header_length(request)), version)
 
-    def _asked(self, request: EndpointRequest) -> Loaded:
-        served = self.repository.find(request.parameters["model"])
+    def _asked(self, request: EndpointRequest) -> LoadedVersion:
+        served = self.repository.get(request.parameters["model"])
         version = request.parameters.get("version")
-        return served.current if version is None else pick(served, version)
+        return served.current if version is None else select_version(served, version)
 
 
 def _header_length(request: EndpointRequest) -> int | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from continuous_training.serving.api.endpoint import Response, Route
-from continuous_training.serving.api.predict_endpoints import Predictions
-from continuous_training.serving.api.v2_endpoints import OpenInference
+from continuous_training.serving.api.predict_endpoints import PredictEndpoints
+from continuous_training.serving.api.v2_endpoints import V2Endpoints
 from continuous_training.serving.http.fast_path import Express
 from continuous_training.serving.http.requests import (
     Held,
@@ -20,7 +20,7 @@ from continuous_training.serving.http.responses import respond
 from continuous_training.serving.http.routing import Router
 from continuous_training.serving.models.batcher import Batcher
 from continuous_training.serving.models.inference_watchdog import Watchdog
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.page import Page
 from continuous_training.serving.process.metrics import Metrics
 from continuous_training.serving.process.settings import Settings
@@ -29,20 +29,20 @@ from continuous_training.serving.process.settings import Settings
 class App:
     """Answers requests over HTTP with what the repository serves."""
 
-    def __init__(self, repository: Repository, settings: Settings | None = None) -> None:
+    def __init__(self, repository: ModelRepository, settings: Settings | None = None) -> None:
         self.repository = repository
         self.settings = settings or Settings()
         self.metrics = Metrics(repository)
         self.batcher = Batcher(repository, self.settings.batching, self.metrics.batch)
         self.held = Held(self.settings.max_held)
-        self.metrics.watch(waiting=lambda: self.batcher.waiting, held=lambda: self.held.bytes)
+        self.metrics.watch(waiting=lambda: self.batcher.queue_length, held=lambda: self.held.bytes)
         self.stopping = False
-        predictions = Predictions(repository, self.batcher)
+        predictions = PredictEndpoints(repository, self.batcher)
         self.router = Router(
             [
                 *predictions.routes(),
                 *Page(repository, predictions.index).routes(),
-                *OpenInference(repository, self.batcher, lambda: self.stopping).routes(),
+                *V2Endpoints(repository, self.batcher, lambda: self.stopping).routes(),
                 Route("GET", "/metrics", self.metrics.reply),
             ]
         )
@@ -74,6 +74,6 @@ LOAD_SECONDS = 600.0
 def watch(app: App, stall: float, end: Callable[[], None]) -> list[Watchdog]:
     """Make the watchdogs of an application: over its batches, and over what is being loaded."""
     return [
-        Watchdog(lambda: app.batcher.busy, stall, end),
-        Watchdog(lambda: app.repository.loading, max(LOAD_SECONDS, stall), end),
+        Watchdog(lambda: app.batcher.active_call, stall, end),
+        Watchdog(lambda: app.repository.active_load, max(LOAD_SECONDS, stall), end),
     ]

@@ -13,12 +13,12 @@ from functools import lru_cache
 from typing import Protocol
 
 from continuous_training.serving.api.endpoint import Parse, Response
-from continuous_training.serving.api.predict_endpoints import answered
+from continuous_training.serving.api.predict_endpoints import prediction_response
 from continuous_training.serving.http.requests import Held, HttpError, Request, check_encoding
 from continuous_training.serving.http.responses import Observe, error_reply, request_id_of
 from continuous_training.serving.http.routing import Router
-from continuous_training.serving.models.batch_item import Answered, Work
-from continuous_training.serving.models.batcher import Batcher, Pending
+from continuous_training.serving.models.batcher import Batcher, QueuedRequest
+from continuous_training.serving.models.inference_request import InferenceRequest, InferenceResponse
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class Express:
             asked = read(request, body)
             if asked is None:
                 return None
-            call.work = asked.work
+            call.inference_request = asked.request
             request.hold(len(body))
-            self.batcher.put(asked.model, asked.version, call)
+            self.batcher.enqueue(asked.model, asked.version, call)
         except Exception as error:
             call.failed = error
         return call
@@ -85,7 +85,7 @@ class _Nobody:
         """Do nothing."""
 
 
-class Call(Pending):
+class Call(QueuedRequest):
     """A whole request on its way to its answer; in uvicorn's protocol it has the place of a cycle.
 
     `failed` is why it never got into the queue: whoever made it tells it so, once it has its place.
@@ -103,7 +103,7 @@ class Call(Pending):
     )
     more_body = False
     message_event = _Nobody()
-    work: Work
+    inference_request: InferenceRequest
 
     def __init__(self, express: Express, line: Line, request: Request) -> None:
         self.express = express
@@ -115,22 +115,22 @@ class Call(Pending):
         self.response_complete = False
         self.began = time.perf_counter()
 
-    def gone(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Tell whether the caller hung up."""
         return self.disconnected
 
-    def leave(self) -> None:
+    def discard(self) -> None:
         """Count a caller who hung up before the answer."""
         self.request.release()
         self.express.observe(self.request, 499, "disconnected", time.perf_counter() - self.began)
 
-    def tell(self, result: Answered | Exception) -> None:
+    def set_result(self, result: InferenceResponse | Exception) -> None:
         """Send the answer, or the error in words."""
         request = self.request
         request_id = request_id_of(request)
         kind = ""
-        if isinstance(result, Answered):
-            reply = answered(result)
+        if isinstance(result, InferenceResponse):
+            reply = prediction_response(result)
         else:
             reply, kind = error_reply(result, request, request_id)
         request.release()

@@ -11,7 +11,7 @@ from typing import Any
 
 from continuous_training.core.errors import UserError
 from continuous_training.serving.api.endpoint import Response, json_response
-from continuous_training.serving.errors import ArchiveError, LoadRefused, RequestError
+from continuous_training.serving.errors import ArchiveError, RequestError, VersionRejectedError
 from continuous_training.serving.http.requests import (
     Held,
     HttpError,
@@ -22,9 +22,9 @@ from continuous_training.serving.http.requests import (
 )
 from continuous_training.serving.http.responses import respond
 from continuous_training.serving.json_codec import decode
-from continuous_training.serving.models.archive_sources import Source
-from continuous_training.serving.models.model_repository import Repository
-from continuous_training.serving.models.versions import Served
+from continuous_training.serving.models.archive_sources import ArchiveSource
+from continuous_training.serving.models.model_repository import ModelRepository
+from continuous_training.serving.models.versions import ServedModel
 
 _MAX_BODY = 64 * 1024
 _MAX_HELD = 256 * _MAX_BODY
@@ -38,7 +38,7 @@ class Management:
     A load that names no archive takes what `source` has for the name now, or what was confirmed last.
     """
 
-    def __init__(self, repository: Repository, token: str, source: Source | None = None) -> None:
+    def __init__(self, repository: ModelRepository, token: str, source: ArchiveSource | None = None) -> None:
         self.repository = repository
         self.source = source
         self.expected = f"Bearer {token}".encode()
@@ -94,7 +94,7 @@ class Management:
                 path, digest = _path(archive), _digest(parameters)
             served = self.repository.load(path, digest, within, name)
         except ArchiveError as error:
-            raise LoadRefused(str(error)) from error
+            raise VersionRejectedError(str(error)) from error
         return _status(served, name)
 
     def _known(self, name: str) -> tuple[Path, str]:
@@ -102,8 +102,8 @@ class Management:
             try:
                 return self.source.fetch(name)
             except UserError as error:
-                raise LoadRefused(str(error)) from error
-        record = self.repository.confirmed.records.get(name)
+                raise VersionRejectedError(str(error)) from error
+        record = self.repository.persisted.records.get(name)
         if record is None:
             raise RequestError(
                 f"nothing is known of {name!r}: say which with the parameters archive and digest"
@@ -135,13 +135,13 @@ def _is_time(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value > 0
 
 
-def _status(served: Served | None, name: str) -> dict[str, Any]:
+def _status(served: ServedModel | None, name: str) -> dict[str, Any]:
     return {"name": name, "digest": None} if served is None else served.status()
 
 
-def _index(repository: Repository, only_ready: bool) -> list[dict[str, Any]]:
+def _index(repository: ModelRepository, only_ready: bool) -> list[dict[str, Any]]:
     """List the models as the protocol's repository index does; `only_ready` leaves out those that are not."""
-    served = repository.served()
+    served = repository.served_models()
     rows = [{"state": "READY", "reason": "", **served[name].status()} for name in sorted(served)]
     for name, reason in sorted(dict(repository.unavailable).items()):
         if name not in served and not only_ready:

@@ -12,15 +12,15 @@ from collections.abc import Awaitable, Callable
 from continuous_training.core.errors import TransientError
 from continuous_training.serving.api.endpoint import Response
 from continuous_training.serving.errors import (
-    BusyError,
     HandlerError,
     InvalidQueryError,
-    LoadRefused,
-    NotServedError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    OverloadedError,
     PathNotFoundError,
     RequestError,
-    UnavailableError,
     UnsupportedMediaTypeError,
+    VersionRejectedError,
 )
 from continuous_training.serving.http.requests import (
     RETRY,
@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 access = logging.getLogger("serving.access")
 
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
-    (LoadRefused, 409, "refused"),
-    (NotServedError, 404, "not_served"),
-    (UnavailableError, 503, "unavailable"),
-    (BusyError, 503, "busy"),
+    (VersionRejectedError, 409, "refused"),
+    (ModelNotFoundError, 404, "not_served"),
+    (ModelNotReadyError, 503, "unavailable"),
+    (OverloadedError, 503, "busy"),
     (TransientError, 503, "transient"),
     (PathNotFoundError, 404, "http_404"),
     (UnsupportedMediaTypeError, 415, "http_415"),
@@ -99,7 +99,7 @@ def error_reply(error: Exception, request: Request, request_id: str) -> tuple[Re
         return reply, f"http_{error.status}"
     for kind, status, name in _STATUS:
         if isinstance(error, kind):
-            more = {"reasons": error.reasons} if isinstance(error, LoadRefused) else {}
+            more = {"reasons": error.reasons} if isinstance(error, VersionRejectedError) else {}
             content = {"error": _text(error), **more}
             return Response(encode(content), status, dict(RETRY) if status == 503 else {}), name
     method, path = request.scope["method"], request.scope["path"]

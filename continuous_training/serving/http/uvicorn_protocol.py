@@ -139,7 +139,7 @@ class Protocol(HttpToolsProtocol):
         call.keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         self.cycle = call  # type: ignore[assignment]
         if call.failed is not None:
-            call.tell(call.failed)
+            call.set_result(call.failed)
 
     def _quick(self) -> Target | None:
         """Say who reads this request at once; None when it needs more than that, or has to wait."""

@@ -13,7 +13,7 @@ from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 
 
-class Source(Protocol):
+class ArchiveSource(Protocol):
     """Knows the archives of some models by name."""
 
     names: list[str]
@@ -22,7 +22,7 @@ class Source(Protocol):
         """Return the archive that a name stands for now, as a local file, and its sha256."""
 
 
-class Files:
+class FileSource:
     """Archives that are named on the command line; UserError when two are of one model."""
 
     def __init__(self, archives: Sequence[Path]) -> None:
@@ -38,7 +38,7 @@ class Files:
         return self._paths[name], digest_file(self._paths[name])
 
 
-class Store:
+class ObjectStoreSource:
     """Models of an object store, each by NAME, NAME@ALIAS or NAME@DIGEST; downloads lie in `folder`."""
 
     def __init__(self, store: ObjectStore, references: Sequence[str], folder: Path) -> None:
@@ -61,10 +61,10 @@ class Store:
         return path, pointer.digest
 
 
-class Fetched:
+class PinnedSource:
     """What another source's names stood for when this was made, and for as long as its files are there."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ArchiveSource) -> None:
         self.names = source.names
         self._found = {name: source.fetch(name) for name in source.names}
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from continuous_training.serving.errors import AnswerError, HandlerError, RequestError
-from continuous_training.serving.models.batch_item import Answered, Work
+from continuous_training.serving.errors import EncodingError, HandlerError, RequestError
+from continuous_training.serving.models.inference_request import InferenceRequest, InferenceResponse
 from continuous_training.serving.models.model import Tensors
-from continuous_training.serving.models.versions import Loaded
+from continuous_training.serving.models.versions import LoadedVersion
 
-Result = Answered | RequestError | HandlerError
+InferenceResult = InferenceResponse | RequestError | HandlerError
 
 CHUNK = 256
 """The most rows in one call of a handler, which bounds what its inference takes of memory."""
@@ -22,12 +22,14 @@ CHUNK = 256
 @dataclass(slots=True)
 class _Prepared:
     index: int
-    work: Work
+    inference_request: InferenceRequest
     tensors: Tensors
     rows: int
 
 
-def answer_all(loaded: Loaded, works: Sequence[Work], rows: int = 1) -> list[Result]:
+def run_batch(
+    loaded: LoadedVersion, works: Sequence[InferenceRequest], rows: int = 1
+) -> list[InferenceResult]:
     """Answer each work, in order, with as few inferences of up to `rows` rows as that takes.
 
     A request that cannot be read gets its RequestError, and one that the handler fails on, even alone,
@@ -38,7 +40,7 @@ def answer_all(loaded: Loaded, works: Sequence[Work], rows: int = 1) -> list[Res
         prepared: list[_Prepared] = []
         for index, work in enumerate(works):
             try:
-                tensors = work.prepare(model)
+                tensors = work.build_inputs(model)
                 prepared.append(_Prepared(index, work, tensors, _rows(tensors)))
             except RequestError as error:
                 results[index] = error
@@ -69,7 +71,7 @@ def _rows(tensors: Tensors) -> int:
     return len(next(iter(tensors.values())))
 
 
-def _answer_group(loaded: Loaded, group: list[_Prepared], results: list[Any]) -> None:
+def _answer_group(loaded: LoadedVersion, group: list[_Prepared], results: list[Any]) -> None:
     """Put the results of a group, which one inference answers, in their places."""
     if len(group) == 1:
         (one,) = group
@@ -78,7 +80,7 @@ def _answer_group(loaded: Loaded, group: list[_Prepared], results: list[Any]) ->
         except (Exception, SystemExit) as error:
             results[one.index] = _failed(loaded, error)
         else:
-            results[one.index] = _finish(loaded, one.work, outputs)
+            results[one.index] = _finish(loaded, one.inference_request, outputs)
         return
     rows = sum([one.rows for one in group])
     try:
@@ -96,10 +98,10 @@ def _answer_group(loaded: Loaded, group: list[_Prepared], results: list[Any]) ->
     for one in group:
         begin, end = end, end + one.rows
         own = {name: array[begin:end] for name, array in outputs.items()}
-        results[one.index] = _finish(loaded, one.work, own)
+        results[one.index] = _finish(loaded, one.inference_request, own)
 
 
-def _infer(loaded: Loaded, tensors: Tensors, rows: int) -> Tensors:
+def _infer(loaded: LoadedVersion, tensors: Tensors, rows: int) -> Tensors:
     """Call the handler, in parts when there are many rows."""
     if rows <= CHUNK:
         return loaded.model.infer(tensors)
@@ -110,18 +112,18 @@ def _infer(loaded: Loaded, tensors: Tensors, rows: int) -> Tensors:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _finish(loaded: Loaded, work: Work, outputs: Tensors) -> Result:
+def _finish(loaded: LoadedVersion, work: InferenceRequest, outputs: Tensors) -> InferenceResult:
     try:
-        return work.finish(loaded, outputs)
+        return work.encode_response(loaded, outputs)
     except RequestError as error:
         return error
     except (Exception, SystemExit) as error:
         return _failed(loaded, error)
 
 
-def _failed(loaded: Loaded, error: BaseException) -> HandlerError:
+def _failed(loaded: LoadedVersion, error: BaseException) -> HandlerError:
     name = f"{loaded.name} {loaded.version}"
-    if isinstance(error, AnswerError):
+    if isinstance(error, EncodingError):
         failure = HandlerError(f"what {name} answered is no JSON: {error}")
     else:
         failure = HandlerError(f"the handler of {name} failed on a request")

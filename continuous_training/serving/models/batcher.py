@@ -13,11 +13,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
-from continuous_training.serving.errors import BusyError
-from continuous_training.serving.models.batch_item import Answered, Work
+from continuous_training.serving.errors import OverloadedError
 from continuous_training.serving.models.batch_settings import BatchSettings
-from continuous_training.serving.models.inference_watchdog import Busy
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.inference_request import InferenceRequest, InferenceResponse
+from continuous_training.serving.models.inference_watchdog import HandlerCall
+from continuous_training.serving.models.model_repository import ModelRepository
 
 _BYTES = 1 << 18
 """How many bytes of requests are enough for one turn of the loop, so that it is not held for long."""
@@ -26,39 +26,39 @@ _BYTES = 1 << 18
 Key = tuple[str, str | None]
 
 
-class Pending(ABC):
+class QueuedRequest(ABC):
     """A work that waits for its turn, `since` when on the monotonic clock."""
 
-    __slots__ = ("since", "work")
-    work: Work
-    since: float
+    __slots__ = ("enqueued_at", "inference_request")
+    inference_request: InferenceRequest
+    enqueued_at: float
 
     @abstractmethod
-    def gone(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Tell whether nobody wants the answer any more."""
 
-    def leave(self) -> None:  # noqa: B027
+    def discard(self) -> None:  # noqa: B027
         """Hear that the work is not done, since nobody wants the answer."""
 
     @abstractmethod
-    def tell(self, result: Answered | Exception) -> None:
+    def set_result(self, result: InferenceResponse | Exception) -> None:
         """Take the answer, or why there is none; raises nothing."""
 
 
-class _Awaited(Pending):
+class _AwaitedRequest(QueuedRequest):
     """A work whose answer a task awaits."""
 
     __slots__ = ("answer",)
 
-    def __init__(self, work: Work, answer: asyncio.Future[Answered]) -> None:
-        self.work = work
+    def __init__(self, work: InferenceRequest, answer: asyncio.Future[InferenceResponse]) -> None:
+        self.inference_request = work
         self.answer = answer
 
-    def gone(self) -> bool:
+    def is_cancelled(self) -> bool:
         return self.answer.done()
 
-    def tell(self, result: Answered | Exception) -> None:
-        if isinstance(result, Answered):
+    def set_result(self, result: InferenceResponse | Exception) -> None:
+        if isinstance(result, InferenceResponse):
             self.answer.set_result(result)
         else:
             self.answer.set_exception(result)
@@ -69,38 +69,38 @@ class Batcher:
 
     def __init__(
         self,
-        repository: Repository,
+        repository: ModelRepository,
         settings: BatchSettings,
         observe: Callable[[str, int, float], None] | None = None,
     ) -> None:
         self.repository = repository
         self.settings = settings
-        self.waiting = 0
-        self.busy: Busy | None = None
+        self.queue_length = 0
+        self.active_call: HandlerCall | None = None
         self._observe = observe
-        self._queues: dict[Key, deque[Pending]] = {}
+        self._queues: dict[Key, deque[QueuedRequest]] = {}
         self._scheduled = False
 
-    async def ask(self, name: str, work: Work, version: str | None = None) -> Answered:
-        """Answer a request when its turn comes; BusyError when too many wait, or this one for too long.
+    async def infer(self, name: str, work: InferenceRequest, version: str | None = None) -> InferenceResponse:
+        """Answer a request when its turn comes; OverloadedError when too many wait, or this one for too long.
 
-        NotServedError, UnavailableError, RequestError and HandlerError as `answer_through` has them.
+        ModelNotFoundError, ModelNotReadyError, RequestError and HandlerError as `answer_through` has them.
         """
-        pending = _Awaited(work, asyncio.get_running_loop().create_future())
-        self.put(name, version, pending)
+        pending = _AwaitedRequest(work, asyncio.get_running_loop().create_future())
+        self.enqueue(name, version, pending)
         return await pending.answer
 
-    def put(self, name: str, version: str | None, pending: Pending) -> None:
-        """Let a work wait for its turn, and hear of its answer; BusyError when too many wait."""
-        if self.waiting >= self.settings.max_queued:
-            raise BusyError(f"{self.waiting} requests are waiting already; try again in a moment")
-        pending.since = time.monotonic()
+    def enqueue(self, name: str, version: str | None, pending: QueuedRequest) -> None:
+        """Let a work wait for its turn, and hear of its answer; OverloadedError when too many wait."""
+        if self.queue_length >= self.settings.max_queued:
+            raise OverloadedError(f"{self.queue_length} requests are waiting already; try again in a moment")
+        pending.enqueued_at = time.monotonic()
         key = (name, version)
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = deque()
         queue.append(pending)
-        self.waiting += 1
+        self.queue_length += 1
         if not self._scheduled:
             self._schedule(asyncio.get_running_loop())
 
@@ -121,42 +121,42 @@ class Batcher:
         if self._queues and not self._scheduled:
             self._schedule(loop)
 
-    def _take(self, key: Key) -> list[Pending]:
+    def _take(self, key: Key) -> list[QueuedRequest]:
         queue, size, now = self._queues[key], 0, time.monotonic()
-        most = self.repository.batch_rows(key[0], self.settings.max_rows)
-        batch: list[Pending] = []
+        most = self.repository.max_batch_rows(key[0], self.settings.max_rows)
+        batch: list[QueuedRequest] = []
         # What a handler would not have in one batch is left for the next turn: these are answered first.
         while queue and len(batch) < most and size < _BYTES:
             pending = queue.popleft()
-            self.waiting -= 1
-            waited = now - pending.since
-            if pending.gone():
-                pending.leave()
+            self.queue_length -= 1
+            waited = now - pending.enqueued_at
+            if pending.is_cancelled():
+                pending.discard()
                 continue
             if waited > self.settings.timeout:
                 words = f"the request waited {waited:.1f} s for its turn; try again in a moment"
-                pending.tell(BusyError(words))
+                pending.set_result(OverloadedError(words))
                 continue
             batch.append(pending)
-            size += pending.work.size()
+            size += pending.inference_request.size()
         if not queue:
             del self._queues[key]
         return batch
 
-    def _answer(self, key: Key, batch: list[Pending]) -> None:
+    def _answer(self, key: Key, batch: list[QueuedRequest]) -> None:
         name, version = key
-        self.busy = busy = Busy(f"a batch of {name}")
+        self.active_call = busy = HandlerCall(f"a batch of {name}")
         try:
-            works = [pending.work for pending in batch]
-            results = self.repository.answer(name, works, self.settings.max_rows, version)
+            works = [pending.inference_request for pending in batch]
+            results = self.repository.infer(name, works, self.settings.max_rows, version)
         except Exception as error:
             # The same one for all: the model went away while they waited.
             for pending in batch:
-                pending.tell(error)
+                pending.set_result(error)
             return
         finally:
-            self.busy = None
+            self.active_call = None
         if self._observe:
-            self._observe(name, len(batch), time.monotonic() - busy.since)
+            self._observe(name, len(batch), time.monotonic() - busy.started_at)
         for pending, result in zip(batch, results, strict=True):
-            pending.tell(result)
+            pending.set_result(result)

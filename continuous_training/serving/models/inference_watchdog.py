@@ -20,29 +20,31 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Busy:
+class HandlerCall:
     """A handler at work: what it does, since when on the monotonic clock, and in which thread."""
 
-    what: str
-    since: float = field(default_factory=time.monotonic)
-    thread: int = field(default_factory=threading.get_ident)
+    description: str
+    started_at: float = field(default_factory=time.monotonic)
+    thread_id: int = field(default_factory=threading.get_ident)
 
 
 class Watchdog:
     """Logs, and calls `end`, when what `busy` names has taken longer than `seconds`."""
 
-    def __init__(self, busy: Callable[[], Busy | None], seconds: float, end: Callable[[], None]) -> None:
-        self.busy = busy
+    def __init__(
+        self, busy: Callable[[], HandlerCall | None], seconds: float, end: Callable[[], None]
+    ) -> None:
+        self.active_call = busy
         self.seconds = seconds
         self.end = end
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look at the handler that is at work; called every moment, from another thread."""
-        busy = self.busy()
-        if busy is None or time.monotonic() - busy.since < self.seconds:
+        busy = self.active_call()
+        if busy is None or time.monotonic() - busy.started_at < self.seconds:
             return
-        words = f"{busy.what} has taken more than {self.seconds:g} s: its handler hangs"
-        frame = sys._current_frames().get(busy.thread)
+        words = f"{busy.description} has taken more than {self.seconds:g} s: its handler hangs"
+        frame = sys._current_frames().get(busy.thread_id)
         where = "".join(traceback.format_stack(frame)) if frame else ""
         log.critical("%s, and the process ends", words, extra={"traceback": where})
         self.end()

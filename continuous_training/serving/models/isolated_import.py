@@ -16,7 +16,7 @@ from continuous_training.artifacts.imports import relative_imports
 _numbers = itertools.count(1)
 
 
-class PrivateCode:
+class IsolatedPackage:
     """Holds one folder's package tree, imported below a package name used by nothing else.
 
     The same module of two bundles lives side by side in one process, and neither sees the installed

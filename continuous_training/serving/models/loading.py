@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """From an archive to a version that has proven itself, or to a refusal that leaves nothing behind."""
 
 from __future__ import annotations
@@ -9,25 +10,29 @@ from typing import Any
 
 from continuous_training.artifacts.archive_reader import unpack
 from continuous_training.artifacts.golden_requests import check
-from continuous_training.serving.errors import ArchiveError, LoadRefused
+from continuous_training.serving.errors import ArchiveError, VersionRejectedError
 from continuous_training.serving.json_codec import decode, encode
 from continuous_training.serving.models.model import Model, load_model
-from continuous_training.serving.models.versions import Loaded
+from continuous_training.serving.models.versions import LoadedVersion
 
 _numbers = itertools.count(1)
 
 
-def load_archive(archive: Path, digest: str, work: Path, name: str | None = None, threads: int = 1) -> Loaded:
+def load_archive(
+    archive: Path, digest: str, work: Path, name: str | None = None, threads: int = 1
+) -> LoadedVersion:
     """Unpack an archive below `work`, load its model, and have it answer its golden requests.
 
-    LoadRefused, with every reason, when a digest or a name is another one, the handler fails to load,
+    VersionRejectedError, with every reason, when a digest or a name is another one, the handler fails to load,
     or an answer differs; ArchiveError when the archive itself is not sound. Nothing is left then.
     """
     folder = work / f"{digest[:12]}-{next(_numbers)}"
     manifest = unpack(archive, folder, digest)
     try:
         if name is not None and manifest["name"] != name:
-            raise LoadRefused(f"{archive} holds the model {manifest['name']!r}, and {name!r} was asked for")
+            raise VersionRejectedError(
+                f"{archive} holds the model {manifest['name']!r}, and {name!r} was asked for"
+            )
         model = _load(folder, manifest, archive, threads)
         try:
             _prove(model, manifest, archive)
@@ -37,7 +42,7 @@ def load_archive(archive: Path, digest: str, work: Path, name: str | None = None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Loaded(digest, archive, model, folder)
+    return LoadedVersion(digest, archive, model, folder)
 
 
 def _load(folder: Path, manifest: dict[str, Any], archive: Path, threads: int) -> Model:
@@ -46,11 +51,15 @@ def _load(folder: Path, manifest: dict[str, Any], archive: Path, threads: int) -
     except ArchiveError:
         raise
     except (Exception, SystemExit) as error:
-        raise LoadRefused(f"{archive}: its handler fails to load: {type(error).__name__}: {error}") from error
+        raise VersionRejectedError(
+            f"{archive}: its handler fails to load: {type(error).__name__}: {error}"
+        ) from error
     for key in ("name", "handler", "inputs", "outputs"):
         if model.metadata[key] != manifest[key]:
             model.unload()
-            raise LoadRefused(f"{archive}: model.json and archive.json differ in {key!r}; write it again")
+            raise VersionRejectedError(
+                f"{archive}: model.json and archive.json differ in {key!r}; write it again"
+            )
     return model
 
 
@@ -59,4 +68,4 @@ def _prove(model: Model, manifest: dict[str, Any], archive: Path) -> None:
     wrong = check(manifest["golden"], lambda request: decode(encode(model.predict(request))))
     if wrong:
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise LoadRefused(f"{archive} does not repeat its golden answers: {shown}", wrong)
+        raise VersionRejectedError(f"{archive} does not repeat its golden answers: {shown}", wrong)

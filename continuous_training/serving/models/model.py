@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from continuous_training.serving.errors import ArchiveError, RequestError
-from continuous_training.serving.models.isolated_import import PrivateCode
+from continuous_training.serving.models.isolated_import import IsolatedPackage
 
 Tensors = dict[str, np.ndarray]
 
@@ -30,7 +30,7 @@ class Model:
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
     handler: Any
-    _code: PrivateCode = field(repr=False)
+    _code: IsolatedPackage = field(repr=False)
 
     def predict(self, request: Any) -> Any:
         """Answer one JSON request; RequestError (a ValueError) when the handler refuses it."""
@@ -67,7 +67,7 @@ def load_model(folder: Path, threads: int = 1) -> Model:
     """
     metadata = read_metadata(folder)
     module, _, attribute = metadata["handler"].partition(":")
-    code = PrivateCode(folder.resolve())
+    code = IsolatedPackage(folder.resolve())
     try:
         handler = _handler_class(code, module, attribute, folder)()
         handler.threads = threads
@@ -115,7 +115,7 @@ def _is_tensor(value: Any) -> bool:
     )
 
 
-def _handler_class(code: PrivateCode, module: str, attribute: str, folder: Path) -> Any:
+def _handler_class(code: IsolatedPackage, module: str, attribute: str, folder: Path) -> Any:
     try:
         found = getattr(code.load(module), attribute, None)
     except ModuleNotFoundError as error:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from continuous_training.artifacts.archive_reader import MANIFEST
 from continuous_training.serving.models.model import Model
 from continuous_training.serving.models.schema_inference import infer_schema
-from continuous_training.serving.models.versions import Loaded
+from continuous_training.serving.models.versions import LoadedVersion
 
 Schema = dict[str, Any]
 
@@ -27,7 +27,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Interface:
+class ModelSchema:
     """The JSON Schemas of a model's requests and answers, with examples.
 
     They are the workload's own, or else inferred from the golden requests: those carry `x-inferred`.
@@ -39,21 +39,21 @@ class Interface:
     examples: list[Example]
 
 
-_known: WeakKeyDictionary[Loaded, Interface] = WeakKeyDictionary()
+_known: WeakKeyDictionary[LoadedVersion, ModelSchema] = WeakKeyDictionary()
 
 
-def interface_of(loaded: Loaded) -> Interface:
+def model_schema(loaded: LoadedVersion) -> ModelSchema:
     """Return the interface of a loaded version; read once from its folder."""
     if loaded not in _known:
-        _known[loaded] = read_interface(loaded.model)
+        _known[loaded] = read_model_schema(loaded.model)
     return _known[loaded]
 
 
-def read_interface(model: Model) -> Interface:
+def read_model_schema(model: Model) -> ModelSchema:
     """Read a model's interface from its metadata and from the golden requests beside it, if there are."""
     manifest = model.folder / MANIFEST
     golden = json.loads(manifest.read_text(encoding="utf-8"))["golden"] if manifest.is_file() else []
-    return Interface(
+    return ModelSchema(
         summary=str(model.metadata.get("summary", "")),
         request=_schema(model.metadata.get("request_schema"), [row["request"] for row in golden]),
         answer=_schema(model.metadata.get("answer_schema"), [row["answer"] for row in golden]),

@@ -15,7 +15,7 @@ Records = dict[str, dict[str, str]]
 """By model name: the archive's absolute path and its sha256."""
 
 
-class Confirmed:
+class PersistedVersions:
     """Remembers the confirmed versions in one file, replaced whole at each change."""
 
     def __init__(self, path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from continuous_training.serving.models.versions import Loaded, Served
+from continuous_training.serving.models.versions import LoadedVersion, ServedModel
 
 log = logging.getLogger(__name__)
 
 
-class Table:
+class ServedModels:
     """Maps names to what is served, and retires the versions that a switch leaves over.
 
     Reading takes no lock, since a change replaces the whole mapping; changes are for one thread at a
@@ -17,22 +17,22 @@ class Table:
     """
 
     def __init__(self) -> None:
-        self._served: dict[str, Served] = {}
+        self._served: dict[str, ServedModel] = {}
 
-    def get(self, name: str) -> Served | None:
+    def get(self, name: str) -> ServedModel | None:
         """Find what is served under a name."""
         return self._served.get(name)
 
-    def all(self) -> dict[str, Served]:
+    def all(self) -> dict[str, ServedModel]:
         """Show everything that is served; the mapping is never changed again."""
         return self._served
 
-    def put(self, served: Served) -> Served:
+    def put(self, served: ServedModel) -> ServedModel:
         """Serve this under its name from now on."""
         before = self._served.get(served.name)
         self._served = {**self._served, served.name: served}
-        log.info("%s %s: %s", served.name, served.current.version, served.state)
-        _retire(before, keep=(served.current, served.former))
+        log.info("%s %s: %s", served.name, served.current.version, served.phase)
+        _retire(before, keep=(served.current, served.previous))
         return served
 
     def drop(self, name: str) -> None:
@@ -43,7 +43,7 @@ class Table:
         _retire(before, keep=())
 
 
-def _retire(before: Served | None, keep: tuple[Loaded | None, ...]) -> None:
-    for loaded in (before.current, before.former) if before else ():
+def _retire(before: ServedModel | None, keep: tuple[LoadedVersion | None, ...]) -> None:
+    for loaded in (before.current, before.previous) if before else ():
         if loaded is not None and loaded not in keep:
             loaded.retire()

@@ -13,12 +13,12 @@ from typing import Any
 from continuous_training.serving.models.model import Model
 
 
-class GoneError(Exception):
+class VersionUnloadedError(Exception):
     """The version was freed between finding it and using it; look again."""
 
 
 @dataclass(eq=False)
-class Loaded:
+class LoadedVersion:
     """Holds one version's model and work folder until it is retired and its last user is done."""
 
     digest: str
@@ -26,7 +26,7 @@ class Loaded:
     model: Model
     folder: Path
     loaded_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    shielded: int = 0
+    fallback_count: int = 0
     _users: int = 0
     _retired: bool = False
     _lock: Any = field(default_factory=threading.Lock, repr=False)
@@ -45,7 +45,7 @@ class Loaded:
         """Keep the model from being freed while requests use it; GoneError when it is freed already."""
         with self._lock:
             if self._retired:
-                raise GoneError
+                raise VersionUnloadedError
             self._users += 1
         return self.model
 
@@ -57,11 +57,11 @@ class Loaded:
         if last:
             self._free()
 
-    def count_shielded(self) -> int:
+    def count_fallback(self) -> int:
         """Count one more request that the former version answered in this one's place."""
         with self._lock:
-            self.shielded += 1
-            return self.shielded
+            self.fallback_count += 1
+            return self.fallback_count
 
     def retire(self) -> None:
         """Free the model now, or when its last user is done."""
@@ -77,12 +77,12 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """What is served under one name: a version and, while that is on probation, the former one."""
 
-    current: Loaded
-    former: Loaded | None = None
-    deadline: float | None = None
+    current: LoadedVersion
+    previous: LoadedVersion | None = None
+    trial_deadline: float | None = None
     """When the probation ends, on the monotonic clock; None when the version is confirmed."""
 
     @property
@@ -111,26 +111,30 @@ class Served:
         return self.current.loaded_at
 
     @property
-    def state(self) -> str:
+    def phase(self) -> str:
         """`serving` when confirmed, or `probation`."""
-        return "serving" if self.deadline is None else "probation"
+        return "serving" if self.trial_deadline is None else "probation"
 
     @property
-    def former_digest(self) -> str | None:
+    def previous_digest(self) -> str | None:
         """The version that comes back when the current one is not confirmed."""
-        return self.former.digest if self.former else None
+        return self.previous.digest if self.previous else None
 
     def status(self) -> dict[str, Any]:
         """Describe it in JSON, for people and for deployers."""
-        left = None if self.deadline is None else round(max(0.0, self.deadline - time.monotonic()), 1)
+        left = (
+            None
+            if self.trial_deadline is None
+            else round(max(0.0, self.trial_deadline - time.monotonic()), 1)
+        )
         return {
             "name": self.name,
             "version": self.current.version,
             "digest": self.digest,
-            "phase": self.state,
-            "former": self.former_digest,
+            "phase": self.phase,
+            "former": self.previous_digest,
             "expires_in": left,
-            "shielded": self.current.shielded,
+            "shielded": self.current.fallback_count,
             "loaded_at": self.loaded_at,
             "archive": str(self.archive),
         }

@@ -8,7 +8,7 @@ from continuous_training.serving.api.endpoint import Endpoint, EndpointRequest, 
 from continuous_training.serving.api.openapi import document
 from continuous_training.serving.errors import PathNotFoundError
 from continuous_training.serving.json_codec import encode
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.model_repository import ModelRepository
 
 _FOLDER = Path(__file__).parent / "files"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -27,7 +27,7 @@ _HEADERS = {
 class Page:
     """Shows the page to browsers at `/`, and what `index` replies to everyone else."""
 
-    def __init__(self, repository: Repository, index: Endpoint) -> None:
+    def __init__(self, repository: ModelRepository, index: Endpoint) -> None:
         self.repository = repository
         self.index = index
         self._files: dict[str, Response] = {}
@@ -54,8 +54,8 @@ class Page:
 
     async def openapi(self, request: EndpointRequest) -> Response:
         """Describe what is served now; made anew only when that has changed."""
-        served = self.repository.served()
-        key = tuple(sorted(f"{one.digest} {one.former_digest}" for one in served.values()))
+        served = self.repository.served_models()
+        key = tuple(sorted(f"{one.digest} {one.previous_digest}" for one in served.values()))
         if self._document is None or self._document[0] != key:
             self._document = (key, Response(encode(document(served)), headers={"cache-control": "no-cache"}))
         return self._document[1]

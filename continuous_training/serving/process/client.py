@@ -10,7 +10,7 @@ from urllib.parse import quote
 import requests
 
 from continuous_training.core.errors import PipelineError, TransientError, UserError
-from continuous_training.serving.errors import LoadRefused, OtherVersionError
+from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.process.server_state import RunningServer
 
 CONNECT_SECONDS = 5.0
@@ -21,7 +21,7 @@ LOAD_SECONDS = 300.0
 class ServerClient:
     """One server, seen from outside: loads and confirms versions privately, predicts publicly.
 
-    TransientError when the server is not there; LoadRefused when it will not have a version.
+    TransientError when the server is not there; VersionRejectedError when it will not have a version.
     """
 
     def __init__(self, running: RunningServer) -> None:
@@ -46,7 +46,7 @@ class ServerClient:
         return self._manage(f"models/{quote(name, safe='')}/load", parameters)
 
     def confirm(self, name: str, digest: str) -> dict[str, Any]:
-        """Keep a version for good; LoadRefused when it is not served any more."""
+        """Keep a version for good; VersionRejectedError when it is not served any more."""
         return self._manage(f"models/{quote(name, safe='')}/confirm", {"digest": digest})
 
     def revert(self, name: str, digest: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class ServerClient:
     def predict(self, name: str, request: Any, digest: str | None = None) -> Any:
         """Ask the public endpoint, as any caller does; with `digest`, that very version must answer.
 
-        UserError when the request is refused, OtherVersionError when another version answered,
+        UserError when the request is refused, VersionMismatchError when another version answered,
         PipelineError when the server failed.
         """
         url = f"{self.running.url}/predict/{quote(name, safe='')}"
@@ -69,7 +69,7 @@ class ServerClient:
             raise _error(response, f"{url} refused the request")
         answered = response.headers.get("x-model-digest", "")
         if digest is not None and answered != digest:
-            raise OtherVersionError(
+            raise VersionMismatchError(
                 f"{name}: version {answered[:12]} answered, and {digest[:12]} was asked for"
             )
         return response.json()
@@ -107,7 +107,7 @@ def _error(response: requests.Response, what: str) -> PipelineError:
         body = {}
     message = body.get("error") or f"{what}: HTTP {response.status_code}"
     if response.status_code == 409:
-        return LoadRefused(message, body.get("reasons"))
+        return VersionRejectedError(message, body.get("reasons"))
     if response.status_code == 503:
         return TransientError(message)
     if response.status_code < 500:

@@ -20,8 +20,8 @@ from typing import Any
 from continuous_training.artifacts.archive_reader import read_manifest
 from continuous_training.serving.http.app import App, watch
 from continuous_training.serving.http.management import Management
-from continuous_training.serving.models.archive_sources import Fetched, Source
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.archive_sources import ArchiveSource, PinnedSource
+from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.process import workers
 from continuous_training.serving.process.server_loop import Listener, run
 from continuous_training.serving.process.server_state import RunningServer
@@ -33,7 +33,7 @@ _SHOWN = 300
 
 
 def serve_source(
-    open_source: Callable[[Path], Source],
+    open_source: Callable[[Path], ArchiveSource],
     host: str = "127.0.0.1",
     port: int | None = None,
     management: tuple[int, str] | None = None,
@@ -49,7 +49,7 @@ def serve_source(
     with _folder() as folder:
         source = open_source(folder / "downloads")
         public = listen(host, port, (DEFAULT_PORT,))
-        repository = Repository(folder / "server", settings.threads)
+        repository = ModelRepository(folder / "server", settings.threads)
         private = None
         if management is not None:
             manager = Management(repository, management[1], source)
@@ -58,7 +58,7 @@ def serve_source(
 
 
 def serve_with_workers(
-    open_source: Callable[[Path], Source],
+    open_source: Callable[[Path], ArchiveSource],
     count: int,
     host: str = "127.0.0.1",
     port: int | None = None,
@@ -71,14 +71,14 @@ def serve_with_workers(
     """
     settings = settings or Settings()
     with _folder() as folder:
-        source = Fetched(open_source(folder / "downloads"))
+        source = PinnedSource(open_source(folder / "downloads"))
         sockets = listen_shared(host, port, count, (DEFAULT_PORT,))
         url, counted = _url(host, sockets[0]), folder / "counted"
         counted.mkdir()
 
         def serve(public: socket.socket, ready: Callable[[Sequence[str]], None], number: int) -> None:
             own, lines = folder / f"worker-{number}", list[str]()
-            app = App(Repository(own, settings.threads), settings)
+            app = App(ModelRepository(own, settings.threads), settings)
             _serve(app, source, url, public, None, own, lines.append, _Among(counted, lambda: ready(lines)))
 
         return workers.run(sockets, serve, say)
@@ -99,7 +99,7 @@ class _Among:
 
 def _serve(
     app: App,
-    source: Source,
+    source: ArchiveSource,
     url: str,
     public: socket.socket,
     private: Listener | None,
@@ -107,7 +107,7 @@ def _serve(
     say: Callable[[str], None],
     among: _Among | None = None,
 ) -> None:
-    app.repository.expect(source.names)
+    app.repository.add_pending(source.names)
     tasks = []
 
     def end() -> None:
@@ -138,8 +138,8 @@ def _serve(
 
     def every_moment() -> None:
         for watchdog in watchdogs:
-            watchdog.look()
-        app.repository.expire()
+            watchdog.check()
+        app.repository.revert_expired_trials()
         if among is not None and among.is_left():
             os.kill(os.getpid(), signal.SIGTERM)
 

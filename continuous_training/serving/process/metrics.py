@@ -15,7 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from continuous_training.serving.api.endpoint import EndpointRequest, Response
 from continuous_training.serving.http.requests import Request
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.process.fast_metrics import Counts, Histograms
 from continuous_training.serving.process.worker_metrics import Siblings
 
@@ -28,7 +28,7 @@ _REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class Metrics:
     """Counts and times what the application answers; its names are in docs/serving.md."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: ModelRepository) -> None:
         self._siblings: Siblings | None = None
         registry = self.registry = CollectorRegistry()
         labels = ("model", "route")
@@ -96,7 +96,7 @@ class Metrics:
 class _Models:
     """Tells, when it is asked, which versions are served, and how often each was shielded."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: ModelRepository) -> None:
         self.repository = repository
 
     def collect(self) -> Iterator[Any]:
@@ -108,12 +108,12 @@ class _Models:
         shielded = CounterMetricFamily(
             "serving_shielded", "Requests answered by the former version.", labels=("model", "version")
         )
-        for name, served in self.repository.served().items():
+        for name, served in self.repository.served_models().items():
             current = served.current
-            info.add_metric((name, current.version, current.digest, served.state), 1)
-            shielded.add_metric((name, current.version), current.shielded)
-            if served.former is not None:
-                former = served.former
+            info.add_metric((name, current.version, current.digest, served.phase), 1)
+            shielded.add_metric((name, current.version), current.fallback_count)
+            if served.previous is not None:
+                former = served.previous
                 info.add_metric((name, former.version, former.digest, "former"), 1)
         missing.add_metric((), len(self.repository.unavailable))
         yield from (info, missing, shielded)

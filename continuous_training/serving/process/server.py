@@ -15,7 +15,7 @@ from continuous_training.core import file_lock
 from continuous_training.core.errors import TransientError
 from continuous_training.serving.http.app import App, watch
 from continuous_training.serving.http.management import Management
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.process import logs
 from continuous_training.serving.process.server_loop import run
 from continuous_training.serving.process.server_state import RunningServer, StateFiles
@@ -54,7 +54,7 @@ def serve(files: StateFiles, host: str, port: int | None, settings: Settings | N
 def _serve(
     files: StateFiles, host: str, public: socket.socket, private: socket.socket, settings: Settings
 ) -> None:
-    repository = Repository(files.folder, settings.threads)
+    repository = ModelRepository(files.folder, settings.threads)
     app = App(repository, settings)
     watchdogs = watch(app, settings.stall, lambda: _replace_process(files))
     running = RunningServer(
@@ -73,8 +73,8 @@ def _serve(
 
     def run_periodic_tasks() -> None:
         for watchdog in watchdogs:
-            watchdog.look()
-        repository.expire()
+            watchdog.check()
+        repository.revert_expired_trials()
         logs.rotate(files.log)
         # Without the state directory, no command can find this server.
         if not files.lock.exists():

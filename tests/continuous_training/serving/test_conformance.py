@@ -245,10 +245,10 @@ def test_raw_bytes_that_are_not_what_was_announced(
     ],
 )
 def test_raw_texts_that_are_none(content: bytes, words: str) -> None:
-    from continuous_training.serving.api.tensors import read_inputs
+    from continuous_training.serving.api.tensors import decode_inputs
     from continuous_training.serving.errors import RequestError
 
     wanted = {"name": "x", "datatype": "BYTES", "shape": [-1]}
     given = {**wanted, "shape": [2], "parameters": {"binary_data_size": len(content)}}
     with pytest.raises(RequestError, match=words):
-        read_inputs([given], [wanted], memoryview(content))
+        decode_inputs([given], [wanted], memoryview(content))

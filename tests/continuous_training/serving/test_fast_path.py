@@ -106,9 +106,9 @@ def test_who_asks_and_does_not_read_is_not_listened_to_any_more(server: Server) 
 def test_whole_requests_take_the_short_way(tmp_path: Path) -> None:
     """Which routes have it, and which addresses."""
     from continuous_training.serving.http.app import App
-    from continuous_training.serving.models.model_repository import Repository
+    from continuous_training.serving.models.model_repository import ModelRepository
 
-    find = App(Repository(tmp_path / "server")).express.find
+    find = App(ModelRepository(tmp_path / "server")).express.find
     for url in (b"/predict", b"/predict/toy", b"/v2/models/toy/infer", b"/v2/models/toy/versions/1/infer"):
         assert find(url) is not None, url
     others = (

@@ -19,7 +19,7 @@ from toy_models import make_archive
 
 from continuous_training.serving.api.tensors import DTYPES
 from continuous_training.serving.http.app import App
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.process.settings import Settings
 
 Answer = tuple[int, dict[bytes, bytes], bytes]
@@ -58,13 +58,13 @@ class Caller:
 @pytest.fixture(scope="module")
 def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     root = tmp_path_factory.mktemp("hostile")
-    repository = Repository(root / "server")
+    repository = ModelRepository(root / "server")
     for archive in (make_echo(root), make_archive(root)):
         repository.load(archive.path, archive.digest)
     made = Caller(App(repository, Settings(max_body=200_000, max_held=400_000)))
     yield made
     made.loop.close()
-    assert made.app.held.bytes == made.app.batcher.waiting == 0
+    assert made.app.held.bytes == made.app.batcher.queue_length == 0
 
 
 def check(answer: Answer, *allowed: int) -> None:

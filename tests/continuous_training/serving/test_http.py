@@ -258,10 +258,10 @@ def test_management_says_what_is_wrong(
 
 
 def test_an_archive_of_another_name_is_refused(server: ServerClient, tmp_path: Path) -> None:
-    from continuous_training.serving.errors import LoadRefused
+    from continuous_training.serving.errors import VersionRejectedError
 
     other = make_archive(tmp_path, name="other")
-    with pytest.raises(LoadRefused, match="holds the model 'other', and 'toy' was asked for"):
+    with pytest.raises(VersionRejectedError, match="holds the model 'other', and 'toy' was asked for"):
         server.load("toy", other.path, other.digest)
 
 

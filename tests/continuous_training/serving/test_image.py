@@ -28,10 +28,10 @@ from pathlib import Path
 import continuous_training.serving.process.foreground, continuous_training.serving.process.server
 from continuous_training.serving.http.app import App
 from continuous_training.core.digest import digest_file
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.models.model_repository import ModelRepository
 
 archive = Path(sys.argv[1])
-repository = Repository(Path(sys.argv[2]))
+repository = ModelRepository(Path(sys.argv[2]))
 served = repository.load(archive, digest_file(archive))
 App(repository)
 print(served.name, *sorted({name.partition(".")[0] for name in sys.modules} & refused))

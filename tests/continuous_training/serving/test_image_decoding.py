@@ -12,10 +12,10 @@ import requests
 from PIL import Image
 
 from continuous_training.artifacts.archive import Archive, read_manifest
-from continuous_training.serving.api.image_decoding import Frame, read_picture
+from continuous_training.serving.api.image_decoding import ImageFormat, decode_image
 from continuous_training.serving.errors import RequestError
 
-FRAME = Frame(8, 8, 16, whole=True)
+FRAME = ImageFormat(8, 8, 16, whole=True)
 
 
 def file(pixels: Any, kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
@@ -35,7 +35,7 @@ def bar(height: int, width: int, paper: int = 255, ink: int = 0) -> np.ndarray:
 def test_a_picture_of_the_models_size_is_taken_pixel_by_pixel() -> None:
     pixels = np.zeros((8, 8))
     pixels[2, 3], pixels[7, 7] = 255, 127.5
-    rows = np.array(read_picture(file(pixels), FRAME))
+    rows = np.array(decode_image(file(pixels), FRAME))
     assert rows[2, 3] == 16
     assert rows[7, 7] == 8
     assert rows.sum() == 24
@@ -45,7 +45,7 @@ def test_a_picture_of_the_models_size_is_taken_pixel_by_pixel() -> None:
 @pytest.mark.parametrize(("paper", "ink"), [(255, 0), (0, 255), (200, 60)])
 def test_ink_is_found_and_fitted_in_any_format_and_colour(kind: str, paper: int, ink: int) -> None:
     options = {} if kind in ("PNG", "BMP") else {"quality": 95}
-    rows = np.array(read_picture(file(bar(160, 120, paper, ink), kind, mode="RGB", **options), FRAME))
+    rows = np.array(decode_image(file(bar(160, 120, paper, ink), kind, mode="RGB", **options), FRAME))
     assert rows.shape == (8, 8)
     # Its 60 x 15 pixels become 8 x 2 of the model's, in the middle.
     assert (rows[:, 3:5] >= 14).all()
@@ -54,8 +54,8 @@ def test_ink_is_found_and_fitted_in_any_format_and_colour(kind: str, paper: int,
 
 
 def test_a_margin_and_a_centre_of_mass_are_kept() -> None:
-    frame = Frame(28, 28, 1.0, margin=4 / 28, centre="mass")
-    rows = np.array(read_picture(file(bar(160, 160)), frame))
+    frame = ImageFormat(28, 28, 1.0, margin=4 / 28, centre="mass")
+    rows = np.array(decode_image(file(bar(160, 160)), frame))
     filled = np.flatnonzero(rows.any(axis=1))
     assert (filled[0], filled[-1]) == (4, 23)
     column = np.arange(28) @ rows.sum(axis=0) / rows.sum()
@@ -67,7 +67,7 @@ def test_a_centre_of_mass_comes_to_where_mnist_has_it(size: int) -> None:
     """Pixel 14 of 28, counted from 0; half a pixel less would put each even size one pixel off."""
     pixels = np.full((200, 200), 255, np.uint8)
     pixels[20:180, 90 : 90 + 8 * size] = 0
-    rows = np.array(read_picture(file(pixels), Frame(28, 28, 1.0, margin=4 / 28, centre="mass")))
+    rows = np.array(decode_image(file(pixels), ImageFormat(28, 28, 1.0, margin=4 / 28, centre="mass")))
     for axis in (0, 1):
         centre = np.arange(28) @ rows.sum(axis=axis) / rows.sum()
         assert abs(centre - 14) <= 0.5
@@ -77,14 +77,14 @@ def test_what_is_transparent_is_paper() -> None:
     ink = bar(64, 64)
     rgba = np.zeros((64, 64, 4))
     rgba[..., 3] = 255 - ink
-    assert read_picture(file(rgba), FRAME) == read_picture(file(ink), FRAME)
+    assert decode_image(file(rgba), FRAME) == decode_image(file(ink), FRAME)
 
 
 def test_a_photograph_is_turned_upright() -> None:
     pixels = bar(64, 64)
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert read_picture(file(np.rot90(pixels), exif=exif), FRAME) == read_picture(file(pixels), FRAME)
+    assert decode_image(file(np.rot90(pixels), exif=exif), FRAME) == decode_image(file(pixels), FRAME)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_photograph_is_turned_upright() -> None:
 )
 def test_what_cannot_be_read_is_refused_in_words(content: bytes, words: str) -> None:
     with pytest.raises(RequestError, match=words):
-        read_picture(content, FRAME)
+        decode_image(content, FRAME)
 
 
 @pytest.fixture(scope="module")

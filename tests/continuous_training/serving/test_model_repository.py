@@ -10,21 +10,26 @@ from pathlib import Path
 import pytest
 from toy_models import make_archive
 
-from continuous_training.serving.errors import HandlerError, NotServedError, RequestError, UnavailableError
-from continuous_training.serving.models.batch_item import Answered, Predict
-from continuous_training.serving.models.model_repository import Repository
+from continuous_training.serving.errors import (
+    HandlerError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    RequestError,
+)
+from continuous_training.serving.models.inference_request import InferenceResponse, PredictRequest
+from continuous_training.serving.models.model_repository import ModelRepository
 
 
-def ask(repository: Repository, name: str, request: object) -> Answered:
+def ask(repository: ModelRepository, name: str, request: object) -> InferenceResponse:
     """Ask as a batch of one; what came of it is returned or raised."""
-    (result,) = repository.answer(name, [Predict(json.dumps(request).encode())])
+    (result,) = repository.infer(name, [PredictRequest(json.dumps(request).encode())])
     if isinstance(result, Exception):
         raise result
     return result
 
 
 def test_a_request_under_way_keeps_its_version_until_it_is_done(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "server")
+    repository = ModelRepository(tmp_path / "server")
     slow, fast = make_archive(tmp_path, slow=0.4), make_archive(tmp_path, scale=3)
     former = repository.load(slow.path, slow.digest)
     answers = []
@@ -44,7 +49,7 @@ def test_a_request_under_way_keeps_its_version_until_it_is_done(tmp_path: Path) 
 
 
 def test_threads_that_ask_while_versions_change_are_all_answered(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "server")
+    repository = ModelRepository(tmp_path / "server")
     versions = [make_archive(tmp_path, scale=scale) for scale in (2, 3)]
     scales = {archive.digest: scale for archive, scale in zip(versions, (2, 3), strict=True)}
     repository.load(versions[0].path, versions[0].digest)
@@ -76,7 +81,7 @@ def test_threads_that_ask_while_versions_change_are_all_answered(tmp_path: Path)
 
 
 def test_who_is_at_fault_is_told_apart(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "server")
+    repository = ModelRepository(tmp_path / "server")
     broken = make_archive(tmp_path, fails_after=2, error="ValueError")
     repository.load(broken.path, broken.digest)
     with pytest.raises(RequestError, match="send"):
@@ -84,13 +89,13 @@ def test_who_is_at_fault_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(HandlerError, match="the handler of toy") as failed:
         ask(repository, "toy", {"x": [1]})
     assert isinstance(failed.value.__cause__, ValueError)
-    with pytest.raises(NotServedError, match="served are: toy"):
+    with pytest.raises(ModelNotFoundError, match="served are: toy"):
         ask(repository, "none", {})
 
 
 def test_only_what_is_confirmed_is_remembered(tmp_path: Path) -> None:
     folder = tmp_path / "server"
-    repository = Repository(folder)
+    repository = ModelRepository(folder)
     a, b = make_archive(tmp_path), make_archive(tmp_path, scale=3)
     path = folder / "models.json"
     repository.load(a.path, a.digest, 30)
@@ -103,18 +108,18 @@ def test_only_what_is_confirmed_is_remembered(tmp_path: Path) -> None:
     time.sleep(0.02)
     with pytest.raises(ValueError, match="not confirmed in time"):
         repository.confirm("toy", b.digest)
-    assert repository.expire() == ["toy"]
-    assert repository.find("toy").digest == a.digest
+    assert repository.revert_expired_trials() == ["toy"]
+    assert repository.get("toy").digest == a.digest
     repository.unload("toy")
     assert json.loads(path.read_text()) == {}
 
 
 def test_what_is_expected_is_unavailable_until_it_is_loaded(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "server")
-    repository.expect(["toy"])
-    with pytest.raises(UnavailableError, match="being loaded"):
-        repository.find("toy")
+    repository = ModelRepository(tmp_path / "server")
+    repository.add_pending(["toy"])
+    with pytest.raises(ModelNotReadyError, match="being loaded"):
+        repository.get("toy")
     made = make_archive(tmp_path)
     repository.load(made.path, made.digest)
     assert repository.unavailable == {}
-    assert repository.find("toy").digest == made.digest
+    assert repository.get("toy").digest == made.digest

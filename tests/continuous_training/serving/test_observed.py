@@ -95,7 +95,7 @@ def test_a_failure_is_in_the_log_under_its_request_id(tmp_path: Path, toy: Archi
     (line,) = map(json.loads, log.read_text().splitlines())
     assert (line["level"], line["request_id"], line["model"]) == ("error", "seen", "toy")
     assert "NaN" in line["message"]
-    assert "AnswerError" in line["traceback"]
+    assert "EncodingError" in line["traceback"]
     assert line["time"].endswith("+00:00")
 
 

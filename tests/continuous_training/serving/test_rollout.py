@@ -13,7 +13,7 @@ from toy_models import make_archive
 from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.archive_reader import read_manifest
 from continuous_training.artifacts.golden_requests import check
-from continuous_training.serving.errors import LoadRefused, OtherVersionError
+from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.process.client import ServerClient
 
 WORK = "serving/work"
@@ -57,7 +57,7 @@ def test_wrong_golden_answers_are_refused_with_the_reasons_and_the_former_serves
     load(endpoint, good)
     with Hammer(endpoint.running.url, {good.digest: 2}) as hammer:
         for within in (None, 30):
-            with pytest.raises(LoadRefused, match=r"answer.y\[1\] is 7.5, expected 8.5") as refused:
+            with pytest.raises(VersionRejectedError, match=r"answer.y\[1\] is 7.5, expected 8.5") as refused:
                 load(endpoint, wrong, within)
             assert len(refused.value.reasons) == 1
     assert hammer.faults == []
@@ -77,7 +77,7 @@ def test_a_handler_that_fails_at_load_is_refused(
     endpoint: ServerClient, tmp_path: Path, settings: dict, words: str
 ) -> None:
     broken = make_archive(tmp_path, **settings)
-    with pytest.raises(LoadRefused, match=words):
+    with pytest.raises(VersionRejectedError, match=words):
         load(endpoint, broken)
     assert endpoint.models() == []
 
@@ -100,7 +100,7 @@ def test_a_version_that_fails_live_is_shielded_during_probation_and_reverted(
     with Hammer(endpoint.running.url, {good.digest: 2, bad.digest: 3}) as hammer:
         load(endpoint, bad, 30)
         assert until(lambda: endpoint.models()[0]["shielded"] > 20)
-        with pytest.raises(OtherVersionError, match=good.digest[:12]):
+        with pytest.raises(VersionMismatchError, match=good.digest[:12]):
             endpoint.predict("toy", {"x": [1]}, bad.digest)
         golden = read_manifest(bad.path)["golden"]
         assert len(check(golden, lambda request: endpoint.predict("toy", request, bad.digest))) == 2
@@ -120,7 +120,7 @@ def test_a_probation_that_nobody_confirms_ends_by_itself(endpoint: ServerClient,
         assert until(lambda: endpoint.served("toy") == good.digest)
     assert hammer.faults == []
     assert hammer.answers[new.digest] > 0
-    with pytest.raises(LoadRefused, match="cannot be confirmed"):
+    with pytest.raises(VersionRejectedError, match="cannot be confirmed"):
         endpoint.confirm("toy", new.digest)
 
 
@@ -148,7 +148,7 @@ def test_loading_again_is_harmless(endpoint: ServerClient, tmp_path: Path) -> No
     load(endpoint, new, 30)
     assert load(endpoint, new)["phase"] == "serving"  # without a time it is confirmed
     assert endpoint.confirm("toy", new.digest)["phase"] == "serving"
-    with pytest.raises(LoadRefused, match="is confirmed; load the version to go back to"):
+    with pytest.raises(VersionRejectedError, match="is confirmed; load the version to go back to"):
         endpoint.revert("toy", new.digest)
     assert endpoint.revert("toy", good.digest)["digest"] == new.digest  # it is not served: nothing to do
 
@@ -160,7 +160,7 @@ def test_a_newer_deploy_takes_the_place_of_one_on_probation(
     load(endpoint, a)
     load(endpoint, b, 30)
     assert load(endpoint, c, 30)["former"] == a.digest
-    with pytest.raises(LoadRefused):
+    with pytest.raises(VersionRejectedError):
         endpoint.confirm("toy", b.digest)
     assert endpoint.revert("toy", c.digest)["digest"] == a.digest
     assert len(list((state / WORK).iterdir())) == 1

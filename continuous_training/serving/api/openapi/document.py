@@ -7,7 +7,7 @@ from importlib import metadata as distributions
 from typing import Any
 
 from continuous_training.serving.api.openapi.paths import model_paths, server_paths
-from continuous_training.serving.models.versions import Served
+from continuous_training.serving.models.versions import ServedModel
 
 _DISTRIBUTION = "continuous-training"
 
@@ -56,7 +56,7 @@ _SHAPES: dict[str, Any] = {
 }
 
 
-def document(served: Mapping[str, Served]) -> dict[str, Any]:
+def document(served: Mapping[str, ServedModel]) -> dict[str, Any]:
     """Describe everything that the public port answers, with the models that are served now."""
     paths: dict[str, Any] = {}
     schemas = dict(_SHAPES)

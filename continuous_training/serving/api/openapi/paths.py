@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from continuous_training.serving.api.image_decoding import FORMATS
-from continuous_training.serving.api.multipart import FORM, Slots, slots_of
+from continuous_training.serving.api.multipart import FORM, ImageFields, image_fields
 from continuous_training.serving.api.openapi import tensors
-from continuous_training.serving.models.model_schema import Interface, interface_of
-from continuous_training.serving.models.versions import Served
+from continuous_training.serving.models.model_schema import ModelSchema, model_schema
+from continuous_training.serving.models.versions import ServedModel
 
 Schema = dict[str, Any]
 
@@ -34,9 +34,9 @@ _VERSION_HEADERS = {
 }
 
 
-def model_paths(served: Served) -> tuple[dict[str, Any], dict[str, Schema]]:
+def model_paths(served: ServedModel) -> tuple[dict[str, Any], dict[str, Schema]]:
     """Return one model's paths, and the schemas that they refer to."""
-    name, model, interface = served.name, served.model, interface_of(served.current)
+    name, model, interface = served.name, served.model, model_schema(served.current)
     schemas = {
         f"{name}.Request": interface.request,
         f"{name}.Answer": interface.answer,
@@ -46,7 +46,7 @@ def model_paths(served: Served) -> tuple[dict[str, Any], dict[str, Schema]]:
     example = tensors.infer_example(model, interface)
     base = f"/v2/models/{name}"
     paths = {f"/predict/{name}": {"post": _predict(served, interface)}}
-    versions = [one.version for one in (served.current, served.former) if one is not None]
+    versions = [one.version for one in (served.current, served.previous) if one is not None]
     asked = {
         "name": "version",
         "in": "path",
@@ -79,9 +79,9 @@ def model_paths(served: Served) -> tuple[dict[str, Any], dict[str, Schema]]:
     return paths, schemas
 
 
-def _predict(served: Served, interface: Interface) -> dict[str, Any]:
+def _predict(served: ServedModel, interface: ModelSchema) -> dict[str, Any]:
     name = served.name
-    slots = slots_of(interface.request)
+    slots = image_fields(interface.request)
     content: dict[str, Any] = {
         "application/json": {
             "schema": _ref(name, "Request"),
@@ -133,7 +133,7 @@ def _predict(served: Served, interface: Interface) -> dict[str, Any]:
     }
 
 
-def _uploads(slots: Slots) -> dict[str, Any]:
+def _uploads(slots: ImageFields) -> dict[str, Any]:
     file = {"type": "string", "format": "binary"}
     name = slots.one or slots.many or ""
     several = {"type": "array", "items": file, "minItems": 1}

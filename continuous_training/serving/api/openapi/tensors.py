@@ -8,9 +8,9 @@ import numpy as np
 
 from continuous_training.serving.api.tensors import DTYPES
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.models.batch_item import prepare
+from continuous_training.serving.models.inference_request import preprocess
 from continuous_training.serving.models.model import Model
-from continuous_training.serving.models.model_schema import Interface
+from continuous_training.serving.models.model_schema import ModelSchema
 
 Schema = dict[str, Any]
 
@@ -63,11 +63,11 @@ def infer_response(model: Model) -> Schema:
     }
 
 
-def infer_example(model: Model, interface: Interface) -> Any:
+def infer_example(model: Model, interface: ModelSchema) -> Any:
     """Write the first golden request as tensors; None when there is none, or the handler refuses it."""
     for example in interface.examples:
         try:
-            tensors = prepare(model, example.request)
+            tensors = preprocess(model, example.request)
         except RequestError:
             continue
         return {"inputs": [_written(tensor, tensors[tensor["name"]]) for tensor in model.inputs]}

@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 
 from continuous_training.serving.api.tensors import DTYPES, Tensors
-from continuous_training.serving.errors import AnswerError
+from continuous_training.serving.errors import EncodingError
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequestedOutput:
     """An output that was asked for, and whether as raw bytes behind the JSON."""
 
     name: str
     binary: bool = False
 
 
-def write_outputs(
-    tensors: Tensors, signature: Sequence[dict[str, Any]], wanted: Sequence[Wanted]
+def encode_outputs(
+    tensors: Tensors, signature: Sequence[dict[str, Any]], wanted: Sequence[RequestedOutput]
 ) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Write the wanted outputs: their JSON, and the bytes that follow it.
 
-    ValueError when the handler did not give what its signature promises, AnswerError for NaN.
+    ValueError when the handler did not give what its signature promises, EncodingError for NaN.
     """
     datatypes = {tensor["name"]: tensor["datatype"] for tensor in signature}
     written: list[dict[str, Any]] = []
@@ -54,7 +54,7 @@ def _bytes(array: np.ndarray, name: str) -> bytes:
         items = [_text(item).encode() for item in array.flat]
         return b"".join(part for item in items for part in (struct.pack("<I", len(item)), item))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise AnswerError(f"output {name!r} holds NaN or an infinity")
+        raise EncodingError(f"output {name!r} holds NaN or an infinity")
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-import serving
+from continuous_training import serving
 from continuous_training.serving.models.model import Model
 
 from .bodies import Bodies, as_tensors, in_own_words

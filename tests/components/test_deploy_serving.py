@@ -251,7 +251,7 @@ def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
     line: Line, state: Path, monkeypatch: pytest.MonkeyPatch, others: str, promoted: bool
 ) -> None:
     """Both were judged when there was no champion, or an older one; the other one was faster."""
-    monkeypatch.setattr(reevaluate.register, "get", lambda _: line.workload)
+    monkeypatch.setattr(reevaluate.discovery, "get", lambda _: line.workload)
     name = line.workload.name
     line.up_to_archive("run-1", fence="49.99")
     line.up_to_archive("run-2", fence=others)
@@ -287,7 +287,7 @@ def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
 def test_a_challenger_that_stands_when_the_champion_is_taken_away_is_judged_by_the_floors(
     line: Line, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reevaluate.register, "get", lambda _: line.workload)
+    monkeypatch.setattr(reevaluate.discovery, "get", lambda _: line.workload)
     line.promote("run-1", fence="70")
     line.up_to_archive("run-2")
     line.registry.remove_alias(line.workload.name, CHAMPION, "1")

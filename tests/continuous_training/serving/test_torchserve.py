@@ -27,7 +27,7 @@ import requests
 from PIL import Image
 from workload_archives import workload_archive
 
-import serving
+from continuous_training import serving
 from continuous_training.artifacts import golden_requests
 from continuous_training.artifacts.archive import Archive, read_manifest
 from continuous_training.serving.process import daemon

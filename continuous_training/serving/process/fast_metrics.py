@@ -1,63 +1,62 @@
-"""Counts and histograms of one event loop, for Prometheus to read.
+"""Counters and histograms for a single thread, collected by prometheus_client.
 
-The client library's own take a lock and walk their buckets at each observation, since any thread may make
-one; that is a good part of what answering a small request costs.
+The classes of prometheus_client take a lock and go through all buckets for each observation, because any
+thread may make one. For a small request that is a considerable part of the response time.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-Labels = tuple[str, ...]
+LabelValues = tuple[str, ...]
 
 
-class Counts:
+class Counter:
     """A counter with labels."""
 
-    def __init__(self, name: str, help_: str, labels: Labels) -> None:
-        self._about = (name, help_, labels)
-        self._counts: dict[Labels, int] = {}
+    def __init__(self, name: str, help_text: str, labels: tuple[str, ...]) -> None:
+        self._description = (name, help_text, labels)
+        self._counts: dict[LabelValues, int] = {}
 
-    def add(self, labels: Labels) -> None:
-        """Count one more."""
+    def inc(self, labels: LabelValues) -> None:
+        """Add 1."""
         self._counts[labels] = self._counts.get(labels, 0) + 1
 
-    def collect(self) -> Iterator[Any]:
-        """Yield the counts as they are."""
-        name, help_, labels = self._about
-        family = CounterMetricFamily(name, help_, labels=labels)
-        for key, count in self._counts.items():
-            family.add_metric(key, count)
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yield the current counts."""
+        name, help_text, labels = self._description
+        family = CounterMetricFamily(name, help_text, labels=labels)
+        for values, count in self._counts.items():
+            family.add_metric(values, count)
         yield family
 
 
-class Histograms:
-    """A histogram with labels; `bounds` are the upper ends of its buckets, themselves included."""
+class Histogram:
+    """A histogram with labels. `bounds` are the inclusive upper bounds of its buckets."""
 
-    def __init__(self, name: str, help_: str, labels: Labels, bounds: Sequence[float]) -> None:
-        self._about = (name, help_, labels)
+    def __init__(self, name: str, help_text: str, labels: tuple[str, ...], bounds: Sequence[float]) -> None:
+        self._description = (name, help_text, labels)
         self._bounds = bounds
-        self._cells: dict[Labels, list[float]] = {}
-        """For each label: the sum, and then the number in each bucket and above the last."""
+        self._cells: dict[LabelValues, list[float]] = {}
+        """For each label: the sum of the values, the count in each bucket, and the count above the last bound."""
 
-    def add(self, labels: Labels, value: float) -> None:
-        """Count one observation."""
+    def observe(self, labels: LabelValues, value: float) -> None:
+        """Add one observation."""
         cell = self._cells.get(labels)
         if cell is None:
             cell = self._cells[labels] = [0.0] * (len(self._bounds) + 2)
         cell[0] += value
         cell[bisect_left(self._bounds, value) + 1] += 1
 
-    def collect(self) -> Iterator[Any]:
-        """Yield the buckets as they are, each with all that is in those before it."""
-        name, help_, labels = self._about
-        family = HistogramMetricFamily(name, help_, labels=labels)
-        ends = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-        for key, (total, *counts) in self._cells.items():
-            sums = [sum(counts[: end + 1]) for end in range(len(counts))]
-            family.add_metric(key, buckets=list(zip(ends, sums, strict=True)), sum_value=total)
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Yield the current buckets, cumulative as Prometheus defines them."""
+        name, help_text, labels = self._description
+        family = HistogramMetricFamily(name, help_text, labels=labels)
+        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        for values, (total, *counts) in self._cells.items():
+            cumulative = [sum(counts[: end + 1]) for end in range(len(counts))]
+            family.add_metric(values, buckets=list(zip(bounds, cumulative, strict=True)), sum_value=total)
         yield family

@@ -1,4 +1,4 @@
-"""Logs as JSON lines: one object a line, for machines first and for people with `jq`."""
+"""Logs as JSON lines: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-_KNOWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+_STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 MAX_LOG = 10 * 1024**2
-"""The bytes at which a server's log begins anew; the former one is kept beside it, once."""
+"""The size in bytes at which the log of a server is rotated. One older log is kept."""
 
 
 class JsonLines(logging.Formatter):
-    """Writes time (UTC), level, logger, message, whatever `extra` holds, and a traceback if there is one."""
+    """Format a record as a JSON object: time (UTC), level, logger, message, `extra` and the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one record."""
+        """Return one line of JSON."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {
             "time": time,
@@ -27,24 +27,24 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line.update({key: value for key, value in vars(record).items() if key not in _KNOWN})
+        line.update({key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def to_stderr(level: int | str = logging.INFO) -> None:
-    """Log everything from `level` on to standard error, as JSON lines."""
+    """Write all records from `level` upwards to standard error, as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def rotate(path: Path, limit: int = MAX_LOG) -> bool:
-    """Begin a log anew that is over `limit` bytes, keeping what it held as `NAME.1`; says whether it did.
+    """Empty a log of more than `limit` bytes after copying it to `NAME.1`. Return True if it was rotated.
 
-    The file stays the same one, since it is this process's standard error, opened to append: whatever is
-    written to that, by whichever library, is in the log.
+    The file itself is kept, because it is the standard error of this process, opened in append mode. So the
+    output of all libraries is also in the log after a rotation.
     """
     try:
         if path.stat().st_size <= limit:

@@ -1,4 +1,4 @@
-"""Where a running server is found, and the token that its management asks for."""
+"""The files of a server in its state directory: address, token, port and locks."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import argparse
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.file_lock import is_held
 
-_MOMENT = 0.2
+_RETRY_SECONDS = 0.2
 
 
 def state_directory(text: str) -> Path:
-    """Read a command's --state; ArgumentTypeError when it is empty, which would be the working folder."""
+    """Parse the value of --state. Raises ArgumentTypeError for an empty value."""
+    # An empty path would be the working directory.
     if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: name a folder, or leave --state out for .state")
+        raise argparse.ArgumentTypeError("the value is empty: name a directory, or omit --state to use .state")
     return Path(text)
 
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that lives: its process, its two ports and its token."""
+    """A running server: its process, its ports and the token of its management port.
+
+    `started` is the time of its start in UTC, in ISO 8601. `host` is the address that the server listens on.
+    """
 
     pid: int
     port: int
@@ -41,73 +47,106 @@ class RunningServer:
 
     @property
     def management_url(self) -> str:
-        """The private address."""
+        """The address of the management port."""
         return f"http://127.0.0.1:{self.management_port}"
+
+    def to_json(self) -> dict[str, int | str]:
+        """Return the content of `server.json`."""
+        return {
+            "pid": self.pid,
+            "port": self.port,
+            "management_port": self.management_port,
+            "token": self.token,
+            "started": self.started,
+            "host": self.host,
+        }
+
+    @classmethod
+    def from_json(cls, document: object) -> RunningServer:
+        """Read the content of `server.json`. Raises ValueError that names the field that is wrong."""
+        if not isinstance(document, dict):
+            raise ValueError("it must contain a JSON object")
+        return cls(
+            pid=_field(document, "pid", int),
+            port=_field(document, "port", int),
+            management_port=_field(document, "management_port", int),
+            token=_field(document, "token", str),
+            started=_field(document, "started", str),
+            # Servers of early versions listen on 127.0.0.1 only and do not write this field.
+            host=_field({"host": cls.host, **document}, "host", str),
+        )
+
+
+def _field(document: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
+    value = document.get(name)
+    if type(value) is not kind:
+        raise ValueError(f"the field {name!r} must be of type {kind.__name__}")
+    return value
 
 
 @dataclass(frozen=True)
 class StateFiles:
-    """The files of one server's state folder, `STATE/serving`."""
+    """The files of the server of one state directory, in `STATE/serving`."""
 
     folder: Path
 
     @classmethod
     def of(cls, state: Path) -> StateFiles:
-        """Find the server's folder in a state folder, making it when it is not there."""
+        """Return the files of a state directory. Create `STATE/serving` if it is missing."""
         folder = state.absolute() / "serving"
         folder.mkdir(parents=True, exist_ok=True)
         return cls(folder)
 
     @property
     def lock(self) -> Path:
-        """Held by the server for its whole life; its process id stands in it."""
+        """Locked by the server while it runs; contains its process id."""
         return self.folder / "server.lock"
 
     @property
     def starting(self) -> Path:
-        """Held by whoever starts or stops the server."""
+        """Locked by a process that starts or stops the server."""
         return self.folder / "start.lock"
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The log of the server."""
         return self.folder / "server.log"
 
     @property
     def server(self) -> Path:
-        """Where the server is, while it runs."""
+        """The address and the token of the server while it runs, as JSON."""
         return self.folder / "server.json"
 
     @property
     def port(self) -> Path:
-        """The port that the server had last, so that its endpoint stays where it is."""
+        """The last public port of the server. A restart uses it again, so the endpoint keeps its address."""
         return self.folder / "port"
 
     def last_port(self) -> int | None:
-        """Read the port that the server had last."""
+        """Return the last public port of the server, or None."""
         try:
             return int(self.port.read_text())
         except (FileNotFoundError, ValueError):
             return None
 
     def running(self) -> RunningServer | None:
-        """Read where the server is; None when none lives, whatever a crash left behind.
+        """Return the running server, or None.
 
-        UserError when one does and its file is damaged: nobody can ask it anything then.
+        Ignores the file of a server that crashed. Raises UserError if a server runs and its file is damaged.
         """
         if not is_held(self.lock):
             return None
         try:
             return self._read()
-        except (ValueError, TypeError):
-            # Left by a crash, perhaps: the server that has just begun to live is about to remove it.
-            time.sleep(_MOMENT)
+        except ValueError:
+            # A server that starts removes a damaged file of its predecessor in a moment.
+            time.sleep(_RETRY_SECONDS)
         try:
             return self._read() if is_held(self.lock) else None
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise UserError(
-                f"{self.server} is damaged ({error}), so the server that it tells of cannot be asked: end it "
-                f"(kill {self.lock.read_text() or 'PID'}), and start it again"
+                f"{self.server} is damaged ({error}), so the address of the running server is unknown: end the "
+                f"server (kill {self.lock.read_text() or 'PID'}), and start it again"
             ) from error
 
     def _read(self) -> RunningServer | None:
@@ -115,14 +154,14 @@ class StateFiles:
             text = self.server.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
-        return RunningServer(**json.loads(text))
+        return RunningServer.from_json(json.loads(text))
 
     def write(self, running: RunningServer) -> None:
-        """Tell, to this user alone, where the server is."""
+        """Write the address and the token of the server, readable by this user only."""
         self.port.write_text(str(running.port))
-        beside = self.server.with_suffix(".new")
-        beside.unlink(missing_ok=True)
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        temporary = self.server.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as stream:
-            json.dump(asdict(running), stream)
-        beside.replace(self.server)
+            json.dump(running.to_json(), stream)
+        temporary.replace(self.server)

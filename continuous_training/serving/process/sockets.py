@@ -1,4 +1,4 @@
-"""Sockets for the server to listen on, and which port they get."""
+"""Listening sockets of the server, and the choice of their port."""
 
 from __future__ import annotations
 
@@ -8,57 +8,61 @@ import socket
 from continuous_training.core.errors import UserError
 
 DEFAULT_PORT = 8080
+BACKLOG = 2048
 
 
 def listen(host: str, port: int | None, preferred: tuple[int, ...] = ()) -> socket.socket:
-    """Listen on the port that was asked for, or on the first preferred one that is free, or on any.
+    """Listen on `port`. Without a port, use the first free port of `preferred`, or any free port.
 
-    UserError when `port` is given and taken, or the host is none of this machine's addresses.
+    Raises UserError if `port` is taken, or `host` is not an address of this machine.
     """
     if port is not None:
-        found = _try(host, port)
-        if found is None:
+        opened = _listen_if_free(host, port)
+        if opened is None:
             raise UserError(
-                f"port {port} of {host} is taken by another program; stop it, or choose another --port"
+                f"port {port} of {host} is taken by another program; stop that program, or choose another --port"
             )
-        return found
+        return opened
     for candidate in (*preferred, 0):
-        found = _try(host, candidate)
-        if found is not None:
-            return found
+        opened = _listen_if_free(host, candidate)
+        if opened is not None:
+            return opened
     raise UserError(f"no port of {host} is free")
 
 
 def listen_shared(host: str, port: int | None, count: int, preferred: tuple[int, ...]) -> list[socket.socket]:
-    """Listen with several sockets on one port, found as `listen` does; the system deals connections out."""
-    # Alone at first: sockets that share a port would share it with another program's that do.
-    first = listen(host, port, preferred)
-    found = first.getsockname()[1]
-    first.close()
-    sockets = [_try(host, found, shared=True) for _ in range(count)]
+    """Listen with `count` sockets on one port (SO_REUSEPORT). Chooses the port as `listen` does.
+
+    The operating system distributes the connections over the sockets.
+    """
+    # Reserve the port without SO_REUSEPORT first, to detect another program that listens with that option.
+    exclusive = listen(host, port, preferred)
+    chosen = exclusive.getsockname()[1]
+    exclusive.close()
+    sockets = [_listen_if_free(host, chosen, shared=True) for _ in range(count)]
     if None in sockets:
-        raise UserError(f"port {found} of {host} was taken by another program just now; try again")
-    return [one for one in sockets if one is not None]
+        raise UserError(f"another program has just taken port {chosen} of {host}; try again")
+    return [opened for opened in sockets if opened is not None]
 
 
-def _try(host: str, port: int, shared: bool = False) -> socket.socket | None:
+def _listen_if_free(host: str, port: int, shared: bool = False) -> socket.socket | None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, kind, protocol)
+        opened = socket.socket(family, kind, protocol)
     except OSError as error:
         raise UserError(f"cannot listen on {host}: {error}") from error
     try:
-        # A restart must not wait for the old connections to be forgotten.
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Allow a restart while connections of the previous server are in the state TIME_WAIT.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        found.bind(address)
-        # Only listening makes the port taken for others that set the same option.
-        found.listen(2048)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        opened.bind(address)
+        # With SO_REUSEADDR, other programs can bind the port until this socket listens.
+        opened.listen(BACKLOG)
     except OSError as error:
-        found.close()
+        opened.close()
         if error.errno == errno.EADDRINUSE:
             return None
         raise UserError(f"cannot listen on port {port} of {host}: {error}") from error
-    found.setblocking(False)
-    return found
+    opened.setblocking(False)
+    return opened

@@ -1,68 +1,78 @@
-"""What all workers of one port have counted, whichever of them is asked."""
+"""Metrics of all workers of one port, aggregated by the worker that answers the request for them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-from prometheus_client import generate_latest as write
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-_THE_SAME = {
+_SHARED_GAUGES = {
     "serving_model",
     "serving_models_unavailable",
     "process_start_time_seconds",
     "process_max_fds",
 }
-"""What each of them tells of the same thing, and that is not more by being told twice."""
+"""Metrics that describe the same thing in each worker: the maximum is reported, not the sum."""
 
 
-class Siblings:
-    """Leaves this worker's metrics in a folder for the others, and puts theirs beside its own.
+class WorkerMetrics:
+    """Exchanges metrics between the workers through files in a folder, one file per process id.
 
-    A worker that ended has counted nonetheless, so that counters never go back; only what it held is gone.
+    The counters of a worker that has ended stay in the sums, so that a counter never decreases. Its gauges do
+    not.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._own = folder / str(os.getpid())
+        self._own_file = folder / str(os.getpid())
 
-    def leave(self, text: bytes) -> None:
-        """Let the others know these metrics, in Prometheus's text format."""
-        beside = self._own.with_suffix(".new")
-        beside.write_bytes(text)
-        beside.replace(self._own)
+    def publish(self, text: bytes) -> None:
+        """Write the metrics of this worker, in Prometheus's text format, for the other workers."""
+        temporary = self._own_file.with_suffix(".new")
+        temporary.write_bytes(text)
+        temporary.replace(self._own_file)
 
-    def together(self, text: bytes) -> bytes:
-        """Return these metrics and what the others left last as those of one server."""
-        others = [path for path in self._folder.iterdir() if path.name.isdecimal() and path != self._own]
-        texts = [(text.decode(), True), *((path.read_text(), _lives(int(path.name))) for path in others)]
+    def aggregate(self, text: bytes) -> bytes:
+        """Return the sum of these metrics of this worker and the last published metrics of the others."""
+        others = [path for path in self._folder.iterdir() if path.name.isdecimal() and path != self._own_file]
+        expositions = [_Exposition(text.decode(), alive=True)]
+        expositions += [_Exposition(path.read_text(), alive=_is_alive(int(path.name))) for path in others]
         registry = CollectorRegistry()
-        registry.register(_Sums(texts))
-        return write(registry)
+        registry.register(_SumCollector(expositions))
+        return generate_latest(registry)
 
 
-class _Sums(Collector):
-    def __init__(self, texts: Iterable[tuple[str, bool]]) -> None:
-        self._texts = texts
+@dataclass(frozen=True)
+class _Exposition:
+    """The metrics of one worker in Prometheus's text format."""
+
+    text: str
+    alive: bool
+
+
+class _SumCollector(Collector):
+    def __init__(self, expositions: Iterable[_Exposition]) -> None:
+        self._expositions = expositions
 
     def collect(self) -> Iterator[Metric]:
-        """Yield each family with the sums of its samples; of gauges, only those of workers that live."""
+        """Yield each metric family with the sums of its samples. Gauges count for living workers only."""
         families: dict[str, Metric] = {}
         sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
-        for text, lives in self._texts:
-            for family in text_string_to_metric_families(text):
-                if family.type == "gauge" and not lives:
+        for exposition in self._expositions:
+            for family in text_string_to_metric_families(exposition.text):
+                if family.type == "gauge" and not exposition.alive:
                     continue
                 families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
                 values = sums.setdefault(family.name, {})
                 for sample in family.samples:
                     key = (sample.name, tuple(sample.labels.items()))
-                    if family.name in _THE_SAME:
+                    if family.name in _SHARED_GAUGES:
                         values[key] = max(values.get(key, sample.value), sample.value)
                     else:
                         values[key] = values.get(key, 0.0) + sample.value
@@ -72,7 +82,7 @@ class _Sums(Collector):
             yield family
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

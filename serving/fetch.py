@@ -1,4 +1,4 @@
-"""Fetch one archive into a folder: `python -m serving.fetch`, the init container of a TorchServe pod."""
+"""Download one archive into a folder: `python -m serving.fetch`, the init container of a TorchServe pod."""
 
 import sys
 

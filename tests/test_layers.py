@@ -126,6 +126,12 @@ def test_a_handler_loads_without_training_libraries(name):
 
 
 def test_the_server_starts_without_training_libraries():
-    modules = ("process.background", "process.server", "http.app", "http.management", "models.loading")
+    modules = (
+        "process.background",
+        "process.server",
+        "process.application",
+        "http.management",
+        "models.loading",
+    )
     heavy = {"torch", "sklearn", "pandas", "pyarrow", "mlflow", "kfp", "workloads"}
     assert not heavy & loaded_modules(", ".join(f"continuous_training.serving.{name}" for name in modules))

@@ -70,7 +70,7 @@ def look(settings: Settings) -> Serving:
         return look_at_cluster(settings)
     state = settings.state
     running = daemon.status(state)
-    rows = ServerClient(running).models() if running else []
+    rows = [model.to_json() for model in ServerClient(running).models()] if running else []
     return Serving(running, {row["name"]: row for row in rows}, _confirmed(state / "serving" / "models.json"))
 
 

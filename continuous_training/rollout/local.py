@@ -66,8 +66,8 @@ class LocalTarget:
 
     def served_golden_requests(self, name: str) -> list[dict[str, Any]]:
         """Return the golden requests in the served archive."""
-        served = next(model for model in self.endpoint.models() if model["name"] == name)
-        return list(archive.read_manifest(Path(served["archive"]))["golden"])
+        served = next(model for model in self.endpoint.models() if model.name == name)
+        return list(archive.read_manifest(Path(str(served.archive)))["golden"])
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
         """Load the archive into the running server; it reverts by itself after a minute."""

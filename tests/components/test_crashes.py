@@ -54,7 +54,7 @@ def check_nothing_is_torn(place: Place) -> None:
 def status(place: Place) -> dict[str, Any]:
     """What the endpoint says of the workload."""
     models = LocalTarget(place.state).endpoint.models()
-    return next(model for model in models if model["name"] == place.name)
+    return next(model.to_json() for model in models if model.name == place.name)
 
 
 def outcome(place: Place) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def test_wrong_answers_through_the_endpoint_roll_back(line: Line, state: Path) -
     assert f"the former version {old.digest[:12]} answers again" in str(told.value)
     assert callers.faults == []
     assert (target.served_digest(line.workload.name), champion(line)) == (old.digest, "1")
-    assert target.endpoint.models()[0]["phase"] == "serving"
+    assert target.endpoint.models()[0].phase == "serving"
 
 
 @pytest.mark.parametrize("first", [True, False])

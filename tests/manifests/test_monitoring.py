@@ -36,7 +36,7 @@ def expressions() -> Iterator[Any]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names of what a model server writes."""
     metrics = Metrics(ModelRepository(tmp_path_factory.mktemp("server"), 1))
-    metrics.watch(lambda: 0, lambda: 0)
+    metrics.add_queue_gauges(lambda: 0, lambda: 0)
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
     return {
         family.name + ending

@@ -1,79 +1,49 @@
-"""The public application: the routes of each part, put together, and what all of them share."""
+"""An ASGI application that passes each request to the endpoint of its route."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from continuous_training.serving.api.endpoint import Response, Route
-from continuous_training.serving.api.predict_endpoints import PredictEndpoints
-from continuous_training.serving.api.v2_endpoints import V2Endpoints
-from continuous_training.serving.http.fast_path import Express
+from continuous_training.serving.api.endpoint import Response
 from continuous_training.serving.http.requests import (
-    Held,
+    InFlightBytes,
     Receive,
     Request,
+    RequestLimits,
     Scope,
     Send,
-    check_encoding,
+    check_content_encoding,
 )
-from continuous_training.serving.http.responses import respond
+from continuous_training.serving.http.responses import ResponseObserver, respond
 from continuous_training.serving.http.routing import Router
-from continuous_training.serving.models.batcher import Batcher
-from continuous_training.serving.models.inference_watchdog import Watchdog
-from continuous_training.serving.models.model_repository import ModelRepository
-from continuous_training.serving.page import Page
-from continuous_training.serving.process.metrics import Metrics
-from continuous_training.serving.process.settings import Settings
 
 
-class App:
-    """Answers requests over HTTP with what the repository serves."""
+class HttpApp:
+    """Serves the routes of a router over ASGI.
 
-    def __init__(self, repository: ModelRepository, settings: Settings | None = None) -> None:
-        self.repository = repository
-        self.settings = settings or Settings()
-        self.metrics = Metrics(repository)
-        self.batcher = Batcher(repository, self.settings.batching, self.metrics.batch)
-        self.held = Held(self.settings.max_held)
-        self.metrics.watch(waiting=lambda: self.batcher.queue_length, held=lambda: self.held.bytes)
-        self.stopping = False
-        predictions = PredictEndpoints(repository, self.batcher)
-        self.router = Router(
-            [
-                *predictions.routes(),
-                *Page(repository, predictions.index).routes(),
-                *V2Endpoints(repository, self.batcher, lambda: self.stopping).routes(),
-                Route("GET", "/metrics", self.metrics.reply),
-            ]
-        )
-        self.express = Express(
-            self.router, self.batcher, self.held, self.settings.max_body, self.metrics.request
-        )
+    `in_flight` limits the size of all bodies together. `observe` is called after each response.
+    """
 
-    def stop(self) -> None:
-        """Say from now on that the server is not ready: it is about to end."""
-        self.stopping = True
+    def __init__(
+        self,
+        router: Router,
+        limits: RequestLimits,
+        in_flight: InFlightBytes,
+        observe: ResponseObserver,
+        log_access: bool = False,
+    ) -> None:
+        self.router = router
+        self.limits = limits
+        self.in_flight = in_flight
+        self.observe = observe
+        self.log_access = log_access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, as ASGI has it."""
+        """Process one request."""
         if scope["type"] == "http":
-            settings = self.settings
-            request = Request(scope, receive, settings.max_body, settings.timeout, self.held)
-            await respond(request, send, self._handle, self.metrics.request, settings.access_log)
+            request = Request(scope, receive, self.limits, self.in_flight)
+            await respond(request, send, self._handle, self.observe, self.log_access)
 
     async def _handle(self, request: Request) -> Response:
-        route, request.parameters = self.router.find(request.scope["method"], request.scope["path"])
-        check_encoding(request)
-        return await route.endpoint(request)
-
-
-LOAD_SECONDS = 600.0
-"""How long loading an archive and proving it may take."""
-
-
-def watch(app: App, stall: float, end: Callable[[], None]) -> list[Watchdog]:
-    """Make the watchdogs of an application: over its batches, and over what is being loaded."""
-    return [
-        Watchdog(lambda: app.batcher.active_call, stall, end),
-        Watchdog(lambda: app.repository.active_load, max(LOAD_SECONDS, stall), end),
-    ]
+        match = self.router.find(request.scope["method"], request.scope["path"])
+        request.parameters = match.parameters
+        check_content_encoding(request)
+        return await match.route.endpoint(request)

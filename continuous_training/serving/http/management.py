@@ -1,4 +1,4 @@
-"""The private application: what a deployer asks of the server, behind a token, on a port of its own."""
+"""The management application: loads, confirms, reverts and unloads models, on a private port with a token."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 from continuous_training.core.errors import UserError
 from continuous_training.serving.api.endpoint import Response, json_response
 from continuous_training.serving.errors import ArchiveError, RequestError, VersionRejectedError
+from continuous_training.serving.http.errors import HttpError
 from continuous_training.serving.http.requests import (
-    Held,
-    HttpError,
+    InFlightBytes,
     Receive,
     Request,
+    RequestLimits,
     Scope,
     Send,
 )
@@ -26,78 +27,69 @@ from continuous_training.serving.models.archive_sources import ArchiveSource
 from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.models.versions import ServedModel
 
-_MAX_BODY = 64 * 1024
-_MAX_HELD = 256 * _MAX_BODY
-_SECONDS = 10.0
+_LIMITS = RequestLimits(max_body=64 * 1024, timeout=10.0)
+_MAX_IN_FLIGHT = 256 * _LIMITS.max_body
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Management:
-    """Loads, confirms, reverts and unloads models for whoever has the token.
+class ManagementApp:
+    """An ASGI application that changes the served models for clients that send the token.
 
-    A load that names no archive takes what `source` has for the name now, or what was confirmed last.
+    A load request without an archive loads the current archive of `source`, or the version that was confirmed
+    last.
     """
 
     def __init__(self, repository: ModelRepository, token: str, source: ArchiveSource | None = None) -> None:
         self.repository = repository
         self.source = source
-        self.expected = f"Bearer {token}".encode()
-        self.held = Held(_MAX_HELD)
+        self.authorization = f"Bearer {token}".encode()
+        self.in_flight = InFlightBytes(_MAX_IN_FLIGHT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, as ASGI has it."""
+        """Process one request."""
         if scope["type"] == "http":
-            request = Request(scope, receive, _MAX_BODY, _SECONDS, self.held)
-            await respond(request, send, self._route)
+            request = Request(scope, receive, _LIMITS, self.in_flight)
+            await respond(request, send, self._handle)
 
-    async def _route(self, request: Request) -> Response:
-        scope = request.scope
-        given = (request.header(b"authorization") or "").encode("latin-1")
+    async def _handle(self, request: Request) -> Response:
+        authorization = (request.header(b"authorization") or "").encode("latin-1")
         body = await request.body()
-        if not compare_digest(given, self.expected):
+        if not compare_digest(authorization, self.authorization):
             raise HttpError(
-                401, "the header Authorization: Bearer TOKEN is missing or wrong; server.json has it"
+                401,
+                "the header Authorization: Bearer TOKEN is missing or wrong; server.json contains the token",
             )
-        match [part for part in scope["path"].split("/") if part]:
-            case ["v2", "repository", "index"]:
-                verb, name = "index", ""
-            case ["v2", "repository", "models", name, ("load" | "unload" | "confirm" | "revert") as verb]:
-                pass
-            case _:
-                raise HttpError(404, f"there is nothing at {scope['path']}")
-        if scope["method"] != "POST":
-            raise HttpError(405, f"{scope['path']} takes POST, not {scope['method']}", {"allow": "POST"})
-        # In a thread: unpacking and proving a model takes long, and requests are answered meanwhile.
-        asked = _asked(body)
-        if verb == "index":
-            return json_response(_index(self.repository, only_ready=asked.get("ready") is True))
-        return json_response(await asyncio.to_thread(self._do, verb, name, asked["parameters"]))
+        action, name = _action(request.scope["method"], request.scope["path"])
+        content = _content(body)
+        if action == "index":
+            return json_response(_index(self.repository, ready_only=content.get("ready") is True))
+        # Loading a model takes seconds. In a thread, it does not block other management requests.
+        return json_response(await asyncio.to_thread(self._run, action, name, content["parameters"]))
 
-    def _do(self, verb: str, name: str, parameters: dict[str, Any]) -> Any:
-        repository = self.repository
-        if verb == "load":
+    def _run(self, action: str, name: str, parameters: dict[str, Any]) -> Any:
+        if action == "load":
             return self._load(name, parameters)
-        if verb == "unload":
-            repository.unload(name)
+        if action == "unload":
+            self.repository.unload(name)
             return {"name": name}
-        act = repository.confirm if verb == "confirm" else repository.revert
-        return _status(act(name, _digest(parameters)), name)
+        change = self.repository.confirm if action == "confirm" else self.repository.revert
+        return _status(change(name, _digest(parameters)), name)
 
     def _load(self, name: str, parameters: dict[str, Any]) -> Any:
-        archive, within = parameters.get("archive"), parameters.get("confirm_within")
-        if within is not None and not _is_time(within):
+        archive, trial_seconds = parameters.get("archive"), parameters.get("confirm_within")
+        if trial_seconds is not None and not _is_duration(trial_seconds):
             raise RequestError('"confirm_within" must be a number of seconds above 0, or null')
         try:
             if archive is None:
-                path, digest = self._known(name)
+                path, digest = self._current_archive(name)
             else:
                 path, digest = _path(archive), _digest(parameters)
-            served = self.repository.load(path, digest, within, name)
+            served = self.repository.load(path, digest, trial_seconds, name)
         except ArchiveError as error:
             raise VersionRejectedError(str(error)) from error
         return _status(served, name)
 
-    def _known(self, name: str) -> tuple[Path, str]:
+    def _current_archive(self, name: str) -> tuple[Path, str]:
         if self.source is not None and name in self.source.names:
             try:
                 return self.source.fetch(name)
@@ -106,16 +98,30 @@ class Management:
         record = self.repository.persisted.records.get(name)
         if record is None:
             raise RequestError(
-                f"nothing is known of {name!r}: say which with the parameters archive and digest"
+                f'no archive of {name!r} is known; send the parameters "archive" and "digest" of the version'
             )
         return Path(record["archive"]), record["digest"]
 
 
-def _asked(body: bytes) -> dict[str, Any]:
-    given = decode(body) if body else {}
-    if not isinstance(given, dict) or not isinstance(given.setdefault("parameters", {}), dict):
+def _action(method: str, path: str) -> tuple[str, str]:
+    """Return the action and the model's name of a path. Raises HttpError 404 or 405."""
+    match [segment for segment in path.split("/") if segment]:
+        case ["v2", "repository", "index"]:
+            action, name = "index", ""
+        case ["v2", "repository", "models", name, ("load" | "unload" | "confirm" | "revert") as action]:
+            pass
+        case _:
+            raise HttpError(404, f"there is nothing at {path}")
+    if method != "POST":
+        raise HttpError(405, f"{path} accepts POST, not {method}", {"allow": "POST"})
+    return action, name
+
+
+def _content(body: bytes) -> dict[str, Any]:
+    content = decode(body) if body else {}
+    if not isinstance(content, dict) or not isinstance(content.setdefault("parameters", {}), dict):
         raise RequestError('the body must be {"parameters": {...}}')
-    return given
+    return content
 
 
 def _path(archive: Any) -> Path:
@@ -131,7 +137,7 @@ def _digest(parameters: dict[str, Any]) -> str:
     return digest
 
 
-def _is_time(value: Any) -> bool:
+def _is_duration(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value > 0
 
 
@@ -139,11 +145,11 @@ def _status(served: ServedModel | None, name: str) -> dict[str, Any]:
     return {"name": name, "digest": None} if served is None else served.status()
 
 
-def _index(repository: ModelRepository, only_ready: bool) -> list[dict[str, Any]]:
-    """List the models as the protocol's repository index does; `only_ready` leaves out those that are not."""
+def _index(repository: ModelRepository, ready_only: bool) -> list[dict[str, Any]]:
+    """Return the repository index of the Open Inference Protocol, or only its models that are ready."""
     served = repository.served_models()
-    rows = [{"state": "READY", "reason": "", **served[name].status()} for name in sorted(served)]
+    index = [{"state": "READY", "reason": "", **served[name].status()} for name in sorted(served)]
     for name, reason in sorted(dict(repository.unavailable).items()):
-        if name not in served and not only_ready:
-            rows.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason})
-    return rows
+        if name not in served and not ready_only:
+            index.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason})
+    return index

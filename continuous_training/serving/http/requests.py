@@ -1,4 +1,4 @@
-"""The little of HTTP that both applications need: a body within limits, JSON out, errors in words."""
+"""HTTP requests of an ASGI application, with limits for the size and the time of the body."""
 
 from __future__ import annotations
 
@@ -7,63 +7,65 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from continuous_training.serving.api.endpoint import Response
+from continuous_training.serving.http.errors import RETRY_AFTER, ClientDisconnected, HttpError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_DISCARD = 8
-"""How many times the limit is read and thrown away, so that the caller gets to see the refusal."""
+_MAX_DISCARDED = 8
+"""How much of a body is read and discarded, in multiples of its limit.
 
-RETRY = {"retry-after": "1"}
-
-
-class HttpError(Exception):
-    """An answer other than 200, with its words."""
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers or {}
+A client that still sends its body does not read the response.
+"""
 
 
-class DisconnectedError(Exception):
-    """The caller hung up before the request was complete."""
-
-
-class Held:
-    """Counts the bytes of all requests that an application holds, and refuses those that are too many."""
+class InFlightBytes:
+    """Limits the total size in bytes of the request bodies that an application holds."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.bytes = 0
 
-    def take(self, size: int) -> None:
-        """Hold that many more; HttpError 503 when that is over the limit."""
+    def add(self, size: int) -> None:
+        """Add the size of a body or of a part of it. Raises HttpError 503 if the limit is exceeded."""
         if self.bytes + size > self.limit:
-            message = f"the server holds {self.bytes} bytes of requests already; try again in a moment"
-            raise HttpError(503, message, {**RETRY, "connection": "close"})
+            message = f"the server already holds {self.bytes} bytes of requests; try again in a moment"
+            raise HttpError(503, message, {**RETRY_AFTER, "connection": "close"})
         self.bytes += size
+
+    def remove(self, size: int) -> None:
+        """Subtract the size of the bodies that are released."""
+        self.bytes -= size
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """Limits of one request: `max_body` bytes, and `timeout` seconds for its body to arrive."""
+
+    max_body: int
+    timeout: float
 
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One request as a route sees it; `parameters` are the path's placeholders."""
+    """One HTTP request. `parameters` are the values of the path's placeholders.
+
+    `held_bytes` is the share of this request in `in_flight`. An endpoint sets `model` to the name of the
+    requested model, for logs and metrics.
+    """
 
     scope: Scope
     receive: Receive
-    max_body: int
-    timeout: float
-    held: Held
+    limits: RequestLimits
+    in_flight: InFlightBytes
     parameters: dict[str, str] = field(default_factory=dict)
     model: str = ""
-    """The name of the model that is asked, once it is known; for logs and metrics."""
-    holding: int = 0
+    held_bytes: int = 0
     _headers: dict[bytes, bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Of several with one name the first counts.
+        # If a header occurs more than once, the first value is used.
         self._headers = dict(reversed(self.scope["headers"]))
 
     @property
@@ -73,79 +75,70 @@ class Request:
         return query
 
     def header(self, name: bytes) -> str | None:
-        """Return a header's value by its lower-case name; None when it is not there."""
+        """Return the value of a header by its lower-case name, or None."""
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
 
     def hold(self, size: int) -> None:
-        """Hold that many bytes until the request is answered; HttpError 503 when all hold too many."""
-        self.held.take(size)
-        self.holding += size
+        """Count `size` bytes as in flight until `release`. Raises HttpError 503 over the common limit."""
+        self.in_flight.add(size)
+        self.held_bytes += size
+
+    def release(self) -> None:
+        """Stop counting the bytes of this request. Called when the response is complete."""
+        self.in_flight.remove(self.held_bytes)
+        self.held_bytes = 0
 
     async def body(self) -> bytes:
-        """Read the whole body; HttpError 413 when it is too large, 408 when it does not arrive in time."""
+        """Read the whole body. Raises HttpError 413 if it is too large, and 408 after the timeout."""
         task = asyncio.current_task()
-        late = False
+        expired = False
 
         def expire() -> None:
-            nonlocal late
-            late = True
+            nonlocal expired
+            expired = True
             if task is not None:
                 task.cancel()
 
-        # Cheaper than wait_for, which makes a task of its own for each request.
-        timer = asyncio.get_running_loop().call_later(self.timeout, expire)
+        # asyncio.wait_for would create one more task for each request.
+        timer = asyncio.get_running_loop().call_later(self.limits.timeout, expire)
         try:
             return await self._read()
         except asyncio.CancelledError:
-            if not late:
+            if not expired:
                 raise
             if task is not None and hasattr(task, "uncancel"):
                 task.uncancel()
-            words = f"the body did not arrive within {self.timeout:g} s; send it at once"
-            raise HttpError(408, words, {"connection": "close"}) from None
+            message = f"the body did not arrive within {self.limits.timeout:g} s; send it without a pause"
+            raise HttpError(408, message, {"connection": "close"}) from None
         finally:
             timer.cancel()
 
     async def _read(self) -> bytes:
+        max_body = self.limits.max_body
         chunks: list[bytes] = []
         size = 0
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
-                raise DisconnectedError
+                raise ClientDisconnected
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size <= self.max_body:
+            if size <= max_body:
                 self.hold(len(chunk))
                 chunks.append(chunk)
             elif chunks:
                 chunks.clear()
                 self.release()
-            if not message.get("more_body", False) or size > self.max_body * _DISCARD:
+            if not message.get("more_body", False) or size > max_body * _MAX_DISCARDED:
                 break
-        if size > self.max_body:
-            words = f"the body is larger than {self.max_body} bytes; send less at a time"
-            raise HttpError(413, words, {"connection": "close"})
+        if size > max_body:
+            text = f"the body is larger than {max_body} bytes; split the request into smaller ones"
+            raise HttpError(413, text, {"connection": "close"})
         return b"".join(chunks) if len(chunks) != 1 else chunks[0]
 
-    def release(self) -> None:
-        """Hold nothing any more; called when the request is answered."""
-        self.held.bytes -= self.holding
-        self.holding = 0
 
-
-def check_encoding(request: Request) -> None:
-    """Return when a request's body is sent as it is; HttpError 415 otherwise."""
+def check_content_encoding(request: Request) -> None:
+    """Raise HttpError 415 if the body of a request is compressed."""
     if (request.header(b"content-encoding") or "identity") != "identity":
-        raise HttpError(415, "this server reads bodies as they are; send without content-encoding")
-
-
-async def send_reply(scope: Scope, send: Send, reply: Response, request_id: str) -> None:
-    """Send a reply; to HEAD, its head alone."""
-    headers = [(b"content-length", b"%d" % len(reply.body)), (b"x-request-id", request_id.encode())]
-    if "content-type" not in reply.headers:
-        headers.append((b"content-type", b"application/json"))
-    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+        raise HttpError(415, "this server does not read compressed bodies; send it without content-encoding")

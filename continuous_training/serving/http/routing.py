@@ -1,39 +1,57 @@
-"""Which function answers which path: a table that is looked through once for each new path."""
+"""Finds the route of a request by its method and path."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from continuous_training.serving.api.endpoint import Route
-from continuous_training.serving.http.requests import HttpError
+from continuous_training.serving.http.errors import HttpError
+
+MAX_CACHED_PATHS = 1024
+"""Clients usually request the same few paths. The limit bounds the memory if they do not."""
+
+
+@dataclass(frozen=True)
+class RouteMatch:
+    """A route and the values of the placeholders in its path."""
+
+    route: Route
+    parameters: dict[str, str]
 
 
 class Router:
-    """Finds routes, and says what there is where it finds none."""
+    """Finds routes in a list. The results are cached, since the list does not change."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
-        # Callers ask the same few paths for ever; the bound is for those who do not.
-        self.find: Any = lru_cache(maxsize=1024)(self._find)
+        self.find: Callable[[str, str], RouteMatch] = lru_cache(maxsize=MAX_CACHED_PATHS)(self._find)
 
-    def _find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """Find who answers; HttpError 404 or 405 with what there is."""
+    def _find(self, method: str, path: str) -> RouteMatch:
+        """Return the route of a method and a path.
+
+        Raises HttpError 404 if no route has this path, and 405 if its routes have other methods.
+        """
         segments = _segments(path)
-        matches = [(route, found) for route in self.routes if (found := _match(route, segments)) is not None]
-        for route, found in matches:
-            if method == route.method or (method, route.method) == ("HEAD", "GET"):
-                return route, found
+        matches = [
+            RouteMatch(route, parameters)
+            for route in self.routes
+            if (parameters := _match(route, segments)) is not None
+        ]
+        for match in matches:
+            if method in _methods(match.route):
+                return match
         if matches:
-            allowed = [m for route, _ in matches for m in _methods(route)]
-            words = " or ".join(sorted({route.method for route, _ in matches}))
-            raise HttpError(405, f"{path} takes {words}, not {method}", {"allow": ", ".join(allowed)})
-        raise HttpError(404, f"there is nothing at {path}; GET / lists what there is")
+            allowed = [allowed_method for match in matches for allowed_method in _methods(match.route)]
+            expected = " or ".join(sorted({match.route.method for match in matches}))
+            message = f"{path} accepts {expected}, not {method}"
+            raise HttpError(405, message, {"allow": ", ".join(allowed)})
+        raise HttpError(404, f"there is nothing at {path}; GET / lists the available paths")
 
 
 def _match(route: Route, segments: Sequence[str]) -> dict[str, str] | None:
-    """Return the values of the route's placeholders, or None when the path does not match."""
+    """Return the values of the route's placeholders, or None if the path does not match."""
     expected = _segments(route.path)
     if len(expected) != len(segments):
         return None

@@ -1,101 +1,91 @@
-"""uvicorn's HTTP protocol, patient with slow callers to a limit, polite to half-closed ones, and quick.
+"""uvicorn's HTTP protocol with limits for the number of connections and for the head of a request.
 
-What arrives whole goes to `express`; whatever else there is, uvicorn does as it always does.
+It also answers clients that have closed their sending side, and uses one timer per connection for keep-alive.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from continuous_training.serving.api.endpoint import Response
-from continuous_training.serving.http.fast_path import Call, Express, Target, head
+MAX_HEAD_BYTES = 64 * 1024
+"""The maximum size of a request line and its headers."""
 
-MAX_HEAD = 64 * 1024
-"""The most bytes of a request's line and headers."""
+MAX_BYTES_PER_BODY_BYTE = 9
+"""The size of a chunk with one byte: a chunked body can be this much larger on the wire."""
 
-_FRAMED = 9
-
-_TOO_MANY = b"too many callers are connected; try again in a moment"
-_TOO_LARGE = b"the request's line and headers are larger than %d bytes" % MAX_HEAD
+_TOO_MANY_CONNECTIONS = b"the server has too many connections; try again in a moment"
+_HEAD_TOO_LARGE = b"the request line and headers are larger than %d bytes" % MAX_HEAD_BYTES
 
 
-class Protocol(HttpToolsProtocol):
-    """Ends connections that are too many, whose request does not arrive in time, or whose headers never end.
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Limits of the connections of a server.
 
-    `head_seconds` is how long a request's line and headers may take, from its first byte, or from the
-    connection's beginning. Once `leaving` is set, the connection of each request that begins is closed with
-    its answer.
+    `head_seconds` is the time for a request line and its headers to arrive, counted from the start of the
+    connection or the first byte of the request. When `stopping` is set, the server closes each connection
+    after the next response.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        head_seconds: float,
-        max_connections: int,
-        leaving: Event,
-        express: Express | None = None,
-        **kwargs: Any,
-    ) -> None:
+    max_connections: int
+    head_seconds: float
+    stopping: Event = field(default_factory=Event)
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Applies the limits to one connection."""
+
+    def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_seconds = head_seconds
-        self._max_connections = max_connections
-        self._leaving = leaving
-        self._express = express
-        self._head: asyncio.TimerHandle | None = None
+        self._limits = limits
         self._in_head = True
-        self._idle: asyncio.TimerHandle | None = None
-        self._answered = 0.0
-        self._overhead = 0
-        """The bytes of this message that are not its body: its head, the frames of chunks, a trailer."""
-        self._target: Target | None = None
-        self._parts: list[bytes] | None = None
-        """What there is of a body that may arrive whole; None when nobody waits for that."""
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._keep_alive_timer: asyncio.TimerHandle | None = None
+        self._last_response_time = 0.0
+        self._overhead_bytes = 0
+        """The bytes of the current message that are not its body: head, chunk sizes and trailer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, if there is room for one more caller."""
+        """Start the timer for the first request. Refuse the connection if there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > self._max_connections:
-            self._refuse(b"503 Service Unavailable\r\nretry-after: 1", _TOO_MANY)
+        if len(self.connections) > self._limits.max_connections:
+            self._refuse(b"503 Service Unavailable\r\nretry-after: 1", _TOO_MANY_CONNECTIONS)
         else:
-            self._await_head()
+            self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self._unset_head()
-        if self._idle is not None:
-            self._idle.cancel()
+        """Cancel the timers."""
+        self._cancel_head_timer()
+        if self._keep_alive_timer is not None:
+            self._keep_alive_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; more than a head's worth of bytes that are no body are refused."""
+        """Parse received bytes. Refuse a request whose head or trailer is too large."""
         if self.transport.is_closing():
             return
-        self._overhead += len(data)
+        self._overhead_bytes += len(data)
         super().data_received(data)
-        if self._parts is not None:
-            self._go_on_as_task()
-        if self._in_head and self._head is None:
-            self._await_head()
-        if self._overhead > MAX_HEAD and not self.transport.is_closing():
-            if not self._in_head:  # a trailer without end: the request is with the application already
+        if self._in_head and self._head_timer is None:
+            self._start_head_timer()
+        if self._overhead_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            if self._in_head:
+                self._refuse(b"431 Request Header Fields Too Large", _HEAD_TOO_LARGE)
+            else:  # The application already has the request, so this is not the place for a response.
                 self.transport.close()
-            else:
-                self._refuse(b"431 Request Header Fields Too Large", _TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Make room for a request; what uvicorn makes of it is made when it is needed."""
-        self._overhead = 0
+        """Start a request."""
+        self._overhead_bytes = 0
         self._in_head = True
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
+        super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; those of a trailer are of no use here."""
+        """Store a header. Ignore the headers of a trailer."""
         if self._in_head:
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
@@ -103,89 +93,23 @@ class Protocol(HttpToolsProtocol):
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is there: wait for the end of what was received, or begin at once."""
+        """Pass the request to the application."""
         self._in_head = False
-        self._unset_head()
-        self._target = self._quick()
-        if self._target is None:
-            self._as_task()
-        else:
-            self._parts = []
-
-    def on_body(self, body: bytes) -> None:
-        """Take a part of the body; each of its bytes may have been framed by eight others."""
-        self._overhead -= _FRAMED * len(body)
-        if self._parts is None:
-            super().on_body(body)
-        else:
-            self._parts.append(body)
-
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        if self._parts is None:
-            super().on_message_complete()
-            return
-        parts = self._parts
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        call = None
-        if self._express is not None and self._target is not None:
-            call = self._express.ask(self, self._target, self.headers, self.client, body)
-        if call is None:
-            self._go_on_as_task()
-            if not self.transport.is_closing():
-                super().on_message_complete()
-            return
-        self._parts = None
-        call.keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        self.cycle = call  # type: ignore[assignment]
-        if call.failed is not None:
-            call.set_result(call.failed)
-
-    def _quick(self) -> Target | None:
-        """Say who reads this request at once; None when it needs more than that, or has to wait."""
-        if self._express is None or self.parser.get_method() != b"POST" or self.expect_100_continue:
-            return None
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:  # it is behind another one
-            return None
-        # Who does not read the answers gets no more of them: a task waits until there is room.
-        if self.flow.write_paused or self.parser.should_upgrade() or self.transport.is_closing():
-            return None
-        return self._express.find(self.url)
-
-    def _as_task(self) -> None:
-        """Let uvicorn make a task of the request, from what is known of it."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.headers, self.expect_100_continue = url, headers, expects
-        self.scope["headers"] = headers
+        self._cancel_head_timer()
         super().on_headers_complete()
-        if self._leaving.is_set() and self.cycle is not None:
+        if self._limits.stopping.is_set() and self.cycle is not None:
             self.cycle.keep_alive = False
 
-    def _go_on_as_task(self) -> None:
-        """Do so when a part of the body is there already."""
-        parts, self._parts = self._parts or [], None
-        if self.transport.is_closing():
-            return
-        self._as_task()
-        for part in parts:
-            super().on_body(part)
-
-    def write_reply(self, call: Call, reply: Response, request_id: str) -> None:
-        """Write the answer to a whole request in one piece, and go on as uvicorn does after an answer."""
-        call.response_complete = True
-        if self.transport.is_closing():
-            return
-        closes = not call.keep_alive or self._leaving.is_set() or reply.headers.get("connection") == "close"
-        more = b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
-        self.transport.write(head(STATUS_LINE[reply.status], more, reply, request_id, closes) + reply.body)
-        if closes:
-            self.transport.close()
-        self.on_response_complete()
+    def on_body(self, body: bytes) -> None:
+        """Receive a part of the body."""
+        self._overhead_bytes -= MAX_BYTES_PER_BODY_BYTE * len(body)
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """Begin with what follows on the connection, or wait for it for as long as connections are kept."""
+        """Start the next pipelined request, or wait for a request until the keep-alive timeout.
+
+        One timer covers many requests: it is cheaper to read the clock for each request than to set a timer.
+        """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -193,47 +117,46 @@ class Protocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
-        self._answered = self.loop.time()
-        # One timer for many answers: setting one takes longer than looking at the time.
-        if self._idle is None:
-            self._idle = self.loop.call_later(self.timeout_keep_alive, self._end_when_idle)
-
-    def _end_when_idle(self) -> None:
-        busy = self._in_head or (self.cycle is not None and not self.cycle.response_complete)
-        left = self.timeout_keep_alive - (0 if busy else self.loop.time() - self._answered)
-        if left > 0:
-            self._idle = self.loop.call_later(left, self._end_when_idle)
-        else:
-            self.transport.close()
+        self._last_response_time = self.loop.time()
+        if self._keep_alive_timer is None:
+            self._keep_alive_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Answer what a caller asked before it said that it will say no more; then close."""
+        """Keep the connection open for the response if the client has only closed its sending side."""
         if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
             self.cycle.keep_alive = False
             return True
         return None
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, in JSON as everything else here."""
+        """Send the response to invalid HTTP as JSON, like all other error responses."""
         self._refuse(b"400 Bad Request", msg.encode("ascii", "replace"))
 
-    def _await_head(self) -> None:
-        self._head = self.loop.call_later(self._head_seconds, self._late)
-
-    def _late(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._await_head()  # the request before this one is still being answered
+    def _close_if_idle(self) -> None:
+        busy = self._in_head or (self.cycle is not None and not self.cycle.response_complete)
+        remaining = self.timeout_keep_alive - (0 if busy else self.loop.time() - self._last_response_time)
+        if remaining > 0:
+            self._keep_alive_timer = self.loop.call_later(remaining, self._close_if_idle)
         else:
             self.transport.close()
 
-    def _unset_head(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self._limits.head_seconds, self._on_head_timeout)
 
-    def _refuse(self, status: bytes, words: bytes) -> None:
-        self._unset_head()
-        body = b'{"error":"' + words.replace(b'"', b"'") + b'"}'
+    def _on_head_timeout(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._start_head_timer()  # The previous request is still in progress.
+        else:
+            self.transport.close()
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, status: bytes, message: bytes) -> None:
+        self._cancel_head_timer()
+        body = b'{"error":"' + message.replace(b'"', b"'") + b'"}'
         lines = [
             b"HTTP/1.1 " + status,
             b"content-type: application/json",

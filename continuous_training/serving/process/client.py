@@ -1,4 +1,4 @@
-"""What a deployer asks of a running server, over its two ports."""
+"""A client of a running server, for its public port and its management port."""
 
 from __future__ import annotations
 
@@ -12,74 +12,83 @@ import requests
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.server_status import ModelStatus
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 60.0
+RESPONSE_SECONDS = 60.0
 LOAD_SECONDS = 300.0
 
 
 class ServerClient:
-    """One server, seen from outside: loads and confirms versions privately, predicts publicly.
+    """Loads and confirms versions through the management port, and sends requests to the public port.
 
-    TransientError when the server is not there; VersionRejectedError when it will not have a version.
+    All methods raise TransientError if the server does not answer.
     """
 
     def __init__(self, running: RunningServer) -> None:
         self.running = running
         self.session = requests.Session()
-        # A proxy of the environment has no business between two processes of one machine.
+        # Proxies of the environment are not for connections within this machine.
         self.session.trust_env = False
 
-    def models(self) -> list[dict[str, Any]]:
-        """List what is served, and what should be: name, version, digest, phase, shielded, former..."""
-        return self._manage("index")
+    def models(self) -> list[ModelStatus]:
+        """Return the models that are served, and those that should be served."""
+        return [ModelStatus.from_json(entry) for entry in self._manage("index")]
 
     def served(self, name: str) -> str | None:
-        """Tell the digest that is served under a name, on probation or not; None when there is none."""
-        return next((row.get("digest") for row in self.models() if row["name"] == name), None)
+        """Return the digest of the version that is served under a name, on trial or confirmed, or None."""
+        return next((model.digest for model in self.models() if model.name == name), None)
 
-    def load(
-        self, name: str, archive: Path, digest: str, confirm_within: float | None = None
-    ) -> dict[str, Any]:
-        """Have a version served, on probation for that many seconds when given; returns its status."""
+    def load(self, name: str, archive: Path, digest: str, confirm_within: float | None = None) -> ModelStatus:
+        """Serve a version. With `confirm_within` seconds, it is on trial and must be confirmed in that time.
+
+        Returns the state of the model. Raises VersionRejectedError if the server does not accept the version.
+        """
         parameters = {"archive": str(archive.absolute()), "digest": digest, "confirm_within": confirm_within}
-        return self._manage(f"models/{quote(name, safe='')}/load", parameters)
+        return self._change(name, "load", parameters)
 
-    def confirm(self, name: str, digest: str) -> dict[str, Any]:
-        """Keep a version for good; VersionRejectedError when it is not served any more."""
-        return self._manage(f"models/{quote(name, safe='')}/confirm", {"digest": digest})
+    def confirm(self, name: str, digest: str) -> ModelStatus:
+        """Keep the version on trial. Raises VersionRejectedError if it is not served any more."""
+        return self._change(name, "confirm", {"digest": digest})
 
-    def revert(self, name: str, digest: str) -> dict[str, Any]:
-        """Put the former version back; returns the status of what is served then (digest None: nothing)."""
-        return self._manage(f"models/{quote(name, safe='')}/revert", {"digest": digest})
+    def revert(self, name: str, digest: str) -> ModelStatus | None:
+        """Replace the version on trial by the previous version.
+
+        Returns the state of the model, or None if there is no previous version.
+        """
+        status = self._change(name, "revert", {"digest": digest})
+        return None if status.digest is None else status
 
     def unload(self, name: str) -> None:
-        """Have a name served no longer."""
+        """Stop serving a model."""
         self._manage(f"models/{quote(name, safe='')}/unload")
 
     def predict(self, name: str, request: Any, digest: str | None = None) -> Any:
-        """Ask the public endpoint, as any caller does; with `digest`, that very version must answer.
+        """Send a request to the public port and return the response.
 
-        UserError when the request is refused, VersionMismatchError when another version answered,
-        PipelineError when the server failed.
+        Raises UserError if the server rejects the request, VersionMismatchError if another version than
+        `digest` answered, and PipelineError if the server failed.
         """
         url = f"{self.running.url}/predict/{quote(name, safe='')}"
-        response = self._send(url, request, {}, ANSWER_SECONDS)
+        response = self._send(url, request, {}, RESPONSE_SECONDS)
         if response.status_code != 200:
-            raise _error(response, f"{url} refused the request")
-        answered = response.headers.get("x-model-digest", "")
-        if digest is not None and answered != digest:
+            raise _error(response, f"{url} rejected the request")
+        actual_digest = response.headers.get("x-model-digest", "")
+        if digest is not None and actual_digest != digest:
             raise VersionMismatchError(
-                f"{name}: version {answered[:12]} answered, and {digest[:12]} was asked for"
+                f"{name}: version {digest[:12]} was requested, but version {actual_digest[:12]} answered"
             )
         return response.json()
+
+    def _change(self, name: str, action: str, parameters: dict[str, Any]) -> ModelStatus:
+        return ModelStatus.from_json(self._manage(f"models/{quote(name, safe='')}/{action}", parameters))
 
     def _manage(self, path: str, parameters: dict[str, Any] | None = None) -> Any:
         url = f"{self.running.management_url}/v2/repository/{path}"
         headers = {"authorization": f"Bearer {self.running.token}"}
         response = self._send(url, {"parameters": parameters or {}}, headers, LOAD_SECONDS)
         if response.status_code != 200:
-            raise _error(response, f"the server refused {path}")
+            raise _error(response, f"the server rejected {path}")
         return response.json()
 
     def _send(self, url: str, body: Any, headers: dict[str, str], seconds: float) -> requests.Response:
@@ -100,12 +109,12 @@ class ServerClient:
             ) from error
 
 
-def _error(response: requests.Response, what: str) -> PipelineError:
+def _error(response: requests.Response, default_message: str) -> PipelineError:
     try:
         body = response.json()
     except ValueError:
         body = {}
-    message = body.get("error") or f"{what}: HTTP {response.status_code}"
+    message = body.get("error") or f"{default_message}: HTTP {response.status_code}"
     if response.status_code == 409:
         return VersionRejectedError(message, body.get("reasons"))
     if response.status_code == 503:

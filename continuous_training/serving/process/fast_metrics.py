@@ -41,7 +41,7 @@ class Histogram:
         self._description = (name, help_text, labels)
         self._bounds = bounds
         self._cells: dict[LabelValues, list[float]] = {}
-        """For each label: the sum of the values, the count in each bucket, and the count above the last bound."""
+        """For each label: the sum of the values, then the count in each bucket and above the last bound."""
 
     def observe(self, labels: LabelValues, value: float) -> None:
         """Add one observation."""

@@ -1,14 +1,15 @@
-"""An archive of the store as a local file, for a server that reads files alone.
+"""Download an archive from an object store to a local folder, for servers that read local files only.
 
     python -m serving.fetch --model-store STORE --model NAME[@ALIAS] --output FOLDER [--torchserve]
 
-FOLDER/NAME.mar is there, with its sha256 verified, or the exit code is not 0. --torchserve writes
-FOLDER/config.properties beside it: TorchServe's settings for a pod, which serve that file on port 8080.
+Writes FOLDER/NAME.mar and verifies its sha256. If it cannot, the exit code is not 0. --torchserve also writes
+FOLDER/config.properties: the settings with which TorchServe serves this archive in a pod, on port 8080.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,57 +23,72 @@ from continuous_training.core.messages import report
 TORCHSERVE_SETTINGS = Path(__file__).parents[1] / "torchserve.properties"
 CONFIG_FILE = "config.properties"
 
+_POD_SETTINGS = (
+    ("inference_address=http://127.0.0.1:8080", "inference_address=http://0.0.0.0:8080"),
+    ("disable_token_authorization=false", "disable_token_authorization=true"),
+)
+"""Lines of TORCHSERVE_SETTINGS and their replacements for a pod.
 
-def fetch(store: str, reference: str, folder: Path) -> Path:
-    """Return `folder`/NAME.mar, the archive that NAME[@ALIAS] stands for; UserError when it is damaged."""
-    opened = open_store(store)
-    pointer = find(opened, reference)
+Other pods must reach the inference port, and without a key, because each pod would have a different one. The
+management port stays on the loopback interface.
+"""
+
+
+def fetch(store_url: str, reference: str, folder: Path) -> Path:
+    """Download the archive of NAME[@ALIAS] to `folder`/NAME.mar, and return its path.
+
+    Raises UserError if the archive is damaged.
+    """
+    store = open_store(store_url)
+    pointer = find(store, reference)
     target = folder / f"{pointer.name}.mar"
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as beside:
-        found = opened.fetch(pointer.key, Path(beside))
-        digest = digest_file(found)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
+        archive = store.fetch(pointer.key, Path(temporary))
+        digest = digest_file(archive)
         if not digest.startswith(pointer.digest):
-            raise UserError(f"{pointer.key} in the store is damaged: its sha256 is {digest}")
-        if found.parent != Path(beside):
-            found = _copied(found, Path(beside) / "archive")
-        found.replace(target)
+            raise UserError(
+                f"{pointer.key} in the store is damaged: its sha256 is {digest}, not {pointer.digest}; "
+                "upload the archive again"
+            )
+        # A store that is a local folder returns its own file, which must stay there.
+        if archive.parent != Path(temporary):
+            archive = Path(shutil.copyfile(archive, Path(temporary) / "archive"))
+        archive.replace(target)
     return target
 
 
-def _copied(source: Path, target: Path) -> Path:
-    import shutil
-
-    return Path(shutil.copyfile(source, target))
-
-
 def torchserve_settings(archive: Path) -> str:
-    """Return TorchServe's settings for a pod that serves one archive.
-
-    Inference is for the cluster, and without a key: each pod would have another one. Management stays on
-    loopback.
-    """
-    given = TORCHSERVE_SETTINGS.read_text(encoding="utf-8")
-    for here, there in (
-        ("inference_address=http://127.0.0.1:8080", "inference_address=http://0.0.0.0:8080"),
-        ("disable_token_authorization=false", "disable_token_authorization=true"),
-    ):
-        if here not in given:
-            raise UserError(f"{TORCHSERVE_SETTINGS} does not say {here}")
-        given = given.replace(here, there)
-    return f"{given}\nmodel_store={archive.parent}\nload_models={archive.name}\ndefault_workers_per_model=1\n"
+    """Return the settings with which TorchServe serves one archive in a pod."""
+    settings = TORCHSERVE_SETTINGS.read_text(encoding="utf-8")
+    for line, replacement in _POD_SETTINGS:
+        if line not in settings:
+            raise UserError(f"{TORCHSERVE_SETTINGS} does not contain the line {line}")
+        settings = settings.replace(line, replacement)
+    return (
+        f"{settings}\nmodel_store={archive.parent}\nload_models={archive.name}\ndefault_workers_per_model=1\n"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Fetch, and return the exit code."""
+    """Run the command and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.fetch",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model-store", required=True, metavar="STORE")
-    parser.add_argument("--model", required=True, metavar="NAME[@ALIAS]")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--torchserve", action="store_true", help=f"write {CONFIG_FILE}, too")
+    parser.add_argument(
+        "--model-store",
+        required=True,
+        metavar="STORE",
+        help="a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT",
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="NAME[@ALIAS]", help="the model; without an alias, its champion"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="created if it does not exist"
+    )
+    parser.add_argument("--torchserve", action="store_true", help=f"also write {CONFIG_FILE}")
     args = parser.parse_args(argv)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
@@ -80,9 +96,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.torchserve:
             (args.output / CONFIG_FILE).write_text(torchserve_settings(archive), encoding="utf-8")
     except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        return understood.exit_code
+        pipeline_error = as_pipeline_error(error)
+        report(f"error: {pipeline_error}")
+        return pipeline_error.exit_code
     print(archive)
     return 0
 

@@ -1,122 +1,134 @@
-"""What Prometheus may know of the server: requests, batches, the queue, and the versions served."""
+"""Prometheus metrics of the server: requests, errors, batches, the queue and the served versions."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge
-from prometheus_client import generate_latest as write
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from continuous_training.serving.api.endpoint import EndpointRequest, Response
 from continuous_training.serving.http.requests import Request
 from continuous_training.serving.models.model_repository import ModelRepository
-from continuous_training.serving.process.fast_metrics import Counts, Histograms
-from continuous_training.serving.process.worker_metrics import Siblings
+from continuous_training.serving.process.fast_metrics import Counter, Histogram
+from continuous_training.serving.process.worker_metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-_REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+PUBLISH_SECONDS = 1.0
+"""The interval at which a worker publishes its metrics for the others."""
+
+_SECONDS_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_REQUESTS_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Counts and times what the application answers; its names are in docs/serving.md."""
+    """Counts and times requests and batches. docs/serving.md lists the metrics."""
 
     def __init__(self, repository: ModelRepository) -> None:
-        self._siblings: Siblings | None = None
+        self._worker_metrics: WorkerMetrics | None = None
         registry = self.registry = CollectorRegistry()
         labels = ("model", "route")
-        self._seconds = Histograms(
-            "serving_request_seconds", "From the request's head to its answer's end.", labels, _SECONDS
+        self._request_seconds = Histogram(
+            "serving_request_seconds",
+            "Time from the head of a request to the end of its response.",
+            labels,
+            _SECONDS_BOUNDS,
         )
-        self._requests = Counts("serving_requests", "Answers by their status.", (*labels, "status"))
-        self._errors = Counts("serving_errors", "Answers that were errors, by kind.", ("model", "kind"))
-        self._batch = Histograms(
-            "serving_batch_requests", "Requests answered in one turn.", ("model",), _REQUESTS
+        self._requests = Counter("serving_requests", "Responses by status.", (*labels, "status"))
+        self._errors = Counter("serving_errors", "Error responses by kind.", ("model", "kind"))
+        self._batch_requests = Histogram(
+            "serving_batch_requests", "Requests in one batch.", ("model",), _REQUESTS_BOUNDS
         )
-        self._batch_seconds = Histograms(
+        self._batch_seconds = Histogram(
             "serving_batch_seconds",
-            "From reading a batch's requests to writing its answers.",
+            "Time from parsing the requests of a batch to encoding their responses.",
             ("model",),
-            _SECONDS,
+            _SECONDS_BOUNDS,
         )
-        for tally in (self._seconds, self._requests, self._errors, self._batch, self._batch_seconds):
-            registry.register(tally)
-        registry.register(_Models(repository))
+        for metric in (
+            self._request_seconds,
+            self._requests,
+            self._errors,
+            self._batch_requests,
+            self._batch_seconds,
+        ):
+            registry.register(metric)
+        registry.register(_ModelCollector(repository))
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
 
-    def watch(self, waiting: Callable[[], float], held: Callable[[], float]) -> None:
-        """Show the queue's length and the bytes of the requests in it, as they are when asked."""
-        queue = Gauge("serving_queue_requests", "Requests that wait for their turn.", registry=self.registry)
-        queue.set_function(waiting)
-        held_bytes = Gauge(
-            "serving_held_bytes", "Bytes of requests that are read or wait.", registry=self.registry
-        )
-        held_bytes.set_function(held)
+    def add_queue_gauges(self, queued: Callable[[], float], in_flight_bytes: Callable[[], float]) -> None:
+        """Add gauges for the number of queued requests and the size of all request bodies in progress."""
+        queue = Gauge("serving_queue_requests", "Queued requests.", registry=self.registry)
+        queue.set_function(queued)
+        size = Gauge("serving_held_bytes", "Bytes of requests that arrive or wait.", registry=self.registry)
+        size.set_function(in_flight_bytes)
 
-    def request(self, request: Request, status: int, kind: str, seconds: float) -> None:
-        """Count one answer."""
-        # Only names that are served become labels: what callers make up would fill the memory.
+    def observe_request(self, request: Request, status: int, error_kind: str, seconds: float) -> None:
+        """Count one response."""
+        # Only names of served models become labels: arbitrary names from clients would fill the memory.
         model, route = request.model, _route(request.scope["path"])
-        self._seconds.add((model, route), seconds)
-        self._requests.add((model, route, str(status)))
-        if kind:
-            self._errors.add((model, kind))
+        self._request_seconds.observe((model, route), seconds)
+        self._requests.inc((model, route, str(status)))
+        if error_kind:
+            self._errors.inc((model, error_kind))
 
-    def batch(self, model: str, requests: int, seconds: float) -> None:
+    def observe_batch(self, model: str, requests: int, seconds: float) -> None:
         """Count one batch."""
-        self._batch.add((model,), requests)
-        self._batch_seconds.add((model,), seconds)
+        self._batch_requests.observe((model,), requests)
+        self._batch_seconds.observe((model,), seconds)
 
-    async def share(self, siblings: Siblings) -> None:
-        """From now on tell what all workers of the port have counted; a second late for the others."""
-        self._siblings = siblings
+    async def publish(self, worker_metrics: WorkerMetrics) -> None:
+        """Publish the metrics of this worker every second, and from now on report those of all workers."""
+        self._worker_metrics = worker_metrics
         while True:
             try:
-                siblings.leave(write(self.registry))
+                worker_metrics.publish(generate_latest(self.registry))
             except OSError:
-                log.exception("the other workers cannot be told what this one has counted")
-            await asyncio.sleep(1)
+                log.exception("publishing the metrics of this worker failed; the next attempt is in a second")
+            await asyncio.sleep(PUBLISH_SECONDS)
 
-    async def reply(self, request: EndpointRequest) -> Response:
-        """Answer in Prometheus's text format."""
-        text = write(self.registry)
-        if self._siblings is not None:
-            text = self._siblings.together(text)
+    async def metrics(self, request: EndpointRequest) -> Response:
+        """Return the metrics in Prometheus's text format."""
+        text = generate_latest(self.registry)
+        if self._worker_metrics is not None:
+            text = self._worker_metrics.aggregate(text)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-class _Models:
-    """Tells, when it is asked, which versions are served, and how often each was shielded."""
+class _ModelCollector(Collector):
+    """Collects the served versions, and the number of requests that the previous version answered."""
 
     def __init__(self, repository: ModelRepository) -> None:
         self.repository = repository
 
-    def collect(self) -> Iterator[Any]:
-        """Yield what is served now."""
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the currently served versions."""
         info = GaugeMetricFamily(
-            "serving_model", "1 for each version served.", labels=("model", "version", "digest", "phase")
+            "serving_model", "1 for each served version.", labels=("model", "version", "digest", "phase")
         )
-        missing = GaugeMetricFamily("serving_models_unavailable", "Models that should be served and are not.")
+        unavailable = GaugeMetricFamily(
+            "serving_models_unavailable", "Models that should be served and are not."
+        )
         shielded = CounterMetricFamily(
-            "serving_shielded", "Requests answered by the former version.", labels=("model", "version")
+            "serving_shielded",
+            "Requests that failed on a version on trial and were answered by the previous version.",
+            labels=("model", "version"),
         )
         for name, served in self.repository.served_models().items():
-            current = served.current
+            current, previous = served.current, served.previous
             info.add_metric((name, current.version, current.digest, served.phase), 1)
             shielded.add_metric((name, current.version), current.fallback_count)
-            if served.previous is not None:
-                former = served.previous
-                info.add_metric((name, former.version, former.digest, "former"), 1)
-        missing.add_metric((), len(self.repository.unavailable))
-        yield from (info, missing, shielded)
+            if previous is not None:
+                info.add_metric((name, previous.version, previous.digest, "former"), 1)
+        unavailable.add_metric((), len(self.repository.unavailable))
+        yield from (info, unavailable, shielded)
 
 
 def _route(path: str) -> str:

@@ -1,52 +1,70 @@
-"""The settings as options of a command line."""
+"""Command-line options for the settings of a server."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from typing import NamedTuple
 
-from continuous_training.serving.process.settings import MIB, Settings, available_cores
+from continuous_training.serving.process.settings import MIB, ServerSettings, available_cores
 
-_HELP = {
-    "--max-body": ("MIB", "the largest request (default: %s)"),
-    "--max-held": ("MIB", "the most that all requests under way may hold (default: %s)"),
-    "--max-waiting": ("N", "requests that may wait; more are told to try again (default: %s)"),
-    "--timeout": ("S", "seconds for a request to arrive, and for its turn to come (default: %s)"),
-    "--batch-rows": ("N", "rows answered in one inference; 1 for no batching (default: %s)"),
-    "--batch-wait": ("MS", "milliseconds that a batch may wait to fill (default: %s)"),
-    "--threads": ("N", "threads of one inference; 0 for as many as there are cores (default: %s)"),
-    "--stall": ("S", "seconds after which a handler counts as hung and the process ends (default: %s)"),
-    "--linger": ("S", "seconds to go on for, not ready, once told to stop (default: %s)"),
-    "--max-connections": ("N", "connections at once; more are told to try again (default: %s)"),
+
+class _Option(NamedTuple):
+    """An option for a number. The setting is the value of the option multiplied by `factor`."""
+
+    unit: str
+    help_text: str
+    factor: float = 1
+
+
+_OPTIONS = {
+    "max_body": _Option("MIB", "maximum size of a request body", MIB),
+    "max_held": _Option("MIB", "maximum size of all request bodies in progress together", MIB),
+    "max_waiting": _Option("N", "maximum number of queued requests; further requests get status 503"),
+    "timeout": _Option("S", "seconds for a request to arrive, and seconds that it may be queued"),
+    "batch_rows": _Option("N", "maximum number of rows of one inference; 1 turns batching off"),
+    "batch_wait": _Option("MS", "milliseconds that a batch waits for more requests", 0.001),
+    "threads": _Option("N", "threads of one inference; 0 for the number of cores"),
+    "stall": _Option("S", "seconds after which an inference counts as hung and the process ends"),
+    "linger": _Option("S", "seconds to continue after SIGTERM, with the readiness endpoint reporting 503"),
+    "max_connections": _Option("N", "maximum number of connections; further connections get status 503"),
 }
-_UNITS = {"max_body": MIB, "max_held": MIB, "batch_wait": 0.001}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add an option for each setting."""
     group = parser.add_argument_group("limits and batches")
-    for option, (unit, words) in _HELP.items():
-        name = option.removeprefix("--").replace("-", "_")
-        value = getattr(Settings, name) / _UNITS.get(name, 1)
-        kind = float if isinstance(getattr(Settings, name), float) else int
-        group.add_argument(option, type=kind, metavar=unit, default=kind(value), help=words % f"{value:g}")
+    for name, option in _OPTIONS.items():
+        setting = getattr(ServerSettings, name)
+        kind = float if isinstance(setting, float) else int
+        default = setting / option.factor
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            metavar=option.unit,
+            default=kind(default),
+            help=f"{option.help_text} (default: {default:g})",
+        )
     group.add_argument("--access-log", action="store_true", help="log a line for each request")
+    group.add_argument(
+        "--no-fast-path",
+        dest="fast_path",
+        action="store_false",
+        help="process each request in an asyncio task of its own, as other ASGI servers do",
+    )
 
 
-def settings(args: argparse.Namespace) -> Settings:
-    """Read the settings back, and tell BLAS and FAISS how many threads they may use.
+def settings(args: argparse.Namespace) -> ServerSettings:
+    """Return the settings from the parsed options. Set the number of threads of BLAS and FAISS.
 
-    They read that when they are loaded: numpy must not be imported before this. UserError when a setting
-    makes no sense.
+    BLAS and FAISS read the environment when they are loaded: call this before the first import of numpy.
+    Raises UserError if a setting is invalid.
     """
-    given = {option.removeprefix("--").replace("-", "_") for option in _HELP}
-    values = {name: getattr(args, name) for name in given}
-    for name, unit in _UNITS.items():
-        values[name] = values[name] * unit
+    values = {name: getattr(args, name) * option.factor for name, option in _OPTIONS.items()}
     if values["threads"] == 0:
         values["threads"] = available_cores()
-    found = Settings(**values, access_log=args.access_log)
-    os.environ.setdefault("OMP_NUM_THREADS", str(found.threads))
-    # Threads that wait for each other sleep: spinning takes the cores from whoever makes the next request.
+    result = ServerSettings(**values, access_log=args.access_log, fast_path=args.fast_path)
+    os.environ.setdefault("OMP_NUM_THREADS", str(result.threads))
+    # Threads that wait actively use the cores that the next request needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    return found
+    return result

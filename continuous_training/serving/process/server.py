@@ -13,13 +13,18 @@ from datetime import UTC, datetime
 
 from continuous_training.core import file_lock
 from continuous_training.core.errors import TransientError
-from continuous_training.serving.http.app import App, watch
-from continuous_training.serving.http.management import Management
+from continuous_training.serving.http.management import ManagementApp
 from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.process import logs
-from continuous_training.serving.process.server_loop import run
+from continuous_training.serving.process.application import ServerApplication
+from continuous_training.serving.process.server_loop import (
+    ManagementServer,
+    PublicServer,
+    ServerEvents,
+    run,
+)
 from continuous_training.serving.process.server_state import RunningServer, StateFiles
-from continuous_training.serving.process.settings import Settings
+from continuous_training.serving.process.settings import ServerSettings
 from continuous_training.serving.process.sockets import DEFAULT_PORT, listen
 
 log = logging.getLogger(__name__)
@@ -28,7 +33,7 @@ log = logging.getLogger(__name__)
 _LOCK_SECONDS = 1.0
 
 
-def serve(files: StateFiles, host: str, port: int | None, settings: Settings | None = None) -> None:
+def serve(files: StateFiles, host: str, port: int | None, settings: ServerSettings | None = None) -> None:
     """Serve the confirmed models of a state directory until SIGTERM or SIGINT.
 
     Writes `server.json` after the models are loaded, and removes it at the end. Raises TransientError if
@@ -43,24 +48,28 @@ def serve(files: StateFiles, host: str, port: int | None, settings: Settings | N
         # A server that crashed leaves a file that names another process.
         files.server.unlink(missing_ok=True)
         last_port = files.last_port()
-        public = listen(host, port, (last_port, DEFAULT_PORT) if last_port else (DEFAULT_PORT,))
-        private = listen("127.0.0.1", None)
-        _serve(files, host, public, private, settings or Settings())
+        public_socket = listen(host, port, (last_port, DEFAULT_PORT) if last_port else (DEFAULT_PORT,))
+        management_socket = listen("127.0.0.1", None)
+        _serve(files, host, public_socket, management_socket, settings or ServerSettings())
     finally:
         files.server.unlink(missing_ok=True)
         os.close(handle)
 
 
 def _serve(
-    files: StateFiles, host: str, public: socket.socket, private: socket.socket, settings: Settings
+    files: StateFiles,
+    host: str,
+    public_socket: socket.socket,
+    management_socket: socket.socket,
+    settings: ServerSettings,
 ) -> None:
     repository = ModelRepository(files.folder, settings.threads)
-    app = App(repository, settings)
-    watchdogs = watch(app, settings.stall, lambda: _replace_process(files))
+    application = ServerApplication(repository, settings)
+    watchdogs = application.watchdogs(lambda: _replace_process(files))
     running = RunningServer(
         pid=os.getpid(),
-        port=public.getsockname()[1],
-        management_port=private.getsockname()[1],
+        port=public_socket.getsockname()[1],
+        management_port=management_socket.getsockname()[1],
         token=secrets.token_urlsafe(32),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         host=host,
@@ -83,12 +92,10 @@ def _serve(
 
     try:
         run(
-            (app, public),
-            (Management(repository, running.token), private),
-            load_models,
-            run_periodic_tasks,
+            PublicServer(application.http_app, public_socket, application.fast_path),
+            ManagementServer(ManagementApp(repository, running.token), management_socket),
+            ServerEvents(load_models, run_periodic_tasks, application.begin_shutdown),
             settings,
-            app.stop,
         )
     finally:
         repository.close()

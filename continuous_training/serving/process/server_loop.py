@@ -1,4 +1,4 @@
-"""Running the public application, and the private one in a thread of its own, until told to stop."""
+"""Runs the public application, and the management application in a thread of its own, until a signal."""
 
 from __future__ import annotations
 
@@ -12,30 +12,68 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
-from continuous_training.serving.http.uvicorn_protocol import Protocol
-from continuous_training.serving.process.settings import Settings
+from continuous_training.serving.http.app import HttpApp
+from continuous_training.serving.http.fast_path import FastPath, FastPathProtocol
+from continuous_training.serving.http.management import ManagementApp
+from continuous_training.serving.http.uvicorn_protocol import ConnectionLimits, LimitedProtocol
+from continuous_training.serving.process.settings import ServerSettings
 
 try:
     from uvloop import run as run_loop
-except ImportError:  # it is not to be had everywhere; asyncio's own loop is slower and as good
+except ImportError:  # uvloop is not available on all platforms. The loop of asyncio is slower.
     from asyncio import run as run_loop  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10
-"""How long the requests that are under way may take once the server is told to stop."""
+"""The time for requests in progress to complete after SIGTERM."""
 
-Listener = tuple[Any, socket.socket]
-"""An ASGI application and the socket that it answers on."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the idle timeout of most client pools: a server that closes first can interrupt a request."""
+
+TICK_SECONDS = 0.1
+"""The interval of the periodic tasks."""
+
+
+@dataclass(frozen=True)
+class PublicServer:
+    """The public application, its socket, and its fast path if it is turned on."""
+
+    app: HttpApp
+    socket: socket.socket
+    fast_path: FastPath | None = None
+
+
+@dataclass(frozen=True)
+class ManagementServer:
+    """The management application and its socket."""
+
+    app: ManagementApp
+    socket: socket.socket
+
+
+@dataclass(frozen=True)
+class ServerEvents:
+    """The functions that a running server calls.
+
+    `on_start` is awaited when the sockets accept connections; if it raises an exception, the server ends.
+    `on_stop` is called on SIGTERM and SIGINT. `on_tick` is called ten times per second in the management
+    thread, which no handler can block: inference runs in the main thread.
+    """
+
+    on_start: Callable[[], Coroutine[Any, Any, None]]
+    on_tick: Callable[[], None]
+    on_stop: Callable[[], None]
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to `run`, since one process has several servers and one end."""
+    """Leaves the handling of signals to `run`: one process can have two servers."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,76 +81,72 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    public: Listener,
-    private: Listener | None,
-    ready: Callable[[], Coroutine[Any, Any, None]],
-    every_moment: Callable[[], Any],
-    settings: Settings,
-    stopping: Callable[[], None] = lambda: None,
+    public: PublicServer,
+    management: ManagementServer | None,
+    events: ServerEvents,
+    settings: ServerSettings,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way.
+    """Serve until SIGTERM or SIGINT, then complete the requests in progress.
 
-    Once told to stop it calls `stopping` and goes on for the settings' `linger`: whoever sends requests
-    here takes that long to notice. Each answer of that time closes its connection, so that nobody keeps one.
-    `ready` is awaited once all listeners answer, and what it raises ends the servers and is raised again.
-    `every_moment` is called ten times a second in the private application's thread, which no handler can
-    hold up: inference is in this one.
+    After the signal, the server continues for `settings.linger` seconds, because load balancers need time to
+    notice that it is not ready. It closes each connection with the next response.
     """
-    # What is there by now stays: the collector need not look at it again and again, nor at every 700th list.
+    # Exclude the objects that exist now from garbage collection, and collect less often than by default.
     gc.freeze()
     gc.set_threshold(10_000)
-    side = _Side(private, every_moment, settings)
-    with side:
-        leaving = threading.Event()
+    with _ManagementThread(management, events.on_tick, settings):
+        limits = ConnectionLimits(settings.max_connections, settings.timeout)
 
-        def leave() -> None:
-            leaving.set()
-            stopping()
+        def begin_shutdown() -> None:
+            limits.stopping.set()
+            events.on_stop()
 
-        server = _Server(_config(public[0], settings, leaving))
-        run_loop(_serve(server, public[1], ready, leave, settings.linger))
+        server = _Server(_config(public.app, limits, public.fast_path))
+        run_loop(_serve(server, public.socket, events.on_start, begin_shutdown, settings.linger))
 
 
-class _Side(threading.Thread):
-    """The thread of the private application and of what is done every moment."""
+class _ManagementThread(threading.Thread):
+    """Runs the management application and the periodic tasks."""
 
-    def __init__(self, private: Listener | None, every_moment: Callable[[], Any], settings: Settings) -> None:
+    def __init__(
+        self, management: ManagementServer | None, on_tick: Callable[[], None], settings: ServerSettings
+    ) -> None:
         super().__init__(name="management", daemon=True)
-        self._private = private
-        self._every_moment = every_moment
-        self._end = threading.Event()
-        self._server = _Server(_config(private[0], settings, self._end)) if private else None
-        self._answers = threading.Event()
+        self._on_tick = on_tick
+        self._limits = ConnectionLimits(settings.max_connections, settings.timeout)
+        self._server = _Server(_config(management.app, self._limits)) if management else None
+        self._socket = management.socket if management else None
+        self._started_serving = threading.Event()
 
     def __enter__(self) -> None:
         self.start()
-        self._answers.wait()
+        self._started_serving.wait()
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
+        self._limits.stopping.set()
         self.join()
 
     def run(self) -> None:
-        """Serve and tick until it is told to stop."""
+        """Serve and run the periodic tasks until the block ends."""
         try:
             run_loop(self._serve())
         except BaseException:
-            log.exception("the management thread failed")
+            log.exception("the management thread failed; the server stops")
             signal.raise_signal(signal.SIGTERM)
         finally:
-            self._answers.set()
+            self._started_serving.set()
 
     async def _serve(self) -> None:
         task = None
-        if self._server is not None and self._private is not None:
-            task = await _started(self._server, self._private[1])
-        self._answers.set()
-        while not self._end.is_set():
-            await asyncio.sleep(0.1)
+        if self._server is not None and self._socket is not None:
+            task = await _start(self._server, self._socket)
+        self._started_serving.set()
+        while not self._limits.stopping.is_set():
+            await asyncio.sleep(TICK_SECONDS)
             try:
-                self._every_moment()
+                self._on_tick()
             except Exception:
-                log.exception("a regular task failed, and is tried again")
+                log.exception("a periodic task failed; it runs again in %s s", TICK_SECONDS)
         if self._server is not None and task is not None:
             self._server.should_exit = True
             await task
@@ -120,63 +154,62 @@ class _Side(threading.Thread):
 
 async def _serve(
     server: _Server,
-    sock: socket.socket,
-    ready: Callable[[], Coroutine[Any, Any, None]],
-    stopping: Callable[[], None],
+    public_socket: socket.socket,
+    on_start: Callable[[], Coroutine[Any, Any, None]],
+    begin_shutdown: Callable[[], None],
     linger: float,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    task = await _started(server, sock)
+    task = await _start(server, public_socket)
     try:
-        becoming_ready = asyncio.create_task(ready())
+        starting = asyncio.create_task(on_start())
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({becoming_ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if becoming_ready.done():
-            await becoming_ready
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
         await stopped
-        stopping()
-        await _take_the_rest(sock, linger)
+        begin_shutdown()
+        await asyncio.sleep(linger)
+        await _accept_pending_connections(public_socket)
     finally:
         server.should_exit = True
         await task
 
 
-async def _take_the_rest(sock: socket.socket, linger: float) -> None:
-    """Go on for `linger` seconds, and then until nobody who has connected already waits to be heard.
+async def _accept_pending_connections(public_socket: socket.socket) -> None:
+    """Wait until the server has accepted all connections that clients have already opened.
 
-    Closing a listening socket resets the connections that the system has taken for it, and closing a
-    connection loses the request that the system has read from it.
+    Closing the listening socket resets connections that are not accepted. Closing a connection loses a
+    request that the operating system has received for it.
     """
-    await asyncio.sleep(linger)
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline:
-        while select.select([sock], [], [], 0)[0] and time.monotonic() < deadline:
+        while select.select([public_socket], [], [], 0)[0] and time.monotonic() < deadline:
             await asyncio.sleep(0)
-        # Longer than a turn of the loop, in which everything is read that is there.
+        # Longer than one iteration of the event loop, which reads everything that has arrived.
         await asyncio.sleep(0.02)
-        if not select.select([sock], [], [], 0)[0]:
+        if not select.select([public_socket], [], [], 0)[0]:
             return
 
 
-async def _started(server: _Server, sock: socket.socket) -> asyncio.Task[None]:
-    task = asyncio.create_task(server.serve(sockets=[sock]))
+async def _start(server: _Server, listening_socket: socket.socket) -> asyncio.Task[None]:
+    task = asyncio.create_task(server.serve(sockets=[listening_socket]))
     while not server.started and not task.done():
         await asyncio.sleep(0.002)
     return task
 
 
-def _config(app: Any, settings: Settings, leaving: threading.Event) -> uvicorn.Config:
-    protocol = partial(
-        Protocol,
-        head_seconds=settings.timeout,
-        max_connections=settings.max_connections,
-        leaving=leaving,
-        # A line of the access log has more to say than is known on the short way.
-        express=None if settings.access_log else getattr(app, "express", None),
-    )
+def _config(
+    app: HttpApp | ManagementApp, limits: ConnectionLimits, fast_path: FastPath | None = None
+) -> uvicorn.Config:
+    protocol: partial[LimitedProtocol] = partial(LimitedProtocol, limits=limits)
+    if fast_path is not None:
+        protocol = cast(
+            "partial[LimitedProtocol]", partial(FastPathProtocol, limits=limits, fast_path=fast_path)
+        )
     return uvicorn.Config(
         app,
         loop="none",
@@ -187,7 +220,6 @@ def _config(app: Any, settings: Settings, leaving: threading.Event) -> uvicorn.C
         log_level="warning",
         access_log=False,
         server_header=False,
-        # Above the idle time of most clients' pools: who closes first must not be us, in mid-request.
-        timeout_keep_alive=75,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )

@@ -21,7 +21,7 @@ def state_directory(text: str) -> Path:
     """Parse the value of --state. Raises ArgumentTypeError for an empty value."""
     # An empty path would be the working directory.
     if not text.strip():
-        raise argparse.ArgumentTypeError("the value is empty: name a directory, or omit --state to use .state")
+        raise argparse.ArgumentTypeError("the value is empty: name a directory, or omit --state for .state")
     return Path(text)
 
 
@@ -145,8 +145,8 @@ class StateFiles:
             return self._read() if is_held(self.lock) else None
         except ValueError as error:
             raise UserError(
-                f"{self.server} is damaged ({error}), so the address of the running server is unknown: end the "
-                f"server (kill {self.lock.read_text() or 'PID'}), and start it again"
+                f"{self.server} is damaged ({error}), so the address of the running server is unknown: "
+                f"end the server (kill {self.lock.read_text() or 'PID'}), and start it again"
             ) from error
 
     def _read(self) -> RunningServer | None:

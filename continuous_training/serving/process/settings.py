@@ -1,4 +1,4 @@
-"""What an operator may set: limits, times and batches, all with defaults that need no thought."""
+"""The settings of a server, and their default values."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Limits of one server; UserError when they contradict each other.
+class ServerSettings:
+    """Limits and options of one server. Raises UserError if they are invalid.
 
-    `max_body` bytes a request; `max_held` bytes of all requests that are being read or wait; `max_waiting`
-    requests in the queue; `timeout` seconds for a request to arrive, and again to get its turn;
-    `batch_rows` rows in one inference (1: no batching); `batch_wait` seconds that a batch may wait to
-    fill; `threads` for one inference; `stall` seconds after which an inference counts as hung;
-    `max_connections` at once; `linger` seconds to go on for
-    once told to stop; `access_log` writes a line for every request.
+    `max_body` is the maximum size of a request body in bytes, and `max_held` that of all bodies together.
+    `max_waiting` requests can be queued. A request has `timeout` seconds to arrive, and again as long in the
+    queue. An inference has up to `batch_rows` rows (1: no batching) and uses `threads` threads. A batch waits
+    up to `batch_wait` seconds for more requests. After `stall` seconds, an inference counts as hung. The
+    server has up to `max_connections` connections. After SIGTERM, it reports that it is not ready and serves
+    requests for another `linger` seconds. `access_log` logs each request. `fast_path` processes small
+    requests without an asyncio task for each.
     """
 
     max_body: int = 8 * MIB
@@ -35,6 +36,7 @@ class Settings:
     max_connections: int = 4096
     linger: float = 0.0
     access_log: bool = False
+    fast_path: bool = True
 
     @property
     def batching(self) -> BatchSettings:
@@ -52,10 +54,10 @@ class Settings:
 
 
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Count the cores that this process may use: its affinity, and the container's limit if there is one."""
+    """Return the number of cores that this process may use: its affinity, limited by the cgroup's quota."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        most, period = quota.read_text().split()
-        return max(1, min(affinity, int(most) // int(period)))
-    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
+        limit, period = quota.read_text().split()
+        return max(1, min(affinity, int(limit) // int(period)))
+    except (OSError, ValueError):  # There is no cgroup v2, or the limit is "max".
         return affinity

@@ -20,7 +20,7 @@ def listen(host: str, port: int | None, preferred: tuple[int, ...] = ()) -> sock
         opened = _listen_if_free(host, port)
         if opened is None:
             raise UserError(
-                f"port {port} of {host} is taken by another program; stop that program, or choose another --port"
+                f"port {port} of {host} is taken by another program; stop it, or choose another --port"
             )
         return opened
     for candidate in (*preferred, 0):

@@ -1,7 +1,7 @@
-"""Several processes on one port: each serves the same models, and the system deals the connections out.
+"""Supervises several worker processes that serve one port.
 
-This process answers nothing itself. It holds a listening socket for each worker, so that what has connected
-to one that ended is answered by the one that takes its place.
+This process serves no requests. It keeps the listening sockets open, so that connections to a worker that has
+ended wait for its replacement.
 """
 
 from __future__ import annotations
@@ -18,100 +18,103 @@ from typing import Protocol
 
 from continuous_training.core.errors import PipelineError, as_pipeline_error
 from continuous_training.core.exit_codes import INTERRUPTED
-from continuous_training.core.messages import report
+from continuous_training.core.messages import report as report_error
 
 log = logging.getLogger(__name__)
 
-_ENDS = {signal.SIGTERM, signal.SIGINT}
-_HEARD = {*_ENDS, signal.SIGCHLD}
-_MOMENT, _LONG = 0.05, 60.0
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+_SIGNALS = {*_STOP_SIGNALS, signal.SIGCHLD}
+_START_POLL_SECONDS, _POLL_SECONDS = 0.05, 60.0
 
 
 class Serve(Protocol):
-    """What a worker does in a process of its own, until SIGTERM."""
+    """The function that a worker runs in its own process until SIGTERM."""
 
-    def __call__(self, public: socket.socket, ready: Callable[[Sequence[str]], None], number: int) -> None:
-        """Serve on `public`, and call `ready` once with what there is to say."""
+    def __call__(
+        self, public_socket: socket.socket, ready: Callable[[Sequence[str]], None], number: int
+    ) -> None:
+        """Serve on the socket. Call `ready` once, with messages for the user, when requests are served."""
 
 
 @dataclass
 class _Worker:
-    """A process, and the end of the pipe that it says its lines into once it is ready."""
+    """A worker process, and the read end of the pipe to which it writes its messages when it is ready."""
 
     pid: int
     pipe: int
-    said: bytes = b""
+    output: bytes = b""
     ready: bool = False
 
 
-def run(sockets: list[socket.socket], serve: Serve, say: Callable[[str], None]) -> int:
-    """Keep a worker at each socket until SIGTERM or SIGINT; returns the exit code.
+def run(sockets: list[socket.socket], serve: Serve, report: Callable[[str], None]) -> int:
+    """Run a worker for each socket until SIGTERM or SIGINT, and return the exit code.
 
-    The first one is ready before the others begin: what cannot be loaded is found out once. A worker that
-    was ready and ended has a new one in its place; one that ends before it is ready ends all, with its code.
+    The other workers start when the first one is ready, so that an archive that cannot be loaded causes one
+    error. A worker that was ready and ended is replaced. If a worker ends before it is ready, all workers are
+    stopped, and its exit code is returned.
     """
-    # From here on they wait until they are asked for.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+    # Blocked signals stay pending until sigtimedwait returns them.
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     workers: dict[int, _Worker] = {}
-    told = complete = False
+    reported = all_ready = False
     try:
         while True:
-            wanted = range(len(sockets)) if any(w.ready for w in workers.values()) else range(1)
-            for number in wanted:
+            first_ready = any(worker.ready for worker in workers.values())
+            for number in range(len(sockets) if first_ready else 1):
                 if number not in workers:
-                    workers[number] = _begin(sockets, number, serve)
-            heard = signal.sigtimedwait(_HEARD, _LONG if complete else _MOMENT)
-            if heard is not None and heard.si_signo in _ENDS:
+                    workers[number] = _start(sockets, number, serve)
+            received = signal.sigtimedwait(_SIGNALS, _POLL_SECONDS if all_ready else _START_POLL_SECONDS)
+            if received is not None and received.si_signo in _STOP_SIGNALS:
                 return 0
             for number, worker in list(workers.items()):
-                _listen(worker)
-                code = _code(worker)
+                _read_output(worker)
+                code = _exit_code(worker)
                 if code is None:
                     continue
                 del workers[number]
                 os.close(worker.pipe)
                 if not worker.ready:
                     return code or 1
-                log.warning("worker %d ended (%d); a new one takes its place", number, code)
-            complete = len(workers) == len(sockets) and all(w.ready for w in workers.values())
-            if complete and not told:
-                told = True
-                for line in workers[0].said.decode().splitlines():
-                    say(line)
+                log.warning("worker %d ended with exit code %d and is replaced", number, code)
+            all_ready = len(workers) == len(sockets) and all(worker.ready for worker in workers.values())
+            if all_ready and not reported:
+                reported = True
+                for line in workers[0].output.decode().splitlines():
+                    report(line)
     finally:
-        _end(sockets, list(workers.values()))
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _stop(sockets, list(workers.values()))
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
-def _begin(sockets: list[socket.socket], number: int, serve: Serve) -> _Worker:
-    reading, writing = os.pipe()
+def _start(sockets: list[socket.socket], number: int, serve: Serve) -> _Worker:
+    read_end, write_end = os.pipe()
     parent = os.getpid()
     pid = os.fork()
     if pid:
-        os.close(writing)
-        os.set_blocking(reading, False)
-        return _Worker(pid, reading)
+        os.close(write_end)
+        os.set_blocking(read_end, False)
+        return _Worker(pid, read_end)
     code = 1
     try:
-        os.close(reading)
+        os.close(read_end)
         for other in sockets:
-            # Who connects when its worker has ended is refused, rather than kept waiting by this one.
+            # If this process kept the sockets of other workers open, clients of an ended worker would wait.
             if other is not sockets[number]:
                 other.close()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
         def ready(lines: Sequence[str]) -> None:
-            os.write(writing, "\n".join([*lines, "\0"]).encode())
-            os.close(writing)
+            os.write(write_end, "\n".join([*lines, "\0"]).encode())
+            os.close(write_end)
 
-        # A parent that was killed while this process began will not end it.
+        # A parent that was killed in the meantime cannot stop this process.
         if os.getppid() == parent:
             serve(sockets[number], ready, number)
             code = 0
     except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        code = understood.exit_code
+        pipeline_error = as_pipeline_error(error)
+        report_error(f"error: {pipeline_error}")
+        code = pipeline_error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BaseException:
@@ -122,20 +125,20 @@ def _begin(sockets: list[socket.socket], number: int, serve: Serve) -> _Worker:
         os._exit(code)
 
 
-def _listen(worker: _Worker) -> None:
-    """Read what a worker has to say."""
+def _read_output(worker: _Worker) -> None:
+    """Read the messages of a worker that starts."""
     if worker.ready:
         return
     try:
-        worker.said += os.read(worker.pipe, 1 << 16)
+        worker.output += os.read(worker.pipe, 1 << 16)
     except BlockingIOError:
         return
-    if worker.said.endswith(b"\0"):
-        worker.ready, worker.said = True, worker.said[:-1]
+    if worker.output.endswith(b"\0"):
+        worker.ready, worker.output = True, worker.output[:-1]
 
 
-def _code(worker: _Worker) -> int | None:
-    """Return the exit code of a worker that has ended; 128 and the signal's number if that ended it."""
+def _exit_code(worker: _Worker) -> int | None:
+    """Return the exit code of a worker that has ended, or None. It is 128 + N after signal N."""
     pid, status = os.waitpid(worker.pid, os.WNOHANG)
     if not pid:
         return None
@@ -143,12 +146,12 @@ def _code(worker: _Worker) -> int | None:
     return code if code >= 0 else 128 - code
 
 
-def _end(sockets: list[socket.socket], workers: list[_Worker]) -> None:
-    """Let every worker answer what it has taken, and wait for that."""
+def _stop(sockets: list[socket.socket], workers: list[_Worker]) -> None:
+    """Stop all workers, and wait until they have completed their requests."""
     for worker in workers:
         os.kill(worker.pid, signal.SIGTERM)
-    # Theirs are open as long as they answer; what connects after that is refused at once.
-    for public in sockets:
-        public.close()
+    # The workers keep their own copies open while they serve. After that, clients get "connection refused".
+    for listening_socket in sockets:
+        listening_socket.close()
     for worker in workers:
         os.waitpid(worker.pid, 0)

@@ -21,7 +21,7 @@ from continuous_training.serving.models.inference_request import (
     PredictRequest,
 )
 from continuous_training.serving.models.model_repository import ModelRepository
-from continuous_training.serving.process.settings import Settings
+from continuous_training.serving.process.settings import ServerSettings
 
 
 def predict(*x: Any) -> PredictRequest:
@@ -220,4 +220,4 @@ def test_a_model_that_went_away_while_they_waited_is_told_to_all(repository: Mod
 )
 def test_settings_that_make_no_sense_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Settings(**values)
+        ServerSettings(**values)

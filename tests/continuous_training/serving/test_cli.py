@@ -1,4 +1,4 @@
-"""The commands: what they say, and the exit codes that scripts rely on."""
+"""The commands of the server: output and exit codes."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_start_status_stop(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = ["--state", str(state)]
-    assert main(["status", *place]) == 75
+    option = ["--state", str(state)]
+    assert main(["status", *option]) == 75
     assert capsys.readouterr().out == f"no server runs in {state}\n"
-    assert main(["status", "--json", *place]) == 75
+    assert main(["status", "--json", *option]) == 75
     assert json.loads(capsys.readouterr().out) == {"running": False}
-    assert main(["start", *place, "--port", "0"]) == 0
+    assert main(["start", *option, "--port", "0"]) == 0
     assert capsys.readouterr().out.startswith("serving at http://127.0.0.1:")
-    assert main(["start", *place]) == 0
+    assert main(["start", *option]) == 0
     assert capsys.readouterr().out.startswith("already serving at http://127.0.0.1:")
-    assert main(["stop", *place]) == 0
+    assert main(["stop", *option]) == 0
     assert capsys.readouterr().out == "stopped\n"
-    assert main(["stop", *place]) == 0
+    assert main(["stop", *option]) == 0
     assert capsys.readouterr().out == f"no server runs in {state}\n"
 
 
-def test_status_has_a_line_for_each_model(
+def test_status_shows_a_line_for_each_model(
     state: Path, endpoint: ServerClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toy = make_archive(tmp_path)
@@ -47,9 +47,23 @@ def test_status_has_a_line_for_each_model(
     assert first.startswith(f"serving at {endpoint.running.url} (pid {endpoint.running.pid}, since 20")
     assert second.startswith(f"toy  {toy.digest[:12]}  probation  since 20")
     assert main(["status", "--json", "--state", str(state)]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["running"], found["models"][0]["digest"]) == (True, toy.digest)
-    assert endpoint.running.token not in json.dumps(found)
+    status = json.loads(capsys.readouterr().out)
+    assert list(status) == ["running", "pid", "url", "started", "models"]
+    assert (status["running"], status["models"][0]["digest"]) == (True, toy.digest)
+    assert list(status["models"][0]) == [
+        "state",
+        "reason",
+        "name",
+        "version",
+        "digest",
+        "phase",
+        "former",
+        "expires_in",
+        "shielded",
+        "loaded_at",
+        "archive",
+    ]
+    assert endpoint.running.token not in json.dumps(status)
 
 
 def test_a_taken_port_is_a_user_error(
@@ -60,33 +74,33 @@ def test_a_taken_port_is_a_user_error(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["serve", "--archive", "none.mar"], "error: there is no archive at none.mar"),
-        (["serve"], "error: give either --archive FILE.mar, or --model-store STORE with --model NAME"),
-        (["serve", "--archive", "a.mar", "--model", "toy"], "error: give either --archive"),
-        (["serve", "--model", "toy"], "error: give either --archive"),
+        (["serve"], "error: pass either --archive FILE.mar, or --model-store STORE with --model NAME"),
+        (["serve", "--archive", "a.mar", "--model", "toy"], "error: pass either --archive"),
+        (["serve", "--model", "toy"], "error: pass either --archive"),
         (["serve", "--archive", "a.mar", "--batch-rows", "0"], "error: batch-rows must be above 0, not 0"),
         (["serve", "--model-store", "s3://", "--model", "toy"], "error: object store 's3://': name a bucket"),
         (
             ["serve", "--archive", "a.mar", "--management-port", "0"],
-            "error: --management-port and --token-file go",
+            "error: --management-port and --token-file must",
         ),
         (
             ["serve", "--archive", "a.mar", "--management-port", "0", "--token-file", "none"],
-            "error: the token in none",
+            "error: the token file none",
         ),
         (
             ["serve", "--archive", "a.mar", "--workers", "2", "--management-port", "0", "--token-file", "t"],
-            "error: --management-port changes the models of one process: leave it or --workers out",
+            "error: --management-port changes the models of one process only",
         ),
     ],
 )
-def test_serve_says_what_is_wrong(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+def test_serve_rejects_wrong_options(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    assert capsys.readouterr().err.startswith(words)
+    assert capsys.readouterr().err.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -100,10 +114,10 @@ def test_serve_says_what_is_wrong(
         ["serve", "--archive", "a.mar", "--workers", "1000"],
     ],
 )
-def test_bad_arguments_end_with_2(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
+def test_invalid_arguments_have_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
         main(arguments)
-    assert ended.value.code == 2
+    assert exit_.value.code == 2
 
 
 def serve(*arguments: str, temp: Path) -> subprocess.Popen[str]:
@@ -117,20 +131,20 @@ def serve(*arguments: str, temp: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_serve_runs_in_the_foreground_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_serve_runs_until_it_is_interrupted_and_removes_its_files(tmp_path: Path) -> None:
     temp, token = tmp_path / "temp", tmp_path / "token"
     temp.mkdir()
     token.write_text("secret\n")
     archives = [make_archive(tmp_path, name=name, scale=scale) for name, scale in (("toy", 2), ("other", 3))]
-    given = [argument for archive in archives for argument in ("--archive", str(archive.path))]
-    server = serve(*given, "--management-port", "0", "--token-file", str(token), temp=temp)
+    options = [argument for archive in archives for argument in ("--archive", str(archive.path))]
+    server = serve(*options, "--management-port", "0", "--token-file", str(token), temp=temp)
     assert server.stdout is not None
     lines = [server.stdout.readline() for _ in range(4)]
     url = lines[0].split(" at ")[1].removesuffix("/predict/toy\n")
     assert lines[0].startswith(f"serving toy {archives[0].digest[:12]} at http://127.0.0.1:")
-    curl, asked, data, request = shlex.split(lines[1])
-    assert (curl, asked, data) == ("curl", f"{url}/predict/toy", "-d")
-    assert requests.post(asked, data=request, timeout=5).json() == {"scale": 2, "y": [2.0, 5.0]}
+    curl, address, data, request = shlex.split(lines[1])
+    assert (curl, address, data) == ("curl", f"{url}/predict/toy", "-d")
+    assert requests.post(address, data=request, timeout=5).json() == {"scale": 2, "y": [2.0, 5.0]}
     assert requests.post(f"{url}/predict/other", json={"x": [1]}, timeout=5).json()["scale"] == 3
     assert list(temp.iterdir())
     server.send_signal(signal.SIGINT)
@@ -139,18 +153,18 @@ def test_serve_runs_in_the_foreground_until_it_is_interrupted(tmp_path: Path) ->
     assert not list(temp.iterdir())
 
 
-def test_serve_refuses_an_archive_that_does_not_prove_itself(tmp_path: Path) -> None:
+def test_serve_rejects_an_archive_that_fails_its_golden_requests(tmp_path: Path) -> None:
     temp = tmp_path / "temp"
     temp.mkdir()
     server = serve("--archive", str(make_archive(tmp_path, wrong=True).path), temp=temp)
-    out, said = server.communicate(timeout=20)
-    assert (server.returncode, out) == (2, "")
-    assert said.startswith("error: ")
-    assert "does not repeat its golden answers" in said
+    output, error = server.communicate(timeout=20)
+    assert (server.returncode, output) == (2, "")
+    assert error.startswith("error: ")
+    assert "does not repeat its golden answers" in error
     assert not list(temp.iterdir())
 
 
-def test_serve_refuses_two_archives_of_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_serve_rejects_two_archives_of_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [str(make_archive(tmp_path, scale=scale).path) for scale in (2, 3)]
     assert main(["serve", "--archive", paths[0], "--archive", paths[1]]) == 2
     assert "give one archive a model" in capsys.readouterr().err

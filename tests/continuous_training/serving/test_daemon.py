@@ -182,9 +182,9 @@ def test_restart_reports_missing_and_damaged_archives_and_serves_the_others(
     broken.path.write_bytes(broken.path.read_bytes()[:-100])
     restarted = restart()
     assert restarted.predict("toy", {"x": [1]})["scale"] == 2
-    rows = {row["name"]: row for row in restarted.models()}
-    assert "there is no archive at" in rows["missing"]["reason"]
-    assert "its sha256 is" in rows["broken"]["reason"]
+    statuses = {status.name: status for status in restarted.models()}
+    assert "there is no archive at" in statuses["missing"].reason
+    assert "its sha256 is" in statuses["broken"].reason
     assert restarted.served("missing") is None
     ready = requests.get(f"{restarted.running.url}/v2/health/ready", timeout=5)
     assert ready.status_code == 503

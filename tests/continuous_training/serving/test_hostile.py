@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from toy_models import make_archive
 
 from continuous_training.serving.api.tensors import DTYPES
-from continuous_training.serving.http.app import App
+from continuous_training.serving.http.app import HttpApp
 from continuous_training.serving.models.model_repository import ModelRepository
-from continuous_training.serving.process.settings import Settings
+from continuous_training.serving.process.application import ServerApplication
+from continuous_training.serving.process.settings import ServerSettings
 
 Answer = tuple[int, dict[bytes, bytes], bytes]
 
@@ -30,7 +31,7 @@ MANY = settings(deadline=None, max_examples=100, suppress_health_check=list(Heal
 class Caller:
     """Asks an application as uvicorn does, without a socket between."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: HttpApp) -> None:
         self.app = app
         self.loop = asyncio.new_event_loop()
 
@@ -61,10 +62,11 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     repository = ModelRepository(root / "server")
     for archive in (make_echo(root), make_archive(root)):
         repository.load(archive.path, archive.digest)
-    made = Caller(App(repository, Settings(max_body=200_000, max_held=400_000)))
+    application = ServerApplication(repository, ServerSettings(max_body=200_000, max_held=400_000))
+    made = Caller(application.http_app)
     yield made
     made.loop.close()
-    assert made.app.held.bytes == made.app.batcher.queue_length == 0
+    assert made.app.in_flight.bytes == application.batcher.queue_length == 0
 
 
 def check(answer: Answer, *allowed: int) -> None:

@@ -26,14 +26,15 @@ sys.meta_path.insert(0, Refuse())
 import asyncio, json
 from pathlib import Path
 import continuous_training.serving.process.foreground, continuous_training.serving.process.server
-from continuous_training.serving.http.app import App
+import continuous_training.serving.process.worker_server
+from continuous_training.serving.process.application import ServerApplication
 from continuous_training.core.digest import digest_file
 from continuous_training.serving.models.model_repository import ModelRepository
 
 archive = Path(sys.argv[1])
 repository = ModelRepository(Path(sys.argv[2]))
 served = repository.load(archive, digest_file(archive))
-App(repository)
+ServerApplication(repository)
 print(served.name, *sorted({name.partition(".")[0] for name in sys.modules} & refused))
 """
 

@@ -132,7 +132,7 @@ def test_a_handler_that_hangs_is_seen_and_a_fresh_process_serves_what_is_confirm
         if running is not None:
             with contextlib.suppress(Exception):
                 # The private port answers for as long as the process is there.
-                seen += endpoint.models()[0]["phase"] == "probation"
+                seen += endpoint.models()[0].on_trial
         time.sleep(0.05)
     asking.join()
     assert seen > 5

@@ -15,11 +15,12 @@ from continuous_training.artifacts.archive_reader import read_manifest
 from continuous_training.artifacts.golden_requests import check
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.process.client import ServerClient
+from continuous_training.serving.process.server_status import ModelStatus
 
 WORK = "serving/work"
 
 
-def load(endpoint: ServerClient, archive: Archive, within: float | None = None) -> dict:
+def load(endpoint: ServerClient, archive: Archive, within: float | None = None) -> ModelStatus:
     return endpoint.load("toy", archive.path, archive.digest, within)
 
 
@@ -41,7 +42,7 @@ def test_versions_alternate_under_load_and_no_request_fails(
     with Hammer(endpoint.running.url, scales) as hammer:
         for turn in range(1, 21):
             archive = versions[turn % 2]
-            assert load(endpoint, archive, 30 if turn % 4 < 2 else None)["digest"] == archive.digest
+            assert load(endpoint, archive, 30 if turn % 4 < 2 else None).digest == archive.digest
             assert endpoint.predict("toy", {"x": [1]}, archive.digest)["scale"] == scales[archive.digest]
             if turn % 4 < 2:
                 endpoint.confirm("toy", archive.digest)
@@ -99,15 +100,15 @@ def test_a_version_that_fails_live_is_shielded_during_probation_and_reverted(
     load(endpoint, good)
     with Hammer(endpoint.running.url, {good.digest: 2, bad.digest: 3}) as hammer:
         load(endpoint, bad, 30)
-        assert until(lambda: endpoint.models()[0]["shielded"] > 20)
+        assert until(lambda: endpoint.models()[0].fallback_responses > 20)
         with pytest.raises(VersionMismatchError, match=good.digest[:12]):
             endpoint.predict("toy", {"x": [1]}, bad.digest)
         golden = read_manifest(bad.path)["golden"]
         assert len(check(golden, lambda request: endpoint.predict("toy", request, bad.digest))) == 2
-        assert endpoint.revert("toy", bad.digest)["digest"] == good.digest
+        assert endpoint.revert("toy", bad.digest).digest == good.digest
     assert hammer.faults == []
     assert hammer.answers[bad.digest] > 0
-    assert endpoint.models()[0]["phase"] == "serving"
+    assert endpoint.models()[0].phase == "serving"
 
 
 def test_a_probation_that_nobody_confirms_ends_by_itself(endpoint: ServerClient, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_a_first_version_that_is_reverted_or_expires_is_served_no_longer(
 ) -> None:
     first = make_archive(tmp_path)
     load(endpoint, first, 30)
-    assert endpoint.revert("toy", first.digest)["digest"] is None
+    assert endpoint.revert("toy", first.digest) is None
     assert endpoint.served("toy") is None
     load(endpoint, first, 0.2)
     assert until(lambda: endpoint.served("toy") is None)
@@ -139,18 +140,18 @@ def test_loading_again_is_harmless(endpoint: ServerClient, tmp_path: Path) -> No
     good, new = make_archive(tmp_path), make_archive(tmp_path, scale=3)
     loaded_at = load(endpoint, good)
     assert load(endpoint, good) == loaded_at
-    assert load(endpoint, good, 5)["phase"] == "serving"  # confirmed already
-    assert load(endpoint, new, 0.4)["expires_in"] <= 0.4
-    assert load(endpoint, new, 30)["expires_in"] > 20  # the time starts anew
+    assert load(endpoint, good, 5).phase == "serving"  # confirmed already
+    assert load(endpoint, new, 0.4).trial_seconds_left <= 0.4
+    assert load(endpoint, new, 30).trial_seconds_left > 20  # the time starts anew
     time.sleep(0.6)
     assert endpoint.served("toy") == new.digest
-    assert load(endpoint, good)["phase"] == "serving"  # the former one is put back
+    assert load(endpoint, good).phase == "serving"  # the former one is put back
     load(endpoint, new, 30)
-    assert load(endpoint, new)["phase"] == "serving"  # without a time it is confirmed
-    assert endpoint.confirm("toy", new.digest)["phase"] == "serving"
+    assert load(endpoint, new).phase == "serving"  # without a time it is confirmed
+    assert endpoint.confirm("toy", new.digest).phase == "serving"
     with pytest.raises(VersionRejectedError, match="is confirmed; load the version to go back to"):
         endpoint.revert("toy", new.digest)
-    assert endpoint.revert("toy", good.digest)["digest"] == new.digest  # it is not served: nothing to do
+    assert endpoint.revert("toy", good.digest).digest == new.digest  # it is not served: nothing to do
 
 
 def test_a_newer_deploy_takes_the_place_of_one_on_probation(
@@ -159,10 +160,10 @@ def test_a_newer_deploy_takes_the_place_of_one_on_probation(
     a, b, c = (make_archive(tmp_path, scale=scale) for scale in (2, 3, 4))
     load(endpoint, a)
     load(endpoint, b, 30)
-    assert load(endpoint, c, 30)["former"] == a.digest
+    assert load(endpoint, c, 30).previous_digest == a.digest
     with pytest.raises(VersionRejectedError):
         endpoint.confirm("toy", b.digest)
-    assert endpoint.revert("toy", c.digest)["digest"] == a.digest
+    assert endpoint.revert("toy", c.digest).digest == a.digest
     assert len(list((state / WORK).iterdir())) == 1
 
 

@@ -116,7 +116,7 @@ def test_a_probation_that_nobody_confirms_ends_by_itself(endpoint: ServerClient,
     load(endpoint, good)
     with Hammer(endpoint.running.url, {good.digest: 2, new.digest: 3}) as hammer:
         status = load(endpoint, new, 0.5)
-        assert (status["phase"], status["former"]) == ("probation", good.digest)
+        assert (status.phase, status.previous_digest) == ("probation", good.digest)
         assert endpoint.served("toy") == new.digest
         assert until(lambda: endpoint.served("toy") == good.digest)
     assert hammer.faults == []

@@ -1,8 +1,8 @@
 """A Kubernetes API server in memory, with the controllers and the model servers that a rollout needs.
 
 It keeps objects as plain JSON, makes every Deployment ready at once, and answers requests to model servers
-with the golden answers of the archive that the Service's selector leads to. It imports nothing of the product,
-so that the code of any version can be run against it.
+with the golden answers of the archive that the Service's selector leads to. It imports nothing of the
+product, so that the code of any version can be run against it.
 """
 
 from __future__ import annotations

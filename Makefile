@@ -12,6 +12,9 @@ EXTRAS ?=
 TORCH_INDEX ?=
 # Extras that `make constraints` writes a lock file for: those that are there.
 LOCKS ?= $(filter-out build uv,$(basename $(notdir $(wildcard locks/*.txt))))
+# Tests that start no servers and take seconds.
+QUICK := $(addprefix tests/continuous_training/,core evaluation report) tests/test_layers.py tests/test_locks.py \
+  $(addprefix tests/pipelines/,test_compile.py test_steps.py) tests/images/test_dockerfile.py
 # Of `make images`: where to, the tag (default: the project's version), which (default: all), options of docker build.
 REGISTRY ?=
 TAG ?=
@@ -28,7 +31,7 @@ EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo images registry-is-named test test-cluster cluster-is-named test-full lint format bench bench-scale bench-serving golden constraints clean
+.PHONY: help install demo images registry-is-named test test-quick test-cluster cluster-is-named test-full lint format bench bench-scale bench-serving bench-install golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +54,9 @@ registry-is-named:
 
 test: $(call stamp,test torch) ## run the tests
 	@$(BIN)/python -m pytest -q -rs -m "not full and not cluster" tests
+
+test-quick: $(call stamp,test) ## run the tests that need no servers
+	@$(BIN)/python -m pytest -q -m "not full and not cluster" $(QUICK)
 
 test-cluster: cluster-is-named $(call stamp,test torch) ## run the tests on the cluster that KUBECONFIG names, in namespaces of their own
 	@$(BIN)/python -m pytest -q -rs -m "cluster and not full" tests
@@ -78,6 +84,9 @@ bench-scale: $(call stamp,) ## measure prep-data and training at up to 10x the r
 bench-serving: $(call stamp,test torch) ## measure the server beside others (ARCHIVE=FILE.mar or WORKLOAD=digits; needs wrk)
 	@$(BIN)/python -m benchmarks.serving $(if $(ARCHIVE),--archive $(ARCHIVE),$(if \
 	  $(filter command line,$(origin WORKLOAD)),--workload $(WORKLOAD)))
+
+bench-install: $(call stamp,) ## measure the time from a clean clone to an answered prediction
+	@$(BIN)/python -m benchmarks.install --output docs/install-benchmark.md
 
 golden: $(call stamp,) ## refresh the compiled pipelines that the tests compare with
 	@$(BIN)/python -m tests.pipelines.golden

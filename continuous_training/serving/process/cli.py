@@ -112,7 +112,7 @@ def _add_process_options(parser: argparse.ArgumentParser) -> None:
         type=_worker_count,
         default=1,
         metavar="N",
-        help="processes that serve the port; 0 for the number of cores (default: 1)",
+        help="number of processes that share the port; Linux only; 0: one per core (default: 1)",
     )
     parser.add_argument(
         "--log-level",
@@ -210,7 +210,7 @@ def _check_combinations(args: argparse.Namespace) -> None:
         raise UserError("pass either --archive FILE.mar, or --model-store STORE with --model NAME")
     if args.workers != 1 and sys.platform != "linux":
         raise UserError(
-            "--workers needs Linux, which distributes connections over processes; omit the option"
+            f"--workers works on Linux only, and this platform is {sys.platform}; omit the option"
         )
     if args.workers != 1 and args.management_port is not None:
         raise UserError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,3 +36,23 @@ def state(local: Path, tmp_path: Path) -> Iterator[Path]:
     folder = former.copy(local / "state", tmp_path / "state")
     yield folder
     former.python("serving", "stop", "--state", folder)
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """A run over the state directory `on-trial`: where it is, and what the run printed."""
+
+    state: Path
+    result: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def next_run(interrupted: Path, local: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NextRun]:
+    """The run that comes after one that was killed while its challenger was on trial."""
+    state = former.copy(interrupted / "on-trial", tmp_path_factory.mktemp("next") / "state")
+    env = former.environment(PYTHONPATH=str(local / "ours"))
+    try:
+        result = former.json_of("pipelines.run", "--state", state, "--workload", "wine", env=env)
+        yield NextRun(state, result)
+    finally:
+        former.python("serving", "stop", "--state", state)

@@ -11,6 +11,7 @@ import pytest
 
 from continuous_training.adapters.local_registry import open_registry
 
+from .conftest import NextRun
 from .former import ask, copy, environment, json_of, python
 
 FORMER = "4e34294da0db1293c089618ca01a39e50456d5722fa7843856d12cd680b26552"
@@ -107,20 +108,13 @@ def test_the_next_deploy_serving_finishes_the_rollout(settled: dict[str, Settled
     assert (row["served"]["digest"], row["served"]["phase"]) == (CHALLENGER, "serving")
 
 
-def test_the_next_run_takes_up_what_the_killed_run_left(
-    interrupted: Path, local: Path, tmp_path: Path
-) -> None:
-    state = copy(interrupted / "on-trial", tmp_path / "state")
-    env = environment(PYTHONPATH=str(local / "ours"))
-    try:
-        result = json_of("pipelines.run", "--state", state, "--workload", "wine", env=env)
-        assert result["verdict"] == "promoted"
-        answer = ask(result["endpoint"].removesuffix("/predict/wine"), "wine")
-        assert answer.headers["x-model-digest"] == result["digest"]
-        events = json_of("pipelines.history", "--state", state, "--workload", "wine", env=env)["events"]
-        assert [(event["kind"], event["champion"]) for event in events] == [
-            ("promoted", "1"),
-            ("promoted", result["version"]),
-        ]
-    finally:
-        python("serving", "stop", "--state", state)
+def test_the_next_run_takes_up_what_the_killed_run_left(next_run: NextRun) -> None:
+    state, result = next_run.state, next_run.result
+    assert result["verdict"] == "promoted"
+    answer = ask(result["endpoint"].removesuffix("/predict/wine"), "wine")
+    assert answer.headers["x-model-digest"] == result["digest"]
+    events = json_of("pipelines.history", "--state", state, "--workload", "wine")["events"]
+    assert [(event["kind"], event["champion"]) for event in events] == [
+        ("promoted", "1"),
+        ("promoted", result["version"]),
+    ]

@@ -26,6 +26,7 @@ from typing import Any
 
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
 from continuous_training.artifacts.handler_packaging import copy_handler
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
@@ -180,7 +181,7 @@ def digits_versions(folder: Path) -> tuple[list[Archive], Any]:
     handler.load(bundle)
     request = workload.request(rows.slice(0, 1))
     answer = handler.handle([{"body": request}])[0]
-    golden = [{"request": request, "answer": answer}]
+    golden = GoldenSet((GoldenRequest(request, answer),))
     versions = [
         archive.write(bundle, folder / "archives", golden=golden, provenance={"version": number})
         for number in (1, 2)

@@ -36,7 +36,7 @@ def ask(result: dict[str, Any]) -> tuple[Any, Any]:
     if running is None:
         raise TransientError("the server went away; run it again")
     served = next(model for model in ServerClient(running).models() if model.name == result["workload"])
-    request = archive.read_manifest(Path(str(served.archive)))["golden"][0]["request"]
+    request = archive.read_manifest(Path(str(served.archive))).golden.requests[0].request
     response = requests.post(result["endpoint"], json=request, timeout=10)
     response.raise_for_status()
     return request, response.json()

@@ -75,7 +75,7 @@ def _all_rounds(path: Path, cache: Path, args: argparse.Namespace) -> Results:
     folder = cache / "model"
     shutil.rmtree(folder, ignore_errors=True)
     manifest = unpack(path, folder)
-    archive = Archive(path, manifest["name"], digest_file(path))
+    archive = Archive(path, manifest.name, digest_file(path))
     model = load_model(folder)
     results = Results(archive, args.rounds, args.seconds)
     chosen = [c for c in CONTENDERS if not args.only or any(w in c.name for w in args.only)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from continuous_training.artifacts.archive_reader import MANIFEST
+from continuous_training.artifacts.archive_manifest import MANIFEST
 from continuous_training.serving.models.model import Model
 
 BATCH = 64
@@ -51,12 +51,12 @@ def in_own_words(model: Model, wrap: str | None = None, other: bool = False) -> 
     Where another model answers (`other`), there must only be as many predictions.
     """
     requests = golden_requests(model)
-    many = many_of(model.metadata.get("request_schema", {}), requests)
+    many = many_of(model.metadata.request_schema, requests)
     made = [_own(model, request, wrap, other) for request in (requests[0], many) if request is not None]
     return Bodies(made[0], made[1] if len(made) > 1 else None)
 
 
-def many_of(schema: dict[str, Any], requests: list[Any]) -> Any:
+def many_of(schema: Mapping[str, Any], requests: list[Any]) -> Any:
     """Return a request of 64 things, made of golden ones; None when the workload has no such request."""
     alternatives = schema.get("oneOf") or schema.get("anyOf") or [schema]
     one = next(iter(requests[0]))
@@ -134,6 +134,6 @@ def _raw(array: np.ndarray) -> bytes:
 
 
 def _differences(expected: Any, answer: Any) -> list[str]:
-    from continuous_training.artifacts.golden_requests import check
+    from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
 
-    return check([{"request": None, "answer": expected}], lambda _: answer)
+    return GoldenSet((GoldenRequest(None, expected),)).check(lambda _: answer)

@@ -37,7 +37,7 @@ def limits(folder: Path, seconds: float) -> dict[str, float]:
 def _measured(model: Model, seconds: float) -> dict[str, float]:
     requests = golden_requests(model)
     body = encode(requests[0])
-    many = many_of(model.metadata.get("request_schema", {}), requests)
+    many = many_of(model.metadata.request_schema, requests)
     several = b"" if many is None else encode(many)
     rows = [model.handler.preprocess(request) for request in requests]
     tensors: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from components.evaluate.tracking import DESCRIPTION, GOLDEN
 from continuous_training.adapters.model_registry import CHALLENGER, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
+from continuous_training.artifacts.bundle import BundleMetadata, Signature, TensorSpec
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, to_json
 from continuous_training.core.messages import report
@@ -70,7 +73,7 @@ def run(
     if description["verdict"] != "promoted":
         reasons = "; ".join(description["reasons"])
         raise UserError(f"the model in {model} was rejected and is not archived: {reasons}")
-    golden = _read(evaluation / GOLDEN)
+    golden = GoldenSet.read(evaluation / GOLDEN)
     name = description["workload"]
     with new_folder(output, ARCHIVED) as folder:
         provenance = {
@@ -110,12 +113,14 @@ def read(folder: Path) -> Archived:
 
 
 def _register(
-    registry: Registry, model: Path, description: dict[str, Any], golden: list[Any], digest: str, key: str
+    registry: Registry, model: Path, description: dict[str, Any], golden: GoldenSet, digest: str, key: str
 ) -> str:
     name = description["workload"]
     run = registry.run(name, description["run"])
-    registry.log_file(run, "model/MLmodel", _mlmodel(_read(model / "model.json"), digest, key).encode())
-    registry.log_file(run, "model/input_example.json", to_json(golden[0]["request"]).encode())
+    registry.log_file(
+        run, "model/MLmodel", _mlmodel(BundleMetadata.read(model).signature, digest, key).encode()
+    )
+    registry.log_file(run, "model/input_example.json", to_json(golden.requests[0].request).encode())
     tags = {
         "archive_digest": digest,
         "archive_key": key,
@@ -133,16 +138,16 @@ def _register(
     return version.version
 
 
-def _mlmodel(metadata: dict[str, Any], digest: str, key: str) -> str:
+def _mlmodel(signature: Signature, digest: str, key: str) -> str:
     """Return the MLmodel file: the signature as MLflow shows it, and a flavor that names the archive."""
 
-    def specs(tensors: list[dict[str, Any]]) -> str:
+    def specs(tensors: Sequence[TensorSpec]) -> str:
         return json.dumps(
             [
                 {
-                    "name": tensor["name"],
+                    "name": tensor.name,
                     "type": "tensor",
-                    "tensor-spec": {"dtype": _NUMPY[tensor["datatype"]], "shape": tensor["shape"]},
+                    "tensor-spec": {"dtype": _NUMPY[tensor.datatype], "shape": list(tensor.shape)},
                 }
                 for tensor in tensors
             ]
@@ -150,11 +155,11 @@ def _mlmodel(metadata: dict[str, Any], digest: str, key: str) -> str:
 
     content = {
         "artifact_path": "model",
-        "flavors": {"mar": {"archive_key": key, "archive_digest": digest, "handler": metadata["handler"]}},
+        "flavors": {"mar": {"archive_key": key, "archive_digest": digest, "handler": signature.handler}},
         "saved_input_example_info": {"artifact_path": "input_example.json", "type": "json_object"},
         "signature": {
-            "inputs": specs(metadata["inputs"]),
-            "outputs": specs(metadata["outputs"]),
+            "inputs": specs(signature.inputs),
+            "outputs": specs(signature.outputs),
             "params": None,
         },
     }

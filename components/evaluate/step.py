@@ -66,8 +66,7 @@ def run(
     for folder, name in ((data, dataset.workload), (model, challenger.name)):
         if name != workload.name:
             raise UserError(f"{folder} belongs to the workload {name}, not to {workload.name}")
-    prepared = challenger.metadata.get("prepared", challenger.metadata["recipe"])
-    if prepared != dataset.description["recipe"]:
+    if challenger.metadata.require_training(model).prepared_input_digest != dataset.description["recipe"]:
         raise UserError(f"the model in {model} was trained on other data than {data}; run train on it first")
     judged = judge(workload, dataset, challenger, digest_of_folder(model), run_id, registry, store, progress)
     challenger.unload()
@@ -105,7 +104,7 @@ def judge(
         against = f"version {version.version}" if version else "the floors: there is no champion yet"
         progress(f"judging on {holdout.num_rows:,} held out rows against {against}")
         judgement = judge_models(workload, rule, holdout, challenger, champion, golden)
-        learned = champion.model.metadata["data"] if champion else None
+        learned = champion.model.metadata.require_training(champion.model.folder).data if champion else None
     verdict = judgement.verdict
     if version and learned:
         notes = notes_on_the_rows(dataset, learned, version.version)
@@ -125,7 +124,7 @@ def judge(
     # A model that answers NaN was rejected by now; its golden requests are for people to look at.
     golden = plain(golden)
     progress("drawing the report")
-    statistics = learned["statistics"] if learned else None
+    statistics = dict(learned.statistics) if learned else None
     for name, ends in plain(slice_ends(workload, rule, holdout, judgement)).items():
         description["slices"][name] |= ends
     description["drift"] = drifted(dataset, statistics)

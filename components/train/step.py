@@ -8,9 +8,9 @@ from typing import Any
 
 from components.input_digest import code_digest, recipe_of
 from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.artifacts.bundle import reject_pickles
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.handler_packaging import copy_handler, handler_files
-from continuous_training.artifacts.pickles import refuse_pickles
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
 from continuous_training.core.messages import report
@@ -53,7 +53,7 @@ def run(
     kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
     with new_folder(output, DESCRIPTION) as folder:
         training = _train(workload, rows, values, folder, progress, kept)
-        refuse_pickles(folder, workload.name)
+        reject_pickles(folder, workload.name)
         copy_handler(workload.handler, folder)
         description = _describe(workload, values, dataset, recipe, training)
         (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")

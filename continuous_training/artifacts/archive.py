@@ -1,7 +1,7 @@
-"""The archive: one `.mar` that our own server, TorchServe and KServe all serve.
+"""Write the model archive: one `.mar` file that our own server, TorchServe and KServe can serve.
 
-A plain zip in torch-model-archiver's layout, and beside that `archive.json`, which names every other
-member with its size and sha256, the signature, the golden requests and where the model came from.
+The file is a zip in the layout of torch-model-archiver. Its `archive.json` lists every other member with size
+and sha256, the model's signature, the golden requests, and where the model comes from.
 """
 
 from __future__ import annotations
@@ -12,19 +12,27 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
 
-from continuous_training.artifacts.archive_reader import FORMAT, MANIFEST, read_manifest, unpack
-from continuous_training.artifacts.members import MAX_BYTES, MAX_MEMBERS, clash, name_fault
-from continuous_training.artifacts.pickles import refuse_pickles
+from continuous_training.artifacts.archive_manifest import MANIFEST, ArchiveManifest, MemberEntry
+from continuous_training.artifacts.archive_reader import (
+    MAX_BYTES,
+    MAX_MEMBERS,
+    find_name_clash,
+    name_problem,
+    read_manifest,
+    unpack,
+)
+from continuous_training.artifacts.bundle import BundleMetadata, reject_pickles
+from continuous_training.artifacts.errors import ArchiveError
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.digest import digest_file
-from continuous_training.serving.errors import ArchiveError
-from continuous_training.serving.models.model import read_metadata
 
-__all__ = ["FORMAT", "MANIFEST", "Archive", "read_manifest", "unpack", "write"]
+__all__ = ["MANIFEST", "Archive", "read_manifest", "unpack", "write"]
 
 TORCHSERVE_MANIFEST = "MAR-INF/MANIFEST.json"
 TORCHSERVE_HANDLER = "torchserve_handler.py"
@@ -35,7 +43,7 @@ _LIBRARIES = {"numpy": "numpy", "onnxruntime": "onnxruntime", "faiss": "faiss-cp
 
 @dataclass(frozen=True)
 class Archive:
-    """A written archive: where it is, whose it is, and the sha256 of its bytes."""
+    """A written archive: its file, the name of its model, and the sha256 of its bytes."""
 
     path: Path
     name: str
@@ -43,82 +51,68 @@ class Archive:
 
     @property
     def version(self) -> str:
-        """The first twelve digits of the digest: what people see as the version."""
+        """The first twelve digits of the digest, which are displayed as the version."""
         return self.digest[:12]
 
 
-def write(bundle: Path, output: Path, *, golden: list[dict[str, Any]], provenance: dict[str, Any]) -> Archive:
-    """Write the bundle as `output/NAME-VERSION.mar`; the same input gives the same bytes.
+def write(bundle: Path, output: Path, *, golden: GoldenSet, provenance: Mapping[str, Any]) -> Archive:
+    """Write the bundle as `output/NAME-VERSION.mar`. The same input gives the same bytes.
 
-    `golden` is a list of `{"request": ..., "answer": ...}` that any server of this archive must be
-    able to repeat; `provenance` is any JSON object. ArchiveError when the bundle, a golden request or
-    the provenance cannot be archived.
+    Every server of the archive must repeat the responses of `golden`. `provenance` is any JSON object. Raises
+    ArchiveError when the bundle, a golden request or the provenance cannot be archived.
     """
-    metadata = read_metadata(bundle)
-    refuse_pickles(bundle, metadata["name"])
-    contents = _bundle_files(bundle)
-    template = (Path(__file__).parent / TORCHSERVE_HANDLER).read_bytes()
-    extra = {TORCHSERVE_HANDLER: template}
-    files = {
-        **{name: _entry_of(path) for name, path in contents.items()},
-        TORCHSERVE_HANDLER: _entry(template),
-    }
-    extra[TORCHSERVE_MANIFEST] = _torchserve_manifest(metadata["name"], files)
-    files[TORCHSERVE_MANIFEST] = _entry(extra[TORCHSERVE_MANIFEST])
-    if len(files) >= MAX_MEMBERS or sum(entry["bytes"] for entry in files.values()) > MAX_BYTES:
+    signature = BundleMetadata.read(bundle).signature
+    reject_pickles(bundle, signature.name)
+    bundle_files = _bundle_files(bundle)
+    handler = (Path(__file__).parent / TORCHSERVE_HANDLER).read_bytes()
+    added = {TORCHSERVE_HANDLER: handler}
+    entries = {name: _entry_of_file(path) for name, path in bundle_files.items()}
+    entries[TORCHSERVE_HANDLER] = _entry(handler)
+    added[TORCHSERVE_MANIFEST] = _torchserve_manifest(signature.name, entries)
+    entries[TORCHSERVE_MANIFEST] = _entry(added[TORCHSERVE_MANIFEST])
+    if len(entries) >= MAX_MEMBERS or sum(entry.size for entry in entries.values()) > MAX_BYTES:
         raise ArchiveError(f"{bundle} is over the limit of {MAX_MEMBERS} files or {MAX_BYTES} bytes")
-    extra[MANIFEST] = _json(
-        {
-            "format": FORMAT,
-            **{key: metadata[key] for key in ("name", "handler", "inputs", "outputs")},
-            "golden": _checked_golden(golden),
-            "provenance": provenance,
-            "libraries": _library_versions(),
-            "files": files,
-        },
-        f"the golden requests or the provenance of {metadata['name']}",
+    if not golden:
+        raise ArchiveError(f"{bundle}: an archive needs at least one golden request; pass one")
+    manifest = ArchiveManifest(signature, golden, provenance, _library_versions(), entries)
+    added[MANIFEST] = _encode(
+        manifest.to_json(), f"the golden requests or the provenance of {signature.name}"
     )
-    return _write_zip(metadata["name"], output, contents, extra)
+    return _write_zip(signature.name, output, bundle_files, added)
 
 
 def _bundle_files(bundle: Path) -> dict[str, Path]:
-    """Find the bundle's files by member name; bytecode is no part of it."""
-    found = {
+    """Return the bundle's files by member name, without bytecode."""
+    files = {
         path.relative_to(bundle).as_posix(): path
         for path in sorted(bundle.rglob("*"))
         if path.is_file() and "__pycache__" not in path.relative_to(bundle).parts
     }
     reserved = {MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST}
-    for name in found:
-        fault = "the archive itself writes that name" if name in reserved else name_fault(name)
-        if fault:
-            raise ArchiveError(f"{bundle}: {name!r} cannot be archived: {fault}. Rename or remove it")
-    if double := clash([*found, *reserved]):
-        raise ArchiveError(f"{bundle}: {double!r} clashes with another file's name; rename one of them")
-    return found
+    for name in files:
+        problem = (
+            "the name is reserved for the archive's own file" if name in reserved else name_problem(name)
+        )
+        if problem:
+            raise ArchiveError(f"{bundle}: {name!r} cannot be archived: {problem}. Rename or remove the file")
+    if duplicate := find_name_clash([*files, *reserved]):
+        raise ArchiveError(f"{bundle}: {duplicate!r} clashes with another file's name; rename one of them")
+    return files
 
 
-def _torchserve_manifest(name: str, files: dict[str, dict[str, Any]]) -> bytes:
-    """Write what TorchServe reads, with a version that follows from the content."""
-    content = hashlib.sha256(_json(files, "the archive's files")).hexdigest()
-    return _json(
+def _torchserve_manifest(name: str, entries: Mapping[str, MemberEntry]) -> bytes:
+    """Return the manifest that TorchServe reads. Its version is derived from the content."""
+    listing = _encode({member: entry.to_json() for member, entry in entries.items()}, "the archive's files")
+    version = hashlib.sha256(listing).hexdigest()[:12]
+    return _encode(
         {
             "createdOn": "01/01/1980 00:00:00",
             "runtime": "python",
-            "model": {"modelName": name, "handler": TORCHSERVE_HANDLER, "modelVersion": content[:12]},
+            "model": {"modelName": name, "handler": TORCHSERVE_HANDLER, "modelVersion": version},
             "archiverVersion": "0.12.0",
         },
         TORCHSERVE_MANIFEST,
     )
-
-
-def _checked_golden(golden: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if not golden or any(set(row) != {"request", "answer"} for row in golden):
-        raise ArchiveError(
-            "an archive proves itself with golden requests: give at least one, each as "
-            '{"request": ..., "answer": ...}'
-        )
-    return golden
 
 
 def _library_versions() -> dict[str, str]:
@@ -131,47 +125,47 @@ def _library_versions() -> dict[str, str]:
     return versions
 
 
-def _json(value: Any, what: str) -> bytes:
+def _encode(value: Any, description: str) -> bytes:
     try:
         text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ArchiveError(f"{what} cannot be written as JSON: {error}") from error
+        raise ArchiveError(f"{description} cannot be written as JSON: {error}") from error
     return text.encode() + b"\n"
 
 
-def _entry(content: bytes) -> dict[str, Any]:
-    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+def _entry(content: bytes) -> MemberEntry:
+    return MemberEntry(hashlib.sha256(content).hexdigest(), len(content))
 
 
-def _entry_of(path: Path) -> dict[str, Any]:
-    return {"sha256": digest_file(path), "bytes": path.stat().st_size}
+def _entry_of_file(path: Path) -> MemberEntry:
+    return MemberEntry(digest_file(path), path.stat().st_size)
 
 
-def _write_zip(name: str, output: Path, contents: dict[str, Path], extra: dict[str, bytes]) -> Archive:
+def _write_zip(name: str, output: Path, files: dict[str, Path], added: dict[str, bytes]) -> Archive:
     output.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{name}-", suffix=".mar", dir=output)
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".mar", dir=output)
     try:
         with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-            for member in sorted([*contents, *extra]):
-                if member in extra:
-                    archive.writestr(_member(member), extra[member])
+            for member in sorted([*files, *added]):
+                if member in added:
+                    archive.writestr(_member(member), added[member])
                 else:
-                    _add_file(archive, _member(member), contents[member])
-        Path(beside).chmod(0o644)
-        digest = digest_file(Path(beside))
+                    _add_file(archive, _member(member), files[member])
+        Path(temporary).chmod(0o644)
+        digest = digest_file(Path(temporary))
         path = output / f"{name}-{digest[:12]}.mar"
-        Path(beside).replace(path)
+        Path(temporary).replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
     return Archive(path, name, digest)
 
 
 def _add_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    """Copy a file piece by piece: a model may be larger than the memory."""
+    """Copy a file in chunks, because a model may be larger than the memory."""
     member.file_size = path.stat().st_size
-    with path.open("rb") as source, archive.open(member, "w") as out:
-        shutil.copyfileobj(source, out)
+    with path.open("rb") as source, archive.open(member, "w") as target:
+        shutil.copyfileobj(source, target)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -1,4 +1,4 @@
-"""Serves the archive that this file travels in under TorchServe, with the workload's own handler."""
+"""The TorchServe handler of an archive. It calls the workload's own handler, which is in the same archive."""
 
 import json
 import sys
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class TorchServeHandler:
-    """Delegates to the handler that `model.json` names; TorchServe makes one for each worker."""
+    """Delegates to the handler that `model.json` names. TorchServe creates one instance per worker."""
 
     def initialize(self, context: Any) -> None:
-        """Load the handler's code and the model from the folder that TorchServe unpacked."""
+        """Load the handler's code and the model from the folder of the unpacked archive."""
         folder = context.system_properties["model_dir"]
         if folder not in sys.path:
             sys.path.insert(0, folder)
@@ -21,13 +21,13 @@ class TorchServeHandler:
         self.handler.load(Path(folder))
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[Any]:
-        """Answer a batch in one inference; a bad request in it gets a 400 and harms no other one."""
+        """Respond to a batch with one inference. An invalid request gets status 400 and affects no other."""
         try:
-            return self.handler.handle(data, context)
+            return list(self.handler.handle(data, context))
         except ValueError:
-            return [self._alone(row, index, context) for index, row in enumerate(data)]
+            return [self._handle_one(row, index, context) for index, row in enumerate(data)]
 
-    def _alone(self, row: dict[str, Any], index: int, context: Any) -> Any:
+    def _handle_one(self, row: dict[str, Any], index: int, context: Any) -> Any:
         try:
             return self.handler.handle([row], context)[0]
         except ValueError as error:

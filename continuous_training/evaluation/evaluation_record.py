@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from continuous_training.adapters.model_registry import ModelVersion
+from continuous_training.artifacts.bundle import TrainingData
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.files import plain
 from continuous_training.evaluation.comparison import SEED, Judgement
@@ -31,6 +32,7 @@ def describe(
     champion: ModelVersion | None,
 ) -> dict[str, Any]:
     """Return the evaluation as JSON-ready data; a number that is none becomes null."""
+    training = challenger.metadata.require_training(challenger.folder)
     theirs = {name: asdict(interval) for name, interval in judgement.champion_metrics.items()}
     evidence, against = judgement.evidence, judgement.evidence.against
     prepared = {n: v for n, v in dataset.description["parameters"].items() if not is_override(n)}
@@ -53,13 +55,13 @@ def describe(
             "bootstrap": {"confidence": rule.confidence, "resamples": RESAMPLES, "seed": SEED},
             "slices": {name: asdict(part) for name, part in judgement.slices.items()},
             "rows": len(judgement.actual),
-            "recipe": challenger.metadata["recipe"],
-            "parameters": prepared | challenger.metadata["parameters"],
+            "recipe": training.input_digest,
+            "parameters": prepared | dict(training.parameters),
             "data": {
                 key: dataset.description[key] for key in ("fingerprint", "source", "as_of", "split_rule")
             }
             | {"sample": dataset.sample},
-            "code": challenger.metadata["code"],
+            "code": training.code,
         }
     )
 
@@ -75,7 +77,8 @@ def facts(
 ) -> Facts:
     """Return what the report shows."""
     champion, against = description["champion"], judgement.evidence.against
-    feature = workload.single_feature(dataset.parameters_of(workload, challenger.metadata["parameters"]))
+    training = challenger.metadata.require_training(challenger.folder)
+    feature = workload.single_feature(dataset.parameters_of(workload, dict(training.parameters)))
     return Facts(
         workload=workload.name,
         summary=workload.summary,
@@ -89,8 +92,8 @@ def facts(
         champion=champion and champion | {"metrics": judgement.champion_metrics},
         difference=against.improvements[description["rule"]["metric"]] if against else None,
         slices=description["slices"],
-        curve=challenger.metadata["curve"],
-        notes=challenger.metadata["notes"],
+        curve=[dict(step) for step in training.curve],
+        notes=dict(training.notes),
         dataset=dataset.description,
         champion_statistics=champion_statistics,
         actual=judgement.actual,
@@ -109,18 +112,18 @@ def drifted(dataset: Dataset, statistics: dict[str, Any] | None) -> list[dict[st
     return [asdict(one) | {"word": one.word} for one in drift(new, statistics or {})]
 
 
-def notes_on_the_rows(dataset: Dataset, learned: dict[str, Any], champion: str) -> list[str]:
+def notes_on_the_rows(dataset: Dataset, learned: TrainingData, champion: str) -> list[str]:
     """Return what is to be said of a champion that was judged on other rows, or trained under another split.
 
     Both models are always scored on today's rows. A champion that knows some of them from its training is
     flattered, so a challenger can only be kept out by that, never let in.
     """
     rule, held = dataset.description["split_rule"], dataset.description["splits"]["holdout"]
-    if learned["split_rule"] != rule:
-        said = f"the champion was trained under another split ({learned['split_rule']})"
+    if learned.split_rule != rule:
+        said = f"the champion was trained under another split ({learned.split_rule})"
         return [f"{said}: it may know some of these rows, which can only flatter it"]
-    then = learned.get("holdout")
-    if not then or then["fingerprint"] == held["fingerprint"]:
+    then = learned.holdout
+    if not then or then.fingerprint == held["fingerprint"]:
         return []
     changed = f"the held out rows changed since champion {champion} was trained"
-    return [f"{changed} ({then['rows']} then, {held['rows']} now): both were scored on today's"]
+    return [f"{changed} ({then.rows} then, {held['rows']} now): both were scored on today's"]

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.train.step import DESCRIPTION
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
+from continuous_training.artifacts.bundle import METADATA, BundleMetadata
+from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import JsonObject
 
 PRUNED = "archive_pruned"
 """The tag of a version whose archive was removed: JSON that says when, and what tracing still needs."""
@@ -45,18 +47,18 @@ def contents(store: ObjectStore, key: str) -> Contents:
             path = store.fetch(key, Path(folder))
             digest = digest_file(path)
             manifest = archive.read_manifest(path)
-            data = dict(_model(path)["data"])
-            statistics = dict(data.pop("statistics", None) or {})
-            return Contents(
-                digest, data, statistics, dict(manifest["provenance"]), dict(manifest["libraries"])
-            )
-        except (UserError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+            data = _metadata(path).require_training(path).data.to_json()
+            statistics = data.pop("statistics")
+            return Contents(digest, data, statistics, dict(manifest.provenance), dict(manifest.libraries))
+        except (UserError, zipfile.BadZipFile, KeyError) as error:
             return Contents(trouble=str(error))
 
 
-def _model(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as opened, opened.open(DESCRIPTION) as member:
-        return dict(json.loads(member.read(_MOST)))
+def _metadata(path: Path) -> BundleMetadata:
+    with zipfile.ZipFile(path) as opened, opened.open(METADATA) as member:
+        return BundleMetadata.from_json(
+            JsonObject.parse(member.read(_MOST), f"{path}: {METADATA}", ArchiveError)
+        )
 
 
 def origin(version: ModelVersion, registry: Registry, store: ObjectStore) -> dict[str, Any]:

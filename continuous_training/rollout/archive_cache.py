@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from continuous_training.adapters import model_store
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 
 
@@ -31,6 +31,6 @@ class ArchiveCache:
             self._paths[version] = self._store.fetch(found.key, Path(self._folder.name))
         return self._paths[version]
 
-    def golden(self, version: DeployedVersion) -> list[dict[str, Any]]:
+    def golden(self, version: DeployedVersion) -> GoldenSet:
         """Return a version's golden requests, with their answers."""
-        return list(archive.read_manifest(self.path(version))["golden"])
+        return archive.read_manifest(self.path(version)).golden

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from continuous_training.artifacts import archive as archives
-from continuous_training.artifacts import golden_requests
 from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.target import DeploymentTarget
@@ -40,8 +39,8 @@ def roll_out(
             target.revert(name, digest)
         raise
     try:
-        wrong = golden_requests.check(
-            archives.read_manifest(archive)["golden"], lambda r: target.predict(name, r, digest)
+        wrong = archives.read_manifest(archive).golden.check(
+            lambda request: target.predict(name, request, digest)
         )
         if wrong:
             raise RolloutReverted("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
@@ -86,9 +85,7 @@ def _seen(target: DeploymentTarget, name: str, former: str | None) -> str:
         return f"the endpoint now serves {_short(now)}, not {_short(former)}"
     if former is None:
         return "nothing was served before, and nothing is now"
-    wrong = golden_requests.check(
-        target.served_golden_requests(name), lambda r: target.predict(name, r, former)
-    )
+    wrong = target.served_golden_requests(name).check(lambda request: target.predict(name, request, former))
     if wrong:
         return f"the former version {_short(former)} is back but answers wrongly: {'; '.join(wrong[:3])}"
     return f"the former version {_short(former)} answers again, as it did before"

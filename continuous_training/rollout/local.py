@@ -12,6 +12,7 @@ from typing import Any
 
 from components.step_cli import tell
 from continuous_training.artifacts import archive
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core import file_lock
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError
@@ -64,10 +65,10 @@ class LocalTarget:
         """Return the digest of the version that answers for `name`, or None when none does."""
         return self.endpoint.served(name)
 
-    def served_golden_requests(self, name: str) -> list[dict[str, Any]]:
+    def served_golden_requests(self, name: str) -> GoldenSet:
         """Return the golden requests in the served archive."""
         served = next(model for model in self.endpoint.models() if model.name == name)
-        return list(archive.read_manifest(Path(str(served.archive)))["golden"])
+        return archive.read_manifest(Path(str(served.archive))).golden
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
         """Load the archive into the running server; it reverts by itself after a minute."""

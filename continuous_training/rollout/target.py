@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.progress import Progress
 
 
@@ -23,7 +24,7 @@ class DeploymentTarget(Protocol):
     def served_digest(self, name: str) -> str | None:
         """Return the digest of the version that answers for `name`, or None when none does."""
 
-    def served_golden_requests(self, name: str) -> list[dict[str, Any]]:
+    def served_golden_requests(self, name: str) -> GoldenSet:
         """Return the golden requests and answers of the version that answers now."""
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from continuous_training.core.errors import PipelineError, UserError
 
 
-class ArchiveError(UserError):
-    """An archive or a bundle is not what it should be; nothing was written or extracted."""
-
-
 class VersionRejectedError(UserError):
     """A version was not taken, or not kept; what was served before is served still."""
 

@@ -40,12 +40,12 @@ def test_the_manifest_tells_where_the_model_came_from(line: Line) -> None:
     archived = line.up_to_archive("run-1", fence="51")
     manifest = read_manifest(line.store.root / archived.key)
     dataset = json.loads((line.folder / "run-1/data/dataset.json").read_text())
-    assert manifest["provenance"]["data"] == {
+    assert manifest.provenance["data"] == {
         "fingerprint": dataset["fingerprint"], "split_rule": dataset["split_rule"], "sample": False,
     }  # fmt: skip
-    assert manifest["provenance"]["parameters"] == {"fence": 51.0, "seed": 0, "test_size": 0.2}
+    assert manifest.provenance["parameters"] == {"fence": 51.0, "seed": 0, "test_size": 0.2}
     golden = json.loads((line.folder / "run-1/evaluation/golden.json").read_text())
-    assert manifest["golden"] == golden
+    assert manifest.golden.to_json() == golden
 
 
 def test_the_same_again_is_the_same_archive_and_version(line: Line) -> None:
@@ -117,7 +117,7 @@ def test_mlflow_reads_the_signature_and_the_example(line: Line, tmp_path: Path) 
         {"name": "label", "type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}
     ]
     assert seen["flavors"]["mar"]["archive_digest"] == archived.digest
-    assert seen["example"] == read_manifest(line.store.root / archived.key)["golden"][0]["request"]
+    assert seen["example"] == read_manifest(line.store.root / archived.key).golden.requests[0].request
 
 
 def test_the_command(

@@ -159,7 +159,7 @@ def test_a_broken_version_is_rolled_back_and_no_caller_notices(line: Line, state
         deploy(line, state, "run-2")
     message = str(told.value)
     assert f"{broken.digest[:12]} was refused" in message
-    assert "answer.label[0] is" in message
+    assert "response.label[0] is" in message
     assert "expected 7" in message
     assert f"the former version {old.digest[:12]} answers again, as it did before" in message
     assert callers.faults == []

@@ -18,7 +18,7 @@ from components.train.__main__ import main as train
 from continuous_training.adapters.model_registry import CHAMPION, Registry
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.artifacts.golden_requests import check
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import REJECTED
 from continuous_training.serving.models.model import load_model
@@ -68,7 +68,7 @@ def test_the_golden_answers_are_the_models_own(line: Line) -> None:
     model = load_model(line.folder / "run-1/model")
     assert len(golden) == 8
     assert len({json.dumps(row["request"]) for row in golden}) == 8
-    assert check(golden, model.predict) == []
+    assert GoldenSet.from_json(golden).check(model.predict) == []
     assert {row["answer"]["label"][0] for row in golden} == {0, 1}
 
 

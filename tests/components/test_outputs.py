@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from continuous_training.artifacts.golden_requests import check
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import load_model
 
@@ -47,7 +47,7 @@ def test_outputs_as_declared_are_judged_by_the_rule(line: Line) -> None:
     evaluation = line.evaluate("run-1")
     assert evaluation.promoted
     assert "reaches the floor" in evaluation.description["reasons"][0]
-    assert check(evaluation.golden, load_model(line.folder / "run-1/model").predict) == []
+    assert GoldenSet.from_json(evaluation.golden).check(load_model(line.folder / "run-1/model").predict) == []
 
 
 @pytest.mark.parametrize(

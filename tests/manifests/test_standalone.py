@@ -10,8 +10,8 @@ import requests
 
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
-from continuous_training.artifacts import golden_requests
 from continuous_training.artifacts.archive import read_manifest
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 
 from . import steps
@@ -71,7 +71,7 @@ def test_digits_from_raw_data_to_an_answering_endpoint(installed: Installed, tmp
         champion = Registry(environment["MLFLOW_TRACKING_URI"]).champion("digits")
         assert champion is not None
         archive = open_store(environment["CT_STORE"], access).fetch(champion.archive, tmp_path)
-    asked = read_manifest(archive)["golden"]
+    asked = read_manifest(archive).golden.to_json()
     with kube.forwarded("service/digits", 80) as address:
 
         def ask(request: Any) -> Any:
@@ -80,4 +80,4 @@ def test_digits_from_raw_data_to_an_answering_endpoint(installed: Installed, tmp
             return answer.json()
 
         assert asked
-        assert golden_requests.check(asked, ask) == []
+        assert GoldenSet.from_json(asked).check(ask) == []

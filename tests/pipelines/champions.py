@@ -132,8 +132,8 @@ def add_another(folder: Path, registry: Registry, note: str) -> ModelVersion:
     manifest = archive.unpack(store.fetch(newest.archive, work), work / "bundle")
     for name in ("archive.json", "torchserve_handler.py", "MAR-INF/MANIFEST.json"):
         (work / "bundle" / name).unlink()
-    provenance = manifest["provenance"] | {"note": note}
-    written = archive.write(work / "bundle", work, golden=manifest["golden"], provenance=provenance)
+    provenance = {**manifest.provenance, "note": note}
+    written = archive.write(work / "bundle", work, golden=manifest.golden, provenance=provenance)
     key = f"archives/{NAME}/{written.digest}.mar"
     store.put_if_absent(key, written.path)
     shutil.rmtree(folder / "work")

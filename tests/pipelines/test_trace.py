@@ -112,7 +112,7 @@ def test_an_archive_that_was_never_registered_tells_what_it_can(state: State, ca
     for name in ("archive.json", "torchserve_handler.py", "MAR-INF/MANIFEST.json"):
         (tmp_path / "bundle" / name).unlink()
     written = archive.write(
-        tmp_path / "bundle", tmp_path, golden=manifest["golden"], provenance={"code": "c0de"}
+        tmp_path / "bundle", tmp_path, golden=manifest.golden, provenance={"code": "c0de"}
     )
     store = open_store(str(state.folder / "store"))
     store.put_if_absent(f"archives/{NAME}/{written.digest}.mar", written.path)

@@ -16,7 +16,7 @@ from typing import Any
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.partial_metadata import is_known
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts import golden_requests
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.progress import Progress
 from continuous_training.core.settings import ServingSettings
@@ -80,7 +80,7 @@ class KServeTarget:
         found = self._get(name)
         return served_digest(found) if found else None
 
-    def served_golden_requests(self, name: str) -> list[dict[str, Any]]:
+    def served_golden_requests(self, name: str) -> GoldenSet:
         """Return the golden requests of that version."""
         return self.archives.golden(DeployedVersion(name, self.served_digest(name) or ""))
 
@@ -183,9 +183,7 @@ class KServeTarget:
     def wrong_answers(self, version: DeployedVersion) -> list[str]:
         """Say in words which golden requests the version on trial answers wrongly."""
         predictor = self._predictor(trial_name(version.name), version.name)
-        return golden_requests.check(
-            self.archives.golden(version), lambda asked: predictor.predict(asked, version.digest)
-        )
+        return self.archives.golden(version).check(lambda request: predictor.predict(request, version.digest))
 
     def count_golden(self, version: DeployedVersion) -> int:
         """Return how many golden requests a version has."""
@@ -197,7 +195,7 @@ class KServeTarget:
         """Give the version a share of the traffic first; raises when the canary is withdrawn."""
         percent = self.settings.canary
         self._apply(with_canary(wanted, percent))
-        request = self.archives.golden(version)[0]["request"]
+        request = self.archives.golden(version).requests[0].request
         predictor = self._predictor(version.name, version.name)
         predictor.wait_for_answers(request, version.digest, deadline, self.progress, steady=1)
         self.progress(f"canary: {version.name} {version.digest[:12]} has {percent} % of the traffic")
@@ -225,7 +223,7 @@ class KServeTarget:
         predictor = self._predictor(service["metadata"]["name"], version.name)
         if is_standard(find_mode(self.cluster, service)):
             predictor.wait_for_pods(service, version.digest, deadline, self.progress)
-        request = self.archives.golden(version)[0]["request"]
+        request = self.archives.golden(version).requests[0].request
         predictor.wait_for_answers(request, version.digest, deadline, self.progress)
 
     def _predictor(self, name: str, model: str) -> Predictor:

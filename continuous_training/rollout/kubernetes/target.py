@@ -24,7 +24,7 @@ from continuous_training.adapters.kubernetes.resources import (
 )
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive as archives
-from continuous_training.artifacts import golden_requests
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.core.progress import Progress
 from continuous_training.core.settings import ServingSettings
@@ -94,7 +94,7 @@ class KubernetesTarget:
         """Return the digest that the Service gives the traffic to, or None when there is none."""
         return _annotations(self.cluster.get(SERVICE, name)).get(SERVED_ANNOTATION) or None
 
-    def served_golden_requests(self, name: str) -> list[dict[str, Any]]:
+    def served_golden_requests(self, name: str) -> GoldenSet:
         """Return the golden requests of the version that the Service gives the traffic to."""
         return self._golden(DeployedVersion(name, self.served_digest(name) or ""))
 
@@ -218,9 +218,7 @@ class KubernetesTarget:
     def wrong_answers(self, version: DeployedVersion) -> list[str]:
         """Say in words which golden requests the version on trial answers wrongly."""
         service = manifests.trial_name(version.name)
-        return golden_requests.check(
-            self._golden(version), lambda asked: self._predict(service, version, asked)
-        )
+        return self._golden(version).check(lambda request: self._predict(service, version, request))
 
     def count_golden(self, version: DeployedVersion) -> int:
         """Return how many requests `wrong_answers` asks."""
@@ -234,10 +232,10 @@ class KubernetesTarget:
 
     def _settled(self, service: str, version: DeployedVersion) -> None:
         """Wait until the version answers at a Service: nodes hear of a change a moment later."""
-        (first, *_), good, end = self._golden(version), 0, time.monotonic() + SETTLE_SECONDS
+        first, good, end = self._golden(version).requests[0], 0, time.monotonic() + SETTLE_SECONDS
         while good < SETTLED:
             try:
-                self._predict(service, version, first["request"])
+                self._predict(service, version, first.request)
                 good += 1
             except (TransientError, VersionMismatchError) as error:
                 good = 0
@@ -294,8 +292,8 @@ class KubernetesTarget:
         wait_until_quiet(lambda: pods_of(self.cluster, labels), name, self.ask.metrics, quiet_within)
         self.cluster.delete(DEPLOYMENT, deployment)
 
-    def _golden(self, version: DeployedVersion) -> list[dict[str, Any]]:
-        return list(archives.read_manifest(self._archive(version))["golden"])
+    def _golden(self, version: DeployedVersion) -> GoldenSet:
+        return archives.read_manifest(self._archive(version)).golden
 
     def _archive(self, version: DeployedVersion) -> Path:
         """Return a version's archive as a local file, from the store where it was not given."""

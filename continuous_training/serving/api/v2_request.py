@@ -100,7 +100,7 @@ def metadata(model: Model, versions: list[str]) -> dict[str, Any]:
     return {
         "name": model.name,
         "versions": versions,
-        "platform": model.metadata.get("platform", PLATFORM),
+        "platform": model.metadata.platform or PLATFORM,
         "inputs": model.inputs,
         "outputs": model.outputs,
     }

@@ -9,9 +9,10 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
+from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.core.errors import UserError
 from continuous_training.serving.api.endpoint import Response, json_response
-from continuous_training.serving.errors import ArchiveError, RequestError, VersionRejectedError
+from continuous_training.serving.errors import RequestError, VersionRejectedError
 from continuous_training.serving.http.errors import HttpError
 from continuous_training.serving.http.requests import (
     InFlightBytes,

@@ -26,7 +26,7 @@ class FileSource:
     """Archives that are named on the command line; UserError when two are of one model."""
 
     def __init__(self, archives: Sequence[Path]) -> None:
-        self._paths = {read_manifest(path)["name"]: path.absolute() for path in archives}
+        self._paths = {read_manifest(path).name: path.absolute() for path in archives}
         self.names = list(self._paths)
         if len(self.names) != len(archives):
             raise UserError(

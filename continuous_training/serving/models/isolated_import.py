@@ -11,7 +11,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from continuous_training.artifacts.imports import relative_imports
+from continuous_training.artifacts.handler_packaging import relative_imports
 
 _numbers = itertools.count(1)
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import itertools
 import shutil
 from pathlib import Path
-from typing import Any
 
+from continuous_training.artifacts.archive_manifest import ArchiveManifest
 from continuous_training.artifacts.archive_reader import unpack
-from continuous_training.artifacts.golden_requests import check
-from continuous_training.serving.errors import ArchiveError, VersionRejectedError
+from continuous_training.artifacts.errors import ArchiveError
+from continuous_training.serving.errors import VersionRejectedError
 from continuous_training.serving.json_codec import decode, encode
 from continuous_training.serving.models.model import Model, load_model
 from continuous_training.serving.models.versions import LoadedVersion
@@ -29,9 +29,9 @@ def load_archive(
     folder = work / f"{digest[:12]}-{next(_numbers)}"
     manifest = unpack(archive, folder, digest)
     try:
-        if name is not None and manifest["name"] != name:
+        if name is not None and manifest.name != name:
             raise VersionRejectedError(
-                f"{archive} holds the model {manifest['name']!r}, and {name!r} was asked for"
+                f"{archive} holds the model {manifest.name!r}, and {name!r} was asked for"
             )
         model = _load(folder, manifest, archive, threads)
         try:
@@ -45,7 +45,7 @@ def load_archive(
     return LoadedVersion(digest, archive, model, folder)
 
 
-def _load(folder: Path, manifest: dict[str, Any], archive: Path, threads: int) -> Model:
+def _load(folder: Path, manifest: ArchiveManifest, archive: Path, threads: int) -> Model:
     try:
         model = load_model(folder, threads)
     except ArchiveError:
@@ -55,7 +55,7 @@ def _load(folder: Path, manifest: dict[str, Any], archive: Path, threads: int) -
             f"{archive}: its handler fails to load: {type(error).__name__}: {error}"
         ) from error
     for key in ("name", "handler", "inputs", "outputs"):
-        if model.metadata[key] != manifest[key]:
+        if getattr(model.metadata.signature, key) != getattr(manifest.signature, key):
             model.unload()
             raise VersionRejectedError(
                 f"{archive}: model.json and archive.json differ in {key!r}; write it again"
@@ -63,9 +63,9 @@ def _load(folder: Path, manifest: dict[str, Any], archive: Path, threads: int) -
     return model
 
 
-def _prove(model: Model, manifest: dict[str, Any], archive: Path) -> None:
+def _prove(model: Model, manifest: ArchiveManifest, archive: Path) -> None:
     # Through JSON and back, since that is what a caller sees; the first answers also warm the model up.
-    wrong = check(manifest["golden"], lambda request: decode(encode(model.predict(request))))
+    wrong = manifest.golden.check(lambda request: decode(encode(model.predict(request))))
     if wrong:
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise VersionRejectedError(f"{archive} does not repeat its golden answers: {shown}", wrong)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from continuous_training.serving.errors import ArchiveError, RequestError
+from continuous_training.artifacts.bundle import BundleMetadata
+from continuous_training.artifacts.errors import ArchiveError
+from continuous_training.serving.errors import RequestError
 from continuous_training.serving.models.isolated_import import IsolatedPackage
 
 Tensors = dict[str, np.ndarray]
-
-METADATA = "model.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HANDLER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass
@@ -26,7 +22,7 @@ class Model:
 
     name: str
     folder: Path
-    metadata: dict[str, Any]
+    metadata: BundleMetadata
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
     handler: Any
@@ -65,8 +61,9 @@ def load_model(folder: Path, threads: int = 1) -> Model:
     modules. Nothing is written there. ArchiveError when `model.json` or the handler is not as it
     should be; what the handler's own `load` raises passes through.
     """
-    metadata = read_metadata(folder)
-    module, _, attribute = metadata["handler"].partition(":")
+    metadata = BundleMetadata.read(folder)
+    signature = metadata.signature
+    module, _, attribute = signature.handler.partition(":")
     code = IsolatedPackage(folder.resolve())
     try:
         handler = _handler_class(code, module, attribute, folder)()
@@ -75,44 +72,9 @@ def load_model(folder: Path, threads: int = 1) -> Model:
     except BaseException:
         code.drop()
         raise
-    return Model(metadata["name"], folder, metadata, metadata["inputs"], metadata["outputs"], handler, code)
-
-
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """Read and check a bundle's `model.json`: name, handler, inputs, outputs, and whatever else."""
-    path = folder / METADATA
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArchiveError(f"{folder} holds no {METADATA}: it is not a model's bundle") from error
-    except ValueError as error:
-        raise ArchiveError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(metadata, dict):
-        raise ArchiveError(f"{path} must hold a JSON object")
-    check_identity(metadata, str(path))
-    return metadata
-
-
-def check_identity(metadata: dict[str, Any], where: str) -> None:
-    """Refuse metadata whose name, handler or signature is missing or malformed."""
-    for key, pattern, example in (("name", _NAME, "digits"), ("handler", _HANDLER, "package.module:Class")):
-        value = metadata.get(key)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise ArchiveError(f"{where}: {key} is {value!r}; it must look like {example}")
-    for key in ("inputs", "outputs"):
-        tensors = metadata.get(key)
-        if not isinstance(tensors, list) or not tensors or not all(_is_tensor(t) for t in tensors):
-            raise ArchiveError(f"{where}: {key} must be a list of tensors with name, datatype and shape")
-
-
-def _is_tensor(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("name"), str)
-        and isinstance(value.get("datatype"), str)
-        and isinstance(value.get("shape"), list)
-        and all(type(size) is int for size in value["shape"])
-    )
+    inputs = [tensor.to_json() for tensor in signature.inputs]
+    outputs = [tensor.to_json() for tensor in signature.outputs]
+    return Model(signature.name, folder, metadata, inputs, outputs, handler, code)
 
 
 def _handler_class(code: IsolatedPackage, module: str, attribute: str, folder: Path) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from continuous_training.artifacts.archive_reader import MANIFEST
+from continuous_training.artifacts.archive_manifest import MANIFEST, ArchiveManifest
+from continuous_training.artifacts.errors import ArchiveError
+from continuous_training.core.json_object import JsonObject
 from continuous_training.serving.models.model import Model
 from continuous_training.serving.models.schema_inference import infer_schema
 from continuous_training.serving.models.versions import LoadedVersion
@@ -51,17 +53,19 @@ def model_schema(loaded: LoadedVersion) -> ModelSchema:
 
 def read_model_schema(model: Model) -> ModelSchema:
     """Read a model's interface from its metadata and from the golden requests beside it, if there are."""
-    manifest = model.folder / MANIFEST
-    golden = json.loads(manifest.read_text(encoding="utf-8"))["golden"] if manifest.is_file() else []
+    path = model.folder / MANIFEST
+    golden = (
+        list(ArchiveManifest.from_json(JsonObject.read(path, ArchiveError)).golden) if path.is_file() else []
+    )
     return ModelSchema(
-        summary=str(model.metadata.get("summary", "")),
-        request=_schema(model.metadata.get("request_schema"), [row["request"] for row in golden]),
-        answer=_schema(model.metadata.get("answer_schema"), [row["answer"] for row in golden]),
-        examples=[Example(row["request"], row["answer"]) for row in golden[:EXAMPLES]],
+        summary=model.metadata.summary,
+        request=_schema(model.metadata.request_schema, [pair.request for pair in golden]),
+        answer=_schema(model.metadata.response_schema, [pair.response for pair in golden]),
+        examples=[Example(pair.request, pair.response) for pair in golden[:EXAMPLES]],
     )
 
 
-def _schema(given: Any, examples: list[Any]) -> Schema:
-    if isinstance(given, dict) and given:
-        return given
+def _schema(declared: Mapping[str, Any], examples: list[Any]) -> Schema:
+    if declared:
+        return dict(declared)
     return {**infer_schema(examples), "x-inferred": True}

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from continuous_training.artifacts.archive_manifest import ArchiveManifest
 from continuous_training.artifacts.archive_reader import read_manifest
 from continuous_training.serving.models.archive_sources import ArchiveSource
 from continuous_training.serving.process.application import ServerApplication
@@ -88,9 +89,9 @@ def public_url(host: str, public_socket: socket.socket) -> str:
     return RunningServer(0, public_socket.getsockname()[1], 0, "", "", host).url
 
 
-def _curl_command(url: str, manifest: dict[str, Any]) -> str:
+def _curl_command(url: str, manifest: ArchiveManifest) -> str:
     """Return a command that sends the first golden request, or one that shows the model's metadata."""
-    request = json.dumps(manifest["golden"][0]["request"]) if manifest["golden"] else "{}"
+    request = json.dumps(manifest.golden.requests[0].request) if manifest.golden else "{}"
     if len(request) > _MAX_SHOWN_REQUEST:
-        return f"  curl {url}/v2/models/{manifest['name']}"
-    return f"  curl {url}/predict/{manifest['name']} -d {shlex.quote(request)}"
+        return f"  curl {url}/v2/models/{manifest.name}"
+    return f"  curl {url}/predict/{manifest.name} -d {shlex.quote(request)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.serving.api.tensors import DTYPES
 
 HANDLER = """
@@ -44,4 +45,4 @@ def make_echo(root: Path, name: str = "echo") -> Archive:
     }
     (bundle / "model.json").write_text(json.dumps(metadata))
     golden = [{"request": {}, "answer": {}}]
-    return archive.write(bundle, root / "archives", golden=golden, provenance={})
+    return archive.write(bundle, root / "archives", golden=GoldenSet.from_json(golden), provenance={})

@@ -15,8 +15,8 @@ from toy_models import make_archive
 from workload_archives import workload_archive
 
 from continuous_training.adapters.object_store import FolderStore
-from continuous_training.artifacts import golden_requests
 from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.digest import digest_file
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
 from continuous_training.serving.process.fetch import CONFIG_FILE, main
@@ -85,8 +85,8 @@ def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None
 
     try:
         _wait(f"{url}/ping", tmp_path / "log")
-        rows = read_manifest(stored.path)["golden"]
-        assert golden_requests.check(rows, ask) == []
+        rows = read_manifest(stored.path).golden.to_json()
+        assert GoldenSet.from_json(rows).check(ask) == []
         assert requests.post(
             f"{url}{TorchServe.predict_path('diabetes')}", json=rows[0]["request"], timeout=120
         ).ok

@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_refused_in_words(content: bytes, words: str) -> 
 
 @pytest.fixture(scope="module")
 def golden(archives: dict[str, Archive]) -> list[dict[str, Any]]:
-    rows = read_manifest(archives["digits"].path)["golden"]
+    rows = read_manifest(archives["digits"].path).golden.to_json()
     assert isinstance(rows, list)
     return rows
 

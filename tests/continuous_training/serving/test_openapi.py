@@ -40,7 +40,7 @@ def test_it_is_a_valid_document_of_every_model(document: Any) -> None:
 def test_golden_requests_and_answers_fit_and_are_its_examples(
     document: Any, archives: dict[str, Archive], name: str
 ) -> None:
-    golden = read_manifest(archives[name].path)["golden"]
+    golden = read_manifest(archives[name].path).golden.to_json()
     for row in golden:
         schema(document, f"{name}.Request").validate(row["request"])
         schema(document, f"{name}.Answer").validate(row["answer"])

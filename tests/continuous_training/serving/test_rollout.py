@@ -12,7 +12,6 @@ from toy_models import make_archive
 
 from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.archive_reader import read_manifest
-from continuous_training.artifacts.golden_requests import check
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.server_status import ModelStatus
@@ -58,7 +57,7 @@ def test_wrong_golden_answers_are_refused_with_the_reasons_and_the_former_serves
     load(endpoint, good)
     with Hammer(endpoint.running.url, {good.digest: 2}) as hammer:
         for within in (None, 30):
-            with pytest.raises(VersionRejectedError, match=r"answer.y\[1\] is 7.5, expected 8.5") as refused:
+            with pytest.raises(VersionRejectedError, match=r"y\[1\] is 7.5, expected 8.5") as refused:
                 load(endpoint, wrong, within)
             assert len(refused.value.reasons) == 1
     assert hammer.faults == []
@@ -103,8 +102,8 @@ def test_a_version_that_fails_live_is_shielded_during_probation_and_reverted(
         assert until(lambda: endpoint.models()[0].fallback_responses > 20)
         with pytest.raises(VersionMismatchError, match=good.digest[:12]):
             endpoint.predict("toy", {"x": [1]}, bad.digest)
-        golden = read_manifest(bad.path)["golden"]
-        assert len(check(golden, lambda request: endpoint.predict("toy", request, bad.digest))) == 2
+        golden = read_manifest(bad.path).golden
+        assert len(golden.check(lambda request: endpoint.predict("toy", request, bad.digest))) == 2
         assert endpoint.revert("toy", bad.digest).digest == good.digest
     assert hammer.faults == []
     assert hammer.answers[bad.digest] > 0

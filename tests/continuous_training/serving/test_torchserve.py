@@ -28,8 +28,8 @@ from PIL import Image
 from workload_archives import workload_archive
 
 from continuous_training import serving
-from continuous_training.artifacts import golden_requests
 from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
 
@@ -171,14 +171,14 @@ def test_registers_answers_scales_and_unregisters(
 
     def answers() -> list[str]:
         """Compare what both servers answer to every golden request, to 1e-5."""
-        asked = [row["request"] for row in read_manifest(served[name].path)["golden"]]
+        asked = [row["request"] for row in read_manifest(served[name].path).golden.to_json()]
         given = [requests.post(f"{ours}/predict/{name}", json=request, timeout=30) for request in asked]
         rows = [
             {"request": request, "answer": answer.json()}
             for request, answer in zip(asked, given, strict=True)
         ]
         assert all(answer.ok for answer in given)
-        return golden_requests.check(rows, lambda request: torchserve.ask(name, request).json())
+        return GoldenSet.from_json(rows).check(lambda request: torchserve.ask(name, request).json())
 
     assert answers() == []
     if name == "mnist":
@@ -201,13 +201,13 @@ def test_registers_answers_scales_and_unregisters(
 
 def _picture_is_answered(torchserve: TorchServe, written: Archive) -> bool:
     """Ask with a picture's file instead of its pixels; the answer must be the same."""
-    (row, *_) = read_manifest(written.path)["golden"]
+    (row, *_) = read_manifest(written.path).golden.to_json()
     file = io.BytesIO()
     Image.fromarray(np.array(row["request"]["image"], np.uint8)).save(file, "PNG")
     headers = {"Authorization": f"Bearer {torchserve.keys['inference']}", "Content-Type": "image/png"}
     url = f"{torchserve.inference}/predictions/{written.name}"
     sent = requests.post(url, data=file.getvalue(), headers=headers, timeout=30)
-    return golden_requests.check([row], lambda _: sent.json()) == []
+    return GoldenSet.from_json([row]).check(lambda _: sent.json()) == []
 
 
 def test_a_bad_request_harms_no_other_in_its_batch(
@@ -215,12 +215,12 @@ def test_a_bad_request_harms_no_other_in_its_batch(
 ) -> None:
     batched = {"initial_workers": 1, "synchronous": "true", "batch_size": 8, "max_batch_delay": 500}
     assert torchserve.manage("POST", "models", url="diabetes.mar", **batched).ok
-    (row, *_) = read_manifest(archives["diabetes"].path)["golden"]
+    (row, *_) = read_manifest(archives["diabetes"].path).golden.to_json()
     given = [row["request"], {"no": 1}] * 4
     with ThreadPoolExecutor(len(given)) as pool:
         found = list(pool.map(lambda request: torchserve.ask("diabetes", request), given))
     assert [answer.status_code for answer in found] == [200, 400] * 4
-    assert all(golden_requests.check([row], lambda _, a=answer: a.json()) == [] for answer in found[::2])
+    assert all(GoldenSet.from_json([row]).check(lambda _, a=answer: a.json()) == [] for answer in found[::2])
     assert torchserve.manage("DELETE", "models/diabetes").ok
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.artifacts.handler_packaging import copy_handler
 
 HANDLER = '''
@@ -140,4 +141,6 @@ def make_archive(
         {"request": {"x": [1.0, 2.5]}, "answer": {"scale": scale, "y": [scale, 2.5 * scale + wrong]}},
         {"request": {"x": []}, "answer": {"scale": scale, "y": []}},
     ]
-    return archive.write(bundle, root / "archives", golden=golden, provenance={"run": "test"})
+    return archive.write(
+        bundle, root / "archives", golden=GoldenSet.from_json(golden), provenance={"run": "test"}
+    )

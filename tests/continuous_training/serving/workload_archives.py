@@ -12,6 +12,7 @@ from components.train.step import run as train
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.artifacts.handler_packaging import copy_handler
 from continuous_training.serving.models.model import load_model
 from workloads import discovery
@@ -67,7 +68,7 @@ def workload_archive(name: str, folder: Path, **values: str) -> Archive:
     model, holdout = load_model(folder / "model"), Dataset.open(folder / "data").read("holdout")
     requests = [workload.request(holdout.slice(i, 1)) for i in range(20)]
     rows = [{"request": request, "answer": model.predict(request)} for request in requests]
-    return archive.write(folder / "model", folder / "store", golden=rows, provenance={})
+    return archive.write(folder / "model", folder / "store", golden=GoldenSet.from_json(rows), provenance={})
 
 
 def reviews_archive(folder: Path) -> Archive:
@@ -92,4 +93,4 @@ def reviews_archive(folder: Path) -> Archive:
     model = load_model(bundle)
     asked = [{"text": ["A good film", "What a waste of an evening"]}, {"text": ["So good!"], "do_fast": True}]
     rows = [{"request": request, "answer": model.predict(request)} for request in asked]
-    return archive.write(bundle, folder / "store", golden=rows, provenance={})
+    return archive.write(bundle, folder / "store", golden=GoldenSet.from_json(rows), provenance={})

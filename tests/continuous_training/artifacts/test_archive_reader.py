@@ -1,4 +1,4 @@
-"""Every archive that must be refused, and that nothing of it is left."""
+"""Damaged and unsafe archives are rejected, and nothing of them is left on disk."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from toy_models import make_archive
 
-from continuous_training.artifacts import archive_reader as unpacking
+from continuous_training.artifacts import archive_reader
 from continuous_training.artifacts.archive_reader import read_manifest, unpack
+from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.core.errors import UserError
-from continuous_training.serving.errors import ArchiveError
+from tests.continuous_training.serving.toy_models import make_archive
 
 Members = list[tuple[zipfile.ZipInfo, bytes]]
 
@@ -30,7 +30,7 @@ def read(path: Path) -> Members:
 
 def write(path: Path, members: Members) -> None:
     with zipfile.ZipFile(path, "w") as mar, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of doubled names
+        warnings.simplefilter("ignore")  # about duplicate names
         for info, content in members:
             mar.writestr(info, content)
 
@@ -42,19 +42,19 @@ def entry(content: bytes) -> dict[str, object]:
 def add(
     name: str, content: bytes = b"x", mode: int = 0, method: int = 0, listed: bool = True
 ) -> Callable[[Path], None]:
-    """Spoil an archive with one more member, listed in the manifest as a good one is."""
+    """Return a function that adds a member to an archive and, if `listed`, to its manifest."""
 
-    def spoil(path: Path) -> None:
+    def damage(path: Path) -> None:
         members = read(path)
         if listed:
             change_manifest(members, lambda manifest: manifest["files"].update({name: entry(content)}))
         info = zipfile.ZipInfo(name)
-        info.filename = name  # as written: ZipInfo mends some names
+        info.filename = name  # ZipInfo normalizes some names
         info.external_attr = mode << 16
         info.compress_type = method
         write(path, [*members, (info, content)])
 
-    return spoil
+    return damage
 
 
 def change_manifest(members: Members, change: Callable[[dict], object]) -> None:
@@ -66,19 +66,19 @@ def change_manifest(members: Members, change: Callable[[dict], object]) -> None:
 
 
 def manifest_change(change: Callable[[dict], object]) -> Callable[[Path], None]:
-    def spoil(path: Path) -> None:
+    def damage(path: Path) -> None:
         members = read(path)
         change_manifest(members, change)
         write(path, members)
 
-    return spoil
+    return damage
 
 
 def replace(name: str, content: bytes) -> Callable[[Path], None]:
-    def spoil(path: Path) -> None:
+    def damage(path: Path) -> None:
         write(path, [(info, content if info.filename == name else old) for info, old in read(path)])
 
-    return spoil
+    return damage
 
 
 def drop(name: str) -> Callable[[Path], None]:
@@ -101,8 +101,8 @@ def encrypted(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
-def lying_size(path: Path) -> None:
-    """Say in the zip's directory that a member is larger than it is."""
+def wrong_size(path: Path) -> None:
+    """Increase the size of a member in the zip's directory."""
     content = bytearray(path.read_bytes())
     at = content.rindex(b"PK\x01\x02")
     struct.pack_into("<I", content, at + 24, 0x7FFFFFFF)
@@ -111,7 +111,7 @@ def lying_size(path: Path) -> None:
 
 BOMB = add("bomb", b"\0" * 30_000_000, method=zipfile.ZIP_DEFLATED)
 
-REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+INVALID: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "no zip"),
     "no zip": (lambda path: path.write_bytes(b"hello" * 100), "no zip"),
     "truncated": (truncate, "damaged|no zip"),
@@ -127,15 +127,15 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "unlisted": (add("extra.txt", listed=False), "'extra.txt' is not listed"),
     "missing": (drop("toy/base.py"), "'toy/base.py' is listed in the manifest and missing"),
     "foreign": (drop("archive.json"), "not written by this project"),
-    "unknown format": (manifest_change(lambda m: m.update(format=2)), "not of format 1"),
-    "no files": (manifest_change(lambda m: m.pop("files")), "lists no files"),
-    "no golden": (manifest_change(lambda m: m.pop("golden")), "golden"),
+    "unknown format": (manifest_change(lambda m: m.update(format=2)), "format is 2"),
+    "no files": (manifest_change(lambda m: m.pop("files")), "files is missing"),
+    "no golden": (manifest_change(lambda m: m.pop("golden")), "golden is missing"),
     "bad name": (manifest_change(lambda m: m.update(name="a/b")), "name is 'a/b'"),
     "manifest no JSON": (replace("archive.json", b"{"), "not valid JSON"),
     "manifest too deep": (replace("archive.json", b"[" * 200_000), "not valid JSON"),
-    "manifest a list": (replace("archive.json", b"[]"), "not of format 1"),
-    "traversal": (add("../evil.txt"), "climbs out"),
-    "inner traversal": (add("a/../../evil.txt"), "climbs out"),
+    "manifest a list": (replace("archive.json", b"[]"), "not a JSON object"),
+    "traversal": (add("../evil.txt"), "leaves the archive"),
+    "inner traversal": (add("a/../../evil.txt"), "leaves the archive"),
     "absolute": (add("/tmp/evil.txt"), "absolute"),  # noqa: S108
     "drive": (add("C:/evil.txt"), "absolute"),
     "backslash": (add("..\\evil.txt"), "backslash"),
@@ -144,58 +144,58 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (add("folder/", b""), "it is a folder"),
     "symlink": (add("evil", b"/etc/passwd", mode=stat.S_IFLNK | 0o777), "a link or no regular file"),
     "device": (add("evil", b"", mode=stat.S_IFCHR | 0o666), "a link or no regular file"),
-    "duplicate": (add("model.json", listed=False), "'model.json' is there twice"),
+    "duplicate": (add("model.json", listed=False), "'model.json' occurs twice"),
     "duplicate in case": (add("MODEL.json"), "differs from another name only in case"),
-    "file for folder": (add("toy"), "'toy' is there twice"),
+    "file for folder": (add("toy"), "'toy' occurs twice"),
     "encrypted": (encrypted, "encrypted"),
     "unsupported compression": (add("evil", method=zipfile.ZIP_BZIP2), "neither stored nor deflated"),
     "bomb": (BOMB, "over 200 times its size"),
-    "lying size": (lying_size, "refused|damaged|over the limit"),
+    "wrong size in the directory": (wrong_size, "refused|damaged|over the limit"),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_is_refused_and_leaves_nothing(tmp_path: Path, case: str) -> None:
-    spoil, message = REFUSED[case]
-    path = tmp_path / "spoilt.mar"
+@pytest.mark.parametrize("case", INVALID)
+def test_an_invalid_archive_is_rejected_and_leaves_nothing(tmp_path: Path, case: str) -> None:
+    damage, message = INVALID[case]
+    path = tmp_path / "damaged.mar"
     shutil.copy(make_archive(tmp_path).path, path)
-    spoil(path)
+    damage(path)
     work = tmp_path / "work"
-    with pytest.raises(ArchiveError, match=message) as refused:
+    with pytest.raises(ArchiveError, match=message) as rejection:
         unpack(path, work / "out")
-    assert isinstance(refused.value, UserError)
-    assert "spoilt.mar" in str(refused.value)
+    assert isinstance(rejection.value, UserError)
+    assert "damaged.mar" in str(rejection.value)
     assert not list(work.iterdir())
     assert not list(tmp_path.rglob("evil*"))
 
 
-def test_another_digest_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    made = make_archive(tmp_path)
-    with pytest.raises(ArchiveError, match=f"its sha256 is {made.digest}, and {'0' * 64} was asked for"):
-        unpack(made.path, tmp_path / "out", "0" * 64)
+def test_a_different_digest_is_rejected_before_anything_is_read(tmp_path: Path) -> None:
+    written = make_archive(tmp_path)
+    with pytest.raises(ArchiveError, match=f"the sha256 is {written.digest}, expected {'0' * 64}"):
+        unpack(written.path, tmp_path / "out", "0" * 64)
 
 
-def test_limits_hold_for_bytes_and_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = make_archive(tmp_path)
-    monkeypatch.setattr(unpacking, "MAX_BYTES", 100)
+def test_the_limits_apply_to_bytes_and_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = make_archive(tmp_path)
+    monkeypatch.setattr(archive_reader, "MAX_BYTES", 100)
     with pytest.raises(ArchiveError, match="over the limit of 100"):
-        unpack(made.path, tmp_path / "out")
-    monkeypatch.setattr(unpacking, "MAX_MEMBERS", 3)
+        unpack(written.path, tmp_path / "out")
+    monkeypatch.setattr(archive_reader, "MAX_MEMBERS", 3)
     with pytest.raises(ArchiveError, match="over the limit of 3"):
-        unpack(made.path, tmp_path / "out")
+        unpack(written.path, tmp_path / "out")
 
 
-def test_a_missing_archive_and_a_taken_folder_are_told(tmp_path: Path) -> None:
+def test_a_missing_archive_and_an_existing_folder_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="there is no archive at"):
         read_manifest(tmp_path / "none.mar")
-    with pytest.raises(ArchiveError, match="there already"):
+    with pytest.raises(ArchiveError, match="exists already"):
         unpack(make_archive(tmp_path).path, tmp_path)
 
 
-def test_a_deflated_copy_is_taken(tmp_path: Path) -> None:
+def test_a_deflated_copy_is_accepted(tmp_path: Path) -> None:
     path = make_archive(tmp_path).path
     members = read(path)
     for info, _ in members:
         info.compress_type = zipfile.ZIP_DEFLATED
     write(path, members)
-    assert unpack(path, tmp_path / "out")["name"] == "toy"
+    assert unpack(path, tmp_path / "out").name == "toy"

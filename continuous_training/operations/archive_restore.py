@@ -33,7 +33,7 @@ def find_loss(version: ModelVersion, store: ObjectStore, state: Path) -> Loss | 
     trouble = _trouble(version, store)
     if trouble is None:
         return None
-    copies = LocalTarget(state).archives.glob(f"{version.name}-{version.digest[:12]}*.mar")
+    copies = LocalTarget(state).archive_folder.glob(f"{version.name}-{version.digest[:12]}*.mar")
     found = next((copy for copy in copies if digest_file(copy) == version.digest), None)
     return Loss(version, trouble, found) if found else None
 

@@ -1,4 +1,4 @@
-"""The registry's aliases, mirrored into the object store for servers that know no registry."""
+"""A copy of the registry's aliases in the object store, for model servers without access to the registry."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from continuous_training.adapters.object_store import ObjectStore
 
 
 def mirror_aliases(registry: Registry, store: ObjectStore, name: str, run: str) -> None:
-    """Let the store's `previous` and `champion` of a model name what the registry's do, the latter last.
+    """Write the registry's `previous` and `champion` of a model to the store, `champion` last.
 
-    Doing it again changes nothing, and mends what was cut off.
+    The function is idempotent: a repeated call completes an interrupted one. `run` is the id of the run that
+    moved the aliases.
     """
     for alias in (PREVIOUS, CHAMPION):
         version = registry.aliased(name, alias)

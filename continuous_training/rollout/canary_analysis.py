@@ -1,16 +1,14 @@
-"""A canary: whether a version that has a share of the traffic may have all of it.
+"""The canary rule: whether a version with a share of the traffic may receive all of it.
 
-The rule:
-
-1. At every look the golden requests are asked again; a wrong answer withdraws the version.
-2. So does a pod of it that has ended or is not ready any more.
-3. A *fault* is an answer of status 500 or more. The faults of the canary and of the former version since
-   the canary began are compared by Fisher's exact test, one-sided: how often would a version that is no
-   worse fail at least so many of so many requests? At a look the canary is withdrawn under 0.001 (there
-   are many looks), at the end under 0.05.
-4. The end is after CT_CANARY_SECONDS, once the canary has answered 100 requests. With less traffic the
-   watch goes on until three times that long. Then it is judged on what has come, and the golden requests
-   alone promote it when nothing has: a quiet endpoint must be able to change, too.
+1. At every check the golden requests are sent again. An incorrect response reverts the version.
+2. A pod of the canary that ended or restarted reverts the version.
+3. A *server error* is a response with a status of 500 or more. Fisher's exact test (one-sided) compares the
+   server errors of the canary and of the former version since the canary began: how likely are at least that
+   many errors of the canary if both versions fail equally often? Before the end, the canary is reverted below
+   a probability of 0.001, because there are many checks. At the end it is reverted below 0.05.
+4. The canary ends after CT_CANARY_SECONDS, once it has answered 100 requests. With less traffic it continues
+   for up to three times as long. Then the test decides with the requests received so far. Without any
+   traffic the golden requests alone decide, so that a version can also be promoted on an idle endpoint.
 """
 
 from __future__ import annotations
@@ -19,115 +17,135 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from continuous_training.adapters.kubernetes.client import Object
+from prometheus_client.parser import text_string_to_metric_families
 
-ENOUGH, AT_A_LOOK, AT_THE_END, LONGEST = 100, 0.001, 0.05, 3
-FAULT = 500
+from continuous_training.rollout.kubernetes.manifests import Manifest
 
-Read = Callable[[Object], str | None]
+MIN_REQUESTS = 100
+INTERIM_SIGNIFICANCE, FINAL_SIGNIFICANCE = 0.001, 0.05
+MAX_EXTENSION = 3
+SERVER_ERROR = 500
+
+_METRIC = "serving_requests_total"
+
+ReadMetrics = Callable[[Manifest], str | None]
+"""Reads the metrics of a pod in Prometheus's text format; None if the pod does not respond."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Requests that were answered, and those of them that were faults."""
+    """A number of answered requests, and how many of them were server errors."""
 
     requests: int = 0
-    faults: int = 0
+    errors: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(self.requests + other.requests, self.faults + other.faults)
+        return Traffic(self.requests + other.requests, self.errors + other.errors)
 
     def __str__(self) -> str:
-        return f"{self.faults} faults in {self.requests} requests"
+        return f"{self.errors} server errors in {self.requests} requests"
 
 
 @dataclass(frozen=True)
 class CanaryDecision:
-    """Whether the canary is promoted or withdrawn, and why in words."""
+    """Whether the canary is promoted (otherwise it is reverted), and the reason."""
 
     promoted: bool
     reason: str
 
 
 def decide_canary(canary: Traffic, former: Traffic, elapsed: float, planned: float) -> CanaryDecision | None:
-    """Return the verdict on the traffic of `elapsed` seconds, of which `planned` were asked for.
+    """Apply the rule to the traffic of `elapsed` seconds; `planned` is CT_CANARY_SECONDS.
 
-    None when it is to be watched for longer.
+    Returns None if the canary has to continue.
     """
-    compared = f"the canary had {canary}, the former version {former}"
-    over = elapsed >= planned and (canary.requests >= ENOUGH or elapsed >= LONGEST * planned)
-    limit = AT_THE_END if over else AT_A_LOOK
-    chance = p_value(canary, former)
-    if chance < limit:
-        return CanaryDecision(False, f"{compared}: by chance that happens with a probability of {chance:.2g}")
-    if not over:
+    comparison = f"the canary had {canary}, the former version had {former}"
+    ended = elapsed >= planned and (canary.requests >= MIN_REQUESTS or elapsed >= MAX_EXTENSION * planned)
+    significance = FINAL_SIGNIFICANCE if ended else INTERIM_SIGNIFICANCE
+    probability = p_value(canary, former)
+    if probability < significance:
+        return CanaryDecision(False, f"{comparison}: Fisher's exact test, p = {probability:.2g}")
+    if not ended:
         return None
-    if canary.requests < ENOUGH:
-        return CanaryDecision(
-            True, f"{compared} in {elapsed:.0f} s: too little traffic, so the golden requests decide"
-        )
-    return CanaryDecision(True, compared)
+    if canary.requests < MIN_REQUESTS:
+        reason = f"{comparison} in {elapsed:.0f} s: too little traffic, so the golden requests decide"
+        return CanaryDecision(True, reason)
+    return CanaryDecision(True, comparison)
 
 
 def p_value(canary: Traffic, former: Traffic) -> float:
-    """Return the probability of so many faults of the canary, or more, if both versions are equally good.
+    """Return the probability of at least this many errors of the canary if both versions fail equally often.
 
-    Fisher's exact test, one-sided; 1 when there were none.
+    Fisher's exact test, one-sided: the upper tail of the hypergeometric distribution. 1 without errors of the
+    canary.
     """
-    faults, requests = canary.faults + former.faults, canary.requests + former.requests
-    if not canary.faults:
+    errors, requests = canary.errors + former.errors, canary.requests + former.requests
+    if not canary.errors:
         return 1.0
-    most = min(faults, canary.requests)
-    whole = _log_choose(requests, canary.requests)
+    most = min(errors, canary.requests)
+    log_total = _log_binomial(requests, canary.requests)
     return min(
         1.0,
         math.fsum(
-            math.exp(_log_choose(faults, hit) + _log_choose(requests - faults, canary.requests - hit) - whole)
-            for hit in range(canary.faults, most + 1)
-            if canary.requests - hit <= requests - faults
+            math.exp(
+                _log_binomial(errors, count)
+                + _log_binomial(requests - errors, canary.requests - count)
+                - log_total
+            )
+            for count in range(canary.errors, most + 1)
+            if canary.requests - count <= requests - errors
         ),
     )
 
 
-def _log_choose(of: int, chosen: int) -> float:
-    return math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)
+def _log_binomial(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 class TrafficCounter:
-    """The traffic that a model's pods have had since they were first read."""
+    """Counts the traffic of a model's pods since their first reading."""
 
-    def __init__(self, model: str, read: Read) -> None:
-        self._model, self._read = model, read
+    def __init__(self, model: str, read_metrics: ReadMetrics) -> None:
+        self._model, self._read_metrics = model, read_metrics
         self._first: dict[str, Traffic] = {}
         self._last: dict[str, Traffic] = {}
 
-    def since(self, pods: Iterable[Object]) -> Traffic:
-        """Return the traffic of these pods since their first reading; what does not answer keeps its last.
+    def read(self, pods: Iterable[Manifest]) -> Traffic:
+        """Read the metrics of the pods and return their traffic since the first reading of each pod.
 
-        `pods` are read; a pod that is seen for the first time begins at what it has now.
+        A pod that does not respond with metrics counts with its last reading.
         """
-        found = Traffic()
+        total = Traffic()
         for pod in pods:
-            uid, text = pod["metadata"]["uid"], self._read(pod)
-            if text is not None:
-                self._last[uid] = parse_traffic(text, self._model)
-                self._first.setdefault(uid, self._last[uid])
+            uid, traffic = pod["metadata"]["uid"], self._read_pod(pod)
+            if traffic is not None:
+                self._last[uid] = traffic
+                self._first.setdefault(uid, traffic)
             first, last = self._first.get(uid, Traffic()), self._last.get(uid, Traffic())
-            found += Traffic(max(0, last.requests - first.requests), max(0, last.faults - first.faults))
-        return found
+            total += Traffic(max(0, last.requests - first.requests), max(0, last.errors - first.errors))
+        return total
+
+    def _read_pod(self, pod: Manifest) -> Traffic | None:
+        text = self._read_metrics(pod)
+        try:
+            return None if text is None else parse_traffic(text, self._model)
+        except ValueError:
+            return None
 
 
 def parse_traffic(text: str, model: str) -> Traffic:
-    """Return a model's traffic from the metrics of a pod, in Prometheus's text format."""
-    found = Traffic()
-    for line in text.splitlines():
-        if not line.startswith("serving_requests_total{"):
-            continue
-        labels, _, value = line.partition("{")[2].rpartition("} ")
-        known = dict(part.split("=", 1) for part in labels.split(","))
-        if known.get("model") != f'"{model}"' or known.get("route") == '"other"':
-            continue
-        count = int(float(value))
-        status = known.get("status", '"0"').strip('"')
-        found += Traffic(count, count if status.isdecimal() and int(status) >= FAULT else 0)
-    return found
+    """Return a model's traffic from a pod's metrics in Prometheus's text format.
+
+    Requests whose route is "other" (health checks, unknown paths) do not count. Raises ValueError if the text
+    is not in this format.
+    """
+    total = Traffic()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = sample.labels
+            if sample.name != _METRIC or labels.get("model") != model or labels.get("route") == "other":
+                continue
+            count, status = int(sample.value), labels.get("status", "")
+            is_error = status.isdecimal() and int(status) >= SERVER_ERROR
+            total += Traffic(count, count if is_error else 0)
+    return total

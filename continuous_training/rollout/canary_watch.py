@@ -1,74 +1,84 @@
-"""Watching a canary: its golden requests, its pods and its share of the traffic, until the rule decides."""
+"""The observation of a canary until the canary rule decides."""
 
 from __future__ import annotations
 
 import time
 from typing import Protocol
 
-from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
 from continuous_training.core.settings import ServingSettings
-from continuous_training.rollout.canary_analysis import CanaryDecision, Traffic, TrafficCounter, decide_canary
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion
+from continuous_training.rollout.canary_analysis import (
+    CanaryDecision,
+    Traffic,
+    TrafficCounter,
+    decide_canary,
+)
+from continuous_training.rollout.golden_verification import describe_failures
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.readiness import pods_of
 from continuous_training.rollout.kubernetes.service_client import ServiceClient
 
-LOOKS = 12
+CHECKS = 12
+"""The number of checks within CT_CANARY_SECONDS."""
 
 
-class Canaries(Protocol):
-    """A target whose versions may have a share of the traffic first."""
+class CanaryTarget(Protocol):
+    """What the observation needs from a deployment target."""
 
     cluster: Cluster
     settings: ServingSettings
-    ask: ServiceClient
+    client: ServiceClient
     progress: Progress
 
-    def wrong_answers(self, version: DeployedVersion) -> list[str]:
-        """Say in words which golden requests the version on trial answers wrongly."""
+    def find_golden_failures(self, version: DeployedVersion) -> list[str]:
+        """Send the golden requests to the version on trial; describe each incorrect response."""
 
-    def count_golden(self, version: DeployedVersion) -> int:
-        """Return how many requests of a version's own traffic that is."""
-
-
-def replicas_of_canary(percent: int, others: int) -> int:
-    """Return how many servers beside `others` come nearest to that share of the traffic; at least one."""
-    return max(1, round(percent * others / (100 - percent)))
+    def count_golden_requests(self, version: DeployedVersion) -> int:
+        """Return the number of requests that `find_golden_failures` sends."""
 
 
-def watch_canary(target: Canaries, version: DeployedVersion, former: DeployedVersion) -> None:
-    """Return when the canary is promoted; PipelineError says why it was withdrawn."""
+def canary_replicas(percent: int, former_replicas: int) -> int:
+    """Return the number of canary pods whose share of all pods is closest to `percent`; at least 1."""
+    return max(1, round(percent * former_replicas / (100 - percent)))
+
+
+def watch_canary(target: CanaryTarget, version: DeployedVersion, former: DeployedVersion) -> None:
+    """Return when the rule promotes the canary; raises PipelineError with the reason if it does not."""
+    decision = _observe(target, version, former)
+    if not decision.promoted:
+        raise PipelineError(f"the canary was reverted: {decision.reason}")
+    target.progress(f"canary: promoted: {decision.reason}")
+
+
+def _observe(target: CanaryTarget, version: DeployedVersion, former: DeployedVersion) -> CanaryDecision:
     planned = float(target.settings.canary_seconds)
-    ours, theirs = (TrafficCounter(version.name, target.ask.metrics) for _ in range(2))
-    began, asked = time.monotonic(), 0
+    canary_counter, former_counter = (TrafficCounter(version.name, target.client.metrics) for _ in range(2))
+    start, golden_count = time.monotonic(), 0
     restarts = {_uid(pod): _restarts(pod) for pod in pods_of(target.cluster, version.pod_labels)}
     while True:
         pods = pods_of(target.cluster, version.pod_labels)
-        seen = ours.since(pods)
-        # What this watch asks itself is no live traffic.
-        live = Traffic(max(0, seen.requests - asked), seen.faults)
-        others = theirs.since(pods_of(target.cluster, former.pod_labels))
-        verdict = decide_canary(live, others, time.monotonic() - began, planned)
-        asked += target.count_golden(version)
-        fallen = [pod for pod in pods if _restarts(pod) > restarts.get(_uid(pod), 0)]
-        if fallen:
-            verdict = CanaryDecision(
-                False, f"pod {fallen[0]['metadata']['name']} has ended and was started again"
-            )
-        elif wrong := target.wrong_answers(version):
-            verdict = CanaryDecision(False, f"golden requests are answered wrongly: {'; '.join(wrong[:3])}")
-        if verdict is not None:
-            break
-        time.sleep(planned / LOOKS)
-    if not verdict.promoted:
-        raise PipelineError(f"the canary was withdrawn: {verdict.reason}")
-    target.progress(f"canary: promoted: {verdict.reason}")
+        counted = canary_counter.read(pods)
+        # The golden requests of earlier checks are no traffic of callers.
+        canary = Traffic(max(0, counted.requests - golden_count), counted.errors)
+        comparison = former_counter.read(pods_of(target.cluster, former.pod_labels))
+        decision = decide_canary(canary, comparison, time.monotonic() - start, planned)
+        golden_count += target.count_golden_requests(version)
+        restarted = [pod for pod in pods if _restarts(pod) > restarts.get(_uid(pod), 0)]
+        if restarted:
+            return CanaryDecision(False, f"a container of pod {restarted[0]['metadata']['name']} restarted")
+        if failures := target.find_golden_failures(version):
+            return CanaryDecision(False, describe_failures(failures))
+        if decision is not None:
+            return decision
+        time.sleep(planned / CHECKS)
 
 
-def _uid(pod: Object) -> str:
+def _uid(pod: Manifest) -> str:
     return str(pod["metadata"]["uid"])
 
 
-def _restarts(pod: Object) -> int:
-    return sum(one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses", []))
+def _restarts(pod: Manifest) -> int:
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return sum(status.get("restartCount", 0) for status in statuses)

@@ -1,13 +1,24 @@
-"""The rollout: a version proves itself by its answers, or the former one comes back."""
+"""The rollout engine: move an endpoint to a new version, or restore the former version.
+
+The engine is the same for every deployment target. Its order of operations is part of its contract:
+
+1. `target.begin_trial` verifies the golden requests before the new version receives traffic, then moves the
+   traffic.
+2. The engine verifies the golden requests again, through the public endpoint.
+3. `make_champion` moves the alias in the registry.
+4. `target.confirm` ends the trial.
+
+If a step fails, the engine reverts the trial and verifies the golden requests of the former version.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from continuous_training.artifacts import archive as archives
 from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError
 from continuous_training.core.progress import Progress
+from continuous_training.rollout.golden_verification import describe_failures, read_golden_set, verify
 from continuous_training.rollout.target import DeploymentTarget
 
 
@@ -19,12 +30,13 @@ def roll_out(
     make_champion: Callable[[], None],
     progress: Progress,
 ) -> None:
-    """Serve the archive under `name` and call `make_champion` once its golden requests are answered right.
+    """Serve the archive under `name`, and call `make_champion` after its golden requests are verified.
 
-    The endpoint asks the new version its golden requests before the switch, and this function asks them
-    through the endpoint after it. Whatever fails, the registry's alias included, puts the former version
-    back: then RolloutReverted is raised when that one is seen to answer, with the reason; its own golden
-    requests decide.
+    The caller holds `target.rollout_lock(name)`.
+
+    Raises RolloutReverted if the version is refused or answers incorrectly, and the error of `make_champion`
+    if that fails. In both cases the message states whether the former version was verified to answer again.
+    If the revert or its verification fails, raises PipelineError or TransientError instead.
     """
     former = target.served_digest(name)
     progress(f"switching {name} from {_short(former)} to {_short(digest)}, on trial")
@@ -32,23 +44,22 @@ def roll_out(
         target.begin_trial(name, archive, digest)
     except PipelineError as error:
         kind = TransientError if isinstance(error, TransientError) else RolloutReverted
-        raise _told(kind, f"{name} {_short(digest)} was refused: {error}", target, name, former) from error
+        message = f"{name} {_short(digest)} was refused: {error}"
+        raise _failure(kind, message, target, name, former) from error
     except BaseException:
-        # Interrupted: it may have switched already.
+        # After an interruption the traffic may have moved already.
         if former != digest:
             target.revert(name, digest)
         raise
     try:
-        wrong = archives.read_manifest(archive).golden.check(
-            lambda request: target.predict(name, request, digest)
-        )
-        if wrong:
-            raise RolloutReverted("its golden requests are answered wrongly: " + "; ".join(wrong[:3]))
-        progress("golden requests are answered right through the endpoint")
+        golden = read_golden_set(archive)
+        verify(golden, lambda request: target.predict(name, request, digest), RolloutReverted)
+        progress("golden requests: all responses through the endpoint are correct")
         make_champion()
     except PipelineError as error:
-        words = f"{name} {_short(digest)} was withdrawn: {error}"
-        raise _told(type(error), words, target, name, former, None if former == digest else digest) from error
+        message = f"{name} {_short(digest)} was reverted: {error}"
+        revert = None if former == digest else digest
+        raise _failure(type(error), message, target, name, former, revert) from error
     except BaseException:
         if former != digest:
             target.revert(name, digest)
@@ -56,39 +67,42 @@ def roll_out(
     target.confirm(name, digest)
 
 
-def _told(
+def _failure(
     kind: type[PipelineError],
-    words: str,
+    message: str,
     target: DeploymentTarget,
     name: str,
     former: str | None,
-    withdrawn: str | None = None,
+    revert: str | None = None,
 ) -> PipelineError:
-    """Return the error of a rollout that failed, with what the endpoint was seen to answer afterwards.
+    """Return the error of a failed rollout, with the verified state of the endpoint.
 
-    `withdrawn` is withdrawn first. When that or the looking fails, the error is of that failure's kind:
-    then nobody has seen the former version answer.
+    Reverts the version `revert` first, if given. The error is of type `kind` if the state was verified.
+    Otherwise its type tells whether the verification may succeed later.
     """
     try:
-        if withdrawn is not None:
-            target.revert(name, withdrawn)
-        return kind(f"{words}; {_seen(target, name, former)}")
-    except PipelineError as trouble:
-        unseen = TransientError if isinstance(trouble, TransientError) else PipelineError
-        return unseen(f"{words}; the former version {_short(former)} was not seen to answer: {trouble}")
+        if revert is not None:
+            target.revert(name, revert)
+        return kind(f"{message}; {_endpoint_state(target, name, former)}")
+    except PipelineError as error:
+        unverified = TransientError if isinstance(error, TransientError) else PipelineError
+        return unverified(
+            f"{message}; the former version {_short(former)} was not verified to answer again: {error}"
+        )
 
 
-def _seen(target: DeploymentTarget, name: str, former: str | None) -> str:
-    """Look whether the former version answers, and say what was seen."""
-    now = target.served_digest(name)
-    if now != former:
-        return f"the endpoint now serves {_short(now)}, not {_short(former)}"
+def _endpoint_state(target: DeploymentTarget, name: str, former: str | None) -> str:
+    """Describe whether the former version answers its golden requests through the endpoint."""
+    served = target.served_digest(name)
+    if served != former:
+        return f"the endpoint now serves {_short(served)}, not {_short(former)}"
     if former is None:
-        return "nothing was served before, and nothing is now"
-    wrong = target.served_golden_requests(name).check(lambda request: target.predict(name, request, former))
-    if wrong:
-        return f"the former version {_short(former)} is back but answers wrongly: {'; '.join(wrong[:3])}"
-    return f"the former version {_short(former)} answers again, as it did before"
+        return "nothing was served before, and nothing is served now"
+    golden = target.served_golden_requests(name)
+    failures = golden.check(lambda request: target.predict(name, request, former))
+    if failures:
+        return f"the former version {_short(former)} is served again, but {describe_failures(failures)}"
+    return f"the former version {_short(former)} answers again, as before"
 
 
 def _short(digest: str | None) -> str:

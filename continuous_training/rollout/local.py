@@ -1,4 +1,4 @@
-"""The target on one machine: the model server of a state folder, started when it is not there."""
+"""The deployment target `local`: the background model server of a state directory."""
 
 from __future__ import annotations
 
@@ -10,95 +10,98 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components.step_cli import tell
-from continuous_training.artifacts import archive
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core import file_lock
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError
 from continuous_training.core.progress import Progress
+from continuous_training.rollout.golden_verification import read_golden_set
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
-from continuous_training.serving.process.daemon import PORT_TAKEN
-from continuous_training.serving.process.server_state import RunningServer
 
 TRIAL_SECONDS = 60.0
-_PATIENCE = 600.0
+"""The server reverts a trial that is not confirmed within this time."""
+
+LOCK_TIMEOUT = 600.0
+"""Seconds to wait for another rollout of the same model."""
 
 
 class LocalTarget:
-    """The background server of one state folder."""
+    """The model server of one state directory. It starts at first use."""
 
-    def __init__(self, state: Path) -> None:
-        self.archives = state / "archives"
-        self.locks = state / "rollouts"
-        self.state = state
-
-    @cached_property
-    def running(self) -> RunningServer:
-        """The server, started at the first need: a step that fails on its input leaves none behind."""
-        return daemon.start(self.state, report=lambda line: tell(line) if PORT_TAKEN in line else None)
+    def __init__(self, state: Path, progress: Progress = lambda _: None) -> None:
+        self.state, self.progress = state, progress
+        self.archive_folder = state / "archives"
+        self.lock_folder = state / "rollouts"
 
     @cached_property
     def endpoint(self) -> ServerClient:
-        """The server's client."""
-        return ServerClient(self.running)
+        """The client of the server. The first access starts the server, if it does not run."""
+        return ServerClient(daemon.start(self.state, report=self._report_port_in_use))
+
+    def _report_port_in_use(self, line: str) -> None:
+        if daemon.PORT_TAKEN in line:
+            self.progress(line)
 
     @contextmanager
     def rollout_lock(self, name: str, progress: Progress) -> Iterator[None]:
-        """Hold the lock of this endpoint and model, which the system frees when the process dies."""
-        path = self.locks / f"{name}.lock"
-        handle = file_lock.acquire(path, 0)
-        if handle is None:
+        """Hold the lock file of the model; the operating system releases it when the process ends."""
+        path = self.lock_folder / f"{name}.lock"
+        descriptor = file_lock.acquire(path, 0)
+        if descriptor is None:
             progress(f"waiting for another rollout of {name}")
-            handle = file_lock.acquire(path, _PATIENCE)
-        if handle is None:
+            descriptor = file_lock.acquire(path, LOCK_TIMEOUT)
+        if descriptor is None:
             raise TransientError(
-                f"another rollout of {name} has not ended for {_PATIENCE:g} s (it holds {path}); try later"
+                f"another rollout of {name} has held {path} for more than {LOCK_TIMEOUT:g} s: try again later"
             )
         try:
             yield
         finally:
-            os.close(handle)
+            os.close(descriptor)
 
     def served_digest(self, name: str) -> str | None:
-        """Return the digest of the version that answers for `name`, or None when none does."""
+        """Return the digest that the server reports for the model, or None."""
         return self.endpoint.served(name)
 
     def served_golden_requests(self, name: str) -> GoldenSet:
-        """Return the golden requests in the served archive."""
-        served = next(model for model in self.endpoint.models() if model.name == name)
-        return archive.read_manifest(Path(str(served.archive))).golden
+        """Return the golden requests in the archive that the server has loaded."""
+        model = next(model for model in self.endpoint.models() if model.name == name)
+        return read_golden_set(Path(str(model.archive)))
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
-        """Load the archive into the running server; it reverts by itself after a minute."""
-        self.endpoint.load(name, self._keep(name, archive, digest), digest, confirm_within=TRIAL_SECONDS)
+        """Load the archive into the server, which verifies it, switches to it and starts the trial."""
+        stored = self._store_archive(name, archive, digest)
+        self.endpoint.load(name, stored, digest, confirm_within=TRIAL_SECONDS)
 
-    def _keep(self, name: str, archive: Path, digest: str) -> Path:
-        """Return a copy of the archive that stays: the server reads it again when it is started again."""
-        kept = self.archives / f"{name}-{digest[:12]}.mar"
-        if not kept.is_file() or digest_file(kept) != digest:
-            self.archives.mkdir(parents=True, exist_ok=True)
-            beside = kept.with_name(f".{kept.name}-{os.getpid()}")
-            shutil.copyfile(archive, beside)
-            beside.replace(kept)
-        return kept
+    def _store_archive(self, name: str, archive: Path, digest: str) -> Path:
+        """Copy the archive into the state directory, from which the server loads it again after a restart."""
+        stored = self._stored_path(name, digest)
+        if not stored.is_file() or digest_file(stored) != digest:
+            self.archive_folder.mkdir(parents=True, exist_ok=True)
+            temporary = stored.with_name(f".{stored.name}-{os.getpid()}")
+            shutil.copyfile(archive, temporary)
+            temporary.replace(stored)
+        return stored
+
+    def _stored_path(self, name: str, digest: str) -> Path:
+        return self.archive_folder / f"{name}-{digest[:12]}.mar"
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
-        """Ask the public endpoint over HTTP."""
+        """Send the request to the server's public port."""
         return self.endpoint.predict(name, request, digest)
 
     def confirm(self, name: str, digest: str) -> None:
-        """Keep the version on trial."""
+        """End the trial, and delete the archives of the model's other versions."""
         self.endpoint.confirm(name, digest)
-        for kept in self.archives.glob(f"{name}-*.mar"):
-            if kept.name != f"{name}-{digest[:12]}.mar":
-                kept.unlink(missing_ok=True)
+        for path in self.archive_folder.glob(f"{name}-*.mar"):
+            if path != self._stored_path(name, digest):
+                path.unlink(missing_ok=True)
 
     def revert(self, name: str, digest: str) -> None:
-        """Put the former version back."""
+        """Let the server go back to the version that it served before the trial."""
         self.endpoint.revert(name, digest)
 
     def url(self, name: str) -> str:
-        """Return the address that callers use."""
-        return f"{self.running.url}/predict/{name}"
+        """Return the address of the model on the server's public port."""
+        return f"{self.endpoint.running.url}/predict/{name}"

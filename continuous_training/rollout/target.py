@@ -1,4 +1,22 @@
-"""What a place that serves models must be able to do, so that a rollout is the same everywhere."""
+"""The interface that a deployment target implements.
+
+A deployment target is an environment that serves models: the model server of this machine (`local.py`), plain
+Kubernetes (`kubernetes/`) or KServe (`kserve/`). To add one, for example Nomad:
+
+1. Implement the methods of `DeploymentTarget`. A target on a Kubernetes cluster derives from
+   `cluster_target.ClusterTarget`, which already implements most of them.
+2. Add the name of the target to `continuous_training.core.settings.TARGETS` and construct it in
+   `open_target.py`.
+3. Where the target needs permissions on a cluster, add them to `kubernetes/permissions.py`.
+
+`engine.roll_out` is the only caller of `begin_trial`, `confirm` and `revert`. The life cycle of a version is:
+
+    served_digest                   the version that is served before
+    begin_trial                     load the new version, verify its golden requests, move the traffic to it
+    predict                         verify the golden requests again, through the endpoint
+    (the registry's alias moves)
+    confirm  or  revert             end the trial with the new or with the former version
+"""
 
 from __future__ import annotations
 
@@ -11,37 +29,50 @@ from continuous_training.core.progress import Progress
 
 
 class DeploymentTarget(Protocol):
-    """One endpoint. A version on trial takes traffic, and the former one is kept ready behind it."""
+    """An environment that serves models, each under its own name.
+
+    While a version is on trial it receives the traffic, and the former version stays ready to take it back.
+    """
 
     def rollout_lock(self, name: str, progress: Progress) -> AbstractContextManager[None]:
-        """Hold the endpoint of `name` for one rollout: those of other processes wait, and say so.
+        """Hold the lock for rollouts of the model `name`, after recovery from an interrupted rollout.
 
-        Whoever dies lets go, at once or when it has not been heard of for a while. Within it, what `served`
-        and the registry's champion say stays so. Raises TransientError when another rollout holds it for
-        too long.
+        Other processes wait for the lock and report that they wait. The lock of a process that died becomes
+        free, at once or after a period without renewal. While the lock is held, only its holder changes what
+        `served_digest` returns and which version is the registry's champion.
+
+        Raises TransientError if another rollout holds the lock for too long.
         """
 
     def served_digest(self, name: str) -> str | None:
-        """Return the digest of the version that answers for `name`, or None when none does."""
+        """Return the archive digest of the version that is served under `name`, or None."""
 
     def served_golden_requests(self, name: str) -> GoldenSet:
-        """Return the golden requests and answers of the version that answers now."""
+        """Return the golden requests of the version that is served under `name`."""
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
-        """Load the archive and switch to it, on trial; raises, with all as it was, when it is refused.
+        """Load the archive, verify its golden requests and move the traffic of `name` to it, on trial.
 
-        The version has answered its golden requests right before it has any traffic. A trial that is neither
-        confirmed nor withdrawn ends with the former version: by itself, or by the hand of the next rollout.
+        The version receives traffic only after it has answered its golden requests correctly. A trial that
+        is neither confirmed nor reverted ends with the former version: through a timeout in the target, or
+        through recovery in the next `rollout_lock`.
+
+        Raises PipelineError if the version is not ready or answers incorrectly. The former version then has
+        the traffic, as before.
         """
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
-        """Ask the endpoint the way its callers do; raises when another version than `digest` answers."""
+        """Send a request through the public endpoint and return the decoded response.
+
+        Raises VersionMismatchError if another version than `digest` responds, and another PipelineError if
+        the request fails.
+        """
 
     def confirm(self, name: str, digest: str) -> None:
-        """Keep the version on trial; the former one goes."""
+        """End the trial and keep the version; remove the former version."""
 
     def revert(self, name: str, digest: str) -> None:
-        """Put the former version back."""
+        """End the trial, move the traffic back to the former version and remove the version `digest`."""
 
     def url(self, name: str) -> str:
-        """Return the address that callers use; it is the same for every version."""
+        """Return the address of the endpoint. It does not depend on the version."""

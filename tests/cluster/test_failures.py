@@ -42,9 +42,9 @@ BINDING = Resource(
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a trouble that will not end sooner than in the field."""
-    monkeypatch.setattr(pod_diagnostics, "IMAGE", 5.0)
-    monkeypatch.setattr(pod_diagnostics, "CRASH", 3.0)
-    monkeypatch.setattr(pod_diagnostics, "REFUSED", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "IMAGE_GRACE", 5.0)
+    monkeypatch.setattr(pod_diagnostics, "CRASH_GRACE", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "CREATION_GRACE", 3.0)
 
 
 def refused(place: Place, archive: Archive, former: Archive, **changes: Any) -> str:
@@ -214,7 +214,7 @@ def _denied(place: Place, archive: Archive) -> bool:
     """Tell what the server does now: it hears of a policy, and of its end, a moment later."""
     version, target = DeployedVersion("small", archive.digest), place.target()
     try:
-        place.cluster.apply(DEPLOYMENT, deployment(version, 1, target.server.pod(version)), dry_run=True)
+        place.cluster.apply(DEPLOYMENT, deployment(version, 1, target.runtime.pod(version)), dry_run=True)
     except PipelineError:
         return True
     return False

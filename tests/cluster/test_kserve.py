@@ -35,9 +35,9 @@ QUOTA = Resource("v1", "ResourceQuota", "resourcequotas")
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a trouble that will not end sooner than in the field."""
-    monkeypatch.setattr(pod_diagnostics, "IMAGE", 5.0)
-    monkeypatch.setattr(pod_diagnostics, "CRASH", 3.0)
-    monkeypatch.setattr(pod_diagnostics, "REFUSED", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "IMAGE_GRACE", 5.0)
+    monkeypatch.setattr(pod_diagnostics, "CRASH_GRACE", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "CREATION_GRACE", 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -347,8 +347,8 @@ def test_it_needs_no_more_than_it_says(here: KServePlace, served: Archive, tmp_p
 def serverless(own: Place, kind: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[KServePlace]:
     """A namespace whose KServe is set to Knative by its ConfigMap."""
     default = {"deploy": '{"defaultDeploymentMode": "Knative"}'}
-    own.cluster.apply(CONFIG_MAP, {"metadata": {"name": deployment_mode.CONFIGURATION}, "data": default})
-    monkeypatch.setattr(deployment_mode, "NAMESPACES", ("no-such-namespace", own.namespace))
+    own.cluster.apply(CONFIG_MAP, {"metadata": {"name": deployment_mode.CONFIG_MAP_NAME}, "data": default})
+    monkeypatch.setattr(deployment_mode, "CONFIG_MAP_NAMESPACES", ("no-such-namespace", own.namespace))
     with playing(own, "Knative") as (here, _):
         yield here
 

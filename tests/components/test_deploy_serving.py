@@ -161,7 +161,7 @@ def test_a_broken_version_is_rolled_back_and_no_caller_notices(line: Line, state
     assert f"{broken.digest[:12]} was refused" in message
     assert "response.label[0] is" in message
     assert "expected 7" in message
-    assert f"the former version {old.digest[:12]} answers again, as it did before" in message
+    assert f"the former version {old.digest[:12]} answers again, as before" in message
     assert callers.faults == []
     assert set(callers.answered) == {old.digest}
     assert champion(line) == "1"
@@ -175,7 +175,7 @@ def test_a_broken_version_is_rolled_back_and_no_caller_notices(line: Line, state
 
 def test_a_first_version_that_is_broken_leaves_nothing_served(line: Line, state: Path) -> None:
     spoil(line, "run-1")
-    with pytest.raises(RolloutReverted, match="nothing was served before, and nothing is now"):
+    with pytest.raises(RolloutReverted, match="nothing was served before, and nothing is served now"):
         deploy(line, state, "run-1")
     assert LocalTarget(state).served_digest(line.workload.name) is None
     assert champion(line) is None
@@ -215,9 +215,7 @@ def test_wrong_answers_through_the_endpoint_roll_back(line: Line, state: Path) -
         deploy_serving.run(
             line.folder / "run-2/archive", line.folder / "deployed.json", line.registry, line.store, target
         )
-    assert f"{archived.digest[:12]} was withdrawn: its golden requests are answered wrongly" in str(
-        told.value
-    )
+    assert f"{archived.digest[:12]} was reverted: its golden requests failed" in str(told.value)
     assert f"the former version {old.digest[:12]} answers again" in str(told.value)
     assert callers.faults == []
     assert (target.served_digest(line.workload.name), champion(line)) == (old.digest, "1")
@@ -237,7 +235,7 @@ def test_a_champion_that_changed_meanwhile_withdraws_the_new_version(
     third = champion(line)
     with pytest.raises(TransientError) as told:
         deploy(line, state, "run-2")
-    assert "was withdrawn" in str(told.value)
+    assert "was reverted" in str(told.value)
     assert f"is version {third} by now" in str(told.value)
     assert "run again" in str(told.value)
     assert LocalTarget(state).served_digest(line.workload.name) == before
@@ -319,11 +317,11 @@ def test_a_rollout_waits_for_the_one_before_it(line: Line, state: Path) -> None:
 def test_a_rollout_that_does_not_end_is_told(
     line: Line, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_PATIENCE", 0.0)
+    monkeypatch.setattr(local, "LOCK_TIMEOUT", 0.0)
     target = LocalTarget(state)
     with (
         target.rollout_lock("any", print),
-        pytest.raises(TransientError, match=r"another rollout of any has not ended .*any\.lock"),
+        pytest.raises(TransientError, match=r"another rollout of any has held .*any\.lock"),
         target.rollout_lock("any", print),
     ):
         pass
@@ -366,7 +364,7 @@ def test_what_is_served_survives_the_server_and_the_download_from_a_bucket(
     target = LocalTarget(state)
     assert target.served_digest(line.workload.name) == archived.digest
     spoil(line, "run-2")
-    with pytest.raises(RolloutReverted, match="answers again, as it did before"):
+    with pytest.raises(RolloutReverted, match="answers again, as before"):
         deploy(line, state, "run-2")
 
 

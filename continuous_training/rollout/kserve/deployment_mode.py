@@ -1,67 +1,68 @@
-"""In which of its two modes KServe runs an InferenceService, or would run a new one.
+"""The deployment mode of an InferenceService: Standard (a Deployment) or Knative (serverless).
 
-KServe goes by the status, then by the annotation, then by its own ConfigMap; so does this. The words are
-those that this KServe uses: before 0.16 the modes were called RawDeployment and Serverless.
+KServe uses the status, then the annotation, then its own ConfigMap, and so does this module. It returns the
+names that the installed KServe uses: before version 0.16 the modes were named RawDeployment and Serverless.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
-from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
+from continuous_training.rollout.kubernetes.manifests import Manifest
 
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
-CONFIGURATION, NAMESPACES = "inferenceservice-config", ("kserve", "kubeflow")
-"""KServe's ConfigMap, and where it is: with KServe alone, and with Kubeflow."""
+CONFIG_MAP_NAME = "inferenceservice-config"
+CONFIG_MAP_NAMESPACES = ("kserve", "kubeflow")
+"""The namespaces of KServe's ConfigMap: of KServe alone, and of Kubeflow."""
 
-STANDARD, SERVERLESS = ("Standard", "RawDeployment"), ("Knative", "Serverless")
+STANDARD, KNATIVE = ("Standard", "RawDeployment"), ("Knative", "Serverless")
 
 
 def is_standard(mode: str) -> bool:
-    """Tell whether a Deployment runs the pods, and not Knative."""
+    """Return whether a Deployment runs the pods, and not Knative."""
     return mode in STANDARD
 
 
-def find_mode(cluster: Cluster, service: Object | None) -> str:
-    """Return the mode of an InferenceService, or of one that is not there yet.
+def find_mode(cluster: Cluster, service: Manifest | None) -> str:
+    """Return the mode of an InferenceService, or of a new one if `service` is None.
 
-    Where nothing tells, because this account may not read KServe's ConfigMap, it is Standard: that one
-    needs nothing beside KServe, and what is written into an InferenceService holds.
+    The result is Standard if the mode is not known, because this account may not read KServe's ConfigMap:
+    Standard needs no other software, and the annotation of the new InferenceService then selects it.
     """
-    return mode_of(service) or _default(cluster) or STANDARD[0]
+    return mode_of(service) or _default_mode(cluster) or STANDARD[0]
 
 
-def mode_of(service: Object | None) -> str | None:
-    """Return the mode that an InferenceService's status or else its annotation tells."""
-    found = service or {}
-    told = (
-        (found.get("status") or {}).get("deploymentMode"),
-        (found.get("metadata", {}).get("annotations") or {}).get(MODE_ANNOTATION),
+def mode_of(service: Manifest | None) -> str | None:
+    """Return the mode in the status of an InferenceService, or else in its annotation, or None."""
+    manifest = service or {}
+    candidates = (
+        (manifest.get("status") or {}).get("deploymentMode"),
+        (manifest.get("metadata", {}).get("annotations") or {}).get(MODE_ANNOTATION),
     )
-    return next((mode for mode in told if mode in (*STANDARD, *SERVERLESS)), None)
+    return next((mode for mode in candidates if mode in (*STANDARD, *KNATIVE)), None)
 
 
-def default_of(configuration: Mapping[str, Any]) -> str | None:
-    """Return the mode that the data of KServe's ConfigMap sets for all; None when it sets none."""
+def configured_mode(data: Mapping[str, str]) -> str | None:
+    """Return the default mode in the data of KServe's ConfigMap, or None if it has none."""
     try:
-        mode = json.loads(configuration.get("deploy", "{}")).get("defaultDeploymentMode")
+        mode = json.loads(data.get("deploy", "{}")).get("defaultDeploymentMode")
     except (ValueError, AttributeError):
         return None
-    return mode if mode in (*STANDARD, *SERVERLESS) else None
+    return mode if mode in (*STANDARD, *KNATIVE) else None
 
 
-def _default(cluster: Cluster) -> str | None:
-    for namespace in NAMESPACES:
+def _default_mode(cluster: Cluster) -> str | None:
+    transport = cluster.transport
+    for namespace in CONFIG_MAP_NAMESPACES:
+        other = Cluster(transport.api, namespace, cluster.in_pod, patience=transport.patience)
         try:
-            found = Cluster(
-                cluster.transport.api, namespace, cluster.in_pod, patience=cluster.transport.patience
-            ).get(CONFIG_MAP, CONFIGURATION)
+            config_map = other.get(CONFIG_MAP, CONFIG_MAP_NAME)
         except ForbiddenError:
             continue
-        if found is not None:
-            return default_of(found.get("data") or {})
+        if config_map is not None:
+            return configured_mode(config_map.get("data") or {})
     return None

@@ -1,123 +1,148 @@
-"""A version of a model as KServe's InferenceService, as plain data."""
+"""The InferenceServices that serve a model with KServe, as plain data."""
 
 from __future__ import annotations
 
 import json
 
-from continuous_training.adapters.kubernetes.client import Object
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import ServingSettings
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION, is_standard
-from continuous_training.rollout.kubernetes.manifests import SERVED_ANNOTATION, DeployedVersion
+from continuous_training.rollout.kubernetes.manifests import SERVED_ANNOTATION, DeployedVersion, Manifest
 
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 
 FORMER_ANNOTATION = "continuous-training/former"
-"""The annotation of a trial that holds what its endpoint was before: who dies leaves that to the next."""
+"""The annotation of a trial that contains the manifest of its endpoint before the trial. The next rollout
+restores it if this rollout is interrupted."""
 
-_UNSEEN = {f"networking.{owner}/visibility": "cluster-local" for owner in ("kserve.io", "knative.dev")}
-"""Labels, of either mode, of what gets no address outside of the cluster."""
-
-_CONTAINER = "kserve-container"
 MANAGED_BY_LABELS = {"app.kubernetes.io/managed-by": "continuous-training"}
+
+_CLUSTER_LOCAL_LABELS = {
+    f"networking.{owner}/visibility": "cluster-local" for owner in ("kserve.io", "knative.dev")
+}
+"""Labels, for both modes, of a service without an address outside of the cluster."""
+
+_CONTAINER_NAME = "kserve-container"
+_KNATIVE_INITIAL_DELAY = 60
 
 
 def inference_service(
-    name: str, version: DeployedVersion, pod: Object, settings: ServingSettings, mode: str
-) -> Object:
-    """Return the InferenceService `name` that serves one version with pods like `pod` (a pod's spec)."""
-    replicas = {"minReplicas": settings.replicas, "maxReplicas": settings.max_replicas}
-    predictor = _standard(pod) if is_standard(mode) else _knative(pod)
-    # The mode that the pod is made for is the one that it gets, whatever the default is by then.
-    annotations = {SERVED_ANNOTATION: version.digest, MODE_ANNOTATION: mode}
+    name: str, version: DeployedVersion, pod_spec: Manifest, settings: ServingSettings, mode: str
+) -> Manifest:
+    """Return the InferenceService `name` that serves one version with pods of this spec."""
+    predictor = _standard_predictor(pod_spec) if is_standard(mode) else _knative_predictor(pod_spec)
     return {
         "metadata": {
             "name": name,
             "labels": MANAGED_BY_LABELS | version.pod_labels,
-            "annotations": annotations,
+            # The annotation fixes the mode that the pods are made for, even if the default changes later.
+            "annotations": {SERVED_ANNOTATION: version.digest, MODE_ANNOTATION: mode},
         },
-        "spec": {"predictor": {**replicas, **predictor}},
+        "spec": {
+            "predictor": {
+                "minReplicas": settings.replicas,
+                "maxReplicas": settings.max_replicas,
+                **predictor,
+            }
+        },
     }
 
 
-def _standard(pod: Object) -> Object:
-    """Return the predictor for a Deployment: no version has fewer servers while the next one comes up."""
-    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
-    (container,) = pod["containers"]
-    return {**pod, "containers": [{**container, "name": _CONTAINER}], "deploymentStrategy": rolling}
+def _standard_predictor(pod_spec: Manifest) -> Manifest:
+    """Return the predictor for a Deployment, which keeps all pods until new pods are ready."""
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
+    (container,) = pod_spec["containers"]
+    return {
+        **pod_spec,
+        "containers": [{**container, "name": _CONTAINER_NAME}],
+        "deploymentStrategy": strategy,
+    }
 
 
-def _knative(pod: Object) -> Object:
-    """Return the predictor for a Knative service, which knows fewer fields of pods.
+def _knative_predictor(pod_spec: Manifest) -> Manifest:
+    """Return the predictor for a Knative service, which supports fewer fields of pods.
 
-    Who a container runs as stands in the container, its port is named `http1`, probes have its number, and
-    how long a request may take is Knative's own.
+    The security context is that of the container, the port is named `http1`, probes use the number of the
+    port, and Knative itself limits the duration of a request.
     """
-    (container,) = pod["containers"]
+    (container,) = pod_spec["containers"]
     (port,) = container["ports"]
-    secured = {**pod["securityContext"], **container["securityContext"]}
-    secured.pop("fsGroup", None)
-    taken = {
+    security = {**pod_spec["securityContext"], **container["securityContext"]}
+    security.pop("fsGroup", None)
+    knative_container = {
         **{key: value for key, value in container.items() if key != "startupProbe"},
-        "name": _CONTAINER,
+        "name": _CONTAINER_NAME,
         "ports": [{**port, "name": "http1"}],
-        "securityContext": secured,
+        "securityContext": security,
     }
     for probe in ("readinessProbe", "livenessProbe"):
-        asked = {**container[probe]["httpGet"], "port": port["containerPort"]}
-        taken[probe] = {**container[probe], "httpGet": asked}
-    # With no startup probe beside it, it is to wait for a model that loads.
-    taken["livenessProbe"]["initialDelaySeconds"] = 60
-    left_out = ("securityContext", "terminationGracePeriodSeconds", "containers")
-    return {**{key: value for key, value in pod.items() if key not in left_out}, "containers": [taken]}
+        http_get = {**container[probe]["httpGet"], "port": port["containerPort"]}
+        knative_container[probe] = {**container[probe], "httpGet": http_get}
+    # There is no startup probe, so the liveness probe has to wait while a model loads.
+    knative_container["livenessProbe"]["initialDelaySeconds"] = _KNATIVE_INITIAL_DELAY
+    unsupported = ("securityContext", "terminationGracePeriodSeconds", "containers")
+    supported = {key: value for key, value in pod_spec.items() if key not in unsupported}
+    return {**supported, "containers": [knative_container]}
 
 
-def trial_of(service: Object, name: str, former: Object | None) -> Object:
-    """Return the InferenceService `name` that tries this one with one server; it remembers the former."""
+def trial_manifest(service: Manifest, name: str, former: Manifest | None) -> Manifest:
+    """Return the InferenceService `name` for the trial of `service`, with one pod.
+
+    Its annotation contains `former`, the manifest of the endpoint before the trial.
+    """
     metadata, predictor = service["metadata"], service["spec"]["predictor"]
-    labels = {**metadata["labels"], **_UNSEEN}
-    annotations = {**metadata["annotations"], FORMER_ANNOTATION: json.dumps(former)}
     return {
-        "metadata": {**metadata, "name": name, "labels": labels, "annotations": annotations},
+        "metadata": {
+            **metadata,
+            "name": name,
+            "labels": {**metadata["labels"], **_CLUSTER_LOCAL_LABELS},
+            "annotations": {**metadata["annotations"], FORMER_ANNOTATION: json.dumps(former)},
+        },
         "spec": {"predictor": {**predictor, "minReplicas": 1, "maxReplicas": 1}},
     }
 
 
-def with_canary(service: Object, percent: int) -> Object:
-    """Return the InferenceService with that share of the traffic for its new version (not in Standard)."""
+def with_canary(service: Manifest, percent: int) -> Manifest:
+    """Return the InferenceService with a share of the traffic for its new version (Knative only)."""
     predictor = {**service["spec"]["predictor"], "canaryTrafficPercent": percent}
     return {**service, "spec": {"predictor": predictor}}
 
 
-def restorable_manifest(service: Object) -> Object:
-    """Return of an InferenceService what an apply needs to bring it back as it was."""
+def restorable_manifest(service: Manifest) -> Manifest:
+    """Return the part of an InferenceService that restores it when it is applied again."""
     metadata = service["metadata"]
     annotations = metadata.get("annotations", {})
-    ours = {key: annotations[key] for key in (MODE_ANNOTATION, SERVED_ANNOTATION) if key in annotations}
-    labels = metadata.get("labels", {})
     return {
-        "metadata": {"name": metadata["name"], "labels": labels, "annotations": ours},
+        "metadata": {
+            "name": metadata["name"],
+            "labels": metadata.get("labels", {}),
+            "annotations": {
+                key: annotations[key] for key in (MODE_ANNOTATION, SERVED_ANNOTATION) if key in annotations
+            },
+        },
         "spec": service["spec"],
     }
 
 
-def former_manifest(trial: Object) -> Object | None:
-    """Return what the trial's endpoint was before; None when there was none.
+def former_manifest(trial: Manifest) -> Manifest | None:
+    """Return the manifest of the endpoint before a trial, or None if there was no endpoint.
 
-    UserError when somebody took the annotation away.
+    Raises UserError if the trial's annotation is missing or damaged.
     """
     name, annotations = trial["metadata"]["name"], trial["metadata"].get("annotations", {})
     try:
-        return json.loads(annotations[FORMER_ANNOTATION])
+        manifest: Manifest | None = json.loads(annotations[FORMER_ANNOTATION])
     except (KeyError, ValueError):
         raise UserError(
-            f"InferenceService {name} belongs to an interrupted rollout, and its annotation "
-            f"{FORMER_ANNOTATION} is missing: check that the endpoint serves the right version, "
+            f"InferenceService {name} belongs to an interrupted rollout, but its annotation "
+            f"{FORMER_ANNOTATION} is missing or damaged: check that the endpoint serves the right version, "
             f"then delete {name}"
         ) from None
+    return manifest
 
 
-def served_digest(service: Object) -> str | None:
-    """Return the sha256 of the archive that an InferenceService of ours asks for."""
-    return service["metadata"].get("annotations", {}).get(SERVED_ANNOTATION)
+def served_digest(service: Manifest) -> str | None:
+    """Return the archive digest of the version that an InferenceService of ours serves."""
+    digest: str | None = service["metadata"].get("annotations", {}).get(SERVED_ANNOTATION)
+    return digest

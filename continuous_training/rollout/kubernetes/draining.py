@@ -1,4 +1,4 @@
-"""Whether servers are asked still: a node may hear of a moved Service seconds later than others."""
+"""Waiting until pods receive no more requests, before they are removed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from continuous_training.adapters.kubernetes.client import Object
 from continuous_training.core.errors import PipelineError
-from continuous_training.rollout.canary_analysis import Read, TrafficCounter
+from continuous_training.rollout.canary_analysis import ReadMetrics, TrafficCounter
+from continuous_training.rollout.kubernetes.manifests import Manifest
 
 QUIET_SECONDS = 1.0
 
 
-def wait_until_quiet(pods: Callable[[], list[Object]], model: str, read: Read, seconds: float) -> None:
-    """Return when the pods have had no request for a second, by their own count, or after `seconds`.
+def wait_until_drained(
+    list_pods: Callable[[], list[Manifest]], model: str, read_metrics: ReadMetrics, timeout: float
+) -> None:
+    """Return when the pods have counted no request for QUIET_SECONDS, or after `timeout` seconds.
 
-    Pods that do not count, or cannot or may not be asked, seem quiet: nothing is kept from going for that.
+    A node may apply a changed Service seconds later than other nodes, so pods still receive requests after a
+    switch. Pods without metrics count as drained, because the wait is a courtesy and must not block a
+    rollout.
     """
-    counter, end = TrafficCounter(model, read), time.monotonic() + seconds
+    counter, end = TrafficCounter(model, read_metrics), time.monotonic() + timeout
     with suppress(PipelineError):
-        before = counter.since(pods()).requests
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(min(QUIET_SECONDS, left))
-            now = counter.since(pods()).requests
+        before = counter.read(list_pods()).requests
+        while (remaining := end - time.monotonic()) > 0:
+            time.sleep(min(QUIET_SECONDS, remaining))
+            now = counter.read(list_pods()).requests
             if now == before:
                 return
             before = now

@@ -1,6 +1,8 @@
-"""What deploy-serving does with the cluster's objects; manifests/base/role.yaml allows it."""
+"""The permissions that deploy-serving needs on a cluster; manifests/base/role.yaml grants them."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from continuous_training.adapters.kubernetes.resources import (
     AUTOSCALER,
@@ -14,23 +16,29 @@ from continuous_training.adapters.kubernetes.resources import (
 )
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 
-Permission = tuple[Resource, str, tuple[str, ...]]
-"""A kind of object, its subresource or "", and the verbs."""
 
-# Server-side apply asks for patch, and for create where the object is new.
+class Permission(NamedTuple):
+    """The verbs that are needed on a resource, or on its subresource if that is not empty."""
+
+    resource: Resource
+    subresource: str
+    verbs: tuple[str, ...]
+
+
+# Server-side apply needs `patch`, and `create` for a new object.
 _APPLY = ("create", "patch")
-_COMMON: tuple[Permission, ...] = (
-    (LEASE, "", ("get", "create", "update")),
-    # What a rollout that fails is explained by.
-    (POD, "", ("list",)),
-    (POD, "log", ("get",)),
-    (EVENT, "", ("list",)),
+_COMMON = (
+    Permission(LEASE, "", ("get", "create", "update")),
+    # The diagnosis of a failed rollout.
+    Permission(POD, "", ("list",)),
+    Permission(POD, "log", ("get",)),
+    Permission(EVENT, "", ("list",)),
 )
-_KUBERNETES: tuple[Permission, ...] = (
-    (DEPLOYMENT, "", ("get", "list", "watch", *_APPLY, "delete")),
-    (SERVICE, "", ("get", *_APPLY, "delete")),
-    (AUTOSCALER, "", _APPLY),
-    (DISRUPTION_BUDGET, "", _APPLY),
+_KUBERNETES = (
+    Permission(DEPLOYMENT, "", ("get", "list", "watch", *_APPLY, "delete")),
+    Permission(SERVICE, "", ("get", *_APPLY, "delete")),
+    Permission(AUTOSCALER, "", _APPLY),
+    Permission(DISRUPTION_BUDGET, "", _APPLY),
     *_COMMON,
 )
 
@@ -39,9 +47,9 @@ REQUIRED_PERMISSIONS: dict[str, tuple[Permission, ...]] = {
     "kubernetes": _KUBERNETES,
     "torchserve": _KUBERNETES,
     "kserve": (
-        (INFERENCE_SERVICE, "", ("get", *_APPLY, "delete")),
-        (DEPLOYMENT, "", ("get",)),
+        Permission(INFERENCE_SERVICE, "", ("get", *_APPLY, "delete")),
+        Permission(DEPLOYMENT, "", ("get",)),
         *_COMMON,
     ),
 }
-"""The rules by target (CT_TARGET)."""
+"""The permissions by deployment target (CT_TARGET)."""

@@ -1,118 +1,125 @@
-"""Why a version's pods do not come up: read from the Deployment and the pods, with what they last said.
+"""Why the pods of a version do not become ready, from the status of the Deployment and of the pods.
 
-| trouble | how long it may last before it is the verdict |
+| problem | grace period before the rollout fails |
 |---|---|
-| the image or the container cannot be had (ErrImagePull, CreateContainerConfigError, ...) | 30 s |
-| the container ends again and again | 15 s, which is its third try |
-| pods may not be made (quota, policy, webhook, no such service account) | 15 s |
-| no node has room | until the deadline: an autoscaler may bring one |
-| it runs and is not ready | until the deadline |
+| the image or the container cannot be created (ErrImagePull, CreateContainerConfigError, ...) | 30 s |
+| the container ends repeatedly | 15 s, which includes its third start |
+| pods cannot be created (quota, policy, webhook, missing service account) | 15 s |
+| no node has enough resources | until the deadline: a cluster autoscaler may add a node |
+| the pod runs but is not ready | until the deadline |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.resources import EVENT
 from continuous_training.core.errors import PipelineError
+from continuous_training.rollout.kubernetes.manifests import Manifest
 
-IMAGE, CRASH, REFUSED, NO_LIMIT = 30.0, 15.0, 15.0, float("inf")
-LOG_LINES, EVENTS, LONGEST = 10, 5, 300
+IMAGE_GRACE, CRASH_GRACE, CREATION_GRACE, NO_LIMIT = 30.0, 15.0, 15.0, float("inf")
+LOG_LINES, MAX_EVENTS, MAX_LINE = 10, 5, 300
 
-_HARMLESS = {"ContainerCreating", "PodInitializing", ""}
-_CRASHES = {"CrashLoopBackOff", "RunContainerError", "Error"}
+_STARTING = {"ContainerCreating", "PodInitializing", ""}
+_CRASHING = {"CrashLoopBackOff", "RunContainerError", "Error"}
 
 
 @dataclass(frozen=True)
 class PodProblem:
-    """What keeps pods from being ready; `patience` in seconds, `pod` whose log may tell more."""
+    """A reason why pods are not ready.
 
-    words: str
-    patience: float = NO_LIMIT
+    `grace_period` is in seconds. `pod` and `container` name the log that may contain the cause; empty if
+    there is none.
+    """
+
+    message: str
+    grace_period: float = NO_LIMIT
     pod: str = ""
     container: str = ""
 
 
-def find(deployment: Object | None, pods: Iterable[Object]) -> PodProblem | None:
-    """Return the gravest trouble that is seen now; None when all goes well so far."""
-    found = [trouble for pod in pods for trouble in _of_pod(pod)]
-    refused = _condition(deployment or {}, "ReplicaFailure")
-    if refused and refused["status"] == "True":
-        found.append(PodProblem(f"pods cannot be made: {refused.get('message', '')}", REFUSED))
-    return min(found, key=lambda trouble: trouble.patience, default=None)
+def find_problem(deployment: Manifest | None, pods: Iterable[Manifest]) -> PodProblem | None:
+    """Return the current problem with the shortest grace period, or None."""
+    problems = [problem for pod in pods for problem in _pod_problems(pod)]
+    failure = _condition(deployment or {}, "ReplicaFailure")
+    if failure and failure["status"] == "True":
+        problems.append(PodProblem(f"pods cannot be created: {failure.get('message', '')}", CREATION_GRACE))
+    return min(problems, key=lambda problem: problem.grace_period, default=None)
 
 
-def _of_pod(pod: Object) -> Iterable[PodProblem]:
+def _pod_problems(pod: Manifest) -> Iterator[PodProblem]:
     name, status = pod["metadata"]["name"], pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp"):
         return
     scheduled = _condition(pod, "PodScheduled")
     if scheduled and scheduled["status"] == "False":
-        yield PodProblem(f"no node takes pod {name}: {scheduled.get('message', '')}")
+        yield PodProblem(f"pod {name} cannot be scheduled: {scheduled.get('message', '')}")
     if status.get("phase") == "Failed":
-        words = status.get("message") or status.get("reason") or "it ended"
-        yield PodProblem(f"pod {name} failed: {words}", CRASH, name)
+        reason = status.get("message") or status.get("reason") or "unknown reason"
+        yield PodProblem(f"pod {name} failed: {reason}", CRASH_GRACE, name)
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
-        trouble = _of_container(name, container)
-        if trouble:
-            yield trouble
+        if problem := _container_problem(name, container):
+            yield problem
 
 
-def _of_container(pod: str, container: dict[str, Any]) -> PodProblem | None:
+def _container_problem(pod: str, container: Manifest) -> PodProblem | None:
     waiting = container.get("state", {}).get("waiting") or {}
     reason, name = waiting.get("reason", ""), container["name"]
     ended = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated")
-    if reason in _CRASHES or (ended and ended.get("exitCode") and not container.get("ready")):
-        how = f"{ended['reason']}, exit code {ended['exitCode']}" if ended else waiting.get("message", reason)
-        count = container.get("restartCount", 0)
-        times = f"has ended {count + (reason != 'CrashLoopBackOff')} times" if count else "ended"
-        words = f"the container {name} of pod {pod} {times} ({how})"
-        # Once may be a store that was away for the moment.
-        return PodProblem(words, CRASH if count else NO_LIMIT, pod, name)
-    if reason not in _HARMLESS:
-        words = f"pod {pod} cannot begin: {reason}: {waiting.get('message', '')}"
-        return PodProblem(words, IMAGE, pod, name)
+    if reason in _CRASHING or (ended and ended.get("exitCode") and not container.get("ready")):
+        cause = waiting.get("message", reason)
+        if ended:
+            cause = f"{ended['reason']}, exit code {ended['exitCode']}"
+        restarts = container.get("restartCount", 0)
+        # In CrashLoopBackOff the container waits for its next start, otherwise it has ended again by now.
+        times = f"ended {restarts + (reason != 'CrashLoopBackOff')} times" if restarts else "ended"
+        message = f"container {name} of pod {pod} {times} ({cause})"
+        # A single failure may be due to a store that was unavailable for a moment.
+        return PodProblem(message, CRASH_GRACE if restarts else NO_LIMIT, pod, name)
+    if reason not in _STARTING:
+        message = f"pod {pod} cannot start: {reason}: {waiting.get('message', '')}"
+        return PodProblem(message, IMAGE_GRACE, pod, name)
     return None
 
 
-def _condition(thing: Object, kind: str) -> dict[str, Any] | None:
-    conditions = thing.get("status", {}).get("conditions") or []
-    return next((one for one in conditions if one["type"] == kind), None)
+def _condition(manifest: Manifest, kind: str) -> Manifest | None:
+    conditions = manifest.get("status", {}).get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == kind), None)
 
 
-def evidence(cluster: Cluster, deployment: str, trouble: PodProblem | None) -> str:
-    """Return the last warnings of the cluster about a Deployment, and the last log lines of its pod.
+def collect_evidence(cluster: Cluster, deployment: str, problem: PodProblem | None) -> str:
+    """Return the last log lines of the problem's pod and the last warning events of a Deployment.
 
-    What cannot be read is left out: it must not hide what is known already.
+    An error while reading them becomes part of the result, because it must not hide the problem itself.
     """
     parts = []
     try:
-        if trouble and trouble.pod:
-            lines = cluster.logs(trouble.pod, trouble.container, LOG_LINES) or cluster.logs(
-                trouble.pod, trouble.container, LOG_LINES, previous=True
+        if problem and problem.pod:
+            lines = cluster.logs(problem.pod, problem.container, LOG_LINES) or cluster.logs(
+                problem.pod, problem.container, LOG_LINES, previous=True
             )
-            parts += [f"the last lines of its log: {' | '.join(map(_short, lines))}"] if lines else []
-        warnings = _warnings(cluster, deployment)
-        parts += [f"the last events: {' | '.join(map(_short, warnings))}"] if warnings else []
+            if lines:
+                parts.append(f"last log lines: {' | '.join(map(_truncate, lines))}")
+        if warnings := _warnings(cluster, deployment):
+            parts.append(f"last events: {' | '.join(map(_truncate, warnings))}")
     except PipelineError as error:
-        parts.append(f"more cannot be read: {error}")
+        parts.append(f"logs or events could not be read: {error}")
     return "; ".join(parts)
 
 
 def _warnings(cluster: Cluster, deployment: str) -> list[str]:
-    """Return the newest warnings about a Deployment and what it has made, each once, oldest first."""
-    about = [
+    """Return the newest warnings about a Deployment and its pods, without repeats, oldest first."""
+    events = [
         event
         for event in cluster.find(EVENT, fields="type=Warning")
         if event["involvedObject"].get("name", "").startswith(deployment)
     ]
-    about.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
-    words = [f"{event.get('reason', '')}: {' '.join(event.get('message', '').split())}" for event in about]
-    return list(dict.fromkeys(reversed(words)))[:EVENTS][::-1]
+    events.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    texts = [f"{event.get('reason', '')}: {' '.join(event.get('message', '').split())}" for event in events]
+    return list(dict.fromkeys(reversed(texts)))[:MAX_EVENTS][::-1]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+def _truncate(text: str) -> str:
+    return text if len(text) <= MAX_LINE else f"{text[: MAX_LINE - 3]}..."

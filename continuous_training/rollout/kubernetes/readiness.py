@@ -1,46 +1,106 @@
-"""Waiting for a version's pods, with progress and a deadline, and no longer than there is hope."""
+"""Waiting until the pods of a version are ready, or until a problem or the deadline ends the wait."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
-from continuous_training.rollout.kubernetes import pod_diagnostics
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion
-from continuous_training.rollout.kubernetes.pod_diagnostics import PodProblem
+from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest
+from continuous_training.rollout.kubernetes.pod_diagnostics import (
+    PodProblem,
+    collect_evidence,
+    find_problem,
+)
 
-PULSE = 2.0
+WATCH_INTERVAL = 2.0
 
 
-class NotComingUpError(PipelineError):
-    """A version's pods are not ready, and will not be; the message says what was seen."""
+class NotReadyError(PipelineError):
+    """The pods of a version do not become ready; the message states the problem and its evidence."""
 
 
 class Deadline:
-    """The end of a rollout, so many seconds from now."""
+    """A point in time, `seconds` after the construction."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self._end = seconds, time.monotonic() + seconds
 
     @property
-    def left(self) -> float:
-        """The seconds that are left, 0 at the least."""
+    def remaining(self) -> float:
+        """The seconds until the deadline; 0 after it."""
         return max(0.0, self._end - time.monotonic())
 
 
-def pods_of(cluster: Cluster, labels: dict[str, str]) -> list[Object]:
+def pods_of(cluster: Cluster, labels: dict[str, str]) -> list[Manifest]:
     """Return the pods with these labels."""
     return cluster.find(POD, label_selector(labels))
 
 
 def label_selector(labels: dict[str, str]) -> str:
-    """Return labels as a selector is written."""
+    """Return a label selector in the syntax of the API."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+class ReadinessMonitor:
+    """Reports the status of pods that are not ready, and detects problems that last too long.
+
+    `name` is the object that the messages name, `deployment_name` the Deployment whose events are evidence,
+    `pod_labels` those of its pods.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        deployment_name: str,
+        pod_labels: dict[str, str],
+        progress: Progress,
+    ) -> None:
+        self.cluster, self.name, self.deployment_name = cluster, name, deployment_name
+        self.pod_labels, self.progress = pod_labels, progress
+        self._problem: PodProblem | None = None
+        self._problem_start = time.monotonic()
+        self._last_message = ""
+
+    def observe(self, deployment: Manifest | None, status: str) -> None:
+        """Report `status` and the current problem of the pods.
+
+        Raises NotReadyError if the problem has lasted longer than its grace period.
+        """
+        problem = find_problem(deployment, pods_of(self.cluster, self.pod_labels))
+        if _grace_period(problem) != _grace_period(self._problem):
+            self._problem_start = time.monotonic()
+        self._problem = problem
+        message = f"waiting for {self.name}: {status}" + (f"; {problem.message}" if problem else "")
+        if message != self._last_message:
+            self._last_message = message
+            self.progress(message)
+        if problem and time.monotonic() - self._problem_start > problem.grace_period:
+            raise self.error(status)
+
+    def error(self, status: str, deadline: Deadline | None = None) -> NotReadyError:
+        """Return the error for the last status and problem, with evidence; `deadline` if it has passed."""
+        problem = self._problem
+        evidence_of = problem or PodProblem(status, pod=self._first_pod())
+        evidence = collect_evidence(self.cluster, self.deployment_name, evidence_of)
+        late = f" within the {deadline.seconds:g} s of CT_ROLLOUT_DEADLINE" if deadline else ""
+        parts = [f"{self.name} did not become ready{late}: {status}"]
+        parts += [problem.message] if problem else []
+        parts += [evidence] if evidence else []
+        return NotReadyError("; ".join(parts))
+
+    def _first_pod(self) -> str:
+        pods = pods_of(self.cluster, self.pod_labels)
+        return pods[0]["metadata"]["name"] if pods else ""
+
+
+def _grace_period(problem: PodProblem | None) -> float:
+    return problem.grace_period if problem else -1.0
 
 
 def wait_until_ready(
@@ -49,64 +109,33 @@ def wait_until_ready(
     replicas: int,
     deadline: Deadline,
     progress: Progress,
-    still_mine: Callable[[], None],
+    check_lease: Callable[[], None],
 ) -> None:
-    """Wait until that many pods of the version, all of its present template, are ready.
+    """Wait until `replicas` pods of the version, all with the current template, are ready.
 
-    Raises NotComingUpError, with the cause, its events and its last log lines, at the deadline or when a
-    trouble has lasted for too long. `still_mine` raises when the rollout is another one's by now.
+    `check_lease` raises an error if another rollout has taken over. Raises NotReadyError at the deadline, or
+    when a problem has lasted longer than its grace period.
     """
-    told, trouble, since = "", None, time.monotonic()
-    for deployments in watch(cluster, DEPLOYMENT, label_selector(version.pod_labels), deadline.left, PULSE):
-        still_mine()
+    name = version.deployment_name
+    monitor, status = ReadinessMonitor(cluster, name, name, version.pod_labels, progress), ""
+    selector = label_selector(version.pod_labels)
+    for deployments in watch(cluster, DEPLOYMENT, selector, deadline.remaining, WATCH_INTERVAL):
+        check_lease()
         deployment = deployments[0] if deployments else None
-        if deployment and _complete(deployment, replicas):
+        if deployment and _is_rolled_out(deployment, replicas):
             return
-        seen = pod_diagnostics.find(deployment, pods_of(cluster, version.pod_labels))
-        if _kind(seen) != _kind(trouble):
-            since = time.monotonic()
-        trouble = seen
-        words = _progress(version, deployment, replicas, trouble)
-        if words != told:
-            told = words
-            progress(words)
-        if trouble and time.monotonic() - since > trouble.patience:
-            break
-    raise NotComingUpError(_verdict(cluster, version, trouble, deadline))
+        ready = (deployment or {}).get("status", {}).get("readyReplicas", 0)
+        status = f"{ready} of {replicas} pods are ready"
+        monitor.observe(deployment, status)
+    raise monitor.error(status, deadline)
 
 
-def _kind(trouble: PodProblem | None) -> float:
-    return trouble.patience if trouble else -1.0
-
-
-def _complete(deployment: Object, replicas: int) -> bool:
+def _is_rolled_out(deployment: Manifest, replicas: int) -> bool:
     status, generation = deployment.get("status", {}), deployment["metadata"]["generation"]
     updated = status.get("updatedReplicas", 0)
-    return (
+    return bool(
         status.get("observedGeneration", 0) >= generation
         and updated >= replicas
         and status.get("replicas", 0) == updated
         and status.get("readyReplicas", 0) >= replicas
     )
-
-
-def _progress(
-    version: DeployedVersion, deployment: Object | None, replicas: int, trouble: PodProblem | None
-) -> str:
-    ready = (deployment or {}).get("status", {}).get("readyReplicas", 0)
-    words = f"waiting for {version.deployment_name}: {ready} of {replicas} ready"
-    return f"{words}; {trouble.words}" if trouble else words
-
-
-def _verdict(
-    cluster: Cluster, version: DeployedVersion, trouble: PodProblem | None, deadline: Deadline
-) -> str:
-    late = "" if deadline.left else f" within the {deadline.seconds:g} s of CT_ROLLOUT_DEADLINE"
-    if trouble is None:
-        pods = pods_of(cluster, version.pod_labels)
-        unready = next((pod["metadata"]["name"] for pod in pods), "")
-        trouble = PodProblem(
-            f"pod {unready} runs and is not ready" if unready else "no pod was made", pod=unready
-        )
-    told = pod_diagnostics.evidence(cluster, version.deployment_name, trouble)
-    return f"it did not come up{late}: {trouble.words}" + (f"; {told}" if told else "")

@@ -1,4 +1,8 @@
-"""How a deployer asks the model servers of a cluster: by Service DNS from inside, else by the API server."""
+"""Requests to the model servers of a cluster.
+
+A process in the cluster uses the cluster's DNS and network. Any other process uses the proxy of the API
+server.
+"""
 
 from __future__ import annotations
 
@@ -9,88 +13,90 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
-from continuous_training.adapters.kubernetes.client import Cluster, Object
+from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import NotThereError, error_of, status_of
 from continuous_training.adapters.kubernetes.transport import Request
 from continuous_training.core.errors import PipelineError, TransientError
+from continuous_training.rollout.kubernetes.manifests import Manifest
 
-CONNECT_SECONDS, ANSWER_SECONDS, METRICS_SECONDS = 5.0, 60.0, 5.0
+CONNECT_TIMEOUT, RESPONSE_TIMEOUT, METRICS_TIMEOUT = 5.0, 60.0, 5.0
+"""Seconds."""
+
 PORT = 8080
+
+_UNAVAILABLE = (502, 503, 504)
 
 
 @dataclass(frozen=True)
 class ServiceResponse:
-    """What came back, of whatever status; names of headers are in small letters."""
+    """An HTTP response of any status. The names of the headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """Return the answer; PipelineError when it is an error or no JSON."""
+        """Return the decoded body of a successful response.
+
+        Raises TransientError if the server is unavailable, and PipelineError for another status or if the
+        body is not JSON.
+        """
         try:
-            found = json.loads(self.body)
+            content = json.loads(self.body)
         except ValueError:
-            found = None
-        if self.status == 200 and found is not None:
-            return found
-        told = found.get("error") or found.get("message") if isinstance(found, dict) else None
-        words = f"HTTP {self.status}: {told or self.body[:200].decode(errors='replace')}"
-        raise (TransientError if self.status in (502, 503, 504) else PipelineError)(words)
+            content = None
+        if self.status == 200 and content is not None:
+            return content
+        reason = content.get("error") or content.get("message") if isinstance(content, dict) else None
+        message = f"HTTP {self.status}: {reason or self.body[:200].decode(errors='replace')}"
+        raise (TransientError if self.status in _UNAVAILABLE else PipelineError)(message)
 
 
 class ServiceClient(Protocol):
-    """Reaches Services and pods of one namespace; each request is a connection of its own.
+    """Sends requests to Services and pods of one namespace, each over a connection of its own.
 
-    A connection that is kept would stay with the pod that it once led to, whatever the Service says now.
+    A persistent connection would stay with its pod after the Service has moved to other pods.
     """
 
-    def post(self, service: str, path: str, request: Any) -> ServiceResponse:
-        """Ask a Service; TransientError when nothing answers."""
+    def post(self, address: str, path: str, body: Any) -> ServiceResponse:
+        """Send a JSON request to an address inside the cluster (`http://SERVICE.NAMESPACE.svc...`).
 
-    def post_to(self, address: str, path: str, request: Any) -> ServiceResponse:
-        """Ask at an address inside the cluster (`http://SERVICE.NAMESPACE...`), as `post` does."""
+        Raises TransientError if there is no response.
+        """
 
-    def metrics(self, pod: Object) -> str | None:
-        """Return a pod's metrics; None when it does not answer."""
+    def metrics(self, pod: Manifest) -> str | None:
+        """Return the metrics of a pod in Prometheus's text format, or None if it does not respond."""
 
 
 class InClusterClient:
-    """By the cluster's DNS and network."""
+    """Uses the DNS and the network of the cluster."""
 
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-
-    def post(self, service: str, path: str, request: Any) -> ServiceResponse:
-        """Ask the Service by its name."""
-        return self.post_to(f"http://{service}.{self.namespace}.svc", path, request)
-
-    def post_to(self, address: str, path: str, request: Any) -> ServiceResponse:
-        """Ask at the address: what routes by names may know no other one."""
+    def post(self, address: str, path: str, body: Any) -> ServiceResponse:
+        """Send the request to exactly this host name, by which Knative routes requests."""
         url = f"{address}{path}"
         try:
             response = requests.post(
                 url,
-                json=request,
+                json=body,
                 headers={"connection": "close"},
-                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                timeout=(CONNECT_TIMEOUT, RESPONSE_TIMEOUT),
                 proxies={"http": ""},
             )
         except requests.exceptions.RequestException as error:
-            raise TransientError(f"{url} does not answer: {error}") from None
-        headers = {key.lower(): value for key, value in response.headers.items()}
-        return ServiceResponse(response.status_code, headers, response.content)
+            raise TransientError(f"{url} does not respond: {error}") from None
+        return ServiceResponse(response.status_code, _lower_case(response.headers), response.content)
 
-    def metrics(self, pod: Object) -> str | None:
-        """Ask the pod by its address."""
+    def metrics(self, pod: Manifest) -> str | None:
+        """Read the metrics from the pod's IP address."""
         address = pod.get("status", {}).get("podIP")
         if not address:
             return None
         host = f"[{address}]" if ":" in address else address
         try:
             response = requests.get(
-                f"http://{host}:{PORT}/metrics", timeout=METRICS_SECONDS, proxies={"http": ""}
+                f"http://{host}:{PORT}/metrics", timeout=METRICS_TIMEOUT, proxies={"http": ""}
             )
         except requests.exceptions.RequestException:
             return None
@@ -98,49 +104,47 @@ class InClusterClient:
 
 
 class ApiServerProxyClient:
-    """By the API server's proxy, with the rights of the kubeconfig."""
+    """Uses the proxy of the API server, with the permissions of the kubeconfig."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    def post(self, service: str, path: str, request: Any) -> ServiceResponse:
-        """Ask the Service through the API server."""
+    def post(self, address: str, path: str, body: Any) -> ServiceResponse:
+        """Send the request to the Service that the first label of the host name names."""
+        service = (urlsplit(address).hostname or "").partition(".")[0]
         root = f"/api/v1/namespaces/{self.cluster.namespace}/services/http:{quote(service)}:http/proxy"
         return self._send(
-            Request("POST", root + path, f"ask {service}", body=request, seconds=ANSWER_SECONDS)
+            Request("POST", root + path, f"send a request to {service}", body=body, seconds=RESPONSE_TIMEOUT)
         )
 
-    def post_to(self, address: str, path: str, request: Any) -> ServiceResponse:
-        """Ask the Service of that address through the API server."""
-        return self.post((urlsplit(address).hostname or "").partition(".")[0], path, request)
-
-    def metrics(self, pod: Object) -> str | None:
-        """Ask the pod through the API server."""
+    def metrics(self, pod: Manifest) -> str | None:
+        """Read the metrics of the pod."""
         if not pod.get("status", {}).get("podIP"):
             return None
         root = f"/api/v1/namespaces/{self.cluster.namespace}/pods/{pod['metadata']['name']}:{PORT}/proxy"
         try:
-            answer = self._send(Request("GET", f"{root}/metrics", "read metrics", seconds=METRICS_SECONDS))
+            response = self._send(Request("GET", f"{root}/metrics", "read metrics", seconds=METRICS_TIMEOUT))
         except TransientError:
             return None
-        return answer.body.decode(errors="replace") if answer.status == 200 else None
+        return response.body.decode(errors="replace") if response.status == 200 else None
 
     def _send(self, request: Request) -> ServiceResponse:
-        from urllib3.exceptions import HTTPError
-
         try:
             response = self.cluster.transport.once(request)
             body = response.data if isinstance(response.data, bytes) else str(response.data).encode()
         except HTTPError as error:
-            raise TransientError(f"the API server does not answer: {error}") from None
-        if response.status >= 400 and (told := status_of(body)).get("kind") == "Status":
-            # The API server itself, not the model server: it may not know its newest Service yet.
-            refused = error_of(response.status, told, request.what, self.cluster.transport.who)
-            raise TransientError(str(refused)) if isinstance(refused, NotThereError) else refused
-        headers = {key.lower(): value for key, value in dict(response.headers).items()}
-        return ServiceResponse(response.status, headers, body)
+            raise TransientError(f"the API server does not respond: {error}") from None
+        if response.status >= 400 and (status := status_of(body)).get("kind") == "Status":
+            # The API server itself responded, not the model server. It may not know a new Service yet.
+            failure = error_of(response.status, status, request.what, self.cluster.transport.who)
+            raise TransientError(str(failure)) if isinstance(failure, NotThereError) else failure
+        return ServiceResponse(response.status, _lower_case(response.headers), body)
+
+
+def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def open_service_client(cluster: Cluster) -> ServiceClient:
-    """Return the way from this process to the cluster's Services."""
-    return InClusterClient(cluster.namespace) if cluster.in_pod else ApiServerProxyClient(cluster)
+    """Return the client for the environment of this process."""
+    return InClusterClient() if cluster.in_pod else ApiServerProxyClient(cluster)

@@ -1,4 +1,4 @@
-"""The canary's rule, in every direction."""
+"""The canary rule, for every outcome."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from continuous_training.rollout.canary_analysis import (
     p_value,
     parse_traffic,
 )
-from continuous_training.rollout.canary_watch import replicas_of_canary
+from continuous_training.rollout.canary_watch import canary_replicas
 
-CLEAN = Traffic(1000, 0)
+PLANNED = 60
+NO_ERRORS = Traffic(1000, 0)
 
 
 @pytest.mark.parametrize(
-    ("canary", "former", "elapsed", "promoted", "words"),
+    ("canary", "former", "elapsed", "promoted", "reason"),
     [
-        # As good, over: promoted. As good, and not over or too few: watched on.
-        (Traffic(200, 0), CLEAN, 60, True, "0 faults in 200 requests"),
-        (Traffic(200, 0), CLEAN, 59, None, ""),
-        (Traffic(99, 0), CLEAN, 60, None, ""),
-        (Traffic(99, 0), CLEAN, 179, None, ""),
-        # Too little traffic, and the watch has lasted three times as long as asked for.
-        (Traffic(99, 0), CLEAN, 180, True, "too little traffic, so the golden requests decide"),
+        # Without errors: promoted at the end, continued before it or with too few requests.
+        (Traffic(200, 0), NO_ERRORS, 60, True, "0 server errors in 200 requests"),
+        (Traffic(200, 0), NO_ERRORS, 59, None, ""),
+        (Traffic(99, 0), NO_ERRORS, 60, None, ""),
+        (Traffic(99, 0), NO_ERRORS, 179, None, ""),
+        # Too few requests after three times the planned duration.
+        (Traffic(99, 0), NO_ERRORS, 180, True, "too little traffic, so the golden requests decide"),
         (Traffic(), Traffic(), 180, True, "too little traffic"),
-        (Traffic(40, 4), Traffic(160, 0), 180, False, "by chance"),
-        # Clearly worse: withdrawn before the end; somewhat worse: at the end alone.
-        (Traffic(50, 10), CLEAN, 5, False, "10 faults in 50 requests"),
+        (Traffic(40, 4), Traffic(160, 0), 180, False, "p = "),
+        # Much worse: reverted before the end. Slightly worse: reverted at the end only.
+        (Traffic(50, 10), NO_ERRORS, 5, False, "10 server errors in 50 requests"),
         (Traffic(200, 2), Traffic(600, 0), 30, None, ""),
-        (Traffic(200, 3), Traffic(600, 0), 60, False, "by chance that happens with a probability of 0.015"),
-        # One fault is chance, and a former version that fails as often is no better.
-        (Traffic(200, 1), Traffic(600, 0), 60, True, "1 faults in 200"),
-        (Traffic(200, 20), Traffic(600, 60), 60, True, "20 faults in 200"),
-        (Traffic(200, 0), Traffic(600, 60), 60, True, "0 faults"),
+        (Traffic(200, 3), Traffic(600, 0), 60, False, "p = 0.015"),
+        # A single error is not significant, and neither are errors that the former version has as often.
+        (Traffic(200, 1), Traffic(600, 0), 60, True, "1 server errors in 200"),
+        (Traffic(200, 20), Traffic(600, 60), 60, True, "20 server errors in 200"),
+        (Traffic(200, 0), Traffic(600, 60), 60, True, "0 server errors"),
         (Traffic(200, 200), Traffic(), 60, True, ""),
     ],
 )
-def test_the_rule(
-    canary: Traffic, former: Traffic, elapsed: float, promoted: bool | None, words: str
+def test_decision(
+    canary: Traffic, former: Traffic, elapsed: float, promoted: bool | None, reason: str
 ) -> None:
-    verdict = decide_canary(canary, former, elapsed, 60)
-    assert (verdict and verdict.promoted) == promoted
-    assert verdict is None or words in verdict.reason
+    decision = decide_canary(canary, former, elapsed, PLANNED)
+    assert (decision and decision.promoted) == promoted
+    assert decision is None or reason in decision.reason
 
 
 @pytest.mark.parametrize(
@@ -58,44 +59,48 @@ def test_the_rule(
         (Traffic(0, 0), Traffic(0, 0), 1.0),
     ],
 )
-def test_the_probability(canary: Traffic, former: Traffic, expected: float) -> None:
+def test_p_value(canary: Traffic, former: Traffic, expected: float) -> None:
     assert p_value(canary, former) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_large_number_of_requests_is_no_trouble() -> None:
+def test_p_value_of_millions_of_requests() -> None:
     assert p_value(Traffic(1_000_000, 100), Traffic(9_000_000, 900)) == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(
-    ("percent", "others", "replicas"),
+    ("percent", "former_replicas", "replicas"),
     [(1, 2, 1), (20, 4, 1), (20, 8, 2), (33, 4, 2), (50, 3, 3), (10, 40, 4)],
 )
-def test_the_share_is_made_of_whole_servers(percent: int, others: int, replicas: int) -> None:
-    assert replicas_of_canary(percent, others) == replicas
+def test_canary_replicas_approximate_the_share(percent: int, former_replicas: int, replicas: int) -> None:
+    assert canary_replicas(percent, former_replicas) == replicas
 
 
 METRICS = """# HELP serving_requests_total Answers by their status.
+# TYPE serving_requests_total counter
 serving_requests_total{model="m",route="predict",status="200"} 10.0
 serving_requests_total{model="m",route="infer",status="500"} 2.0
 serving_requests_total{model="m",route="predict",status="400"} 3.0
 serving_requests_total{model="m",route="other",status="200"} 100.0
 serving_requests_total{model="n",route="predict",status="500"} 100.0
+# TYPE serving_requests_created gauge
 serving_requests_created{model="m",route="predict",status="200"} 1.7e+09
 """
 
 
-def test_metrics_are_read_for_one_model() -> None:
+def test_parse_traffic_counts_one_model() -> None:
     assert parse_traffic(METRICS, "m") == Traffic(15, 2)
     assert parse_traffic("", "m") == Traffic()
 
 
-def test_traffic_is_counted_from_the_first_reading_of_each_pod() -> None:
+def test_counter_counts_from_the_first_reading_of_each_pod() -> None:
     texts: dict[str, str | None] = {"a": METRICS, "b": None}
     counter = TrafficCounter("m", lambda pod: texts[pod["metadata"]["uid"]])
     pods = [{"metadata": {"uid": uid}} for uid in texts]
-    assert counter.since(pods) == Traffic()
+    assert counter.read(pods) == Traffic()
     texts["a"] = METRICS.replace(" 10.0", " 17.0").replace('status="500"} 2.0', 'status="500"} 3.0')
-    assert counter.since(pods) == Traffic(8, 1)
+    assert counter.read(pods) == Traffic(8, 1)
     texts["a"] = None
-    assert counter.since(pods) == Traffic(8, 1), "what does not answer keeps what it had"
-    assert counter.since(pods[1:]) == Traffic()
+    assert counter.read(pods) == Traffic(8, 1), "a pod that does not respond counts with its last reading"
+    texts["a"] = "<html>no metrics</html>"
+    assert counter.read(pods) == Traffic(8, 1), "a pod without metrics counts with its last reading"
+    assert counter.read(pods[1:]) == Traffic()

@@ -1,9 +1,13 @@
-"""KServe's objects as plain data: what is asked of it, in which mode, and when its rollout has ended."""
+"""The InferenceServices of the KServe target, their deployment mode, and the status of their rollout."""
+
+from __future__ import annotations
 
 import copy
 import json
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -11,7 +15,7 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.settings import ServingSettings
 from continuous_training.rollout.kserve.deployment_mode import (
     MODE_ANNOTATION,
-    default_of,
+    configured_mode,
     is_standard,
     mode_of,
 )
@@ -21,11 +25,11 @@ from continuous_training.rollout.kserve.inference_service import (
     inference_service,
     restorable_manifest,
     served_digest,
-    trial_of,
+    trial_manifest,
     with_canary,
 )
 from continuous_training.rollout.kserve.predictor import rollout_status
-from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL, DeployedVersion
+from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL, DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.service_client import InClusterClient
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 
@@ -36,84 +40,87 @@ SETTINGS = ServingSettings(
     replicas=3,
     max_replicas=5,
 )
+UID = "uid-of-the-service"
 
 
-def service(mode="Standard", settings=SETTINGS):
-    return inference_service("digits", VERSION, ModelServer(settings).pod(VERSION), settings, mode)
+def make_service(mode: str = "Standard") -> Manifest:
+    """Return the InferenceService of VERSION."""
+    return inference_service("digits", VERSION, ModelServer(SETTINGS).pod(VERSION), SETTINGS, mode)
 
 
-def container(made):
-    (found,) = made["spec"]["predictor"]["containers"]
-    return found
+def container_of(service: Manifest) -> Manifest:
+    (container,) = service["spec"]["predictor"]["containers"]
+    return dict(container)
 
 
 @pytest.mark.parametrize("mode", ["Standard", "RawDeployment", "Knative", "Serverless"])
-def test_it_serves_one_version_by_its_digest_in_a_restricted_namespace(mode):
-    made = service(mode)
-    predictor, found = made["spec"]["predictor"], container(made)
+def test_service_serves_one_digest_and_complies_with_restricted(mode: str) -> None:
+    service = make_service(mode)
+    predictor, container = service["spec"]["predictor"], container_of(service)
     assert (predictor["minReplicas"], predictor["maxReplicas"]) == (3, 5)
     assert predictor["automountServiceAccountToken"] is False
-    assert found["name"] == "kserve-container"
-    assert found["image"] == SETTINGS.image
-    command = found["command"]
+    assert container["name"] == "kserve-container"
+    assert container["image"] == SETTINGS.image
+    command = container["command"]
     assert command[command.index("--model") + 1] == f"digits@{VERSION.digest}"
     assert command[command.index("--model-store") + 1] == SETTINGS.store
-    secured = {**predictor.get("securityContext", {}), **found["securityContext"]}
-    assert secured["runAsNonRoot"] is True
-    assert secured["runAsUser"] == 10001
-    assert secured["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert secured["capabilities"] == {"drop": ["ALL"]}
-    assert secured["allowPrivilegeEscalation"] is False
-    assert made["metadata"]["annotations"][MODE_ANNOTATION] == mode
-    assert made["metadata"]["labels"][DIGEST_LABEL] == VERSION.digest[:12]
-    assert served_digest(made) == VERSION.digest
+    security = {**predictor.get("securityContext", {}), **container["securityContext"]}
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] == 10001
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["allowPrivilegeEscalation"] is False
+    assert service["metadata"]["annotations"][MODE_ANNOTATION] == mode
+    assert service["metadata"]["labels"][DIGEST_LABEL] == VERSION.digest[:12]
+    assert served_digest(service) == VERSION.digest
 
 
-def test_in_standard_mode_no_server_goes_before_its_successor_is_there():
-    predictor = service()["spec"]["predictor"]
-    assert predictor["deploymentStrategy"]["rollingUpdate"]["maxUnavailable"] == 0
-    assert container(service())["ports"][0]["name"] == "http"
+def test_standard_mode_keeps_all_pods_during_a_rollout() -> None:
+    service = make_service()
+    strategy = service["spec"]["predictor"]["deploymentStrategy"]
+    assert strategy["rollingUpdate"]["maxUnavailable"] == 0
+    assert container_of(service)["ports"][0]["name"] == "http"
 
 
-def test_knative_gets_only_what_it_knows():
-    made = service("Knative")
-    predictor, found = made["spec"]["predictor"], container(made)
-    unknown = {"securityContext", "terminationGracePeriodSeconds", "deploymentStrategy"}
-    assert not unknown & set(predictor)
-    assert found["ports"] == [{"name": "http1", "containerPort": 8080, "protocol": "TCP"}]
-    assert "startupProbe" not in found
+def test_knative_predictor_has_only_supported_fields() -> None:
+    service = make_service("Knative")
+    container = container_of(service)
+    unsupported = {"securityContext", "terminationGracePeriodSeconds", "deploymentStrategy"}
+    assert not unsupported & set(service["spec"]["predictor"])
+    assert container["ports"] == [{"name": "http1", "containerPort": 8080, "protocol": "TCP"}]
+    assert "startupProbe" not in container
     for probe in ("readinessProbe", "livenessProbe"):
-        assert found[probe]["httpGet"]["port"] == 8080
+        assert container[probe]["httpGet"]["port"] == 8080
 
 
-def test_only_a_canary_has_a_share():
-    made = service("Knative")
-    assert with_canary(made, 10)["spec"]["predictor"]["canaryTrafficPercent"] == 10
-    assert "canaryTrafficPercent" not in made["spec"]["predictor"]
+def test_only_a_canary_has_a_traffic_percentage() -> None:
+    service = make_service("Knative")
+    assert with_canary(service, 10)["spec"]["predictor"]["canaryTrafficPercent"] == 10
+    assert "canaryTrafficPercent" not in service["spec"]["predictor"]
 
 
-def test_a_trial_has_one_server_and_remembers_what_was_there():
-    live = {**service(), "status": {"deploymentMode": "Standard"}}
-    live["metadata"] = {**live["metadata"], "uid": "u", "resourceVersion": "7", "managedFields": []}
-    former = restorable_manifest(live)
+def test_trial_has_one_pod_and_stores_the_former_manifest() -> None:
+    service = {**make_service(), "status": {"deploymentMode": "Standard"}}
+    service["metadata"] |= {"uid": UID, "resourceVersion": "7", "managedFields": []}
+    former = restorable_manifest(service)
     assert set(former["metadata"]) == {"name", "labels", "annotations"}
-    made = trial_of(service(), "digits-trial", former)
-    assert made["metadata"]["name"] == "digits-trial"
-    assert made["spec"]["predictor"]["maxReplicas"] == 1
-    assert made["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
-    assert made["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
-    assert former_manifest(made) == former
-    assert former_manifest(trial_of(service(), "digits-trial", None)) is None
+    trial = trial_manifest(make_service(), "digits-trial", former)
+    assert trial["metadata"]["name"] == "digits-trial"
+    assert trial["spec"]["predictor"]["maxReplicas"] == 1
+    assert trial["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+    assert trial["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
+    assert former_manifest(trial) == former
+    assert former_manifest(trial_manifest(make_service(), "digits-trial", None)) is None
 
 
-@pytest.mark.parametrize("text", [None, "{"])
-def test_a_trial_that_was_tampered_with_is_left_to_a_person(text):
-    made = trial_of(service(), "digits-trial", None)
-    made["metadata"]["annotations"].pop(FORMER_ANNOTATION)
-    if text:
-        made["metadata"]["annotations"][FORMER_ANNOTATION] = text
+@pytest.mark.parametrize("annotation", [None, "{"])
+def test_missing_or_damaged_former_manifest_is_a_user_error(annotation: str | None) -> None:
+    trial = trial_manifest(make_service(), "digits-trial", None)
+    trial["metadata"]["annotations"].pop(FORMER_ANNOTATION)
+    if annotation:
+        trial["metadata"]["annotations"][FORMER_ANNOTATION] = annotation
     with pytest.raises(UserError, match="delete digits-trial"):
-        former_manifest(made)
+        former_manifest(trial)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +133,12 @@ def test_a_trial_that_was_tampered_with_is_left_to_a_person(text):
         (None, None, None),
     ],
 )
-def test_the_status_tells_the_mode_before_the_annotation(status, annotation, mode):
+def test_mode_in_the_status_overrides_the_annotation(
+    status: str | None, annotation: str | None, mode: str | None
+) -> None:
     annotations = {} if annotation is None else {MODE_ANNOTATION: annotation}
-    found = {"metadata": {"annotations": annotations}, "status": {"deploymentMode": status}}
-    assert mode_of(found) == mode
+    service = {"metadata": {"annotations": annotations}, "status": {"deploymentMode": status}}
+    assert mode_of(service) == mode
     assert mode_of(None) is None
 
 
@@ -145,49 +154,49 @@ def test_the_status_tells_the_mode_before_the_annotation(status, annotation, mod
         ({}, None),
     ],
 )
-def test_the_default_mode_is_what_kserves_configmap_says(data, mode):
-    assert default_of(data) == mode
+def test_default_mode_of_the_config_map(data: dict[str, str], mode: str | None) -> None:
+    assert configured_mode(data) == mode
 
 
-def test_only_two_of_the_words_mean_a_deployment():
-    assert [is_standard(mode) for mode in ("Standard", "RawDeployment", "Knative", "Serverless")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("Standard", True), ("RawDeployment", True), ("Knative", False), ("Serverless", False)],
+)
+def test_is_standard(mode: str, expected: bool) -> None:
+    assert is_standard(mode) is expected
 
 
-def live():
-    made = service()
-    made["metadata"]["uid"] = "one"
-    return made
+def applied_service() -> Manifest:
+    """Return the InferenceService as the API server returns it."""
+    service = make_service()
+    service["metadata"]["uid"] = UID
+    return service
 
 
-def deployment(**changes):
-    made = {
-        "metadata": {"generation": 4, "ownerReferences": [{"uid": "one"}]},
+def make_deployment(**status: int) -> Manifest:
+    """Return the Deployment of `applied_service` after its rollout, with changes of its status."""
+    return {
+        "metadata": {"generation": 4, "ownerReferences": [{"uid": UID}]},
         "spec": {
             "replicas": 3,
-            "template": {"spec": copy.deepcopy(service()["spec"]["predictor"])},
+            "template": {"spec": copy.deepcopy(make_service()["spec"]["predictor"])},
         },
         "status": {
             "observedGeneration": 4,
             "replicas": 3,
             "updatedReplicas": 3,
             "availableReplicas": 3,
+            **status,
         },
     }
-    made["status"] |= changes
-    return made
 
 
-def test_a_rollout_has_ended_when_all_pods_are_new_and_available():
-    assert rollout_status(deployment(), live()) == ""
+def test_rollout_has_ended_when_all_pods_are_new_and_available() -> None:
+    assert rollout_status(make_deployment(), applied_service()) == ""
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("status", "expected"),
     [
         ({"observedGeneration": 3}, "has not begun"),
         ({"updatedReplicas": 2}, "2 of 3 pods"),
@@ -195,36 +204,36 @@ def test_a_rollout_has_ended_when_all_pods_are_new_and_available():
         ({"replicas": 4}, "1 pods of an older version"),
     ],
 )
-def test_a_rollout_goes_on_while_a_pod_is_old_or_not_available(changes, words):
-    assert words in rollout_status(deployment(**changes), live())
+def test_rollout_continues_while_a_pod_is_old_or_unavailable(status: dict[str, int], expected: str) -> None:
+    assert expected in rollout_status(make_deployment(**status), applied_service())
 
 
-def test_a_rollout_has_not_begun_while_the_deployment_is_the_old_one():
-    assert "no Deployment" in rollout_status(None, live())
-    of_another = deployment()
-    of_another["metadata"]["ownerReferences"] = [{"uid": "deleted"}]
-    assert "no Deployment" in rollout_status(of_another, live())
-    before = deployment()
-    before["spec"]["template"]["spec"]["containers"][0]["command"][-1] = "other"
-    assert "has not given" in rollout_status(before, live())
+def test_rollout_has_not_begun_without_a_current_deployment() -> None:
+    assert "has not created" in rollout_status(None, applied_service())
+    deployment = make_deployment()
+    deployment["metadata"]["ownerReferences"] = [{"uid": "uid-of-a-deleted-service"}]
+    assert "has not created" in rollout_status(deployment, applied_service())
+    deployment = make_deployment()
+    deployment["spec"]["template"]["spec"]["containers"][0]["command"][-1] = "other"
+    assert "has not updated" in rollout_status(deployment, applied_service())
 
 
 @pytest.fixture
-def endpoint():
-    """A server that says for whom a request was, and its address."""
+def echo_server() -> Iterator[str]:
+    """The address of a server that returns the host, path and body of each request."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
-            said = {"host": self.headers["host"], "path": self.path, "body": json.loads(body)}
-            sent = json.dumps(said).encode()
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            echo: dict[str, Any] = {"host": self.headers["host"], "path": self.path, "body": body}
+            response = json.dumps(echo).encode()
             self.send_response(200)
-            self.send_header("content-length", str(len(sent)))
+            self.send_header("content-length", str(len(response)))
             self.send_header("X-Model-Digest", VERSION.digest)
             self.end_headers()
-            self.wfile.write(sent)
+            self.wfile.write(response)
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -234,9 +243,9 @@ def endpoint():
     server.server_close()
 
 
-def test_inside_the_cluster_it_asks_for_the_very_name_that_kserve_gave(endpoint):
-    """What routes for Knative goes by the host of the request, and knows it by its full name alone."""
-    answer = InClusterClient("models").post_to(endpoint, "/predict/digits", {"x": [1]})
-    host = endpoint.partition("//")[2]
-    assert answer.json() == {"host": host, "path": "/predict/digits", "body": {"x": [1]}}
-    assert answer.headers["x-model-digest"] == VERSION.digest
+def test_in_cluster_client_uses_the_exact_host_name(echo_server: str) -> None:
+    """Knative routes requests by their host, and only knows the full name."""
+    response = InClusterClient().post(echo_server, "/predict/digits", {"x": [1]})
+    host = echo_server.partition("//")[2]
+    assert response.json() == {"host": host, "path": "/predict/digits", "body": {"x": [1]}}
+    assert response.headers["x-model-digest"] == VERSION.digest

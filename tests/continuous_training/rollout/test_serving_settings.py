@@ -1,8 +1,9 @@
-"""How models are served on a cluster, as the environment says it; and what a target wants of it."""
+"""The settings of serving on a cluster, and the serving runtimes that use them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,18 +15,21 @@ from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer,
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.rollout.open_target import open_target
 
-FILLED = {"image": "registry/serving@sha256:0", "store": "s3://models/ct?endpoint=minio:9000"}
+VALID: dict[str, Any] = {
+    "image": "registry/serving@sha256:0",
+    "store": "s3://models/ct?endpoint=minio:9000",
+}
 
 
-def test_the_defaults() -> None:
-    found = Settings.from_environment({"CT_TARGET": "kubernetes", "CT_STORE": "s3://b/p"})
-    assert (found.target, found.serving.store) == ("kubernetes", "s3://b/p")
-    serving = found.serving
+def test_defaults() -> None:
+    settings = Settings.from_environment({"CT_TARGET": "kubernetes", "CT_STORE": "s3://b/p"})
+    assert (settings.target, settings.serving.store) == ("kubernetes", "s3://b/p")
+    serving = settings.serving
     assert (serving.replicas, serving.max_replicas, serving.canary, serving.deadline) == (2, 4, 0, 600)
     assert (serving.cpu, serving.memory, serving.canary_seconds) == ("250m", "512Mi", 60)
 
 
-def test_all_of_it_is_read() -> None:
+def test_environment_variables() -> None:
     environment = {
         "CT_TARGET": "kserve",
         "CT_STORE": "s3://a/b",
@@ -48,55 +52,57 @@ def test_all_of_it_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value"),
     [
-        ("CT_TARGET", "openshift", "one of local, kubernetes, kserve, torchserve"),
-        ("CT_CANARY", "51", "a percentage from 0"),
-        ("CT_CANARY", "a few", "give a whole number"),
-        ("CT_CANARY_SECONDS", "0", "must be 1 or more"),
-        ("CT_SERVING_REPLICAS", "0", "the fewest must be at least 1"),
-        ("CT_SERVING_MAX_REPLICAS", "1", "the most no less than that"),
-        ("CT_SERVING_MEMORY", "512 MB", "as Kubernetes does"),
+        ("CT_TARGET", "openshift"),
+        ("CT_CANARY", "51"),
+        ("CT_CANARY", "a few"),
+        ("CT_CANARY_SECONDS", "0"),
+        ("CT_SERVING_REPLICAS", "0"),
+        ("CT_SERVING_MAX_REPLICAS", "1"),
+        ("CT_SERVING_MEMORY", "512 MB"),
     ],
 )
-def test_what_cannot_be_is_told(name: str, value: str, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_invalid_setting_is_a_user_error_with_its_name(name: str, value: str) -> None:
+    with pytest.raises(UserError, match=name):
         Settings.from_environment({"CT_TARGET": "kubernetes", name: value})
 
 
-def test_a_state_folder_that_was_asked_for_is_served_on_this_machine(tmp_path: Path) -> None:
-    found = Settings.from_environment({"CT_TARGET": "kubernetes", "CT_CANARY": "nonsense"}, tmp_path)
-    assert found.target == "local"
-    assert isinstance(open_target(found, None, print), LocalTarget)  # type: ignore[arg-type]
+def test_state_directory_selects_the_local_target(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"CT_TARGET": "kubernetes", "CT_CANARY": "nonsense"}, tmp_path)
+    assert settings.target == "local"
+    assert isinstance(open_target(settings, None, print), LocalTarget)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"image": ""}, "CT_SERVING_IMAGE is not set"),
-        ({"image": "registry/serving:latest"}, "is no pin"),
+        ({"image": "registry/serving:latest"}, "is not pinned"),
         ({"store": "/var/store"}, "model servers on a cluster cannot read the store '/var/store'"),
         ({"store": ""}, r"cannot read the store '\(none\)'"),
     ],
 )
-def test_a_server_says_what_it_lacks(changes: dict[str, str], words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        ModelServer(ServingSettings(**{**FILLED, **changes}))
+def test_missing_setting_of_the_model_server_is_a_user_error(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ModelServer(ServingSettings(**{**VALID, **changes}))
 
 
 def test_torchserve_needs_its_own_image() -> None:
     with pytest.raises(UserError, match="CT_TORCHSERVE_IMAGE is not set"):
-        TorchServe(ServingSettings(**FILLED))
+        TorchServe(ServingSettings(**VALID))
 
 
-def test_the_pod_asks_for_the_version_by_its_whole_digest() -> None:
-    pod = ModelServer(ServingSettings(**FILLED)).pod(DeployedVersion("digits", "a" * 64))
+def test_pod_serves_the_version_by_its_full_digest() -> None:
+    pod = ModelServer(ServingSettings(**VALID)).pod(DeployedVersion("digits", "a" * 64))
     command = pod["containers"][0]["command"]
     assert command[command.index("--model") + 1] == f"digits@{'a' * 64}"
     assert "--management-port" not in command
 
 
-def test_an_answer_of_ours_says_who_gave_it() -> None:
-    server = ModelServer(ServingSettings(**FILLED))
-    assert server.response_digest(ServiceResponse(200, {"x-model-digest": "abc"}, b"{}"), "asked") == "abc"
-    assert server.response_digest(ServiceResponse(200, {}, b"{}"), "asked") == ""
+def test_response_of_the_model_server_contains_its_digest() -> None:
+    runtime = ModelServer(ServingSettings(**VALID))
+    assert (
+        runtime.response_digest(ServiceResponse(200, {"x-model-digest": "abc"}, b"{}"), "expected") == "abc"
+    )
+    assert runtime.response_digest(ServiceResponse(200, {}, b"{}"), "expected") == ""

@@ -1,4 +1,4 @@
-"""What answers `/`, `/page/...` and `/openapi.json`."""
+"""The routes of the web page: `/`, `/page/...` and `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from continuous_training.serving.json_codec import encode
 from continuous_training.serving.models.model_repository import ModelRepository
 
 _FOLDER = Path(__file__).parent / "files"
-_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_CONTENT_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS = {
-    # Nothing from elsewhere, nothing inline: what a model answers can never become code.
+    # No inline code and no other hosts: a model's response can never be executed as code.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -25,7 +25,10 @@ _HEADERS = {
 
 
 class Page:
-    """Shows the page to browsers at `/`, and what `index` replies to everyone else."""
+    """Serves the files of the page and the OpenAPI document.
+
+    `index` is the endpoint that lists the models. It handles `/` for clients that do not accept HTML.
+    """
 
     def __init__(self, repository: ModelRepository, index: Endpoint) -> None:
         self.repository = repository
@@ -34,47 +37,49 @@ class Page:
         self._document: tuple[tuple[str, ...], Response] | None = None
 
     def routes(self) -> list[Route]:
-        """List the paths that it answers."""
+        """Return the routes."""
         return [
-            Route("GET", "/", self.front),
+            Route("GET", "/", self.root),
             Route("GET", "/page/{file}", self.file),
             Route("GET", "/openapi.json", self.openapi),
         ]
 
-    async def front(self, request: EndpointRequest) -> Response:
-        """Show the page to whoever would rather have HTML than JSON."""
+    async def root(self, request: EndpointRequest) -> Response:
+        """Return the page to browsers, and the list of models to other clients."""
         if "text/html" in (request.header(b"accept") or ""):
             return self._file("index.html")
-        reply = await self.index(request)
-        return Response(reply.body, reply.status, {**reply.headers, "vary": "accept"})
+        response = await self.index(request)
+        return Response(response.body, response.status, {**response.headers, "vary": "accept"})
 
     async def file(self, request: EndpointRequest) -> Response:
-        """Send one of the page's files."""
+        """Return a file of the page."""
         return self._file(request.parameters["file"])
 
     async def openapi(self, request: EndpointRequest) -> Response:
-        """Describe what is served now; made anew only when that has changed."""
+        """Return the OpenAPI document of the served models. It is generated again when they change."""
         served = self.repository.served_models()
-        key = tuple(sorted(f"{one.digest} {one.previous_digest}" for one in served.values()))
+        key = tuple(sorted(f"{model.digest} {model.previous_digest}" for model in served.values()))
         if self._document is None or self._document[0] != key:
-            self._document = (key, Response(encode(document(served)), headers={"cache-control": "no-cache"}))
+            response = Response(encode(document(served)), headers={"cache-control": "no-cache"})
+            self._document = (key, response)
         return self._document[1]
 
     def _file(self, name: str) -> Response:
         if not self._files:
-            self._files = {path.name: _read(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
-        found = self._files.get(name)
-        if found is None:
-            raise PathNotFoundError(
-                f"there is no {name!r:.100} here; the page has {', '.join(sorted(self._files))}"
-            )
-        return found
+            self._files = {
+                path.name: _read(path) for path in _FOLDER.iterdir() if path.suffix in _CONTENT_TYPES
+            }
+        response = self._files.get(name)
+        if response is None:
+            names = ", ".join(sorted(self._files))
+            raise PathNotFoundError(f"the page has no file {name!r:.100}; its files are {names}")
+        return response
 
 
 def _read(path: Path) -> Response:
     headers = {
         **_HEADERS,
-        "content-type": f"{_TYPES[path.suffix]}; charset=utf-8",
+        "content-type": f"{_CONTENT_TYPES[path.suffix]}; charset=utf-8",
         "vary": "accept",
     }
     return Response(path.read_bytes(), headers=headers)

@@ -1,4 +1,4 @@
-"""A real browser without a window, and what else the tests of the page look at it with."""
+"""A headless browser for the tests of the page, and drawing with its mouse."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def program() -> str | None:
-    """Find Chromium or Chrome on this machine."""
-    return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+    """Return the path of Chromium or Chrome, or None if neither is installed."""
+    return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
 
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Start the browser; yields Playwright's handle of it."""
+    """Start the browser. Yields the Browser object of Playwright."""
     from playwright.sync_api import sync_playwright
 
-    # Chromium's sandbox refuses root, which is who runs inside a container.
+    # Chromium's sandbox does not work for root, the user of many containers.
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program(), args=options)
+        instance = playwright.chromium.launch(executable_path=program(), args=options)
         try:
-            yield started
+            yield instance
         finally:
-            started.close()
+            instance.close()
 
 
 def draw(page: Any, *strokes: list[tuple[float, float]]) -> None:
-    """Draw on the page's board with the mouse: strokes of points from (0, 0), upper left, to (1, 1)."""
+    """Draw strokes with the mouse. Coordinates are from (0, 0), upper left, to (1, 1), lower right."""
     page.locator(".board canvas").scroll_into_view_if_needed()
     box = page.locator(".board canvas").bounding_box()
     for stroke in strokes:

@@ -1,4 +1,4 @@
-"""Real servers in folders of their own, ended at the end of each test."""
+"""Servers in temporary state directories, which are stopped after each test."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.server_state import RunningServer
 
-# The helpers beside this file are found however pytest imports the tests.
+# The tests import the helper modules of this directory by their plain names.
 sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A state folder whose server, if a test starts one, is stopped after it."""
+    """A state directory. Its server, if a test starts one, is stopped after the test."""
     folder = tmp_path / "state"
     yield folder
     if folder.exists():
@@ -43,21 +43,21 @@ def restart(state: Path) -> Callable[[], ServerClient]:
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Archive]:
-    """A workload of pictures, one of numbers, one of texts, and a toy that tells nothing of itself."""
+    """Archives of a workload with pictures, one with numbers, one with texts, and a model without schemas."""
     from toy_models import make_archive
     from workload_archives import reviews_archive, workload_archive
 
     folder = tmp_path_factory.mktemp("archives")
-    made = {name: workload_archive(name, folder / name) for name in ("digits", "diabetes")}
-    return {**made, "reviews": reviews_archive(folder / "reviews"), "toy": make_archive(folder / "toy")}
+    archives = {name: workload_archive(name, folder / name) for name in ("digits", "diabetes")}
+    return {**archives, "reviews": reviews_archive(folder / "reviews"), "toy": make_archive(folder / "toy")}
 
 
 @pytest.fixture(scope="session")
 def gallery(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Archive]) -> Iterator[str]:
-    """The address of a server of all of them."""
+    """The address of a server with all these models."""
     folder = tmp_path_factory.mktemp("gallery")
     endpoint = ServerClient(daemon.start(folder, 0))
-    for name, written in archives.items():
-        endpoint.load(name, written.path, written.digest)
+    for name, archive in archives.items():
+        endpoint.load(name, archive.path, archive.digest)
     yield endpoint.running.url
     daemon.stop(folder)

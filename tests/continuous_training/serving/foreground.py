@@ -1,4 +1,4 @@
-"""`python -m serving serve` in a process of its own, for tests of what only a whole server shows."""
+"""`python -m serving serve` in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass
 class Server:
-    """A server that answers: its address and process."""
+    """A server that is ready: its address, process and output."""
 
     url: str
     process: subprocess.Popen[str]
@@ -30,9 +30,9 @@ class Server:
 
 @contextmanager
 def serving(*archives: Archive, options: tuple[str, ...] = (), log: Path | None = None) -> Iterator[Server]:
-    """Serve the archives on a free port for the while; `log` gets what the server says."""
-    given = [argument for archive in archives for argument in ("--archive", str(archive.path))]
-    command = [sys.executable, "-m", "serving", "serve", "--port", "0", *given, *options]
+    """Serve the archives on a free port during the block. `log` receives the standard error of the server."""
+    archive_options = [argument for archive in archives for argument in ("--archive", str(archive.path))]
+    command = [sys.executable, "-m", "serving", "serve", "--port", "0", *archive_options, *options]
     with (log or Path(os.devnull)).open("w") as stderr:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True)
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Take the screenshot of docs/trying.md: python -m tests.continuous_training.serving.screenshot FILE.png."""
+"""Create the picture of docs/trying.md: python -m tests.continuous_training.serving.screenshot FILE.png."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ VIEW = {"width": 1120, "height": 800}
 
 
 def main(output: Path) -> None:
-    """Serve mnist and diabetes, try both, and put the two pictures one above the other."""
+    """Serve mnist and diabetes, and save screenshots of both pages in one picture."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         endpoint = ServerClient(daemon.start(folder / "state", 0))
         try:
             for workload, values in (("mnist", {"epochs": "5"}), ("diabetes", {})):
-                written = workload_archive(workload, folder / workload, **values)
-                endpoint.load(workload, written.path, written.digest)
+                archive = workload_archive(workload, folder / workload, **values)
+                endpoint.load(workload, archive.path, archive.digest)
             with browser() as chromium:
                 pictures = [
                     _mnist(chromium, endpoint.running.url),
@@ -36,21 +36,21 @@ def main(output: Path) -> None:
                 ]
         finally:
             daemon.stop(folder / "state")
-    whole = Image.new("RGB", (VIEW["width"], sum(picture.height for picture in pictures)))
+    combined = Image.new("RGB", (VIEW["width"], sum(picture.height for picture in pictures)))
     top = 0
     for picture in pictures:
-        whole.paste(picture, (0, top))
+        combined.paste(picture, (0, top))
         top += picture.height
-    whole.quantize(128).save(output, optimize=True)
+    combined.quantize(128).save(output, optimize=True)
 
 
 def _mnist(chromium: Any, url: str) -> Image.Image:
     page = _page(chromium, f"{url}/#mnist", "light")
     with page.expect_response("**/predict/**"):
         draw(page, SEVEN)
-    # Once more: the first picture that a server reads also brings in what reads it.
+    # Send it again: the first picture takes longer, because the server loads the decoder.
     with page.expect_response("**/predict/**"):
-        page.get_by_role("button", name="Ask").click()
+        page.get_by_role("button", name="Predict").click()
     return _shot(page)
 
 
@@ -62,12 +62,12 @@ def _diabetes(chromium: Any, url: str) -> Image.Image:
 def _page(chromium: Any, url: str, scheme: str) -> Any:
     page = chromium.new_page(viewport=VIEW, color_scheme=scheme)
     page.goto(url)
-    page.wait_for_selector("#answer .result")
+    page.wait_for_selector("#prediction .result")
     return page
 
 
 def _shot(page: Any) -> Image.Image:
-    page.wait_for_selector("#answer:not([aria-busy])")
+    page.wait_for_selector("#prediction:not([aria-busy])")
     page.evaluate("scrollTo(0, 0)")
     return Image.open(io.BytesIO(page.screenshot()))
 

@@ -1,4 +1,4 @@
-"""An archive fetched for a server that reads files alone, and TorchServe with the settings beside it."""
+"""`python -m serving.fetch`, and TorchServe with the settings that it writes."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ def stored(tmp_path: Path) -> Archive:
     return archive
 
 
-def fetch(folder: Path, reference: str, *more: str) -> int:
-    return main(
-        ["--model-store", str(folder / "store"), "--model", reference, "--output", str(folder / "out"), *more]
-    )
+def fetch(folder: Path, reference: str, *options: str) -> int:
+    store, output = str(folder / "store"), str(folder / "out")
+    return main(["--model-store", store, "--model", reference, "--output", output, *options])
 
 
-def test_the_archive_is_fetched_whole(stored: Archive, tmp_path: Path) -> None:
+def test_fetch_writes_the_archive_and_no_other_files(stored: Archive, tmp_path: Path) -> None:
     assert fetch(tmp_path, f"toy@{stored.digest[:12]}") == 0
     assert digest_file(tmp_path / "out/toy.mar") == stored.digest
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["toy.mar"]
     assert digest_file(tmp_path / f"store/archives/toy/{stored.digest}.mar") == stored.digest
 
 
-def test_what_is_not_there_or_damaged_is_told(
+def test_missing_and_damaged_archives_are_errors(
     stored: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch(tmp_path, "toy@previous") == 2
@@ -55,7 +54,7 @@ def test_what_is_not_there_or_damaged_is_told(
     assert not (tmp_path / "out/toy.mar").exists()
 
 
-def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None:
+def test_torchserve_serves_the_archive_at_the_path_of_its_version(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
     stored = workload_archive("diabetes", tmp_path)
     FolderStore(tmp_path / "store").put_if_absent(f"archives/diabetes/{stored.digest}.mar", stored.path)
@@ -84,7 +83,7 @@ def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None
         return requests.post(url + path, json=request, timeout=120).json()
 
     try:
-        _wait(f"{url}/ping", tmp_path / "log")
+        wait_until_healthy(f"{url}/ping", tmp_path / "log")
         rows = read_manifest(stored.path).golden.to_json()
         assert GoldenSet.from_json(rows).check(ask) == []
         assert requests.post(
@@ -99,7 +98,7 @@ def test_torchserve_serves_it_by_the_path_of_its_version(tmp_path: Path) -> None
         process.wait(30)
 
 
-def _wait(url: str, log: Path) -> None:
+def wait_until_healthy(url: str, log: Path) -> None:
     end = time.monotonic() + 90
     while time.monotonic() < end:
         try:

@@ -1,4 +1,4 @@
-"""The public endpoint, over real HTTP: what it answers, and what it says to what it cannot."""
+"""Responses and error messages of the public port and the management port over HTTP."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
     return {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2.5], **changes}
 
 
-def test_predict_answers_and_names_its_version(url: str, toy: Archive) -> None:
+def test_predict_returns_the_prediction_and_the_version(url: str, toy: Archive) -> None:
     for path in ("/predict/toy", "/predict", "/predict/toy/"):
         response = requests.post(url + path, data=b'{"x": [1, 2.5]}', timeout=5)
         assert (response.status_code, response.json()) == (200, {"scale": 2, "y": [2.0, 5.0]})
@@ -51,7 +51,7 @@ def test_predict_answers_and_names_its_version(url: str, toy: Archive) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "message"),
     [
         (b"", "not valid JSON"),
         (b"{", "not valid JSON"),
@@ -64,14 +64,14 @@ def test_predict_answers_and_names_its_version(url: str, toy: Archive) -> None:
         (b'{"x": ["a"]}', "could not convert string"),
     ],
 )
-def test_predict_says_what_is_wrong_with_a_request(url: str, body: bytes, words: str) -> None:
+def test_predict_rejects_invalid_requests(url: str, body: bytes, message: str) -> None:
     response = requests.post(f"{url}/predict/toy", data=body, timeout=5)
     assert response.status_code == 400
-    assert words in response.json()["error"]
+    assert message in response.json()["error"]
 
 
 @pytest.mark.parametrize("depth", [100, 900])
-def test_deep_nesting_is_no_crash(url: str, depth: int) -> None:
+def test_deep_nesting_is_rejected(url: str, depth: int) -> None:
     deep = "[" * depth + "]" * depth
     for path, body in (
         ("/predict/toy", f'{{"x": {deep}}}'),
@@ -80,17 +80,17 @@ def test_deep_nesting_is_no_crash(url: str, depth: int) -> None:
         assert requests.post(url + path, data=body, timeout=5).status_code == 400
 
 
-def test_a_body_over_the_limit_is_413_whether_it_is_announced_or_not(url: str) -> None:
+def test_body_over_the_limit_is_413_with_and_without_content_length(url: str) -> None:
     large = b" " * (8 * 1024**2 + 1)
-    announced = requests.post(f"{url}/predict/toy", data=large, timeout=10)
+    with_length = requests.post(f"{url}/predict/toy", data=large, timeout=10)
     chunked = requests.post(f"{url}/predict/toy", data=iter([large[:4_000_000], large]), timeout=10)
-    for response in (announced, chunked):
+    for response in (with_length, chunked):
         assert response.status_code == 413
         assert "larger than 8388608 bytes" in response.json()["error"]
     assert requests.post(f"{url}/predict/toy", data=large[:-1], timeout=10).status_code == 400
 
 
-def test_nan_in_an_answer_is_a_clear_500_with_an_id_that_the_log_has(url: str, server: ServerClient) -> None:
+def test_nan_in_a_prediction_is_500_with_a_request_id(url: str, server: ServerClient) -> None:
     for path, body in (
         ("/predict/toy", {"x": [1, -1]}),
         ("/v2/models/toy/infer", {"inputs": [tensor(data=[1, -1])]}),
@@ -102,8 +102,8 @@ def test_nan_in_an_answer_is_a_clear_500_with_an_id_that_the_log_has(url: str, s
     assert server.predict("toy", {"x": [1]})["y"] == [2.0]
 
 
-def test_unknown_things_are_404_with_what_there_is(url: str) -> None:
-    for method, path, words in (
+def test_unknown_models_versions_and_paths_are_404(url: str) -> None:
+    for method, path, message in (
         ("POST", "/predict/none", "served are: toy"),
         ("GET", "/v2/models/none", "served are: toy"),
         ("GET", "/v2/models/toy/versions/123", "no version '123'"),
@@ -114,12 +114,12 @@ def test_unknown_things_are_404_with_what_there_is(url: str) -> None:
     ):
         response = requests.request(method, url + path, data=b"{}", timeout=5)
         assert response.status_code == 404, path
-        assert words in response.json()["error"]
+        assert message in response.json()["error"]
     versioned = requests.post(f"{url}/v2/models/toy/versions/0/infer", json={"inputs": [tensor()]}, timeout=5)
     assert versioned.status_code == 404
 
 
-def test_another_method_is_405_with_the_one_that_is_allowed(url: str) -> None:
+def test_wrong_method_is_405_with_the_allowed_methods(url: str) -> None:
     assert requests.get(f"{url}/predict/toy", timeout=5).headers["allow"] == "POST"
     assert requests.put(f"{url}/v2/models/toy/infer", timeout=5).status_code == 405
     response = requests.delete(f"{url}/v2/models/toy", timeout=5)
@@ -146,10 +146,10 @@ def test_metadata_health_and_index(url: str, toy: Archive) -> None:
         response = requests.get(url + path, timeout=5)
         assert (response.status_code, response.json()) == (200, expected)
     assert set(requests.get(f"{url}/v2", timeout=5).json()) == {"name", "version", "extensions"}
-    (listed,) = requests.get(f"{url}/v2/models", timeout=5).json()["models"]
-    (indexed,) = requests.get(url, timeout=5).json()["models"]
-    assert indexed["predict"] == "/predict/toy"
-    assert listed == {"name": "toy", "version": version, "digest": toy.digest, "phase": "serving"}
+    (model,) = requests.get(f"{url}/v2/models", timeout=5).json()["models"]
+    (index_entry,) = requests.get(url, timeout=5).json()["models"]
+    assert index_entry["predict"] == "/predict/toy"
+    assert model == {"name": "toy", "version": version, "digest": toy.digest, "phase": "serving"}
     assert requests.head(url, timeout=5).text == ""
 
 
@@ -157,11 +157,11 @@ def test_metadata_health_and_index(url: str, toy: Archive) -> None:
     "changes",
     [{}, {"data": [[1, 2.5]], "shape": [2]}, {"parameters": {"any": 1}}, {"shape": [2], "data": [1, 2.5]}],
 )
-def test_infer_answers_tensors(url: str, toy: Archive, changes: dict[str, Any]) -> None:
-    given = tensor(**changes)
-    if given["data"] == [[1, 2.5]]:
-        given["data"] = given["data"][0]
-    body = {"id": "mine", "parameters": {"p": 1}, "inputs": [given], "outputs": [{"name": "y"}]}
+def test_infer_returns_tensors(url: str, toy: Archive, changes: dict[str, Any]) -> None:
+    input_tensor = tensor(**changes)
+    if input_tensor["data"] == [[1, 2.5]]:
+        input_tensor["data"] = input_tensor["data"][0]
+    body = {"id": "mine", "parameters": {"p": 1}, "inputs": [input_tensor], "outputs": [{"name": "y"}]}
     for path in ("/v2/models/toy/infer", f"/v2/models/toy/versions/{toy.digest[:12]}/infer"):
         response = requests.post(url + path, json=body, timeout=5)
         assert response.status_code == 200, response.text
@@ -173,7 +173,7 @@ def test_infer_answers_tensors(url: str, toy: Archive, changes: dict[str, Any]) 
         }
 
 
-BAD = {
+INVALID = {
     "no object": ([], "must be a JSON object"),
     "no inputs": ({}, '"inputs" must be a list'),
     "inputs no tensors": ({"inputs": [1]}, '"inputs" must be a list'),
@@ -203,22 +203,22 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_infer_says_what_is_wrong_with_a_request(url: str, case: str) -> None:
-    body, words = BAD[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_infer_rejects_invalid_requests(url: str, case: str) -> None:
+    body, message = INVALID[case]
     response = requests.post(f"{url}/v2/models/toy/infer", json=body, timeout=5)
     assert response.status_code == 400
-    assert words in response.json()["error"]
+    assert message in response.json()["error"]
 
 
-def test_a_caller_that_hangs_up_harms_nobody(url: str, server: ServerClient) -> None:
+def test_disconnect_during_a_request_does_not_affect_other_requests(url: str, server: ServerClient) -> None:
     with socket.create_connection(("127.0.0.1", server.running.port)) as raw:
         raw.sendall(b"POST /predict/toy HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     assert server.predict("toy", {"x": [1]})["y"] == [2.0]
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Bearer \xff", "bearer"])
-def test_management_wants_the_token(server: ServerClient, authorization: str) -> None:
+def test_management_requires_the_token(server: ServerClient, authorization: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.running.management_port, timeout=5)
     connection.request("POST", "/v2/repository/index", headers={"authorization": authorization})
     assert connection.getresponse().status == 401
@@ -226,7 +226,7 @@ def test_management_wants_the_token(server: ServerClient, authorization: str) ->
 
 
 @pytest.mark.parametrize(
-    ("path", "parameters", "status", "words"),
+    ("path", "parameters", "status", "message"),
     [
         ("models/toy/load", {"archive": "relative.mar"}, 400, "absolute path"),
         ("models/toy/load", {"archive": "/nowhere.mar"}, 400, "64 hexadecimal"),
@@ -243,8 +243,8 @@ def test_management_wants_the_token(server: ServerClient, authorization: str) ->
         ("models/toy/explode", {}, 404, "nothing at"),
     ],
 )
-def test_management_says_what_is_wrong(
-    server: ServerClient, path: str, parameters: dict[str, Any], status: int, words: str
+def test_management_rejects_invalid_requests(
+    server: ServerClient, path: str, parameters: dict[str, Any], status: int, message: str
 ) -> None:
     response = requests.post(
         f"{server.running.management_url}/v2/repository/{path}",
@@ -253,11 +253,11 @@ def test_management_says_what_is_wrong(
         timeout=5,
     )
     assert response.status_code == status
-    assert words in response.json()["error"]
+    assert message in response.json()["error"]
     assert server.predict("toy", {"x": [1]})["y"] == [2.0]
 
 
-def test_an_archive_of_another_name_is_refused(server: ServerClient, tmp_path: Path) -> None:
+def test_archive_of_another_model_is_rejected(server: ServerClient, tmp_path: Path) -> None:
     from continuous_training.serving.errors import VersionRejectedError
 
     other = make_archive(tmp_path, name="other")
@@ -265,19 +265,19 @@ def test_an_archive_of_another_name_is_refused(server: ServerClient, tmp_path: P
         server.load("toy", other.path, other.digest)
 
 
-def test_tensors_of_every_kind() -> None:
-    from continuous_training.serving.api.tensors import read_inputs
+def test_inputs_of_each_datatype() -> None:
+    from continuous_training.serving.api.tensors import decode_inputs
     from continuous_training.serving.errors import RequestError
 
-    def one(datatype: str, data: list[Any]) -> Any:
-        wanted = {"name": "t", "datatype": datatype, "shape": [-1, 2]}
-        given = {**wanted, "shape": [len(data), 2], "data": data}
-        return read_inputs([given], [wanted], memoryview(b""))["t"].tolist()
+    def parse(datatype: str, data: list[Any]) -> Any:
+        spec = {"name": "t", "datatype": datatype, "shape": [-1, 2]}
+        tensor_ = {**spec, "shape": [len(data), 2], "data": data}
+        return decode_inputs([tensor_], [spec], memoryview(b""))["t"].tolist()
 
-    assert one("INT64", [[1, 2], [3, 2**62]]) == [[1, 2], [3, 2**62]]
-    assert one("BOOL", [[True, False]]) == [[True, False]]
-    assert one("BYTES", [["é", "\0"]]) == [["é", "\0"]]
-    assert one("UINT8", [[0, 255]]) == [[0, 255]]
+    assert parse("INT64", [[1, 2], [3, 2**62]]) == [[1, 2], [3, 2**62]]
+    assert parse("BOOL", [[True, False]]) == [[True, False]]
+    assert parse("BYTES", [["é", "\0"]]) == [["é", "\0"]]
+    assert parse("UINT8", [[0, 255]]) == [[0, 255]]
     for datatype, data in (
         ("UINT8", [[0, 256]]),
         ("INT8", [[-129, 0]]),
@@ -285,4 +285,4 @@ def test_tensors_of_every_kind() -> None:
         ("INT32", [[1.0, 2]]),
     ):
         with pytest.raises(RequestError):
-            one(datatype, data)
+            parse(datatype, data)

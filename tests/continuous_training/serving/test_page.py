@@ -1,4 +1,4 @@
-"""The page at `/`, as a person uses it: in a real browser, with mouse and keyboard."""
+"""The page at `/` in a real browser, used with mouse, touch and keyboard."""
 
 from __future__ import annotations
 
@@ -20,61 +20,61 @@ Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
+def chromium() -> Iterator[Any]:
+    with browser() as instance:
+        yield instance
 
 
 @pytest.fixture
-def visit(started: Any, gallery: str) -> Iterator[Open]:
-    """Open the page at a model; anything that the browser complains of fails the test."""
-    complaints: list[str] = []
+def visit(chromium: Any, gallery: str) -> Iterator[Open]:
+    """A function that opens the page of a model. Browser errors and requests to other hosts fail the test."""
+    browser_errors: list[str] = []
     contexts = []
 
     def open_page(model: str = "", **options: Any) -> Any:
-        context = started.new_context(**{"viewport": DESKTOP, **options})
+        context = chromium.new_context(**{"viewport": DESKTOP, **options})
         contexts.append(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page.on("pageerror", lambda error: browser_errors.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and browser_errors.append(message.text))
         page.on(
-            "request", lambda sent: sent.url.startswith((gallery, "blob:")) or complaints.append(sent.url)
+            "request", lambda sent: sent.url.startswith((gallery, "blob:")) or browser_errors.append(sent.url)
         )
         page.goto(f"{gallery}/#{model}")
-        page.wait_for_selector("#answer .result")
+        page.wait_for_selector("#prediction .result")
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    # A refused request is reported by the browser too; the page tells of it in words of its own.
-    assert [said for said in complaints if "status of 400" not in said] == []
+    # The browser also logs a response with status 400, which the page shows to the user.
+    assert [error for error in browser_errors if "status of 400" not in error] == []
 
 
 def headline(page: Any) -> Any:
-    return page.locator("#answer .headline").first
+    return page.locator("#prediction .headline").first
 
 
-def answered(page: Any, act: Callable[[], Any]) -> Any:
-    """Do something that makes the page ask, and return the response's JSON once it is shown."""
-    with page.expect_response(re.compile("/predict/")) as waiting:
-        act()
-    content = waiting.value.json()
-    page.wait_for_selector("#answer:not([aria-busy])")
+def prediction_after(page: Any, action: Callable[[], Any]) -> Any:
+    """Run an action that causes a request, wait until its response is shown, and return the response."""
+    with page.expect_response(re.compile("/predict/")) as response_info:
+        action()
+    content = response_info.value.json()
+    page.wait_for_selector("#prediction:not([aria-busy])")
     return content
 
 
-def test_browsers_get_the_page_and_programs_the_list(gallery: str) -> None:
+def test_root_is_the_page_for_browsers_and_the_model_list_for_other_clients(gallery: str) -> None:
     page = requests.get(gallery, headers={"accept": "text/html,*/*"}, timeout=30)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    listed = requests.get(gallery, timeout=30)
-    assert [model["name"] for model in listed.json()["models"]] == ["diabetes", "digits", "reviews", "toy"]
-    assert page.headers["vary"] == listed.headers["vary"] == "accept"
+    index = requests.get(gallery, timeout=30)
+    assert [model["name"] for model in index.json()["models"]] == ["diabetes", "digits", "reviews", "toy"]
+    assert page.headers["vary"] == index.headers["vary"] == "accept"
     assert requests.get(f"{gallery}/page/..%2froutes.py", timeout=30).status_code == 404
 
 
-def test_nothing_comes_from_elsewhere(gallery: str) -> None:
+def test_page_contains_no_links_to_other_hosts(gallery: str) -> None:
     html = requests.get(gallery, headers={"accept": "text/html"}, timeout=30).text
     names = re.findall(r'(?:src|href)="(page/[^"]+)"', html)
     assert {"page/app.js", "page/style.css"} <= set(names)
@@ -84,26 +84,26 @@ def test_nothing_comes_from_elsewhere(gallery: str) -> None:
 
 
 @needs_browser
-def test_a_drawn_digit_is_recognised_and_its_neighbours_are_seen(visit: Open) -> None:
+def test_drawn_digit_is_recognised_and_its_neighbours_are_shown(visit: Open) -> None:
     page = visit("digits")
-    seven = answered(page, lambda: draw(page, SEVEN))
+    seven = prediction_after(page, lambda: draw(page, SEVEN))
     assert headline(page).inner_text() == "7"
     assert page.locator(".strip canvas").count() == 5
-    shown = page.locator(".strip li").first.inner_text()
-    assert str(seven["answer"]["predictions"][0]["neighbours"][0]) in shown
-    painted = page.locator(".strip canvas").first.evaluate(
+    caption = page.locator(".strip li").first.inner_text()
+    assert str(seven["answer"]["predictions"][0]["neighbours"][0]) in caption
+    pixels = page.locator(".strip canvas").first.evaluate(
         "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((_, i) => i % 4 == 0)"
     )
     nearest = seven["answer"]["predictions"][0]["pictures"][0]
-    assert painted == [255 - int(255 * ink / 16 + 0.5) for row in nearest for ink in row]
+    assert pixels == [255 - int(255 * ink / 16 + 0.5) for row in nearest for ink in row]
     page.get_by_role("button", name="Clear").click()
-    page.wait_for_selector("#answer :text('Nothing was asked yet')")
-    answered(page, lambda: draw(page, ONE))
+    page.wait_for_selector("#prediction :text('No request was sent yet')")
+    prediction_after(page, lambda: draw(page, ONE))
     assert headline(page).inner_text() == "1"
 
 
 @needs_browser
-def test_a_finger_draws_as_well(visit: Open) -> None:
+def test_drawing_with_touch(visit: Open) -> None:
     page = visit("digits", viewport=PHONE, has_touch=True, is_mobile=True)
     box = page.locator(".board canvas").bounding_box()
     touches = [
@@ -117,78 +117,78 @@ def test_a_finger_draws_as_well(visit: Open) -> None:
             session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
         session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
-    answered(page, touch)
+    prediction_after(page, touch)
     assert headline(page).inner_text() == "1"
 
 
 @needs_browser
-def test_a_picture_is_uploaded(visit: Open) -> None:
+def test_picture_upload(visit: Open) -> None:
     page = visit("digits")
     sheet = Image.new("L", (400, 300), 240)
     ImageDraw.Draw(sheet).line([(200, 30), (200, 270)], fill=20, width=34)
     buffer = io.BytesIO()
     sheet.save(buffer, "JPEG")
-    chosen = {"name": "one.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
-    answered(page, lambda: page.set_input_files("input[type=file]", chosen))
+    upload = {"name": "one.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
+    prediction_after(page, lambda: page.set_input_files("input[type=file]", upload))
     assert headline(page).inner_text() == "1"
-    page.get_by_text("The same from a program").click()
+    page.get_by_text("Send this request from a program").click()
     assert "-F image=@one.jpg" in page.locator("#curl").inner_text()
-    broken = {**chosen, "buffer": b"no picture"}
-    answered(page, lambda: page.set_input_files("input[type=file]", broken))
-    assert "no picture that can be read" in page.locator("#answer [role=alert]").inner_text()
+    broken = {**upload, "buffer": b"no picture"}
+    prediction_after(page, lambda: page.set_input_files("input[type=file]", broken))
+    assert "no picture that can be read" in page.locator("#prediction [role=alert]").inner_text()
 
 
 @needs_browser
-def test_sliders_are_moved_with_the_keyboard(visit: Open) -> None:
+def test_sliders_with_the_keyboard(visit: Open) -> None:
     page = visit("diabetes")
     slider = page.get_by_label("bmi", exact=True)
     assert float(slider.get_attribute("min")) == 18
     before = float(headline(page).inner_text())
     slider.focus()
-    content = answered(page, lambda: page.keyboard.press("End"))
+    content = prediction_after(page, lambda: page.keyboard.press("End"))
     assert content["request"]["patient"]["bmi"] == 42.2
     assert float(headline(page).inner_text()) > before + 20
     number = page.get_by_label("bmi, as a number")
     assert number.input_value() == "42.2"
-    content = answered(page, lambda: number.fill("30.5"))
+    content = prediction_after(page, lambda: number.fill("30.5"))
     assert content["request"]["patient"]["bmi"] == 30.5
-    content = answered(page, lambda: page.get_by_role("button", name="Example 3").click())
+    content = prediction_after(page, lambda: page.get_by_role("button", name="Example 3").click())
     assert float(page.get_by_label("age, as a number").input_value()) == content["request"]["patient"]["age"]
 
 
 @needs_browser
-def test_texts_are_typed_one_a_line(visit: Open) -> None:
+def test_text_list_has_one_text_per_line(visit: Open) -> None:
     page = visit("reviews")
-    content = answered(page, lambda: page.get_by_label("text").fill("So good\n\n<b>bad</b> & boring"))
+    content = prediction_after(page, lambda: page.get_by_label("text").fill("So good\n\n<b>bad</b> & boring"))
     assert content["request"] == {"text": ["So good", "<b>bad</b> & boring"]}
     assert page.locator(".headline").all_inner_texts() == ["positive", "negative"]
-    assert page.locator(".about-input").all_inner_texts() == ["So good", "<b>bad</b> & boring"]
+    assert page.locator(".row-input").all_inner_texts() == ["So good", "<b>bad</b> & boring"]
     assert page.locator("meter").first.get_attribute("value") == "0.95"
-    content = answered(page, lambda: page.get_by_label("do fast").check())
+    content = prediction_after(page, lambda: page.get_by_label("do fast").check())
     assert content["request"]["do_fast"] is True
     assert page.locator(".bars").first.inner_text().split("\n")[1] == "75.0 %"
 
 
 @needs_browser
-def test_a_model_that_tells_nothing_gets_a_box_of_json_with_its_example(visit: Open) -> None:
+def test_model_without_schema_has_a_json_field_with_an_example(visit: Open) -> None:
     page = visit("toy")
-    box = page.get_by_label("Request")
-    assert box.input_value() == '{\n  "x": [1.0, 2.5]\n}'.replace("1.0", "1")
-    answered(page, lambda: box.fill('{"x": [21]}'))
-    assert "42" in page.locator("#answer").inner_text()
-    answered(page, lambda: box.fill('{"y": 1}'))
-    assert 'send {"x": [numbers]}' in page.locator("#answer [role=alert]").inner_text()
-    box.fill('{"x": ')
-    page.wait_for_selector("#answer :text('is not JSON')")
+    field = page.get_by_role("textbox", name="Request")
+    assert field.input_value() == '{\n  "x": [1.0, 2.5]\n}'.replace("1.0", "1")
+    prediction_after(page, lambda: field.fill('{"x": [21]}'))
+    assert "42" in page.locator("#prediction").inner_text()
+    prediction_after(page, lambda: field.fill('{"y": 1}'))
+    assert 'send {"x": [numbers]}' in page.locator("#prediction [role=alert]").inner_text()
+    field.fill('{"x": ')
+    page.wait_for_selector("#prediction :text('is not JSON')")
 
 
 @needs_browser
-def test_models_are_changed_by_the_keyboard_alone(visit: Open) -> None:
+def test_model_selection_with_the_keyboard(visit: Open) -> None:
     page = visit()
     assert page.title() == "Try diabetes"
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
-    answered(page, lambda: page.keyboard.press("Enter"))
+    prediction_after(page, lambda: page.keyboard.press("Enter"))
     assert page.title() == "Try digits"
     assert page.locator("nav [aria-current=page]").inner_text() == "digits"
 
@@ -197,11 +197,13 @@ def test_models_are_changed_by_the_keyboard_alone(visit: Open) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 @pytest.mark.parametrize("model", ["diabetes", "digits", "reviews", "toy"])
-def test_it_is_accessible_and_fits(visit: Open, model: str, viewport: dict[str, int], scheme: str) -> None:
+def test_page_is_accessible_and_fits_the_screen(
+    visit: Open, model: str, viewport: dict[str, int], scheme: str
+) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page = visit(model, viewport=viewport, color_scheme=scheme)
-    page.get_by_text("The same from a program").click()
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    page.get_by_text("Send this request from a program").click()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

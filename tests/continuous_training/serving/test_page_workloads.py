@@ -1,4 +1,4 @@
-"""The page at `/` with the workloads that answer with pictures of training and with sentiments."""
+"""The page at `/` with the workloads mnist (pictures of training rows) and nsmc (sentiments)."""
 
 from __future__ import annotations
 
@@ -18,86 +18,86 @@ pytestmark = pytest.mark.skipif(program() is None, reason="needs Chromium: apt-g
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
+def chromium() -> Iterator[Any]:
+    with browser() as instance:
+        yield instance
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of both, learned from their samples."""
+    """The address of a server with both models, trained on their samples."""
     torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
-    # Threads that wait for each other on a machine with other things to do take ten times as long.
+    # On a busy machine, training with several threads takes ten times as long as with one.
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("both")
     endpoint = ServerClient(daemon.start(folder / "state", 0))
     for name, values in (("mnist", {"epochs": "3"}), ("nsmc", {})):
-        written = workload_archive(name, folder / name, **values)
-        endpoint.load(name, written.path, written.digest)
+        archive = workload_archive(name, folder / name, **values)
+        endpoint.load(name, archive.path, archive.digest)
     yield endpoint.running.url
     daemon.stop(folder / "state")
 
 
-def visit(started: Any, url: str, model: str) -> Any:
-    page = started.new_page()
+def visit(chromium: Any, url: str, model: str) -> Any:
+    page = chromium.new_page()
     page.goto(f"{url}/#{model}")
-    page.wait_for_selector("#answer .result")
+    page.wait_for_selector("#prediction .result")
     return page
 
 
-def test_a_digit_is_drawn_and_its_neighbours_are_seen(started: Any, served: str) -> None:
-    page = visit(started, served, "mnist")
-    with page.expect_response("**/predict/**") as waiting:
+def test_drawn_digit_has_neighbours_with_pictures(chromium: Any, served: str) -> None:
+    page = visit(chromium, served, "mnist")
+    with page.expect_response("**/predict/**") as response_info:
         draw(page, SEVEN)
-    content = waiting.value.json()
-    page.wait_for_selector("#answer:not([aria-busy])")
-    assert page.locator("#answer .headline").inner_text() == "7"
-    assert page.locator("#answer meter").count() == 1
+    content = response_info.value.json()
+    page.wait_for_selector("#prediction:not([aria-busy])")
+    assert page.locator("#prediction .headline").inner_text() == "7"
+    assert page.locator("#prediction meter").count() == 1
     strip = page.locator(".strip canvas")
     assert strip.count() == 10
     (prediction,) = content["answer"]["predictions"]
-    painted = strip.first.evaluate(
+    pixels = strip.first.evaluate(
         "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((_, i) => i % 4 == 0)"
     )
-    assert painted == [255 - ink for row in prediction["pictures"][0] for ink in row]
+    assert pixels == [255 - ink for row in prediction["pictures"][0] for ink in row]
     assert f"label {prediction['labels'][0]}" in page.locator(".strip li").first.inner_text().replace(
         "\n", " "
     )
 
 
-def test_reviews_are_typed_and_judged_one_by_one(started: Any, served: str) -> None:
-    page = visit(started, served, "nsmc")
-    with page.expect_response("**/predict/**") as waiting:
+def test_each_review_has_a_prediction(chromium: Any, served: str) -> None:
+    page = visit(chromium, served, "nsmc")
+    with page.expect_response("**/predict/**") as response_info:
         page.get_by_label("text").fill("정말 재미있어요\n지루하고 재미없다")
-        page.get_by_role("button", name="Ask").click()
-    found = waiting.value.json()["answer"]["predictions"]
-    page.wait_for_selector("#answer:not([aria-busy])")
-    shown = page.locator("#answer .headline").all_inner_texts()
-    assert shown == [one["label"] for one in found]
-    assert page.locator("#answer meter").count() == 2
+        page.get_by_role("button", name="Predict").click()
+    predictions = response_info.value.json()["answer"]["predictions"]
+    page.wait_for_selector("#prediction:not([aria-busy])")
+    headlines = page.locator("#prediction .headline").all_inner_texts()
+    assert headlines == [prediction["label"] for prediction in predictions]
+    assert page.locator("#prediction meter").count() == 2
 
 
 @pytest.mark.parametrize("name", ["mnist", "nsmc"])
-def test_the_document_has_real_schemas_with_examples_that_fit_them(served: str, name: str) -> None:
+def test_openapi_examples_match_their_schemas(served: str, name: str) -> None:
     document = requests.get(f"{served}/openapi.json", timeout=30).json()
     schemas = document["components"]["schemas"]
-    asked = document["paths"][f"/predict/{name}"]["post"]
-    sent = asked["requestBody"]["content"]["application/json"]["examples"]
-    answers = asked["responses"]["200"]["content"]["application/json"]["examples"]
-    assert sent
-    assert sent.keys() == answers.keys()
-    for kind, examples in (("Request", sent), ("Answer", answers)):
+    operation = document["paths"][f"/predict/{name}"]["post"]
+    requests_ = operation["requestBody"]["content"]["application/json"]["examples"]
+    responses = operation["responses"]["200"]["content"]["application/json"]["examples"]
+    assert requests_
+    assert requests_.keys() == responses.keys()
+    for kind, examples in (("Request", requests_), ("Answer", responses)):
         schema = schemas[f"{name}.{kind}"]
         assert "x-inferred" not in schema
         for example in examples.values():
             Draft202012Validator(schema).validate(example["value"])
-    request = next(iter(sent.values()))["value"]
-    shown = requests.post(f"{served}/predict/{name}?illustrate=true", json=request, timeout=30).json()
-    Draft202012Validator(schemas[f"{name}.Answer"]).validate(shown["answer"])
+    request = next(iter(requests_.values()))["value"]
+    response = requests.post(f"{served}/predict/{name}?illustrate=true", json=request, timeout=30).json()
+    Draft202012Validator(schemas[f"{name}.Answer"]).validate(response["answer"])
 
 
 @pytest.mark.parametrize(
-    ("request_", "fits"),
+    ("request_", "valid"),
     [
         ({"text": ["좋아요"]}, True),
         ({"text": "좋아요", "use_fast": True}, True),
@@ -109,9 +109,11 @@ def test_the_document_has_real_schemas_with_examples_that_fit_them(served: str, 
         ({}, False),
     ],
 )
-def test_the_schema_of_reviews_takes_what_the_handler_takes(served: str, request_: Any, fits: bool) -> None:
+def test_schema_of_reviews_accepts_the_same_requests_as_the_handler(
+    served: str, request_: Any, valid: bool
+) -> None:
     schema = requests.get(f"{served}/openapi.json", timeout=30).json()["components"]["schemas"][
         "nsmc.Request"
     ]
-    answer = requests.post(f"{served}/predict/nsmc", json=request_, timeout=30)
-    assert (answer.status_code == 200) is fits is Draft202012Validator(schema).is_valid(request_)
+    response = requests.post(f"{served}/predict/nsmc", json=request_, timeout=30)
+    assert (response.status_code == 200) is valid is Draft202012Validator(schema).is_valid(request_)

@@ -1,167 +1,194 @@
-// The page: a form over the OpenAPI document of what is served.
+// The page for trying the models: a form generated from the OpenAPI document of the served models.
 
-import { showAnswer } from "./answer.js";
-import { make, prettyJson } from "./dom.js";
+import { makeElement, prettyJson } from "./dom.js";
 import { requestForm } from "./form.js";
-import { pixels } from "./pixels.js";
-import { isPicture, pictureShape, propertiesOf, resolve } from "./schema.js";
+import { pictureElement } from "./picture.js";
+import { predictionElements } from "./prediction.js";
+import { isPicture, pictureFormat, propertiesOf, resolve } from "./schema.js";
 
-const PREDICT = "/predict/";
-const WAIT = 200;
-const element = (id) => document.getElementById(id);
+const PREDICT_PATH = "/predict/";
+const TYPING_DELAY_MS = 200;
+const MAX_PREVIEW_LENGTH = 32;
+const byId = (id) => document.getElementById(id);
 
 let doc;
-let current;
+let currentModel;
 
 async function start() {
   const response = await fetch("openapi.json");
-  if (!response.ok) throw new Error(`openapi.json: ${response.status}`);
+  if (!response.ok) throw new Error(`openapi.json: status ${response.status}`);
   doc = await response.json();
-  addEventListener("hashchange", show);
-  show();
+  addEventListener("hashchange", showModels);
+  showModels();
 }
 
-function show() {
-  const names = Object.keys(doc.paths).filter((path) => path.startsWith(PREDICT)).map((path) => path.slice(PREDICT.length));
-  if (!names.length) return trouble("No model is served yet. Reload the page in a moment.");
-  const asked = decodeURIComponent(location.hash.slice(1));
-  const name = names.includes(asked) ? asked : names[0];
-  element("models").replaceChildren(
-    ...names.map((each) => make("a", { href: `#${encodeURIComponent(each)}`, "aria-current": each === name ? "page" : null }, each)),
+function showModels() {
+  const paths = Object.keys(doc.paths).filter((path) => path.startsWith(PREDICT_PATH));
+  const names = paths.map((path) => path.slice(PREDICT_PATH.length));
+  if (!names.length) return showPageError("No model is served yet. Reload the page in a moment.");
+  const requestedName = decodeURIComponent(location.hash.slice(1));
+  const selectedName = names.includes(requestedName) ? requestedName : names[0];
+  byId("models").replaceChildren(
+    ...names.map((name) =>
+      makeElement("a", { href: `#${encodeURIComponent(name)}`, "aria-current": name === selectedName ? "page" : null }, name),
+    ),
   );
-  document.title = `Try ${name}`;
-  open(name, doc.paths[PREDICT + name].post);
+  document.title = `Try ${selectedName}`;
+  openModel(selectedName, doc.paths[PREDICT_PATH + selectedName].post);
 }
 
-function open(name, operation) {
-  trouble("");
+function openModel(name, operation) {
+  showPageError("");
   const content = operation.requestBody.content["application/json"];
-  const schema = doc.components.schemas[`${name}.Request`] ?? {};
-  const model = { name, schema, operation, answer: doc.components.schemas[`${name}.Answer`] ?? {} };
-  model.form = requestForm(schema, doc, (now) => soon(model, now ? 0 : WAIT));
-  const ask = make("button", { type: "submit" }, "Ask");
-  element("form").replaceChildren(model.form.element, make("div", { class: "row" }, ask));
-  element("form").onsubmit = (event) => {
+  const requestSchema = doc.components.schemas[`${name}.Request`] ?? {};
+  const model = { name, requestSchema, responseSchema: doc.components.schemas[`${name}.Answer`] ?? {} };
+  model.form = requestForm(requestSchema, doc, (immediate) => schedulePrediction(model, immediate ? 0 : TYPING_DELAY_MS));
+  const submit = makeElement("button", { type: "submit" }, "Predict");
+  byId("form").replaceChildren(model.form.element, makeElement("div", { class: "row" }, submit));
+  byId("form").onsubmit = (event) => {
     event.preventDefault();
-    soon(model, 0);
+    schedulePrediction(model, 0);
   };
-  element("about").textContent = operation.summary;
-  element("answer").replaceChildren(make("p", { class: "quiet" }, "Nothing was asked yet."));
-  for (const id of ["about", "workbench", "raw"]) element(id).hidden = false;
-  for (const id of ["by", "curl", "request", "response"]) element(id).textContent = "";
-  current?.controller?.abort();
-  clearTimeout(current?.timer);
-  current = model;
+  byId("summary").textContent = operation.summary;
+  clearPrediction();
+  for (const id of ["summary", "workbench", "program"]) byId(id).hidden = false;
+  for (const id of ["curl", "request", "response"]) byId(id).textContent = "";
+  currentModel?.controller?.abort();
+  clearTimeout(currentModel?.timer);
+  currentModel = model;
   const examples = Object.values(content.examples ?? {}).map((example) => example.value);
   showExamples(model, examples);
-  if (examples.length) take(model, examples[0]);
+  if (examples.length) useExample(model, examples[0]);
 }
 
 function showExamples(model, examples) {
   const buttons = examples.map((value, index) =>
-    make("button", { type: "button", onclick: () => take(model, value), "aria-label": `Example ${index + 1}` }, preview(model, value, index)),
+    makeElement(
+      "button",
+      { type: "button", onclick: () => useExample(model, value), "aria-label": `Example ${index + 1}` },
+      examplePreview(model, value, index),
+    ),
   );
-  element("examples").hidden = !buttons.length;
-  element("examples").replaceChildren(make("span", { class: "quiet" }, "Examples"), make("div", { class: "row" }, ...buttons));
+  byId("examples").hidden = !buttons.length;
+  byId("examples").replaceChildren(
+    makeElement("span", { class: "quiet" }, "Examples"),
+    makeElement("div", { class: "row" }, ...buttons),
+  );
 }
 
-function preview(model, value, index) {
-  for (const [key, schema] of propertiesOf(resolve(model.schema, doc))) {
-    const found = value?.[key];
-    if (found === undefined) continue;
-    if (isPicture(schema)) return pixels(found, pictureShape(schema).brightest, `Example ${index + 1}`);
-    const text = Array.isArray(found) ? found[0] : found;
-    if (typeof text === "string" && text) return text.length > 32 ? `${text.slice(0, 31)}…` : text;
+// Returns a picture or a short text of an example, or its number.
+function examplePreview(model, example, index) {
+  for (const [key, schema] of propertiesOf(resolve(model.requestSchema, doc))) {
+    const value = example?.[key];
+    if (value === undefined) continue;
+    if (isPicture(schema)) return pictureElement(value, pictureFormat(schema).brightest, `Example ${index + 1}`);
+    const text = Array.isArray(value) ? value[0] : value;
+    if (typeof text === "string" && text) {
+      return text.length > MAX_PREVIEW_LENGTH ? `${text.slice(0, MAX_PREVIEW_LENGTH - 1)}…` : text;
+    }
   }
   return String(index + 1);
 }
 
-function take(model, value) {
+function useExample(model, value) {
   model.form.set(value);
-  soon(model, 0);
+  schedulePrediction(model, 0);
 }
 
-function soon(model, wait) {
+function schedulePrediction(model, delay) {
   clearTimeout(model.timer);
-  model.timer = setTimeout(() => ask(model).catch((error) => failed(model, error)), wait);
+  model.timer = setTimeout(() => predict(model).catch((error) => showPredictionError(model, error)), delay);
 }
 
-async function ask(model) {
-  if (empty(model.form)) return nothing();
-  const { body, headers, curl } = await read(model);
+async function predict(model) {
+  if (isFormEmpty(model.form)) return clearPrediction();
+  const { body, headers, curl } = await httpRequest(model);
   model.controller?.abort();
   model.controller = new AbortController();
   const { signal } = model.controller;
-  const output = element("answer");
+  const output = byId("prediction");
   output.setAttribute("aria-busy", "true");
   try {
-    const began = performance.now();
+    const start = performance.now();
     const url = `predict/${encodeURIComponent(model.name)}?illustrate=true`;
     const response = await fetch(url, { method: "POST", body, headers, signal });
     const content = await response.json();
-    const milliseconds = performance.now() - began;
-    if (!response.ok) throw new Error(content.error ?? `the server answered ${response.status}`);
-    trouble("");
-    output.replaceChildren(...seen(model, content.request), ...showAnswer(content.answer, model.answer, doc, texts(content.request)));
+    const milliseconds = performance.now() - start;
+    if (!response.ok) throw new Error(content.error ?? `the server returned the status ${response.status}`);
+    showPageError("");
+    output.replaceChildren(
+      ...modelInputElements(model, content.request),
+      ...predictionElements(content.answer, model.responseSchema, doc, textList(content.request)),
+    );
     const version = response.headers.get("x-model-version");
-    element("by").replaceChildren("version ", make("code", {}, version), ` answered in ${milliseconds.toFixed(0)} ms`);
-    element("curl").textContent = curl;
-    element("request").textContent = prettyJson(content.request);
-    element("response").textContent = prettyJson(content.answer);
+    byId("version").replaceChildren("version ", makeElement("code", {}, version), `, ${milliseconds.toFixed(0)} ms`);
+    byId("curl").textContent = curl;
+    byId("request").textContent = prettyJson(content.request);
+    byId("response").textContent = prettyJson(content.answer);
   } finally {
     if (!signal.aborted) output.removeAttribute("aria-busy");
   }
 }
 
-const pictureOf = (form) => form.fields?.find(([, field]) => field.file);
+const pictureField = (form) => form.fields?.find(([, field]) => field.file);
 
-const empty = (form) => Boolean((form.isEmpty ? form : form.fields?.map(([, field]) => field).find((field) => field.isEmpty?.()))?.isEmpty?.());
+function isFormEmpty(form) {
+  const fields = form.isEmpty ? [form] : (form.fields?.map(([, field]) => field) ?? []);
+  return Boolean(fields.find((field) => field.isEmpty?.()));
+}
 
-// A drawing or a file goes as a form, and the server makes pixels of it; all else goes as JSON.
-async function read(model) {
+// Returns the HTTP request for the values of the form. A drawing or an uploaded file is sent as multipart/form-data,
+// and the server decodes it. All other requests are JSON.
+async function httpRequest(model) {
   const value = model.form.get();
   const url = `${location.origin}${location.pathname.replace(/[^/]*$/, "")}predict/${model.name}`;
-  const picture = pictureOf(model.form);
+  const picture = pictureField(model.form);
   const file = await picture?.[1].file();
   if (file) {
+    const fileName = file.name ?? "drawing.png";
     const body = new FormData();
-    body.append(picture[0], file, file.name ?? "drawing.png");
-    for (const [key, other] of Object.entries(value)) body.append(key, typeof other === "string" ? other : JSON.stringify(other));
-    return { body, headers: {}, curl: `curl -F ${picture[0]}=@${file.name ?? "drawing.png"} ${url}` };
+    body.append(picture[0], file, fileName);
+    for (const [key, item] of Object.entries(value)) body.append(key, typeof item === "string" ? item : JSON.stringify(item));
+    return { body, headers: {}, curl: `curl -F ${picture[0]}=@${fileName} ${url}` };
   }
   const body = JSON.stringify(value);
   return { body, headers: { "content-type": "application/json" }, curl: `curl ${url} -d '${body.replaceAll("'", "'\\''")}'` };
 }
 
-// What became of a picture on its way to the model.
-function seen(model, request) {
-  return propertiesOf(resolve(model.schema, doc))
+// Shows the pictures of the request as the model received them.
+function modelInputElements(model, request) {
+  return propertiesOf(resolve(model.requestSchema, doc))
     .filter(([key, schema]) => isPicture(schema) && request?.[key])
     .map(([key, schema]) => {
-      const { height, width, brightest } = pictureShape(schema);
-      const label = `what the model was given: ${height} x ${width} pixels`;
-      return make("div", { class: "seen" }, pixels(request[key], brightest, label), make("span", { class: "quiet" }, `The model was given ${height} × ${width} pixels.`));
+      const { height, width, brightest } = pictureFormat(schema);
+      const label = `the input of the model: ${height} x ${width} pixels`;
+      return makeElement(
+        "div",
+        { class: "model-input" },
+        pictureElement(request[key], brightest, label),
+        makeElement("span", { class: "quiet" }, `The input of the model has ${height} × ${width} pixels.`),
+      );
     });
 }
 
-const texts = (request) =>
+const textList = (request) =>
   Object.values(request ?? {}).find((value) => Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string"));
 
-function nothing() {
-  trouble("");
-  element("answer").replaceChildren(make("p", { class: "quiet" }, "Nothing was asked yet."));
-  element("by").textContent = "";
+function clearPrediction() {
+  showPageError("");
+  byId("prediction").replaceChildren(makeElement("p", { class: "quiet" }, "No request was sent yet."));
+  byId("version").textContent = "";
 }
 
-function failed(model, error) {
-  if (error.name === "AbortError" || model !== current) return;
-  element("answer").replaceChildren(make("p", { class: "bad", role: "alert" }, error.message));
-  element("by").textContent = "";
+function showPredictionError(model, error) {
+  if (error.name === "AbortError" || model !== currentModel) return;
+  byId("prediction").replaceChildren(makeElement("p", { class: "error", role: "alert" }, error.message));
+  byId("version").textContent = "";
 }
 
-function trouble(message) {
-  element("trouble").textContent = message;
-  element("trouble").hidden = !message;
+function showPageError(message) {
+  byId("page-error").textContent = message;
+  byId("page-error").hidden = !message;
 }
 
-start().catch((error) => trouble(`The page cannot be shown: ${error.message}`));
+start().catch((error) => showPageError(`The page cannot be shown: ${error.message}`));

@@ -1,6 +1,6 @@
-// Elements without templates: text stays text, whatever a model answers.
+// Creates elements without HTML templates, so that text in a response is never interpreted as HTML.
 
-export function make(tag, attributes = {}, ...children) {
+export function makeElement(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -11,26 +11,26 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-let numbers = 0;
-export const uniqueId = () => `f${++numbers}`;
+let lastId = 0;
+export const uniqueId = () => `f${++lastId}`;
 
-export const words = (name) => name.replaceAll("_", " ");
+export const displayName = (name) => name.replaceAll("_", " ");
 
-// A number as a person reads it: four digits that matter, no more than six behind the point.
-export function shortNumber(value) {
+// Rounds to four significant digits, with at most six digits after the decimal point.
+export function formatNumber(value) {
   if (!Number.isFinite(value) || Number.isInteger(value)) return String(value);
   if (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e7) return value.toPrecision(4);
   const digits = Math.max(0, Math.min(6, 3 - Math.floor(Math.log10(Math.abs(value)))));
   return String(Number(value.toFixed(digits)));
 }
 
-// JSON with a list of plain values on one line: a picture stays a picture.
+// Formats JSON with a list of numbers or texts on one line, so that the rows of a picture are readable.
 export function prettyJson(value, indent = "") {
   const inner = `${indent}  `;
-  const plain = (item) => item === null || typeof item !== "object";
-  if (plain(value)) return JSON.stringify(value);
+  const isScalar = (item) => item === null || typeof item !== "object";
+  if (isScalar(value)) return JSON.stringify(value);
   if (Array.isArray(value)) {
-    if (value.every(plain)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
+    if (value.every(isScalar)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
     return `[\n${value.map((item) => inner + prettyJson(item, inner)).join(",\n")}\n${indent}]`;
   }
   const pairs = Object.entries(value);

@@ -1,39 +1,39 @@
-// A form over a JSON Schema: a widget for each property, and a box of JSON where there is none.
+// A form for a JSON Schema: a field for each property. A schema without properties gets a text area for JSON.
 
-import { make, prettyJson, uniqueId, words } from "./dom.js";
-import { drawingField } from "./draw.js";
+import { displayName, makeElement, prettyJson, uniqueId } from "./dom.js";
+import { drawingField } from "./drawing.js";
 import { isPicture, propertiesOf, resolve } from "./schema.js";
 
-// Every field has `element`, `get()` (undefined: left out) and `set(value)`; a picture has `file()` too.
-// `changed(now)` is called when its value has changed: `now` when the person is done with it.
-export function requestForm(schema, doc, changed) {
-  const one = resolve(schema, doc);
-  const plain = schema["x-inferred"] || one["x-inferred"] || one.type !== "object" || !propertiesOf(one).length;
-  const field = plain ? jsonField("Request", one, changed) : objectField("", one, doc, changed);
-  return { ...field, isJson: plain };
+// A field has `element`, `get()` (undefined: omit the property) and `set(value)`. A picture also has `file()`.
+// `onChange(immediate)` is called when the value changes. `immediate` is true when the user has finished the input.
+export function requestForm(schema, doc, onChange) {
+  const resolved = resolve(schema, doc);
+  const isJson = schema["x-inferred"] || resolved["x-inferred"] || resolved.type !== "object" || !propertiesOf(resolved).length;
+  const field = isJson ? jsonField("Request", resolved, onChange) : objectField("", resolved, doc, onChange);
+  return { ...field, isJson };
 }
 
-function fieldOf(name, given, doc, changed, required) {
-  const schema = resolve(given, doc);
-  if (isPicture(schema)) return drawingField(name, schema, changed);
-  if (schema.enum) return choiceField(name, schema, changed, required);
-  if (schema.type === "boolean") return checkField(name, schema, changed, required);
-  if (schema.type === "number" || schema.type === "integer") return numberField(name, schema, changed, required);
-  if (schema.type === "string") return textField(name, schema, changed, required);
+function fieldOf(name, unresolved, doc, onChange, required) {
+  const schema = resolve(unresolved, doc);
+  if (isPicture(schema)) return drawingField(name, schema, onChange);
+  if (schema.enum) return choiceField(name, schema, onChange, required);
+  if (schema.type === "boolean") return checkboxField(name, schema, onChange, required);
+  if (schema.type === "number" || schema.type === "integer") return numberField(name, schema, onChange, required);
+  if (schema.type === "string") return textField(name, schema, onChange, required);
   if (schema.type === "array" && resolve(schema.items, doc).type === "string") {
-    return textsField(name, schema, changed, required);
+    return textListField(name, schema, onChange, required);
   }
-  if (schema.type === "object" && propertiesOf(schema).length) return objectField(name, schema, doc, changed);
-  return jsonField(name, schema, changed, required);
+  if (schema.type === "object" && propertiesOf(schema).length) return objectField(name, schema, doc, onChange);
+  return jsonField(name, schema, onChange, required);
 }
 
-function objectField(name, schema, doc, changed) {
+function objectField(name, schema, doc, onChange) {
   const required = new Set(schema.required ?? []);
-  const fields = propertiesOf(schema).map(([key, found]) => [
-    key, fieldOf(key, found, doc, changed, required.has(key)),
+  const fields = propertiesOf(schema).map(([key, property]) => [
+    key, fieldOf(key, property, doc, onChange, required.has(key)),
   ]);
-  const parts = fields.map(([, field]) => field.element);
-  const element = make("fieldset", {}, name ? make("legend", {}, words(name)) : null, ...parts);
+  const elements = fields.map(([, field]) => field.element);
+  const element = makeElement("fieldset", {}, name ? makeElement("legend", {}, displayName(name)) : null, ...elements);
   return {
     element,
     fields,
@@ -47,88 +47,88 @@ function objectField(name, schema, doc, changed) {
   };
 }
 
-function labelled(name, schema, control, id, extra = "") {
+function labelledField(name, schema, control, id, extra = "") {
   control.id = id;
-  const help = schema.description ? make("span", { class: "help" }, ` ${schema.description}${extra}`) : null;
-  return make("div", { class: "field" }, make("label", { class: "name", for: id }, words(name)), help, control);
+  const help = schema.description ? makeElement("span", { class: "help" }, ` ${schema.description}${extra}`) : null;
+  return makeElement("div", { class: "field" }, makeElement("label", { class: "name", for: id }, displayName(name)), help, control);
 }
 
-function numberField(name, schema, changed, required) {
+function numberField(name, schema, onChange, required) {
   const range = schema["x-range"] ?? {};
   const [low, high] = [range.minimum ?? schema.minimum, range.maximum ?? schema.maximum];
   const step = range.step ?? (schema.type === "integer" ? 1 : "any");
   const start = range.default ?? schema.default;
-  const number = make("input", { type: "number", step: "any", inputmode: "decimal", min: schema.minimum, max: schema.maximum });
+  const number = makeElement("input", { type: "number", step: "any", inputmode: "decimal", min: schema.minimum, max: schema.maximum });
   const value = () => (number.value === "" && !required ? undefined : number.valueAsNumber);
   if (low === undefined || high === undefined) {
-    number.addEventListener("input", () => changed());
+    number.addEventListener("input", () => onChange());
     if (start !== undefined || required) number.value = start ?? 0;
-    const element = labelled(name, schema, number, uniqueId());
-    return { element, get: value, set: (given) => { number.value = given; } };
+    const element = labelledField(name, schema, number, uniqueId());
+    return { element, get: value, set: (newValue) => { number.value = newValue; } };
   }
   const id = uniqueId();
-  const slider = make("input", { type: "range", min: low, max: high, step: step === "any" ? (high - low) / 1000 : step, id });
-  number.setAttribute("aria-label", `${words(name)}, as a number`);
-  const set = (given) => { number.value = given; slider.value = given; };
+  const slider = makeElement("input", { type: "range", min: low, max: high, step: step === "any" ? (high - low) / 1000 : step, id });
+  number.setAttribute("aria-label", `${displayName(name)}, as a number`);
+  const set = (newValue) => { number.value = newValue; slider.value = newValue; };
   set(start ?? (low + high) / 2);
-  slider.addEventListener("input", () => { number.value = slider.value; changed(); });
-  number.addEventListener("input", () => { slider.value = number.value; changed(); });
-  const help = schema.description ? make("span", { class: "help" }, ` ${schema.description}`) : null;
-  const label = make("div", { class: "label" }, make("label", { class: "name", for: id }, words(name)), help);
-  return { element: make("div", { class: "slider" }, label, slider, number), get: value, set };
+  slider.addEventListener("input", () => { number.value = slider.value; onChange(); });
+  number.addEventListener("input", () => { slider.value = number.value; onChange(); });
+  const help = schema.description ? makeElement("span", { class: "help" }, ` ${schema.description}`) : null;
+  const label = makeElement("div", { class: "label" }, makeElement("label", { class: "name", for: id }, displayName(name)), help);
+  return { element: makeElement("div", { class: "slider" }, label, slider, number), get: value, set };
 }
 
-function checkField(name, schema, changed, required) {
-  const box = make("input", { type: "checkbox", onchange: () => changed(true) });
-  box.checked = schema.default ?? false;
-  const help = schema.description ? make("span", { class: "help" }, ` ${schema.description}`) : null;
-  const element = make("div", { class: "field" }, make("label", { class: "check" }, box, make("span", {}, words(name), help)));
-  const standard = schema.default ?? false;
+function checkboxField(name, schema, onChange, required) {
+  const box = makeElement("input", { type: "checkbox", onchange: () => onChange(true) });
+  const defaultValue = schema.default ?? false;
+  box.checked = defaultValue;
+  const help = schema.description ? makeElement("span", { class: "help" }, ` ${schema.description}`) : null;
+  const element = makeElement("div", { class: "field" }, makeElement("label", { class: "check" }, box, makeElement("span", {}, displayName(name), help)));
   return {
     element,
-    get: () => (!required && box.checked === standard ? undefined : box.checked),
-    set: (given) => { box.checked = Boolean(given); },
+    get: () => (!required && box.checked === defaultValue ? undefined : box.checked),
+    set: (newValue) => { box.checked = Boolean(newValue); },
   };
 }
 
-function choiceField(name, schema, changed, required) {
-  const options = schema.enum.map((item, index) => make("option", { value: index }, String(item)));
-  const select = make("select", { onchange: () => changed(true) }, required ? null : make("option", { value: "" }, "–"), ...options);
-  const set = (given) => { select.value = schema.enum.findIndex((item) => item === given); };
+function choiceField(name, schema, onChange, required) {
+  const options = schema.enum.map((item, index) => makeElement("option", { value: index }, String(item)));
+  const select = makeElement("select", { onchange: () => onChange(true) }, required ? null : makeElement("option", { value: "" }, "–"), ...options);
+  const set = (newValue) => { select.value = schema.enum.findIndex((item) => item === newValue); };
   if (schema.default !== undefined) set(schema.default);
   return {
-    element: labelled(name, schema, select, uniqueId()),
+    element: labelledField(name, schema, select, uniqueId()),
     get: () => (select.value === "" ? undefined : schema.enum[Number(select.value)]),
     set,
   };
 }
 
-function textField(name, schema, changed, required) {
-  const input = make("input", { type: "text", oninput: () => changed() });
+function textField(name, schema, onChange, required) {
+  const input = makeElement("input", { type: "text", oninput: () => onChange() });
   input.value = schema.default ?? "";
   return {
-    element: labelled(name, schema, input, uniqueId()),
+    element: labelledField(name, schema, input, uniqueId()),
     get: () => (input.value === "" && !required ? undefined : input.value),
-    set: (given) => { input.value = given; },
+    set: (newValue) => { input.value = newValue; },
   };
 }
 
-function textsField(name, schema, changed, required) {
-  const area = make("textarea", { rows: 5, oninput: () => changed() });
+function textListField(name, schema, onChange, required) {
+  const area = makeElement("textarea", { rows: 5, oninput: () => onChange() });
   const lines = () => area.value.split("\n").filter((line) => line.trim());
-  const described = { ...schema, description: `${schema.description ?? ""} (one a line)`.trim() };
+  const described = { ...schema, description: `${schema.description ?? ""} (one per line)`.trim() };
   return {
-    element: labelled(name, described, area, uniqueId()),
+    element: labelledField(name, described, area, uniqueId()),
     get: () => (!required && !lines().length ? undefined : lines()),
-    set: (given) => { area.value = given.map((text) => text.replace(/\s*\n\s*/g, " ")).join("\n"); },
+    set: (newValue) => { area.value = newValue.map((text) => text.replace(/\s*\n\s*/g, " ")).join("\n"); },
     isEmpty: () => required && !lines().length,
   };
 }
 
-function jsonField(name, schema, changed, required = true) {
-  const area = make("textarea", { class: "code", spellcheck: "false", rows: 10, oninput: () => changed() });
+function jsonField(name, schema, onChange, required = true) {
+  const area = makeElement("textarea", { class: "code", spellcheck: "false", rows: 10, oninput: () => onChange() });
   return {
-    element: labelled(name, schema, area, uniqueId(), schema.description ? " (JSON)" : ""),
+    element: labelledField(name, schema, area, uniqueId(), schema.description ? " (JSON)" : ""),
     get() {
       if (!area.value.trim() && !required) return undefined;
       try {
@@ -137,7 +137,7 @@ function jsonField(name, schema, changed, required = true) {
         throw new Error(`${name} is not JSON: ${error.message}`);
       }
     },
-    set: (given) => { area.value = prettyJson(given); },
+    set: (newValue) => { area.value = prettyJson(newValue); },
     isEmpty: () => required && !area.value.trim(),
   };
 }

@@ -1,8 +1,8 @@
-// Rows of pixels, from 0 (paper) to the brightest (ink), as a picture.
+// Pictures from rows of pixels. A pixel is a number from 0 (white) to the brightest value (black).
 
-import { make } from "./dom.js";
+import { makeElement } from "./dom.js";
 
-export function paint(canvas, rows, brightest) {
+export function paintPicture(canvas, rows, brightest) {
   canvas.width = rows[0].length;
   canvas.height = rows.length;
   const context = canvas.getContext("2d");
@@ -14,8 +14,8 @@ export function paint(canvas, rows, brightest) {
   context.putImageData(image, 0, 0);
 }
 
-export function pixels(rows, brightest, label) {
-  const canvas = make("canvas", { class: "pixels", role: "img", "aria-label": label });
-  paint(canvas, rows, brightest);
+export function pictureElement(rows, brightest, label) {
+  const canvas = makeElement("canvas", { class: "pixels", role: "img", "aria-label": label });
+  paintPicture(canvas, rows, brightest);
   return canvas;
 }

@@ -72,10 +72,10 @@ def ours(source: Path, latency: bool, model: str) -> dict[str, Any]:
 
 
 def _against_fast(labels: Any, deep: Any, fast: Any) -> dict[str, Any]:
-    from continuous_training.evaluation.metrics import METRICS, improvement
+    from continuous_training.evaluation.metrics import METRICS, paired_improvement
 
     metric = next(one for one in METRICS["classification"] if one.name == "accuracy")
-    gain = improvement(metric, labels, deep, fast, 0)
+    gain = paired_improvement(metric, labels, deep, fast, 0)
     return {"fast": float((fast == labels).mean()), "gain": [gain.value, gain.low, gain.high]}
 
 

@@ -11,6 +11,7 @@ from components.deploy_serving.step import run as deploy
 from components.evaluate.step import run as evaluate
 from components.notify.step import run as notify
 from components.prep_data.step import run as prepare
+from components.run_context import RunContext
 from components.step_cli import new_run_id
 from components.train.step import run as train
 from continuous_training.adapters.local_registry import open_registry
@@ -36,10 +37,9 @@ def main() -> None:
     prepare(workload, {}, folder / "data", records)
     train(workload, {}, folder / "data", folder / "model")
     with open_registry(*settings.registry_access) as registry:
-        judged = evaluate(
-            workload, folder / "data", folder / "model", folder / "evaluation", run_id, registry, store
-        )
-        if judged.promoted:
+        context = RunContext(workload, run_id, registry, store)
+        evaluation = evaluate(context, folder / "data", folder / "model", folder / "evaluation")
+        if evaluation.promoted:
             archive(folder / "model", folder / "evaluation", folder / "archive", registry, store)
             target = LocalTarget(settings.state)
             deploy(folder / "archive", folder / "deployed.json", registry, store, target)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from continuous_training.evaluation.comparison import SEED
-from continuous_training.evaluation.gate import Against, Evidence, judge
-from continuous_training.evaluation.metrics import METRICS, improvement, score
-from continuous_training.evaluation.paired_tests import significance
+from continuous_training.evaluation.comparison import SEED, ChampionComparison, Comparison
+from continuous_training.evaluation.gate import decide
+from continuous_training.evaluation.metrics import Interval, find_metric, paired_improvement, score
+from continuous_training.evaluation.paired_tests import paired_test
 from continuous_training.evaluation.promotion_rule import PromotionRule
-from continuous_training.report.report_data import Interval
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -48,21 +47,21 @@ def numbers(rng: np.random.Generator, rows: int, tail: float, shared: float, gai
 
 
 def promoted(rule: PromotionRule, task: str, answers: Answers) -> bool:
-    """Return the gate's verdict on the challenger of these answers."""
-    actual, ours, theirs = answers
-    metric = next(m for m in METRICS[task] if m.name == rule.metric)
-    found = improvement(metric, actual, ours, theirs, SEED, rule.confidence)
-    # Where the interval decides already, the gate does not look at the test.
-    undecided = found.low > (0 if rule.superiority else -rule.margin)
-    test = significance(rule, metric, actual, ours, theirs, SEED) if undecided else None
-    against = Against(
-        champion="1",
-        improvements={metric.name: found},
-        test=test,
+    """Return whether the gate promotes the challenger of these answers."""
+    actual, challenger, champion = answers
+    metric = find_metric(task, rule.metric)
+    improvement = paired_improvement(metric, actual, challenger, champion, SEED, rule.confidence)
+    # If the interval already rejects the challenger, the test takes time and cannot change the decision.
+    interval_passes = improvement.low > (0 if rule.superiority else -rule.margin)
+    test = paired_test(rule, metric, actual, challenger, champion, SEED) if interval_passes else None
+    value = score(metric, actual, challenger)
+    comparison = Comparison(
+        rows=len(actual),
+        metrics={metric.name: Interval(value, value, value)},
+        higher_is_better=metric.higher_is_better,
+        champion=ChampionComparison("1", {metric.name: improvement}, test),
     )
-    value = score(metric, actual, ours)
-    metrics = {metric.name: Interval(value, value, value)}
-    return judge(rule, Evidence(len(actual), metrics, metric.higher_is_better, against=against)).promoted
+    return decide(rule, comparison).promoted
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.core.files import digest_of, digest_of_folder
-from continuous_training.evaluation.promotion_rule import is_override
+from continuous_training.evaluation.promotion_rule import is_gate_parameter
 from workloads.contract import Workload
 
 _NOT_DECIDING = {"source", "as_of", "force"}
@@ -17,7 +17,7 @@ _NOT_DECIDING = {"source", "as_of", "force"}
 
 def recipe_of(workload: Workload, values: dict[str, Any], fingerprint: str) -> str:
     """Return the digest of the rows' content, the parameters, the rule and the workload's code."""
-    deciding = {n: v for n, v in values.items() if n not in _NOT_DECIDING and not is_override(n)}
+    deciding = {n: v for n, v in values.items() if n not in _NOT_DECIDING and not is_gate_parameter(n)}
     return digest_of(
         {
             "workload": workload.name,

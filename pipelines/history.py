@@ -20,7 +20,7 @@ from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import read_line
 from continuous_training.operations.formatting import moment
 from continuous_training.operations.history_events import Event, events_of
-from continuous_training.report.formatting import label, measure
+from continuous_training.report.formatting import label, metric_value
 from pipelines import command_line
 from workloads import discovery
 
@@ -63,8 +63,10 @@ def _show(result: dict[str, Any]) -> None:
     metric = result["metric"]
     for event in result["events"]:
         found = event["measured"]
-        value = f"{label(metric)} {measure(metric, found['value'])}" if found else "–"
-        ends = f"{measure(metric, found['low'])} to {measure(metric, found['high'])}" if found else ""
+        value = f"{label(metric)} {metric_value(metric, found['value'])}" if found else "–"
+        ends = (
+            f"{metric_value(metric, found['low'])} to {metric_value(metric, found['high'])}" if found else ""
+        )
         when = moment(event["when"]) if event["when"] else "since then"
         champion = f"version {event['champion']}" if event["champion"] else "none"
         print(f"{when:<24} {event['kind']:<9} {value:<12} {ends:<20} champion: {champion}".rstrip())

@@ -23,7 +23,7 @@ import pyarrow as pa
 from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.core.parameters import Parameter, Value, Values, parse_values
 from continuous_training.core.progress import Progress
-from continuous_training.evaluation.promotion_rule import PromotionRule, overridden, parameters_of
+from continuous_training.evaluation.promotion_rule import PromotionRule, gate_parameters, override_rule
 
 from .handler import Handler, Tensors
 
@@ -195,7 +195,7 @@ class Workload(ABC):
     def parameters(cls) -> tuple[Parameter, ...]:
         """Every run parameter: the workload's own ones, then the common ones, then the gate's."""
         own = {parameter.name for parameter in cls.own_parameters}
-        shared = (*COMMON, *parameters_of(cls.rule))
+        shared = (*COMMON, *gate_parameters(cls.rule))
         return cls.own_parameters + tuple(p for p in shared if p.name not in own)
 
     @classmethod
@@ -208,7 +208,7 @@ class Workload(ABC):
     @classmethod
     def rule_of(cls, values: Values) -> PromotionRule:
         """The promotion rule of a run with these parameters; UserError for one that cannot be."""
-        return overridden(cls.rule, values, cls.task)
+        return override_rule(cls.rule, values, cls.task)
 
     @classmethod
     def column(cls, name: str) -> Column:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from components.evaluate.tracking import DESCRIPTION, GOLDEN
+from components.evaluate.tracking import EVALUATION, GOLDEN
 from continuous_training.adapters.model_registry import CHALLENGER, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
@@ -65,7 +65,7 @@ def run(
     The same bundle gives the same archive, object and version, however often this runs. Raises UserError
     when the evaluation is of another model, or did not promote it.
     """
-    description = _read(evaluation / DESCRIPTION)
+    description = _read(evaluation / EVALUATION)
     if description["model_digest"] != digest_of_folder(model):
         raise UserError(
             f"{evaluation} judged another model than the one in {model}; run evaluate on it first"

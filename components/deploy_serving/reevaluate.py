@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.archive.step import Archived
-from components.evaluate.tracking import record
+from components.evaluate.tracking import log_evaluation
+from components.run_context import RunContext
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.progress import Progress
@@ -32,27 +32,26 @@ def judge_again(
     registry has the new verdict; a rejection is recorded and settled.
     """
     # Only this rare case needs what the libraries behind a judgement need.
-    from components.evaluate.step import judge
+    from components.evaluate.step import evaluate
+    from continuous_training.evaluation.gate import note
 
     workload, dataset, first = discovery.get(new.workload), Dataset.open(data), new.judged_against
-    note = f"judged again: at first it was judged against {f'version {first}' if first else 'no champion'}"
+    first_champion = f"version {first}" if first else "no champion"
+    reevaluated = note("judged again", f"at first it was judged against {first_champion}")
+    context = RunContext(workload, new.run, registry, store, progress)
     with tempfile.TemporaryDirectory(prefix="again-") as folder:
         archive.unpack(store.fetch(new.key, Path(folder)), Path(folder) / "model", new.digest)
         model = load_model(Path(folder) / "model")
         try:
-            judged = judge(
-                workload, dataset, model, version.tags["model_digest"], new.run, registry, store,
-                progress, note,
-            )  # fmt: skip
+            result = evaluate(context, dataset, model, version.tags["model_digest"], reevaluated)
         finally:
             model.unload()
-    description = judged.description
-    record(registry, RunHistory(store, new.workload), dataset, description, judged.report, judged.card)
-    champion = description["champion"]
+    evaluation = result.evaluation
+    log_evaluation(context, dataset, evaluation, result.report, result.card)
     said = replace(
         new,
-        judged_against=champion and champion["version"],
-        reasons=description["reasons"],
-        metrics=description["metrics"],
+        judged_against=evaluation.champion.version if evaluation.champion else None,
+        reasons=list(evaluation.reasons),
+        metrics=evaluation.to_json()["metrics"],
     )
-    return said, judged.report, judged.promoted
+    return said, result.report, result.promoted

@@ -1,14 +1,15 @@
-"""evaluate, alone: judge a bundle against the champion on the same holdout rows.
+"""Evaluate a model bundle against the champion on the same holdout rows.
 
 In:   --data, the output of prep-data; --model, the output of train
-Out:  OUTPUT/evaluation.json (the verdict and why), OUTPUT/report.html, OUTPUT/card.md, OUTPUT/golden.json
+Out:  OUTPUT/evaluation.json (the decision), OUTPUT/report.html, OUTPUT/card.md, OUTPUT/golden.json
 Next: python -m components.archive --model MODEL --evaluation OUTPUT --output out/archive
 
-Ends with 0 when the model is promoted and with 3 when it is rejected.
+The exit code is 0 if the model is promoted and 3 if it is rejected.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -19,14 +20,16 @@ import numpy as np
 
 from components import step_cli
 from components.evaluate.tracking import CARD, REPORT
+from components.run_context import RunContext
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.core.exit_codes import REJECTED
 from continuous_training.core.settings import Settings
+from continuous_training.evaluation.predictions import Predictions
 from workloads import discovery
 from workloads.contract import Workload
 
-from .step import Evaluation, run
+from .step import EvaluationResult, run
 
 
 def in_pipeline(
@@ -40,63 +43,65 @@ def in_pipeline(
     metrics: Any,
     classes: Any,
 ) -> bool:
-    """Run the step inside a pipeline, and show its result to the Kubeflow UI."""
+    """Run the step inside a pipeline, and fill the artifacts that the Kubeflow UI shows."""
     with step_cli.reported():
         chosen = discovery.get(workload)
         output = Path(evaluation.path)
-        judged = judge(chosen, Path(data.path), Path(model.path), output, run_id, step_cli.in_pipeline())
-        step_cli.tell(outcome(judged))
+        result = evaluate(chosen, Path(data.path), Path(model.path), output, run_id, step_cli.in_pipeline())
+        step_cli.tell(outcome(result))
         shutil.copyfile(output / REPORT, report.path)
         shutil.copyfile(output / CARD, card.path)
-        for name, interval in judged.description["metrics"].items():
-            for part, value in interval.items():
-                if value is not None:
-                    metrics.log_metric(name if part == "value" else f"{name} {part}", value)
+        for name, interval in result.evaluation.metrics.items():
+            values = {name: interval.value, f"{name} low": interval.low, f"{name} high": interval.high}
+            for key, value in values.items():
+                if math.isfinite(value):
+                    metrics.log_metric(key, value)
         if chosen.task == "classification":
-            classes.log_confusion_matrix(*confusion(chosen, judged))
-        evaluation.metadata["verdict"] = judged.description["verdict"]
-        return judged.promoted
+            classes.log_confusion_matrix(*confusion_matrix(chosen, result.predictions))
+        evaluation.metadata["verdict"] = result.evaluation.verdict
+        return result.promoted
 
 
-def judge(
+def evaluate(
     workload: Workload, data: Path, model: Path, output: Path, run_id: str, settings: Settings
-) -> Evaluation:
-    """Run the step with the registry and the store of `settings`."""
+) -> EvaluationResult:
+    """Run the step with the registry and the object store of `settings`."""
     with open_registry(*settings.registry_access) as registry:
-        return run(workload, data, model, output, run_id, registry, open_store(settings.store), step_cli.tell)
+        context = RunContext(workload, run_id, registry, open_store(settings.store), step_cli.tell)
+        return run(context, data, model, output)
 
 
-def outcome(judged: Evaluation) -> str:
+def outcome(result: EvaluationResult) -> str:
     """Return the verdict and its reasons as one line."""
-    return f"{judged.description['verdict']}: " + "; ".join(judged.description["reasons"])
+    return f"{result.evaluation.verdict}: " + "; ".join(result.evaluation.reasons)
 
 
-def confusion(workload: Workload, judged: Evaluation) -> tuple[list[str], list[list[int]]]:
-    """Return the labels, and how often each was taken for each: rows are actual, columns predicted."""
+def confusion_matrix(workload: Workload, predictions: Predictions) -> tuple[list[str], list[list[int]]]:
+    """Return the labels, and the number of holdout rows by actual (row) and predicted (column) label."""
     labels = np.array(workload.column(workload.target).values)
-    actual, predicted = judged.judgement.actual, judged.judgement.predicted
-    counts = [[int(((actual == a) & (predicted == p)).sum()) for p in labels] for a in labels]
+    actual, predicted = predictions.actual, predictions.challenger
+    counts = [[int(((actual == row) & (predicted == column)).sum()) for column in labels] for row in labels]
     return [str(label) for label in labels], counts
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the step from a shell; returns the exit code."""
+    """Run the step from a shell and return the exit code."""
     parser = step_cli.command("evaluate", __doc__, state=True)
     parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the output of prep-data")
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the output of train")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the verdict goes")
-    parser.add_argument("--run-id", help="name of the run that the registry shows; default: a new one")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the result goes")
+    parser.add_argument("--run-id", help="id of the run in the registry; default: a new id")
     arguments = parser.parse_args(argv)
 
     def work() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
         workload = discovery.get(arguments.workload)
         run_id = arguments.run_id or step_cli.new_run_id("hand")
-        judged = judge(workload, arguments.data, arguments.model, arguments.output, run_id, settings)
-        print(outcome(judged))
+        result = evaluate(workload, arguments.data, arguments.model, arguments.output, run_id, settings)
+        print(outcome(result))
         print(f"report: {arguments.output / REPORT}")
-        return 0 if judged.promoted else REJECTED
+        return 0 if result.promoted else REJECTED
 
     return step_cli.finish(work)
 

@@ -1,4 +1,4 @@
-"""The champion as the gate needs it: its version, and its model loaded from its own archive."""
+"""Load the champion's model from its archive."""
 
 from __future__ import annotations
 
@@ -8,63 +8,77 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from continuous_training.adapters.model_registry import ModelVersion, Registry
-from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import RunHistory
+from components.run_context import RunContext
+from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.artifacts import archive
+from continuous_training.artifacts.bundle import TrainingData
 from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import Model, load_model
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The served version and the model inside its archive."""
+    """The served model version, and the model loaded from its archive."""
 
     version: ModelVersion
     model: Model
 
-
-def _check_registry(registry: Registry, records: RunHistory, workload: str) -> None:
-    """Return when there never was a champion, or its alias was taken away; UserError for a lost registry.
-
-    By the floors alone, a worse model could take the place of what is served.
-    """
-    promoted = [record for record in records.runs() if record["verdict"] == "promoted"]
-    if promoted and not registry.versions(workload):
-        last = promoted[-1]
-        raise UserError(
-            f"the registry {registry.uri} knows no version of {workload}, but version {last['version']} "
-            f"({str(last['digest'])[:12]}) was promoted by run {last['run']}, as the records in the object "
-            "store say: the registry was lost, or it is another one. Nothing is judged, what is served "
-            f"stays. Restore the registry; or, to begin anew, remove {records.prefix} from the object store"
-        )
+    @property
+    def training_data(self) -> TrainingData:
+        """The data that the champion was trained on."""
+        return self.model.metadata.require_training(self.model.folder).data
 
 
 @contextmanager
-def open_champion(registry: Registry, store: ObjectStore, workload: str) -> Iterator[Champion | None]:
-    """Yield the champion, or None before the first promotion.
+def open_champion(context: RunContext) -> Iterator[Champion | None]:
+    """Yield the champion, or None if the workload has none; unload its model afterwards.
 
-    Raises UserError when there is one and its archive cannot be read, or when there was one in a registry
-    that is lost: then nothing can be judged, and what is served stays.
+    Raises UserError if the champion's archive cannot be read, or if the registry lost its versions. In both
+    cases no challenger is evaluated, and the served version stays.
     """
-    version = registry.champion(workload)
+    workload = context.workload.name
+    version = context.registry.champion(workload)
     if version is None:
-        _check_registry(registry, RunHistory(store, workload), workload)
+        _check_registry(context)
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="champion-") as folder:
-        try:
-            path = store.fetch(version.archive, Path(folder))
-            archive.unpack(path, Path(folder) / "model", version.digest)
-            model = load_model(Path(folder) / "model")
-        except UserError as error:
-            raise UserError(
-                f"champion version {version.version} of {workload} cannot be loaded, so no challenger can be "
-                f"judged against it and none is promoted: {error}. Put its archive back (where the endpoint "
-                f"still holds the same bytes, python -m pipelines.rollback --workload {workload} "
-                f"--to {version.version} does), or take the alias champion away to judge by the floors alone"
-            ) from error
+        model = _load(context, version, Path(folder))
         try:
             yield Champion(version, model)
         finally:
             model.unload()
+
+
+def _load(context: RunContext, version: ModelVersion, folder: Path) -> Model:
+    try:
+        path = context.store.fetch(version.archive, folder)
+        archive.unpack(path, folder / "model", version.digest)
+        return load_model(folder / "model")
+    except UserError as error:
+        workload, number = context.workload.name, version.version
+        raise UserError(
+            f"champion version {number} of {workload} cannot be loaded: {error}. No challenger can be "
+            "compared with it, so none is promoted. Restore its archive, or remove the alias champion to "
+            "decide by the floors alone. If the endpoint still serves this version, this command restores "
+            f"the archive:\npython -m pipelines.rollback --workload {workload} --to {number}"
+        ) from error
+
+
+def _check_registry(context: RunContext) -> None:
+    """Check that a workload without a champion never had one, or that its alias was removed.
+
+    Raises UserError for a registry that lost its versions: with the floors alone, a worse model could replace
+    the served one.
+    """
+    promoted = [record for record in context.history.runs() if record["verdict"] == "promoted"]
+    if not promoted or context.registry.versions(context.workload.name):
+        return
+    last = promoted[-1]
+    raise UserError(
+        f"the registry {context.registry.uri} has no version of {context.workload.name}, but according to "
+        f"the object store, run {last['run']} promoted version {last['version']} "
+        f"({str(last['digest'])[:12]}). The registry was lost, or it is another one. No model is evaluated, "
+        "and the served version stays. Restore the registry. To start over instead, remove "
+        f"{context.history.prefix} from the object store"
+    )

@@ -1,140 +1,175 @@
-"""evaluate: challenger and champion on the same holdout rows, and the gate's verdict."""
+"""evaluate: compare challenger and champion on the same holdout rows, and decide on the promotion."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from components.evaluate.tracking import CARD, DESCRIPTION, GOLDEN, REPORT, record
-from continuous_training.adapters.model_registry import Registry
-from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import RunHistory
+from components.run_context import RunContext
+from continuous_training.artifacts.bundle import TrainingData
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.evaluation import Evaluation
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
-from continuous_training.core.messages import report
-from continuous_training.core.progress import Progress
-from continuous_training.evaluation.comparison import Judgement, judge_models
-from continuous_training.evaluation.evaluation_record import describe, drifted, facts, notes_on_the_rows
-from continuous_training.evaluation.gate import Verdict
-from continuous_training.evaluation.slices import slice_ends
+from continuous_training.evaluation.comparison import Comparison, compare, primary_metric
+from continuous_training.evaluation.gate import Check, Decision, decide, note, promote_same_model
+from continuous_training.evaluation.predictions import Predictions, non_finite_responses
+from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.report.model_card import render_card
-from continuous_training.report.page import render
+from continuous_training.report.page import render_report
 from continuous_training.serving.models.model import Model, load_model
 from workloads.contract import Workload
 
-from .champion import open_champion
-
-GOLDEN_ROWS = 8
+from .champion import Champion, open_champion
+from .inference import golden_requests, output_validator, predict_rows, serving_costs
+from .records import build_evaluation, build_report_data
+from .tracking import CARD, EVALUATION, GOLDEN, REPORT, log_evaluation
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What evaluate came to: the description, the judgement behind it, and what people and servers get."""
+class EvaluationResult:
+    """The stored evaluation with its decision and predictions, and the other files of the step.
 
-    description: dict[str, Any]
-    judgement: Judgement
-    golden: list[dict[str, Any]]
+    `golden` are the golden requests with the challenger's answers.
+    """
+
+    evaluation: Evaluation
+    decision: Decision
+    predictions: Predictions
+    golden: GoldenSet
     report: str
     card: str
 
     @property
     def promoted(self) -> bool:
         """Whether the challenger may be served."""
-        return bool(self.description["verdict"] == "promoted")
+        return self.decision.promoted
 
 
-def run(
-    workload: Workload,
-    data: Path,
-    model: Path,
-    output: Path,
-    run_id: str,
-    registry: Registry,
-    store: ObjectStore,
-    progress: Progress = report,
-) -> Evaluation:
-    """Judge the bundle in `model` on the holdout of `data`; write verdict, report and golden requests.
+def run(context: RunContext, data: Path, model: Path, output: Path) -> EvaluationResult:
+    """Evaluate the bundle in `model` on the holdout of `data`, and write the result to `output`.
 
-    A rejection is a result, not an error: it is written down and remembered. Raises UserError when the
-    folders do not belong together or the champion cannot be loaded.
+    The result is also logged to the registry, whether the model is promoted or rejected. Raises UserError if
+    data and model do not belong together, or if the champion cannot be loaded.
     """
     dataset, challenger = Dataset.open(data), load_model(model)
+    _check_inputs(context.workload, dataset, challenger, data, model)
+    result = evaluate(context, dataset, challenger, digest_of_folder(model))
+    challenger.unload()
+    with new_folder(output, EVALUATION) as folder:
+        (folder / EVALUATION).write_text(to_json(result.evaluation.to_json()), encoding="utf-8")
+        (folder / GOLDEN).write_text(to_json(result.golden.to_json()), encoding="utf-8")
+        (folder / REPORT).write_text(result.report, encoding="utf-8")
+        (folder / CARD).write_text(result.card, encoding="utf-8")
+    log_evaluation(context, dataset, result.evaluation, result.report, result.card)
+    return result
+
+
+def _check_inputs(workload: Workload, dataset: Dataset, challenger: Model, data: Path, model: Path) -> None:
     for folder, name in ((data, dataset.workload), (model, challenger.name)):
         if name != workload.name:
             raise UserError(f"{folder} belongs to the workload {name}, not to {workload.name}")
-    if challenger.metadata.require_training(model).prepared_input_digest != dataset.description["recipe"]:
-        raise UserError(f"the model in {model} was trained on other data than {data}; run train on it first")
-    judged = judge(workload, dataset, challenger, digest_of_folder(model), run_id, registry, store, progress)
-    challenger.unload()
-    with new_folder(output, DESCRIPTION) as folder:
-        (folder / DESCRIPTION).write_text(to_json(judged.description), encoding="utf-8")
-        (folder / GOLDEN).write_text(to_json(judged.golden), encoding="utf-8")
-        (folder / REPORT).write_text(judged.report, encoding="utf-8")
-        (folder / CARD).write_text(judged.card, encoding="utf-8")
-    record(
-        registry, RunHistory(store, workload.name), dataset, judged.description, judged.report, judged.card
-    )
-    return judged
+    training = challenger.metadata.require_training(model)
+    if training.prepared_input_digest != dataset.description["recipe"]:
+        raise UserError(f"the model in {model} was trained on other data than {data}; run train first")
 
 
-def judge(
-    workload: Workload,
-    dataset: Dataset,
-    challenger: Model,
-    digest: str,
-    run_id: str,
-    registry: Registry,
-    store: ObjectStore,
-    progress: Progress,
-    note: str = "",
-) -> Evaluation:
-    """Return the verdict on a model, whose bundle's digest is `digest`, against today's champion.
+def evaluate(
+    context: RunContext, dataset: Dataset, challenger: Model, model_digest: str, *notes: Check
+) -> EvaluationResult:
+    """Return the evaluation of a model against the current champion.
 
-    `note` is told at the end of its reasons. Nothing is written but that there is an MLflow run.
+    `model_digest` is the digest of the model's bundle. `notes` are added to the decision. Nothing is written,
+    except that the MLflow run is created.
     """
-    holdout = dataset.read("holdout")
+    workload = context.workload
     rule = workload.rule_of(dataset.parameters_of(workload, {}))
-    golden = [{"request": one, "answer": challenger.predict(one)} for one in _requests(workload, holdout)]
-    with open_champion(registry, store, workload.name) as champion:
-        version = champion.version if champion else None
-        against = f"version {version.version}" if version else "the floors: there is no champion yet"
-        progress(f"judging on {holdout.num_rows:,} held out rows against {against}")
-        judgement = judge_models(workload, rule, holdout, challenger, champion, golden)
-        learned = champion.model.metadata.require_training(champion.model.folder).data if champion else None
-    verdict = judgement.verdict
-    if version and learned:
-        notes = notes_on_the_rows(dataset, learned, version.version)
-        verdict = Verdict(verdict.promoted, [*verdict.reasons, *notes])
-    if version and version.tags.get("model_digest") == digest:
-        # A run that died after its promotion made the champion again: what it left undone is done now.
-        verdict = Verdict(True, [f"this is champion {version.version} itself, made again to the byte"])
+    primary_metric(rule, workload.task)
+    holdout = dataset.read("holdout")
+    golden = golden_requests(workload, challenger, holdout)
+    with open_champion(context) as champion:
+        opponent = (
+            f"version {champion.version.version}" if champion else "the floors; there is no champion yet"
+        )
+        context.progress(f"evaluating on {holdout.num_rows:,} holdout rows against {opponent}")
+        predictions, comparison = _compare(context, rule, holdout, challenger, champion, golden)
+        champion_data = champion.training_data if champion else None
+    version = champion.version if champion else None
+    decision = decide(rule, comparison)
+    if version and champion_data:
+        decision = decision.with_notes(*_data_notes(dataset, champion_data, version.version))
+    if version and version.tags.get("model_digest") == model_digest:
+        # An earlier run died after it promoted this model. Its remaining steps are done now.
+        decision = promote_same_model(version.version)
     if dataset.sample:
-        trial = "the rows are a sample that comes with the code: this is a trial, whatever the figures"
-        verdict = Verdict(verdict.promoted, [*verdict.reasons, trial])
-    if note:
-        verdict = Verdict(verdict.promoted, [*verdict.reasons, note])
-    description = describe(workload, rule, dataset, challenger, judgement, verdict, version)
-    registered = registry.run(workload.name, run_id)
-    link = {"run": registered, "url": registry.run_url(workload.name, registered)}
-    description |= {"run": run_id, "model_digest": digest, "registry": link}
-    # A model that answers NaN was rejected by now; its golden requests are for people to look at.
-    golden = plain(golden)
-    progress("drawing the report")
-    statistics = dict(learned.statistics) if learned else None
-    for name, ends in plain(slice_ends(workload, rule, holdout, judgement)).items():
-        description["slices"][name] |= ends
-    description["drift"] = drifted(dataset, statistics)
-    known = facts(workload, dataset, holdout, challenger, judgement, description, statistics)
-    card = render_card(known, workload.intended, workload.limits, golden[0])
-    return Evaluation(description, judgement, golden, render(known), card)
+        text = "the rows are a sample that comes with the code, so the result is only a trial"
+        notes = (note("sample data", text), *notes)
+    decision = decision.with_notes(*notes)
+    statistics = champion_data.statistics if champion_data else None
+    evaluation = build_evaluation(
+        context, rule, dataset, challenger, model_digest, comparison, decision, version, statistics
+    )
+    context.progress("rendering the report")
+    data = build_report_data(
+        workload, dataset, holdout, challenger, evaluation, decision, predictions, statistics
+    )
+    # A model with NaN in an answer is rejected above. Its golden requests are stored for people to read.
+    golden = GoldenSet.from_json(plain(golden.to_json()))
+    card = render_card(data, workload.intended, workload.limits, golden.requests[0])
+    return EvaluationResult(evaluation, decision, predictions, golden, render_report(data), card)
 
 
-def _requests(workload: Workload, holdout: pa.Table) -> list[Any]:
-    """Return requests drawn from the holdout, spread evenly over the rows."""
-    step = max(1, holdout.num_rows // GOLDEN_ROWS)
-    rows = [holdout.slice(i, 1) for i in range(0, holdout.num_rows, step)][:GOLDEN_ROWS]
-    return [workload.request(row) for row in rows]
+def _compare(
+    context: RunContext,
+    rule: PromotionRule,
+    holdout: pa.Table,
+    challenger: Model,
+    champion: Champion | None,
+    golden: GoldenSet,
+) -> tuple[Predictions, Comparison]:
+    """Return both models' predictions on the holdout, and their comparison.
+
+    Raises UserError if the challenger's outputs differ from their declaration.
+    """
+    workload, validator = context.workload, output_validator(challenger)
+    predictions = Predictions(
+        actual=holdout[workload.target].to_numpy(),
+        challenger=predict_rows(workload, challenger, holdout, validator),
+        champion=predict_rows(workload, champion.model, holdout) if champion else None,
+    )
+    comparison = compare(
+        rule,
+        workload.task,
+        predictions,
+        workload.slices(holdout),
+        serving_costs(rule, challenger, champion.model if champion else None, golden),
+        champion.version.version if champion else None,
+        [*validator.non_finite(), *non_finite_responses([pair.response for pair in golden])],
+    )
+    return predictions, comparison
+
+
+def _data_notes(dataset: Dataset, champion_data: TrainingData, version: str) -> list[Check]:
+    """Return a note if the champion was trained with another split, or if the holdout rows have changed.
+
+    Both models are always scored on the current rows. A champion that was trained on some of them has an
+    advantage, so this can only prevent a promotion, never cause one.
+    """
+    split_rule = dataset.description["split_rule"]
+    holdout, champion_holdout = dataset.description["splits"]["holdout"], champion_data.holdout
+    if champion_data.split_rule != split_rule:
+        text = (
+            f"the champion was trained with another split ({champion_data.split_rule}), so its training "
+            "rows may include some of these rows, which can only be to its advantage"
+        )
+        return [note("split rule", text)]
+    if not champion_holdout or champion_holdout.fingerprint == holdout["fingerprint"]:
+        return []
+    text = (
+        f"they have changed since champion {version} was trained ({champion_holdout.rows} rows then, "
+        f"{holdout['rows']} now); both models were scored on the current rows"
+    )
+    return [note("holdout rows", text)]

@@ -1,58 +1,59 @@
-"""What remains of an evaluation: an MLflow run, and for a rejection the record of the pipeline's run."""
+"""Log an evaluation to MLflow, and a rejection to the run history."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
-from continuous_training.adapters.model_registry import Registry
-from continuous_training.adapters.run_history import RunHistory
+from components.run_context import RunContext
 from continuous_training.artifacts.dataset import DESCRIPTION as DATASET
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.core.files import to_json
-from continuous_training.evaluation.promotion_rule import PREFIX
+from continuous_training.evaluation.promotion_rule import PARAMETER_PREFIX
 
-DESCRIPTION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
-"""The files of an evaluation: the verdict, the golden requests with their answers, the report, the card."""
+EVALUATION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
+"""The files of an evaluation: record, golden requests with their answers, report, and model card."""
+
+_HISTORY_KEYS = ("verdict", "reasons", "metrics", "champion", "recipe", "registry")
 
 
-def record(
-    registry: Registry,
-    records: RunHistory,
-    dataset: Dataset,
-    description: dict[str, Any],
-    report: str,
-    card: str,
+def log_evaluation(
+    context: RunContext, dataset: Dataset, evaluation: Evaluation, report: str, card: str
 ) -> None:
-    """Log the judgement as an MLflow run; a rejection settles its recipe."""
-    run = description["registry"]["run"]
-    metrics = {
-        f"{name}{suffix}": interval[part]
-        for name, interval in description["metrics"].items()
-        for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
-        if interval[part] is not None
-    }
-    metrics |= {f"drift_{one['column']}": one["psi"] for one in description["drift"]}
-    rule = {f"{PREFIX}{name}": value for name, value in description["rule"].items() if value is not None}
-    tags = {
-        "verdict": description["verdict"],
-        "reasons": "; ".join(description["reasons"]),
-        "data_fingerprint": description["data"]["fingerprint"],
-        "sample": str(description["data"]["sample"]).lower(),
-        "code": description["code"],
-        "recipe": description["recipe"],
-        "model_digest": description["model_digest"],
-    }
-    registry.log(run, description["parameters"] | rule, metrics, tags)
-    data = dataset.description
+    """Log the evaluation as an MLflow run. Record a rejection, so that the same inputs are not run again."""
+    registry, run = context.registry, evaluation.registry.run
+    rule = {f"{PARAMETER_PREFIX}{n}": value for n, value in evaluation.rule.items() if value is not None}
+    registry.log(run, {**evaluation.parameters, **rule}, _metrics(evaluation), _tags(evaluation))
+    data, record = dataset.description, evaluation.to_json()
     profile = to_json({split: data["splits"][split] for split in data["splits"]})
-    registry.log_dataset(run, description["workload"], data["fingerprint"], data["source"], profile)
+    registry.log_dataset(run, evaluation.workload, data["fingerprint"], data["source"], profile)
     registry.log_file(run, REPORT, report.encode())
     registry.log_file(run, CARD, card.encode())
     registry.log_file(run, DATASET, to_json(data).encode())
-    registry.log_file(run, DESCRIPTION, to_json(description).encode())
+    registry.log_file(run, EVALUATION, to_json(record).encode())
     registry.end(run)
-    if description["verdict"] == "rejected":
-        names = ("verdict", "reasons", "metrics", "champion", "recipe", "registry")
-        brief = {key: description[key] for key in names}
-        records.write_run(description["run"], brief)
-        records.settle(description["recipe"], {"run": description["run"], **brief})
+    if not evaluation.promoted:
+        summary = {key: record[key] for key in _HISTORY_KEYS}
+        context.history.write_run(evaluation.run, summary)
+        context.history.settle(evaluation.input_digest, {"run": evaluation.run, **summary})
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, float]:
+    """Return the finite metrics with their intervals, and the drift of each column."""
+    metrics: dict[str, float] = {}
+    for name, interval in evaluation.metrics.items():
+        ends = {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        metrics |= {key: value for key, value in ends.items() if math.isfinite(value)}
+    return metrics | {f"drift_{drift.column}": drift.psi for drift in evaluation.drift}
+
+
+def _tags(evaluation: Evaluation) -> dict[str, str]:
+    return {
+        "verdict": evaluation.verdict,
+        "reasons": "; ".join(evaluation.reasons),
+        "data_fingerprint": evaluation.data.fingerprint,
+        "sample": str(evaluation.data.sample).lower(),
+        "code": evaluation.code,
+        "recipe": evaluation.input_digest,
+        "model_digest": evaluation.model_digest,
+    }

@@ -86,7 +86,10 @@ class _Splits:
     def __init__(self, workload: Workload, folder: Path, test_size: float) -> None:
         self.workload, self.folder, self.test_size = workload, folder, test_size
         self.fingerprints = {split: Fingerprint() for split in SPLITS}
-        self.statistics = {split: Statistics(workload) for split in SPLITS}
+        self.statistics = {
+            split: Statistics(column for column in workload.columns if column.name != workload.key)
+            for split in SPLITS
+        }
         self.keys: list[np.ndarray] = []
         self.places: list[tuple[str, int, int]] = []
         self.total = 0

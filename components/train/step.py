@@ -15,7 +15,7 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-from continuous_training.evaluation.promotion_rule import is_override
+from continuous_training.evaluation.promotion_rule import is_gate_parameter
 from workloads.contract import Resumable, StoredRows, Training, Values, Workload
 from workloads.schemas import with_ranges
 
@@ -99,7 +99,7 @@ def _describe(
         "outputs": [tensor.to_json() for tensor in workload.handler.outputs],
         "request_schema": with_ranges(workload.request_schema, workload.columns, split["statistics"]),
         "answer_schema": workload.answer_schema,
-        "parameters": {n: v for n, v in values.items() if n not in _PREPARED and not is_override(n)},
+        "parameters": {n: v for n, v in values.items() if n not in _PREPARED and not is_gate_parameter(n)},
         "data": {
             "fingerprint": prepared["fingerprint"],
             "rows": split["rows"],

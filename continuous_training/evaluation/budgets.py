@@ -1,56 +1,50 @@
-"""What it costs to serve a model: the time that a request takes, and the bytes of its files."""
+"""Latency and size of a model, for the budgets of a promotion rule."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from continuous_training.artifacts.archive import MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST
 
-_ADDED = {MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST}
-_ROUNDS = (10, 60)
-_SECONDS = 10.0
-_WARM_UP = 2
+_ADDED_BY_ARCHIVE = {MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST}
+_MIN_ROUNDS, _MAX_ROUNDS = 10, 60
+_WARM_UP_ROUNDS = 2
+_TIME_LIMIT_S = 10.0
 
-Ask = Callable[[Any], Any]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Milliseconds for a request of one row (None where nobody asks), and megabytes of the model's files."""
-
-    latency_ms: float | None
-    size_mb: float
+Predict = Callable[[Any], Any]
 
 
 def size_mb(folder: Path) -> float:
-    """Return the size of a bundle, or of an unpacked archive without what archiving adds, in MB."""
+    """Return the size in MB of a bundle, or of an unpacked archive without the files that archiving adds."""
     files = {p.relative_to(folder): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-    own = (n for p, n in files.items() if p.as_posix() not in _ADDED and "__pycache__" not in p.parts)
-    return sum(own) / 1e6
+    sizes = (
+        size
+        for path, size in files.items()
+        if path.as_posix() not in _ADDED_BY_ARCHIVE and "__pycache__" not in path.parts
+    )
+    return sum(sizes) / 1e6
 
 
 def latencies_ms(
-    models: Sequence[Ask], requests: Sequence[Any], clock: Callable[[], float] = time.perf_counter
+    models: Sequence[Predict], requests: Sequence[Any], clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
-    """Return each model's milliseconds for one of these requests, the models measured in turns.
+    """Return the milliseconds per request of each model: the mean over the requests of the best time.
 
-    Whatever else runs on the machine can only add time, so the least of many tries is kept for each request,
-    and the mean of these over the requests. Turns give a burst of noise to all models alike.
+    Other load on the machine can only add time, so the minimum of many rounds is used for each request. The
+    models take turns in each round, so that a burst of load affects all of them.
     """
     best = [[float("inf")] * len(requests) for _ in models]
-    least, most = _ROUNDS
-    deadline = clock() + _SECONDS
-    for turn in range(-_WARM_UP, most):
-        if turn >= least and clock() > deadline:
+    deadline = clock() + _TIME_LIMIT_S
+    for round_number in range(-_WARM_UP_ROUNDS, _MAX_ROUNDS):
+        if round_number >= _MIN_ROUNDS and clock() > deadline:
             break
-        for place, request in enumerate(requests):
-            for model, times in zip(models, best, strict=True):
-                began = clock()
-                model(request)
-                if turn >= 0:
-                    times[place] = min(times[place], clock() - began)
+        for index, request in enumerate(requests):
+            for predict, times in zip(models, best, strict=True):
+                start = clock()
+                predict(request)
+                if round_number >= 0:
+                    times[index] = min(times[index], clock() - start)
     return [1000 * sum(times) / len(times) for times in best]

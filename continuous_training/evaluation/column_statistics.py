@@ -1,70 +1,95 @@
-"""Statistics of columns, taken in one pass: the basis of the report's drift figures."""
+"""Statistics of the columns of a dataset, computed in one pass: counts, moments and histograms."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from continuous_training.evaluation.unicode_profile import Characters
-from workloads.contract import Column, Workload
+from continuous_training.evaluation.unicode_profile import UnicodeProfile
 
 BINS = 100
-"""Of a column with a range: fine enough for two distributions to be told apart where values crowd."""
+"""Bins of a column with a range: fine enough to distinguish distributions whose values are concentrated."""
 
 _DECADES = [float(f"{10 ** (step / 5):.6g}") for step in range(-30, 61)]
 GRID = np.array([-edge for edge in reversed(_DECADES)] + [0.0] + _DECADES)
-"""Five bins a decade from 1e-6 to 1e12 on both sides of zero: the same for every column without a range, so
-that two data sets can be compared bin by bin without knowing each other."""
+"""Five bins per decade from 1e-6 to 1e12 on both sides of zero. All columns without a range use this grid, so
+that any two datasets can be compared bin by bin."""
+
+
+class ColumnDescription(Protocol):
+    """The properties of a column that its statistics depend on, as in `workloads.contract.Column`."""
+
+    @property
+    def name(self) -> str:
+        """The name of the column."""
+
+    @property
+    def kind(self) -> str:
+        """One of text, integer, number, bytes, vector."""
+
+    @property
+    def minimum(self) -> float | None:
+        """The lowest allowed value, if any."""
+
+    @property
+    def maximum(self) -> float | None:
+        """The highest allowed value, if any."""
+
+    @property
+    def values(self) -> tuple[str | int, ...]:
+        """The allowed values of a column of categories; empty for other columns."""
 
 
 class Statistics:
-    """Counts, moments and a histogram for each column of the rows taken in.
+    """Accumulates counts, moments and a histogram for each column.
 
-    Numbers with a range are counted in equal bins over it, others on a logarithmic grid; texts and bytes are
-    described by their lengths. A text column NAME has an entry `NAME characters` besides: their kinds.
+    Numbers with a range are counted in equal bins over it, other numbers on a logarithmic grid. Text and
+    bytes are described by their lengths. A text column NAME has a second entry, `NAME characters`, with the
+    kinds of its characters.
     """
 
-    def __init__(self, workload: Workload) -> None:
-        self.columns = {
-            column.name: _Column(column) for column in workload.columns if column.name != workload.key
-        }
-        self.characters = {
-            name: Characters()
-            for name, one in self.columns.items()
-            if one.column.kind == "text" and not one.counts
+    def __init__(self, columns: Iterable[ColumnDescription]) -> None:
+        self.columns = {column.name: _ColumnStatistics(column) for column in columns}
+        self.profiles = {
+            name: UnicodeProfile()
+            for name, statistics in self.columns.items()
+            if statistics.column.kind == "text" and not statistics.counts
         }
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take in every row of the batch."""
-        for name, column in self.columns.items():
-            column.add(batch.column(name))
-        for name, characters in self.characters.items():
-            characters.add(batch.column(name))
+        """Add every row of the batch."""
+        for name, statistics in self.columns.items():
+            statistics.add(batch.column(name))
+        for name, profile in self.profiles.items():
+            profile.add(batch.column(name))
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics of each column, by name."""
-        columns = {name: column.to_json() for name, column in self.columns.items()}
-        kinds = {
-            f"{name} characters": {"kind": "characters", "rows": one.texts, "counts": one.counts()}
-            for name, one in self.characters.items()
+        columns = {name: statistics.to_json() for name, statistics in self.columns.items()}
+        profiles = {
+            f"{name} characters": {"kind": "characters", "rows": profile.texts, "counts": profile.counts()}
+            for name, profile in self.profiles.items()
         }
-        return columns | kinds
+        return columns | profiles
 
 
-class _Column:
-    def __init__(self, column: Column) -> None:
+class _ColumnStatistics:
+    def __init__(self, column: ColumnDescription) -> None:
         self.column = column
         self.rows = 0
         self.numbers = 0
         self.total = self.squares = 0.0
         self.low, self.high = np.inf, -np.inf
         self.counts: dict[str, int] = {str(value): 0 for value in column.values}
-        ranged = column.minimum is not None and column.maximum is not None and not column.values
-        self.grid = not ranged or column.kind in ("text", "bytes")
-        self.edges = GRID if self.grid else np.linspace(column.minimum or 0, column.maximum or 0, BINS + 1)
+        has_range = column.minimum is not None and column.maximum is not None and not column.values
+        self.uses_grid = not has_range or column.kind in ("text", "bytes")
+        self.edges = (
+            GRID if self.uses_grid else np.linspace(column.minimum or 0, column.maximum or 0, BINS + 1)
+        )
         self.histogram = np.zeros(len(self.edges) - 1, dtype=np.int64)
 
     def add(self, values: pa.Array) -> None:
@@ -82,32 +107,33 @@ class _Column:
         self.histogram += np.histogram(np.clip(numbers, self.edges[0], self.edges[-1]), self.edges)[0]
 
     def _numbers(self, values: pa.Array) -> np.ndarray | None:
+        """Return the numbers or the lengths of the values; None for a column of categories."""
         kind = self.column.kind
         if self.column.values:
             return None
         if kind == "vector":
-            return values.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-        if kind == "text":
-            return pc.utf8_length(values).to_numpy(zero_copy_only=False).astype(np.float64)
-        if kind == "bytes":
-            return pc.binary_length(values).to_numpy(zero_copy_only=False).astype(np.float64)
-        return values.to_numpy(zero_copy_only=False).astype(np.float64)
+            values = values.flatten()
+        elif kind == "text":
+            values = pc.utf8_length(values)
+        elif kind == "bytes":
+            values = pc.binary_length(values)
+        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"kind": self.column.kind, "rows": self.rows}
+        record: dict[str, Any] = {"kind": self.column.kind, "rows": self.rows}
         if self.numbers:
             mean = self.total / self.numbers
             variance = max(self.squares / self.numbers - mean**2, 0.0)
-            found |= {"mean": mean, "std": variance**0.5, "minimum": self.low, "maximum": self.high}
+            record |= {"mean": mean, "std": variance**0.5, "minimum": self.low, "maximum": self.high}
         if self.column.values:
-            found["counts"] = self.counts
+            record["counts"] = self.counts
         if self.numbers:
             used = np.flatnonzero(self.histogram)
-            first, last = (used[0], used[-1] + 1) if self.grid else (0, BINS)
-            found |= {
-                "edges": self.edges[first : last + 1].tolist(),
-                "histogram": self.histogram[first:last].tolist(),
+            first, end = (used[0], used[-1] + 1) if self.uses_grid else (0, BINS)
+            record |= {
+                "edges": self.edges[first : end + 1].tolist(),
+                "histogram": self.histogram[first:end].tolist(),
             }
-            # Only the bins in use are written: those of another data set are others of the same grid.
-            found |= {"grid": "log"} if self.grid else {}
-        return found
+            # Only the used bins of the grid are stored, so a reader must know that the edges are the grid's.
+            record |= {"grid": "log"} if self.uses_grid else {}
+        return record

@@ -1,155 +1,151 @@
-"""Challenger and champion on the same rows: their answers, and what follows from them."""
+"""Compare the challenger with the champion on the same holdout rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 
-from components.evaluate.champion import Champion
+from continuous_training.artifacts.evaluation import PairedTest, ServingCost, SliceMetric
 from continuous_training.core.errors import UserError
-from continuous_training.evaluation.budgets import Cost, latencies_ms, size_mb
-from continuous_training.evaluation.gate import Against, Evidence, Slice, Verdict, judge
-from continuous_training.evaluation.metrics import METRICS, Metric, improvement, measure, score
-from continuous_training.evaluation.outputs import Outputs, broken_answers
-from continuous_training.evaluation.paired_tests import mcnemar, significance
+from continuous_training.evaluation.metrics import (
+    METRICS,
+    Interval,
+    Metric,
+    find_metric,
+    metric_interval,
+    paired_improvement,
+    score,
+)
+from continuous_training.evaluation.paired_tests import mcnemar, paired_test
+from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.promotion_rule import PromotionRule
-from continuous_training.report.report_data import Interval
-from continuous_training.serving.models.model import Model
-from workloads.contract import Workload
 
 SEED = 0
-_BATCH = 4096
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The verdict and all that it rests on; `theirs` are the champion's, empty without one."""
+class ChampionComparison:
+    """The champion's metrics, and the challenger's improvement over it.
 
-    verdict: Verdict
-    evidence: Evidence
-    actual: np.ndarray
-    predicted: np.ndarray
-    champion_predicted: np.ndarray | None
-    champion_metrics: dict[str, Interval]
-    mcnemar_p: float | None
-
-    @property
-    def metrics(self) -> dict[str, Interval]:
-        """The challenger's metrics, the primary one first."""
-        return dict(self.evidence.metrics)
-
-    @property
-    def slices(self) -> dict[str, Slice]:
-        """The metric in each group of rows."""
-        return dict(self.evidence.slices)
-
-
-def judge_models(
-    workload: Workload,
-    rule: PromotionRule,
-    holdout: pa.Table,
-    challenger: Model,
-    champion: Champion | None,
-    golden: list[dict[str, Any]],
-) -> Judgement:
-    """Ask both models about every holdout row and judge the challenger by the rule.
-
-    `golden` are requests of one row each with the challenger's answers; latency is measured with them, where
-    the rule asks for it. UserError when the challenger's outputs are not what it declares.
+    `improvements` has the primary metric and the guard metrics; positive is better. `test` is the paired test
+    that the rule requires, if any. `mcnemar_p` is None for a regression.
     """
-    primary = _primary(workload, rule)
-    actual, outputs = holdout[workload.target].to_numpy(), Outputs(challenger)
-    predicted = _predict(workload, challenger, holdout, outputs)
-    theirs = _predict(workload, champion.model, holdout) if champion else None
-    # The primary metric comes first wherever metrics are listed.
-    metrics = sorted(METRICS[workload.task], key=lambda metric: metric is not primary)
-    requests = [row["request"] for row in golden]
-    costs = _costs(rule, [challenger, *([champion.model] if champion else [])], requests)
-    against = None
-    if champion and theirs is not None:
-        compared = (m for m in metrics if m is primary or m.name in rule.guards)
-        against = Against(
-            champion=champion.version.version,
-            improvements={
-                m.name: improvement(m, actual, predicted, theirs, SEED, rule.confidence) for m in compared
-            },
-            test=significance(rule, primary, actual, predicted, theirs, SEED),
-            cost=costs[-1],
+
+    version: str
+    improvements: Mapping[str, Interval]
+    test: PairedTest | None = None
+    cost: ServingCost | None = None
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
+    mcnemar_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All measurements that the gate decides on.
+
+    `metrics` are the challenger's, the primary one first, and `higher_is_better` applies to the primary one.
+    `champion` is None for a first model. `non_finite` describes the outputs with NaN or infinity.
+    """
+
+    rows: int
+    metrics: Mapping[str, Interval]
+    higher_is_better: bool
+    slices: Mapping[str, SliceMetric] = field(default_factory=dict)
+    cost: ServingCost | None = None
+    champion: ChampionComparison | None = None
+    non_finite: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The serving costs of both models; `champion` is None for a first model."""
+
+    challenger: ServingCost
+    champion: ServingCost | None = None
+
+
+def compare(
+    rule: PromotionRule,
+    task: str,
+    predictions: Predictions,
+    slices: Mapping[str, np.ndarray],
+    costs: Costs,
+    champion_version: str | None = None,
+    non_finite: Sequence[str] = (),
+) -> Comparison:
+    """Return the comparison of both models' predictions.
+
+    `slices` are boolean masks over the rows, by name; slices without rows are left out. `champion_version` is
+    required if there are predictions of a champion.
+    """
+    primary = primary_metric(rule, task)
+    metrics = sorted(METRICS[task], key=lambda metric: metric is not primary)
+    actual, challenger = predictions.actual, predictions.challenger
+    champion = None
+    if predictions.champion is not None and champion_version is not None:
+        champion = _compare_with_champion(
+            rule, task, metrics, actual, challenger, predictions.champion, champion_version, costs.champion
         )
-    evidence = Evidence(
+    return Comparison(
         rows=len(actual),
-        metrics={m.name: measure(m, actual, predicted, SEED) for m in metrics},
+        metrics={metric.name: metric_interval(metric, actual, challenger, SEED) for metric in metrics},
         higher_is_better=primary.higher_is_better,
-        slices=_slices(primary, workload.slices(holdout), actual, predicted, theirs),
-        cost=costs[0],
-        against=against,
-        not_numbers=[*outputs.broken(), *broken_answers(golden)],
-    )
-    return Judgement(
-        verdict=judge(rule, evidence),
-        evidence=evidence,
-        actual=actual,
-        predicted=predicted,
-        champion_predicted=theirs,
-        champion_metrics={}
-        if theirs is None
-        else {m.name: measure(m, actual, theirs, SEED) for m in metrics},
-        mcnemar_p=None
-        if theirs is None or workload.task != "classification"
-        else mcnemar(actual, predicted, theirs),
+        slices={
+            name: _slice_metric(primary, predictions, mask) for name, mask in slices.items() if mask.any()
+        },
+        cost=costs.challenger,
+        champion=champion,
+        non_finite=tuple(non_finite),
     )
 
 
-def _primary(workload: Workload, rule: PromotionRule) -> Metric:
-    for metric in METRICS[workload.task]:
-        if metric.name == rule.metric:
-            return metric
-    known = ", ".join(metric.name for metric in METRICS[workload.task])
-    raise UserError(
-        f"workload {workload.name}: its rule's metric {rule.metric!r} is none of {known}, which "
-        f"{workload.task} has"
-    )
+def primary_metric(rule: PromotionRule, task: str) -> Metric:
+    """Return the metric that the rule names; UserError if the task does not have it."""
+    try:
+        return find_metric(task, rule.metric)
+    except KeyError:
+        known = ", ".join(metric.name for metric in METRICS[task])
+        raise UserError(
+            f"the promotion rule names the metric {rule.metric!r}, which {task} does not have; use one of "
+            f"{known}"
+        ) from None
 
 
-def _costs(rule: PromotionRule, models: list[Model], requests: list[Any]) -> list[Cost]:
-    took: list[float] | list[None] = [None] * len(models)
-    if rule.measures_latency:
-        took = latencies_ms([model.predict for model in models], requests)
-    return [Cost(ms, size_mb(model.folder)) for ms, model in zip(took, models, strict=True)]
-
-
-def _predict(workload: Workload, model: Model, rows: pa.Table, outputs: Outputs | None = None) -> np.ndarray:
-    """Return the model's predictions, in the rows' order, by the handler that serves them."""
-    parts = []
-    for begin in range(0, rows.num_rows, _BATCH):
-        part = rows.slice(begin, _BATCH)
-        answers = model.infer(workload.tensors(part))
-        if outputs:
-            outputs.check(answers, part.num_rows)
-        answer = answers.get(workload.prediction)
-        if answer is None or answer.shape != (part.num_rows,):
-            raise UserError(
-                f"workload {workload.name}: its handler answers {part.num_rows} rows with "
-                f"{workload.prediction} of shape {getattr(answer, 'shape', None)}, not one value a row"
-            )
-        parts.append(answer)
-    return np.concatenate(parts)
-
-
-def _slices(
-    metric: Metric,
-    masks: dict[str, np.ndarray],
+def _compare_with_champion(
+    rule: PromotionRule,
+    task: str,
+    metrics: Sequence[Metric],
     actual: np.ndarray,
-    predicted: np.ndarray,
-    theirs: np.ndarray | None,
-) -> dict[str, Slice]:
-    found = {}
-    for name, mask in masks.items():
-        if mask.any():
-            value = score(metric, actual[mask], predicted[mask])
-            other = None if theirs is None else score(metric, actual[mask], theirs[mask])
-            found[name] = Slice(int(mask.sum()), value, other)
-    return found
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    version: str,
+    cost: ServingCost | None,
+) -> ChampionComparison:
+    """Return the comparison with the champion; the first of `metrics` is the primary one."""
+    primary = metrics[0]
+    compared = (metric for metric in metrics if metric is primary or metric.name in rule.guards)
+    return ChampionComparison(
+        version=version,
+        improvements={
+            metric.name: paired_improvement(metric, actual, challenger, champion, SEED, rule.confidence)
+            for metric in compared
+        },
+        test=paired_test(rule, primary, actual, challenger, champion, SEED),
+        cost=cost,
+        metrics={metric.name: metric_interval(metric, actual, champion, SEED) for metric in metrics},
+        mcnemar_p=mcnemar(actual, challenger, champion) if task == "classification" else None,
+    )
+
+
+def _slice_metric(metric: Metric, predictions: Predictions, mask: np.ndarray) -> SliceMetric:
+    actual, champion = predictions.actual[mask], predictions.champion
+    challenger = metric_interval(metric, actual, predictions.challenger[mask], SEED)
+    return SliceMetric(
+        rows=int(mask.sum()),
+        value=challenger.value,
+        champion=None if champion is None else score(metric, actual, champion[mask]),
+        low=challenger.low,
+        high=challenger.high,
+    )

@@ -1,121 +1,123 @@
-"""How far a column's values have moved between two data sets, from their statistics alone."""
+"""Data drift: how far the values of a column have moved between two datasets, from their statistics alone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from continuous_training.artifacts.evaluation import ColumnDrift
 from continuous_training.evaluation.two_sample_tests import chi_square, kolmogorov_smirnov
 
 MODERATE, LARGE = 0.1, 0.25
-"""Where the words change; the customary limits, in Siddiqi, "Credit Risk Scorecards" (2006)."""
+"""The index from which drift is moderate, and large (Siddiqi, "Credit Risk Scorecards", 2006)."""
 
 ALPHA = 0.05
-"""A change that chance makes more often than this is none."""
+"""The significance level. A change with a greater p-value is explained by chance."""
 
 GROUPS = 10
-"""Bins of the index: tenths of the old rows, as is the custom."""
+"""The number of groups for the index of an ordered column: by convention tenths of the old rows."""
+
+ColumnSummary = Mapping[str, Any]
+"""The statistics of one column, as returned by `column_statistics`."""
 
 
-@dataclass(frozen=True)
-class Drift:
-    """How far one column has moved.
+def column_drift(new: Mapping[str, ColumnSummary], old: Mapping[str, ColumnSummary]) -> list[ColumnDrift]:
+    """Return the drift of each column with comparable statistics in both datasets, the largest index first.
 
-    `psi` is the population stability index, and `chance` the index to be expected of two samples of these
-    sizes from one and the same population. `test` is "KS" for what has an order and "χ²" for what has none,
-    with its `statistic` and its `p`. `old_mean` and `new_mean` are None for columns without a mean.
+    `new` and `old` have statistics by column: counts per value, or a histogram with its edges. Columns that
+    one dataset lacks, or that have other bins, are left out.
     """
-
-    column: str
-    psi: float
-    chance: float
-    test: str
-    statistic: float
-    p: float
-    old_mean: float | None = None
-    new_mean: float | None = None
-
-    @property
-    def word(self) -> str:
-        """The index in a word: stable, moderate or large; stable too where chance explains it."""
-        if self.psi < MODERATE or self.p >= ALPHA:
-            return "stable"
-        return "moderate" if self.psi < LARGE else "large"
-
-
-def drift(new: dict[str, Any], old: dict[str, Any]) -> list[Drift]:
-    """Return the drift of every column that both sides counted alike, the farthest moved first.
-
-    `new` and `old` are statistics per column: counts per value, or a histogram with its edges. A column
-    that one side lacks, or counted in other bins, is left out.
-    """
-    found = []
+    drifts = []
     for name in new.keys() & old.keys():
-        counts = _counts(new[name], old[name])
-        if counts is None:
-            continue
-        sides = zip((new[name], old[name]), counts, strict=True)
-        # A vector's numbers are many in a row and alike: rows are what is independent.
-        rows = [float(side.get("rows") or taken.sum()) for side, taken in sides]
-        ordered = "counts" not in new[name]
-        tested = kolmogorov_smirnov(*counts, (rows[0], rows[1])) if ordered else chi_square(*counts)
-        grouped = _grouped(*counts) if ordered else counts
-        used = int(((grouped[0] > 0) | (grouped[1] > 0)).sum())
-        # Siddiqi's limits ignore sample size; Yurdakul, "Statistical Properties of Population Stability
-        # Index" (2018): without drift it is (1/n + 1/m) times chi-squared with (bins - 1) degrees.
-        chance = (used - 1) * (1 / rows[0] + 1 / rows[1])
-        means = old[name].get("mean"), new[name].get("mean")
-        found.append(Drift(name, psi(*grouped), chance, "KS" if ordered else "χ²", *tested, *means))
-    return sorted(found, key=lambda one: (-one.psi, one.column))
+        counts = _comparable_counts(new[name], old[name])
+        if counts is not None:
+            drifts.append(_drift(name, new[name], old[name], *counts))
+    return sorted(drifts, key=lambda drift: (-drift.psi, drift.column))
 
 
-def _grouped(new: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both sides in tenths of the old one, as near as the bins allow."""
+def _drift(
+    name: str, new: ColumnSummary, old: ColumnSummary, new_counts: np.ndarray, old_counts: np.ndarray
+) -> ColumnDrift:
+    # The elements of a vector depend on each other; the independent observations are the rows.
+    new_rows = float(new.get("rows") or new_counts.sum())
+    old_rows = float(old.get("rows") or old_counts.sum())
+    if "counts" in new:
+        test, (statistic, p) = "χ²", chi_square(new_counts, old_counts)
+        new_groups, old_groups = new_counts, old_counts
+    else:
+        test, (statistic, p) = "KS", kolmogorov_smirnov(new_counts, old_counts, (new_rows, old_rows))
+        new_groups, old_groups = _in_groups(new_counts, old_counts)
+    index = psi(new_groups, old_groups)
+    used = int(((new_groups > 0) | (old_groups > 0)).sum())
+    return ColumnDrift(
+        column=name,
+        psi=index,
+        # Without drift, the expected index is (1/n + 1/m) times that of chi-squared with (bins - 1) degrees
+        # of freedom (Yurdakul, "Statistical Properties of Population Stability Index", 2018).
+        chance=(used - 1) * (1 / new_rows + 1 / old_rows),
+        test=test,
+        statistic=statistic,
+        p=p,
+        level=drift_level(index, p),
+        old_mean=old.get("mean"),
+        new_mean=new.get("mean"),
+    )
+
+
+def drift_level(index: float, p: float) -> str:
+    """Return stable, moderate or large; a change that chance explains is stable."""
+    if index < MODERATE or p >= ALPHA:
+        return "stable"
+    return "moderate" if index < LARGE else "large"
+
+
+def _in_groups(new: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the counts in groups that each hold about a tenth of the old rows."""
     middle = (np.cumsum(old) - old / 2) / old.sum()
     groups = np.minimum((middle * GROUPS).astype(int), GROUPS - 1)
-    one, other = (np.bincount(groups, side, GROUPS) for side in (new, old))
-    return one, other
+    return np.bincount(groups, new, GROUPS), np.bincount(groups, old, GROUPS)
 
 
 def psi(new: np.ndarray, old: np.ndarray) -> float:
-    """Return the population stability index of two rows of counts over the same bins; never negative.
+    """Return the population stability index of two counts over the same bins; never negative.
 
-    The sum over the bins of (p - q) * ln(p / q), with p and q the shares of the new and the old rows in the
-    bin: Kullback and Leibler's symmetric divergence J (1951, "On Information and Sufficiency"), known by
-    this name from Lewis, "An Introduction to Credit Scoring" (1994). A bin that is empty on one side only is
-    taken to hold half a row there, since the logarithm has no value at 0; one empty on both sides adds
-    nothing.
+    The sum over the bins of (p - q) * ln(p / q), where p and q are the shares of the new and the old rows in
+    the bin. This is Kullback and Leibler's symmetric divergence J ("On Information and Sufficiency", 1951),
+    known by this name since Lewis, "An Introduction to Credit Scoring" (1994). A bin that is empty in one
+    dataset is counted as half a row there, because the logarithm is undefined at 0. A bin that is empty in
+    both adds nothing.
     """
     used = (new > 0) | (old > 0)
-    sides = [np.where(side[used] > 0, side[used], 0.5) for side in (new, old)]
-    p, q = (side / side.sum() for side in sides)
+    p, q = (np.where(counts[used] > 0, counts[used], 0.5) for counts in (new, old))
+    p, q = p / p.sum(), q / q.sum()
     return float(((p - q) * np.log(p / q)).sum())
 
 
-def _counts(new: dict[str, Any], old: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return both sides' counts over the same bins, or None where there are no such."""
+def _comparable_counts(new: ColumnSummary, old: ColumnSummary) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return both columns' counts over the same bins; None if they cannot be compared."""
+    pair: list[list[float]]
     if "counts" in new and "counts" in old:
         values = sorted(new["counts"].keys() | old["counts"].keys())
-        pair = [[side["counts"].get(value, 0) for value in values] for side in (new, old)]
+        pair = [[column["counts"].get(value, 0) for value in values] for column in (new, old)]
     elif "histogram" not in new or "histogram" not in old or new.get("grid") != old.get("grid"):
         return None
     elif new.get("grid"):
-        # Each side has written the bins of the grid that it uses.
-        bins = [dict(zip(side["edges"], side["histogram"], strict=False)) for side in (new, old)]
+        # Each column stores only the bins of the grid that it uses.
+        bins = [dict(zip(column["edges"], column["histogram"], strict=False)) for column in (new, old)]
         starts = sorted(bins[0].keys() | bins[1].keys())
-        pair = [[side.get(start, 0) for start in starts] for side in bins]
+        pair = [[column.get(start, 0) for start in starts] for column in bins]
     elif _same_edges(new, old):
         pair = [new["histogram"], old["histogram"]]
     else:
         return None
-    one, other = (np.asarray(side, dtype=np.float64) for side in pair)
-    return (one, other) if one.sum() > 0 and other.sum() > 0 else None
+    new_counts, old_counts = (np.asarray(counts, dtype=np.float64) for counts in pair)
+    return (new_counts, old_counts) if new_counts.sum() > 0 and old_counts.sum() > 0 else None
 
 
-def _same_edges(new: dict[str, Any], old: dict[str, Any]) -> bool:
+def _same_edges(new: ColumnSummary, old: ColumnSummary) -> bool:
     left, right = new.get("edges") or [], old.get("edges") or []
     same_bins = len(left) == len(right) and len(new["histogram"]) == len(old["histogram"])
     return same_bins and all(math.isclose(a, b, abs_tol=1e-12) for a, b in zip(left, right, strict=True))

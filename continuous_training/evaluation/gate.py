@@ -1,175 +1,227 @@
-"""The gate: decides by the workload's written rule whether a challenger may be served."""
+"""The gate: decide by the promotion rule whether a challenger may be served."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from continuous_training.evaluation.budgets import Cost
+from continuous_training.artifacts.evaluation import SliceMetric
+from continuous_training.evaluation.comparison import ChampionComparison, Comparison
+from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.promotion_rule import PromotionRule
-from continuous_training.report.report_data import Interval
 
 
 @dataclass(frozen=True)
-class Slice:
-    """A group of holdout rows and the primary metric on it, the champion's beside."""
+class Check:
+    """One line of the gate, for people: the name, the measured value, the limit, and whether it passed.
 
-    rows: int
-    value: float
-    champion: float | None = None
-
-
-@dataclass(frozen=True)
-class Against:
-    """The comparison with a champion on the same rows: improvements by metric, positive is better.
-
-    `test` is the name and the p-value of the test that must bear out the interval of the primary metric,
-    where there is one.
+    A check with an empty limit is a note: it informs and cannot fail.
     """
 
-    champion: str
-    improvements: Mapping[str, Interval]
-    test: tuple[str, float] | None = None
-    cost: Cost | None = None
+    name: str
+    measured: str
+    limit: str
+    passed: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.measured}" + (f"; required: {self.limit}" if self.limit else "")
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that the verdict on a challenger rests on; `against` is None where there is no champion.
+class Decision:
+    """The gate's result: promoted or not, with every check.
 
-    `not_numbers` says, in words, where the challenger answered NaN or infinity.
+    The first two checks are the floor of the primary metric and the comparison with the champion, except in a
+    decision that needs a single check.
     """
-
-    rows: int
-    metrics: Mapping[str, Interval]
-    higher_is_better: bool
-    slices: Mapping[str, Slice] = field(default_factory=dict)
-    cost: Cost | None = None
-    against: Against | None = None
-    not_numbers: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`promoted` or not, and every reason in words; a promotion has its reasons too."""
 
     promoted: bool
-    reasons: list[str]
+    checks: tuple[Check, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The failed checks, or the first two checks of a promotion; in both cases with the notes."""
+        return tuple(
+            str(check)
+            for index, check in enumerate(self.checks)
+            if not check.passed or not check.limit or (self.promoted and index < 2)
+        )
+
+    def with_notes(self, *notes: Check) -> Decision:
+        """Return the same decision with notes added."""
+        return Decision(self.promoted, (*self.checks, *notes))
 
 
-def judge(rule: PromotionRule, evidence: Evidence) -> Verdict:
-    """Return the verdict on a challenger: any NaN refuses, then every reason against it, or those for it."""
-    if broken := list(_not_numbers(rule, evidence)):
-        return Verdict(False, [f"not a number: {', '.join(broken)}; nothing can be said for this model"])
-    against = [*_below_floors(rule, evidence), *_over_budget(rule, evidence)]
-    if evidence.against:
-        against += [*_not_better(rule, evidence.against), *_broken_guards(rule, evidence.against)]
-    if against:
-        return Verdict(False, against)
-    name, value = rule.metric, evidence.metrics[rule.metric].value
-    reasons = [f"{name} {value:.4g} reaches the floor of {rule.floor:g} on {evidence.rows} holdout rows"]
-    if evidence.against is None:
-        reasons.append("there is no champion yet, so only the floors decided")
-    else:
-        limit = "zero" if rule.superiority else f"minus the margin of {rule.margin:g}"
-        reasons.append(f"{_compared(rule, evidence.against)}; the whole interval lies above {limit}")
-    return Verdict(True, reasons)
+def note(name: str, text: str) -> Check:
+    """Return a note: a check without a limit."""
+    return Check(name, text, "", True)
 
 
-def _not_numbers(rule: PromotionRule, evidence: Evidence) -> Iterator[str]:
-    yield from (name for name, interval in evidence.metrics.items() if not _finite(interval))
-    yield from (n for n, part in _large(rule, evidence).items() if not math.isfinite(part.value))
-    if against := evidence.against:
-        p = against.test[1] if against.test else 0.0
-        if not (all(map(_finite, against.improvements.values())) and math.isfinite(p)):
+def decide(rule: PromotionRule, comparison: Comparison) -> Decision:
+    """Return the decision on a challenger: promoted if every check passes.
+
+    NaN or infinity in any number that the gate uses rejects the challenger, without any other check.
+    """
+    if non_finite := list(_non_finite(rule, comparison)):
+        limit = "no NaN or infinite number"
+        return Decision(False, (Check("finite numbers", f"not in {', '.join(non_finite)}", limit, False),))
+    checks = (
+        _floor(rule, comparison),
+        *_champion(rule, comparison),
+        _minimum_rows(rule, comparison),
+        *_slices(rule, comparison),
+        *_budgets(rule, comparison),
+        *_champion_budgets(rule, comparison),
+        *_guards(rule, comparison),
+    )
+    return Decision(all(check.passed for check in checks), checks)
+
+
+def promote_same_model(version: str) -> Decision:
+    """Return the decision on a challenger with the same bytes as the champion."""
+    check = Check(f"model digest against champion {version}", "identical to the byte", "identical", True)
+    return Decision(True, (check,))
+
+
+def _non_finite(rule: PromotionRule, comparison: Comparison) -> Iterator[str]:
+    yield from (name for name, interval in comparison.metrics.items() if not interval.finite)
+    yield from (
+        name for name, part in _large_slices(rule, comparison).items() if not math.isfinite(part.value)
+    )
+    if champion := comparison.champion:
+        p = champion.test.p if champion.test else 0.0
+        if not (all(i.finite for i in champion.improvements.values()) and math.isfinite(p)):
             yield "the comparison with the champion"
-    yield from evidence.not_numbers
+    yield from comparison.non_finite
 
 
-def _below_floors(rule: PromotionRule, evidence: Evidence) -> Iterator[str]:
-    def reaches(value: float, floor: float) -> bool:
-        return value >= floor if evidence.higher_is_better else value <= floor
-
-    name, value = rule.metric, evidence.metrics[rule.metric].value
-    if evidence.rows < rule.minimum_rows:
-        yield f"{evidence.rows} holdout rows are too few to judge by: the rule asks for {rule.minimum_rows}"
-    if not reaches(value, rule.floor):
-        yield f"{name} {value:.4g} does not reach the floor of {rule.floor:g}"
-    if rule.slice_floor is None:
-        return
-    for slice_name, part in _large(rule, evidence).items():
-        if not reaches(part.value, rule.slice_floor):
-            yield (
-                f"{slice_name}: {name} {part.value:.4g} does not reach the slice floor of "
-                f"{rule.slice_floor:g}"
-            )
-
-
-def _over_budget(rule: PromotionRule, evidence: Evidence) -> Iterator[str]:
-    if evidence.cost is None:
-        return
-    ours = evidence.cost
-    theirs = evidence.against.cost if evidence.against else None
-    took, size = ours.latency_ms, ours.size_mb
-    if took is not None and rule.latency_ms is not None and took > rule.latency_ms:
-        yield f"a request takes {took:.3g} ms, over the budget of {rule.latency_ms:g} ms"
-    if rule.size_mb is not None and size > rule.size_mb:
-        yield f"its files take {size:.3g} MB, over the budget of {rule.size_mb:g} MB"
-    if theirs is None:
-        return
-    before = theirs.latency_ms
-    limit = None if before is None or rule.latency_ratio is None else rule.latency_ratio * before
-    if took is not None and limit is not None and took > limit:
-        yield (
-            f"a request takes {took:.3g} ms and the champion's {before:.3g}, over the budget of "
-            f"{rule.latency_ratio:g} times as long"
-        )
-    if rule.size_ratio is not None and size > rule.size_ratio * theirs.size_mb:
-        yield (
-            f"its files take {size:.3g} MB and the champion's {theirs.size_mb:.3g}, over the budget of "
-            f"{rule.size_ratio:g} times as much"
-        )
-
-
-def _not_better(rule: PromotionRule, against: Against) -> Iterator[str]:
-    found, seen = against.improvements[rule.metric], _compared(rule, against)
-    if rule.superiority and found.low <= 0:
-        yield f"{seen}; an improvement that the interval tells from zero is asked for"
-    elif not rule.superiority and found.low < -rule.margin:
-        yield f"{seen}; it may be worse by more than the margin of {rule.margin:g}"
-    elif against.test and against.test[1] > 1 - rule.confidence:
-        # Where the models differ on a handful of rows, the bootstrap is too sure of itself.
-        name, p = against.test
-        yield (
-            f"{seen}; but too few rows bear that out: {name} has p = {p:.2g}, and "
-            f"{1 - rule.confidence:.2g} or less is asked for"
-        )
-
-
-def _broken_guards(rule: PromotionRule, against: Against) -> Iterator[str]:
-    for name, most in rule.guards.items():
-        if against.improvements[name].low < -most:
-            seen = _in_words(name, against.improvements[name], rule, against.champion)
-            yield f"{seen}; as a guard it may not be worse by more than {most:g}"
-
-
-def _compared(rule: PromotionRule, against: Against) -> str:
-    return _in_words(rule.metric, against.improvements[rule.metric], rule, against.champion)
-
-
-def _in_words(metric: str, found: Interval, rule: PromotionRule, champion: str) -> str:
-    if found.low == found.high == 0:
-        return f"{metric} is the very same as champion {champion}'s, row by row"
-    return (
-        f"{metric} against champion {champion} on the same rows: {found.value:+.4g} "
-        f"({100 * rule.confidence:g} % interval {found.low:+.4g} to {found.high:+.4g})"
+def _floor(rule: PromotionRule, comparison: Comparison) -> Check:
+    value = comparison.metrics[rule.metric].value
+    return Check(
+        rule.metric,
+        f"{value:.4g} on {comparison.rows} holdout rows",
+        _floor_text(rule.floor, comparison.higher_is_better),
+        _reaches(value, rule.floor, comparison.higher_is_better),
     )
 
 
-def _large(rule: PromotionRule, evidence: Evidence) -> dict[str, Slice]:
-    return {name: part for name, part in evidence.slices.items() if part.rows >= rule.slice_rows}
+def _champion(rule: PromotionRule, comparison: Comparison) -> Iterator[Check]:
+    """Yield the checks of the improvement and of the paired test, or the note that there is no champion."""
+    champion = comparison.champion
+    if champion is None:
+        yield note("champion", "there is no champion yet, so only the floors decide")
+        return
+    improvement = champion.improvements[rule.metric]
+    name, measured = _improvement_texts(rule, champion, rule.metric)
+    if rule.superiority:
+        yield Check(name, measured, "interval above 0", improvement.low > 0)
+    else:
+        limit = f"not worse by more than the margin of {rule.margin:g}"
+        yield Check(name, measured, limit, improvement.low >= -rule.margin)
+    if champion.test:
+        # The bootstrap interval alone is too narrow if the models differ on few rows.
+        limit_p = 1 - rule.confidence
+        yield Check(
+            champion.test.name,
+            f"p = {champion.test.p:.3g}",
+            f"p at most {limit_p:.2g}",
+            champion.test.p <= limit_p,
+        )
 
 
-def _finite(interval: Interval) -> bool:
-    return all(map(math.isfinite, (interval.value, interval.low, interval.high)))
+def _minimum_rows(rule: PromotionRule, comparison: Comparison) -> Check:
+    rows = comparison.rows
+    return Check("holdout rows", f"{rows}", f"at least {rule.minimum_rows}", rows >= rule.minimum_rows)
+
+
+def _slices(rule: PromotionRule, comparison: Comparison) -> Iterator[Check]:
+    if rule.slice_floor is None:
+        return
+    higher, parts = comparison.higher_is_better, _large_slices(rule, comparison)
+    failed = {n: p for n, p in parts.items() if not _reaches(p.value, rule.slice_floor, higher)}
+    if failed:
+        measured = ", ".join(f"{part.value:.4g} in {name}" for name, part in failed.items())
+    elif parts:
+        worst = (min if higher else max)(parts, key=lambda name: parts[name].value)
+        measured = f"{parts[worst].value:.4g} in {worst}, the worst of {len(parts)}"
+    else:
+        measured = "no slice of that size"
+    yield Check(
+        f"{rule.metric} in each slice of {rule.slice_rows} rows or more",
+        measured,
+        _floor_text(rule.slice_floor, higher),
+        not failed,
+    )
+
+
+def _budgets(rule: PromotionRule, comparison: Comparison) -> Iterator[Check]:
+    cost = comparison.cost
+    if cost is None:
+        return
+    latency, size = cost.latency_ms, cost.size_mb
+    if latency is not None and rule.latency_ms is not None:
+        limit = f"at most {rule.latency_ms:g} ms"
+        yield Check("request latency", f"{latency:.3g} ms", limit, latency <= rule.latency_ms)
+    if rule.size_mb is not None:
+        yield Check("model size", f"{size:.3g} MB", f"at most {rule.size_mb:g} MB", size <= rule.size_mb)
+
+
+def _champion_budgets(rule: PromotionRule, comparison: Comparison) -> Iterator[Check]:
+    """Yield the checks of the budgets that are relative to the champion."""
+    cost, champion = comparison.cost, comparison.champion
+    if cost is None or champion is None or champion.cost is None:
+        return
+    latency, champion_latency = cost.latency_ms, champion.cost.latency_ms
+    if latency is not None and champion_latency is not None and rule.latency_ratio is not None:
+        yield Check(
+            f"request latency against champion {champion.version}",
+            f"{latency:.3g} ms, champion {champion_latency:.3g} ms",
+            f"at most {rule.latency_ratio:g} times the champion's",
+            latency <= rule.latency_ratio * champion_latency,
+        )
+    if rule.size_ratio is not None:
+        yield Check(
+            f"model size against champion {champion.version}",
+            f"{cost.size_mb:.3g} MB, champion {champion.cost.size_mb:.3g} MB",
+            f"at most {rule.size_ratio:g} times the champion's",
+            cost.size_mb <= rule.size_ratio * champion.cost.size_mb,
+        )
+
+
+def _guards(rule: PromotionRule, comparison: Comparison) -> Iterator[Check]:
+    champion = comparison.champion
+    if champion is None:
+        return
+    for metric, limit in rule.guards.items():
+        name, measured = _improvement_texts(rule, champion, metric)
+        passed = champion.improvements[metric].low >= -limit
+        yield Check(f"{name} (guard)", measured, f"not worse by more than {limit:g}", passed)
+
+
+def _improvement_texts(rule: PromotionRule, champion: ChampionComparison, metric: str) -> tuple[str, str]:
+    """Return the name and the measured value of a check of a paired improvement."""
+    return (
+        f"{metric} against champion {champion.version} on the same rows",
+        _improvement_text(champion.improvements[metric], rule.confidence),
+    )
+
+
+def _improvement_text(improvement: Interval, confidence: float) -> str:
+    if improvement.low == improvement.high == 0:
+        return "no difference on any row"
+    ends = f"{improvement.low:+.4g} to {improvement.high:+.4g}"
+    return f"{improvement.value:+.4g} ({100 * confidence:g} % interval {ends})"
+
+
+def _reaches(value: float, floor: float, higher_is_better: bool) -> bool:
+    return value >= floor if higher_is_better else value <= floor
+
+
+def _floor_text(floor: float, higher_is_better: bool) -> str:
+    return f"{'at least' if higher_is_better else 'at most'} {floor:g}"
+
+
+def _large_slices(rule: PromotionRule, comparison: Comparison) -> dict[str, SliceMetric]:
+    """Return the slices that have enough rows to decide."""
+    return {name: part for name, part in comparison.slices.items() if part.rows >= rule.slice_rows}

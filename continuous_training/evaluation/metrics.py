@@ -1,4 +1,4 @@
-"""Metrics of a model on the holdout, each with an interval, from one score a row."""
+"""Metrics on the holdout with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -8,64 +8,78 @@ from statistics import NormalDist
 
 import numpy as np
 
-from continuous_training.report.report_data import Interval
+from continuous_training.artifacts.evaluation import Interval
+
+__all__ = [
+    "METRICS",
+    "Interval",
+    "Metric",
+    "find_metric",
+    "metric_interval",
+    "paired_improvement",
+    "resample_batches",
+    "score",
+]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-_CHUNK = 4_000_000
+_MAX_RESAMPLED_VALUES = 4_000_000
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as a function of the means of some per-row scores.
+    """A metric as a function of the means of per-row scores.
 
-    `rows` makes [n, k] scores of actual and predicted values, where k depends on the actual ones alone;
-    `value` turns [..., k] means of them into the metric, so that it holds for the whole and for each
-    resample alike.
+    `row_scores` returns [n, k] scores of actual and predicted values, where k depends on the actual values
+    only. `from_means` turns [..., k] means of these scores into the metric, so that it applies to all rows
+    and to each resample.
     """
 
     name: str
     higher_is_better: bool
-    rows: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    value: Statistic
+    row_scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    from_means: Statistic
 
 
 def _correct(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    return (actual == predicted).astype(np.float64)[:, None]
+    return np.asarray(actual == predicted, dtype=np.float64)[:, None]
 
 
-def _squares(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def _errors(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     error = actual.astype(np.float64) - predicted
     return np.stack([error**2, np.abs(error), actual, actual.astype(np.float64) ** 2], axis=1)
 
 
 def _r2(means: np.ndarray) -> np.ndarray:
-    return 1 - means[..., 0] / (means[..., 3] - means[..., 2] ** 2)
+    r2: np.ndarray = 1 - means[..., 0] / (means[..., 3] - means[..., 2] ** 2)
+    return r2
 
 
 def _by_class(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return, for each class that occurs, whether a row was found to be it, is it, and was said to be it."""
+    """Return true positive, actual and predicted indicators of each class that occurs: [n, 3 * classes]."""
     classes = np.unique(actual)
-    is_it, said = actual[:, None] == classes, predicted[:, None] == classes
-    return np.concatenate([is_it & said, is_it, said], axis=1).astype(np.float64)
+    is_actual, is_predicted = actual[:, None] == classes, predicted[:, None] == classes
+    indicators = np.concatenate([is_actual & is_predicted, is_actual, is_predicted], axis=1)
+    return np.asarray(indicators, dtype=np.float64)
 
 
-def _mean_over_classes(shares: np.ndarray) -> np.ndarray:
-    """Return the mean; a class that a resample has no row of says nothing there."""
-    known = np.isfinite(shares)
-    return np.where(known, shares, 0).sum(axis=-1) / known.sum(axis=-1)
+def _mean_over_classes(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the classes, without the classes that a resample has no row of."""
+    defined = np.isfinite(values)
+    mean: np.ndarray = np.where(defined, values, 0).sum(axis=-1) / defined.sum(axis=-1)
+    return mean
 
 
 def _balanced_accuracy(means: np.ndarray) -> np.ndarray:
-    found, present, _ = np.split(means, 3, axis=-1)
-    return _mean_over_classes(found / present)
+    true_positive, actual, _ = np.split(means, 3, axis=-1)
+    return _mean_over_classes(true_positive / actual)
 
 
 def _macro_f1(means: np.ndarray) -> np.ndarray:
-    found, present, said = np.split(means, 3, axis=-1)
-    return _mean_over_classes(2 * found / (present + said))
+    true_positive, actual, predicted = np.split(means, 3, axis=-1)
+    return _mean_over_classes(2 * true_positive / (actual + predicted))
 
 
 METRICS = {
@@ -75,27 +89,31 @@ METRICS = {
         Metric("macro_f1", True, _by_class, _macro_f1),
     ),
     "regression": (
-        Metric("r2", True, _squares, _r2),
-        Metric("mse", False, _squares, lambda means: means[..., 0]),
-        Metric("mae", False, _squares, lambda means: means[..., 1]),
+        Metric("r2", True, _errors, _r2),
+        Metric("mse", False, _errors, lambda means: means[..., 0]),
+        Metric("mae", False, _errors, lambda means: means[..., 1]),
     ),
 }
-"""The metrics of each task; the first is the default primary one."""
+"""The metrics of each task. Add a new metric here and in `promotion_rule.METRIC_NAMES`."""
+
+
+def find_metric(task: str, name: str) -> Metric:
+    """Return the metric of a task by its name; KeyError for an unknown name."""
+    return {metric.name: metric for metric in METRICS[task]}[name]
 
 
 def score(metric: Metric, actual: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the metric on these rows; NaN or infinite where it has no value, as r2 on one row."""
+    """Return the metric on these rows; NaN or infinity where it is undefined, as r2 on one row."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return float(metric.value(metric.rows(actual, predicted).mean(axis=0)))
+        return float(metric.from_means(metric.row_scores(actual, predicted).mean(axis=0)))
 
 
-def measure(metric: Metric, actual: np.ndarray, predicted: np.ndarray, seed: int) -> Interval:
-    """Return the metric on these rows, with its percentile bootstrap interval."""
-    rows = metric.rows(actual, predicted)
-    return _interval(rows, metric.value, seed)
+def metric_interval(metric: Metric, actual: np.ndarray, predicted: np.ndarray, seed: int) -> Interval:
+    """Return the metric on these rows with its 95 % percentile bootstrap interval."""
+    return _bootstrap(metric.row_scores(actual, predicted), metric.from_means, seed)
 
 
-def improvement(
+def paired_improvement(
     metric: Metric,
     actual: np.ndarray,
     challenger: np.ndarray,
@@ -103,56 +121,59 @@ def improvement(
     seed: int,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Return by how much the challenger is better (positive) on the very same rows, paired.
+    """Return the challenger's improvement over the champion on the same rows; positive is better.
 
-    Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13: rows are resampled, and
-    both models are scored on each resample.
+    Paired bootstrap: rows are resampled, and both models are scored on each resample (Efron and Tibshirani,
+    "An Introduction to the Bootstrap", 1993, chapter 13).
     """
-    theirs, ours = metric.rows(actual, champion), metric.rows(actual, challenger)
-    width, sign = ours.shape[1], 1 if metric.higher_is_better else -1
+    challenger_scores = metric.row_scores(actual, challenger)
+    champion_scores = metric.row_scores(actual, champion)
+    width, sign = challenger_scores.shape[1], 1 if metric.higher_is_better else -1
 
     def difference(means: np.ndarray) -> np.ndarray:
-        return sign * (metric.value(means[..., :width]) - metric.value(means[..., width:]))
+        return sign * (metric.from_means(means[..., :width]) - metric.from_means(means[..., width:]))
 
-    return _interval(np.hstack([ours, theirs]), difference, seed, confidence)
+    return _bootstrap(np.hstack([challenger_scores, champion_scores]), difference, seed, confidence)
 
 
-def _interval(rows: np.ndarray, value: Statistic, seed: int, confidence: float = CONFIDENCE) -> Interval:
-    tail = _tail(len(rows), confidence)
+def _bootstrap(
+    scores: np.ndarray, statistic: Statistic, seed: int, confidence: float = CONFIDENCE
+) -> Interval:
+    tail = _tail(len(scores), confidence)
     with np.errstate(invalid="ignore", divide="ignore"):
-        whole = float(value(rows.mean(axis=0)))
-        values = [value(means) for means in _resampled(rows, np.random.default_rng(seed))]
-        low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
-    return Interval(whole, float(low), float(high))
+        value = float(statistic(scores.mean(axis=0)))
+        resampled = [statistic(means) for means in _resampled_means(scores, np.random.default_rng(seed))]
+        low, high = np.quantile(np.concatenate(resampled), [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
 
 
-def _resampled(rows: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield the column means of `RESAMPLES` resamples, some at a time."""
-    n = len(rows)
-    distinct, counts = np.unique(rows, axis=0, return_counts=True)
+def _resampled_means(scores: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield the column means of `RESAMPLES` resamples, in batches: [batch, k]."""
+    n = len(scores)
+    distinct, counts = np.unique(scores, axis=0, return_counts=True)
     if len(distinct) <= n // 8:
-        # Equal rows need no drawing one by one: how often each kind is drawn is multinomial.
+        # With few distinct rows, one multinomial draw of their counts is faster than drawing row by row.
         yield rng.multinomial(n, counts / n, RESAMPLES) @ distinct / n
         return
-    for many in chunks(n):
-        chosen = rng.integers(0, n, (many, n)) + n * np.arange(many)[:, None]
-        times = np.bincount(chosen.ravel(), minlength=many * n).reshape(many, n)
-        yield times.astype(np.float64) @ rows / n
+    for size in resample_batches(n):
+        chosen = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=size * n).reshape(size, n)
+        yield counts.astype(np.float64) @ scores / n
 
 
-def chunks(n: int) -> Iterator[int]:
-    """Yield how many resamples of n rows to make at a time, so that they fit into memory."""
-    at_a_time = max(1, _CHUNK // n)
-    for begin in range(0, RESAMPLES, at_a_time):
-        yield min(at_a_time, RESAMPLES - begin)
+def resample_batches(n: int) -> Iterator[int]:
+    """Yield batch sizes that add up to `RESAMPLES`; each batch of resamples of n rows fits into memory."""
+    largest = max(1, _MAX_RESAMPLED_VALUES // n)
+    for begin in range(0, RESAMPLES, largest):
+        yield min(largest, RESAMPLES - begin)
 
 
 def _tail(n: int, confidence: float) -> float:
-    """Return the quantile at which the interval ends: for few rows a little farther out.
+    """Return the lower quantile of the expanded percentile interval for n rows.
 
-    Plain percentile intervals are too short for few rows, as the normal distribution is beside Student's t;
-    this is the expanded percentile interval of Hesterberg, "What Teachers Should Know About the
-    Bootstrap" (2015), section 5.3. Student's quantile: Abramowitz and Stegun (1964), 26.7.5.
+    Plain percentile intervals are too short for few rows, as the normal distribution is in comparison with
+    Student's t (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 5.3). The quantile
+    of Student's t is approximated by Abramowitz and Stegun (1964), 26.7.5.
     """
     if n < 2:
         return (1 - confidence) / 2

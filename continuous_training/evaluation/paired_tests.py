@@ -1,4 +1,4 @@
-"""Tests of whether two models are equally good, or one is not worse, over rows that both answered."""
+"""Statistical tests of two models on the same rows: superiority and non-inferiority."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from statistics import NormalDist
 
 import numpy as np
 
-from continuous_training.evaluation.metrics import RESAMPLES, Metric, chunks
+from continuous_training.artifacts.evaluation import PairedTest
+from continuous_training.evaluation.metrics import RESAMPLES, Metric, resample_batches
 from continuous_training.evaluation.promotion_rule import PromotionRule
 
 
-def significance(
+def paired_test(
     rule: PromotionRule,
     metric: Metric,
     actual: np.ndarray,
     challenger: np.ndarray,
     champion: np.ndarray,
     seed: int,
-) -> tuple[str, float] | None:
-    """Return the name and p-value of the test that must bear out the interval; None where none fits.
+) -> PairedTest | None:
+    """Return the test that must confirm the interval of the improvement; None if no test applies.
 
-    The p-value is two-sided, or twice a one-sided one, so that 1 minus the rule's confidence is its limit.
+    The p-value is two-sided, or twice a one-sided one, so that its limit is 1 minus the rule's confidence.
     """
     if rule.superiority and metric.name == "accuracy":
-        return "McNemar's exact test", mcnemar(actual, challenger, champion)
+        return PairedTest("McNemar's exact test", mcnemar(actual, challenger, champion))
     if rule.superiority:
-        return "the paired permutation test", permutation(metric, actual, challenger, champion, seed)
+        return PairedTest("paired permutation test", permutation(metric, actual, challenger, champion, seed))
     if metric.name == "accuracy":
-        return "Tango's test of the margin", tango(actual, challenger, champion, rule.margin)
+        return PairedTest("Tango's test of the margin", tango(actual, challenger, champion, rule.margin))
     return None
 
 
 def mcnemar(actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> float:
-    """Return the two-sided p-value of McNemar's test (1947) that both models are right equally often.
+    """Return the two-sided p-value of McNemar's test (1947) that both models are equally often correct.
 
-    Exact over the rows on which just one of them is right; 1.0 when there are none.
+    Exact over the rows on which exactly one model is correct; 1.0 without such rows.
     """
-    ours, theirs = challenger == actual, champion == actual
-    wins, losses = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+    wins, losses = _discordant(actual, challenger, champion)
     n, k = wins + losses, min(wins, losses)
     if n == 0:
         return 1.0
-    # Logarithms keep the binomial's terms from overflowing for thousands of rows.
+    # Logarithms prevent an overflow of the binomial's terms for thousands of rows.
     steps = np.log(np.arange(n, 0, -1)[:k]) - np.log(np.arange(1, k + 1))
     terms = np.concatenate([[0.0], np.cumsum(steps)]) - n * np.log(2)
     return float(min(1.0, 2 * np.exp(terms).sum()))
@@ -51,19 +51,27 @@ def tango(actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray, marg
     """Return twice the one-sided p-value that the challenger's accuracy is lower by `margin` or more.
 
     Tango, "Equivalence test and confidence interval for the difference in proportions for the
-    paired-sample design" (1998). Rows on which both models agree say little: where they never differ,
-    about 4 / margin rows are needed, while a bootstrap would be certain.
+    paired-sample design" (1998). Rows on which both models agree carry little information: if the models
+    never differ, about 4 / margin rows are needed, where a bootstrap would report certainty.
     """
-    ours, theirs = challenger == actual, champion == actual
-    n, wins, losses = len(actual), int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+    n = len(actual)
+    wins, losses = _discordant(actual, challenger, champion)
     gap = -margin
     b, c = -wins - losses + (2 * n - wins + losses) * gap, -losses * gap * (1 - gap)
-    lost = (np.sqrt(b**2 - 8 * n * c) - b) / (4 * n)
-    spread = n * (2 * lost + gap * (1 - gap))
-    if spread <= 0:
+    loss_rate = (np.sqrt(b**2 - 8 * n * c) - b) / (4 * n)
+    variance = n * (2 * loss_rate + gap * (1 - gap))
+    if variance <= 0:
         return 1.0
-    z = (wins - losses - n * gap) / np.sqrt(spread)
+    z = (wins - losses - n * gap) / np.sqrt(variance)
     return min(1.0, 2 * NormalDist().cdf(-float(z)))
+
+
+def _discordant(actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> tuple[int, int]:
+    """Return the number of rows on which only the challenger, and only the champion, is correct."""
+    challenger_correct, champion_correct = challenger == actual, champion == actual
+    wins = int((challenger_correct & ~champion_correct).sum())
+    losses = int((~challenger_correct & champion_correct).sum())
+    return wins, losses
 
 
 def permutation(
@@ -71,25 +79,29 @@ def permutation(
 ) -> float:
     """Return the two-sided p-value of the paired permutation test that the models are interchangeable.
 
-    Fisher, "The Design of Experiments" (1935), section 21: under that hypothesis, which model gave which of
-    two answers to a row is a coin's toss. Unlike the bootstrap it keeps its promise for few rows and heavy
-    tails. The observed arrangement counts as one, so the value is never 0 (Phipson and Smyth, 2010).
+    Under that hypothesis, the two predictions of a row are assigned to the models by a coin toss (Fisher,
+    "The Design of Experiments", 1935, section 21). Unlike the bootstrap, the test keeps its error rate for
+    few rows and heavy tails. The observed assignment is counted, so the value is never 0 (Phipson and Smyth,
+    2010). NaN if the metric is not finite.
     """
-    ours, theirs = metric.rows(actual, challenger), metric.rows(actual, champion)
-    step, begin, n = theirs - ours, ours.mean(axis=0), len(ours)
-    total = begin + theirs.mean(axis=0)
+    challenger_scores, champion_scores = (
+        metric.row_scores(actual, challenger),
+        metric.row_scores(actual, champion),
+    )
+    swap, start, n = champion_scores - challenger_scores, challenger_scores.mean(axis=0), len(actual)
+    total = start + champion_scores.mean(axis=0)
     rng = np.random.default_rng(seed)
 
     def difference(means: np.ndarray) -> np.ndarray:
-        return np.asarray(metric.value(means) - metric.value(total - means))
+        return np.asarray(metric.from_means(means) - metric.from_means(total - means))
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        observed = abs(float(difference(begin)))
+        observed = abs(float(difference(start)))
         if not np.isfinite(observed):
             return float("nan")
         as_large = 0
-        for many in chunks(n):
-            swapped = rng.integers(0, 2, (many, n), dtype=np.int8).astype(np.float64)
-            # Sums in another order differ in their last digits; a tie must stay one.
-            as_large += int((abs(difference(begin + swapped @ step / n)) >= observed * (1 - 1e-9)).sum())
+        for size in resample_batches(n):
+            swapped = rng.integers(0, 2, (size, n), dtype=np.int8).astype(np.float64)
+            # The order of a sum changes its last digits; the tolerance keeps a tie a tie.
+            as_large += int((abs(difference(start + swapped @ swap / n)) >= observed * (1 - 1e-9)).sum())
     return (1 + as_large) / (1 + RESAMPLES)

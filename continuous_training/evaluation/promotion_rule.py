@@ -1,36 +1,36 @@
-"""The rule by which a challenger may be served, and the run parameters that override it for one run."""
+"""The promotion rule: the conditions for a promotion, and the run parameters that override them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.parameters import Parameter, Value, Values
 
-METRICS = {
+METRIC_NAMES = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1"),
     "regression": ("r2", "mse", "mae"),
 }
-"""What is measured of each task's models; any of them may be the primary metric or a guard."""
+"""The metrics of each task. Each may be the primary metric or a guard metric of a rule."""
 
-PREFIX = "gate_"
+PARAMETER_PREFIX = "gate_"
 _NUMBER = r"(\d+(\.\d*)?|\.\d+)(e-?\d+)?"
 _GUARDS = rf"[a-z0-9_]+:{_NUMBER}(,[a-z0-9_]+:{_NUMBER})*"
 
 
 @dataclass(frozen=True)
 class PromotionRule:
-    """When a challenger may be served; docs/gate.md tells what decides, in which order.
+    """The conditions that a challenger must fulfil; docs/gate.md explains how they are applied.
 
-    `metric` names the primary metric. It must reach `floor`; against a champion, its improvement must be
-    above zero with the `confidence` of a two-sided interval (paired, on the same holdout rows), or, where
-    `superiority` is False, must not be worse by more than `margin`. Fewer than `minimum_rows` holdout rows
-    decide nothing. `slice_floor` is the least that the metric may be in any slice of at least
-    `slice_rows` rows. `guards` names further metrics and by how much each may be worse at the most.
-    Budgets: the milliseconds that a request of one row takes and the megabytes of the model's files, as a
-    bound or as a ratio to the champion's.
+    `metric` is the primary metric and must reach `floor`. With a champion, the improvement is computed on the
+    same holdout rows, with a two-sided interval of `confidence`. With `superiority`, the whole interval must
+    be above zero. Without it, the challenger must not be worse by more than `margin`. A decision needs
+    `minimum_rows` holdout rows. `slice_floor` applies to each slice of at least `slice_rows` rows. `guards`
+    maps a guard metric to the amount by which it may get worse.
+    The budgets limit the latency of a one-row request in milliseconds and the size of the model in megabytes,
+    as an absolute limit or as a ratio to the champion.
     """
 
     metric: str
@@ -49,92 +49,103 @@ class PromotionRule:
 
     @property
     def measures_latency(self) -> bool:
-        """Whether a latency budget asks for a measurement."""
+        """Whether the rule has a latency budget, so that latency must be measured."""
         return self.latency_ms is not None or self.latency_ratio is not None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule as JSON-ready data."""
+        return asdict(self)
 
-def parameters_of(rule: PromotionRule) -> tuple[Parameter, ...]:
-    """The run parameters that override the rule; their defaults are the rule itself.
 
-    Kubeflow has no optional numbers: where a bound may be missing, 0 says that there is none.
+def gate_parameters(rule: PromotionRule) -> tuple[Parameter, ...]:
+    """Return the run parameters that override the rule; the defaults are the values of the rule.
+
+    Kubeflow Pipelines has no optional numbers, so 0 means no limit.
     """
-
-    def bound(name: str, value: float | None, text: str) -> Parameter:
-        return Parameter(PREFIX + name, float(value or 0), f"{text}; 0: no bound", minimum=0)
-
-    slices = rule.slice_floor is not None
     metric = rule.metric
     return (
-        Parameter(f"{PREFIX}floor", float(rule.floor), f"{metric} that a model must reach"),
-        Parameter(f"{PREFIX}superiority", rule.superiority, "must be better; false: not worse by the margin"),
-        Parameter(f"{PREFIX}margin", float(rule.margin), f"how much worse {metric} may be", minimum=0),
-        Parameter(
-            f"{PREFIX}confidence",
+        _parameter("floor", float(rule.floor), f"{metric} that a model must reach"),
+        _parameter("superiority", rule.superiority, "must be better; false: not worse than the margin"),
+        _parameter("margin", float(rule.margin), f"how much worse {metric} may be", minimum=0),
+        _parameter(
+            "confidence",
             rule.confidence,
-            "of the intervals that decide; 0.95 lets 2.5 % of the models that are no better through",
+            "of the deciding intervals; with 0.95, 2.5 % of the models without an improvement pass",
             minimum=0.5,
             maximum=0.99,
         ),
-        Parameter(f"{PREFIX}rows", rule.minimum_rows, "held out rows that it takes to decide", minimum=2),
-        Parameter(f"{PREFIX}slice_floor", float(rule.slice_floor or 0), f"{metric} to reach in each slice"),
-        Parameter(
-            f"{PREFIX}slice_rows",
-            rule.slice_rows if slices else 0,
-            "rows from which on a slice decides; 0: none does",
+        _parameter("rows", rule.minimum_rows, "minimum number of holdout rows for a decision", minimum=2),
+        _parameter("slice_floor", float(rule.slice_floor or 0), f"{metric} to reach in each slice"),
+        _parameter(
+            "slice_rows",
+            0 if rule.slice_floor is None else rule.slice_rows,
+            "minimum number of rows of a slice for its floor to apply; 0: no floor for slices",
             minimum=0,
         ),
-        Parameter(
-            f"{PREFIX}guards",
-            ",".join(f"{name}:{value:g}" for name, value in rule.guards.items()),
-            "further metrics and how much worse each may be, as mse:100,mae:2.5; empty: none",
+        _parameter(
+            "guards",
+            ",".join(f"{name}:{limit:g}" for name, limit in rule.guards.items()),
+            "guard metrics and how much worse each may be, as mse:100,mae:2.5; empty: none",
             pattern=_GUARDS,
         ),
-        bound("latency_ms", rule.latency_ms, "milliseconds that a request may take"),
-        bound("latency_ratio", rule.latency_ratio, "times the champion's latency that a request may take"),
-        bound("size_mb", rule.size_mb, "megabytes that the model's files may take"),
-        bound("size_ratio", rule.size_ratio, "times the champion's size that the model's files may take"),
+        _budget_parameter("latency_ms", rule.latency_ms, "milliseconds that a request may take"),
+        _budget_parameter("latency_ratio", rule.latency_ratio, "limit of the latency, times the champion's"),
+        _budget_parameter("size_mb", rule.size_mb, "limit of the model's size in megabytes"),
+        _budget_parameter("size_ratio", rule.size_ratio, "limit of the model's size, times the champion's"),
     )
 
 
-def is_override(name: str) -> bool:
-    """Tell whether a run parameter is the gate's alone: it decides nothing about the model."""
-    return name.startswith(PREFIX)
+def _parameter(name: str, default: Value, help_text: str, **limits: Any) -> Parameter:
+    return Parameter(PARAMETER_PREFIX + name, default, help_text, **limits)
 
 
-def overridden(rule: PromotionRule, values: Values, task: str) -> PromotionRule:
-    """Return the rule of a run with these parameters; UserError for a guard on an unknown metric."""
-    given = {name.removeprefix(PREFIX): value for name, value in values.items() if is_override(name)}
-    if not given:
+def _budget_parameter(name: str, limit: float | None, help_text: str) -> Parameter:
+    return _parameter(name, float(limit or 0), f"{help_text}; 0: no limit", minimum=0)
+
+
+def is_gate_parameter(name: str) -> bool:
+    """Return whether a run parameter overrides the promotion rule and thus does not affect the model."""
+    return name.startswith(PARAMETER_PREFIX)
+
+
+def override_rule(rule: PromotionRule, values: Values, task: str) -> PromotionRule:
+    """Return the rule of a run with these parameters; UserError for an unknown guard metric."""
+    overrides = {
+        name.removeprefix(PARAMETER_PREFIX): value
+        for name, value in values.items()
+        if is_gate_parameter(name)
+    }
+    if not overrides:
         return rule
-    guards = _guards(str(given["guards"]))
-    if unknown := [name for name in guards if name not in METRICS[task]]:
-        known = ", ".join(METRICS[task])
+    guards = _parse_guards(str(overrides["guards"]))
+    if unknown := [name for name in guards if name not in METRIC_NAMES[task]]:
         raise UserError(
-            f"parameter {PREFIX}guards: {', '.join(unknown)} is none of {known}, which {task} has"
+            f"parameter {PARAMETER_PREFIX}guards: {task} has no metric {', '.join(unknown)}; use "
+            f"{', '.join(METRIC_NAMES[task])}"
         )
     return PromotionRule(
         metric=rule.metric,
-        floor=float(given["floor"]),
-        margin=float(given["margin"]),
-        superiority=bool(given["superiority"]),
-        minimum_rows=int(given["rows"]),
-        slice_floor=float(given["slice_floor"]) if given["slice_rows"] else None,
-        slice_rows=int(given["slice_rows"]) or rule.slice_rows,
-        confidence=float(given["confidence"]),
+        floor=float(overrides["floor"]),
+        margin=float(overrides["margin"]),
+        superiority=bool(overrides["superiority"]),
+        minimum_rows=int(overrides["rows"]),
+        slice_floor=float(overrides["slice_floor"]) if overrides["slice_rows"] else None,
+        slice_rows=int(overrides["slice_rows"]) or rule.slice_rows,
+        confidence=float(overrides["confidence"]),
         guards=guards,
-        latency_ms=_bound(given["latency_ms"]),
-        latency_ratio=_bound(given["latency_ratio"]),
-        size_mb=_bound(given["size_mb"]),
-        size_ratio=_bound(given["size_ratio"]),
+        latency_ms=_limit(overrides["latency_ms"]),
+        latency_ratio=_limit(overrides["latency_ratio"]),
+        size_mb=_limit(overrides["size_mb"]),
+        size_ratio=_limit(overrides["size_ratio"]),
     )
 
 
-def _guards(text: str) -> dict[str, float]:
-    parts = (re.split(":", part) for part in text.split(",") if part)
-    return {name: float(value) for name, value in parts}
+def _parse_guards(text: str) -> dict[str, float]:
+    pairs = (entry.split(":") for entry in text.split(",") if entry)
+    return {name: float(limit) for name, limit in pairs}
 
 
-def _bound(value: Value) -> float | None:
+def _limit(value: Value) -> float | None:
     return float(value) or None
 
 

@@ -1,48 +1,51 @@
-"""The mistakes that a model was surest of, as pictures: what is wrong with it, or with the labels."""
+"""The misclassified images with the highest certainty: they show weaknesses of the model or wrong labels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-import pyarrow as pa
 
-from continuous_training.evaluation.comparison import Judgement
-from continuous_training.report.report_data import Mistake
-from continuous_training.serving.models.model import Model
-from workloads.contract import Workload
+from continuous_training.evaluation.predictions import Predictions
 
-MOST = 24
+MAX_ERRORS = 24
 
 
-def worst(workload: Workload, holdout: pa.Table, challenger: Model, judgement: Judgement) -> list[Mistake]:
-    """Return the surest mistakes of a classifier whose rows are pictures, the surest first; else none.
+@dataclass(frozen=True)
+class Misclassification:
+    """A row with a wrong prediction: `image` is uint8 [height, width] or [height, width, 3].
 
-    Without a certainty they come in the rows' order.
+    `champion` is the champion's prediction, and `certainty` the challenger's (greater is more certain).
     """
-    wrong = np.flatnonzero(judgement.predicted != judgement.actual)
-    if workload.task != "classification" or not len(wrong):
-        return []
-    rows = holdout.take(pa.array(wrong))
-    pictures = workload.pictures(rows)
-    if pictures is None:
-        return []
-    sure = _certainty(workload, challenger, rows)
-    order = np.arange(len(wrong)) if sure is None else np.argsort(-sure, kind="stable")
-    keys = rows[workload.key].to_pylist()
-    theirs = judgement.champion_predicted
+
+    key: str
+    actual: str
+    predicted: str
+    champion: str | None
+    certainty: float | None
+    image: np.ndarray
+
+
+def worst_errors(
+    predictions: Predictions, keys: Sequence[object], images: np.ndarray, certainty: np.ndarray | None
+) -> list[Misclassification]:
+    """Return the misclassifications with the highest certainty, in descending order.
+
+    `keys`, `images` and `certainty` have one entry per row of `predictions.wrong_rows()`. Without a
+    certainty, the order is that of the rows.
+    """
+    wrong = predictions.wrong_rows()
+    order = np.arange(len(wrong)) if certainty is None else np.argsort(-certainty, kind="stable")
+    champion = predictions.champion
     return [
-        Mistake(
-            key=str(keys[place]),
-            actual=str(judgement.actual[wrong[place]]),
-            predicted=str(judgement.predicted[wrong[place]]),
-            champion=None if theirs is None else str(theirs[wrong[place]]),
-            certainty=None if sure is None else float(sure[place]),
-            picture=pictures[place],
+        Misclassification(
+            key=str(keys[index]),
+            actual=str(predictions.actual[wrong[index]]),
+            predicted=str(predictions.challenger[wrong[index]]),
+            champion=None if champion is None else str(champion[wrong[index]]),
+            certainty=None if certainty is None else float(certainty[index]),
+            image=images[index],
         )
-        for place in order[:MOST].tolist()
+        for index in order[:MAX_ERRORS].tolist()
     ]
-
-
-def _certainty(workload: Workload, model: Model, rows: pa.Table) -> np.ndarray | None:
-    """Return how sure the model is of its answer to each row; None when it does not say."""
-    answered = model.infer(workload.tensors(rows)).get(workload.certainty)
-    return None if answered is None else np.asarray(answered, np.float64)

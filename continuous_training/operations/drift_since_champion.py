@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from continuous_training.adapters.run_history import Record
-from continuous_training.evaluation.drift import drift
+from continuous_training.evaluation.drift import column_drift
 
 
 def drift_since(
@@ -24,7 +24,7 @@ def drift_since(
     seen["same_data"] = latest["fingerprint"] == fingerprint
     if not learned:
         return {**seen, "unknown": "the statistics of the rows that the champion learned from are not known"}
-    found = drift(latest["statistics"], learned)
+    found = column_drift(latest["statistics"], learned)
     columns = [
         {
             "column": one.column,
@@ -32,7 +32,7 @@ def drift_since(
             "chance": one.chance,
             "test": one.test,
             "p": one.p,
-            "word": one.word,
+            "word": one.level,
             "mean_then": one.old_mean,
             "mean_now": one.new_mean,
         }

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from continuous_training.evaluation.metrics import Interval
 from continuous_training.operations.champion_history import PROMOTION, Line
-from continuous_training.report.report_data import Interval
 
 _NAN = float("nan")
 

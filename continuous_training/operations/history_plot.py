@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from continuous_training.operations.history_events import Event
-from continuous_training.report.formatting import LOWER_IS_BETTER, SHARES, finite, label, measure, short
-from continuous_training.report.plots import WIDE
+from continuous_training.report.formatting import (
+    LOWER_IS_BETTER,
+    PERCENT_METRICS,
+    finite,
+    label,
+    metric_value,
+    short,
+)
+from continuous_training.report.plots import FULL_WIDTH
 from continuous_training.report.svg import (
     CHALLENGER,
     CHAMPION,
@@ -14,10 +21,10 @@ from continuous_training.report.svg import (
     LARGE,
     MODERATE,
     MUTED,
-    canvas,
-    inline,
-    place,
-    style,
+    add_axes,
+    inline_svg,
+    new_figure,
+    plot_style,
 )
 
 if TYPE_CHECKING:
@@ -45,9 +52,9 @@ def draw(workload: str, metric: str, events: list[Event]) -> str:
     Runs that failed have nothing to show; the table has them.
     """
     events = [event for event in events if event.kind in MARKS]
-    with style():
-        figure = canvas(WIDE, 390)
-        axes = place(figure, 72, 40, WIDE - 100, 230)
+    with plot_style():
+        figure = new_figure(FULL_WIDTH, 390)
+        axes = add_axes(figure, 72, 40, FULL_WIDTH - 100, 230)
         _line(axes, events)
         for at, event in enumerate(events):
             _mark(axes, at, event)
@@ -55,10 +62,10 @@ def draw(workload: str, metric: str, events: list[Event]) -> str:
         better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
         axes.set_title(f"{short(workload, 30)}: {label(metric)} on the holdout, {better}")
         _legend(axes, events)
-        text = inline(
+        text = inline_svg(
             figure, "history", f"{label(metric)} of the runs of {workload}: {_told(metric, events)}"
         )
-    return _ALONE + text.removeprefix(_HEAD) + "\n"
+    return _ALONE + str(text).removeprefix(_HEAD) + "\n"
 
 
 def _line(axes: Axes, events: list[Event]) -> None:
@@ -89,7 +96,7 @@ def _scale(axes: Axes, metric: str, events: list[Event]) -> None:
     axes.margins(y=0.12)
     axes.grid(axis="y")
     axes.locator_params(axis="y", nbins=5)
-    if metric in SHARES:
+    if metric in PERCENT_METRICS:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
     else:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}".replace("-", "−"))
@@ -114,7 +121,7 @@ def _legend(axes: Axes, events: list[Event]) -> None:
 
 def _told(metric: str, events: list[Event]) -> str:
     return "; ".join(
-        f"{event.kind} {measure(metric, event.measured.value) if event.measured else ''}".strip()
+        f"{event.kind} {metric_value(metric, event.measured.value) if event.measured else ''}".strip()
         + f", champion version {event.champion or 'none'}"
         for event in events
     )

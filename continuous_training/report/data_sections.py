@@ -1,158 +1,108 @@
-"""Sections on the data: where the rows are from, what the columns look like, and how far they have moved."""
+"""The data of the report's sections on the dataset: splits, columns and drift."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from continuous_training.evaluation.drift import Drift, drift
+from markupsafe import Markup
+
 from continuous_training.report import plots
-from continuous_training.report.formatting import NOTHING, escape, finite, number, pairs, show, table
-from continuous_training.report.report_data import Facts
-from continuous_training.report.result_sections import captioned, section
+from continuous_training.report.formatting import NOTHING, clean, finite, parameter_text, real
+from continuous_training.report.report_data import ReportData
 from continuous_training.report.svg import CHALLENGER
 
-MOST = 60
-"""Columns in a table; a page of hundreds is read by nobody."""
-BARS = 24
-"""In a drawing as wide as a word."""
-_DRIFT = "Drift since the champion"
-_OTHERS = {
+MAX_COLUMNS = 60
+"""Rows of a table. A longer table is of no use to a reader."""
+MAX_BARS = 24
+"""Bars of a small histogram in a table cell."""
+_SPARKLINE_WIDTH = 110
+_MEANINGS = {
     "text": "length in characters",
     "bytes": "length in bytes",
-    "characters": "kinds of characters, each text counted as one: ",
+    "characters": "kinds of characters, where each text has the same weight: ",
 }
 
 
-def rows(facts: Facts) -> str:
-    """Return where the rows come from, and how many each split has."""
-    dataset, splits = facts.dataset, facts.dataset.get("splits") or {}
-    told = {
-        "Source": _code(dataset.get("source")),
-        "Split rule": _code(dataset.get("split_rule")),
-        "Fingerprint": _code(dataset.get("fingerprint")),
+def context(data: ReportData) -> dict[str, Any]:
+    """Return the template variables of these sections."""
+    return {
+        "total_rows": sum(data.rows(split) or 0 for split in data.splits),
+        **_columns(data),
+        **_drift(data),
     }
-    total = sum(split.get("rows") or 0 for split in splits.values())
-    lines = (
-        [
-            escape(name),
-            number(split.get("rows")),
-            _share(split.get("rows"), total),
-            _code(split.get("fingerprint")),
-        ]
-        for name, split in sorted(splits.items(), reverse=True)
-    )
-    split_table = table(["split", "rows", "share", "fingerprint"], lines, (1, 2), "dense") if splits else ""
-    return section("Data", pairs(told) + split_table)
 
 
-def columns(facts: Facts) -> str:
-    """Return the statistics of each column, of the rows learnt from and of those held out."""
-    splits = facts.dataset.get("splits") or {}
-    train, holdout = ((splits.get(name) or {}).get("statistics") or {} for name in ("train", "holdout"))
-    if not train:
-        return ""
-    schema = {column.get("name"): column for column in facts.dataset.get("schema") or []}
+def _columns(data: ReportData) -> dict[str, Any]:
+    train, holdout, schema = data.statistics("train"), data.statistics("holdout"), data.schema
     names = [name for name in schema if name in train] + sorted(name for name in train if name not in schema)
-    head = ["column", "meaning", "distribution", "mean", "deviation", "least", "most", "mean held out"]
-    lines = (
-        _column(name, schema.get(name) or {}, train[name], holdout.get(name) or {}) for name in names[:MOST]
-    )
-    more = f'<p class="note">And {len(names) - MOST} columns more.</p>' if len(names) > MOST else ""
-    return section("Columns, rows learnt from", table(head, lines, range(3, 8), "dense") + more, 3)
+    return {
+        "columns": [
+            _column_row(name, schema.get(name) or {}, train[name], holdout.get(name) or {})
+            for name in names[:MAX_COLUMNS]
+        ],
+        "omitted_columns": max(len(names) - MAX_COLUMNS, 0),
+    }
 
 
-def drifted(facts: Facts) -> str:
-    """Return how far the data has moved since the champion's, or a sentence why that cannot be told."""
-    new = ((facts.dataset.get("splits") or {}).get("train") or {}).get("statistics") or {}
-    if facts.champion is None:
-        return _without("There is no champion yet, so there is no earlier data to compare with.")
-    if not facts.champion_statistics:
-        return _without("The statistics of the rows that the champion learnt from are not known.")
-    found = drift(new, facts.champion_statistics)
-    if not found:
-        return _without("No column was counted alike in this data and in the champion's.")
-    left = sorted(new.keys() - {one.column for one in found})
-    besides = (
-        f" Not compared, for want of counts on both sides: {', '.join(map(escape, left))}." if left else ""
-    )
-    words = [one.word for one in found]
-    far, some = (words.count(word) or "none" for word in ("large", "moderate"))
-    caption = (
-        f"Of {len(words)} columns {far} moved far, and {some} moderately. "
-        "Rows learnt from in this run, against those that the champion learnt from. Stable is also what "
-        "chance explains: p of 0.05 or more in Kolmogorov and Smirnov's test (KS) for numbers, in "
-        "chi-squared (χ²) for values." + besides
-    )
-    head = ["column", "index", "by chance", "test", "p", "", "mean then", "mean now"]
-    body = table(head, map(_drift, found[:MOST]), (1, 2, 3, 4, 6, 7), "dense")
-    return section(_DRIFT, captioned(plots.drift(found), caption) + body)
-
-
-def _without(sentence: str) -> str:
-    return section(_DRIFT, f"<p>{sentence}</p>")
-
-
-def _drift(one: Drift) -> list[str]:
-    word = f'<span class="word {one.word}"></span>{one.word}'
-    return [
-        escape(one.column),
-        f"{one.psi:.3f}",
-        f"{one.chance:.3f}",
-        f"{one.test} {number(float(one.statistic))}",
-        "&lt; 0.001" if one.p < 0.001 else f"{one.p:.3f}",
-        word,
-        number(one.old_mean),
-        number(one.new_mean),
-    ]
-
-
-def _column(name: Any, schema: dict[str, Any], train: dict[str, Any], holdout: dict[str, Any]) -> list[str]:
+def _column_row(
+    name: str, schema: Mapping[str, Any], train: Mapping[str, Any], holdout: Mapping[str, Any]
+) -> list[str]:
     kind = str(train.get("kind") or schema.get("kind") or "")
-    told = _OTHERS.get(kind, "") + (_shares(train.get("counts") or {}) if kind == "characters" else "")
-    meaning = "; ".join(filter(None, [str(schema.get("help") or ""), told]))
-    moments = [_float(train.get(key)) for key in ("mean", "std", "minimum", "maximum")]
-    return [escape(name), escape(meaning), spark(train), *moments, _float(holdout.get("mean"))]
+    kind_text = _MEANINGS.get(kind, "")
+    if kind == "characters":
+        kind_text += _largest_shares(train.get("counts") or {})
+    meaning = "; ".join(filter(None, [str(schema.get("help") or ""), kind_text]))
+    moments = [real(train.get(key)) for key in ("mean", "std", "minimum", "maximum")]
+    return [name, meaning, sparkline(train), *moments, real(holdout.get("mean"))]
 
 
-def spark(statistics: dict[str, Any]) -> str:
-    """Draw a column's counts as bars of a word's height, from least to most; a dash without counts."""
-    found = statistics.get("histogram") or list((statistics.get("counts") or {}).values())
-    used = [place for place, times in enumerate(found) if finite(times) and times > 0]
+def sparkline(statistics: Mapping[str, Any]) -> Markup:
+    """Draw the counts of a column as small bars, one per used bin; a dash without counts."""
+    all_counts = statistics.get("histogram") or list((statistics.get("counts") or {}).values())
+    used = [index for index, count in enumerate(all_counts) if finite(count) and count > 0]
     if not used:
-        return NOTHING
-    # The ends of a histogram are what is allowed; the reader looks for what is there.
-    counts = _bars(found[used[0] : used[-1] + 1]) if "histogram" in statistics else found[:MOST]
-    wide, most = min(110 / len(counts), 25), max(*counts, 1)
+        return Markup(NOTHING)
+    if "histogram" in statistics:
+        counts = _merge_bins(all_counts[used[0] : used[-1] + 1])
+    else:
+        counts = all_counts[:MAX_COLUMNS]
+    width, largest = min(_SPARKLINE_WIDTH / len(counts), 25), max(*counts, 1)
     bars = "".join(
-        f'<rect x="{place * wide:.1f}" y="{25 - 24 * times / most:.1f}" '
-        f'width="{max(wide - 1, 0.8):.1f}" height="{24 * times / most + 1:.1f}"/>'
-        for place, times in enumerate(counts)
+        f'<rect x="{index * width:.1f}" y="{25 - 24 * count / largest:.1f}" '
+        f'width="{max(width - 1, 0.8):.1f}" height="{24 * count / largest + 1:.1f}"/>'
+        for index, count in enumerate(counts)
     )
-    told = f"counts from left to right: {show(counts)}"
-    start = f'<svg class="spark" viewBox="0 0 110 26" role="img" aria-label="{told}" fill="{CHALLENGER}">'
-    return f"{start}{bars}</svg>"
+    alternative = f"counts from left to right: {parameter_text(counts)}"
+    attributes = f'viewBox="0 0 {_SPARKLINE_WIDTH} 26" role="img" fill="{CHALLENGER}"'
+    return Markup('<svg class="spark" {} aria-label="{}">{}</svg>').format(
+        Markup(attributes), alternative, Markup(bars)
+    )
 
 
-def _bars(counts: list[int]) -> list[int]:
-    """Return neighbours taken together, so that no more than BARS are left."""
-    each = -(-len(counts) // BARS)
-    return [sum(counts[place : place + each]) for place in range(0, len(counts), each)]
+def _merge_bins(counts: list[int]) -> list[int]:
+    """Merge neighbouring bins, so that at most `MAX_BARS` remain."""
+    size = -(-len(counts) // MAX_BARS)
+    return [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
 
 
-def _shares(counts: dict[str, float]) -> str:
-    """Return the largest shares in words: 'hangul 71 %, spaces 17 %'."""
+def _largest_shares(counts: Mapping[str, float]) -> str:
+    """Return the largest shares as text: "hangul 71.0 %, spaces 17.0 %"."""
     total = sum(counts.values()) or 1.0
-    largest = sorted(counts.items(), key=lambda one: -one[1])[:5]
-    return ", ".join(f"{name} {100 * times / total:.1f} %" for name, times in largest)
+    largest = sorted(counts.items(), key=lambda item: -item[1])[:5]
+    return ", ".join(f"{name} {100 * count / total:.1f} %" for name, count in largest)
 
 
-def _float(value: Any) -> str:
-    return number(float(value)) if finite(value) else NOTHING
-
-
-def _share(value: Any, total: int) -> str:
-    return f"{100 * value / total:.1f} %" if finite(value) and total else NOTHING
-
-
-def _code(value: Any) -> str:
-    return f"<code>{escape(value)}</code>" if value not in (None, "") else NOTHING
+def _drift(data: ReportData) -> dict[str, Any]:
+    drifts = data.evaluation.drift
+    levels = Counter(drift.level for drift in drifts)
+    uncompared = sorted(data.statistics("train").keys() - {drift.column for drift in drifts})
+    return {
+        "drifts": drifts[:MAX_COLUMNS],
+        "drift_plot": plots.drift_plot(drifts) if drifts else None,
+        "drift_count": len(drifts),
+        "drift_large": levels["large"],
+        "drift_moderate": levels["moderate"],
+        "uncompared_columns": [clean(name) for name in uncompared],
+    }

@@ -1,55 +1,41 @@
-"""The section on mistakes: each as a picture, with what it is and what it was taken for."""
+"""The data of the report's section on the worst errors: the misclassified images."""
 
 from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
-from continuous_training.report.formatting import escape, finite, number
-from continuous_training.report.report_data import Facts, Mistake
-from continuous_training.report.result_sections import section
-
-
-def mistakes(facts: Facts) -> str:
-    """Return the worst mistakes as pictures; nothing where there are none, or rows are no pictures."""
-    if not facts.mistakes:
-        return ""
-    wrong = int((facts.predicted != facts.actual).sum())
-    few = len(facts.mistakes) < wrong
-    told = (
-        f"{len(facts.mistakes)} of the {wrong} rows of the holdout"
-        if few
-        else f"All {wrong} rows of the holdout"
-    )
-    order = ", the surest first" if finite(facts.mistakes[0].certainty) else ""
-    shown = "".join(map(_shown, facts.mistakes))
-    return section(
-        "Worst mistakes",
-        f'<p class="note">{told} that the challenger took for something else{order}.</p>'
-        f'<div class="mistakes">{shown}</div>',
-    )
+from continuous_training.report.formatting import finite
+from continuous_training.report.report_data import ReportData
 
 
-def _shown(mistake: Mistake) -> str:
-    words = f"{escape(mistake.actual)} taken for {escape(mistake.predicted)}"
-    details = [f"<code>{escape(mistake.key)}</code>"]
-    if finite(mistake.certainty):
-        details.append(f"sure: {number(float(mistake.certainty))}")
-    if mistake.champion is not None:
-        details.append(f"champion: {escape(mistake.champion)}")
-    picture = base64.b64encode(png(mistake.picture)).decode("ascii")
-    return (
-        f'<figure><img src="data:image/png;base64,{picture}" alt="{words}">'
-        f"<figcaption><b>{words}</b><br>{'<br>'.join(details)}</figcaption></figure>"
-    )
+def context(data: ReportData) -> dict[str, Any]:
+    """Return the template variables of this section; `errors` is empty without images."""
+    return {
+        "errors": [
+            {
+                "key": error.key,
+                "actual": error.actual,
+                "predicted": error.predicted,
+                "champion": error.champion,
+                "certainty": error.certainty if finite(error.certainty) else None,
+                "png": Markup(base64.b64encode(png(error.image)).decode("ascii")),
+            }
+            for error in data.errors
+        ],
+        "error_count": len(data.predictions.wrong_rows()),
+        "errors_have_certainty": bool(data.errors) and finite(data.errors[0].certainty),
+    }
 
 
-def png(picture: np.ndarray) -> bytes:
-    """Return a picture, uint8 [height, width] or [height, width, 3], as a PNG file."""
-    from PIL import Image
+def png(image: np.ndarray) -> bytes:
+    """Return an image, uint8 [height, width] or [height, width, 3], as a PNG file."""
+    from PIL import Image  # Only workloads with images pay for this import.
 
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture, np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.ascontiguousarray(image, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()

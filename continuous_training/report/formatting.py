@@ -1,62 +1,61 @@
-"""Values as a reader sees them: escaped, rounded to what matters, and a dash for what is missing."""
+"""Format numbers, metrics and parameters for people; a dash stands for a missing value."""
 
 from __future__ import annotations
 
-import html
 import math
 import numbers
 import re
-from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
-from continuous_training.report.report_data import Interval
+from continuous_training.evaluation.metrics import Interval
 
 NOTHING = "–"
-SHARES = frozenset(
+PERCENT_METRICS = frozenset(
     {"accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_f1", "top_5_accuracy"}
 )
-"""Metrics between 0 and 1 that read better in percent."""
+"""Metrics between 0 and 1 that are shown in percent."""
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "mse", "mape", "log_loss", "error", "loss", "brier"})
 _LABELS = {
     "r2": "R²", "rmse": "RMSE", "mae": "MAE", "mse": "MSE", "mape": "MAPE",
     "f1": "F1", "macro_f1": "macro F1", "auc": "AUC", "roc_auc": "ROC AUC",
 }  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2})(:\d{2})?Z?")
 
 
-def clean(value: Any) -> str:
-    """Return the text of a value on one line, without characters that no HTML may hold."""
+def clean(value: object) -> str:
+    """Return a value as text on one line, without the characters that HTML does not allow. Not escaped."""
     return " ".join(_CONTROL.sub("\ufffd", str(value)).split())
 
 
-def escape(value: Any) -> str:
-    """Return the text of a value so that HTML shows it and never acts on it; a dash when it is empty."""
-    return html.escape(clean(value)) or NOTHING
-
-
-def short(value: Any, length: int = 18) -> str:
-    """Return the value's text, cut to `length` characters; not escaped, for figures."""
+def short(value: object, length: int = 18) -> str:
+    """Return a value as text of at most `length` characters. Not escaped."""
     text = clean(value)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def finite(value: Any) -> TypeGuard[float]:
-    """Tell whether the value is a number that can be shown and drawn."""
+def finite(value: object) -> TypeGuard[float]:
+    """Return whether the value is a finite number."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def number(value: Any) -> str:
-    """Return a number with some three or four digits that matter; a dash for None, NaN and infinity."""
+def number(value: object) -> str:
+    """Return a number with three or four significant digits; a dash for None, NaN and infinity."""
     if not finite(value):
         return NOTHING
     size = abs(value)
     if isinstance(value, numbers.Integral) or not size:
         text = f"{int(value):,}"
-    elif size and (size < 0.001 or size >= 1e7):
+    elif size < 0.001 or size >= 1e7:
         text = f"{value:.2e}"
     else:
         text = f"{value:,.{_decimals(size)}f}"
     return text.replace("-", "−")
+
+
+def real(value: object) -> str:
+    """Return a number with decimals, even if it is an integer; a dash if it is not finite."""
+    return number(float(value)) if finite(value) else NOTHING
 
 
 def _decimals(size: float) -> int:
@@ -64,83 +63,65 @@ def _decimals(size: float) -> int:
 
 
 def label(metric: str) -> str:
-    """Return a metric's name as the field writes it; not escaped."""
+    """Return the usual name of a metric. Not escaped."""
     return _LABELS.get(metric, clean(metric).replace("_", " "))
 
 
-def measure(metric: str, value: Any) -> str:
-    """Return a metric's value: shares in percent, others as numbers."""
+def metric_value(metric: str, value: object) -> str:
+    """Return the value of a metric, in percent for `PERCENT_METRICS`."""
     if not finite(value):
         return NOTHING
-    return f"{100 * value:.1f} %".replace("-", "−") if metric in SHARES else number(float(value))
+    return f"{100 * value:.1f} %".replace("-", "−") if metric in PERCENT_METRICS else number(float(value))
 
 
-def asked(metric: str, value: Any) -> str:
-    """Return a limit of the rule as it was written, without decimals that nobody asked for."""
-    if not finite(value):
-        return NOTHING
-    return f"{100 * value:.6g} %" if metric in SHARES else f"{value:.6g}"
-
-
-def span(metric: str, interval: Interval | None) -> str:
-    """Return the interval's ends in words, or a dash when one is missing."""
+def interval_text(metric: str, interval: Interval | None) -> str:
+    """Return the ends of an interval, as "95.2 to 98.6 %"; a dash if an end is missing."""
     if interval is None or not (finite(interval.low) and finite(interval.high)):
         return NOTHING
-    low, high = measure(metric, interval.low), measure(metric, interval.high)
+    low, high = metric_value(metric, interval.low), metric_value(metric, interval.high)
     return f"{low.removesuffix(' %')} to {high}"
 
 
-def change(metric: str, value: Any) -> str:
-    """Return an improvement with its sign: percentage points for shares."""
+def change_text(metric: str, value: object) -> str:
+    """Return an improvement with its sign, in percentage points for `PERCENT_METRICS`."""
     if not finite(value):
         return NOTHING
-    text = f"{100 * value:.1f} points" if metric in SHARES else number(float(value))
+    text = f"{100 * value:.1f} points" if metric in PERCENT_METRICS else number(float(value))
     return ("+" if value > 0 else "") + text.replace("-", "−")
 
 
 def improvement(metric: str, challenger: Interval | None, champion: Interval | None) -> float | None:
-    """Return how much better the challenger's value is, or None when one of them is missing."""
+    """Return the challenger's improvement over the champion; None if a value is missing."""
     if challenger is None or champion is None or not (finite(challenger.value) and finite(champion.value)):
         return None
     return (challenger.value - champion.value) * (-1 if metric in LOWER_IS_BETTER else 1)
 
 
-def show(value: Any, digits: int = 10) -> str:
-    """Return any value of a parameter or a note, escaped: what is nested is written out in a line.
+def share(value: object, total: float) -> str:
+    """Return a part of a total in percent; a dash without a total."""
+    return f"{100 * value / total:.1f} %" if finite(value) and total else NOTHING
 
-    Numbers are not grouped, so that a parameter can be typed again as it is read.
+
+def parameter_text(value: Any, digits: int = 10) -> str:
+    """Return the value of a parameter or a note, with nested values on the same line. Not escaped.
+
+    Numbers have no thousands separators, so that a reader can copy them into a command.
     """
     if isinstance(value, dict):
-        return (
-            ", ".join(f"{escape(name)} = {show(inner, digits)}" for name, inner in value.items()) or NOTHING
-        )
+        entries = (f"{clean(name)} = {parameter_text(inner, digits)}" for name, inner in value.items())
+        return ", ".join(entries) or NOTHING
     if isinstance(value, list | tuple):
-        return ", ".join(show(inner, digits) for inner in value) or NOTHING
+        return ", ".join(parameter_text(inner, digits) for inner in value) or NOTHING
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, numbers.Integral):
         return str(int(value))
     if value is None or isinstance(value, numbers.Real):
         return f"{value:.{digits}g}" if finite(value) else NOTHING
-    return escape(value)
+    return clean(value) or NOTHING
 
 
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int] = (), kind: str = ""
-) -> str:
-    """Return a table of cells that are HTML already; the columns in `numeric` stand to the right."""
-    right = set(numeric)
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        marked = (f'<{tag} class="n">' if place in right else f"<{tag}>" for place in range(len(cells)))
-        return "<tr>" + "".join(f"{m}{cell}</{tag}>" for m, cell in zip(marked, cells, strict=True)) + "</tr>"
-
-    body = "".join(row(cells, "td") for cells in rows)
-    css = f' class="{kind}"' if kind else ""
-    return f"<table{css}><thead>{row(head, 'th')}</thead><tbody>{body}</tbody></table>"
-
-
-def pairs(entries: dict[str, str]) -> str:
-    """Return names with their values, side by side; the values are HTML already."""
-    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in entries.items())
-    return f"<dl>{rows}</dl>"
+def time_text(value: object) -> str:
+    """Return an ISO 8601 time in UTC as "2026-03-01 06:00 UTC"; any other text unchanged. Not escaped."""
+    match = _TIME.fullmatch(str(value or ""))
+    return f"{match[1]} {match[2]} UTC" if match else clean(value or "") or NOTHING

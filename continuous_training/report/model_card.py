@@ -1,149 +1,137 @@
-"""The model card of a run, in Markdown: what the model is for, how good it is, and what that rests on.
+"""Render the model card of a run in Markdown: the purpose of the model, its quality, and its data.
 
-After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). Every number in it is the run's own.
+After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). All numbers are those of the run. The
+text is in `templates/card.md`.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Sequence
-from typing import Any
 
-from continuous_training.evaluation.drift import drift
-from continuous_training.report.data_sections import MOST
-from continuous_training.report.formatting import NOTHING, change, clean, label, measure, number, span
-from continuous_training.report.page import moment
-from continuous_training.report.report_data import Facts, Interval
+from markupsafe import Markup
+
+from continuous_training.artifacts.evaluation import Evaluation
+from continuous_training.artifacts.golden_requests import GoldenRequest
+from continuous_training.evaluation.metrics import Interval
+from continuous_training.report.data_sections import MAX_COLUMNS
+from continuous_training.report.formatting import (
+    change_text,
+    interval_text,
+    label,
+    metric_value,
+    number,
+)
+from continuous_training.report.report_data import ReportData
+from continuous_training.report.templating import markdown_environment, markdown_table
+
+MAX_EXAMPLE_LENGTH = 600
 
 
-def render_card(facts: Facts, intended: str, limits: str, example: dict[str, Any]) -> str:
-    """Return the card; `intended` and `limits` are the workload's words, `example` a request and its answer.
+def render_card(data: ReportData, intended: str, limits: str, example: GoldenRequest) -> str:
+    """Return the model card.
 
-    The same facts give the same text.
+    `intended` and `limits` are the workload's texts, and `example` is a golden request with its response. The
+    output depends on the arguments only. All values are escaped.
     """
-    parts = [
-        f"# Model card: {_text(facts.workload)}",
-        f"{_text(facts.summary[:1].upper() + facts.summary[1:])}. Run `{clean(facts.run)}`, "
-        f"{moment(facts.dataset.get('as_of'))}: **{_text(facts.verdict)}**.",
-        _sample(facts),
-        _section("Intended use", _text(intended)),
-        _section("Limits", _text(limits)),
-        _section("How good it is", _measured(facts)),
-        _section("Groups of rows", _slices(facts)),
-        _section("The data", _data(facts)),
-        _section("Drift since the champion's data", _drift(facts)),
-        _section("How it was made", _made(facts)),
-        _section("A request and its answer", _example(example)),
-    ]
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _sample(facts: Facts) -> str:
-    if not facts.dataset.get("sample"):
-        return ""
-    return "> **Sample data.** The rows are a sample that comes with the code: this is a trial."
-
-
-def _measured(facts: Facts) -> str:
-    head = ["metric", "value", "95 % interval"]
-    if facts.champion:
-        head += [f"champion v{facts.champion.get('version')}", "95 % interval"]
-    rows = []
-    for name, found in facts.metrics.items():
-        row = [label(name), measure(name, found.value), span(name, found)]
-        if facts.champion:
-            theirs = facts.champion_metrics.get(name)
-            row += [measure(name, theirs and theirs.value), span(name, theirs)]
-        rows.append(row)
-    held = (facts.dataset.get("splits") or {}).get("holdout") or {}
-    told = f"On {number(held.get('rows'))} rows that training did not see; intervals by the bootstrap."
-    if facts.difference is not None:
-        name, found = facts.primary, facts.difference
-        told += (
-            f" Against the champion on the same rows: {change(name, found.value)} {label(name)} "
-            f"({change(name, found.low)} to {change(name, found.high)})."
+    evaluation = data.evaluation
+    text = (
+        markdown_environment()
+        .get_template("card.md")
+        .render(
+            data=data,
+            evaluation=evaluation,
+            summary=data.summary[:1].upper() + data.summary[1:],
+            intended=intended,
+            limits=limits,
+            improvement=_improvement(data),
+            metrics=_metrics(data),
+            slices=_slices(data) if evaluation.slices else None,
+            row_counts=_row_counts(data),
+            columns=_columns(data),
+            drift=_drift(evaluation) if evaluation.drift else None,
+            parameters=_parameters(data),
+            example=_example(example),
         )
-    reasons = "\n".join(f"- {_text(reason)}" for reason in facts.reasons)
-    return f"{told}\n\n{_table(head, rows)}\n\nThe verdict's reasons:\n\n{reasons}"
-
-
-def _slices(facts: Facts) -> str:
-    if not facts.slices:
-        return ""
-    champion = ["champion"] if facts.champion else []
-    rows = (
-        [name, number(one.get("rows")), measure(facts.primary, one.get("value")), _ends(facts.primary, one)]
-        + [measure(facts.primary, one.get("champion")) for _ in champion]
-        for name, one in facts.slices.items()
     )
-    return _table(["rows that are", "rows", label(facts.primary), "95 % interval", *champion], rows)
+    return text.rstrip() + "\n"
 
 
-def _ends(metric: str, one: dict[str, Any]) -> str:
-    if one.get("low") is None or one.get("high") is None:
-        return NOTHING
-    return span(metric, Interval(one["value"], one["low"], one["high"]))
-
-
-def _data(facts: Facts) -> str:
-    dataset, splits = facts.dataset, facts.dataset.get("splits") or {}
-    counts = ", ".join(f"{number(splits[s].get('rows'))} {s}" for s in ("train", "holdout") if s in splits)
-    told = [
-        f"- Source: `{clean(dataset.get('source') or NOTHING)}`",
-        f"- Rows: {counts}; split by `{clean(dataset.get('split_rule') or NOTHING)}`",
-        f"- Fingerprint: `{clean(dataset.get('fingerprint') or NOTHING)}`",
-    ]
-    statistics = (splits.get("train") or {}).get("statistics") or {}
-    schema = {column.get("name"): column for column in dataset.get("schema") or []}
+def _metrics(data: ReportData) -> Markup:
+    head = ["metric", "value", "95 % interval"]
+    if data.evaluation.champion:
+        head += [data.champion_name, "95 % interval"]
     rows = []
-    for name in [one for one in schema if one in statistics][:MOST]:
-        one = statistics[name]
-        moments = [number(one.get(key)) for key in ("mean", "std", "minimum", "maximum")]
-        rows.append([name, schema[name].get("help") or "", *moments])
-    table = _table(["column", "meaning", "mean", "deviation", "least", "most"], rows) if rows else ""
-    return "\n".join(told) + (f"\n\n{table}" if table else "")
+    for name, interval in data.evaluation.metrics.items():
+        row = [label(name), metric_value(name, interval.value), interval_text(name, interval)]
+        if data.evaluation.champion:
+            champion = data.champion_metrics.get(name)
+            row += [metric_value(name, champion and champion.value), interval_text(name, champion)]
+        rows.append(row)
+    return markdown_table(head, rows)
 
 
-def _drift(facts: Facts) -> str:
-    if not facts.champion or not facts.champion_statistics:
+def _improvement(data: ReportData) -> str:
+    metric, difference = data.primary, data.evaluation.difference
+    if difference is None:
         return ""
-    new = ((facts.dataset.get("splits") or {}).get("train") or {}).get("statistics") or {}
-    found = drift(new, facts.champion_statistics)
-    rows = (
-        [one.column, f"{one.psi:.3f}", one.word, f"{one.test} {number(one.statistic)}", f"{one.p:.3g}"]
-        for one in found[:MOST]
+    value, low, high = (
+        change_text(metric, end) for end in (difference.value, difference.low, difference.high)
     )
-    return _table(["column", "stability index", "", "test", "p"], rows) if found else ""
+    return f"{value} {label(metric)} ({low} to {high})"
 
 
-def _made(facts: Facts) -> str:
-    pairs = [*facts.parameters.items(), *((f"{name} (learnt)", value) for name, value in facts.notes.items())]
-    shown = ((name, f"`{json.dumps(value, ensure_ascii=False)}`") for name, value in pairs if value != "")
-    return "\n".join(f"- {_text(name)}: {value}" for name, value in shown)
+def _slices(data: ReportData) -> Markup:
+    metric, has_champion = data.primary, data.evaluation.champion is not None
+    head = ["slice", "rows", label(metric), "95 % interval", *(["champion"] if has_champion else [])]
+    rows = []
+    for name, part in data.evaluation.slices.items():
+        interval = Interval(part.value, part.low, part.high)
+        row = [name, number(part.rows), metric_value(metric, part.value), interval_text(metric, interval)]
+        rows.append([*row, metric_value(metric, part.champion)] if has_champion else row)
+    return markdown_table(head, rows)
 
 
-def _example(example: dict[str, Any]) -> str:
-    asked, answered = (
-        _short(json.dumps(example.get(key), ensure_ascii=False)) for key in ("request", "answer")
-    )
-    return f"```json\n{asked}\n{answered}\n```"
+def _row_counts(data: ReportData) -> str:
+    splits = [split for split in ("train", "holdout") if split in data.splits]
+    return ", ".join(f"{number(data.rows(split))} {split}" for split in splits)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 600 else f"{text[:600]} …"
+def _columns(data: ReportData) -> Markup | None:
+    statistics, schema = data.statistics("train"), data.schema
+    rows = []
+    for name in [name for name in schema if name in statistics][:MAX_COLUMNS]:
+        moments = [number(statistics[name].get(key)) for key in ("mean", "std", "minimum", "maximum")]
+        rows.append([name, schema[name].get("help") or "", *moments])
+    head = ["column", "meaning", "mean", "deviation", "minimum", "maximum"]
+    return markdown_table(head, rows) if rows else None
 
 
-def _section(title: str, body: str) -> str:
-    return f"## {title}\n\n{body}" if body else ""
+def _drift(evaluation: Evaluation) -> Markup:
+    rows = [
+        [
+            drift.column,
+            f"{drift.psi:.3f}",
+            drift.level,
+            f"{drift.test} {number(drift.statistic)}",
+            f"{drift.p:.3g}",
+        ]
+        for drift in evaluation.drift[:MAX_COLUMNS]
+    ]
+    return markdown_table(["column", "stability index", "", "test", "p"], rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_text(cell) for cell in line) + " |" for line in lines)
+def _parameters(data: ReportData) -> list[tuple[str, str]]:
+    """Return the run parameters and the notes of the training, with their values as JSON."""
+    notes = {f"{name} (training)": value for name, value in data.notes.items()}
+    values = {**data.evaluation.parameters, **notes}
+    return [(name, json.dumps(value, ensure_ascii=False)) for name, value in values.items() if value != ""]
 
 
-def _text(value: Any) -> str:
-    """Return a value's text on one line, with nothing in it that Markdown or HTML would act on."""
-    text = re.sub(r"([\\`*_|\[\]#])", r"\\\1", clean(value))
-    return text.replace("<", "&lt;").replace(">", "&gt;")
+def _example(example: GoldenRequest) -> Markup:
+    """Return request and response as lines of a JSON code block."""
+    lines = (_shorten(json.dumps(value, ensure_ascii=False)) for value in (example.request, example.response))
+    return Markup("\n".join(lines))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_EXAMPLE_LENGTH else f"{text[:MAX_EXAMPLE_LENGTH]} …"

@@ -1,94 +1,83 @@
-"""The page: the verdict first, then what it rests on."""
+"""Render the HTML report.
+
+The text of each section is in `templates/`, and the modules of this package provide its data.
+"""
 
 from __future__ import annotations
 
-import re
-from importlib.resources import files
-from string import Template
+from typing import Any, NamedTuple
 
-from continuous_training.report import data_sections, error_section, result_sections, rule_section, svg
-from continuous_training.report.formatting import asked, change, escape, label, measure, number, pairs, span
-from continuous_training.report.plots import champion_name
-from continuous_training.report.report_data import Facts
+from continuous_training.report import data_sections, error_section, result_sections
+from continuous_training.report.formatting import (
+    NOTHING,
+    PERCENT_METRICS,
+    change_text,
+    finite,
+    interval_text,
+    label,
+    metric_value,
+    number,
+    parameter_text,
+)
+from continuous_training.report.report_data import ReportData
+from continuous_training.report.svg import plot_style
+from continuous_training.report.templating import html_environment
 
-_BADGES = {"promoted": ("✓", "Promoted"), "rejected": ("✕", "Rejected")}
-_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2})(:\d{2})?Z?")
+
+class Tile(NamedTuple):
+    """One of the large numbers at the top of the report."""
+
+    value: str
+    caption: str
 
 
-def render(facts: Facts) -> str:
-    """Return the report as one HTML file that loads nothing and runs nothing.
+def render_report(data: ReportData) -> str:
+    """Return the report as one HTML file without scripts and external resources.
 
-    The same facts give the same text. Every value is escaped, and what is missing is shown as a dash.
+    The output depends on `data` only. All values are escaped, and missing values are shown as a dash.
     """
-    template = Template((files(__package__) / "page.html").read_text(encoding="utf-8"))
-    with svg.style():
-        sections = [
-            _header(facts),
-            result_sections.metrics(facts),
-            result_sections.difference(facts),
-            result_sections.predicted(facts),
-            error_section.mistakes(facts),
-            result_sections.learning(facts),
-            data_sections.rows(facts),
-            data_sections.columns(facts),
-            data_sections.drifted(facts),
-            rule_section.rule(facts),
-            rule_section.parameters(facts),
-            f"<footer>Run {escape(facts.run)} of {escape(facts.workload)}</footer>",
-        ]
-    title = f"{escape(facts.workload)}: {escape(facts.verdict)} · run {escape(facts.run)}"
-    return template.substitute(title=title, body="\n".join(filter(None, sections)))
+    with plot_style():
+        context = {
+            "data": data,
+            "evaluation": data.evaluation,
+            **_header(data),
+            **result_sections.context(data),
+            **error_section.context(data),
+            **data_sections.context(data),
+            "parameters": {n: parameter_text(v) for n, v in data.evaluation.parameters.items()},
+            "notes": {n: parameter_text(v, digits=4) for n, v in data.notes.items()},
+        }
+    return html_environment().get_template("report.html").render(context)
 
 
-def _header(facts: Facts) -> str:
-    sign, word = _BADGES.get(facts.verdict, ("", escape(facts.verdict)))
-    known = facts.verdict if facts.verdict in _BADGES else ""
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in facts.reasons) or "<li>–</li>"
-    champion = facts.champion or {}
-    met = "none: this is a first model"
-    if facts.champion is not None:
-        met = f"{escape(champion_name(facts))} <code>{escape(str(champion.get('digest') or '')[:19])}</code>"
-    told = {
-        "Run": f"<code>{escape(facts.run)}</code>",
-        "Logical time": moment(facts.dataset.get("as_of")),
-        "Task": escape(facts.task),
-        "Champion": met,
-    }
-    if facts.registry_run:
-        told["MLflow run"] = f"<code>{escape(facts.registry_run)}</code>"
-    return (
-        f'<header><div class="top"><div><h1>{escape(facts.workload)}</h1>'
-        f'<p class="lead">{escape(facts.summary)}</p>{_sample(facts)}</div>'
-        f'<div class="badge {known}">{sign} {word}</div></div>'
-        f'<ul class="reasons {known}">{reasons}</ul>{_tiles(facts)}'
-        f'<div class="facts">{pairs(told)}</div></header>'
-    )
+def _header(data: ReportData) -> dict[str, Any]:
+    is_sample = bool(data.dataset.get("sample"))
+    sample_rows = sum(data.rows(split) or 0 for split in data.splits)
+    return {"sample_rows": sample_rows if is_sample else None, "tiles": _tiles(data)}
 
 
-def _sample(facts: Facts) -> str:
-    if not facts.dataset.get("sample"):
-        return ""
-    rows = sum(split.get("rows") or 0 for split in (facts.dataset.get("splits") or {}).values())
-    return f'<p class="sample"><b>Sample data.</b> {number(rows)} rows that come with the code: a trial.</p>'
-
-
-def _tiles(facts: Facts) -> str:
-    metric, better = facts.primary, facts.difference
-    found, splits = facts.metrics.get(metric), facts.dataset.get("splits") or {}
-    against = (change(metric, better and better.value), "against the champion")
-    if facts.champion is None:
-        against = (asked(metric, facts.rule.get("floor")), "floor to reach; no champion yet")
-    tiles = [
-        (measure(metric, found and found.value), f"{escape(label(metric))}, {span(metric, found)}"),
-        against,
-        (number((splits.get("train") or {}).get("rows")), "rows learnt from"),
-        (number((splits.get("holdout") or {}).get("rows")), "rows held out to judge"),
+def _tiles(data: ReportData) -> list[Tile]:
+    metric, evaluation = data.primary, data.evaluation
+    interval, difference = evaluation.metrics.get(metric), evaluation.difference
+    if evaluation.champion is None:
+        comparison = Tile(
+            _limit_text(metric, evaluation.rule.get("floor")), "floor; there is no champion yet"
+        )
+    else:
+        comparison = Tile(change_text(metric, difference and difference.value), "against the champion")
+    return [
+        Tile(
+            metric_value(metric, interval and interval.value),
+            f"{label(metric)}, {interval_text(metric, interval)}",
+        ),
+        comparison,
+        Tile(number(data.rows("train")), "training rows"),
+        Tile(number(data.rows("holdout")), "holdout rows"),
     ]
-    shown = "".join(f"<div><b>{value}</b><span>{words}</span></div>" for value, words in tiles)
-    return f'<div class="tiles">{shown}</div>'
 
 
-def moment(value: object) -> str:
-    """Return a time in UTC as a reader writes it, escaped; what is no such time as it stands."""
-    found = _TIME.fullmatch(str(value or ""))
-    return f"{found[1]} {found[2]} UTC" if found else escape(value or "")
+def _limit_text(metric: str, value: object) -> str:
+    """Return a limit of the rule without rounding."""
+    if not finite(value):
+        return NOTHING
+    return f"{100 * value:.6g} %" if metric in PERCENT_METRICS else f"{value:.6g}"

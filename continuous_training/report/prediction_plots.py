@@ -1,173 +1,198 @@
-"""Figures of the predictions themselves: which classes are taken for which, and how far numbers are off."""
+"""Plots of the predictions: the confusion matrix of a classification, the errors of a regression."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 
-from continuous_training.report.formatting import clean, number, short
-from continuous_training.report.plots import HALF, WIDE
-from continuous_training.report.report_data import Facts
-from continuous_training.report.svg import CHALLENGER, GRID, INK, LARGE, MUTED, canvas, inline, place
+from continuous_training.artifacts.evaluation import SliceMetric
+from continuous_training.report.formatting import clean, real, short
+from continuous_training.report.plots import FULL_WIDTH, HALF_WIDTH
+from continuous_training.report.report_data import ReportData
+from continuous_training.report.svg import (
+    CHALLENGER,
+    GRID,
+    INK,
+    LARGE,
+    MUTED,
+    add_axes,
+    inline_svg,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_CLASSES = 20
-MOST_POINTS = 800
-"""A scatter of more says no more, and each point is an element in the page."""
-OTHER = "others"
+MAX_CLASSES = 20
+MAX_POINTS = 800
+"""Points of a scatter plot: each point is an element in the page."""
+OTHER_CLASSES = "others"
 
 
-def confusion(facts: Facts) -> str:
-    """Draw how often each class was taken for each other one; mistakes stand out from what is right."""
-    names, counts = count(facts.actual, facts.predicted)
-    size, shown = len(names), [short(name, 11) for name in names]
-    longest = 6.4 * max(len(name) for name in shown)
-    left, upright = 34 + longest, longest > 24 and size > 4
-    cell = min(34.0, (HALF - 8 - left) / size)
-    figure = canvas(HALF, cell * size + 58 + (longest if upright else 8))
-    axes = place(figure, left, 22, cell * size, cell * size)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.pcolormesh(_colours(shares), edgecolors="white", linewidth=1.5)
-    _fill(axes, counts, shares, 10.5 if cell > 24 else 7.5)
-    axes.set_yticks(np.arange(size) + 0.5, shown)
-    axes.set_xticks(np.arange(size) + 0.5, shown, rotation=90 if upright else 0)
+def has_predictions(data: ReportData) -> bool:
+    """Return whether there are rows to draw; a regression needs two rows with finite values."""
+    predictions = data.predictions
+    if data.task == "regression":
+        return len(_finite_pairs(predictions.actual, predictions.challenger)[0]) > 1
+    return len(predictions.actual) > 0
+
+
+def confusion_plot(data: ReportData) -> Markup:
+    """Draw the confusion matrix, with a colour for correct predictions and one for errors."""
+    actual, predicted = data.predictions.actual, data.predictions.challenger
+    classes, counts = confusion_counts(actual, predicted)
+    size, labels = len(classes), [short(name, 11) for name in classes]
+    label_width = 6.4 * max(map(len, labels))
+    left, vertical = 34 + label_width, label_width > 24 and size > 4
+    cell = min(34.0, (HALF_WIDTH - 8 - left) / size)
+    figure = new_figure(HALF_WIDTH, cell * size + 58 + (label_width if vertical else 8))
+    axes = add_axes(figure, left, 22, cell * size, cell * size)
+    rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.pcolormesh(_cell_colours(rates), edgecolors="white", linewidth=1.5)
+    _write_counts(axes, counts, rates, 10.5 if cell > 24 else 7.5)
+    axes.set_yticks(np.arange(size) + 0.5, labels)
+    axes.set_xticks(np.arange(size) + 0.5, labels, rotation=90 if vertical else 0)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
     axes.set(xlabel="predicted", ylabel="actual")
-    wrong = int((_names(facts.actual) != _names(facts.predicted)).sum())
-    told = f"{wrong} of {len(facts.actual)} rows wrong; {_mistakes(names, counts)}"
-    return inline(figure, "confusion", f"Confusion matrix: {told}")
+    errors = int((_class_names(actual) != _class_names(predicted)).sum())
+    summary = f"{errors} of {len(actual)} rows wrong; {_frequent_errors(classes, counts)}"
+    return inline_svg(figure, "confusion", f"Confusion matrix: {summary}")
 
 
-def _fill(axes: Axes, counts: np.ndarray, shares: np.ndarray, size: float) -> None:
-    """Write the counts into their cells, the mistakes in bold; nothing for none."""
-    for row, column in zip(*(places.tolist() for places in np.nonzero(counts)), strict=True):
-        right = row == column
-        colour = "white" if right and shares[row, column] > 0.5 else INK
+def _write_counts(axes: Axes, counts: np.ndarray, rates: np.ndarray, size: float) -> None:
+    """Write the counts into their cells, the errors in bold. Empty cells have no text."""
+    for row, column in np.argwhere(counts).tolist():
+        correct = row == column
+        colour = "white" if correct and rates[row, column] > 0.5 else INK
         axes.text(
             column + 0.5, row + 0.5, str(counts[row, column]), ha="center", va="center_baseline",
-            color=colour, fontsize=size, fontweight="normal" if right else "bold",
+            color=colour, fontsize=size, fontweight="normal" if correct else "bold",
         )  # fmt: skip
 
 
-def count(actual: np.ndarray, predicted: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Return the classes and how many rows of each (down) were predicted as each (across): int [k, k].
+def confusion_counts(actual: np.ndarray, predicted: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Return the classes, and the number of rows by actual (row) and predicted (column) class: int [k, k].
 
-    Numbers are in their order, texts in the alphabet's; beyond the commonest classes the rest are one.
+    Numeric classes are in numeric order, others in alphabetical order. With more than `MAX_CLASSES` classes,
+    the least frequent ones are combined.
     """
-    pairs = [_names(side) for side in (actual, predicted)]
-    found, times = np.unique(np.concatenate(pairs), return_counts=True)
-    names = sorted(found.tolist(), key=_natural)
-    if len(names) > MOST_CLASSES:
-        common = set(found[np.argsort(-times, kind="stable")][: MOST_CLASSES - 1].tolist())
-        names = [*(name for name in names if name in common), OTHER]
-    places = {name: place for place, name in enumerate(names)}
-    counts = np.zeros((len(names), len(names)), dtype=np.int64)
-    rows, columns = ([places.get(value, len(names) - 1) for value in side.tolist()] for side in pairs)
-    np.add.at(counts, (rows, columns), 1)
-    return names, counts
-
-
-def classes(facts: Facts) -> dict[str, dict[str, Any]]:
-    """Return each class's accuracy in the form of slices: its rows that were predicted right."""
-    actual = _names(facts.actual)
-    sides = {"value": facts.predicted, "champion": facts.champion_predicted}
-    texts = {side: None if given is None else _names(given) for side, given in sides.items()}
-    found: dict[str, dict[str, Any]] = {}
-    for name in sorted(set(actual.tolist()), key=_natural):
-        own = actual == name
-        right = {k: None if v is None else float((v[own] == name).mean()) for k, v in texts.items()}
-        found[name] = {"rows": int(own.sum()), **right}
-    return found
-
-
-def errors(facts: Facts) -> str:
-    """Draw predicted over actual values, and how the errors are spread, the champion's as an outline."""
-    actual, predicted = _numbers(facts.actual, facts.predicted)
-    sides = [predicted - actual]
-    if facts.champion_predicted is not None:
-        old = _numbers(facts.actual, facts.champion_predicted)
-        sides.append(old[1] - old[0])
-    figure = canvas(WIDE, 324)
-    _scatter(place(figure, 62, 28, 306, 250), actual, predicted, short(facts.target))
-    axes = place(figure, 444, 28, 300, 250)
-    bins = min(30, max(8, 2 * math.isqrt(len(actual))))
-    edges = np.histogram_bin_edges(np.concatenate(sides), bins).tolist()
-    axes.hist(
-        sides[0], edges, color=CHALLENGER, alpha=0.8, label="challenger", edgecolor="white", linewidth=0.6
+    actual_names, predicted_names = _class_names(actual), _class_names(predicted)
+    names, frequencies = np.unique(np.concatenate([actual_names, predicted_names]), return_counts=True)
+    classes = sorted(names.tolist(), key=_natural_order)
+    if len(classes) > MAX_CLASSES:
+        common = set(names[np.argsort(-frequencies, kind="stable")][: MAX_CLASSES - 1].tolist())
+        classes = [*(name for name in classes if name in common), OTHER_CLASSES]
+    index = {name: i for i, name in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    rows, columns = (
+        [index.get(name, len(classes) - 1) for name in side.tolist()]
+        for side in (actual_names, predicted_names)
     )
-    if len(sides) > 1:
-        axes.hist(sides[1], edges, histtype="step", color=INK, linewidth=1.4, label="champion")
+    np.add.at(counts, (rows, columns), 1)
+    return classes, counts
+
+
+def class_slices(data: ReportData) -> dict[str, SliceMetric]:
+    """Return the accuracy on the rows of each class, in the form of slices."""
+    actual = _class_names(data.predictions.actual)
+    challenger = _class_names(data.predictions.challenger)
+    champion = None if data.predictions.champion is None else _class_names(data.predictions.champion)
+    slices = {}
+    for name in sorted(set(actual.tolist()), key=_natural_order):
+        mask = actual == name
+        slices[name] = SliceMetric(
+            rows=int(mask.sum()),
+            value=float((challenger[mask] == name).mean()),
+            champion=None if champion is None else float((champion[mask] == name).mean()),
+        )
+    return slices
+
+
+def errors_plot(data: ReportData) -> Markup:
+    """Draw predicted over actual values, and the distribution of both models' errors."""
+    actual, predicted = _finite_pairs(data.predictions.actual, data.predictions.challenger)
+    errors = [predicted - actual]
+    if data.predictions.champion is not None:
+        champion_actual, champion = _finite_pairs(data.predictions.actual, data.predictions.champion)
+        errors.append(champion - champion_actual)
+    figure = new_figure(FULL_WIDTH, 324)
+    _draw_scatter(add_axes(figure, 62, 28, 306, 250), actual, predicted, short(data.label_column))
+    axes = add_axes(figure, 444, 28, 300, 250)
+    bins = min(30, max(8, 2 * math.isqrt(len(actual))))
+    edges = np.histogram_bin_edges(np.concatenate(errors), bins).tolist()
+    axes.hist(
+        errors[0], edges, color=CHALLENGER, alpha=0.8, label="challenger", edgecolor="white", linewidth=0.6
+    )
+    if len(errors) > 1:
+        axes.hist(errors[1], edges, histtype="step", color=INK, linewidth=1.4, label="champion")
         axes.legend(loc="upper right", borderaxespad=0)
     axes.axvline(0, color=MUTED, lw=1)
     axes.margins(y=0.2)
     axes.grid(axis="y")
     axes.set(xlabel="predicted minus actual", ylabel="rows of the holdout", title="Errors")
-    middle, half = (number(float(np.median(side))) for side in (sides[0], abs(sides[0])))
-    told = f"the errors' median is {middle}, and half of them are within {half} of zero"
-    return inline(figure, "errors", f"Predicted over actual for {len(actual)} rows; {told}")
+    median, half = real(np.median(errors[0])), real(np.median(abs(errors[0])))
+    summary = f"the median error is {median}, and half of the errors are within {half} of zero"
+    return inline_svg(figure, "errors", f"Predicted over actual for {len(actual)} rows; {summary}")
 
 
-def drawable(facts: Facts) -> bool:
-    """Tell whether there is anything to draw: rows, and for a regression two that are numbers."""
-    if facts.task == "regression":
-        return len(_numbers(facts.actual, facts.predicted)[0]) > 1
-    return len(facts.actual) > 0
-
-
-def _scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, unit: str) -> None:
-    every = -(-len(actual) // MOST_POINTS)
+def _draw_scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, unit: str) -> None:
+    step = -(-len(actual) // MAX_POINTS)
     low, high = float(min(actual.min(), predicted.min())), float(max(actual.max(), predicted.max()))
-    pad = 0.05 * (high - low or 1.0)
+    margin = 0.05 * (high - low or 1.0)
     axes.plot([low, high], [low, high], color=MUTED, lw=1)
     axes.text(high, high, "exact ", color=MUTED, fontsize=10, ha="right", va="bottom")
-    axes.plot(actual[::every], predicted[::every], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
-    axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad))
+    axes.plot(actual[::step], predicted[::step], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
+    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     axes.set(xlabel=f"actual {unit}".strip(), ylabel=f"predicted {unit}".strip())
-    axes.set_title("Predicted over actual" + (f" · one row in {every}" if every > 1 else ""))
+    axes.set_title("Predicted over actual" + (f" · one row in {step}" if step > 1 else ""))
     axes.grid(color=GRID)
 
 
-def _colours(shares: np.ndarray) -> np.ndarray:
-    """Blend white with blue on the diagonal and with vermilion off it: float [k, k, 3]."""
-    from matplotlib.colors import to_rgb
+def _cell_colours(rates: np.ndarray) -> np.ndarray:
+    """Return colours from white to blue on the diagonal and to vermilion elsewhere: float [k, k, 3]."""
+    from matplotlib.colors import to_rgb  # Only the commands that draw pay for this import.
 
-    right = np.eye(len(shares), dtype=bool)[..., None]
-    full = np.where(right, to_rgb(CHALLENGER), to_rgb(LARGE))
-    # A few mistakes in a hundred must be seen, so theirs is the steeper scale.
-    strength = np.where(right, shares[..., None], np.minimum(shares[..., None] * 4, 0.8) ** 0.7)
+    correct = np.eye(len(rates), dtype=bool)[..., None]
+    full = np.where(correct, to_rgb(CHALLENGER), to_rgb(LARGE))
+    # A steeper scale makes error rates of a few percent visible.
+    strength = np.where(correct, rates[..., None], np.minimum(rates[..., None] * 4, 0.8) ** 0.7)
     empty = np.array(to_rgb("#f4f6f8"))
-    return np.where(shares[..., None] > 0, 1 - strength * (1 - full), empty)
+    return np.where(rates[..., None] > 0, 1 - strength * (1 - full), empty)
 
 
-def _mistakes(names: list[str], counts: np.ndarray) -> str:
-    off = counts - np.diag(np.diag(counts))
-    worst = [divmod(int(place), len(names)) for place in np.argsort(-off, axis=None, kind="stable")[:3]]
-    told = (f"{short(names[a])} taken for {short(names[b])} {off[a, b]} times" for a, b in worst if off[a, b])
-    return ", ".join(told) or "no mistakes"
-
-
-def _numbers(actual: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of which both values are numbers, as float64."""
-    left, right = np.asarray(actual, np.float64).ravel(), np.asarray(predicted, np.float64).ravel()
-    both = np.isfinite(left) & np.isfinite(right)
-    return left[both], right[both]
-
-
-def _names(labels: np.ndarray) -> np.ndarray:
-    """Return the labels as texts; 3 and 3.0 are one class."""
-    whole = (
-        int(x) if isinstance(x, float) and x.is_integer() else x for x in np.asarray(labels).ravel().tolist()
+def _frequent_errors(classes: list[str], counts: np.ndarray) -> str:
+    errors = counts - np.diag(np.diag(counts))
+    worst = [divmod(int(cell), len(classes)) for cell in np.argsort(-errors, axis=None, kind="stable")[:3]]
+    texts = (
+        f"{short(classes[row])} predicted as {short(classes[column])} {errors[row, column]} times"
+        for row, column in worst
+        if errors[row, column]
     )
-    return np.array([clean(value) for value in whole], dtype=np.str_)
+    return ", ".join(texts) or "no errors"
 
 
-def _natural(name: str) -> tuple[bool, float, str]:
+def _finite_pairs(actual: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows in which both values are finite, as float64."""
+    actual, predicted = np.asarray(actual, np.float64).ravel(), np.asarray(predicted, np.float64).ravel()
+    finite = np.isfinite(actual) & np.isfinite(predicted)
+    return actual[finite], predicted[finite]
+
+
+def _class_names(labels: np.ndarray) -> np.ndarray:
+    """Return the labels as text; 3 and 3.0 are the same class."""
+    values = (
+        int(label) if isinstance(label, float) and label.is_integer() else label
+        for label in np.asarray(labels).ravel().tolist()
+    )
+    return np.array([clean(value) for value in values], dtype=np.str_)
+
+
+def _natural_order(name: str) -> tuple[bool, float, str]:
     try:
         value = float(name)
     except ValueError:

@@ -1,84 +1,76 @@
-"""What a report is made of: everything that a run found out, as plain data."""
+"""The data that the report and the model card are generated from."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and the ends of its 95 % interval; NaN where one could not be computed."""
-
-    value: float
-    low: float
-    high: float
+from continuous_training.artifacts.evaluation import Evaluation
+from continuous_training.evaluation.gate import Check
+from continuous_training.evaluation.metrics import Interval
+from continuous_training.evaluation.predictions import Predictions
+from continuous_training.evaluation.worst_errors import Misclassification
+from continuous_training.report.formatting import short
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A row that was taken for something else: `picture` is uint8 [height, width] or [height, width, 3].
+class ReportData:
+    """The evaluation of one run, with the data that its plots and tables need.
 
-    `champion` is what the champion took it for; `certainty` how sure the challenger was, more is surer.
+    `checks` are the gate's. `curve` has one entry per step of the learning curve, and `notes` are those of
+    the training. `dataset` is the run's `dataset.json`. `champion_statistics` are the column statistics of
+    the champion's training rows, if known. `label_column` names the axes of a regression. `feature` is the
+    name and the values of the only column that the model uses, if there is only one. `errors` are the worst
+    misclassifications of images, the worst first.
     """
 
-    key: str
-    actual: str
-    predicted: str
-    champion: str | None
-    certainty: float | None
-    picture: np.ndarray
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Everything that the report of one run tells.
-
-    `metrics` holds the challenger's on the holdout, the primary one first. `champion` has `version`,
-    `digest` and `metrics`, and is None for a first model. `difference` is challenger minus champion on the
-    primary metric, signed so that positive is better. `slices` maps a name to `rows`, `value`, `champion`,
-    and the ends of the value's interval, `low` and `high`. `curve` is a dict a step. `dataset` is the run's
-    dataset.json; `champion_statistics` are those of the rows that the champion was trained on, in the form
-    of `dataset["splits"]["train"]["statistics"]`. `actual`, `predicted` and `champion_predicted` hold one
-    entry for each row of the holdout, in its order. `target` names the predicted column, for the axes.
-    `feature` is the name and the values (in the same order) of the one column that the model looks at,
-    where there is just one. `mistakes` are the worst ones, the worst first, where rows are pictures.
-    `registry_run` is the id of the run in MLflow.
-    """
-
-    workload: str
-    summary: str
+    evaluation: Evaluation
+    checks: Sequence[Check]
     task: str
-    run: str
-    verdict: str
-    reasons: list[str]
-    rule: dict[str, Any]
-    parameters: dict[str, Any]
-    metrics: dict[str, Interval]
-    champion: dict[str, Any] | None
-    difference: Interval | None
-    slices: dict[str, dict[str, Any]]
-    curve: list[dict[str, float]]
-    notes: dict[str, Any]
-    dataset: dict[str, Any]
-    champion_statistics: dict[str, Any] | None
-    actual: np.ndarray
-    predicted: np.ndarray
-    champion_predicted: np.ndarray | None
-    target: str = ""
+    summary: str
+    predictions: Predictions
+    curve: Sequence[Mapping[str, float]]
+    notes: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    champion_statistics: Mapping[str, Any] | None
+    label_column: str = ""
     feature: tuple[str, np.ndarray] | None = None
-    mistakes: list[Mistake] = field(default_factory=list)
-    registry_run: str = ""
+    errors: Sequence[Misclassification] = field(default_factory=tuple)
 
     @property
     def primary(self) -> str:
-        """The name of the metric that decides; empty when nothing was measured."""
-        named = self.rule.get("metric")
-        return named if named in self.metrics else next(iter(self.metrics), "")
+        """The primary metric; the first metric if the rule names another one, and empty without metrics."""
+        metric, metrics = self.evaluation.rule.get("metric"), self.evaluation.metrics
+        return metric if isinstance(metric, str) and metric in metrics else next(iter(metrics), "")
 
     @property
-    def champion_metrics(self) -> dict[str, Interval]:
+    def champion_metrics(self) -> Mapping[str, Interval]:
         """The champion's metrics; empty for a first model."""
-        return (self.champion or {}).get("metrics") or {}
+        return self.evaluation.champion.metrics if self.evaluation.champion else {}
+
+    @property
+    def champion_name(self) -> str:
+        """The champion with its version, for headings and labels."""
+        version = self.evaluation.champion.version if self.evaluation.champion else ""
+        return f"champion v{short(version, 8)}" if version else "champion"
+
+    @property
+    def splits(self) -> Mapping[str, Mapping[str, Any]]:
+        """The description of each split of the dataset."""
+        return self.dataset.get("splits") or {}
+
+    def rows(self, split: str) -> int | None:
+        """Return the number of rows of a split; None if it is unknown."""
+        return (self.splits.get(split) or {}).get("rows")
+
+    def statistics(self, split: str) -> Mapping[str, Any]:
+        """Return the column statistics of a split; empty if they are unknown."""
+        return (self.splits.get(split) or {}).get("statistics") or {}
+
+    @property
+    def schema(self) -> dict[str, Mapping[str, Any]]:
+        """The description of each column of the raw data."""
+        return {str(column.get("name")): column for column in self.dataset.get("schema") or []}

@@ -13,6 +13,7 @@ import workloads
 from components.archive import step as archive
 from components.evaluate import step as evaluate
 from components.prep_data import step as prep_data
+from components.run_context import RunContext
 from components.train import step as train
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import FolderStore
@@ -62,9 +63,9 @@ class Line:
         prep_data.run(self.workload, given, self.folder / run / "data")
         train.run(self.workload, given, self.folder / run / "data", self.folder / run / "model")
 
-    def evaluate(self, run: str) -> evaluate.Evaluation:
+    def evaluate(self, run: str) -> evaluate.EvaluationResult:
         parts = [self.folder / run / part for part in ("data", "model", "evaluation")]
-        return evaluate.run(self.workload, *parts, run, self.registry, self.store)
+        return evaluate.run(RunContext(self.workload, run, self.registry, self.store), *parts)
 
     def archive(self, run: str) -> archive.Archived:
         parts = [self.folder / run / part for part in ("model", "evaluation", "archive")]

@@ -1,4 +1,4 @@
-"""A trial on the sample that comes with the code is never mistaken for the real thing."""
+"""A run on the sample data that comes with the code is marked as a trial."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ Make = Callable[..., Workload]
 
 
 @pytest.mark.parametrize(("source", "sample"), [("made:1000", True), ("made:900", False)])
-def test_a_sample_is_marked_everywhere_and_other_rows_nowhere(
+def test_sample_data_is_marked_in_every_artifact(
     make: Make, registry: Registry, store: FolderStore, folder: Path, source: str, sample: bool
 ) -> None:
     line = Line(make(sample_source="made:1000"), registry, store, folder)
     archived = line.up_to_archive("run-1", source=source)
     parts = [("data", "dataset.json"), ("model", "model.json"), ("evaluation", "evaluation.json")]
-    dataset, model, evaluation = (json.loads((folder / "run-1" / a / b).read_text()) for a, b in parts)
+    dataset, model, evaluation = (
+        json.loads((folder / "run-1" / part / name).read_text()) for part, name in parts
+    )
     assert dataset["sample"] == model["data"]["sample"] == evaluation["data"]["sample"] == sample
     assert any("a sample that comes with the code" in reason for reason in archived.reasons) == sample
     version = registry.find(line.workload.name, archived.digest)
@@ -35,12 +37,12 @@ def test_a_sample_is_marked_everywhere_and_other_rows_nowhere(
     assert ("<b>Sample data.</b> 1,000 rows" in report) == sample
 
 
-def test_prep_data_says_that_it_reads_a_sample(make: Make, tmp_path: Path) -> None:
-    told: list[str] = []
-    prep_data.run(make(sample_source="made:1000"), {}, tmp_path / "data", progress=told.append)
-    assert told[0] == "reading made:1000, a sample that comes with the code: this is a trial"
+def test_prep_data_reports_that_it_reads_a_sample(make: Make, tmp_path: Path) -> None:
+    messages: list[str] = []
+    prep_data.run(make(sample_source="made:1000"), {}, tmp_path / "data", progress=messages.append)
+    assert messages[0] == "reading made:1000, a sample that comes with the code: this is a trial"
 
 
-def test_a_workload_without_a_sample_has_none(make: Make, tmp_path: Path) -> None:
+def test_a_workload_without_sample_data(make: Make, tmp_path: Path) -> None:
     prep_data.run(make(), {}, tmp_path / "data")
     assert json.loads((tmp_path / "data/dataset.json").read_text())["sample"] is False

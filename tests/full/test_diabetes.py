@@ -10,7 +10,7 @@ import pytest
 from benchmarks.processes import Taken, measured
 from benchmarks.seeds import SPLITS
 from benchmarks.splits import out_of_fold, rows_of
-from continuous_training.evaluation.metrics import METRICS, improvement
+from continuous_training.evaluation.metrics import METRICS, paired_improvement
 from continuous_training.serving.process import daemon
 from workloads.diabetes.workload import Diabetes
 
@@ -65,7 +65,7 @@ def test_all_features_are_better_than_one(state: Path, plain: Taken, table: Tabl
         for features in ("bmi", "all")
     )
     r2 = METRICS["regression"][0]
-    gain = improvement(r2, rows["progression"].to_numpy(), every, one, seed=0)
+    gain = paired_improvement(r2, rows["progression"].to_numpy(), every, one, seed=0)
     table.add(
         Line(
             "R² of all features, 88 patients",

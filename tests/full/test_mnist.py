@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.processes import measured
-from continuous_training.evaluation.metrics import METRICS, measure
+from continuous_training.evaluation.metrics import METRICS, metric_interval
 from workloads.mnist.workload import Mnist
 
 from .pipeline import DATA, Run, ask, in_parts, run
-from .table import Line, Table, interval
+from .table import Line, Table
 
 SOURCE = DATA / "mnist"
 TOGETHER = 500
@@ -42,18 +42,18 @@ def test_the_original_test_pictures_are_told_apart(trained: Run, table: Table) -
     nearest = known[[one["neighbours"][0] for one in answers]]
     accuracy = METRICS["classification"][0]
     plain = measured("benchmarks.seeds", "mnist", str(SOURCE))
-    voted, near = (measure(accuracy, labels, found, 0) for found in (vote, nearest))
+    voted, near = (metric_interval(accuracy, labels, found, 0) for found in (vote, nearest))
     table.add(
         Line(
             "accuracy, vote of ten neighbours",
-            interval(voted),
+            metric_interval(voted),
             "≥ 0.9960",
             trained.taken,
             "nearest neighbour on pixels",
             f"{plain.told['accuracy']:.4f}",
             plain,
         ),
-        Line("accuracy, nearest neighbour", interval(near), "≥ 0.9940"),
+        Line("accuracy, nearest neighbour", metric_interval(near), "≥ 0.9940"),
         Line("of it, the step train", f"{trained.result['seconds']['train']:.0f} s", "none"),
     )
     assert (rows, len(labels)) == (60_000, 10_000)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from continuous_training.evaluation.metrics import Interval
 from continuous_training.operations.champion_history import Line, Move
 from continuous_training.operations.history_events import Event, events_of
 from continuous_training.operations.history_plot import draw
-from continuous_training.report.report_data import Interval
 from pipelines import rollback
 from pipelines.history import main
 

@@ -1,4 +1,4 @@
-"""The gate, in every direction: yes, no, tie, too few, NaN, nothing to compare with."""
+"""The gate for every outcome: promoted, rejected, tie, too few rows, NaN, no champion."""
 
 from __future__ import annotations
 
@@ -7,198 +7,268 @@ from typing import Any
 
 import pytest
 
-from continuous_training.evaluation.budgets import Cost
-from continuous_training.evaluation.gate import Against, Evidence, Slice, Verdict, judge
+from continuous_training.artifacts.evaluation import PairedTest, ServingCost, SliceMetric
+from continuous_training.evaluation.comparison import ChampionComparison, Comparison
+from continuous_training.evaluation.gate import Check, Decision, decide, note, promote_same_model
+from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.promotion_rule import PromotionRule
-from continuous_training.report.report_data import Interval
 
 NAN = float("nan")
 RULE = PromotionRule(
     metric="accuracy", floor=0.9, margin=0.02, minimum_rows=100, slice_floor=0.8, slice_rows=20
 )
-ERROR = PromotionRule(metric="mse", floor=10, margin=1, minimum_rows=100, slice_floor=20, slice_rows=20)
+ERROR_RULE = PromotionRule(metric="mse", floor=10, margin=1, minimum_rows=100, slice_floor=20, slice_rows=20)
+BETTER = Interval(0.03, 0.01, 0.05)
 
 
-def decide(
+def decision(
     rule: PromotionRule = RULE,
     value: float | Interval = 0.95,
     difference: Interval | None = None,
     guards: dict[str, Interval] | None = None,
     p: float = 0.0,
-    champion_cost: Cost | None = None,
+    champion_cost: ServingCost | None = None,
     **changes: Any,
-) -> Verdict:
+) -> Decision:
+    """Return the decision on a comparison that passes, with changes."""
     interval = value if isinstance(value, Interval) else Interval(value, value - 0.01, value + 0.01)
-    against = None
+    champion = None
     if difference:
-        against = Against("7", {rule.metric: difference, **(guards or {})}, ("the test", p), champion_cost)
-    given: dict[str, Any] = {
-        "rows": 100, "metrics": {rule.metric: interval}, "higher_is_better": rule is not ERROR,
-        "against": against,
-    }  # fmt: skip
-    return judge(rule, Evidence(**(given | changes)))
+        improvements = {rule.metric: difference, **(guards or {})}
+        champion = ChampionComparison("7", improvements, PairedTest("the test", p), champion_cost)
+    comparison = Comparison(100, {rule.metric: interval}, rule is not ERROR_RULE, champion=champion)
+    return decide(rule, replace(comparison, **changes))
 
 
-def only(verdict: Verdict, promoted: bool, *words: str) -> None:
-    assert verdict.promoted is promoted
-    assert len(verdict.reasons) == len(words), verdict.reasons
-    for reason, expected in zip(verdict.reasons, words, strict=True):
-        assert expected in reason
+def failed_checks(result: Decision) -> list[Check]:
+    assert result.promoted is all(check.passed for check in result.checks)
+    return [check for check in result.checks if not check.passed]
 
 
-def test_a_first_model_needs_the_floors_alone_and_it_is_said() -> None:
-    only(
-        decide(),
-        True,
-        "accuracy 0.95 reaches the floor of 0.9 on 100 holdout rows",
-        "there is no champion yet",
+def test_a_first_model_is_promoted_by_the_floors_with_a_note() -> None:
+    result = decision()
+    assert result.promoted
+    assert result.checks == (
+        Check("accuracy", "0.95 on 100 holdout rows", "at least 0.9", True),
+        Check("champion", "there is no champion yet, so only the floors decide", "", True),
+        Check("holdout rows", "100", "at least 100", True),
+        Check("accuracy in each slice of 20 rows or more", "no slice of that size", "at least 0.8", True),
     )
 
 
 @pytest.mark.parametrize(("value", "promoted"), [(0.9, True), (0.8999, False)])
-def test_the_floor_is_reached_where_it_is_equalled(value: float, promoted: bool) -> None:
-    assert decide(value=value).promoted is promoted
+def test_a_value_equal_to_the_floor_passes(value: float, promoted: bool) -> None:
+    result = decision(value=value)
+    assert result.promoted is promoted
     if not promoted:
-        only(decide(value=value), False, "accuracy 0.8999 does not reach the floor of 0.9")
+        assert failed_checks(result) == [
+            Check("accuracy", "0.8999 on 100 holdout rows", "at least 0.9", False)
+        ]
 
 
-def test_too_few_rows_decide_nothing() -> None:
-    only(decide(rows=99), False, "99 holdout rows are too few to judge by: the rule asks for 100")
+def test_too_few_rows_are_rejected() -> None:
+    assert failed_checks(decision(rows=99)) == [Check("holdout rows", "99", "at least 100", False)]
 
 
 @pytest.mark.parametrize(
-    ("difference", "promoted", "words"),
+    ("difference", "promoted", "measured"),
     [
-        (
-            Interval(0.03, 0.01, 0.05),
-            True,
-            "+0.03 (95 % interval +0.01 to +0.05); the whole interval lies above zero",
-        ),
-        (Interval(0.03, 0.0, 0.05), False, "an improvement that the interval tells from zero is asked for"),
-        (Interval(0.03, -0.01, 0.05), False, "an improvement that the interval tells from zero is asked for"),
+        (BETTER, True, "+0.03 (95 % interval +0.01 to +0.05)"),
+        (Interval(0.03, 0.0, 0.05), False, "+0.03 (95 % interval +0 to +0.05)"),
+        (Interval(0.03, -0.01, 0.05), False, "+0.03 (95 % interval -0.01 to +0.05)"),
         (Interval(-0.03, -0.05, -0.01), False, "-0.03 (95 % interval -0.05 to -0.01)"),
-        (Interval(0.0, 0.0, 0.0), False, "accuracy is the very same as champion 7's, row by row"),
+        (Interval(0.0, 0.0, 0.0), False, "no difference on any row"),
     ],
 )
-def test_a_challenger_must_be_better_than_the_champion(
-    difference: Interval, promoted: bool, words: str
+def test_superiority_requires_an_interval_above_zero(
+    difference: Interval, promoted: bool, measured: str
 ) -> None:
-    verdict = decide(difference=difference)
-    assert verdict.promoted is promoted
-    assert words in verdict.reasons[-1]
+    result = decision(difference=difference)
+    assert result.promoted is promoted
+    assert result.checks[1] == Check(
+        "accuracy against champion 7 on the same rows", measured, "interval above 0", promoted
+    )
 
 
-@pytest.mark.parametrize(
-    ("low", "promoted", "words"),
-    [
-        (-0.01, True, "the whole interval lies above minus the margin of 0.02"),
-        (-0.02, True, "the whole interval lies above minus the margin of 0.02"),
-        (-0.0201, False, "it may be worse by more than the margin of 0.02"),
-    ],
-)
-def test_where_superiority_is_not_asked_for_it_must_not_be_worse_by_more_than_the_margin(
-    low: float, promoted: bool, words: str
-) -> None:
-    verdict = decide(replace(RULE, superiority=False), difference=Interval(0.0, low, 0.03))
-    assert verdict.promoted is promoted
-    assert words in verdict.reasons[-1]
+@pytest.mark.parametrize(("low", "promoted"), [(-0.01, True), (-0.02, True), (-0.0201, False)])
+def test_non_inferiority_requires_an_interval_above_the_negative_margin(low: float, promoted: bool) -> None:
+    result = decision(replace(RULE, superiority=False), difference=Interval(0.0, low, 0.03))
+    assert result.promoted is promoted
+    assert result.checks[1].limit == "not worse by more than the margin of 0.02"
+    assert result.checks[1].passed is promoted
 
 
-def test_the_same_model_is_not_worse() -> None:
-    assert decide(replace(RULE, superiority=False, margin=0), difference=Interval(0, 0, 0)).promoted
+def test_identical_predictions_are_not_inferior() -> None:
+    assert decision(replace(RULE, superiority=False, margin=0), difference=Interval(0, 0, 0)).promoted
 
 
 @pytest.mark.parametrize(("p", "promoted"), [(0.05, True), (0.0501, False)])
-def test_an_improvement_on_a_handful_of_rows_is_none(p: float, promoted: bool) -> None:
-    verdict = decide(difference=Interval(0.03, 0.01, 0.05), p=p)
-    assert verdict.promoted is promoted
+def test_the_paired_test_must_confirm_the_interval(p: float, promoted: bool) -> None:
+    result = decision(difference=BETTER, p=p)
+    assert result.promoted is promoted
     if not promoted:
-        only(
-            verdict,
-            False,
-            "too few rows bear that out: the test has p = 0.05, and 0.05 or less is asked for",
-        )
-    assert decide(replace(RULE, superiority=False), difference=Interval(0, 0, 0), p=p).promoted is promoted
+        assert failed_checks(result) == [Check("the test", "p = 0.0501", "p at most 0.05", False)]
+    non_inferiority = replace(RULE, superiority=False)
+    assert decision(non_inferiority, difference=Interval(0, 0, 0), p=p).promoted is promoted
 
 
 @pytest.mark.parametrize(("low", "promoted"), [(-2.0, True), (-2.1, False)])
-def test_a_guard_may_be_worse_by_as_much_as_it_says(low: float, promoted: bool) -> None:
-    rule, better = replace(RULE, guards={"mae": 2.0}), Interval(0.03, 0.01, 0.05)
-    verdict = decide(rule, difference=better, guards={"mae": Interval(1.0, low, 2.0)})
-    assert verdict.promoted is promoted
+def test_a_guard_metric_may_get_worse_up_to_its_limit(low: float, promoted: bool) -> None:
+    rule = replace(RULE, guards={"mae": 2.0})
+    result = decision(rule, difference=BETTER, guards={"mae": Interval(1.0, low, 2.0)})
+    assert result.promoted is promoted
     if not promoted:
-        only(verdict, False, "mae against champion 7 on the same rows: +1 (95 % interval -2.1 to +2); as a")
-    assert decide(rule).promoted, "a guard compares, so it has nothing to say of a first model"
+        name = "mae against champion 7 on the same rows (guard)"
+        measured = "+1 (95 % interval -2.1 to +2)"
+        assert failed_checks(result) == [Check(name, measured, "not worse by more than 2", False)]
+    assert decision(rule).promoted, "a first model has no guard metrics"
 
 
 @pytest.mark.parametrize(
-    ("budget", "cost", "champion", "words"),
+    ("budget", "cost", "champion", "failed"),
     [
-        ({"latency_ms": 5}, Cost(5, 1), None, None),
-        ({"latency_ms": 5}, Cost(5.1, 1), None, "a request takes 5.1 ms, over the budget of 5 ms"),
-        ({"size_mb": 1}, Cost(None, 1), None, None),
-        ({"size_mb": 1}, Cost(None, 1.5), None, "its files take 1.5 MB, over the budget of 1 MB"),
-        ({"latency_ratio": 2, "size_ratio": 2}, Cost(99, 99), None, None),
-        ({"latency_ratio": 2}, Cost(4, 1), Cost(2, 1), None),
-        ({"latency_ratio": 2}, Cost(4.1, 1), Cost(2, 1), "takes 4.1 ms and the champion's 2, over"),
-        ({"size_ratio": 2}, Cost(None, 2), Cost(None, 1), None),
-        ({"size_ratio": 2}, Cost(None, 2.1), Cost(None, 1), "take 2.1 MB and the champion's 1, over"),
+        ({"latency_ms": 5}, ServingCost(5, 1), None, None),
+        ({"latency_ms": 5}, ServingCost(5.1, 1), None, ("request latency", "5.1 ms", "at most 5 ms")),
+        ({"size_mb": 1}, ServingCost(None, 1), None, None),
+        ({"size_mb": 1}, ServingCost(None, 1.5), None, ("model size", "1.5 MB", "at most 1 MB")),
+        ({"latency_ratio": 2, "size_ratio": 2}, ServingCost(99, 99), None, None),
+        ({"latency_ratio": 2}, ServingCost(4, 1), ServingCost(2, 1), None),
+        (
+            {"latency_ratio": 2},
+            ServingCost(4.1, 1),
+            ServingCost(2, 1),
+            (
+                "request latency against champion 7",
+                "4.1 ms, champion 2 ms",
+                "at most 2 times the champion's",
+            ),
+        ),
+        ({"size_ratio": 2}, ServingCost(None, 2), ServingCost(None, 1), None),
+        (
+            {"size_ratio": 2},
+            ServingCost(None, 2.1),
+            ServingCost(None, 1),
+            ("model size against champion 7", "2.1 MB, champion 1 MB", "at most 2 times the champion's"),
+        ),
     ],
 )
-def test_budgets_are_bounds_or_ratios_to_the_champion(
-    budget: dict[str, float], cost: Cost, champion: Cost | None, words: str | None
+def test_budgets_are_absolute_or_relative_to_the_champion(
+    budget: dict[str, float],
+    cost: ServingCost,
+    champion: ServingCost | None,
+    failed: tuple[str, str, str] | None,
 ) -> None:
-    difference = Interval(0.03, 0.01, 0.05) if champion else None
-    verdict = decide(replace(RULE, **budget), cost=cost, champion_cost=champion, difference=difference)
-    assert verdict.promoted is (words is None)
-    if words:
-        only(verdict, False, words)
+    difference = BETTER if champion else None
+    result = decision(replace(RULE, **budget), cost=cost, champion_cost=champion, difference=difference)
+    assert failed_checks(result) == ([Check(*failed, False)] if failed else [])
 
 
-def test_without_a_budget_cost_decides_nothing() -> None:
-    assert decide(difference=Interval(1, 1, 1), cost=Cost(1e9, 1e9), champion_cost=Cost(1, 1)).promoted
+def test_without_a_budget_the_cost_is_not_checked() -> None:
+    cost, champion_cost = ServingCost(1e9, 1e9), ServingCost(1, 1)
+    assert decision(difference=Interval(1, 1, 1), cost=cost, champion_cost=champion_cost).promoted
 
 
 @pytest.mark.parametrize(
     ("part", "promoted"),
-    [(Slice(20, 0.8), True), (Slice(20, 0.79), False), (Slice(19, 0.1), True), (Slice(19, NAN), True)],
+    [
+        (SliceMetric(20, 0.8), True),
+        (SliceMetric(20, 0.79), False),
+        (SliceMetric(19, 0.1), True),
+        (SliceMetric(19, NAN), True),
+    ],
 )
-def test_a_slice_has_a_floor_of_its_own_unless_it_is_small(part: Slice, promoted: bool) -> None:
-    verdict = decide(slices={"digit 3": part})
-    assert verdict.promoted is promoted
+def test_a_slice_with_enough_rows_must_reach_the_slice_floor(part: SliceMetric, promoted: bool) -> None:
+    result = decision(slices={"digit 3": part})
+    assert result.promoted is promoted
     if not promoted:
-        only(verdict, False, "digit 3: accuracy 0.79 does not reach the slice floor of 0.8")
+        name = "accuracy in each slice of 20 rows or more"
+        assert failed_checks(result) == [Check(name, "0.79 in digit 3", "at least 0.8", False)]
 
 
-def test_without_a_slice_floor_slices_decide_nothing() -> None:
-    assert decide(replace(RULE, slice_floor=None), slices={"digit 3": Slice(50, 0.1)}).promoted
+def test_the_slice_check_names_each_failed_slice_or_the_worst_one() -> None:
+    slices = {"a": SliceMetric(20, 0.7), "b": SliceMetric(20, 0.9), "c": SliceMetric(20, 0.6)}
+    assert decision(slices=slices).checks[-1].measured == "0.7 in a, 0.6 in c"
+    passing = {"a": SliceMetric(20, 0.9), "b": SliceMetric(20, 0.85)}
+    assert decision(slices=passing).checks[-1].measured == "0.85 in b, the worst of 2"
+    errors = {"a": SliceMetric(20, 5), "b": SliceMetric(20, 9)}
+    assert decision(ERROR_RULE, 5, slices=errors).checks[-1].measured == "9 in b, the worst of 2"
+
+
+def test_without_a_slice_floor_slices_are_not_checked() -> None:
+    result = decision(replace(RULE, slice_floor=None), slices={"digit 3": SliceMetric(50, 0.1)})
+    assert result.promoted
+    assert len(result.checks) == 3
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "names"),
     [
-        ({"value": NAN}, "not a number: accuracy;"),
-        ({"value": Interval(0.95, NAN, 1)}, "not a number: accuracy;"),
-        ({"value": Interval(0.95, 0.9, float("inf"))}, "not a number: accuracy;"),
-        ({"metrics": {"accuracy": Interval(1, 1, 1), "other": Interval(NAN, 1, 1)}}, "not a number: other;"),
-        ({"slices": {"digit 3": Slice(20, NAN)}}, "not a number: digit 3;"),
-        ({"difference": Interval(0.1, NAN, 0.2)}, "not a number: the comparison with the champion;"),
-        ({"difference": Interval(1, 1, 1), "p": NAN}, "not a number: the comparison with the champion;"),
-        ({"difference": Interval(1, 1, 1), "guards": {"mae": Interval(0, 0, NAN)}}, "the comparison with"),
-        ({"value": NAN, "difference": Interval(NAN, NAN, NAN), "rows": 1}, "accuracy, the comparison"),
+        ({"value": NAN}, "accuracy"),
+        ({"value": Interval(0.95, NAN, 1)}, "accuracy"),
+        ({"value": Interval(0.95, 0.9, float("inf"))}, "accuracy"),
+        ({"metrics": {"accuracy": Interval(1, 1, 1), "other": Interval(NAN, 1, 1)}}, "other"),
+        ({"slices": {"digit 3": SliceMetric(20, NAN)}}, "digit 3"),
+        ({"difference": Interval(0.1, NAN, 0.2)}, "the comparison with the champion"),
+        ({"difference": Interval(1, 1, 1), "p": NAN}, "the comparison with the champion"),
+        (
+            {"difference": Interval(1, 1, 1), "guards": {"mae": Interval(0, 0, NAN)}},
+            "the comparison with the champion",
+        ),
+        (
+            {"value": NAN, "difference": Interval(NAN, NAN, NAN), "rows": 1},
+            "accuracy, the comparison with the champion",
+        ),
+        ({"non_finite": ["output y in 1 of 100 rows"]}, "output y in 1 of 100 rows"),
     ],
 )
-def test_any_nan_refuses(changes: dict[str, Any], words: str) -> None:
-    only(decide(**changes), False, words)
+def test_a_number_that_is_not_finite_rejects_without_any_other_check(
+    changes: dict[str, Any], names: str
+) -> None:
+    result = decision(**changes)
+    assert result == Decision(
+        False, (Check("finite numbers", f"not in {names}", "no NaN or infinite number", False),)
+    )
 
 
-def test_every_reason_against_is_told() -> None:
-    verdict = decide(value=0.5, rows=10, slices={"a": Slice(30, 0.1)}, difference=Interval(-0.4, -0.5, -0.3))
-    only(verdict, False, "too few", "does not reach the floor", "slice floor", "against champion 7")
+def test_every_failed_check_is_a_reason() -> None:
+    result = decision(
+        value=0.5, rows=10, slices={"a": SliceMetric(30, 0.1)}, difference=Interval(-0.4, -0.5, -0.3), p=0.2
+    )
+    assert not result.promoted
+    assert [check.name for check in failed_checks(result)] == [
+        "accuracy",
+        "accuracy against champion 7 on the same rows",
+        "the test",
+        "holdout rows",
+        "accuracy in each slice of 20 rows or more",
+    ]
+    assert result.reasons == tuple(map(str, result.checks))
+
+
+def test_the_reasons_of_a_promotion_are_the_floor_and_the_comparison() -> None:
+    assert decision(difference=BETTER).reasons == (
+        "accuracy: 0.95 on 100 holdout rows; required: at least 0.9",
+        "accuracy against champion 7 on the same rows: +0.03 (95 % interval +0.01 to +0.05); "
+        "required: interval above 0",
+    )
+
+
+def test_notes_are_reasons_of_any_decision() -> None:
+    for difference in (BETTER, Interval(-0.03, -0.05, -0.01)):
+        result = decision(difference=difference)
+        with_note = result.with_notes(note("sample data", "the result is only a trial"))
+        assert with_note.promoted is result.promoted
+        assert with_note.reasons == (*result.reasons, "sample data: the result is only a trial")
+
+
+def test_a_model_with_the_bytes_of_the_champion_is_promoted() -> None:
+    result = promote_same_model("7")
+    assert result.promoted
+    assert result.reasons == ("model digest against champion 7: identical to the byte; required: identical",)
 
 
 @pytest.mark.parametrize(
     ("value", "part", "promoted"), [(10, 20, True), (10.1, 20, False), (10, 20.1, False), (0, 0, True)]
 )
-def test_lower_is_better_for_errors(value: float, part: float, promoted: bool) -> None:
-    assert decide(ERROR, value, slices={"a": Slice(30, part)}).promoted is promoted
+def test_for_an_error_metric_lower_is_better(value: float, part: float, promoted: bool) -> None:
+    assert decision(ERROR_RULE, value, slices={"a": SliceMetric(30, part)}).promoted is promoted

@@ -1,4 +1,4 @@
-"""The promotion rule as run parameters: typed, checked, and by default the rule itself."""
+"""The promotion rule as run parameters."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from continuous_training.core.errors import UserError
-from continuous_training.evaluation.metrics import METRICS as MEASURED
-from continuous_training.evaluation.promotion_rule import METRICS, PromotionRule, is_override
+from continuous_training.evaluation.metrics import METRICS
+from continuous_training.evaluation.promotion_rule import METRIC_NAMES, PromotionRule, is_gate_parameter
 from workloads import discovery
 from workloads.contract import Workload
 
@@ -19,27 +19,27 @@ FULL = PromotionRule(
 )  # fmt: skip
 
 
-def ruled(rule: PromotionRule) -> Workload:
-    found: Workload = type("Ruled", (type(discovery.get("diabetes")),), {"rule": rule})()
-    return found
+def workload_with(rule: PromotionRule) -> Workload:
+    workload: Workload = type("RuleVariant", (type(discovery.get("diabetes")),), {"rule": rule})()
+    return workload
 
 
 @pytest.mark.parametrize(
     "rule", [FULL, PromotionRule("r2", 0.2), replace(FULL, slice_floor=None, slice_rows=20)]
 )
-def test_without_an_override_a_run_has_the_workloads_own_rule(rule: PromotionRule) -> None:
-    workload = ruled(rule)
+def test_without_parameters_a_run_has_the_rule_of_the_workload(rule: PromotionRule) -> None:
+    workload = workload_with(rule)
     assert workload.rule_of(workload.parse({})) == rule
 
 
 @pytest.mark.parametrize("name", discovery.names())
-def test_every_registered_workload_has_its_own_rule_by_default(name: str) -> None:
+def test_every_workload_has_its_own_rule_by_default(name: str) -> None:
     workload = discovery.get(name)
     assert workload.rule_of(workload.parse({})) == workload.rule
 
 
 @pytest.mark.parametrize(
-    ("given", "changes"),
+    ("parameters", "changes"),
     [
         ({"gate_floor": "0.5"}, {"floor": 0.5}),
         ({"gate_floor": "-3"}, {"floor": -3.0}),
@@ -54,15 +54,15 @@ def test_every_registered_workload_has_its_own_rule_by_default(name: str) -> Non
         ({"gate_latency_ratio": "3", "gate_size_mb": "1"}, {"latency_ratio": 3.0, "size_mb": 1.0}),
     ],
 )
-def test_a_run_parameter_changes_its_own_part_of_the_rule(
-    given: dict[str, str], changes: dict[str, object]
+def test_a_parameter_changes_its_part_of_the_rule(
+    parameters: dict[str, str], changes: dict[str, object]
 ) -> None:
-    workload = ruled(replace(FULL, slice_rows=30))
-    assert workload.rule_of(workload.parse(given)) == replace(FULL, **changes)
+    workload = workload_with(replace(FULL, slice_rows=30))
+    assert workload.rule_of(workload.parse(parameters)) == replace(FULL, **changes)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("parameters", "message"),
     [
         ({"gate_floor": "high"}, "parameter gate_floor: 'high' is not a number"),
         ({"gate_margin": "-1"}, "a number, at least 0"),
@@ -70,18 +70,21 @@ def test_a_run_parameter_changes_its_own_part_of_the_rule(
         ({"gate_rows": "1"}, "a whole number, at least 2"),
         ({"gate_guards": "mae"}, "gate_guards: 'mae' is not text of the form"),
         ({"gate_guards": "mae:-1"}, "gate_guards"),
-        ({"gate_guards": "mae:1,f1:2"}, "f1 is none of r2, mse, mae, which regression has"),
+        ({"gate_guards": "mae:1,f1:2"}, "regression has no metric f1; use r2, mse, mae"),
         ({"gate_flor": "1"}, "did you mean gate_floor"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_runs(given: dict[str, str], words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        ruled(FULL).parse(given)
+def test_an_invalid_parameter_is_an_error(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        workload_with(FULL).parse(parameters)
 
 
-def test_overrides_are_known_by_their_name_and_the_metrics_are_those_that_are_measured() -> None:
-    overrides = [p.name for p in discovery.get("digits").parameters() if is_override(p.name)]
+def test_gate_parameters_are_known_by_their_names() -> None:
+    overrides = [p.name for p in discovery.get("digits").parameters() if is_gate_parameter(p.name)]
     assert (overrides[0], len(overrides)) == ("gate_floor", 12)
-    assert not any(is_override(p.name) for p in discovery.get("digits").own_parameters)
-    measured = {task: tuple(m.name for m in metrics) for task, metrics in MEASURED.items()}
-    assert measured == METRICS
+    assert not any(is_gate_parameter(p.name) for p in discovery.get("digits").own_parameters)
+
+
+def test_every_metric_of_a_rule_is_computed() -> None:
+    names = {task: tuple(metric.name for metric in metrics) for task, metrics in METRICS.items()}
+    assert names == METRIC_NAMES

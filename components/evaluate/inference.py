@@ -1,0 +1,63 @@
+"""Run a model's handler on the holdout: predictions, golden requests, serving costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from continuous_training.artifacts.evaluation import ServingCost
+from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
+from continuous_training.evaluation.budgets import latencies_ms, size_mb
+from continuous_training.evaluation.comparison import Costs
+from continuous_training.evaluation.predictions import Outputs, OutputSpec, OutputValidator, predict
+from continuous_training.evaluation.promotion_rule import PromotionRule
+from continuous_training.serving.api.tensors import DTYPES
+from continuous_training.serving.models.model import Model
+from workloads.contract import Workload
+
+BATCH_ROWS = 4096
+GOLDEN_ROWS = 8
+
+
+def output_validator(model: Model) -> OutputValidator:
+    """Return a validator of the outputs that the model declares."""
+    specs = [
+        OutputSpec(spec.name, spec.datatype, np.dtype(DTYPES[spec.datatype]), spec.shape)
+        for spec in model.metadata.signature.outputs
+    ]
+    return OutputValidator(model.name, specs)
+
+
+def predict_rows(
+    workload: Workload, model: Model, rows: pa.Table, validator: OutputValidator | None = None
+) -> np.ndarray:
+    """Return the predictions of the model's handler, one per row in the order of the rows."""
+
+    def batches() -> Iterator[tuple[Outputs, int]]:
+        for start in range(0, rows.num_rows, BATCH_ROWS):
+            batch = rows.slice(start, BATCH_ROWS)
+            yield model.infer(workload.tensors(batch)), batch.num_rows
+
+    return predict(workload.name, workload.prediction, batches(), validator)
+
+
+def golden_requests(workload: Workload, model: Model, holdout: pa.Table) -> GoldenSet:
+    """Return requests for rows spread evenly over the holdout, with the model's answers."""
+    step = max(1, holdout.num_rows // GOLDEN_ROWS)
+    rows = [holdout.slice(start, 1) for start in range(0, holdout.num_rows, step)][:GOLDEN_ROWS]
+    requests = [workload.request(row) for row in rows]
+    return GoldenSet(tuple(GoldenRequest(request, model.predict(request)) for request in requests))
+
+
+def serving_costs(rule: PromotionRule, challenger: Model, champion: Model | None, golden: GoldenSet) -> Costs:
+    """Return both models' sizes, and their latencies if the rule has a latency budget."""
+    models = [challenger, *([champion] if champion else [])]
+    latencies: list[float] | list[None] = [None] * len(models)
+    if rule.measures_latency:
+        latencies = latencies_ms([model.predict for model in models], [pair.request for pair in golden])
+    costs = [
+        ServingCost(latency, size_mb(model.folder)) for latency, model in zip(latencies, models, strict=True)
+    ]
+    return Costs(*costs)

@@ -1,0 +1,28 @@
+"""The context of one pipeline run, which the steps that use the registry share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.core.messages import report
+from continuous_training.core.progress import Progress
+from workloads.contract import Workload
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """The workload and the id of a run, with the services that its steps use."""
+
+    workload: Workload
+    run_id: str
+    registry: Registry
+    store: ObjectStore
+    progress: Progress = report
+
+    @property
+    def history(self) -> RunHistory:
+        """The records of the workload's runs."""
+        return RunHistory(self.store, self.workload.name)

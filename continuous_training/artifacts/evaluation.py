@@ -1,0 +1,302 @@
+"""The evaluation artifact `evaluation.json`: a comparison with the champion, and its decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from continuous_training.artifacts.errors import ArtifactError
+from continuous_training.core.files import plain
+from continuous_training.core.json_object import JsonObject
+
+FORMAT = 1
+"""The newest format of `evaluation.json`. A file without the field `format` has format 1."""
+
+Decoded = TypeVar("Decoded")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the ends of its confidence interval; NaN for a number that could not be computed."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether value and ends are all finite numbers."""
+        return all(map(math.isfinite, (self.value, self.low, self.high)))
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> Interval:
+        """Read the three numbers; null is NaN."""
+        return cls(_number(document, "value"), _number(document, "low"), _number(document, "high"))
+
+
+@dataclass(frozen=True)
+class SliceMetric:
+    """The primary metric on one group of holdout rows.
+
+    `value` is the challenger's, with the ends `low` and `high` of its interval; `champion` is the champion's
+    value, or None without a champion.
+    """
+
+    rows: int
+    value: float
+    champion: float | None = None
+    low: float = math.nan
+    high: float = math.nan
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> SliceMetric:
+        """Read a slice. Older files have no interval."""
+        return cls(
+            rows=document.integer("rows"),
+            value=_number(document, "value"),
+            champion=_optional_number(document, "champion"),
+            low=_number(document, "low"),
+            high=_number(document, "high"),
+        )
+
+
+@dataclass(frozen=True)
+class ServingCost:
+    """Latency of a one-row request in milliseconds (None if not measured), and model size in megabytes."""
+
+    latency_ms: float | None
+    size_mb: float
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> ServingCost:
+        """Read the two numbers."""
+        return cls(_optional_number(document, "latency_ms"), _number(document, "size_mb"))
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Name and p-value of a statistical test."""
+
+    name: str
+    p: float
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> PairedTest:
+        """Read name and p-value."""
+        return cls(document.text("name"), _number(document, "p"))
+
+
+@dataclass(frozen=True)
+class EvaluatedChampion:
+    """The champion of an evaluation: version, archive digest, and its metrics on the same holdout rows."""
+
+    version: str
+    digest: str
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> EvaluatedChampion:
+        """Read the champion."""
+        metrics = _items(document, "metrics", Interval.from_json)
+        return cls(document.text("version"), document.text("digest"), metrics)
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """How far the values of one column have moved since the champion's training rows.
+
+    `psi` is the population stability index, and `chance` the index to be expected of two samples of these
+    sizes from the same population. `test` is "KS" for ordered values and "χ²" for categories, with its
+    `statistic` and p-value `p`. The means are None for columns without a mean. `level` is stable, moderate or
+    large.
+    """
+
+    column: str
+    psi: float
+    chance: float
+    test: str
+    statistic: float
+    p: float
+    level: str
+    old_mean: float | None = None
+    new_mean: float | None = None
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> ColumnDrift:
+        """Read the drift of a column; the level is stored as `word`."""
+        return cls(
+            column=document.text("column"),
+            psi=_number(document, "psi"),
+            chance=_number(document, "chance"),
+            test=document.text("test"),
+            statistic=_number(document, "statistic"),
+            p=_number(document, "p"),
+            level=document.text("word"),
+            old_mean=_optional_number(document, "old_mean"),
+            new_mean=_optional_number(document, "new_mean"),
+        )
+
+
+@dataclass(frozen=True)
+class EvaluatedData:
+    """The identity of the dataset that a challenger was trained and evaluated on."""
+
+    fingerprint: str
+    source: str
+    as_of: str
+    split_rule: str
+    sample: bool
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> EvaluatedData:
+        """Read the identity of the dataset. Older files do not mark sample data."""
+        return cls(
+            fingerprint=document.text("fingerprint"),
+            source=document.text("source"),
+            as_of=document.text("as_of"),
+            split_rule=document.text("split_rule"),
+            sample=document.boolean("sample", False),
+        )
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """The settings of the bootstrap: confidence of the deciding intervals, number of resamples, seed."""
+
+    confidence: float
+    resamples: int
+    seed: int
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> Bootstrap:
+        """Read the settings."""
+        return cls(_number(document, "confidence"), document.integer("resamples"), document.integer("seed"))
+
+
+@dataclass(frozen=True)
+class TrackingRun:
+    """The MLflow run of an evaluation: its id and its page."""
+
+    run: str
+    url: str
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> TrackingRun:
+        """Read id and page."""
+        return cls(document.text("run"), document.text("url"))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The record of one evaluation.
+
+    `reasons` are the deciding checks as sentences. `rule` is the promotion rule as stored by
+    `PromotionRule.to_json`. `metrics` are the challenger's, the primary one first. `difference` is the paired
+    improvement in the primary metric and `guards` those in the guard metrics. `test` is the paired test that
+    the rule requires, if any. `input_digest` is stored under the key `recipe`.
+    """
+
+    workload: str
+    run: str
+    verdict: str
+    reasons: tuple[str, ...]
+    rule: Mapping[str, Any]
+    metrics: Mapping[str, Interval]
+    champion: EvaluatedChampion | None
+    difference: Interval | None
+    guards: Mapping[str, Interval]
+    test: PairedTest | None
+    mcnemar_p: float | None
+    cost: ServingCost | None
+    champion_cost: ServingCost | None
+    bootstrap: Bootstrap
+    slices: Mapping[str, SliceMetric]
+    rows: int
+    input_digest: str
+    model_digest: str
+    parameters: Mapping[str, Any]
+    data: EvaluatedData
+    code: str
+    registry: TrackingRun
+    drift: tuple[ColumnDrift, ...] = ()
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the challenger may be served."""
+        return self.verdict == "promoted"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `evaluation.json`, with null for NaN and infinite numbers."""
+        record = asdict(self)
+        record["recipe"] = record.pop("input_digest")
+        for column in record["drift"]:
+            column["word"] = column.pop("level")
+        return {"format": FORMAT, **plain(record)}
+
+    @classmethod
+    def read(cls, path: Path) -> Evaluation:
+        """Read the file that evaluate writes. Raises ArtifactError when it is missing or damaged."""
+        return cls.from_json(JsonObject.read(path, ArtifactError, "run the evaluate step"))
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> Evaluation:
+        """Read an evaluation. Raises the document's error for a missing or damaged field."""
+        document.require_format(FORMAT, 1)
+        return cls(
+            workload=document.text("workload"),
+            run=document.text("run"),
+            verdict=document.text("verdict"),
+            reasons=_texts(document, "reasons"),
+            rule=document.mapping("rule"),
+            metrics=_items(document, "metrics", Interval.from_json),
+            champion=_optional(document, "champion", EvaluatedChampion.from_json),
+            difference=_optional(document, "difference", Interval.from_json),
+            guards=_items(document, "guards", Interval.from_json),
+            test=_optional(document, "test", PairedTest.from_json),
+            mcnemar_p=_optional_number(document, "mcnemar_p"),
+            cost=_optional(document, "cost", ServingCost.from_json),
+            champion_cost=_optional(document, "champion_cost", ServingCost.from_json),
+            bootstrap=Bootstrap.from_json(document.nested("bootstrap")),
+            slices=_items(document, "slices", SliceMetric.from_json),
+            rows=document.integer("rows"),
+            input_digest=document.text("recipe"),
+            model_digest=document.text("model_digest"),
+            parameters=document.mapping("parameters"),
+            data=EvaluatedData.from_json(document.nested("data")),
+            code=document.text("code"),
+            registry=TrackingRun.from_json(document.nested("registry")),
+            drift=tuple(map(ColumnDrift.from_json, document.nested_list("drift", []))),
+        )
+
+
+def _number(document: JsonObject, key: str) -> float:
+    """Return a number; null or a missing field is NaN."""
+    number = _optional_number(document, key)
+    return math.nan if number is None else number
+
+
+def _optional_number(document: JsonObject, key: str) -> float | None:
+    value = document.value.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise document.invalid(key, "a number")
+    return float(value)
+
+
+def _texts(document: JsonObject, key: str) -> tuple[str, ...]:
+    texts = document.array(key)
+    if not all(isinstance(text, str) for text in texts):
+        raise document.invalid(key, "a list of texts")
+    return tuple(texts)
+
+
+def _optional(document: JsonObject, key: str, from_json: Callable[[JsonObject], Decoded]) -> Decoded | None:
+    return from_json(document.nested(key)) if key in document else None
+
+
+def _items(document: JsonObject, key: str, from_json: Callable[[JsonObject], Decoded]) -> dict[str, Decoded]:
+    return {name: from_json(item) for name, item in document.nested_items(key).items()}

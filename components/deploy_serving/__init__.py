@@ -1,0 +1,1 @@
+"""The deploy-serving step: roll out an archived version."""

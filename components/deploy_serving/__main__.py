@@ -1,10 +1,11 @@
-"""deploy-serving, alone: an archived version onto the endpoint, and the champion's alias last.
+"""Run deploy-serving: roll out an archived version, then make it the champion.
 
-In:   --archive, the output of archive; --data, the output of prep-data
-Out:  the endpoint serves it, the registry's alias `champion` names it; OUTPUT, a JSON file, says where
+Input:   --archive, the output of archive; --data, the output of prep-data Result:  the endpoint serves the
+version, and the registry's alias `champion` names it. --output is a JSON file
+         with the version and the address of the endpoint
 
-Where another version became champion meanwhile, the model is judged again on the data, against that one.
-Ends with 0 when the version is served and with 3 when it lost.
+If another version became the champion after the evaluation, the version is evaluated again with the data,
+against that champion. The exit code is 0 if the version is served and 3 if the second evaluation rejects it.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from continuous_training.core.exit_codes import REJECTED
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.open_target import open_target
 
-from .step import Deployed, run
+from .step import DeployedModel, run
 
 
 def in_pipeline(archived: Any, data: Any, deployed: Any) -> None:
-    """Run the step inside a pipeline."""
+    """Run the step inside a pipeline; the arguments are KFP artifacts."""
     with step_cli.reported():
         settings = step_cli.in_pipeline()
-        done = deploy(Path(archived.path), Path(data.path), Path(deployed.path), settings)
-        deployed.metadata |= {"version": done.version, "endpoint": done.endpoint}
+        result = deploy(Path(archived.path), Path(data.path), Path(deployed.path), settings)
+        deployed.metadata |= {"version": result.version, "endpoint": result.endpoint}
 
 
-def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) -> Deployed:
-    """Run the step with the registry, the store and the endpoint of `settings`."""
+def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) -> DeployedModel:
+    """Run the step with the registry, the store and the deployment target of the settings."""
     store = open_store(settings.store)
     target = open_target(settings, store, step_cli.tell)
     with open_registry(*settings.registry_access) as registry:
@@ -41,24 +42,27 @@ def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the step from a shell; returns the exit code."""
+    """Run the step from a shell; return the exit code."""
     parser = step_cli.command("deploy_serving", __doc__, state=True)
     parser.add_argument("--archive", type=Path, required=True, metavar="DIR", help="the output of archive")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="the output of prep-data; without it nothing is judged again"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the output of prep-data; without it there is no second evaluation",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("out/deployed.json"), metavar="FILE", help="default: %(default)s"
     )
     arguments = parser.parse_args(argv)
 
-    def work() -> int:
+    def run_step() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
-        done = deploy(arguments.archive, arguments.data, arguments.output, settings)
-        print(f"endpoint: {done.endpoint}")
-        return 0 if done.promoted else REJECTED
+        result = deploy(arguments.archive, arguments.data, arguments.output, settings)
+        print(f"endpoint: {result.endpoint}")
+        return 0 if result.promoted else REJECTED
 
-    return step_cli.finish(work)
+    return step_cli.finish(run_step)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A second judgement: for a version that was judged against one that is champion no more."""
+"""A second evaluation, for a version whose champion was replaced after its first evaluation."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.archive.step import Archived
@@ -18,40 +18,50 @@ from continuous_training.serving.models.model import load_model
 from workloads import discovery
 
 
-def judge_again(
-    new: Archived,
+@dataclass(frozen=True)
+class Reevaluation:
+    """The archived version with the new champion and checks, the HTML report, and whether it is promoted."""
+
+    archived: Archived
+    report: str
+    promoted: bool
+
+
+def reevaluate(
+    archived: Archived,
     version: ModelVersion,
     data: Path,
     registry: Registry,
     store: ObjectStore,
     progress: Progress,
-) -> tuple[Archived, str, bool]:
-    """Judge the archived model against today's champion, on the same rows as before.
+) -> Reevaluation:
+    """Compare the archived model with the current champion, on the same holdout rows as before.
 
-    Returns what the archive step would say now, the report, and whether it is promoted. The run in the
-    registry has the new verdict; a rejection is recorded and settled.
+    `data` is the output of prep-data. The MLflow run gets the new verdict. A rejection is also written to the
+    run history.
     """
-    # Only this rare case needs what the libraries behind a judgement need.
+    # Start-up time: only this rare case needs the libraries of an evaluation.
     from components.evaluate.step import evaluate
     from continuous_training.evaluation.gate import note
 
-    workload, dataset, first = discovery.get(new.workload), Dataset.open(data), new.judged_against
+    workload, dataset, first = discovery.get(archived.workload), Dataset.open(data), archived.judged_against
     first_champion = f"version {first}" if first else "no champion"
-    reevaluated = note("judged again", f"at first it was judged against {first_champion}")
-    context = RunContext(workload, new.run, registry, store, progress)
-    with tempfile.TemporaryDirectory(prefix="again-") as folder:
-        archive.unpack(store.fetch(new.key, Path(folder)), Path(folder) / "model", new.digest)
-        model = load_model(Path(folder) / "model")
+    reason = note("evaluated again", f"the first evaluation was against {first_champion}")
+    context = RunContext(workload, archived.run, registry, store, progress)
+    with tempfile.TemporaryDirectory(prefix="reevaluate-") as folder:
+        bundle = Path(folder) / "model"
+        archive.unpack(store.fetch(archived.key, Path(folder)), bundle, archived.digest)
+        model = load_model(bundle)
         try:
-            result = evaluate(context, dataset, model, version.tags["model_digest"], reevaluated)
+            result = evaluate(context, dataset, model, version.tags["model_digest"], reason)
         finally:
             model.unload()
     evaluation = result.evaluation
     log_evaluation(context, dataset, evaluation, result.report, result.card)
-    said = replace(
-        new,
+    updated = replace(
+        archived,
         judged_against=evaluation.champion.version if evaluation.champion else None,
         reasons=list(evaluation.reasons),
         metrics=evaluation.to_json()["metrics"],
     )
-    return said, result.report, result.promoted
+    return Reevaluation(updated, result.report, result.promoted)

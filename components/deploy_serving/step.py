@@ -1,13 +1,14 @@
-"""deploy-serving: the archived challenger onto the endpoint, and the champion's alias last."""
+"""The deploy-serving step: roll out the archived challenger, then move the champion alias."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from components.archive.step import Archived, read
-from components.deploy_serving.reevaluate import judge_again
+from components.deploy_serving.reevaluate import reevaluate
 from components.evaluate.tracking import REPORT
 from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
@@ -22,10 +23,10 @@ from continuous_training.rollout.target import DeploymentTarget
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """What is served now, and where it answers.
+class DeployedModel:
+    """The version that is served after the step, and the address of its endpoint.
 
-    Not `promoted`: it was judged again and lost against the version that is told here.
+    If not `promoted`, the archived version was rejected by a second evaluation, and this is the champion.
     """
 
     workload: str
@@ -33,6 +34,10 @@ class Deployed:
     digest: str
     endpoint: str
     promoted: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the step's output file."""
+        return asdict(self)
 
 
 def run(
@@ -43,43 +48,51 @@ def run(
     target: DeploymentTarget,
     progress: Progress = report,
     data: Path | None = None,
-) -> Deployed:
-    """Roll the archived version out and make it the champion; writes `output`, a JSON file.
+) -> DeployedModel:
+    """Roll out the archived version, make it the champion and write `output`, a JSON file.
 
-    Where another version became champion since the gate let this one through, it is judged again, against
-    that one, on the holdout of `data`; a second report then stands beside `output`. Doing it again changes
-    nothing. Raises RolloutReverted when the version does not prove itself (the former one answers again), and
-    without `data` TransientError when another version became champion.
+    If another version became the champion after the evaluation, the archived version is evaluated again,
+    against that champion and on the holdout of `data`. The second report is written beside `output`. The step
+    is idempotent.
+
+    Raises RolloutReverted if the version fails its rollout and the former version was verified to answer, and
+    TransientError if another version became the champion and there is no `data`.
     """
-    new = read(archived)
-    version = registry.find(new.workload, new.digest)
+    model = read(archived)
+    version = registry.find(model.workload, model.digest)
     if version is None:
         raise UserError(
-            f"{archived} holds {new.workload} {new.digest[:12]}, which is not in the registry "
+            f"{archived} contains {model.workload} {model.digest[:12]}, which is not in the registry "
             f"{registry.uri}; run archive again, with the same --state"
         )
-    with target.rollout_lock(new.workload, progress):
-        champion = registry.champion(new.workload)
-        if data and _outrun(new, version, champion):
-            progress(f"version {champion.version if champion else 'none'} is champion by now: judging again")
-            new, report, promoted = judge_again(new, version, data, registry, store, progress)
-            write_text(output.with_name(REPORT), report)
-            if not promoted:
-                registry.remove_alias(new.workload, CHALLENGER, version.version)
-                return _tell(output, new, champion, target, False, progress)
-        _roll_out(new, version, registry, store, target, progress)
-    _record(new, target.url(new.workload), registry, store)
-    return _tell(output, new, version, target, True, progress)
+    with target.rollout_lock(model.workload, progress):
+        champion = registry.champion(model.workload)
+        if data and _champion_changed(model, version, champion):
+            current = f"version {champion.version}" if champion else "no version"
+            progress(f"{current} is the champion now: evaluating again")
+            result = reevaluate(model, version, data, registry, store, progress)
+            model = result.archived
+            write_text(output.with_name(REPORT), result.report)
+            if not result.promoted:
+                registry.remove_alias(model.workload, CHALLENGER, version.version)
+                deployed = _write_output(output, model, champion, target, promoted=False)
+                progress("rejected: " + "; ".join(model.reasons))
+                return deployed
+        _roll_out(model, version, registry, store, target, progress)
+    _record_promotion(model, target.url(model.workload), registry, store)
+    deployed = _write_output(output, model, version, target, promoted=True)
+    progress(f"{model.workload} version {deployed.version} is served at {deployed.endpoint}")
+    return deployed
 
 
-def _outrun(new: Archived, version: ModelVersion, champion: ModelVersion | None) -> bool:
-    """Whether another version became champion since this one was judged."""
-    now = champion.version if champion else None
-    return now not in (new.judged_against, version.version)
+def _champion_changed(model: Archived, version: ModelVersion, champion: ModelVersion | None) -> bool:
+    """Return whether another version became the champion since the evaluation of this one."""
+    current = champion.version if champion else None
+    return current not in (model.judged_against, version.version)
 
 
 def _roll_out(
-    new: Archived,
+    model: Archived,
     version: ModelVersion,
     registry: Registry,
     store: ObjectStore,
@@ -87,47 +100,39 @@ def _roll_out(
     progress: Progress,
 ) -> None:
     def make_champion() -> None:
-        registry.promote(version, new.judged_against, "; ".join(new.reasons), new.run)
+        registry.promote(version, model.judged_against, "; ".join(model.reasons), model.run)
 
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
-        archive = store.fetch(new.key, Path(folder))
-        roll_out(target, new.workload, archive, new.digest, make_champion, progress)
-    mirror_aliases(registry, store, new.workload, new.run)
+        archive = store.fetch(model.key, Path(folder))
+        roll_out(target, model.workload, archive, model.digest, make_champion, progress)
+    mirror_aliases(registry, store, model.workload, model.run)
 
 
-def _tell(
-    output: Path,
-    new: Archived,
-    served: ModelVersion | None,
-    target: DeploymentTarget,
-    promoted: bool,
-    progress: Progress,
-) -> Deployed:
+def _write_output(
+    output: Path, model: Archived, served: ModelVersion | None, target: DeploymentTarget, *, promoted: bool
+) -> DeployedModel:
+    """Write the output file for the version that is served."""
     version, digest = (served.version, served.digest) if served else ("", "")
-    deployed = Deployed(new.workload, version, digest, target.url(new.workload), promoted)
-    write_text(output, to_json(vars(deployed)))
-    if promoted:
-        progress(f"{new.workload} version {version} answers at {deployed.endpoint}")
-    else:
-        progress("rejected: " + "; ".join(new.reasons))
+    deployed = DeployedModel(model.workload, version, digest, target.url(model.workload), promoted)
+    write_text(output, to_json(deployed.to_json()))
     return deployed
 
 
-def _record(new: Archived, endpoint: str, registry: Registry, store: ObjectStore) -> None:
-    """Record and settle the promotion."""
+def _record_promotion(model: Archived, endpoint: str, registry: Registry, store: ObjectStore) -> None:
+    """Write the promotion to the run history and to the MLflow run."""
     record = {
         "verdict": "promoted",
-        "reasons": new.reasons,
-        "metrics": new.metrics,
-        "champion": new.judged_against and {"version": new.judged_against},
-        "recipe": new.recipe,
-        "registry": new.registry,
-        "version": new.version,
-        "digest": new.digest,
+        "reasons": model.reasons,
+        "metrics": model.metrics,
+        "champion": model.judged_against and {"version": model.judged_against},
+        "recipe": model.recipe,
+        "registry": model.registry,
+        "version": model.version,
+        "digest": model.digest,
         "endpoint": endpoint,
     }
-    records = RunHistory(store, new.workload)
-    records.write_run(new.run, record)
-    records.settle(new.recipe, {"run": new.run, **record})
-    tags = {"served_version": new.version, "endpoint": endpoint}
-    registry.log(registry.run(new.workload, new.run), tags=tags)
+    history = RunHistory(store, model.workload)
+    history.write_run(model.run, record)
+    history.settle(model.recipe, {"run": model.run, **record})
+    tags = {"served_version": model.version, "endpoint": endpoint}
+    registry.log(registry.run(model.workload, model.run), tags=tags)

@@ -1,4 +1,4 @@
-"""deploy-serving, against a real server: a version proves itself, or the former one answers again."""
+"""The deploy-serving step with a real model server: promotion, revert and second evaluation."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ Make = Callable[..., Workload]
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A state folder whose server is stopped at the end, on a port that nobody else has."""
+    """A state directory with a model server on a free port; the server is stopped after the test."""
     folder = tmp_path / "state"
     daemon.start(folder, free_port())
     yield folder
     daemon.stop(folder)
 
 
-def deploy(line: Line, state: Path, run: str) -> deploy_serving.Deployed:
+def deploy(line: Line, state: Path, run: str) -> deploy_serving.DeployedModel:
     output = line.folder / run / "deployed.json"
     return deploy_serving.run(
         line.folder / run / "archive", output, line.registry, line.store, LocalTarget(state)
     )
 
 
-def spoil(line: Line, run: str, **given: str) -> Archived:
-    """Archive a model with golden answers that it does not give."""
-    line.train(run, **given)
+def archive_wrong_golden(line: Line, run: str, **parameters: str) -> Archived:
+    """Archive a model with a golden response that the model does not give."""
+    line.train(run, **parameters)
     line.evaluate(run)
     path = line.folder / run / "evaluation" / "golden.json"
     golden = json.loads(path.read_text())
@@ -61,27 +61,27 @@ def spoil(line: Line, run: str, **given: str) -> Archived:
     return line.archive(run)
 
 
-class Callers:
-    """Ask the endpoint without a pause; remember who answered, and what went wrong."""
+class LoadGenerator:
+    """Two threads that send requests to the endpoint; counts the responses by digest and collects errors."""
 
     def __init__(self, target: LocalTarget, name: str) -> None:
         self.url, self.stopped = target.url(name), threading.Event()
-        self.answered: Counter[str] = Counter()
-        self.faults: list[str] = []
-        self.threads = [threading.Thread(target=self.ask) for _ in range(2)]
+        self.digests: Counter[str] = Counter()
+        self.errors: list[str] = []
+        self.threads = [threading.Thread(target=self.send_requests) for _ in range(2)]
 
-    def ask(self) -> None:
+    def send_requests(self) -> None:
         with requests.Session() as session:
             while not self.stopped.is_set():
                 try:
                     response = session.post(self.url, json={"x": [1, 99]}, timeout=10)
                     if response.status_code != 200 or response.json() != {"label": [0, 1]}:
-                        self.faults.append(f"{response.status_code} {response.text}")
-                    self.answered[response.headers.get("x-model-digest", "")] += 1
+                        self.errors.append(f"{response.status_code} {response.text}")
+                    self.digests[response.headers.get("x-model-digest", "")] += 1
                 except requests.RequestException as error:
-                    self.faults.append(repr(error))
+                    self.errors.append(repr(error))
 
-    def __enter__(self) -> Callers:
+    def __enter__(self) -> LoadGenerator:
         for thread in self.threads:
             thread.start()
         return self
@@ -92,268 +92,267 @@ class Callers:
             thread.join()
 
 
-def champion(line: Line) -> str | None:
-    found = line.registry.champion(line.workload.name)
-    return found and found.version
+def champion_of(line: Line) -> str | None:
+    champion = line.registry.champion(line.workload.name)
+    return champion and champion.version
 
 
-def answer(state: Path, name: str) -> Any:
+def predict(state: Path, name: str) -> Any:
     return LocalTarget(state).endpoint.predict(name, {"x": [0, 45, 100]})
 
 
-def test_a_version_that_proves_itself_is_served_and_then_champion(line: Line, state: Path) -> None:
+def test_verified_version_is_served_and_becomes_champion(line: Line, state: Path) -> None:
     archived = line.up_to_archive("run-1")
-    assert champion(line) is None
+    assert champion_of(line) is None
     deployed = deploy(line, state, "run-1")
     name = line.workload.name
     assert requests.post(deployed.endpoint, json={"x": [49, 50]}, timeout=10).json() == {"label": [0, 1]}
     assert LocalTarget(state).served_digest(name) == deployed.digest == archived.digest
-    assert champion(line) == deployed.version == "1"
+    assert champion_of(line) == deployed.version == "1"
     assert line.registry.aliased(name, CHALLENGER) is None
-    assert json.loads((line.folder / "run-1/deployed.json").read_text()) == vars(deployed)
-    records = RunHistory(line.store, name)
-    settled, told = records.judged(archived.recipe), records.run("run-1")
-    assert settled is not None
-    assert told is not None
-    assert (settled["run"], settled["verdict"], settled["version"]) == ("run-1", "promoted", "1")
-    assert (told["endpoint"], told["digest"]) == (deployed.endpoint, archived.digest)
+    assert json.loads((line.folder / "run-1/deployed.json").read_text()) == deployed.to_json()
+    history = RunHistory(line.store, name)
+    processed, record = history.judged(archived.recipe), history.run("run-1")
+    assert processed is not None
+    assert record is not None
+    assert (processed["run"], processed["verdict"], processed["version"]) == ("run-1", "promoted", "1")
+    assert (record["endpoint"], record["digest"]) == (deployed.endpoint, archived.digest)
 
 
-def test_deploying_again_changes_nothing(line: Line, state: Path) -> None:
+def test_deploying_the_same_version_twice_changes_nothing(line: Line, state: Path) -> None:
     line.up_to_archive("run-1")
     first = deploy(line, state, "run-1")
     before = LocalTarget(state).endpoint.models()
     assert deploy(line, state, "run-1") == first
     assert LocalTarget(state).endpoint.models() == before
-    assert before[0]["phase"] == "serving"
+    assert before[0].phase == "serving"
 
 
-def test_a_better_version_takes_over_and_no_caller_notices(line: Line, state: Path) -> None:
+def test_new_version_replaces_the_former_one_without_a_failed_request(line: Line, state: Path) -> None:
     line.up_to_archive("run-1", fence="70")
-    old = deploy(line, state, "run-1")
+    former = deploy(line, state, "run-1")
     line.up_to_archive("run-2")
-    with Callers(LocalTarget(state), line.workload.name) as callers:
-        new = deploy(line, state, "run-2")
-    assert callers.faults == []
-    assert set(callers.answered) <= {old.digest, new.digest}
-    assert champion(line) == "2"
-    former = line.registry.aliased(line.workload.name, PREVIOUS)
-    assert former is not None
-    assert former.version == "1"
-    assert old.endpoint == new.endpoint
+    with LoadGenerator(LocalTarget(state), line.workload.name) as load:
+        deployed = deploy(line, state, "run-2")
+    assert load.errors == []
+    assert set(load.digests) <= {former.digest, deployed.digest}
+    assert champion_of(line) == "2"
+    previous = line.registry.aliased(line.workload.name, PREVIOUS)
+    assert previous is not None
+    assert previous.version == "1"
+    assert former.endpoint == deployed.endpoint
     name = line.workload.name
-    assert model_store.find(line.store, name).digest == new.digest
-    assert model_store.find(line.store, f"{name}@{PREVIOUS}").digest == old.digest
-    # The old archive stays in the store, and goes where the server had it.
+    assert model_store.find(line.store, name).digest == deployed.digest
+    assert model_store.find(line.store, f"{name}@{PREVIOUS}").digest == former.digest
+    # The store keeps the former archive, the state directory does not.
     assert len(line.store.keys("archives")) == 2
-    assert [path.name for path in (state / "archives").iterdir()] == [
-        f"{line.workload.name}-{new.digest[:12]}.mar"
-    ]
+    assert [path.name for path in (state / "archives").iterdir()] == [f"{name}-{deployed.digest[:12]}.mar"]
 
 
-def test_a_broken_version_is_rolled_back_and_no_caller_notices(line: Line, state: Path) -> None:
+def test_version_with_wrong_responses_is_refused_without_a_failed_request(line: Line, state: Path) -> None:
     line.up_to_archive("run-1", fence="70")
-    old = deploy(line, state, "run-1")
-    broken = spoil(line, "run-2")
-    with Callers(LocalTarget(state), line.workload.name) as callers, pytest.raises(RolloutReverted) as told:
+    former = deploy(line, state, "run-1")
+    wrong = archive_wrong_golden(line, "run-2")
+    with (
+        LoadGenerator(LocalTarget(state), line.workload.name) as load,
+        pytest.raises(RolloutReverted) as raised,
+    ):
         deploy(line, state, "run-2")
-    message = str(told.value)
-    assert f"{broken.digest[:12]} was refused" in message
+    message = str(raised.value)
+    assert f"{wrong.digest[:12]} was refused" in message
     assert "response.label[0] is" in message
     assert "expected 7" in message
-    assert f"the former version {old.digest[:12]} answers again, as before" in message
-    assert callers.faults == []
-    assert set(callers.answered) == {old.digest}
-    assert champion(line) == "1"
-    assert model_store.find(line.store, line.workload.name).digest == old.digest
-    assert answer(state, line.workload.name) == {"label": [0, 0, 1]}
-    records = RunHistory(line.store, line.workload.name)
-    assert records.judged(broken.recipe) is None
-    assert records.run("run-2") is None
+    assert f"the former version {former.digest[:12]} answers again, as before" in message
+    assert load.errors == []
+    assert set(load.digests) == {former.digest}
+    assert champion_of(line) == "1"
+    assert model_store.find(line.store, line.workload.name).digest == former.digest
+    assert predict(state, line.workload.name) == {"label": [0, 0, 1]}
+    history = RunHistory(line.store, line.workload.name)
+    assert history.judged(wrong.recipe) is None
+    assert history.run("run-2") is None
     assert not (line.folder / "run-2/deployed.json").exists()
 
 
-def test_a_first_version_that_is_broken_leaves_nothing_served(line: Line, state: Path) -> None:
-    spoil(line, "run-1")
+def test_refused_first_version_leaves_nothing_served(line: Line, state: Path) -> None:
+    archive_wrong_golden(line, "run-1")
     with pytest.raises(RolloutReverted, match="nothing was served before, and nothing is served now"):
         deploy(line, state, "run-1")
     assert LocalTarget(state).served_digest(line.workload.name) is None
-    assert champion(line) is None
+    assert champion_of(line) is None
 
 
-def test_a_damaged_archive_never_takes_traffic(line: Line, state: Path) -> None:
+def test_damaged_archive_is_refused(line: Line, state: Path) -> None:
     line.up_to_archive("run-1", fence="70")
     deploy(line, state, "run-1")
     archived = line.up_to_archive("run-2")
     path = line.store.root / archived.key
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-100])
-    with pytest.raises(RolloutReverted, match="was refused: "):
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    with pytest.raises(RolloutReverted):
         deploy(line, state, "run-2")
-    assert champion(line) == "1"
-    path.write_bytes(whole)
+    assert champion_of(line) == "1"
+    path.write_bytes(content)
     assert deploy(line, state, "run-2").version == "2"
 
 
-class Misheard(LocalTarget):
-    """An endpoint whose answers arrive otherwise than the version gives them, for one digest."""
+class WrongResponseTarget(LocalTarget):
+    """A target that returns a wrong response to requests for one digest."""
 
-    bad = ""
+    wrong_digest = ""
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
-        found = super().predict(name, request, digest)
-        return {"label": [7]} if digest == self.bad else found
+        response = super().predict(name, request, digest)
+        return {"label": [7]} if digest == self.wrong_digest else response
 
 
-def test_wrong_answers_through_the_endpoint_roll_back(line: Line, state: Path) -> None:
+def test_wrong_responses_through_the_endpoint_revert_the_version(line: Line, state: Path) -> None:
     line.up_to_archive("run-1", fence="70")
-    old = deploy(line, state, "run-1")
+    former = deploy(line, state, "run-1")
     archived = line.up_to_archive("run-2")
-    target = Misheard(state)
-    target.bad = archived.digest
-    with Callers(target, line.workload.name) as callers, pytest.raises(RolloutReverted) as told:
+    target = WrongResponseTarget(state)
+    target.wrong_digest = archived.digest
+    with LoadGenerator(target, line.workload.name) as load, pytest.raises(RolloutReverted) as raised:
         deploy_serving.run(
             line.folder / "run-2/archive", line.folder / "deployed.json", line.registry, line.store, target
         )
-    assert f"{archived.digest[:12]} was reverted: its golden requests failed" in str(told.value)
-    assert f"the former version {old.digest[:12]} answers again" in str(told.value)
-    assert callers.faults == []
-    assert (target.served_digest(line.workload.name), champion(line)) == (old.digest, "1")
+    assert f"{archived.digest[:12]} was reverted: its golden requests failed" in str(raised.value)
+    assert f"the former version {former.digest[:12]} answers again" in str(raised.value)
+    assert load.errors == []
+    assert (target.served_digest(line.workload.name), champion_of(line)) == (former.digest, "1")
     assert target.endpoint.models()[0].phase == "serving"
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_a_champion_that_changed_meanwhile_withdraws_the_new_version(
-    line: Line, make: Make, state: Path, first: bool
+@pytest.mark.parametrize("is_first", [True, False])
+def test_champion_that_changed_since_the_evaluation_reverts_the_version(
+    line: Line, state: Path, is_first: bool
 ) -> None:
-    if not first:
+    if not is_first:
         line.up_to_archive("run-1", fence="70")
         deploy(line, state, "run-1")
     before = LocalTarget(state).served_digest(line.workload.name)
     line.up_to_archive("run-2")
     line.promote("run-3", fence="60")
-    third = champion(line)
-    with pytest.raises(TransientError) as told:
+    third = champion_of(line)
+    with pytest.raises(TransientError) as raised:
         deploy(line, state, "run-2")
-    assert "was reverted" in str(told.value)
-    assert f"is version {third} by now" in str(told.value)
-    assert "run again" in str(told.value)
+    assert "was reverted" in str(raised.value)
+    assert f"version {third}" in str(raised.value)
     assert LocalTarget(state).served_digest(line.workload.name) == before
-    assert champion(line) == third
-    if not first:
-        assert answer(state, line.workload.name) == {"label": [0, 0, 1]}
+    assert champion_of(line) == third
+    if not is_first:
+        assert predict(state, line.workload.name) == {"label": [0, 0, 1]}
 
 
-@pytest.mark.parametrize(("others", "promoted"), [("60", True), ("50", False)])
-def test_a_version_that_was_outrun_is_judged_again_against_the_new_champion(
-    line: Line, state: Path, monkeypatch: pytest.MonkeyPatch, others: str, promoted: bool
+@pytest.mark.parametrize(("other_fence", "promoted"), [("60", True), ("50", False)])
+def test_version_is_evaluated_again_when_another_version_became_champion(
+    line: Line, state: Path, monkeypatch: pytest.MonkeyPatch, other_fence: str, promoted: bool
 ) -> None:
-    """Both were judged when there was no champion, or an older one; the other one was faster."""
+    """Both versions were evaluated when there was no champion; the other version was deployed first."""
     monkeypatch.setattr(reevaluate.discovery, "get", lambda _: line.workload)
     name = line.workload.name
     line.up_to_archive("run-1", fence="49.99")
-    line.up_to_archive("run-2", fence=others)
+    line.up_to_archive("run-2", fence=other_fence)
     deploy(line, state, "run-2")
-    answered = LocalTarget(state).served_digest(name)
-    told: list[str] = []
+    served_before = LocalTarget(state).served_digest(name)
+    messages: list[str] = []
     output, data = line.folder / "run-1/deployed.json", line.folder / "run-1/data"
-    parts = (line.folder / "run-1/archive", output, line.registry, line.store)
-    done = deploy_serving.run(*parts, LocalTarget(state), told.append, data)
-    assert "version 2 is champion by now: judging again" in told
-    assert done.promoted is promoted
-    assert json.loads(output.read_text()) == vars(done)
-    assert champion(line) == done.version == ("1" if promoted else "2")
+    arguments = (line.folder / "run-1/archive", output, line.registry, line.store)
+    deployed = deploy_serving.run(*arguments, LocalTarget(state), messages.append, data)
+    assert "version 2 is the champion now: evaluating again" in messages
+    assert deployed.promoted is promoted
+    assert json.loads(output.read_text()) == deployed.to_json()
+    assert champion_of(line) == deployed.version == ("1" if promoted else "2")
     assert line.registry.aliased(name, CHALLENGER) is None
-    assert LocalTarget(state).served_digest(name) == done.digest
-    assert (done.digest == answered) is not promoted
+    assert LocalTarget(state).served_digest(name) == deployed.digest
+    assert (deployed.digest == served_before) is not promoted
     record = RunHistory(line.store, name).run("run-1")
     assert record is not None
     assert record["verdict"] == ("promoted" if promoted else "rejected")
     assert record["champion"]["version"] == "2"
-    assert any("against champion 2 on the same rows" in reason or "very same" in reason for reason in
-               record["reasons"])  # fmt: skip
-    assert record["reasons"][-1] == "judged again: at first it was judged against no champion"
+    assert record["reasons"][-1] == "evaluated again: the first evaluation was against no champion"
     assert "<html" in (line.folder / "run-1/report.html").read_text()
-    settled = RunHistory(line.store, name).judged(record["recipe"])
-    assert settled is not None
-    assert settled["verdict"] == record["verdict"]
-    again_done = deploy_serving.run(*parts, LocalTarget(state), told.append, data)
-    assert again_done == done, "doing it again changes nothing"
-    assert champion(line) == done.version
+    processed = RunHistory(line.store, name).judged(record["recipe"])
+    assert processed is not None
+    assert processed["verdict"] == record["verdict"]
+    repeated = deploy_serving.run(*arguments, LocalTarget(state), messages.append, data)
+    assert repeated == deployed, "the step is not idempotent"
+    assert champion_of(line) == deployed.version
 
 
-def test_a_challenger_that_stands_when_the_champion_is_taken_away_is_judged_by_the_floors(
+def test_challenger_without_a_champion_is_evaluated_again_by_the_floors(
     line: Line, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reevaluate.discovery, "get", lambda _: line.workload)
     line.promote("run-1", fence="70")
     line.up_to_archive("run-2")
     line.registry.remove_alias(line.workload.name, CHAMPION, "1")
-    parts = (line.folder / "run-2/archive", line.folder / "run-2/deployed.json", line.registry, line.store)
-    done = deploy_serving.run(*parts, LocalTarget(state), print, line.folder / "run-2/data")
-    assert (done.promoted, champion(line)) == (True, "2")
-
-
-def test_a_rollout_waits_for_the_one_before_it(line: Line, state: Path) -> None:
-    line.up_to_archive("run-1")
-    waits, told = threading.Event(), []
-
-    def tell(words: str) -> None:
-        told.append(words)
-        if words == f"waiting for another rollout of {line.workload.name}":
-            waits.set()
-
-    parts = (line.folder / "run-1/archive", line.folder / "deployed.json", line.registry, line.store)
+    arguments = (line.folder / "run-2/archive", line.folder / "run-2/deployed.json", line.registry)
     target = LocalTarget(state)
-    waiting = threading.Thread(target=deploy_serving.run, args=(*parts, target, tell))
+    deployed = deploy_serving.run(*arguments, line.store, target, print, line.folder / "run-2/data")
+    assert (deployed.promoted, champion_of(line)) == (True, "2")
+
+
+def test_rollout_waits_for_another_rollout(line: Line, state: Path) -> None:
+    line.up_to_archive("run-1")
+    is_waiting = threading.Event()
+
+    def progress(message: str) -> None:
+        if message == f"waiting for another rollout of {line.workload.name}":
+            is_waiting.set()
+
+    arguments = (line.folder / "run-1/archive", line.folder / "deployed.json", line.registry, line.store)
+    target = LocalTarget(state)
+    thread = threading.Thread(target=deploy_serving.run, args=(*arguments, target, progress))
     with LocalTarget(state).rollout_lock(line.workload.name, print):
-        waiting.start()
-        assert waits.wait(30)
-        assert (champion(line), target.served_digest(line.workload.name)) == (None, None)
-    waiting.join(60)
-    assert champion(line) == "1"
+        thread.start()
+        assert is_waiting.wait(30)
+        assert (champion_of(line), target.served_digest(line.workload.name)) == (None, None)
+    thread.join(60)
+    assert champion_of(line) == "1"
 
 
-def test_a_rollout_that_does_not_end_is_told(
+def test_wait_for_another_rollout_ends_with_a_transient_error(
     line: Line, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "LOCK_TIMEOUT", 0.0)
     target = LocalTarget(state)
     with (
         target.rollout_lock("any", print),
-        pytest.raises(TransientError, match=r"another rollout of any has held .*any\.lock"),
+        pytest.raises(TransientError, match=r"another rollout of any .*any\.lock"),
         target.rollout_lock("any", print),
     ):
         pass
 
 
-def test_a_registry_that_is_gone_withdraws_the_new_version_and_a_retry_makes_it_good(
+def test_unavailable_registry_reverts_the_version_and_a_retry_succeeds(
     line: Line, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry_module.time, "sleep", lambda _: None)
     line.up_to_archive("run-1", fence="70")
-    old = deploy(line, state, "run-1")
+    former = deploy(line, state, "run-1")
     line.up_to_archive("run-2")
 
-    class Gone(Registry):
-        """Answers until the alias is to be moved."""
+    class UnavailableRegistry(Registry):
+        """A registry that does not respond when the alias moves."""
 
         def promote(self, *_: Any) -> None:
             Registry(f"http://127.0.0.1:{free_port()}").champion("any")
 
-    with pytest.raises(TransientError, match=rf"cannot be reached .* {old.digest[:12]} answers again"):
+    with pytest.raises(TransientError, match=rf"{former.digest[:12]} answers again"):
         deploy_serving.run(
             line.folder / "run-2/archive",
             line.folder / "x.json",
-            Gone(line.registry.uri),
+            UnavailableRegistry(line.registry.uri),
             line.store,
             LocalTarget(state),
         )
-    assert (LocalTarget(state).served_digest(line.workload.name), champion(line)) == (old.digest, "1")
-    assert deploy(line, state, "run-2").version == champion(line) == "2"
+    name = line.workload.name
+    assert (LocalTarget(state).served_digest(name), champion_of(line)) == (former.digest, "1")
+    assert deploy(line, state, "run-2").version == champion_of(line) == "2"
 
 
-def test_what_is_served_survives_the_server_and_the_download_from_a_bucket(
+def test_restarted_server_serves_an_archive_from_a_bucket(
     make: Make, registry: Registry, bucket: Bucket, state: Path, folder: Path
 ) -> None:
     store: Any = open_store(bucket.uri, ACCESS)
@@ -361,25 +360,23 @@ def test_what_is_served_survives_the_server_and_the_download_from_a_bucket(
     archived = line.up_to_archive("run-1", fence="70")
     deploy(line, state, "run-1")
     daemon.stop(state)
-    target = LocalTarget(state)
-    assert target.served_digest(line.workload.name) == archived.digest
-    spoil(line, "run-2")
-    with pytest.raises(RolloutReverted, match="answers again, as before"):
+    assert LocalTarget(state).served_digest(line.workload.name) == archived.digest
+    archive_wrong_golden(line, "run-2")
+    with pytest.raises(RolloutReverted, match="answers again"):
         deploy(line, state, "run-2")
 
 
-def test_an_archive_of_another_registry_is_told(
-    line: Line, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_archive_that_is_not_in_the_registry_is_a_user_error(line: Line, state: Path) -> None:
     archived = line.up_to_archive("run-1")
     path = line.folder / "run-1/archive/archived.json"
-    path.write_text(json.dumps({**vars(archived), "digest": "0" * 64}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "digest": "0" * 64}))
+    assert archived.digest != "0" * 64
     with pytest.raises(UserError, match=r"is not in the registry http://.*; run archive again"):
         deploy(line, state, "run-1")
     assert LocalTarget(state).served_digest(line.workload.name) is None
 
 
-def test_the_command(
+def test_command(
     line: Line,
     registry: Registry,
     state: Path,
@@ -392,26 +389,23 @@ def test_the_command(
     output = line.folder / "deployed.json"
     arguments = ["--archive", str(line.folder / "run-1/archive"), "--output", str(output)]
     assert main(arguments) == 2
-    assert "archived.json; run the step that writes it first" in capsys.readouterr().err
+    assert "archived.json" in capsys.readouterr().err
     line.up_to_archive("run-1", fence="70")
     assert main(arguments) == 0
     endpoint = json.loads(output.read_text())["endpoint"]
     assert capsys.readouterr().out.endswith(f"endpoint: {endpoint}\n")
-    spoil(line, "run-2")
+    archive_wrong_golden(line, "run-2")
     assert main(["--archive", str(line.folder / "run-2/archive"), "--output", str(output)]) == 4
     assert "was refused: " in capsys.readouterr().err
     assert FolderStore(line.store.root).keys("records") != []
 
 
-def test_a_deploy_that_fails_on_its_input_starts_no_server(line: Line, tmp_path: Path) -> None:
-    line.train("one")
-    line.evaluate("one")
-    line.archive("one")
-    state = tmp_path / "elsewhere"
-    for archive in (tmp_path, line.folder / "one" / "archive"):
-        code = main(
-            ["--archive", str(archive), "--state", str(state), "--output", str(tmp_path / "deployed.json")]
-        )
-        assert code == 2
+def test_user_error_starts_no_server(line: Line, tmp_path: Path) -> None:
+    line.train("run-1")
+    line.evaluate("run-1")
+    line.archive("run-1")
+    state, output = tmp_path / "elsewhere", str(tmp_path / "deployed.json")
+    for archive in (tmp_path, line.folder / "run-1" / "archive"):
+        assert main(["--archive", str(archive), "--state", str(state), "--output", output]) == 2
         assert daemon.status(state) is None
         assert not (state / "serving").exists()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from continuous_training.adapters.local_registry import open_registry
+
 from . import former
 
 
@@ -40,7 +42,7 @@ def state(local: Path, tmp_path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class NextRun:
-    """A run over the state directory `on-trial`: where it is, and what the run printed."""
+    """A run over the state directory `moving`: where it is, and what the run printed."""
 
     state: Path
     result: dict[str, Any]
@@ -48,11 +50,21 @@ class NextRun:
 
 @pytest.fixture(scope="session")
 def next_run(interrupted: Path, local: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NextRun]:
-    """The run that comes after one that was killed while its challenger was on trial."""
-    state = former.copy(interrupted / "on-trial", tmp_path_factory.mktemp("next") / "state")
+    """The run that comes after one that was killed while the champion moved."""
+    state = former.copy(interrupted / "moving", tmp_path_factory.mktemp("next") / "state")
     env = former.environment(PYTHONPATH=str(local / "ours"))
     try:
         result = former.json_of("pipelines.run", "--state", state, "--workload", "wine", env=env)
         yield NextRun(state, result)
     finally:
         former.python("serving", "stop", "--state", state)
+
+
+@pytest.fixture(scope="session")
+def with_registry(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a copy of the state directory, with one server of its registry for all commands."""
+    state = former.copy(local / "state", tmp_path_factory.mktemp("registry") / "state")
+    with open_registry(f"sqlite:///{state}/mlflow/mlflow.db") as registry:
+        yield former.environment(
+            CT_STATE=str(state), MLFLOW_TRACKING_URI=registry.uri, PYTHONPATH=str(local / "ours")
+        )

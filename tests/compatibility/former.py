@@ -22,6 +22,8 @@ MADE_IN = "/tmp/ct/state"  # noqa: S108
 
 WINE = {"wines": [[13.2, 1.78, 2.14, 11.2, 100.0, 2.65, 2.76, 0.26, 1.28, 4.38, 1.05, 3.4, 1050.0]]}
 
+DIGIT = {"image": [[0] * 8] * 8}
+
 
 def unpack(name: str, folder: Path) -> Path:
     """Extract the fixture NAME.tar.xz into the folder, and return the folder."""

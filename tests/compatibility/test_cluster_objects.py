@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from continuous_training.adapters.local_registry import open_registry
-
 from . import former, kubernetes_api
-from .former import document, environment, json_of, python
+from .former import document, json_of, python
 from .kubernetes_api import Api, Object
 
 VERSION = document("documents/run-2.json")["digest"]
@@ -31,10 +29,10 @@ Command = Callable[[str, str, list[Object]], tuple[Any, list[Object]]]
 
 
 @pytest.fixture(scope="module")
-def command(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+def command(with_registry: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Run a command over objects of a target; returns what it printed, and what it wrote."""
     folder = tmp_path_factory.mktemp("cluster")
-    state = former.copy(local / "state", folder / "state")
+    state = Path(with_registry["CT_STATE"])
     (archive,) = (
         path.parent
         for path in state.glob("runs/digits*/artifacts/*/archive/archived/archived.json")
@@ -46,16 +44,14 @@ def command(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         api = Api(state / "store" / "archives", metrics)
         api.load(objects)
         with kubernetes_api.serve(api):
-            env = environment(
-                KUBECONFIG=str(kubernetes_api.kubeconfig(api, folder / f"{api.url.rpartition(':')[2]}.json")),
-                CT_TARGET=target.replace("canary", "kubernetes"),
-                CT_STATE=str(state),
-                MLFLOW_TRACKING_URI=registry.uri,
-                CT_SERVING_STORE="s3://models/ct?endpoint=store:9000",
-                CT_SERVING_IMAGE="registry.example/serving@sha256:" + "cd" * 32,
-                CT_TORCHSERVE_IMAGE="registry.example/torchserve@sha256:" + "ef" * 32,
-                PYTHONPATH=str(local / "ours"),
-            )
+            config = kubernetes_api.kubeconfig(api, folder / f"{api.url.rpartition(':')[2]}.json")
+            env = with_registry | {
+                "KUBECONFIG": str(config),
+                "CT_TARGET": target.replace("canary", "kubernetes"),
+                "CT_SERVING_STORE": "s3://models/ct?endpoint=store:9000",
+                "CT_SERVING_IMAGE": "registry.example/serving@sha256:" + "cd" * 32,
+                "CT_TORCHSERVE_IMAGE": "registry.example/torchserve@sha256:" + "ef" * 32,
+            }
             if verb == "status":
                 return json_of("pipelines.status", env=env), []
             if verb == "rollback":
@@ -65,8 +61,7 @@ def command(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
             done = python(*step, "--output", folder / f"{target}.json", env=env)
             return done.stdout + done.stderr, api.writes
 
-    with open_registry(f"sqlite:///{state}/mlflow/mlflow.db") as registry:
-        yield run
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .former import ROOT, ask, copy, document, environment, json_of, python
+from .former import DIGIT, ROOT, ask, copy, document, environment, json_of, python
 
 RUNNING = document("running.json")
 """The files in `serving/` of a state directory whose server runs, and the server's command line."""
@@ -67,7 +67,7 @@ def test_the_former_server_is_used_and_stopped(
     # A rollback loads, confirms and asks a version over the management port of the former server.
     done = json_of("pipelines.rollback", "--state", state, "--workload", "digits")
     assert (done["verdict"], done["endpoint"]) == ("rolled back", f"{status['url']}/predict/digits")
-    served = ask(status["url"], "digits", {"image": [[0] * 8] * 8})
+    served = ask(status["url"], "digits", DIGIT)
     assert served.headers["x-model-digest"] == done["to"]["digest"]
 
     assert process.poll() is None

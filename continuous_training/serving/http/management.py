@@ -26,6 +26,7 @@ from continuous_training.serving.http.responses import respond
 from continuous_training.serving.json_codec import decode
 from continuous_training.serving.models.archive_sources import ArchiveSource
 from continuous_training.serving.models.model_repository import ModelRepository
+from continuous_training.serving.models.model_status import UNAVAILABLE, ModelStatus
 from continuous_training.serving.models.versions import ServedModel
 
 _LIMITS = RequestLimits(max_body=64 * 1024, timeout=10.0)
@@ -74,7 +75,7 @@ class ManagementApp:
             self.repository.unload(name)
             return {"name": name}
         change = self.repository.confirm if action == "confirm" else self.repository.revert
-        return _status(change(name, _digest(parameters)), name)
+        return _change_response(name, change(name, _digest(parameters)))
 
     def _load(self, name: str, parameters: dict[str, Any]) -> Any:
         archive, trial_seconds = parameters.get("archive"), parameters.get("confirm_within")
@@ -88,7 +89,7 @@ class ManagementApp:
             served = self.repository.load(path, digest, trial_seconds, name)
         except ArchiveError as error:
             raise VersionRejectedError(str(error)) from error
-        return _status(served, name)
+        return _change_response(name, served)
 
     def _current_archive(self, name: str) -> tuple[Path, str]:
         if self.source is not None and name in self.source.names:
@@ -142,15 +143,17 @@ def _is_duration(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value > 0
 
 
-def _status(served: ServedModel | None, name: str) -> dict[str, Any]:
-    return {"name": name, "digest": None} if served is None else served.status()
+def _change_response(name: str, served: ServedModel | None) -> dict[str, Any]:
+    return {"name": name, "digest": None} if served is None else served.status().change_to_json()
 
 
 def _index(repository: ModelRepository, ready_only: bool) -> list[dict[str, Any]]:
     """Return the repository index of the Open Inference Protocol, or only its models that are ready."""
     served = repository.served_models()
-    index = [{"state": "READY", "reason": "", **served[name].status()} for name in sorted(served)]
-    for name, reason in sorted(dict(repository.unavailable).items()):
-        if name not in served and not ready_only:
-            index.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason})
-    return index
+    models = [served[name].status() for name in sorted(served)]
+    if not ready_only:
+        unavailable = sorted(dict(repository.unavailable).items())
+        models += [
+            ModelStatus(name, UNAVAILABLE, reason) for name, reason in unavailable if name not in served
+        ]
+    return [model.to_json() for model in models]

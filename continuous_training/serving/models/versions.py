@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.serving.models.model import Model
+from continuous_training.serving.models.model_status import READY, ModelStatus
 
 
 class VersionUnloadedError(Exception):
@@ -120,21 +121,20 @@ class ServedModel:
         """The version that comes back when the current one is not confirmed."""
         return self.previous.digest if self.previous else None
 
-    def status(self) -> dict[str, Any]:
-        """Describe it in JSON, for people and for deployers."""
-        left = (
-            None
-            if self.trial_deadline is None
-            else round(max(0.0, self.trial_deadline - time.monotonic()), 1)
+    def status(self) -> ModelStatus:
+        """Return the state of the model, as the management port reports it."""
+        seconds_left = None
+        if self.trial_deadline is not None:
+            seconds_left = round(max(0.0, self.trial_deadline - time.monotonic()), 1)
+        return ModelStatus(
+            name=self.name,
+            state=READY,
+            version=self.current.version,
+            digest=self.digest,
+            phase=self.phase,
+            previous_digest=self.previous_digest,
+            trial_seconds_left=seconds_left,
+            fallback_responses=self.current.fallback_count,
+            loaded_at=self.loaded_at,
+            archive=str(self.archive),
         )
-        return {
-            "name": self.name,
-            "version": self.current.version,
-            "digest": self.digest,
-            "phase": self.phase,
-            "former": self.previous_digest,
-            "expires_in": left,
-            "shielded": self.current.fallback_count,
-            "loaded_at": self.loaded_at,
-            "archive": str(self.archive),
-        }

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from continuous_training.core.errors import PipelineError, TransientError, UserError, as_pipeline_error
 from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.messages import report
+from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process import daemon, logs, options
 from continuous_training.serving.process.server_state import state_directory
-from continuous_training.serving.process.server_status import ModelStatus, ServerStatus
+from continuous_training.serving.process.server_status import ServerStatus
 from continuous_training.serving.process.settings import available_cores
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import requests
 
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
+from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process.server_state import RunningServer
-from continuous_training.serving.process.server_status import ModelStatus
 
 CONNECT_SECONDS = 5.0
 RESPONSE_SECONDS = 60.0

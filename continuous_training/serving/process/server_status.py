@@ -1,91 +1,12 @@
-"""The state of a server and its models, as commands read it and print it with --json."""
+"""The state of a server and its models: the result of `python -m serving status`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from continuous_training.core.errors import PipelineError
+from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process.server_state import RunningServer
-
-READY, UNAVAILABLE = "READY", "UNAVAILABLE"
-ON_TRIAL = "probation"
-"""The value of the JSON field `phase` for a version on trial."""
-
-
-@dataclass(frozen=True)
-class ModelStatus:
-    """One entry of a server's model index.
-
-    An UNAVAILABLE model has only a name and the reason. `previous_digest` and `trial_seconds_left` are None
-    unless the version is on trial. `fallback_responses` counts the requests that failed on the version on
-    trial and were answered by the previous version. `loaded_at` is a time in UTC, in ISO 8601.
-    """
-
-    name: str
-    state: str
-    reason: str = ""
-    version: str = ""
-    digest: str | None = None
-    phase: str | None = None
-    previous_digest: str | None = None
-    trial_seconds_left: float | None = None
-    fallback_responses: int = 0
-    loaded_at: str | None = None
-    archive: str | None = None
-
-    @property
-    def ready(self) -> bool:
-        """True if the model is served."""
-        return self.state == READY
-
-    @property
-    def on_trial(self) -> bool:
-        """True if the server reverts to the previous version unless this version is confirmed in time."""
-        return self.phase == ON_TRIAL
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry as the server sends it."""
-        entry = {"state": self.state, "reason": self.reason, "name": self.name, "version": self.version}
-        if not self.ready:
-            return entry
-        return {
-            **entry,
-            "digest": self.digest,
-            "phase": self.phase,
-            "former": self.previous_digest,
-            "expires_in": self.trial_seconds_left,
-            "shielded": self.fallback_responses,
-            "loaded_at": self.loaded_at,
-            "archive": self.archive,
-        }
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> ModelStatus:
-        """Read an entry of the index, or the response to a change of one model, which has no state.
-
-        Raises PipelineError if a field is missing.
-        """
-        try:
-            if "state" not in entry and entry["digest"] is None:
-                return cls(entry["name"], UNAVAILABLE)
-            if entry.get("state", READY) != READY:
-                return cls(entry["name"], entry["state"], entry["reason"])
-            return cls(
-                name=entry["name"],
-                state=READY,
-                version=entry["version"],
-                digest=entry["digest"],
-                phase=entry["phase"],
-                previous_digest=entry["former"],
-                trial_seconds_left=entry["expires_in"],
-                fallback_responses=entry["shielded"],
-                loaded_at=entry["loaded_at"],
-                archive=entry["archive"],
-            )
-        except (KeyError, TypeError) as error:
-            raise PipelineError(f"the server's model index has an invalid entry: {error!r}") from error
 
 
 @dataclass(frozen=True)

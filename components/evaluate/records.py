@@ -46,11 +46,11 @@ def build_evaluation(
     `version` is the champion.
     """
     training = challenger.metadata.require_training(challenger.folder)
-    workload, description, champion = context.workload.name, dataset.description, comparison.champion
+    workload, manifest, champion = context.workload.name, dataset.manifest, comparison.champion
     improvements = dict(champion.improvements) if champion else {}
     difference = improvements.pop(rule.metric, None)
     registry_run = context.registry.run(workload, context.run_id)
-    prepared = {n: v for n, v in description["parameters"].items() if not is_gate_parameter(n)}
+    prepared = {n: v for n, v in manifest.parameters.items() if not is_gate_parameter(n)}
     return Evaluation(
         workload=workload,
         run=context.run_id,
@@ -74,15 +74,15 @@ def build_evaluation(
         model_digest=model_digest,
         parameters=prepared | dict(training.parameters),
         data=EvaluatedData(
-            description["fingerprint"],
-            description["source"],
-            description["as_of"],
-            description["split_rule"],
-            dataset.sample,
+            manifest.fingerprint,
+            manifest.source,
+            manifest.as_of,
+            manifest.split_rule,
+            manifest.sample,
         ),
         code=training.code,
         registry=TrackingRun(registry_run, context.registry.run_url(workload, registry_run)),
-        drift=tuple(column_drift(description["splits"]["train"]["statistics"], champion_statistics or {})),
+        drift=tuple(column_drift(manifest.train.statistics, champion_statistics or {})),
     )
 
 
@@ -98,7 +98,9 @@ def build_report_data(
 ) -> ReportData:
     """Return the data of the report and the model card."""
     training = challenger.metadata.require_training(challenger.folder)
-    feature = workload.single_feature(dataset.parameters_of(workload, dict(training.parameters)))
+    feature = workload.single_feature(
+        dataset.parameters_of(workload.parameters(), workload.parse, training.parameters)
+    )
     return ReportData(
         evaluation=evaluation,
         checks=decision.checks,
@@ -107,7 +109,7 @@ def build_report_data(
         predictions=predictions,
         curve=training.curve,
         notes=training.notes,
-        dataset=dataset.description,
+        dataset=dataset.manifest.to_json(),
         champion_statistics=champion_statistics,
         label_column=workload.target,
         feature=(feature, holdout[feature].to_numpy()) if feature else None,

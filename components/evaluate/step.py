@@ -73,7 +73,7 @@ def _check_inputs(workload: Workload, dataset: Dataset, challenger: Model, data:
         if name != workload.name:
             raise UserError(f"{folder} belongs to the workload {name}, not to {workload.name}")
     training = challenger.metadata.require_training(model)
-    if training.prepared_input_digest != dataset.description["recipe"]:
+    if training.prepared_input_digest != dataset.manifest.input_digest:
         raise UserError(f"the model in {model} was trained on other data than {data}; run train first")
 
 
@@ -86,7 +86,7 @@ def evaluate(
     except that the MLflow run is created.
     """
     workload = context.workload
-    rule = workload.rule_of(dataset.parameters_of(workload, {}))
+    rule = workload.rule_of(dataset.parameters_of(workload.parameters(), workload.parse, {}))
     primary_metric(rule, workload.task)
     holdout = dataset.read("holdout")
     golden = golden_requests(workload, challenger, holdout)
@@ -158,18 +158,18 @@ def _data_notes(dataset: Dataset, champion_data: TrainingData, version: str) -> 
     Both models are always scored on the current rows. A champion that was trained on some of them has an
     advantage, so this can only prevent a promotion, never cause one.
     """
-    split_rule = dataset.description["split_rule"]
-    holdout, champion_holdout = dataset.description["splits"]["holdout"], champion_data.holdout
+    split_rule = dataset.manifest.split_rule
+    holdout, champion_holdout = dataset.manifest.holdout, champion_data.holdout
     if champion_data.split_rule != split_rule:
         text = (
             f"the champion was trained with another split ({champion_data.split_rule}), so its training "
             "rows may include some of these rows, which can only be to its advantage"
         )
         return [note("split rule", text)]
-    if not champion_holdout or champion_holdout.fingerprint == holdout["fingerprint"]:
+    if not champion_holdout or champion_holdout.fingerprint == holdout.fingerprint:
         return []
     text = (
         f"they have changed since champion {version} was trained ({champion_holdout.rows} rows then, "
-        f"{holdout['rows']} now); both models were scored on the current rows"
+        f"{holdout.rows} now); both models were scored on the current rows"
     )
     return [note("holdout rows", text)]

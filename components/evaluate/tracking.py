@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from components.run_context import RunContext
-from continuous_training.artifacts.dataset import DESCRIPTION as DATASET
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.dataset_manifest import MANIFEST
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.core.files import to_json
 from continuous_training.evaluation.promotion_rule import PARAMETER_PREFIX
@@ -24,12 +24,12 @@ def log_evaluation(
     registry, run = context.registry, evaluation.registry.run
     rule = {f"{PARAMETER_PREFIX}{n}": value for n, value in evaluation.rule.items() if value is not None}
     registry.log(run, {**evaluation.parameters, **rule}, _metrics(evaluation), _tags(evaluation))
-    data, record = dataset.description, evaluation.to_json()
-    profile = to_json({split: data["splits"][split] for split in data["splits"]})
-    registry.log_dataset(run, evaluation.workload, data["fingerprint"], data["source"], profile)
+    manifest, record = dataset.manifest, evaluation.to_json()
+    profile = to_json({name: split.to_json() for name, split in manifest.splits.items()})
+    registry.log_dataset(run, evaluation.workload, manifest.fingerprint, manifest.source, profile)
     registry.log_file(run, REPORT, report.encode())
     registry.log_file(run, CARD, card.encode())
-    registry.log_file(run, DATASET, to_json(data).encode())
+    registry.log_file(run, MANIFEST, to_json(manifest.to_json()).encode())
     registry.log_file(run, EVALUATION, to_json(record).encode())
     registry.end(run)
     if not evaluation.promoted:

@@ -49,11 +49,13 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
 
 def looks(dataset: Dataset) -> dict[str, Any]:
     """Return what is remembered of the newest data: enough to tell how far it has moved from a model's."""
-    told = dataset.description
+    manifest = dataset.manifest
     return {
-        **{key: told[key] for key in ("as_of", "source", "fingerprint")},
-        "rows": {split: told["splits"][split]["rows"] for split in told["splits"]},
-        "statistics": told["splits"]["train"]["statistics"],
+        "as_of": manifest.as_of,
+        "source": manifest.source,
+        "fingerprint": manifest.fingerprint,
+        "rows": {name: split.rows for name, split in manifest.splits.items()},
+        "statistics": dict(manifest.train.statistics),
     }
 
 

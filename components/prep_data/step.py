@@ -17,7 +17,12 @@ from components.input_digest import recipe_of
 from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
 from continuous_training.adapters.data_sources import fetching
 from continuous_training.adapters.run_history import Record, RunHistory
-from continuous_training.artifacts.dataset import DESCRIPTION
+from continuous_training.artifacts.dataset_manifest import (
+    MANIFEST,
+    ColumnDescription,
+    DatasetManifest,
+    SplitManifest,
+)
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of, new_folder, to_json
 from continuous_training.core.messages import report
@@ -57,25 +62,37 @@ def run(
     source = str(values["source"] or workload.default_source)
     sample = source == workload.sample_source
     progress(f"reading {source}" + (", a sample that comes with the code: this is a trial" if sample else ""))
-    with new_folder(output, DESCRIPTION) as folder:
+    with new_folder(output, MANIFEST) as folder:
         splits = _Splits(workload, folder, float(values["test_size"]))
         with splits, fetching(cache, progress):
             for rows in workload.load(source, values):
                 check_batch(workload, rows)
                 splits.add(rows.batch, rows.origin, rows.first)
                 progress(f"{splits.total:,} rows read and checked")
-        description = splits.describe(source)
-        description["sample"] = sample
-        description["as_of"] = str(values["as_of"] or scheduled or _now())
-        description["parameters"] = values
-        description["recipe"] = recipe = recipe_of(workload, values, description["fingerprint"])
+        splits.check(source)
+        fingerprint = splits.fingerprint()
+        recipe = recipe_of(workload, values, fingerprint)
+        split_manifests = splits.manifests()
+        manifest = DatasetManifest(
+            workload=workload.name,
+            source=source,
+            schema=tuple(ColumnDescription(c.name, c.kind, c.help) for c in workload.columns),
+            split_rule=splits.rule,
+            fingerprint=fingerprint,
+            train=split_manifests["train"],
+            holdout=split_manifests["holdout"],
+            sample=sample,
+            as_of=str(values["as_of"] or scheduled or _now()),
+            parameters=values,
+            input_digest=recipe,
+        )
         judged = records.judged(recipe) if records and not values["force"] else None
         if judged:
             # Nobody will read the rows of a run that stops here.
             for split in SPLITS:
                 (folder / f"{split}.parquet").unlink()
-        (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
-    counts = {split: int(description["splits"][split]["rows"]) for split in SPLITS}
+        (folder / MANIFEST).write_text(to_json(manifest.to_json()), encoding="utf-8")
+    counts = {split: manifest.splits[split].rows for split in SPLITS}
     progress(f"{counts['train']:,} rows to train on, {counts['holdout']:,} held out")
     return Prepared(judged is None, recipe, counts, judged)
 
@@ -128,8 +145,15 @@ class _Splits:
         self.places.append((origin, first, self.total))
         self.total += len(keys)
 
-    def describe(self, source: str) -> dict[str, Any]:
-        """Return the description of all rows; UserError for duplicate keys or too few rows."""
+    @property
+    def rule(self) -> str:
+        """How rows are assigned to a split, for people."""
+        if self.given:
+            return "the source's own"
+        return f"sha256({self.workload.key}) / 2^256 < {self.test_size}"
+
+    def check(self, source: str) -> None:
+        """Raise UserError for duplicate keys, too few rows, or a split without rows."""
         self._check_duplicates()
         if self.total < self.workload.minimum_rows:
             raise UserError(
@@ -139,22 +163,20 @@ class _Splits:
         for split in SPLITS:
             if not self.fingerprints[split].rows:
                 raise UserError(f"source {source}: no row fell into {split}; change test_size")
-        prints = {split: self.fingerprints[split].hexdigest() for split in SPLITS}
-        rule = "the source's own" if self.given else f"sha256({self.workload.key}) / 2^256 < {self.test_size}"
+
+    def fingerprint(self) -> str:
+        """Return the digest of the content of all rows."""
+        return digest_of({split: self.fingerprints[split].hexdigest() for split in SPLITS})
+
+    def manifests(self) -> dict[str, SplitManifest]:
+        """Return number, fingerprint and statistics of the rows of each split."""
         return {
-            "workload": self.workload.name,
-            "source": source,
-            "schema": [{"name": c.name, "kind": c.kind, "help": c.help} for c in self.workload.columns],
-            "split_rule": rule,
-            "fingerprint": digest_of(prints),
-            "splits": {
-                split: {
-                    "rows": self.fingerprints[split].rows,
-                    "fingerprint": prints[split],
-                    "statistics": self.statistics[split].to_json(),
-                }
-                for split in SPLITS
-            },
+            split: SplitManifest(
+                self.fingerprints[split].rows,
+                self.fingerprints[split].hexdigest(),
+                self.statistics[split].to_json(),
+            )
+            for split in SPLITS
         }
 
     def _check_duplicates(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from components import step_cli
 from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.artifacts.bundle import BundleMetadata
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from workloads import discovery
@@ -29,10 +30,10 @@ def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: 
         paths = Path(data.path), Path(model.path)
         store = open_store(step_cli.in_pipeline().store)
         if trainjob:
-            description = _on_nodes(chosen, given, *paths, trainjob, store)
+            metadata = _on_nodes(chosen, given, *paths, trainjob, store)
         else:
-            description = run(chosen, given, *paths, step_cli.tell, store)
-        model.metadata |= {"workload": workload, "recipe": description["recipe"]}
+            metadata = run(chosen, given, *paths, step_cli.tell, store)
+        model.metadata |= {"workload": workload, "recipe": metadata.require_training(paths[1]).input_digest}
 
 
 def _on_nodes(
@@ -42,7 +43,7 @@ def _on_nodes(
     output: Path,
     spec: dict[str, Any],
     store: ObjectStore,
-) -> dict[str, Any]:
+) -> BundleMetadata:
     # What talks to a cluster takes longer to import than a small model to train.
     from continuous_training.adapters.kubernetes.connection import connect
 

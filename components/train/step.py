@@ -8,7 +8,16 @@ from typing import Any
 
 from components.input_digest import code_digest, recipe_of
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts.bundle import reject_pickles
+from continuous_training.artifacts.bundle import (
+    METADATA,
+    BundleMetadata,
+    Signature,
+    SplitSummary,
+    TensorSpec,
+    TrainingData,
+    TrainingRecord,
+    reject_pickles,
+)
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.handler_packaging import copy_handler, handler_files
 from continuous_training.core.errors import UserError
@@ -21,8 +30,6 @@ from workloads.schemas import with_ranges
 
 from .checkpoints import StoredCheckpoints
 
-DESCRIPTION = "model.json"
-
 
 def run(
     workload: Workload,
@@ -33,8 +40,8 @@ def run(
     store: ObjectStore | None = None,
     *,
     keep_checkpoint: bool = False,
-) -> dict[str, Any]:
-    """Learn from the training rows in `data` and write the bundle to `output`; returns its description.
+) -> BundleMetadata:
+    """Learn from the training rows in `data` and write the bundle to `output`; returns its metadata.
 
     The same rows, parameters and library versions give the same files. With a `store`, a workload that can
     be resumed goes on where a step on the same data was cut off; its checkpoint is removed at the end, unless
@@ -46,22 +53,22 @@ def run(
     rows = dataset.rows("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
-    recipe = dataset.description["recipe"]
-    if values != dataset.parameters_of(workload, {}):
+    recipe = dataset.manifest.input_digest
+    if values != dataset.parameters_of(workload.parameters(), workload.parse, {}):
         # By hand, with another hyperparameter; in a pipeline both steps get the same values.
-        recipe = recipe_of(workload, values, dataset.description["fingerprint"])
+        recipe = recipe_of(workload, values, dataset.manifest.fingerprint)
     kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
-    with new_folder(output, DESCRIPTION) as folder:
+    with new_folder(output, METADATA) as folder:
         training = _train(workload, rows, values, folder, progress, kept)
         reject_pickles(folder, workload.name)
         copy_handler(workload.handler, folder)
-        description = _describe(workload, values, dataset, recipe, training)
-        (folder / DESCRIPTION).write_text(to_json(description), encoding="utf-8")
+        metadata = _metadata(workload, values, dataset, recipe, training)
+        (folder / METADATA).write_text(to_json(metadata.to_json()), encoding="utf-8")
         seconds = time.perf_counter() - started
         progress(f"a model of {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
     if kept and isinstance(workload, Resumable) and not keep_checkpoint:
         kept.clear()
-    return description
+    return metadata
 
 
 def open_dataset(workload: Workload, given: dict[str, Any], data: Path) -> tuple[Dataset, dict[str, Any]]:
@@ -69,7 +76,7 @@ def open_dataset(workload: Workload, given: dict[str, Any], data: Path) -> tuple
     dataset = Dataset.open(data)
     if dataset.workload != workload.name:
         raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
-    return dataset, dataset.parameters_of(workload, given)
+    return dataset, dataset.parameters_of(workload.parameters(), workload.parse, given)
 
 
 def _train(
@@ -85,39 +92,40 @@ def _train(
     return workload.train_stored(rows, values, folder, progress)
 
 
-def _describe(
-    workload: Workload, values: Values, dataset: Dataset, recipe: str, training: Training
-) -> dict[str, Any]:
-    """Return what `model.json` says of a bundle."""
-    prepared = dataset.description
-    split = prepared["splits"]["train"]
-    return {
-        "name": workload.name,
-        "summary": workload.summary,
-        "handler": f"{workload.handler.__module__}:{workload.handler.__qualname__}",
-        "inputs": [tensor.to_json() for tensor in workload.handler.inputs],
-        "outputs": [tensor.to_json() for tensor in workload.handler.outputs],
-        "request_schema": with_ranges(workload.request_schema, workload.columns, split["statistics"]),
-        "answer_schema": workload.answer_schema,
-        "parameters": {n: v for n, v in values.items() if n not in _PREPARED and not is_gate_parameter(n)},
-        "data": {
-            "fingerprint": prepared["fingerprint"],
-            "rows": split["rows"],
-            "sample": dataset.sample,
-            "split_rule": prepared["split_rule"],
-            "holdout": _identity(prepared["splits"]["holdout"]),
-            "statistics": split["statistics"],
-        },
-        "recipe": recipe,
-        "prepared": prepared["recipe"],
-        "code": code_digest(workload),
-        "curve": plain(training.curve),
-        "notes": plain(training.notes),
-    }
-
-
-def _identity(split: dict[str, Any]) -> dict[str, Any]:
-    return {key: split[key] for key in ("rows", "fingerprint")}
+def _metadata(
+    workload: Workload, values: Values, dataset: Dataset, input_digest: str, training: Training
+) -> BundleMetadata:
+    """Return the metadata of the bundle."""
+    manifest, handler = dataset.manifest, workload.handler
+    return BundleMetadata(
+        signature=Signature(
+            name=workload.name,
+            handler=f"{handler.__module__}:{handler.__qualname__}",
+            inputs=tuple(TensorSpec(t.name, t.datatype, t.shape) for t in handler.inputs),
+            outputs=tuple(TensorSpec(t.name, t.datatype, t.shape) for t in handler.outputs),
+        ),
+        summary=workload.summary,
+        request_schema=with_ranges(
+            workload.request_schema, workload.columns, dict(manifest.train.statistics)
+        ),
+        response_schema=workload.answer_schema,
+        training=TrainingRecord(
+            data=TrainingData(
+                fingerprint=manifest.fingerprint,
+                rows=manifest.train.rows,
+                sample=manifest.sample,
+                split_rule=manifest.split_rule,
+                holdout=SplitSummary(manifest.holdout.rows, manifest.holdout.fingerprint),
+                statistics=manifest.train.statistics,
+            ),
+            parameters={n: v for n, v in values.items() if n not in _PREPARED and not is_gate_parameter(n)},
+            input_digest=input_digest,
+            prepared_input_digest=manifest.input_digest,
+            code=code_digest(workload),
+            curve=tuple(plain(training.curve)),
+            notes=plain(training.notes),
+        ),
+    )
 
 
 _PREPARED = {"source", "as_of", "test_size", "force"}

@@ -151,7 +151,7 @@ class TrainingRecord:
     input_digest: str
     prepared_input_digest: str
     code: str
-    curve: tuple[Mapping[str, float], ...] = ()
+    curve: tuple[Mapping[str, Any], ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -1,75 +1,79 @@
-"""The dataset artifact: a Parquet file per split, and `dataset.json` that describes them."""
+"""The dataset: a folder with one Parquet file per split, and `dataset.json`."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from continuous_training.artifacts.dataset_manifest import MANIFEST, DatasetManifest
+from continuous_training.artifacts.errors import ArtifactError
+from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.core.errors import UserError
-from workloads.contract import StoredRows, Workload
-
-DESCRIPTION = "dataset.json"
+from continuous_training.core.json_object import JsonObject
+from continuous_training.core.parameters import Parameter, Values
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset artifact on disk."""
+    """A dataset on disk."""
 
     folder: Path
-    description: dict[str, Any]
+    manifest: DatasetManifest
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:
-        """Return the artifact in `folder`; UserError when there is none."""
-        path = folder / DESCRIPTION
+        """Return the dataset in `folder`. Raises ArtifactError when it is missing or damaged."""
+        path = folder / MANIFEST
         if not path.is_file():
-            raise UserError(
-                f"{folder} holds no dataset ({DESCRIPTION} is missing); make one with "
+            raise ArtifactError(
+                f"{folder} contains no dataset ({MANIFEST} is missing); create it with "
                 "python -m components.prep_data --workload NAME --output FOLDER"
             )
-        try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}); prepare the data again") from None
-        return cls(folder, description)
+        document = JsonObject.read(path, ArtifactError, "prepare the data again")
+        return cls(folder, DatasetManifest.from_json(document))
 
     @property
     def workload(self) -> str:
-        """The workload that the rows are for."""
-        return str(self.description["workload"])
+        """The name of the workload that the rows belong to."""
+        return self.manifest.workload
 
     @property
     def sample(self) -> bool:
-        """Whether the rows are the small sample that comes with the code."""
-        return bool(self.description.get("sample"))
+        """Whether the rows are the workload's sample data."""
+        return self.manifest.sample
 
     def rows(self, split: str) -> StoredRows:
-        """Return the rows of `train` or `holdout` where they lie."""
+        """Return the rows of `train` or `holdout` without reading them."""
         return StoredRows(self.folder / f"{split}.parquet")
 
     def read(self, split: str) -> pa.Table:
-        """Return the rows of `train` or `holdout`, all at once."""
+        """Read all rows of `train` or `holdout`."""
         return self.rows(split).table()
 
-    def parameters_of(self, workload: Workload, given: dict[str, Any]) -> dict[str, Any]:
-        """Return the run parameters that the rows were prepared with, and those of training as `given`.
+    def parameters_of(
+        self,
+        parameters: Iterable[Parameter],
+        parse: Callable[[Mapping[str, Any]], Values],
+        overrides: Mapping[str, Any],
+    ) -> Values:
+        """Return the run parameters: those that the data was prepared with, and `overrides` for training.
 
-        UserError when `given` contradicts one that shapes the data, or judges it.
+        `parameters` are the workload's parameters and `parse` validates their values. Raises UserError when
+        an override differs from a parameter that shapes the data.
         """
-        prepared = {
-            p.name: self.description["parameters"].get(p.name, p.default) for p in workload.parameters()
-        }
-        values = workload.parse(prepared | given)
-        shaping = {parameter.name for parameter in workload.parameters() if parameter.shapes_data}
-        for name, value in values.items():
-            if name in shaping and value != prepared[name]:
+        declared = list(parameters)
+        prepared = {p.name: self.manifest.parameters.get(p.name, p.default) for p in declared}
+        values = parse({**prepared, **overrides})
+        for parameter in declared:
+            name, value = parameter.name, values[parameter.name]
+            if parameter.shapes_data and value != prepared[name]:
                 raise UserError(
                     f"the data in {self.folder} was prepared with {name}={prepared[name]}, not {value}; "
-                    f"prepare it again: python -m components.prep_data --workload {workload.name} "
+                    f"prepare it again: python -m components.prep_data --workload {self.workload} "
                     f"--output {self.folder} --set {name}={value}"
                 )
         return values

@@ -137,7 +137,9 @@ def _decode(text: str | bytes, document: str, error: type[UserError], hint: str)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as cause:
-        raise error(f"{document} is not valid JSON ({cause})" + (f"; {hint}" if hint else "")) from None
+        raise error(
+            f"{document} is damaged (not valid JSON: {cause})" + (f"; {hint}" if hint else "")
+        ) from None
 
 
 def _short(value: object) -> str:

@@ -420,7 +420,7 @@ def test_the_exit_code_is_0_for_a_promotion_and_3_for_a_rejection(
     assert RunHistory(FolderStore(tmp_path / "store"), "fence").run("run-90") is not None
     assert registry.aliased("fence", CHAMPION) is None
     assert main([*arguments[:3], str(tmp_path / "nothing"), *arguments[4:]]) == 2
-    assert "holds no dataset" in capsys.readouterr().err
+    assert "contains no dataset" in capsys.readouterr().err
 
 
 def test_the_report_shows_misclassified_images(line: Line, make: Make) -> None:

@@ -57,12 +57,16 @@ def test_the_artifact_holds_both_splits_and_says_what_they_are(make: Make, tmp_p
     assert 250 < prepared.rows["holdout"] < 350
     assert not set(rows["train"]["id"].to_pylist()) & set(rows["holdout"]["id"].to_pylist())
     assert all(table.schema == workload.schema() for table in rows.values())
-    said = dataset.description
-    assert (said["workload"], said["source"], said["recipe"]) == (workload.name, "made:1000", prepared.recipe)
-    assert said["split_rule"] == "sha256(id) / 2^256 < 0.3"
-    assert said["parameters"] == workload.parse({"test_size": 0.3})
-    assert [column["name"] for column in said["schema"]] == ["id", "x", "label"]
-    assert said["as_of"].endswith("Z")
+    manifest = dataset.manifest
+    assert (manifest.workload, manifest.source, manifest.input_digest) == (
+        workload.name,
+        "made:1000",
+        prepared.recipe,
+    )
+    assert manifest.split_rule == "sha256(id) / 2^256 < 0.3"
+    assert manifest.parameters == workload.parse({"test_size": 0.3})
+    assert [column.name for column in manifest.schema] == ["id", "x", "label"]
+    assert manifest.as_of.endswith("Z")
     assert prepared.changed
     assert prepared.judged is None
 
@@ -70,16 +74,16 @@ def test_the_artifact_holds_both_splits_and_says_what_they_are(make: Make, tmp_p
 def test_the_statistics_are_those_of_the_rows(make: Make, tmp_path: Path) -> None:
     run(make(), {}, tmp_path / "data")
     dataset = Dataset.open(tmp_path / "data")
-    said, rows = dataset.description["splits"]["train"], dataset.read("train")
+    train, rows = dataset.manifest.train, dataset.read("train")
     x = rows["x"].to_numpy()
-    assert said["rows"] == len(x)
-    assert set(said["statistics"]) == {"x", "label"}
-    found = said["statistics"]["x"]
+    assert train.rows == len(x)
+    assert set(train.statistics) == {"x", "label"}
+    found = train.statistics["x"]
     assert (found["minimum"], found["maximum"]) == (x.min(), x.max())
     assert (found["mean"], found["std"]) == (pytest.approx(x.mean()), pytest.approx(x.std()))
     assert found["histogram"] == np.histogram(x, np.linspace(0, 100, 101))[0].tolist()
     assert found["edges"] == np.linspace(0, 100, 101).tolist()
-    assert said["statistics"]["label"]["counts"] == {
+    assert train.statistics["label"]["counts"] == {
         str(label): int((rows["label"].to_numpy() == label).sum()) for label in (0, 1)
     }
 
@@ -103,7 +107,7 @@ def test_every_kind_of_column_has_its_statistics(make: Make, tmp_path: Path) -> 
         }
     )
     run(make(columns=columns, batches=[Rows(rows, "a.csv")]), {}, tmp_path / "data")
-    found = Dataset.open(tmp_path / "data").description["splits"]["train"]["statistics"]
+    found = Dataset.open(tmp_path / "data").manifest.train.statistics
     assert (found["text"]["mean"], found["bytes"]["mean"], found["bytes"]["std"]) == (2, 3, 0)
     assert sum(found["vector"]["histogram"]) == 2 * found["vector"]["rows"]
     assert sum(found["label"]["counts"].values()) == found["label"]["rows"]
@@ -206,7 +210,7 @@ def test_the_sources_own_split_is_kept(make: Make, tmp_path: Path) -> None:
     dataset = Dataset.open(tmp_path / "data")
     assert dataset.read("holdout")["id"].to_pylist() == IDS[:13]
     assert dataset.read("train").schema.names == ["id", "x", "label"]
-    assert dataset.description["split_rule"] == "the source's own"
+    assert dataset.manifest.split_rule == "the source's own"
 
 
 ROWS = st.lists(
@@ -269,7 +273,7 @@ def test_the_logical_time_is_as_of_then_the_schedules(
     make: Make, tmp_path: Path, as_of: str, scheduled: str, expected: str
 ) -> None:
     run(make(), {"as_of": as_of}, tmp_path / "data", scheduled=scheduled)
-    assert Dataset.open(tmp_path / "data").description["as_of"] == expected
+    assert Dataset.open(tmp_path / "data").manifest.as_of == expected
 
 
 class TestUnchanged:

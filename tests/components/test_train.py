@@ -33,7 +33,7 @@ def data(make: Make, tmp_path: Path) -> Path:
 
 def test_the_bundle_holds_model_handler_and_description(make: Make, data: Path, tmp_path: Path) -> None:
     workload = make()
-    description = run(workload, {}, data, tmp_path / "model")
+    description = run(workload, {}, data, tmp_path / "model").to_json()
     files = sorted(
         str(p.relative_to(tmp_path / "model")) for p in (tmp_path / "model").rglob("*") if p.is_file()
     )
@@ -78,7 +78,7 @@ def test_the_datasets_parameters_are_the_models(
     make: Make, data: Path, tmp_path: Path, given: dict[str, Any]
 ) -> None:
     """Named or not: a model under the dataset's recipe is made with the parameters of that recipe."""
-    parameters = run(make(), given, data, tmp_path / "model")["parameters"]
+    parameters = run(make(), given, data, tmp_path / "model").to_json()["parameters"]
     assert parameters == {"fence": 47.0, "seed": 0}
 
 
@@ -109,7 +109,7 @@ def test_another_workloads_data_is_refused(make: Make, data: Path, tmp_path: Pat
 @pytest.mark.parametrize("folder", ["nothing", "."])
 def test_a_folder_without_a_dataset_is_told(make: Make, tmp_path: Path, folder: str) -> None:
     with pytest.raises(
-        UserError, match=r"holds no dataset \(dataset\.json is missing\); make one with python"
+        UserError, match=r"contains no dataset \(dataset\.json is missing\); create it with python"
     ):
         run(make(), {}, tmp_path / folder, tmp_path / "model")
 
@@ -133,7 +133,7 @@ def test_a_training_that_diverges_is_written_down_for_the_gate(
         (output / "fence.json").write_text("50")
         return Training([{"step": 1, "error": float("nan")}], {"loss": float("inf")})
 
-    description = run(make(train=diverge), {}, data, tmp_path / "model")
+    description = run(make(train=diverge), {}, data, tmp_path / "model").to_json()
     assert (description["curve"], description["notes"]) == ([{"step": 1, "error": None}], {"loss": None})
     assert json.loads((tmp_path / "model/model.json").read_text()) == description
 
@@ -241,7 +241,7 @@ def test_a_workload_may_read_its_rows_batch_by_batch_and_twice(
         return Training(notes={"rows": rows.num_rows, "sizes": [len(xs) for xs in passes[0]]})
 
     workload = make(train_stored=train_stored)
-    description = run(workload, {}, data, tmp_path / "model")
+    description = run(workload, {}, data, tmp_path / "model").to_json()
     count = description["data"]["rows"]
     assert description["notes"]["rows"] == count
     assert description["notes"]["sizes"] == [100] * (count // 100) + [count % 100]
@@ -255,9 +255,9 @@ def test_a_hyperparameter_may_be_another_than_the_data_was_prepared_with(
     workload = line.workload = make(own_parameters=tuned)
     line.train("run-1", fence="70")
     data, model = line.folder / "run-1/data", line.folder / "run-1/model"
-    by_hand = run(workload, {"fence": "50", "seed": "3"}, data, model)
+    by_hand = run(workload, {"fence": "50", "seed": "3"}, data, model).to_json()
     assert by_hand["recipe"] != by_hand["prepared"]
-    said = line.evaluate("run-1").description
+    said = line.evaluate("run-1").evaluation.to_json()
     assert (said["parameters"]["fence"], said["parameters"]["seed"]) == (50.0, 3)
     assert said["metrics"]["accuracy"]["value"] == 1.0
     later = prep_data.run(workload, {"fence": "50", "seed": "3"}, tmp_path / "later")

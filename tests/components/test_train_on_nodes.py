@@ -147,7 +147,7 @@ def test_two_nodes_come_to_the_model_that_one_comes_to(
 ) -> None:
     description = json.loads((together.bundle / "model.json").read_text())
     assert description["notes"]["processes"] == 2
-    assert description["recipe"] == Dataset.open(data).description["recipe"]
+    assert description["recipe"] == Dataset.open(data).manifest.input_digest
     alone = train.run(MNIST, {}, data, tmp_path / "alone")
     one, two = accuracy(tmp_path / "alone", data), accuracy(together.bundle, data)
     print(f"accuracy {one:.4f} by one process, {two:.4f} by two")

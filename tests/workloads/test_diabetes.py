@@ -46,7 +46,7 @@ def test_the_figures_are_those_of_scikit_learns_example(tmp_path: Path) -> None:
     # The example's slope of 938.24 is per unit of its scaled bmi.
     raw, scaled = (load_diabetes(scaled=flag).data[:, 2] for flag in (False, True))
     assert round(description["notes"]["slopes"]["bmi"] * raw.std() / scaled.std(), 2) == 938.24
-    assert data.description["split_rule"] == "the source's own"
+    assert data.manifest.split_rule == "the source's own"
 
 
 def test_the_rows_are_scikit_learns(whole: tuple[Dataset, DiabetesHandler, dict[str, Any]]) -> None:

@@ -122,8 +122,8 @@ def test_the_table_and_scikit_learns_copy_are_the_same_data(database: Database, 
     url, _ = database
     assert seed(url) == (150, 150)
     ours, theirs = prepared(tmp_path / "one", url), prepared(tmp_path / "two", "sklearn:iris")
-    assert ours.description["fingerprint"] == theirs.description["fingerprint"]
-    assert ours.description["recipe"] == theirs.description["recipe"]
+    assert ours.manifest.fingerprint == theirs.manifest.fingerprint
+    assert ours.manifest.input_digest == theirs.manifest.input_digest
 
 
 def test_seeding_is_idempotent_and_new_rows_are_new(database: Database, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_seeding_is_idempotent_and_new_rows_are_new(database: Database, tmp_path
     before = prepared(tmp_path / "one", url)
     seed(url, more=5)
     after = prepared(tmp_path / "two", url)
-    assert before.description["recipe"] != after.description["recipe"]
+    assert before.manifest.input_digest != after.manifest.input_digest
     kept = {row["id"] for row in before.read("holdout").to_pylist()}
     assert kept <= {row["id"] for row in after.read("holdout").to_pylist()}
 

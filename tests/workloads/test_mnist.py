@@ -74,7 +74,7 @@ def files(tmp_path: Path) -> Path:
 class TestRows:
     def test_the_sample_has_its_own_split_and_every_digit(self, made: tuple[Path, Path]) -> None:
         dataset = Dataset.open(made[0])
-        assert dataset.description["split_rule"] == "the source's own"
+        assert dataset.manifest.split_rule == "the source's own"
         for split, each in (("train", 100), ("holdout", 50)):
             rows = dataset.read(split)
             assert np.bincount(rows["label"].to_numpy()).tolist() == [each] * 10

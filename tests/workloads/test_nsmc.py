@@ -60,7 +60,7 @@ def test_the_sample_is_marked_as_one_and_split_as_its_author_did(made: Path) -> 
     data = Dataset.open(made / "data")
     assert data.sample
     assert (data.read("train").num_rows, data.read("holdout").num_rows) == (800, 200)
-    assert data.description["split_rule"] == "the source's own"
+    assert data.manifest.split_rule == "the source's own"
     first = data.read("train").slice(0, 1).to_pylist()[0]
     assert first == {"id": "9976970", "document": "아 더빙.. 진짜 짜증나네요 목소리", "label": 0}
 

@@ -19,10 +19,11 @@ from typing import Any
 from components.step_cli import ERROR
 from components.train.checkpoints import StoredCheckpoints
 from components.train.nodes.object_store_exchange import Exchange
-from components.train.step import DESCRIPTION, open_dataset
+from components.train.step import open_dataset
 from continuous_training.adapters.kubernetes import trainjob
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.object_store import ObjectStore, S3Store
+from continuous_training.artifacts.bundle import METADATA, BundleMetadata
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.files import digest_of, new_folder
 from continuous_training.core.messages import report
@@ -58,8 +59,8 @@ def run_on_nodes(
     store: ObjectStore,
     step: Step,
     progress: Progress = report,
-) -> dict[str, Any]:
-    """Learn by a TrainJob of this `spec` and write the bundle to `output`; returns its description.
+) -> BundleMetadata:
+    """Learn by a TrainJob of this `spec` and write the bundle to `output`; returns its metadata.
 
     The spec has whatever follows from the settings of steps; the name, the owner and the arguments are added
     here. PipelineError says how the TrainJob ended when it did not succeed.
@@ -71,7 +72,7 @@ def run_on_nodes(
             "training on several nodes needs an object store that all of them reach: set CT_STORE to "
             "s3://BUCKET/PREFIX?endpoint=HOST:PORT, or train on one node"
         )
-    recipe = dataset.description["recipe"]
+    recipe = dataset.manifest.input_digest
     name = name_of(workload, recipe, step)
     exchange = Exchange(store, f"trainjobs/{name}")
     with _terminable(), _removed(cluster, name, exchange, progress):
@@ -85,17 +86,16 @@ def run_on_nodes(
             trainjob.start(cluster, manifest_of(workload, name, exchange.key, spec, step), progress)
             left = spec["activeDeadlineSeconds"] - MARGIN - (time.monotonic() - began)
             trainjob.wait(cluster, name, left, progress, _hear, heartbeat.beat)
-        with new_folder(output, DESCRIPTION) as folder:
+        with new_folder(output, METADATA) as folder:
             exchange.fetch_bundle(folder)
-            description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if description["recipe"] != recipe:
-                raise PipelineError(
-                    f"the nodes' model is of the recipe {description['recipe']}, not {recipe}"
-                )
+            metadata = BundleMetadata.read(folder)
+            digest = metadata.require_training(folder).input_digest
+            if digest != recipe:
+                raise PipelineError(f"the nodes' model has the input digest {digest}, not {recipe}")
         progress(f"a model from {spec['trainer']['numNodes']} nodes in {time.monotonic() - began:.1f} s")
     if isinstance(workload, Resumable):
         StoredCheckpoints(store, workload.name, recipe, progress).clear()
-    return description
+    return metadata
 
 
 def name_of(workload: Workload, recipe: str, step: Step) -> str:

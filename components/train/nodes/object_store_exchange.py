@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts.dataset import DESCRIPTION
+from continuous_training.artifacts.dataset_manifest import MANIFEST
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.files import to_json
 
-_DATA = ("train.parquet", DESCRIPTION)
+_DATA = ("train.parquet", MANIFEST)
 """The nodes learn from the training rows; what is held out stays where it is."""
 
 _INDEX = "bundle.json"

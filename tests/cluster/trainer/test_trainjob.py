@@ -107,9 +107,9 @@ def test_a_success_brings_the_model_home_and_leaves_nothing(
 ) -> None:
     controller.script, controller.before_complete = LINES, run.leave_model
     with at_work(controller):
-        description = run()
+        metadata = run()
     assert digest_of_folder(run.output) == digest_of_folder(run.bundle)
-    assert description == json.loads((run.bundle / "model.json").read_text())
+    assert metadata.to_json() == json.loads((run.bundle / "model.json").read_text())
     told = capsys.readouterr().out.splitlines()
     assert [line for line in told if "says" in line] == [f"· node 0 says {number}" for number in range(3)]
     assert f"TrainJob {run.name} is created" in run.said

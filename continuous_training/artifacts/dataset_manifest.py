@@ -1,0 +1,112 @@
+"""The manifest of a dataset: `dataset.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from continuous_training.core.json_object import JsonObject
+from continuous_training.core.parameters import Values
+
+MANIFEST = "dataset.json"
+FORMAT = 1
+"""The newest format of `dataset.json`. A file without the field `format` has format 1."""
+
+
+@dataclass(frozen=True)
+class ColumnDescription:
+    """The name and the kind of a column, and a help text for people."""
+
+    name: str
+    kind: str
+    help: str = ""
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> ColumnDescription:
+        """Read one entry of `schema`."""
+        return cls(document.text("name"), document.text("kind"), document.text("help", ""))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one entry of `schema`."""
+        return {"name": self.name, "kind": self.kind, "help": self.help}
+
+
+@dataclass(frozen=True)
+class SplitManifest:
+    """The rows of one split: their number, their fingerprint, and statistics by column."""
+
+    rows: int
+    fingerprint: str
+    statistics: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> SplitManifest:
+        """Read one entry of `splits`."""
+        return cls(document.integer("rows"), document.text("fingerprint"), document.mapping("statistics", {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one entry of `splits`."""
+        return {"rows": self.rows, "fingerprint": self.fingerprint, "statistics": dict(self.statistics)}
+
+
+@dataclass(frozen=True)
+class DatasetManifest:
+    """The content of `dataset.json`.
+
+    `fingerprint` is the digest of the content of all rows, `input_digest` that of everything that decides the
+    result of a run. `sample` marks the workload's sample data. `as_of` is the logical time of the data in
+    ISO 8601.
+    """
+
+    workload: str
+    source: str
+    schema: tuple[ColumnDescription, ...]
+    split_rule: str
+    fingerprint: str
+    train: SplitManifest
+    holdout: SplitManifest
+    sample: bool
+    as_of: str
+    parameters: Values
+    input_digest: str
+
+    @property
+    def splits(self) -> dict[str, SplitManifest]:
+        """Both splits by name."""
+        return {"train": self.train, "holdout": self.holdout}
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> DatasetManifest:
+        """Read a manifest. Raises the document's error for a missing or damaged field."""
+        document.require_format(FORMAT, 1)
+        splits = document.nested("splits")
+        return cls(
+            workload=document.text("workload"),
+            source=document.text("source"),
+            schema=tuple(ColumnDescription.from_json(item) for item in document.nested_list("schema", [])),
+            split_rule=document.text("split_rule"),
+            fingerprint=document.text("fingerprint"),
+            train=SplitManifest.from_json(splits.nested("train")),
+            holdout=SplitManifest.from_json(splits.nested("holdout")),
+            sample=document.boolean("sample", False),
+            as_of=document.text("as_of", ""),
+            parameters=document.mapping("parameters"),
+            input_digest=document.text("recipe"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `dataset.json`."""
+        return {
+            "format": FORMAT,
+            "workload": self.workload,
+            "source": self.source,
+            "schema": [column.to_json() for column in self.schema],
+            "split_rule": self.split_rule,
+            "fingerprint": self.fingerprint,
+            "splits": {name: split.to_json() for name, split in self.splits.items()},
+            "sample": self.sample,
+            "as_of": self.as_of,
+            "parameters": dict(self.parameters),
+            "recipe": self.input_digest,
+        }

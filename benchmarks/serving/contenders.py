@@ -25,6 +25,7 @@ THREADS = {"OMP_NUM_THREADS": "1"}
 OURS = "ours, /predict"
 CORES = len(os.sched_getaffinity(0))
 OURS_TOGETHER = f"{OURS}, {CORES} workers"
+OURS_WITHOUT_FAST_PATH = f"{OURS}, without fast path"
 SEED = "seed.joblib"
 """The seed's own model, beside the archive."""
 
@@ -200,5 +201,6 @@ CONTENDERS = (
         lambda model: as_tensors(model, raw=True),
     ),
     Contender(OURS, (), _ours(), "/predict/{name}", in_own_words),
+    Contender(OURS_WITHOUT_FAST_PATH, (), _ours("--no-fast-path"), "/predict/{name}", in_own_words),
     Contender(OURS_TOGETHER, (), _ours("--workers", "0"), "/predict/{name}", in_own_words),
 )

@@ -48,9 +48,9 @@ def check_still_serving(server: Server) -> None:
 
 
 def test_client_that_closes_its_sending_side_gets_the_response(server: Server) -> None:
-    answer = exchange(server, COMPLETE, half_close=True)
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert b'"y":[2.0]' in answer
+    response = exchange(server, COMPLETE, half_close=True)
+    assert response.startswith(b"HTTP/1.1 200")
+    assert b'"y":[2.0]' in response
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_client_that_closes_its_sending_side_gets_the_response(server: Server) -
     ],
 )
 def test_incomplete_requests_are_closed(server: Server, parts: list[bytes], half_close: bool) -> None:
-    answer = exchange(server, *parts, half_close=half_close)
-    assert not answer or answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 200"))
+    response = exchange(server, *parts, half_close=half_close)
+    assert not response or response.startswith((b"HTTP/1.1 408", b"HTTP/1.1 200"))
     check_still_serving(server)
 
 
@@ -102,10 +102,10 @@ def test_timeout_of_the_head_is_for_the_head_as_a_whole(server: Server) -> None:
     ],
 )
 def test_invalid_http_is_rejected_with_json(server: Server, sent: bytes, status: bytes) -> None:
-    answer = exchange(server, sent)
-    if answer:  # The connection may be reset before the client has read the response.
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 " + status), answer
+    response = exchange(server, sent)
+    if response:  # The connection may be reset before the client has read the response.
+        head, _, body = response.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 " + status), response
         assert json.loads(body)["error"]
     else:
         assert status == b"431"
@@ -137,8 +137,8 @@ def test_body_in_chunks_of_one_byte_is_accepted_and_an_oversized_trailer_is_not(
     head = b"POST /predict/toy HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     text = b'{"x":[' + b"1," * 20_000 + b"1]}"
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in text)
-    answer = exchange(server, head + chunks + b"0\r\n\r\n", half_close=True)
-    assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
+    response = exchange(server, head + chunks + b"0\r\n\r\n", half_close=True)
+    assert response.startswith(b"HTTP/1.1 200"), response[:200]
     with contextlib.suppress(ConnectionError):
         assert not exchange(server, head + b"1\r\n{\r\n0\r\n" + b"X: y\r\n" * 40_000).startswith(
             b"HTTP/1.1 200"
@@ -181,10 +181,10 @@ def test_stopping_server_closes_connections_after_their_response(tmp_path: Path,
         try:
             for header, stopping in ((None, False), ("close", True)):
                 connection.request("POST", path, body)
-                answer = connection.getresponse()
-                assert answer.status == 200, answer.read()
-                assert answer.headers.get("connection") == header
-                assert answer.read()
+                response = connection.getresponse()
+                assert response.status == 200, response.read()
+                assert response.headers.get("connection") == header
+                assert response.read()
                 if not stopping:
                     server.process.terminate()
                     wait_until_not_ready(server)

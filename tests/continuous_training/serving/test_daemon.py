@@ -174,26 +174,31 @@ def test_start_error_contains_the_end_of_the_log(state: Path) -> None:
 def test_restart_reports_missing_and_damaged_archives_and_serves_the_others(
     state: Path, endpoint: ServerClient, tmp_path: Path, restart: Callable[[], ServerClient]
 ) -> None:
-    toy, missing, broken = (make_archive(tmp_path, name=name) for name in ("toy", "missing", "broken"))
-    for archive in (toy, missing, broken):
+    toy, missing, damaged = (make_archive(tmp_path, name=name) for name in ("toy", "missing", "damaged"))
+    for archive in (toy, missing, damaged):
         endpoint.load(archive.name, archive.path, archive.digest)
     daemon.stop(state)
     missing.path.unlink()
-    broken.path.write_bytes(broken.path.read_bytes()[:-100])
+    damaged.path.write_bytes(damaged.path.read_bytes()[:-100])
     restarted = restart()
     assert restarted.predict("toy", {"x": [1]})["scale"] == 2
     statuses = {status.name: status for status in restarted.models()}
-    assert "there is no archive at" in statuses["missing"].reason
-    assert "its sha256 is" in statuses["broken"].reason
+    assert {name: status.state for name, status in statuses.items()} == {
+        "toy": "READY",
+        "missing": "UNAVAILABLE",
+        "damaged": "UNAVAILABLE",
+    }
+    assert str(missing.path) in statuses["missing"].reason
+    assert "sha256" in statuses["damaged"].reason
     assert restarted.served("missing") is None
     ready = requests.get(f"{restarted.running.url}/v2/health/ready", timeout=5)
     assert ready.status_code == 503
-    assert set(ready.json()["unavailable"]) == {"missing", "broken"}
-    with pytest.raises(TransientError, match="'missing' is not available: there is no archive"):
+    assert set(ready.json()["unavailable"]) == {"missing", "damaged"}
+    with pytest.raises(TransientError, match=str(missing.path)):
         restarted.predict("missing", {"x": [1]})
     restarted.unload("missing")
     restarted.load(
-        "broken", replacement := make_archive(tmp_path, name="broken", scale=5).path, digest_of(replacement)
+        "damaged", replacement := make_archive(tmp_path, name="damaged", scale=5).path, digest_of(replacement)
     )
     assert requests.get(f"{restarted.running.url}/v2/health/ready", timeout=5).status_code == 200
 
@@ -219,13 +224,13 @@ def test_stop_waits_for_requests_in_progress(state: Path, endpoint: ServerClient
 
     slow = make_archive(tmp_path, slow=0.6)
     endpoint.load("toy", slow.path, slow.digest)
-    answers: list[object] = []
-    request = threading.Thread(target=lambda: answers.append(endpoint.predict("toy", {"x": [1]})))
+    responses: list[object] = []
+    request = threading.Thread(target=lambda: responses.append(endpoint.predict("toy", {"x": [1]})))
     request.start()
     time.sleep(0.3)
     assert daemon.stop(state)
     request.join()
-    assert answers == [{"scale": 2, "y": [2.0]}]
+    assert responses == [{"scale": 2, "y": [2.0]}]
 
 
 def test_server_does_not_inherit_the_session_and_pipes_of_its_starter(state: Path) -> None:

@@ -53,9 +53,9 @@ def test_all_workers_serve_and_each_reports_the_metrics_of_all(tmp_path: Path) -
         assert len(workers_of(server.process.pid)) == 2
         before = {pid: processor_time(pid) for pid in workers_of(server.process.pid)}
         for number in range(200):
-            answer = predict(server.url, number)
-            assert answer.json() == {"scale": 2, "y": [2.0 * number]}
-            assert answer.headers["x-model-digest"] == toy.digest
+            response = predict(server.url, number)
+            assert response.json() == {"scale": 2, "y": [2.0 * number]}
+            assert response.headers["x-model-digest"] == toy.digest
         assert all(processor_time(pid) > time_before for pid, time_before in before.items())
         for _ in range(8):
             assert eventually(lambda: request_count(server) == 200)
@@ -82,8 +82,8 @@ def test_killed_worker_is_replaced_and_its_connections_are_served(tmp_path: Path
         first, second = workers_of(server.process.pid)
         os.kill(first, signal.SIGKILL)
         with ThreadPoolExecutor(20) as pool:
-            answers = list(pool.map(lambda _: predict(server.url), range(40)))
-        assert all(answer.ok for answer in answers)
+            responses = list(pool.map(lambda _: predict(server.url), range(40)))
+        assert all(response.ok for response in responses)
         assert eventually(lambda: len(set(workers_of(server.process.pid)) - {first, second}) == 1)
         assert second in workers_of(server.process.pid)
         assert eventually(lambda: request_count(server) == 80)
@@ -125,14 +125,14 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_error_in_a_starting_worker_is_the_error_of_the_server(tmp_path: Path) -> None:
-    wrong = make_archive(tmp_path, wrong=True)
+    failing = make_archive(tmp_path, wrong=True)
     command = [
         sys.executable,
         "-m",
         "serving",
         "serve",
         "--archive",
-        str(wrong.path),
+        str(failing.path),
         "--port",
         "0",
         *TWO_WORKERS,
@@ -180,8 +180,8 @@ def test_port_of_a_server_with_workers_is_not_shared_with_another_server(tmp_pat
     with serving(toy, options=TWO_WORKERS) as server:
         command = [sys.executable, "-m", "serving", "serve", "--archive", str(toy.path)]
         command += ["--port", str(server.port), "--workers", count]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 2
-        assert f"port {server.port} of 127.0.0.1 is taken" in done.stderr
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert result.returncode == 2
+        assert f"port {server.port} of 127.0.0.1 is taken" in result.stderr
     with socket.create_server(("127.0.0.1", server.port), reuse_port=False):
         pass

@@ -80,7 +80,7 @@ def many_of(schema: Mapping[str, Any], requests: list[Any]) -> Any:
 def as_tensors(model: Model, raw: bool = False) -> Bodies:
     """Return bodies in the words of the Open Inference Protocol v2; `raw`: by its binary extension."""
     rows = [model.handler.preprocess(request) for request in golden_requests(model)]
-    names = [tensor["name"] for tensor in model.inputs]
+    names = [tensor.name for tensor in model.inputs]
     joined = {name: np.concatenate([row[name] for row in rows]) for name in names}
     return Bodies(
         *(
@@ -106,7 +106,7 @@ def _sizes(expected: list[Any], found: list[Any]) -> list[str]:
 def _tensors(model: Model, tensors: dict[str, np.ndarray], raw: bool) -> Body:
     expected = {name: np.asarray(array).ravel().tolist() for name, array in model.infer(tensors).items()}
     inputs: list[dict[str, Any]] = [
-        {key: tensor[key] for key in ("name", "datatype")} | {"shape": list(tensors[tensor["name"]].shape)}
+        {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensors[tensor.name].shape)}
         for tensor in model.inputs
     ]
 

@@ -41,7 +41,7 @@ def _measured(model: Model, seconds: float) -> dict[str, float]:
     several = b"" if many is None else encode(many)
     rows = [model.handler.preprocess(request) for request in requests]
     tensors: dict[str, Any] = {}
-    for name in [tensor["name"] for tensor in model.inputs]:
+    for name in [tensor.name for tensor in model.inputs]:
         joined = np.concatenate([row[name] for row in rows])
         tensors[name] = np.resize(joined, (BATCH, *joined.shape[1:]))
     return {

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from continuous_training.artifacts.evaluation import ServingCost
 from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
+from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.evaluation.budgets import latencies_ms, size_mb
 from continuous_training.evaluation.comparison import Costs
 from continuous_training.evaluation.predictions import Outputs, OutputSpec, OutputValidator, predict
 from continuous_training.evaluation.promotion_rule import PromotionRule
-from continuous_training.serving.api.tensors import DTYPES
 from continuous_training.serving.models.model import Model
 from workloads.contract import Workload
 
@@ -24,7 +24,7 @@ GOLDEN_ROWS = 8
 def output_validator(model: Model) -> OutputValidator:
     """Return a validator of the outputs that the model declares."""
     specs = [
-        OutputSpec(spec.name, spec.datatype, np.dtype(DTYPES[spec.datatype]), spec.shape)
+        OutputSpec(spec.name, spec.datatype, np.dtype(NUMPY_DTYPES[spec.datatype]), spec.shape)
         for spec in model.metadata.signature.outputs
     ]
     return OutputValidator(model.name, specs)

@@ -1,4 +1,4 @@
-"""What can go wrong in serving, each as an error whose message says what to do."""
+"""Errors of the model server. Each message states what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from continuous_training.core.errors import PipelineError, UserError
 
 
 class VersionRejectedError(UserError):
-    """A version was not taken, or not kept; what was served before is served still."""
+    """The server did not load, confirm or revert a version. The served versions are unchanged.
+
+    `reasons` lists every reason, for example each golden response that differs.
+    """
 
     def __init__(self, message: str, reasons: list[str] | None = None) -> None:
         super().__init__(message)
@@ -14,7 +17,7 @@ class VersionRejectedError(UserError):
 
 
 class RequestError(UserError):
-    """A request cannot be answered as it is; the message is for the caller."""
+    """A request is invalid. The message is for the client that sent it."""
 
 
 class InvalidQueryError(RequestError):
@@ -30,24 +33,24 @@ class PathNotFoundError(UserError):
 
 
 class ModelNotFoundError(UserError):
-    """No model of that name or version is served; the message lists the ones that are."""
+    """No model of the requested name or version is served. The message lists the served ones."""
 
 
 class ModelNotReadyError(PipelineError):
-    """A model should be served and is not (yet); the message says why."""
+    """A configured model is not loaded (yet). The message states why."""
 
 
 class EncodingError(ValueError):
-    """An answer cannot be written as JSON; the message says what in it and why."""
+    """A response cannot be encoded as JSON. The message names the value and the reason."""
 
 
 class HandlerError(PipelineError):
-    """A handler failed on a request that it should have answered; its own error is the cause."""
+    """A handler failed on a request. The handler's own error is the cause."""
 
 
 class VersionMismatchError(PipelineError):
-    """Another version answered than the one that was asked."""
+    """Another version than the expected one responded."""
 
 
 class OverloadedError(PipelineError):
-    """Too many requests wait for their turn, or this one has waited too long; try again in a moment."""
+    """The request queue is full, or a request waited longer than its timeout. The client can retry."""

@@ -1,9 +1,10 @@
-"""JSON in and out of the server, strict where the parser is lenient."""
+"""JSON decoding and encoding with errors for values that JSON cannot represent."""
 
 from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,18 @@ from continuous_training.serving.errors import EncodingError, RequestError
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 80
-_short.maxlist = _short.maxdict = 8
+_abbreviated = reprlib.Repr()
+_abbreviated.maxstring = _abbreviated.maxother = 80
+_abbreviated.maxlist = _abbreviated.maxdict = 8
 
 
 def abbreviate(value: Any) -> str:
-    """Show a value of a caller's, however large or deep it is, in a few words."""
-    return _short.repr(value)
+    """Return a short representation of a value of any size and depth, for error messages."""
+    return _abbreviated.repr(value)
 
 
 def decode(body: bytes | memoryview) -> Any:
-    """Parse a request's body; RequestError says where it stops being JSON."""
+    """Parse the JSON body of a request. RequestError names the position of the first syntax error."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -32,29 +33,30 @@ def decode(body: bytes | memoryview) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Write a value as JSON; EncodingError (a ValueError) when JSON has no word for it, as for NaN."""
+    """Encode a value as JSON. EncodingError if the value has an unsupported type, or contains NaN."""
     try:
         text = orjson.dumps(value, option=_OPTIONS)
     except TypeError as error:  # orjson.JSONEncodeError
-        raise EncodingError(f"the answer cannot be written as JSON: {error}") from error
-    # orjson writes NaN and infinities as null without a word: only then is the slow walk needed.
-    if b"null" in text and (where := _not_finite(value, "answer")):
-        raise EncodingError(f"{where} is NaN or infinite, for which JSON has no word")
+        raise EncodingError(f"the response cannot be encoded as JSON: {error}") from error
+    # orjson encodes NaN and infinity as null. Only values with a null need the slow search for them.
+    if b"null" in text and (path := _non_finite_path(value, "response")):
+        raise EncodingError(f"{path} is NaN or infinite, which JSON cannot represent")
     return text
 
 
-def _not_finite(value: Any, path: str) -> str | None:
+def _non_finite_path(value: Any, path: str) -> str | None:
+    """Return the path of the first NaN or infinite number in a value, or None."""
     if isinstance(value, float | np.floating):
         return None if math.isfinite(value) else path
     if isinstance(value, np.ndarray):
         finite = value.dtype.kind != "f" or bool(np.isfinite(value).all())
         return None if finite else path
     if isinstance(value, dict):
-        return _first(_not_finite(item, f"{path}.{key}") for key, item in value.items())
+        return _first(_non_finite_path(item, f"{path}.{key}") for key, item in value.items())
     if isinstance(value, list | tuple):
-        return _first(_not_finite(item, f"{path}[{i}]") for i, item in enumerate(value))
+        return _first(_non_finite_path(item, f"{path}[{i}]") for i, item in enumerate(value))
     return None
 
 
-def _first(found: Any) -> str | None:
-    return next((path for path in found if path), None)
+def _first(paths: Iterable[str | None]) -> str | None:
+    return next((path for path in paths if path), None)

@@ -20,7 +20,7 @@ NAME = "canary"
 def test_a_canary_is_withdrawn_or_promoted_by_its_share_of_the_traffic(shared: Place, tmp_path: Path) -> None:
     one = make_archive(tmp_path, name=NAME)
     # It answers its golden requests; what callers send is too much for it.
-    bad = make_archive(tmp_path, name=NAME, scale=3, poison=7.0)
+    bad = make_archive(tmp_path, name=NAME, scale=3, fails_on=7.0)
     good = make_archive(tmp_path, name=NAME, scale=4)
     shared.deploy(one)
     with calling(shared, NAME, {"x": [7.0]}) as called, pytest.raises(RolloutReverted) as told:
@@ -30,7 +30,7 @@ def test_a_canary_is_withdrawn_or_promoted_by_its_share_of_the_traffic(shared: P
     assert "by chance that happens with a probability of" in message
     assert f"the former version {one.digest[:12]} answers again" in message
     assert one.digest in called.answered
-    assert all("poison" in fault or fault.startswith("500") for fault in called.faults)
+    assert all("this row fails" in fault or fault.startswith("500") for fault in called.faults)
     assert shared.answers(one)
     assert shared.cluster.get(DEPLOYMENT, DeployedVersion(NAME, bad.digest).deployment_name) is None
 

@@ -357,7 +357,7 @@ def test_in_serverless_mode_a_canary_has_its_share_first(serverless: KServePlace
     here = serverless
     one, good = (make_archive(tmp_path, name="shared", scale=scale) for scale in (2, 3))
     # It answers its golden requests; what callers send is too much for it.
-    bad = make_archive(tmp_path, name="shared", scale=4, poison=7.0)
+    bad = make_archive(tmp_path, name="shared", scale=4, fails_on=7.0)
     here.deploy(one)
     made = here.service("shared")
     assert made is not None

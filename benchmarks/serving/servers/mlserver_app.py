@@ -29,10 +29,10 @@ class Predictor(MLModel):
         outputs = self.loaded.infer(tensors)
         written = [
             ResponseOutput(
-                name=tensor["name"],
-                datatype=tensor["datatype"],
-                shape=list(outputs[tensor["name"]].shape),
-                data=outputs[tensor["name"]].ravel().tolist(),
+                name=tensor.name,
+                datatype=tensor.datatype,
+                shape=list(outputs[tensor.name].shape),
+                data=outputs[tensor.name].ravel().tolist(),
             )
             for tensor in self.loaded.outputs
         ]

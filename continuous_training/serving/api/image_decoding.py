@@ -1,4 +1,4 @@
-"""A picture file as the rows of pixels that a model takes."""
+"""Decoding of image files to the pixel rows of a model's input."""
 
 from __future__ import annotations
 
@@ -14,137 +14,144 @@ from continuous_training.serving.errors import RequestError
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/bmp": "BMP"}
-"""The media types that are read, and Pillow's names for them."""
+MEDIA_TYPES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/bmp": "BMP"}
+"""The supported media types and Pillow's names for them."""
 
 MAX_PIXELS = 16_000_000
-"""The most pixels of a picture file: a small file can hold a picture that fills the memory."""
+"""The maximum number of pixels in an image file. A small file can contain an image of several gigabytes."""
 
-_LARGEST_SIDE = 1024
-_FAINTEST = 16
-_PAPER = 0.25
+_MAX_SIDE = 1024
+"""Larger images are scaled down to this width or height before they are processed."""
+_MIN_CONTRAST = 16
+"""The minimum difference between ink and paper, in grey levels from 0 to 255."""
+_PAPER_LEVEL = 0.25
+"""Ink below this level counts as paper, to remove noise."""
 
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """What a model takes: `height` rows of `width` pixels, from 0 (paper) to `brightest` (ink).
+    """The image format of a model's input.
 
-    `margin` is the share of the sides that stays paper around the ink, and `centre` says whether the
-    ink's box or its centre of mass comes to the middle.
+    `height` rows of `width` pixels from 0 (paper) to `max_value` (ink), as integers if `integers`. `margin`
+    is the share of each side that stays empty around the ink. `centre` is the point of the ink that is
+    placed in the middle: the middle of its bounding `box`, or its centre of `mass`.
     """
 
     height: int
     width: int
-    brightest: float
-    whole: bool = False
+    max_value: float
+    integers: bool = False
     margin: float = 0.0
     centre: str = "box"
 
     @classmethod
-    def of(cls, schema: dict[str, Any]) -> ImageFormat:
-        """Read the frame from the JSON Schema of a picture, one with `x-image`."""
-        row, about = schema["items"], schema["x-image"]
+    def from_schema(cls, schema: dict[str, Any]) -> ImageFormat:
+        """Read the format from the JSON Schema of an image, which contains `x-image`."""
+        row, options = schema["items"], schema["x-image"]
         return cls(
             height=schema["minItems"],
             width=row["minItems"],
-            brightest=row["items"]["maximum"],
-            whole=row["items"].get("type") == "integer",
-            margin=about.get("margin", 0.0),
-            centre=about.get("centre", "box"),
+            max_value=row["items"]["maximum"],
+            integers=row["items"].get("type") == "integer",
+            margin=options.get("margin", 0.0),
+            centre=options.get("centre", "box"),
         )
 
 
-def decode_image(content: bytes, frame: ImageFormat) -> list[list[float]]:
-    """Return the picture's ink in the model's frame; RequestError when it is none, or holds nothing.
+def decode_image(content: bytes, image_format: ImageFormat) -> list[list[float]]:
+    """Return the pixel rows of an image file. RequestError if the file is not a supported image, or blank.
 
-    A picture of exactly the model's size is taken pixel by pixel. Any other is cropped to its ink, scaled
-    and centred. Dark ink on light paper and light ink on dark are told apart by the picture's border.
+    An image of exactly the model's size is converted pixel by pixel. Other images are cropped to their ink,
+    scaled and centred. The border of the image decides whether the ink is darker or lighter than the paper.
     """
-    ink = _ink(_grey(content))
-    if ink.shape != (frame.height, frame.width):
-        ink = _fitted(ink, frame)
-    pixels = ink * frame.brightest
-    rows: list[list[float]] = (np.rint(pixels).astype(int) if frame.whole else pixels.round(3)).tolist()
+    ink = _ink(_decode_grey(content))
+    if ink.shape != (image_format.height, image_format.width):
+        ink = _fit(ink, image_format)
+    pixels = ink * image_format.max_value
+    pixels = np.rint(pixels).astype(int) if image_format.integers else pixels.round(3)
+    rows: list[list[float]] = pixels.tolist()
     return rows
 
 
-def _grey(content: bytes) -> np.ndarray:
-    """Decode to grey, 0 to 255; what is transparent is white."""
-    from PIL import Image, ImageOps  # late: most requests are no pictures
+def _decode_grey(content: bytes) -> np.ndarray:
+    """Decode an image to grey levels from 0 to 255. Transparent pixels become white."""
+    # Imported late for a fast start: most requests contain no image.
+    from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=sorted(set(FORMATS.values()))) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
+            with Image.open(io.BytesIO(content), formats=sorted(set(MEDIA_TYPES.values()))) as image:
+                if image.width * image.height > MAX_PIXELS:
                     raise RequestError(
-                        f"the picture has {picture.width} x {picture.height} pixels, and at most "
-                        f"{MAX_PIXELS // 10**6} million are read; send a smaller one"
+                        f"the image has {image.width} x {image.height} pixels, and the limit is "
+                        f"{MAX_PIXELS // 10**6} million; send a smaller one"
                     )
-                picture.load()
-                # All that follows is in floats: large ones are made small while they are bytes.
-                picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.BOX)
-                upright: Image.Image = ImageOps.exif_transpose(picture) or picture
-                return np.asarray(_opaque(upright), dtype=np.float32)
+                image.load()
+                # Scale down before the conversion to floats, which take four times the memory.
+                image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.BOX)
+                upright: Image.Image = ImageOps.exif_transpose(image) or image
+                return np.asarray(_flatten_transparency(upright), dtype=np.float32)
     except RequestError:
         raise
-    # Whatever its decoders stumble over, it is the file that is at fault.
+    # Pillow's decoders raise many exception types for damaged files.
     except Exception as error:
-        names = ", ".join(sorted(FORMATS.values()))
-        raise RequestError(f"the file is no picture that can be read here ({names})") from error
+        names = ", ".join(sorted(MEDIA_TYPES.values()))
+        raise RequestError(f"the file is not a readable image ({names})") from error
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
+def _flatten_transparency(image: Image.Image) -> Image.Image:
     from PIL import Image
 
-    if not picture.has_transparency_data:
-        return picture.convert("L")
-    layers = picture.convert("RGBA")
+    if not image.has_transparency_data:
+        return image.convert("L")
+    layers = image.convert("RGBA")
     paper = Image.new("RGBA", layers.size, "white")
     return Image.alpha_composite(paper, layers).convert("L")
 
 
 def _ink(grey: np.ndarray) -> np.ndarray:
-    """Turn grey into ink from 0 to 1, whichever of the two is the lighter."""
+    """Convert grey levels to ink from 0 to 1. The border is taken to be paper."""
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     dark_on_light = np.median(border) > 127
     return (255 - grey if dark_on_light else grey) / 255
 
 
-def _fitted(ink: np.ndarray, frame: ImageFormat) -> np.ndarray:
-    """Crop to the ink, stretch its contrast, and scale it into the middle of the frame."""
+def _fit(ink: np.ndarray, image_format: ImageFormat) -> np.ndarray:
+    """Crop to the ink, stretch its contrast, and scale it into the middle of the model's format."""
     low, high = float(np.median(ink)), float(ink.max())
-    if (high - low) * 255 < _FAINTEST:
-        raise RequestError("the picture is blank: no ink stands out from the paper")
+    if (high - low) * 255 < _MIN_CONTRAST:
+        raise RequestError("the image is blank: no ink is visible on the paper")
     ink = np.clip((ink - low) / (high - low), 0, 1)
-    ink[ink < _PAPER] = 0
+    ink[ink < _PAPER_LEVEL] = 0
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    room = np.array([frame.height, frame.width]) * (1 - 2 * frame.margin)
-    scale = float((room / ink.shape).min())
-    small = _resized(ink, [max(1, round(side * scale)) for side in ink.shape])
-    corner = _corner(small, frame)
-    placed = np.zeros((frame.height, frame.width), dtype=np.float32)
-    placed[corner[0] : corner[0] + small.shape[0], corner[1] : corner[1] + small.shape[1]] = small
-    return placed
+    size = np.array([image_format.height, image_format.width]) * (1 - 2 * image_format.margin)
+    scale = float((size / ink.shape).min())
+    scaled = _resize(ink, [max(1, round(side * scale)) for side in ink.shape])
+    top, left = _position(scaled, image_format)
+    fitted = np.zeros((image_format.height, image_format.width), dtype=np.float32)
+    fitted[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
+    return fitted
 
 
-def _resized(ink: np.ndarray, shape: list[int]) -> np.ndarray:
+def _resize(ink: np.ndarray, shape: list[int]) -> np.ndarray:
     from PIL import Image
 
-    picture = Image.fromarray(ink.astype(np.float32))
-    return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BOX))
+    image = Image.fromarray(ink.astype(np.float32))
+    return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BOX))
 
 
-def _corner(small: np.ndarray, frame: ImageFormat) -> list[int]:
-    """Say where the upper left corner of the ink comes to lie."""
-    whole = (frame.height, frame.width)
-    middles = [side / 2 for side in small.shape]
-    if frame.centre == "mass":
-        # On pixel 14 of 28, counted from 0, as in MNIST: the mean of its pictures' centres is 14.0, not 13.5.
-        grid = np.indices(small.shape)
-        middles = [float((axis * small).sum() / small.sum()) for axis in grid]
+def _position(ink: np.ndarray, image_format: ImageFormat) -> list[int]:
+    """Return the row and the column of the ink's upper left corner in the model's format."""
+    sides = (image_format.height, image_format.width)
+    centres = [side / 2 for side in ink.shape]
+    if image_format.centre == "mass":
+        # The centre of mass is placed on pixel 14 of 28, counted from 0, as in MNIST: the mean of the
+        # centres of its images is 14.0, not 13.5.
+        axes = np.indices(ink.shape)
+        centres = [float((axis * ink).sum() / ink.sum()) for axis in axes]
     return [
-        int(min(max(round(side / 2 - middle), 0), side - size))
-        for side, middle, size in zip(whole, middles, small.shape, strict=True)
+        int(min(max(round(side / 2 - centre), 0), side - size))
+        for side, centre, size in zip(sides, centres, ink.shape, strict=True)
     ]

@@ -1,11 +1,11 @@
-"""A request that comes as picture files, in the words that the model's handler knows."""
+"""Requests that contain image files: multipart forms, and bodies that are one image."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from continuous_training.serving.api.image_decoding import FORMATS, ImageFormat, decode_image
+from continuous_training.serving.api.image_decoding import MEDIA_TYPES, ImageFormat, decode_image
 from continuous_training.serving.errors import RequestError, UnsupportedMediaTypeError
 from continuous_training.serving.json_codec import decode
 
@@ -13,76 +13,84 @@ Schema = dict[str, Any]
 
 FORM = "multipart/form-data"
 MAX_PARTS = 256
-"""The most parts of a form: more take longer to parse than to answer."""
+"""The maximum number of parts in a form. Parsing more parts takes longer than the inference."""
 
 
 @dataclass(frozen=True)
 class ImageFields:
-    """Where a request holds pictures: the name for exactly one, and the name for a list of them."""
+    """The fields of a request that contain images.
 
-    one: str | None
-    many: str | None
-    frame: ImageFormat
+    `single` is the field for exactly one image, and `multiple` the field for a list of images (None: the
+    request has no such field). `others` maps the other fields to their schemas.
+    """
+
+    single: str | None
+    multiple: str | None
+    image_format: ImageFormat
     others: dict[str, Schema]
 
 
 def image_fields(schema: Schema) -> ImageFields | None:
-    """Find where pictures go in a request of this schema; None when it takes none."""
-    one = many = frame = None
+    """Return the image fields of a request schema, or None if the model does not take images."""
+    single = multiple = image_format = None
     others: dict[str, Schema] = {}
     for alternative in schema.get("oneOf", [schema]):
-        for name, found in alternative.get("properties", {}).items():
-            if "x-image" in found:
-                one, frame = name, ImageFormat.of(found)
-            elif "x-image" in found.get("items", {}):
-                many, frame = name, ImageFormat.of(found["items"])
+        for name, field in alternative.get("properties", {}).items():
+            if "x-image" in field:
+                single, image_format = name, ImageFormat.from_schema(field)
+            elif "x-image" in field.get("items", {}):
+                multiple, image_format = name, ImageFormat.from_schema(field["items"])
             else:
-                others[name] = found
-    return None if frame is None else ImageFields(one, many, frame, others)
+                others[name] = field
+    return None if image_format is None else ImageFields(single, multiple, image_format, others)
 
 
 def is_upload(content_type: str) -> bool:
-    """Tell whether a body of that type holds pictures rather than JSON."""
-    kind = _kind(content_type)
-    return kind == FORM or kind.startswith("image/")
+    """Return whether a body of this content type contains images instead of JSON."""
+    media_type = _media_type(content_type)
+    return media_type == FORM or media_type.startswith("image/")
 
 
 def parse_upload(content_type: str, body: bytes, schema: Schema) -> Any:
-    """Return the request that the uploaded pictures stand for.
+    """Return the JSON request that is equivalent to an upload.
 
-    RequestError when an image or a part cannot be read; UnsupportedMediaTypeError when the model does not
-    take images, or not of that type.
+    RequestError if an image or a part cannot be read; UnsupportedMediaTypeError if the model does not take
+    images, or not of that type.
     """
-    slots = image_fields(schema)
-    if slots is None:
-        raise UnsupportedMediaTypeError("this model takes no pictures; send its request as application/json")
-    if _kind(content_type) != FORM:
-        if _kind(content_type) not in FORMATS:
+    fields = image_fields(schema)
+    if fields is None:
+        raise UnsupportedMediaTypeError(
+            "this model does not take images; send its request as application/json"
+        )
+    media_type = _media_type(content_type)
+    if media_type != FORM:
+        if media_type not in MEDIA_TYPES:
             raise UnsupportedMediaTypeError(
-                f"{_kind(content_type)} is not read here; send one of {', '.join(FORMATS)}"
+                f"{media_type} is not supported; send one of {', '.join(MEDIA_TYPES)}"
             )
-        return _request([body], {}, slots)
-    pictures, fields = _parse(content_type, body)
-    return _request(pictures, fields, slots)
+        return _request([body], {}, fields)
+    files, texts = _parse_form(content_type, body)
+    return _request(files, texts, fields)
 
 
-def _request(pictures: list[bytes], fields: dict[str, str], slots: ImageFields) -> Any:
-    if not pictures:
-        name = slots.one or slots.many
-        raise RequestError(f"the form holds no file; send one, as with curl -F {name}=@picture.png")
-    rows = [decode_image(picture, slots.frame) for picture in pictures]
-    others = {name: _value(name, text, slots.others) for name, text in fields.items()}
-    if len(rows) == 1 and slots.one:
-        return {slots.one: rows[0], **others}
-    if slots.many:
-        return {slots.many: rows, **others}
-    raise RequestError(f"the form holds {len(rows)} files, and this model takes one at a time")
+def _request(files: list[bytes], texts: dict[str, str], fields: ImageFields) -> Any:
+    if not files:
+        name = fields.single or fields.multiple
+        raise RequestError(f"the form contains no file; send one, for example: curl -F {name}=@image.png")
+    images = [decode_image(file, fields.image_format) for file in files]
+    others = {name: _parse_text(name, text, fields.others) for name, text in texts.items()}
+    if len(images) == 1 and fields.single:
+        return {fields.single: images[0], **others}
+    if fields.multiple:
+        return {fields.multiple: images, **others}
+    raise RequestError(f"the form contains {len(images)} files, and this model takes one per request")
 
 
-def _value(name: str, text: str, known: dict[str, Schema]) -> Any:
-    if name not in known:
-        raise RequestError(f"the form's field {name!r:.100} is no part of a request; send pictures as files")
-    if known[name].get("type") == "string":
+def _parse_text(name: str, text: str, schemas: dict[str, Schema]) -> Any:
+    """Convert the text of a form field to the type in its schema."""
+    if name not in schemas:
+        raise RequestError(f"the form's field {name!r:.100} is unknown; send images as files")
+    if schemas[name].get("type") == "string":
         return text
     try:
         return decode(text.encode())
@@ -90,47 +98,50 @@ def _value(name: str, text: str, known: dict[str, Schema]) -> Any:
         raise RequestError(f"the form's field {name!r} is not JSON: {error}") from error
 
 
-def _parse(content_type: str, body: bytes) -> tuple[list[bytes], dict[str, str]]:
-    """Split a form into the contents of its files and the texts of its fields."""
-    from python_multipart.exceptions import FormParserError  # late: most requests are JSON
+def _parse_form(content_type: str, body: bytes) -> tuple[list[bytes], dict[str, str]]:
+    """Return the contents of a form's files and the texts of its other fields."""
+    # Imported late for a fast start: most requests are JSON.
+    from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import FormParser, parse_options_header
 
-    pictures: list[bytes] = []
-    fields: dict[str, str] = {}
-    ended: list[bool] = []
+    files: list[bytes] = []
+    texts: dict[str, str] = {}
+    complete = False
 
-    def count() -> None:
-        if len(pictures) + len(fields) >= MAX_PARTS:
-            raise RequestError(f"the form has more than {MAX_PARTS} parts; send fewer at a time")
+    def check_part_count() -> None:
+        if len(files) + len(texts) >= MAX_PARTS:
+            raise RequestError(f"the form has more than {MAX_PARTS} parts; send fewer per request")
 
     def on_file(file: Any) -> None:
-        count()
+        check_part_count()
         file.file_object.seek(0)
-        pictures.append(file.file_object.read())
+        files.append(file.file_object.read())
         file.close()
 
-    def on_field(found: Any) -> None:
-        count()
-        name = (found.field_name or b"").decode("utf-8", "replace")
-        fields[name] = (found.value or b"").decode("utf-8", "replace")
+    def on_field(field: Any) -> None:
+        check_part_count()
+        name = (field.field_name or b"").decode("utf-8", "replace")
+        texts[name] = (field.value or b"").decode("utf-8", "replace")
+
+    def on_end() -> None:
+        nonlocal complete
+        complete = True
 
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
-        raise RequestError(f"the header content-type: {FORM} names no boundary")
-    # In memory: the body is already, and within its limit.
+        raise RequestError(f"the header content-type: {FORM} has no boundary")
+    # Keep the files in memory: the body is in memory already and within its size limit.
     config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1}
     try:
-        parser = FormParser(
-            FORM, on_field, on_file, on_end=lambda: ended.append(True), boundary=boundary, config=config
-        )
+        parser = FormParser(FORM, on_field, on_file, on_end=on_end, boundary=boundary, config=config)
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
         raise RequestError(f"the body is not a valid form: {error}") from error
-    if not ended:
-        raise RequestError("the body is not a whole form: its last boundary is missing")
-    return pictures, fields
+    if not complete:
+        raise RequestError("the form is incomplete: its last boundary is missing")
+    return files, texts
 
 
-def _kind(content_type: str) -> str:
+def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()

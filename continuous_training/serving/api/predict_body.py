@@ -1,4 +1,4 @@
-"""What a person asks at `/predict`: JSON or picture files, and whether the answer is to be looked at."""
+"""Parsing of `/predict` requests: JSON or image files, with an optional illustration of the response."""
 
 from __future__ import annotations
 
@@ -23,62 +23,67 @@ from continuous_training.serving.models.model_schema import model_schema
 from continuous_training.serving.models.versions import LoadedVersion
 
 ILLUSTRATE = "illustrate"
-# Two at a time, since a decoded picture takes up to 64 MB.
-_decoders = ThreadPoolExecutor(2, thread_name_prefix="picture")
-_WORDS = {"true": True, "1": True, "false": False, "0": False}
+# Only two threads, because a decoded image takes up to 64 MB.
+_decoder_threads = ThreadPoolExecutor(2, thread_name_prefix="picture")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
 class IllustratedPredictRequest:
-    """A request whose answer is `{"request", "answer"}`: what the model was given, and its answer with
-    what helps to see it."""
+    """A request whose response is `{"request", "answer"}`.
+
+    `request` is the decoded request. `answer` is the handler's response, to which the handler's method
+    `illustrate`, if any, adds what a person needs to judge it, for example images.
+    """
 
     body: bytes
-    given: Any
+    request: Any
 
     def build_inputs(self, model: Model) -> Tensors:
-        """Let the handler read the request."""
-        return preprocess(model, self.given)
+        """Return the tensors that the handler's `preprocess` returns."""
+        return preprocess(model, self.request)
 
-    def encode_response(self, loaded: LoadedVersion, tensors: Tensors) -> InferenceResponse:
-        """Let the handler write the answer and illustrate it, if it can."""
-        handler = loaded.model.handler
-        answer = handler.postprocess(tensors)
+    def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
+        """Encode the request and the illustrated result of the handler's `postprocess`."""
+        handler = version.model.handler
+        response = handler.postprocess(outputs)
         illustrate = getattr(handler, "illustrate", None)
-        shown = {"request": self.given, "answer": illustrate(answer) if illustrate else answer}
-        return InferenceResponse(encode(shown), loaded.digest)
+        content = {"request": self.request, "answer": illustrate(response) if illustrate else response}
+        return InferenceResponse(encode(content), version.digest)
 
     def size(self) -> int:
-        """Tell the bytes of the request."""
+        """Return the size of the request body in bytes."""
         return len(self.body)
 
 
-async def parse_predict_request(request: EndpointRequest, loaded: LoadedVersion) -> InferenceRequest:
-    """Read what is asked of a model; RequestError says what cannot be read."""
-    illustrate = _wants_illustration(request)
+async def parse_predict_request(request: EndpointRequest, version: LoadedVersion) -> InferenceRequest:
+    """Read a request to `/predict`. RequestError if it is invalid."""
+    illustrate = _illustrate(request)
     body = await request.body()
     content_type = request.header(b"content-type") or ""
     if is_upload(content_type):
-        schema = model_schema(loaded).request
-        # In a thread: a photograph takes longer to decode than many requests to answer.
+        schema = model_schema(version).request
+        # In a thread, because decoding a photograph takes longer than many inferences.
         loop = asyncio.get_running_loop()
-        given = await loop.run_in_executor(_decoders, parse_upload, content_type, body, schema)
-        return IllustratedPredictRequest(body, given) if illustrate else PredictRequest(body, lambda _: given)
+        decoded = await loop.run_in_executor(_decoder_threads, parse_upload, content_type, body, schema)
+        if illustrate:
+            return IllustratedPredictRequest(body, decoded)
+        return PredictRequest(body, lambda _: decoded)
     return IllustratedPredictRequest(body, decode(body)) if illustrate else PredictRequest(body)
 
 
 def is_plain_json(request: EndpointRequest) -> bool:
-    """Tell whether a request is JSON whose answer is not to be illustrated."""
+    """Return whether a request is JSON without options in the query string."""
     content_type = request.header(b"content-type")
-    plain = content_type is None or content_type == "application/json" or not is_upload(content_type)
-    return plain and not request.query_string
+    is_json = content_type is None or content_type == "application/json" or not is_upload(content_type)
+    return is_json and not request.query_string
 
 
-def _wants_illustration(request: EndpointRequest) -> bool:
+def _illustrate(request: EndpointRequest) -> bool:
     query = request.query_string
     if not query:
         return False
-    words = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(ILLUSTRATE, ["false"])
-    if len(words) != 1 or words[0].lower() not in _WORDS:
-        raise InvalidQueryError(f"{ILLUSTRATE} is true or false, not {', '.join(words)!r:.100}")
-    return _WORDS[words[0].lower()]
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(ILLUSTRATE, ["false"])
+    if len(values) != 1 or values[0].lower() not in _BOOLEANS:
+        raise InvalidQueryError(f"{ILLUSTRATE} must be true or false, not {', '.join(values)!r:.100}")
+    return _BOOLEANS[values[0].lower()]

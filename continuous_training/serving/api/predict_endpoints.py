@@ -1,4 +1,4 @@
-"""`/predict` for people: a request and an answer in the workload's own words."""
+"""The `/predict` endpoints: requests and responses in the workload's own format."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from continuous_training.serving.models.versions import ServedModel
 
 
 class PredictEndpoints:
-    """Answers `/predict`, and lists what can be asked."""
+    """Serves `/predict`, and lists the models and their endpoints."""
 
     def __init__(self, repository: ModelRepository, batcher: Batcher) -> None:
         self.repository = repository
         self.batcher = batcher
 
     def routes(self) -> list[Route]:
-        """List the paths that it answers."""
+        """Return the routes of `/predict`."""
         return [
             Route("POST", "/predict", self.predict, self.parse),
             Route("POST", "/predict/{model}", self.predict, self.parse),
         ]
 
     async def predict(self, request: EndpointRequest) -> Response:
-        """Answer in the workload's own words; without a name in the path, by the only model."""
+        """Run the model of the path, or the only served model if the path names none."""
         name = request.parameters.get("model") or self._only_model()
-        loaded = self.repository.get(name).current
+        version = self.repository.get(name).current
         request.model = name
         return prediction_response(
-            await self.batcher.infer(name, await parse_predict_request(request, loaded))
+            await self.batcher.infer(name, await parse_predict_request(request, version))
         )
 
     def parse(self, request: EndpointRequest, body: bytes) -> InferenceCall | None:
-        """Read what is asked in plain JSON."""
+        """Return the inference call of a JSON request, or None for other content types and options."""
         if not is_plain_json(request):
             return None
         name = request.parameters.get("model") or self._only_model()
@@ -52,7 +52,7 @@ class PredictEndpoints:
         return InferenceCall(name, PredictRequest(body))
 
     async def index(self, request: EndpointRequest) -> Response:
-        """List the models and where each is asked."""
+        """List the served models and the paths of their endpoints."""
         models = [
             {
                 **model_summary(served),
@@ -62,29 +62,35 @@ class PredictEndpoints:
             }
             for name, served in sorted(self.repository.served_models().items())
         ]
-        more = {
+        server = {
             "health": "/v2/health/ready",
             "protocol": "/v2",
             "metrics": "/metrics",
             "openapi": "/openapi.json",
         }
-        return json_response({"models": models, **more})
+        return json_response({"models": models, **server})
 
     def _only_model(self) -> str:
         names = sorted(self.repository.served_models())
         if len(names) != 1:
             paths = ", ".join(f"/predict/{name}" for name in names) or "none"
-            raise PathNotFoundError(f"/predict alone is for exactly one model; served are: {paths}")
+            raise PathNotFoundError(
+                f"/predict without a model name requires exactly one served model; the paths are: {paths}"
+            )
         return names[0]
 
 
 def model_summary(served: ServedModel) -> dict[str, Any]:
-    """Describe what is served under a name in one line."""
+    """Return the entry of a model in a list of models."""
     version = served.current.version
     return {"name": served.name, "version": version, "digest": served.digest, "phase": served.phase}
 
 
-def prediction_response(answer: InferenceResponse) -> Response:
-    """Response with an answer, and with the version that gave it."""
-    headers = {"x-model-version": answer.digest[:12], "x-model-digest": answer.digest, **answer.headers}
-    return Response(answer.body, headers=headers)
+def prediction_response(inference: InferenceResponse) -> Response:
+    """Return the HTTP response of an inference, with the model's version in its headers."""
+    headers = {
+        "x-model-version": inference.digest[:12],
+        "x-model-digest": inference.digest,
+        **inference.headers,
+    }
+    return Response(inference.body, headers=headers)

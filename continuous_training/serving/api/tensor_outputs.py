@@ -1,4 +1,4 @@
-"""A handler's output tensors as the Open Inference Protocol v2 writes them, in JSON or as bytes."""
+"""Encoding of Open Inference Protocol v2 output tensors, as JSON or as raw data."""
 
 from __future__ import annotations
 
@@ -9,54 +9,58 @@ from typing import Any
 
 import numpy as np
 
-from continuous_training.serving.api.tensors import DTYPES, Tensors
+from continuous_training.artifacts.bundle import TensorSpec
+from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.serving.errors import EncodingError
+from continuous_training.serving.models.model import Tensors
 
 
 @dataclass(frozen=True)
 class RequestedOutput:
-    """An output that was asked for, and whether as raw bytes behind the JSON."""
+    """An output that the request names; `binary` requests it as raw data after the JSON."""
 
     name: str
     binary: bool = False
 
 
 def encode_outputs(
-    tensors: Tensors, signature: Sequence[dict[str, Any]], wanted: Sequence[RequestedOutput]
+    tensors: Tensors, signature: Sequence[TensorSpec], requested: Sequence[RequestedOutput]
 ) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """Write the wanted outputs: their JSON, and the bytes that follow it.
+    """Return the JSON values of the requested outputs, and the raw data of the binary ones, in order.
 
-    ValueError when the handler did not give what its signature promises, EncodingError for NaN.
+    ValueError if the handler did not return an output of its signature; EncodingError for NaN.
     """
-    datatypes = {tensor["name"]: tensor["datatype"] for tensor in signature}
-    written: list[dict[str, Any]] = []
+    datatypes = {spec.name: spec.datatype for spec in signature}
+    outputs: list[dict[str, Any]] = []
     raw: list[bytes] = []
-    for one in wanted:
-        if one.name not in tensors:
-            raise ValueError(f"the handler gave no output {one.name!r}, which its signature promises")
-        datatype = datatypes[one.name]
-        dtype = np.dtype(DTYPES[datatype])
-        array = np.ascontiguousarray(np.asarray(tensors[one.name]).astype(dtype, copy=False))
-        described: dict[str, Any] = {"name": one.name, "shape": list(array.shape), "datatype": datatype}
-        if one.binary:
-            content = _bytes(array, one.name)
-            described["parameters"] = {"binary_data_size": len(content)}
+    for output in requested:
+        if output.name not in tensors:
+            raise ValueError(f"the handler did not return the output {output.name!r} of its signature")
+        datatype = datatypes[output.name]
+        dtype = np.dtype(NUMPY_DTYPES[datatype])
+        array = np.ascontiguousarray(np.asarray(tensors[output.name]).astype(dtype, copy=False))
+        value: dict[str, Any] = {"name": output.name, "shape": list(array.shape), "datatype": datatype}
+        if output.binary:
+            content = _raw_data(array, output.name)
+            value["parameters"] = {"binary_data_size": len(content)}
             raw.append(content)
+        elif dtype.kind == "O":
+            value["data"] = [_string(item) for item in array.flat]
         else:
-            # orjson writes arrays by itself, much faster than lists; of halves and texts it knows nothing.
-            described["data"] = [_text(item) for item in array.flat] if dtype.kind == "O" else array.ravel()
-        written.append(described)
-    return written, raw
+            # orjson encodes arrays much faster than lists.
+            value["data"] = array.ravel()
+        outputs.append(value)
+    return outputs, raw
 
 
-def _bytes(array: np.ndarray, name: str) -> bytes:
+def _raw_data(array: np.ndarray, name: str) -> bytes:
     if array.dtype.kind == "O":
-        items = [_text(item).encode() for item in array.flat]
+        items = [_string(item).encode() for item in array.flat]
         return b"".join(part for item in items for part in (struct.pack("<I", len(item)), item))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise EncodingError(f"output {name!r} holds NaN or an infinity")
+        raise EncodingError(f"output {name!r} contains NaN or infinity")
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _text(item: Any) -> str:
+def _string(item: Any) -> str:
     return item.decode() if isinstance(item, bytes) else str(item)

@@ -1,8 +1,7 @@
-# ruff: noqa: E501
-"""Tensors as the Open Inference Protocol v2 has them in a request, checked against the signature.
+"""Decoding of Open Inference Protocol v2 input tensors, with checks against the model's signature.
 
-BYTES tensors are object arrays of `str` in the handler; raw tensors are little-endian, row by row, and
-in raw BYTES each text has its length before it, in four bytes.
+BYTES tensors are decoded to object arrays of `str`. Raw tensors are little-endian and in row-major order; in
+a raw BYTES tensor, each element is preceded by its length in four bytes.
 """
 
 from __future__ import annotations
@@ -15,89 +14,88 @@ from typing import Any
 
 import numpy as np
 
+from continuous_training.artifacts.bundle import TensorSpec
+from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.json_codec import abbreviate
 
 Tensors = dict[str, np.ndarray]
 
-DTYPES: dict[str, str] = {
-    "BOOL": "bool",
-    **{
-        f"{kind}{bits}": f"{word}{bits}"
-        for kind, word in (("INT", "int"), ("UINT", "uint"))
-        for bits in (8, 16, 32, 64)
-    },
-    "FP16": "float16",
-    "FP32": "float32",
-    "FP64": "float64",
-    "BYTES": "object",
-}
-_PYTHON: dict[str, tuple[set[type], str]] = {
+_JSON_TYPES: dict[str, tuple[set[type], str]] = {
     "b": ({bool}, "true and false"),
     "i": ({int}, "integers"),
     "u": ({int}, "integers"),
     "f": ({int, float}, "numbers"),
-    "O": ({str}, "texts"),
+    "O": ({str}, "strings"),
 }
+"""The Python types of JSON elements by the kind of the NumPy dtype, and their description."""
 
 
-def decode_inputs(given: Any, signature: Sequence[dict[str, Any]], tail: memoryview) -> Tensors:
-    """Turn a request's `inputs` into arrays of the signature's names, types and shapes.
+def decode_inputs(inputs: Any, signature: Sequence[TensorSpec], raw: memoryview) -> Tensors:
+    """Convert a request's `inputs` to arrays with the names, types and shapes of the signature.
 
-    RequestError says which tensor is wrong and how. JSON data may be nested as its shape, or flat; `tail`
-    holds the raw tensors one after another, and must be used up by them.
+    JSON data may be flat or nested like the shape. `raw` contains the raw tensors in order, without gaps.
+    RequestError names the tensor and the problem.
     """
-    if not isinstance(given, list) or not all(isinstance(tensor, dict) for tensor in given):
+    if not isinstance(inputs, list) or not all(isinstance(tensor, dict) for tensor in inputs):
         raise RequestError('"inputs" must be a list of tensors: {"name", "shape", "datatype", "data"}')
-    wanted = {tensor["name"]: tensor for tensor in signature}
-    names = [tensor.get("name") for tensor in given]
-    if len(names) != len(wanted) or any(not isinstance(n, str) or n not in wanted for n in names):
-        raise RequestError(f"the inputs are {abbreviate(names)}, and the model takes exactly {list(wanted)}")
+    specs = {spec.name: spec for spec in signature}
+    names = [tensor.get("name") for tensor in inputs]
+    if len(names) != len(specs) or any(not isinstance(n, str) or n not in specs for n in names):
+        raise RequestError(f"the inputs are {abbreviate(names)}, and the model takes exactly {list(specs)}")
     tensors: Tensors = {}
-    for tensor in given:
+    for tensor in inputs:
         name = tensor["name"]
         if name in tensors:
-            raise RequestError(f"the input {name!r} is there twice; the model takes exactly {list(wanted)}")
-        shape = _checked_shape(tensor, wanted[name])
-        size = _raw_size(tensor, name)
-        if size is None:
-            flat, kinds = _flatten(tensor["data"], shape, name)
-            array = _from_json(flat, kinds, wanted[name]["datatype"], name)
-        else:
-            if size > len(tail):
-                raise RequestError(f"input {name!r}: {size} raw bytes were announced, and {len(tail)} came")
-            array = _from_raw(tail[:size], wanted[name]["datatype"], shape, name)
-            tail = tail[size:]
-        tensors[name] = array.reshape(shape)
-    if len(tail):
-        raise RequestError(f"{len(tail)} bytes follow the last raw tensor; look at binary_data_size")
+            raise RequestError(f"the input {name!r} occurs twice; the model takes each of {list(specs)} once")
+        tensors[name], raw = _decode_tensor(tensor, specs[name], raw)
+    if len(raw):
+        raise RequestError(f"{len(raw)} bytes follow the last raw tensor; check binary_data_size")
     rows = {name: len(array) for name, array in tensors.items()}
     if len(set(rows.values())) > 1:
         raise RequestError(f"the inputs must have the same number of rows, and they have {rows}")
     return tensors
 
 
-def _checked_shape(tensor: dict[str, Any], wanted: dict[str, Any]) -> list[int]:
-    name, datatype, shape = wanted["name"], wanted["datatype"], tensor.get("shape")
-    if tensor.get("datatype") != datatype:
+def _decode_tensor(
+    tensor: dict[str, Any], spec: TensorSpec, raw: memoryview
+) -> tuple[np.ndarray, memoryview]:
+    """Decode one tensor and return it with the rest of the raw data."""
+    shape = _check_shape(tensor, spec)
+    size = _raw_size(tensor, spec.name)
+    if size is None:
+        elements, types = _flatten(tensor["data"], shape, spec.name)
+        return _from_json(elements, types, spec).reshape(shape), raw
+    if size > len(raw):
         raise RequestError(
-            f"input {name!r}: datatype is {abbreviate(tensor.get('datatype'))}, and it must be {datatype!r}"
+            f"input {spec.name!r}: binary_data_size is {size}, and the body contains {len(raw)} bytes"
+        )
+    return _from_raw(raw[:size], shape, spec).reshape(shape), raw[size:]
+
+
+def _check_shape(tensor: dict[str, Any], spec: TensorSpec) -> list[int]:
+    """Return the tensor's shape if datatype and shape fit the signature."""
+    datatype, shape = tensor.get("datatype"), tensor.get("shape")
+    if datatype != spec.datatype:
+        raise RequestError(
+            f"input {spec.name!r}: datatype is {abbreviate(datatype)}, and it must be {spec.datatype!r}"
         )
     if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
-        raise RequestError(f"input {name!r}: shape must be a list of whole numbers")
-    if len(shape) != len(wanted["shape"]) or any(
-        w not in (-1, s) for w, s in zip(wanted["shape"], shape, strict=True)
+        raise RequestError(f"input {spec.name!r}: shape must be a list of integers")
+    if len(shape) != len(spec.shape) or any(
+        expected not in (-1, size) for expected, size in zip(spec.shape, shape, strict=True)
     ):
         raise RequestError(
-            f"input {name!r}: shape is {abbreviate(shape)}, and it must be {wanted['shape']} (-1: any size)"
+            f"input {spec.name!r}: shape is {abbreviate(shape)}, and it must be {list(spec.shape)} "
+            f"(-1: any size)"
         )
     if shape and shape[0] == 0:
-        raise RequestError(f"input {name!r} has no rows; send at least one")
+        raise RequestError(f"input {spec.name!r} has no rows; send at least one")
     return shape
 
 
 def _raw_size(tensor: dict[str, Any], name: str) -> int | None:
-    """Return how many raw bytes the tensor has, or None when it is in the JSON."""
+    """Return the size of the tensor's raw data in bytes, or None if its data is in the JSON."""
     parameters = tensor.get("parameters", {})
     if not isinstance(parameters, dict):
         raise RequestError(f"input {name!r}: parameters must be an object")
@@ -105,7 +103,7 @@ def _raw_size(tensor: dict[str, Any], name: str) -> int | None:
     if (size is None) == ("data" not in tensor):
         raise RequestError(
             f'input {name!r} must have either "data" or the parameter binary_data_size (with the bytes '
-            f"behind the JSON), and one of them only; there is no data otherwise, nor in shared memory"
+            f"after the JSON), and not both; shared memory is not supported"
         )
     if size is not None and (type(size) is not int or size < 0):
         raise RequestError(f"input {name!r}: binary_data_size must be a number of bytes")
@@ -113,73 +111,78 @@ def _raw_size(tensor: dict[str, Any], name: str) -> int | None:
 
 
 def _flatten(data: Any, shape: list[int], name: str) -> tuple[list[Any], set[type]]:
-    """Flatten nested or flat data, level by level, and hold it against the shape; also tells its types."""
+    """Return the elements of flat or nested data and their Python types, if the data fits the shape."""
     if not isinstance(data, list):
         raise RequestError(f"input {name!r}: data must be a list")
-    found, level = [len(data)], data
-    while list in (kinds := set(map(type, level))):
-        sizes = set(map(len, level)) if kinds == {list} else set()
+    data_shape, level = [len(data)], data
+    while list in (types := set(map(type, level))):
+        sizes = set(map(len, level)) if types == {list} else set()
         if len(sizes) != 1:
             raise RequestError(f"input {name!r}: data is ragged: its rows must all have the same size")
-        found.append(sizes.pop())
+        data_shape.append(sizes.pop())
         level = list(chain.from_iterable(level))
-    if found != shape and found != [prod(shape)]:
+    if data_shape != shape and data_shape != [prod(shape)]:
         raise RequestError(
-            f"input {name!r}: data has the shape {abbreviate(found)}, and {abbreviate(shape)} was announced"
+            f"input {name!r}: the shape of data is {abbreviate(data_shape)}, and shape is {abbreviate(shape)}"
         )
-    return level, kinds
+    return level, types
 
 
-def _from_json(flat: list[Any], kinds: set[type], datatype: str, name: str) -> np.ndarray:
-    dtype = np.dtype(DTYPES[datatype])
-    allowed, words = _PYTHON[dtype.kind]
-    if not kinds <= allowed:
-        raise RequestError(f"input {name!r}: data of {datatype} must be {words} and nothing else")
-    if dtype.kind in "iu" and flat:
+def _from_json(elements: list[Any], types: set[type], spec: TensorSpec) -> np.ndarray:
+    dtype = np.dtype(NUMPY_DTYPES[spec.datatype])
+    allowed, description = _JSON_TYPES[dtype.kind]
+    if not types <= allowed:
+        raise RequestError(f"input {spec.name!r}: data of {spec.datatype} must contain only {description}")
+    if dtype.kind in "iu" and elements:
         limits = np.iinfo(dtype)
-        if min(flat) < limits.min or max(flat) > limits.max:
-            raise RequestError(f"input {name!r}: data holds a number out of the range of {datatype}")
+        if min(elements) < limits.min or max(elements) > limits.max:
+            raise RequestError(
+                f"input {spec.name!r}: data contains a number out of the range of {spec.datatype}"
+            )
     with np.errstate(over="ignore"):
-        return _finite(np.array(flat, dtype=dtype), datatype, name)
+        return _check_finite(np.array(elements, dtype=dtype), spec)
 
 
-def _from_raw(raw: memoryview, datatype: str, shape: list[int], name: str) -> np.ndarray:
-    if datatype == "BYTES":
-        return _texts(raw, prod(shape), name)
-    dtype = np.dtype(DTYPES[datatype]).newbyteorder("<")
-    if len(raw) != prod(shape) * dtype.itemsize:
+def _from_raw(raw: memoryview, shape: list[int], spec: TensorSpec) -> np.ndarray:
+    if spec.datatype == "BYTES":
+        return _from_raw_bytes(raw, prod(shape), spec.name)
+    dtype = np.dtype(NUMPY_DTYPES[spec.datatype]).newbyteorder("<")
+    size = prod(shape) * dtype.itemsize
+    if len(raw) != size:
         raise RequestError(
-            f"input {name!r}: {datatype} of the shape {abbreviate(shape)} takes {prod(shape) * dtype.itemsize} "
-            f"raw bytes, and it has {len(raw)}"
+            f"input {spec.name!r}: {spec.datatype} of the shape {abbreviate(shape)} has {size} raw bytes, "
+            f"and {len(raw)} were sent"
         )
     if dtype.kind == "b" and (np.frombuffer(raw, np.uint8) > 1).any():
-        raise RequestError(f"input {name!r}: each raw BOOL must be 0 or 1")
-    # A copy: what lies in a request's bytes is neither aligned nor to be written to.
-    return _finite(np.frombuffer(raw, dtype).astype(dtype.newbyteorder("=")), datatype, name)
+        raise RequestError(f"input {spec.name!r}: each raw BOOL must be 0 or 1")
+    # Copy the data: the bytes of a request are neither aligned nor writable.
+    return _check_finite(np.frombuffer(raw, dtype).astype(dtype.newbyteorder("=")), spec)
 
 
-def _texts(raw: memoryview, count: int, name: str) -> np.ndarray:
-    texts: list[str] = []
-    while len(raw) >= 4 and len(texts) < count:
+def _from_raw_bytes(raw: memoryview, count: int, name: str) -> np.ndarray:
+    strings: list[str] = []
+    while len(raw) >= 4 and len(strings) < count:
         (size,) = struct.unpack_from("<I", raw)
         if size > len(raw) - 4:
             break
         try:
-            texts.append(str(raw[4 : 4 + size], "utf-8"))
+            strings.append(str(raw[4 : 4 + size], "utf-8"))
         except UnicodeDecodeError as error:
-            raise RequestError(f"input {name!r}: text {len(texts)} is not UTF-8: {error}") from error
+            raise RequestError(f"input {name!r}: element {len(strings)} is not UTF-8: {error}") from error
         raw = raw[4 + size :]
-    if len(raw) or len(texts) != count:
+    if len(raw) or len(strings) != count:
         raise RequestError(
-            f"input {name!r}: raw BYTES must be {count} texts, each behind its length in four bytes; "
-            f"{len(texts)} were found, and {len(raw)} bytes are left over"
+            f"input {name!r}: raw BYTES must contain {count} elements, each after its length in four bytes; "
+            f"{len(strings)} were found, and {len(raw)} bytes are left over"
         )
     array = np.empty(count, dtype=object)
-    array[:] = texts
+    array[:] = strings
     return array
 
 
-def _finite(array: np.ndarray, datatype: str, name: str) -> np.ndarray:
+def _check_finite(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise RequestError(f"input {name!r}: data holds NaN or a number out of the range of {datatype}")
+        raise RequestError(
+            f"input {spec.name!r}: data contains NaN or a number out of the range of {spec.datatype}"
+        )
     return array

@@ -1,15 +1,15 @@
-"""The Open Inference Protocol v2 over HTTP: health, metadata, readiness and inference.
+"""The Open Inference Protocol v2 endpoints: health, metadata, readiness and inference.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
-Loading and unloading are for the private port (`management`).
+Loading and unloading are endpoints of the management port (`http/management.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import metadata as distributions
+from typing import Any
 
-from continuous_training.serving.api import v2_request
 from continuous_training.serving.api.endpoint import (
     EndpointRequest,
     InferenceCall,
@@ -18,17 +18,21 @@ from continuous_training.serving.api.endpoint import (
     json_response,
 )
 from continuous_training.serving.api.predict_endpoints import model_summary, prediction_response
+from continuous_training.serving.api.v2_request import HEADER_LENGTH, InferRequest
 from continuous_training.serving.errors import ModelNotReadyError, RequestError
 from continuous_training.serving.models.batcher import Batcher
+from continuous_training.serving.models.model import Model
 from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.models.trial_fallback import select_version
 from continuous_training.serving.models.versions import LoadedVersion
 
+SERVER_NAME = "continuous-training"
 EXTENSIONS = ["binary_tensor_data"]
+DEFAULT_PLATFORM = "onnx_onnxruntime"
 
 
 class V2Endpoints:
-    """Answers everything below `/v2`; `stopping` says whether the server is being stopped."""
+    """Serves the paths below `/v2`. `stopping` returns whether the server is being stopped."""
 
     def __init__(self, repository: ModelRepository, batcher: Batcher, stopping: Callable[[], bool]) -> None:
         self.repository = repository
@@ -36,86 +40,94 @@ class V2Endpoints:
         self.stopping = stopping
 
     def routes(self) -> list[Route]:
-        """List the paths that it answers."""
-        found = [
-            Route("GET", "/v2", self.server),
-            Route("GET", "/v2/health/live", self.live),
-            Route("GET", "/v2/health/ready", self.ready),
+        """Return the routes below `/v2`."""
+        routes = [
+            Route("GET", "/v2", self.server_metadata),
+            Route("GET", "/v2/health/live", self.server_live),
+            Route("GET", "/v2/health/ready", self.server_ready),
             Route("GET", "/v2/models", self.models),
         ]
         for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            found += [
-                Route("GET", model, self.metadata),
+            routes += [
+                Route("GET", model, self.model_metadata),
                 Route("GET", f"{model}/ready", self.model_ready),
                 Route("POST", f"{model}/infer", self.infer, self.parse),
             ]
-        return found
+        return routes
 
-    async def server(self, request: EndpointRequest) -> Response:
-        """Name the server and its extensions."""
-        name = "continuous-training"
+    async def server_metadata(self, request: EndpointRequest) -> Response:
+        """Return the server's name, version and extensions."""
         try:
-            version = distributions.version(name)
+            version = distributions.version(SERVER_NAME)
         except distributions.PackageNotFoundError:
             version = "unknown"
-        return json_response({"name": name, "version": version, "extensions": EXTENSIONS})
+        return json_response({"name": SERVER_NAME, "version": version, "extensions": EXTENSIONS})
 
-    async def live(self, request: EndpointRequest) -> Response:
-        """Answer at all: a handler that hangs keeps this from happening."""
+    async def server_live(self, request: EndpointRequest) -> Response:
+        """Return HTTP 200. The server cannot respond while a handler hangs."""
         return json_response({"live": True})
 
-    async def ready(self, request: EndpointRequest) -> Response:
-        """Say whether every model that should be served is, and the server goes on."""
-        missing = dict(self.repository.unavailable)
+    async def server_ready(self, request: EndpointRequest) -> Response:
+        """Return HTTP 200 if every configured model is served and the server is not stopping, else 503."""
+        unavailable = dict(self.repository.unavailable)
         stopping = self.stopping()
-        is_ready = not missing and not stopping
-        more = {"stopping": True} if stopping else {}
-        return json_response({"ready": is_ready, "unavailable": missing, **more}, 200 if is_ready else 503)
+        ready = not unavailable and not stopping
+        details = {"stopping": True} if stopping else {}
+        return json_response({"ready": ready, "unavailable": unavailable, **details}, 200 if ready else 503)
 
     async def models(self, request: EndpointRequest) -> Response:
-        """List what is served."""
-        return json_response(
-            {"models": [model_summary(served) for served in self.repository.served_models().values()]}
-        )
+        """List the served models."""
+        models = self.repository.served_models().values()
+        return json_response({"models": [model_summary(served) for served in models]})
 
-    async def metadata(self, request: EndpointRequest) -> Response:
-        """Describe a model's inputs and outputs."""
+    async def model_metadata(self, request: EndpointRequest) -> Response:
+        """Return a model's versions, inputs and outputs."""
         served = self.repository.get(request.parameters["model"])
-        versions = [one.version for one in (served.current, served.previous) if one is not None]
-        return json_response(v2_request.metadata(self._asked(request).model, versions))
+        versions = [version.version for version in served.versions()]
+        return json_response(_model_metadata(self._requested_version(request).model, versions))
 
     async def model_ready(self, request: EndpointRequest) -> Response:
-        """Say that a model is ready; one that is not (yet) is 503, one that nobody knows 404."""
+        """Return HTTP 200 for a served model, 503 for one that is not loaded yet, and 404 if unknown."""
         name = request.parameters["model"]
         try:
-            loaded = self._asked(request)
+            version = self._requested_version(request)
         except ModelNotReadyError as error:
             return json_response({"name": name, "ready": False, "error": str(error)}, 503)
-        return json_response({"name": loaded.name, "ready": True})
+        return json_response({"name": version.name, "ready": True})
 
     async def infer(self, request: EndpointRequest) -> Response:
-        """Answer tensors with tensors, by the version in the path if there is one."""
-        self._asked(request)
-        name, work, version = self.parse(request, await request.body())
-        return prediction_response(await self.batcher.infer(name, work, version))
+        """Run the model, or the version in the path."""
+        self._requested_version(request)
+        call = self.parse(request, await request.body())
+        return prediction_response(await self.batcher.infer(call.model, call.request, call.version))
 
     def parse(self, request: EndpointRequest, body: bytes) -> InferenceCall:
-        """Read what is asked, as far as that is possible before the tensors are."""
+        """Return the inference call of a request. The batcher decodes the tensors later."""
         name, version = request.parameters["model"], request.parameters.get("version")
-        self._asked(request)
+        self._requested_version(request)
         request.model = name
-        return InferenceCall(name, v2_request.InferRequest(body, _header_length(request)), version)
+        return InferenceCall(name, InferRequest(body, _header_length(request)), version)
 
-    def _asked(self, request: EndpointRequest) -> LoadedVersion:
+    def _requested_version(self, request: EndpointRequest) -> LoadedVersion:
         served = self.repository.get(request.parameters["model"])
         version = request.parameters.get("version")
         return served.current if version is None else select_version(served, version)
 
 
+def _model_metadata(model: Model, versions: list[str]) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "versions": versions,
+        "platform": model.metadata.platform or DEFAULT_PLATFORM,
+        "inputs": [spec.to_json() for spec in model.inputs],
+        "outputs": [spec.to_json() for spec in model.outputs],
+    }
+
+
 def _header_length(request: EndpointRequest) -> int | None:
-    given = request.header(v2_request.HEADER_LENGTH.encode())
-    if given is None:
+    value = request.header(HEADER_LENGTH.encode())
+    if value is None:
         return None
-    if not given.isascii() or not given.isdecimal() or len(given) > 18:
-        raise RequestError(f"{v2_request.HEADER_LENGTH} must be a number of bytes, not {given[:40]!r}")
-    return int(given)
+    if not value.isascii() or not value.isdecimal() or len(value) > 18:
+        raise RequestError(f"{HEADER_LENGTH} must be a number of bytes, not {value[:40]!r}")
+    return int(value)

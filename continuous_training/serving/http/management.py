@@ -97,12 +97,12 @@ class ManagementApp:
                 return self.source.fetch(name)
             except UserError as error:
                 raise VersionRejectedError(str(error)) from error
-        record = self.repository.persisted.records.get(name)
-        if record is None:
+        version = self.repository.persisted.versions.get(name)
+        if version is None:
             raise RequestError(
                 f'no archive of {name!r} is known; send the parameters "archive" and "digest" of the version'
             )
-        return Path(record["archive"]), record["digest"]
+        return version.archive, version.digest
 
 
 def _action(method: str, path: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Where a server's archives come from: files that it was given, or an object store."""
+"""Sources of the archives that a server loads: local files or an object store."""
 
 from __future__ import annotations
 
@@ -14,60 +14,68 @@ from continuous_training.core.errors import UserError
 
 
 class ArchiveSource(Protocol):
-    """Knows the archives of some models by name."""
+    """Returns the archives of the models in `names`."""
 
     names: list[str]
 
     def fetch(self, name: str) -> tuple[Path, str]:
-        """Return the archive that a name stands for now, as a local file, and its sha256."""
+        """Return the current archive of a model as a local file, and its SHA-256 digest."""
 
 
 class FileSource:
-    """Archives that are named on the command line; UserError when two are of one model."""
+    """Archives in local files, one per model. UserError if two files contain the same model."""
 
     def __init__(self, archives: Sequence[Path]) -> None:
         self._paths = {read_manifest(path).name: path.absolute() for path in archives}
         self.names = list(self._paths)
         if len(self.names) != len(archives):
             raise UserError(
-                f"the archives hold {self.names}, and one of them twice; give one archive a model"
+                f"two archives contain the same model (models: {self.names}); pass one archive per model"
             )
 
     def fetch(self, name: str) -> tuple[Path, str]:
-        """Return the file and what it holds now."""
+        """Return the file and the digest of its current content."""
         return self._paths[name], digest_file(self._paths[name])
 
 
 class ObjectStoreSource:
-    """Models of an object store, each by NAME, NAME@ALIAS or NAME@DIGEST; downloads lie in `folder`."""
+    """Archives in an object store. `folder` holds the downloads.
+
+    A reference is NAME, NAME@ALIAS or NAME@DIGEST. UserError if two references are for the same model.
+    """
 
     def __init__(self, store: ObjectStore, references: Sequence[str], folder: Path) -> None:
         self._store = store
         self._references = {name_of(reference): reference for reference in references}
         self._folder = folder
-        self._fetched: dict[str, Path] = {}
+        self._downloads: dict[str, Path] = {}
         self.names = list(self._references)
         if len(self.names) != len(references):
-            raise UserError(f"{', '.join(references)} name one model twice; give one version of each")
+            raise UserError(
+                f"two references are for the same model ({', '.join(references)}); pass one version per model"
+            )
 
     def fetch(self, name: str) -> tuple[Path, str]:
-        """Look up what the alias means now, and download it if the store is not on this machine."""
+        """Resolve the alias and return its archive, which is downloaded if the store is remote.
+
+        The model's previous download is deleted.
+        """
         pointer = find(self._store, self._references[name])
         path = self._store.fetch(pointer.key, self._folder)
-        former = self._fetched.get(name)
-        if former is not None and former != path and former.parent == self._folder:
-            former.unlink(missing_ok=True)
-        self._fetched[name] = path
+        previous = self._downloads.get(name)
+        if previous is not None and previous != path and previous.parent == self._folder:
+            previous.unlink(missing_ok=True)
+        self._downloads[name] = path
         return path, pointer.digest
 
 
 class PinnedSource:
-    """What another source's names stood for when this was made, and for as long as its files are there."""
+    """The archives that another source returned when this object was created."""
 
     def __init__(self, source: ArchiveSource) -> None:
         self.names = source.names
-        self._found = {name: source.fetch(name) for name in source.names}
+        self._archives = {name: source.fetch(name) for name in source.names}
 
     def fetch(self, name: str) -> tuple[Path, str]:
-        """Return what was fetched."""
-        return self._found[name]
+        """Return the stored file and digest."""
+        return self._archives[name]

@@ -1,4 +1,4 @@
-"""Many requests in one inference, where none can harm another."""
+"""Batched inference in which a failing request does not affect the others."""
 
 from __future__ import annotations
 
@@ -15,116 +15,125 @@ from continuous_training.serving.models.versions import LoadedVersion
 
 InferenceResult = InferenceResponse | RequestError | HandlerError
 
-CHUNK = 256
-"""The most rows in one call of a handler, which bounds what its inference takes of memory."""
+MAX_ROWS_PER_CALL = 256
+"""The maximum number of rows in one call of a handler. It limits the memory of one inference."""
 
 
 @dataclass(slots=True)
-class _Prepared:
+class _PreparedRequest:
+    """A request with its input tensors; `index` is its position in the batch."""
+
     index: int
-    inference_request: InferenceRequest
+    request: InferenceRequest
     tensors: Tensors
     rows: int
 
 
 def run_batch(
-    loaded: LoadedVersion, works: Sequence[InferenceRequest], rows: int = 1
+    version: LoadedVersion, requests: Sequence[InferenceRequest], max_rows: int = 1
 ) -> list[InferenceResult]:
-    """Answer each work, in order, with as few inferences of up to `rows` rows as that takes.
+    """Run requests in as few inferences of up to `max_rows` rows as possible.
 
-    A request that cannot be read gets its RequestError, and one that the handler fails on, even alone,
-    its HandlerError; the others get their answers. GoneError when the version is freed already.
+    Return one result per request, in order: a response, a RequestError for an invalid request, or a
+    HandlerError if the handler fails on the request alone. VersionUnloadedError if the version is unloaded.
     """
-    results: list[Any] = [None] * len(works)
-    with loaded as model:
-        prepared: list[_Prepared] = []
-        for index, work in enumerate(works):
+    results: list[Any] = [None] * len(requests)
+    with version as model:
+        prepared: list[_PreparedRequest] = []
+        for index, request in enumerate(requests):
             try:
-                tensors = work.build_inputs(model)
-                prepared.append(_Prepared(index, work, tensors, _rows(tensors)))
+                tensors = request.build_inputs(model)
+                prepared.append(_PreparedRequest(index, request, tensors, _row_count(tensors)))
             except RequestError as error:
                 results[index] = error
             except RecursionError:
                 results[index] = RequestError("the request is nested too deeply")
             except (Exception, SystemExit) as error:
-                results[index] = _failed(loaded, error)
-        for group in _groups(prepared, rows):
-            _answer_group(loaded, group, results)
+                results[index] = _handler_error(version, error)
+        for group in _groups(prepared, max_rows):
+            _run_group(version, group, results)
     return results
 
 
-def _groups(prepared: list[_Prepared], rows: int) -> Iterator[list[_Prepared]]:
-    """Put neighbours together while they have no more than `rows` rows; a larger one stays alone."""
-    group: list[_Prepared] = []
-    size = 0
-    for one in prepared:
-        if group and size + one.rows > rows:
+def _groups(prepared: list[_PreparedRequest], max_rows: int) -> Iterator[list[_PreparedRequest]]:
+    """Group consecutive requests of up to `max_rows` rows together. A larger request is a group alone."""
+    group: list[_PreparedRequest] = []
+    rows = 0
+    for item in prepared:
+        if group and rows + item.rows > max_rows:
             yield group
-            group, size = [], 0
-        group.append(one)
-        size += one.rows
+            group, rows = [], 0
+        group.append(item)
+        rows += item.rows
     if group:
         yield group
 
 
-def _rows(tensors: Tensors) -> int:
+def _row_count(tensors: Tensors) -> int:
     return len(next(iter(tensors.values())))
 
 
-def _answer_group(loaded: LoadedVersion, group: list[_Prepared], results: list[Any]) -> None:
-    """Put the results of a group, which one inference answers, in their places."""
+def _run_group(version: LoadedVersion, group: list[_PreparedRequest], results: list[Any]) -> None:
+    """Run a group in one inference and store its results at their indexes.
+
+    If the inference fails, run each request alone, so that only the failing requests get an error.
+    """
     if len(group) == 1:
-        (one,) = group
-        try:
-            outputs = _infer(loaded, one.tensors, one.rows)
-        except (Exception, SystemExit) as error:
-            results[one.index] = _failed(loaded, error)
-        else:
-            results[one.index] = _finish(loaded, one.inference_request, outputs)
+        _run_alone(version, group[0], results)
         return
-    rows = sum([one.rows for one in group])
+    rows = sum([item.rows for item in group])
     try:
         names = group[0].tensors
-        joined = {name: np.concatenate([one.tensors[name] for one in group]) for name in names}
-        outputs = _infer(loaded, joined, rows)
+        joined = {name: np.concatenate([item.tensors[name] for item in group]) for name in names}
+        outputs = _infer(version, joined, rows)
         if any(len(array) != rows for array in outputs.values()):
-            raise ValueError("an output has not one row for each row of the input")
+            raise ValueError("an output does not have one row for each input row")
     except (Exception, SystemExit):
-        # One of them may be at fault, and not the others.
-        for one in group:
-            _answer_group(loaded, [one], results)
+        for item in group:
+            _run_alone(version, item, results)
         return
     end = 0
-    for one in group:
-        begin, end = end, end + one.rows
-        own = {name: array[begin:end] for name, array in outputs.items()}
-        results[one.index] = _finish(loaded, one.inference_request, own)
+    for item in group:
+        begin, end = end, end + item.rows
+        item_outputs = {name: array[begin:end] for name, array in outputs.items()}
+        results[item.index] = _encode_response(version, item.request, item_outputs)
 
 
-def _infer(loaded: LoadedVersion, tensors: Tensors, rows: int) -> Tensors:
-    """Call the handler, in parts when there are many rows."""
-    if rows <= CHUNK:
-        return loaded.model.infer(tensors)
-    parts = [
-        loaded.model.infer({name: array[begin : begin + CHUNK] for name, array in tensors.items()})
-        for begin in range(0, rows, CHUNK)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _finish(loaded: LoadedVersion, work: InferenceRequest, outputs: Tensors) -> InferenceResult:
+def _run_alone(version: LoadedVersion, item: _PreparedRequest, results: list[Any]) -> None:
     try:
-        return work.encode_response(loaded, outputs)
+        outputs = _infer(version, item.tensors, item.rows)
+    except (Exception, SystemExit) as error:
+        results[item.index] = _handler_error(version, error)
+    else:
+        results[item.index] = _encode_response(version, item.request, outputs)
+
+
+def _infer(version: LoadedVersion, tensors: Tensors, rows: int) -> Tensors:
+    """Call the handler, in chunks if there are more than `MAX_ROWS_PER_CALL` rows."""
+    if rows <= MAX_ROWS_PER_CALL:
+        return version.model.infer(tensors)
+    chunks = [
+        version.model.infer(
+            {name: array[begin : begin + MAX_ROWS_PER_CALL] for name, array in tensors.items()}
+        )
+        for begin in range(0, rows, MAX_ROWS_PER_CALL)
+    ]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _encode_response(version: LoadedVersion, request: InferenceRequest, outputs: Tensors) -> InferenceResult:
+    try:
+        return request.encode_response(version, outputs)
     except RequestError as error:
         return error
     except (Exception, SystemExit) as error:
-        return _failed(loaded, error)
+        return _handler_error(version, error)
 
 
-def _failed(loaded: LoadedVersion, error: BaseException) -> HandlerError:
-    name = f"{loaded.name} {loaded.version}"
+def _handler_error(version: LoadedVersion, error: BaseException) -> HandlerError:
+    name = f"{version.name} {version.version}"
     if isinstance(error, EncodingError):
-        failure = HandlerError(f"what {name} answered is no JSON: {error}")
+        failure = HandlerError(f"the response of {name} cannot be encoded as JSON: {error}")
     else:
         failure = HandlerError(f"the handler of {name} failed on a request")
     failure.__cause__ = error

@@ -1,8 +1,8 @@
-"""The queue before the models: what has come in while the last batch ran is the next batch.
+"""The request queue. The requests that arrive during an inference form the next batch.
 
-Inference runs in the event loop's own thread: for models that answer in well under a millisecond,
-handing a batch to another thread costs more than the inference. No request waits for company: a lone
-one is answered at once, and batches grow by themselves with the load.
+Inference runs in the thread of the event loop. For a model that needs less than a millisecond, passing a
+batch to another thread costs more than the inference. A single request is processed immediately, and the
+batches grow with the load.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from continuous_training.serving.models.inference_request import InferenceReques
 from continuous_training.serving.models.inference_watchdog import HandlerCall
 from continuous_training.serving.models.model_repository import ModelRepository
 
-_BYTES = 1 << 18
-"""How many bytes of requests are enough for one turn of the loop, so that it is not held for long."""
+_MAX_BATCH_BYTES = 1 << 18
+"""The maximum size of the requests in one batch, so that a batch does not block the event loop for long."""
 
-
-Key = tuple[str, str | None]
+QueueKey = tuple[str, str | None]
+"""A model's name, and the requested version (None: the served version)."""
 
 
 class QueuedRequest(ABC):
-    """A work that waits for its turn, `since` when on the monotonic clock."""
+    """A request in the queue. `enqueued_at` is a time of the monotonic clock."""
 
     __slots__ = ("enqueued_at", "inference_request")
     inference_request: InferenceRequest
@@ -35,37 +35,43 @@ class QueuedRequest(ABC):
 
     @abstractmethod
     def is_cancelled(self) -> bool:
-        """Tell whether nobody wants the answer any more."""
+        """Return whether the client no longer waits for the response."""
 
     def discard(self) -> None:  # noqa: B027
-        """Hear that the work is not done, since nobody wants the answer."""
+        """Release the request's resources. Called instead of `set_result` if the request is cancelled."""
 
     @abstractmethod
     def set_result(self, result: InferenceResponse | Exception) -> None:
-        """Take the answer, or why there is none; raises nothing."""
+        """Send the response or the error to the client. Must not raise."""
 
 
 class _AwaitedRequest(QueuedRequest):
-    """A work whose answer a task awaits."""
+    """A request whose response is the result of a future."""
 
-    __slots__ = ("answer",)
+    __slots__ = ("response",)
 
-    def __init__(self, work: InferenceRequest, answer: asyncio.Future[InferenceResponse]) -> None:
-        self.inference_request = work
-        self.answer = answer
+    def __init__(
+        self, inference_request: InferenceRequest, response: asyncio.Future[InferenceResponse]
+    ) -> None:
+        self.inference_request = inference_request
+        self.response = response
 
     def is_cancelled(self) -> bool:
-        return self.answer.done()
+        return self.response.done()
 
     def set_result(self, result: InferenceResponse | Exception) -> None:
         if isinstance(result, InferenceResponse):
-            self.answer.set_result(result)
+            self.response.set_result(result)
         else:
-            self.answer.set_exception(result)
+            self.response.set_exception(result)
 
 
 class Batcher:
-    """Answers requests in batches; lives in one event loop, and only `busy` is read by other threads."""
+    """Queues requests and runs them in batches.
+
+    All methods run in one event loop. Other threads read only `active_call`, the batch that is running.
+    `observe` is called after each batch with the model's name, the number of requests and the seconds.
+    """
 
     def __init__(
         self,
@@ -78,28 +84,31 @@ class Batcher:
         self.queue_length = 0
         self.active_call: HandlerCall | None = None
         self._observe = observe
-        self._queues: dict[Key, deque[QueuedRequest]] = {}
+        self._queues: dict[QueueKey, deque[QueuedRequest]] = {}
         self._scheduled = False
 
-    async def infer(self, name: str, work: InferenceRequest, version: str | None = None) -> InferenceResponse:
-        """Answer a request when its turn comes; OverloadedError when too many wait, or this one for too long.
+    async def infer(
+        self, name: str, request: InferenceRequest, version: str | None = None
+    ) -> InferenceResponse:
+        """Queue a request and return its response.
 
-        ModelNotFoundError, ModelNotReadyError, RequestError and HandlerError as `answer_through` has them.
+        OverloadedError if the queue is full or the request waits longer than the timeout;
+        ModelNotFoundError, ModelNotReadyError, RequestError and HandlerError as in `infer_with_fallback`.
         """
-        pending = _AwaitedRequest(work, asyncio.get_running_loop().create_future())
-        self.enqueue(name, version, pending)
-        return await pending.answer
+        queued = _AwaitedRequest(request, asyncio.get_running_loop().create_future())
+        self.enqueue(name, version, queued)
+        return await queued.response
 
-    def enqueue(self, name: str, version: str | None, pending: QueuedRequest) -> None:
-        """Let a work wait for its turn, and hear of its answer; OverloadedError when too many wait."""
+    def enqueue(self, name: str, version: str | None, queued: QueuedRequest) -> None:
+        """Add a request to the queue. OverloadedError if the queue is full."""
         if self.queue_length >= self.settings.max_queued:
             raise OverloadedError(f"{self.queue_length} requests are waiting already; try again in a moment")
-        pending.enqueued_at = time.monotonic()
+        queued.enqueued_at = time.monotonic()
         key = (name, version)
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = deque()
-        queue.append(pending)
+        queue.append(queued)
         self.queue_length += 1
         if not self._scheduled:
             self._schedule(asyncio.get_running_loop())
@@ -107,56 +116,58 @@ class Batcher:
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = True
         if self.settings.max_delay:
-            loop.call_later(self.settings.max_delay, self._turn, loop)
+            loop.call_later(self.settings.max_delay, self._run_batches, loop)
         else:
-            loop.call_soon(self._turn, loop)
+            loop.call_soon(self._run_batches, loop)
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer one batch of each model that is asked; what is left over has its turn next."""
+    def _run_batches(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run one batch of each queue. Requests that remain are scheduled for the next call."""
         self._scheduled = False
         for key in list(self._queues):
-            batch = self._take(key)
+            batch = self._next_batch(key)
             if batch:
-                self._answer(key, batch)
+                self._run_batch(key, batch)
         if self._queues and not self._scheduled:
             self._schedule(loop)
 
-    def _take(self, key: Key) -> list[QueuedRequest]:
+    def _next_batch(self, key: QueueKey) -> list[QueuedRequest]:
+        """Remove the requests of the next batch from a queue, and all cancelled and late requests."""
         queue, size, now = self._queues[key], 0, time.monotonic()
-        most = self.repository.max_batch_rows(key[0], self.settings.max_rows)
+        # Requests beyond the model's batch size stay in the queue, so that the first ones get their
+        # responses before the next inference.
+        max_rows = self.repository.max_batch_rows(key[0], self.settings.max_rows)
         batch: list[QueuedRequest] = []
-        # What a handler would not have in one batch is left for the next turn: these are answered first.
-        while queue and len(batch) < most and size < _BYTES:
-            pending = queue.popleft()
+        while queue and len(batch) < max_rows and size < _MAX_BATCH_BYTES:
+            queued = queue.popleft()
             self.queue_length -= 1
-            waited = now - pending.enqueued_at
-            if pending.is_cancelled():
-                pending.discard()
+            waited = now - queued.enqueued_at
+            if queued.is_cancelled():
+                queued.discard()
                 continue
             if waited > self.settings.timeout:
-                words = f"the request waited {waited:.1f} s for its turn; try again in a moment"
-                pending.set_result(OverloadedError(words))
+                message = f"the request waited in the queue for {waited:.1f} s; try again in a moment"
+                queued.set_result(OverloadedError(message))
                 continue
-            batch.append(pending)
-            size += pending.inference_request.size()
+            batch.append(queued)
+            size += queued.inference_request.size()
         if not queue:
             del self._queues[key]
         return batch
 
-    def _answer(self, key: Key, batch: list[QueuedRequest]) -> None:
+    def _run_batch(self, key: QueueKey, batch: list[QueuedRequest]) -> None:
         name, version = key
-        self.active_call = busy = HandlerCall(f"a batch of {name}")
+        self.active_call = call = HandlerCall(f"a batch of {name}")
         try:
-            works = [pending.inference_request for pending in batch]
-            results = self.repository.infer(name, works, self.settings.max_rows, version)
+            requests = [queued.inference_request for queued in batch]
+            results = self.repository.infer(name, requests, self.settings.max_rows, version)
         except Exception as error:
-            # The same one for all: the model went away while they waited.
-            for pending in batch:
-                pending.set_result(error)
+            # The model was unloaded while the requests were in the queue.
+            for queued in batch:
+                queued.set_result(error)
             return
         finally:
             self.active_call = None
         if self._observe:
-            self._observe(name, len(batch), time.monotonic() - busy.started_at)
-        for pending, result in zip(batch, results, strict=True):
-            pending.set_result(result)
+            self._observe(name, len(batch), time.monotonic() - call.started_at)
+        for queued, result in zip(batch, results, strict=True):
+            queued.set_result(result)

@@ -1,4 +1,4 @@
-"""One request's share of an inference: its rows before, and its answer after."""
+"""One inference request: builds the input tensors and encodes the response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from continuous_training.serving.models.versions import LoadedVersion
 
 @dataclass(slots=True)
 class InferenceResponse:
-    """An answer's bytes, the digest of the version that gave it, and headers of its own."""
+    """An encoded response, the digest of the version that produced it, and additional headers."""
 
     body: bytes
     digest: str
@@ -22,40 +22,40 @@ class InferenceResponse:
 
 
 class InferenceRequest(Protocol):
-    """What one request wants of a model."""
+    """One request for inference, in any of the supported formats."""
 
     def build_inputs(self, model: Model) -> Tensors:
-        """Turn the request into tensors of the model's inputs, n rows; RequestError if it cannot be."""
+        """Return the request as n rows of the model's input tensors. RequestError if it is invalid."""
 
-    def encode_response(self, loaded: LoadedVersion, tensors: Tensors) -> InferenceResponse:
-        """Turn the n rows of the model's outputs into the answer."""
+    def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
+        """Encode n rows of the model's output tensors as the response."""
 
     def size(self) -> int:
-        """Tell the bytes of the request."""
+        """Return the size of the request body in bytes."""
 
 
 @dataclass(slots=True)
 class PredictRequest:
-    """A request in the workload's own words; `parse` turns its body into what the handler takes."""
+    """A request in the workload's own format. `parse` converts the body to the handler's argument."""
 
     body: bytes
     parse: Callable[[bytes], Any] = decode
 
     def build_inputs(self, model: Model) -> Tensors:
-        """Let the handler read the request."""
+        """Return the tensors that the handler's `preprocess` returns."""
         return preprocess(model, self.parse(self.body))
 
-    def encode_response(self, loaded: LoadedVersion, tensors: Tensors) -> InferenceResponse:
-        """Let the handler write the answer."""
-        return InferenceResponse(encode(loaded.model.handler.postprocess(tensors)), loaded.digest)
+    def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
+        """Encode the result of the handler's `postprocess`."""
+        return InferenceResponse(encode(version.model.handler.postprocess(outputs)), version.digest)
 
     def size(self) -> int:
-        """Tell the bytes of the request."""
+        """Return the size of the request body in bytes."""
         return len(self.body)
 
 
 def preprocess(model: Model, request: Any) -> Tensors:
-    """Let a handler read a request; its ValueError becomes a RequestError for the caller."""
+    """Run the handler's `preprocess`. Its ValueError is raised as a RequestError for the client."""
     try:
         return dict(model.handler.preprocess(request))
     except ValueError as error:

@@ -1,9 +1,9 @@
-"""Noticing a handler that hangs, and ending the process that it has made useless.
+"""Detection of handlers that hang.
 
-A thread cannot be ended from outside, so a handler that never returns cannot be put right in its
-process. While it hangs, the public port answers nothing (which a liveness probe sees), and the private
-port goes on answering. When it has hung for long enough, the watchdog logs where, and ends the process:
-a fresh one then serves the versions that are confirmed.
+A thread cannot be terminated from outside, so a process whose handler never returns cannot recover. While
+a handler hangs, the public port does not respond (which a liveness probe detects), and the management port
+does. After a timeout, the watchdog logs the handler's stack and ends the process. A new process then serves
+the confirmed versions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HandlerCall:
-    """A handler at work: what it does, since when on the monotonic clock, and in which thread."""
+    """A running call of a handler: description, start on the monotonic clock, and thread."""
 
     description: str
     started_at: float = field(default_factory=time.monotonic)
@@ -29,22 +29,29 @@ class HandlerCall:
 
 
 class Watchdog:
-    """Logs, and calls `end`, when what `busy` names has taken longer than `seconds`."""
+    """Calls `on_timeout` if the call that `active_call` returns takes longer than `timeout` seconds."""
 
     def __init__(
-        self, busy: Callable[[], HandlerCall | None], seconds: float, end: Callable[[], None]
+        self,
+        active_call: Callable[[], HandlerCall | None],
+        timeout: float,
+        on_timeout: Callable[[], None],
     ) -> None:
-        self.active_call = busy
-        self.seconds = seconds
-        self.end = end
+        self.active_call = active_call
+        self.timeout = timeout
+        self.on_timeout = on_timeout
 
     def check(self) -> None:
-        """Look at the handler that is at work; called every moment, from another thread."""
-        busy = self.active_call()
-        if busy is None or time.monotonic() - busy.started_at < self.seconds:
+        """Check the running call. Another thread than the handler's must call this regularly."""
+        call = self.active_call()
+        if call is None or time.monotonic() - call.started_at < self.timeout:
             return
-        words = f"{busy.description} has taken more than {self.seconds:g} s: its handler hangs"
-        frame = sys._current_frames().get(busy.thread_id)
-        where = "".join(traceback.format_stack(frame)) if frame else ""
-        log.critical("%s, and the process ends", words, extra={"traceback": where})
-        self.end()
+        frame = sys._current_frames().get(call.thread_id)
+        stack = "".join(traceback.format_stack(frame)) if frame else ""
+        log.critical(
+            "%s has taken more than %g s: its handler hangs, and the process ends",
+            call.description,
+            self.timeout,
+            extra={"traceback": stack},
+        )
+        self.on_timeout()

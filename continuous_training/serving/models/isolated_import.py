@@ -1,4 +1,4 @@
-"""Importing a bundle's own code under a name that nothing else in the process has."""
+"""Import of a bundle's code under a package name that is unique in the process."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _numbers = itertools.count(1)
 
 
 class IsolatedPackage:
-    """Holds one folder's package tree, imported below a package name used by nothing else.
+    """A finder that imports the modules of one folder below a unique package name.
 
-    The same module of two bundles lives side by side in one process, and neither sees the installed
-    package of that name. `drop` makes the process forget the modules again.
+    Two bundles with a module of the same name can be loaded in one process, and neither imports the
+    installed package of that name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,7 @@ class IsolatedPackage:
         sys.meta_path.insert(0, self)
 
     def load(self, module: str) -> ModuleType:
-        """Import a module of the folder by the name that it has there."""
+        """Import a module of the folder by its dotted name in the folder."""
         return import_module(f"{self.package}.{module}")
 
     def find_spec(
@@ -41,28 +41,30 @@ class IsolatedPackage:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Find a module of this folder; the import system asks this of each finder in turn."""
-        package, _, rest = name.partition(".")
-        if package != self.package or not rest:
+        """Find a module of this folder (the interface of `sys.meta_path` finders)."""
+        package, _, module = name.partition(".")
+        if package != self.package or not module:
             return None
-        place = self.folder.joinpath(*rest.split("."))
-        for file, is_package in ((place / "__init__.py", True), (place.with_suffix(".py"), False)):
+        base = self.folder.joinpath(*module.split("."))
+        for file, is_package in ((base / "__init__.py", True), (base.with_suffix(".py"), False)):
             if file.is_file():
-                where = [str(place)] if is_package else None
-                loader = _SourceOnly(name, str(file))
-                return spec_from_file_location(name, file, loader=loader, submodule_search_locations=where)
+                search_locations = [str(base)] if is_package else None
+                loader = _UncachedSourceLoader(name, str(file))
+                return spec_from_file_location(
+                    name, file, loader=loader, submodule_search_locations=search_locations
+                )
         return None
 
-    def drop(self) -> None:
-        """Forget the modules; what still holds a function of them can go on calling it."""
+    def unload(self) -> None:
+        """Remove the modules from the process. Functions that are still referenced stay usable."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         for name in [n for n in sys.modules if n == self.package or n.startswith(f"{self.package}.")]:
             del sys.modules[name]
 
 
-class _SourceOnly(SourceFileLoader):
-    """Compiles the source each time: bytecode is neither written into the bundle nor trusted there."""
+class _UncachedSourceLoader(SourceFileLoader):
+    """Compiles the source at each import. It neither reads nor writes bytecode files in the bundle."""
 
     def get_code(self, fullname: str) -> CodeType:
         source = self.get_data(self.path)

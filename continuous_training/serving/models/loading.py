@@ -1,5 +1,4 @@
-# ruff: noqa: E501
-"""From an archive to a version that has proven itself, or to a refusal that leaves nothing behind."""
+"""Loading of a model version from an archive, with a test of its golden requests."""
 
 from __future__ import annotations
 
@@ -19,23 +18,23 @@ _numbers = itertools.count(1)
 
 
 def load_archive(
-    archive: Path, digest: str, work: Path, name: str | None = None, threads: int = 1
+    archive: Path, digest: str, work_folder: Path, name: str | None = None, threads: int = 1
 ) -> LoadedVersion:
-    """Unpack an archive below `work`, load its model, and have it answer its golden requests.
+    """Unpack an archive below `work_folder`, load its model, and send it its golden requests.
 
-    VersionRejectedError, with every reason, when a digest or a name is another one, the handler fails to load,
-    or an answer differs; ArchiveError when the archive itself is not sound. Nothing is left then.
+    VersionRejectedError, with every reason, if the digest or the name differs, the handler fails to load,
+    or a golden response differs; ArchiveError if the archive is damaged. The unpacked files are then removed.
     """
-    folder = work / f"{digest[:12]}-{next(_numbers)}"
+    folder = work_folder / f"{digest[:12]}-{next(_numbers)}"
     manifest = unpack(archive, folder, digest)
     try:
         if name is not None and manifest.name != name:
             raise VersionRejectedError(
-                f"{archive} holds the model {manifest.name!r}, and {name!r} was asked for"
+                f"{archive} contains the model {manifest.name!r}, and {name!r} was requested"
             )
         model = _load(folder, manifest, archive, threads)
         try:
-            _prove(model, manifest, archive)
+            _check_golden_requests(model, manifest, archive)
         except BaseException:
             model.unload()
             raise
@@ -54,18 +53,21 @@ def _load(folder: Path, manifest: ArchiveManifest, archive: Path, threads: int) 
         raise VersionRejectedError(
             f"{archive}: its handler fails to load: {type(error).__name__}: {error}"
         ) from error
-    for key in ("name", "handler", "inputs", "outputs"):
-        if getattr(model.metadata.signature, key) != getattr(manifest.signature, key):
+    for field in ("name", "handler", "inputs", "outputs"):
+        if getattr(model.metadata.signature, field) != getattr(manifest.signature, field):
             model.unload()
             raise VersionRejectedError(
-                f"{archive}: model.json and archive.json differ in {key!r}; write it again"
+                f"{archive}: model.json and archive.json differ in {field!r}; write the archive again"
             )
     return model
 
 
-def _prove(model: Model, manifest: ArchiveManifest, archive: Path) -> None:
-    # Through JSON and back, since that is what a caller sees; the first answers also warm the model up.
-    wrong = manifest.golden.check(lambda request: decode(encode(model.predict(request))))
-    if wrong:
-        shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise VersionRejectedError(f"{archive} does not repeat its golden answers: {shown}", wrong)
+def _check_golden_requests(model: Model, manifest: ArchiveManifest, archive: Path) -> None:
+    # The responses are encoded and decoded because a client receives JSON. This also warms up the model.
+    differences = manifest.golden.check(lambda request: decode(encode(model.predict(request))))
+    if differences:
+        examples = "; ".join(differences[:3])
+        more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise VersionRejectedError(
+            f"{archive}: its responses to the golden requests differ: {examples}{more}", differences
+        )

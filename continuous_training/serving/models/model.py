@@ -1,4 +1,4 @@
-"""One version of a model, loaded from its folder and ready to answer."""
+"""A model version, loaded from its folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from continuous_training.artifacts.bundle import BundleMetadata
+from continuous_training.artifacts.bundle import BundleMetadata, TensorSpec
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.models.isolated_import import IsolatedPackage
@@ -18,18 +18,18 @@ Tensors = dict[str, np.ndarray]
 
 @dataclass
 class Model:
-    """Answers requests with the files and the code of one folder, until it is unloaded."""
+    """A model with the files and the handler code of one folder."""
 
     name: str
     folder: Path
     metadata: BundleMetadata
-    inputs: list[dict[str, Any]]
-    outputs: list[dict[str, Any]]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     handler: Any
     _code: IsolatedPackage = field(repr=False)
 
     def predict(self, request: Any) -> Any:
-        """Answer one JSON request; RequestError (a ValueError) when the handler refuses it."""
+        """Return the response to a JSON request. RequestError if the handler rejects the request."""
         try:
             tensors = self.handler.preprocess(request)
         except ValueError as error:
@@ -38,48 +38,45 @@ class Model:
 
     @property
     def batch_rows(self) -> int | None:
-        """The most rows that the handler wants in a batch (1: it gains nothing by one); None: any number."""
+        """The maximum rows per batch that the handler declares (1: no batching); None without a limit."""
         rows = getattr(self.handler, "batch_rows", None)
         return rows if isinstance(rows, int) and rows > 0 else None
 
     def infer(self, tensors: Tensors) -> Tensors:
-        """Answer rows given as tensors of `inputs` with tensors of `outputs`."""
+        """Return the output tensors for n rows of the input tensors."""
         return dict(self.handler.inference(tensors))
 
     def unload(self) -> None:
-        """Let go of the handler and its code; the model answers no more."""
+        """Release the handler and its code. The model cannot be used afterwards."""
         self.handler = None
-        self._code.drop()
+        self._code.unload()
 
 
 def load_model(folder: Path, threads: int = 1) -> Model:
-    """Load the model in `folder`, running the code in that folder and no other copy of it.
+    """Load the model in `folder` with the handler code in that folder.
 
-    `threads` is how many one inference may use; a handler finds it in its own `threads`.
-
-    The folder is a bundle or an unpacked archive: `model.json`, the model's files, and the handler's
-    modules. Nothing is written there. ArchiveError when `model.json` or the handler is not as it
-    should be; what the handler's own `load` raises passes through.
+    The folder is a bundle or an unpacked archive: `model.json`, the model's files and the handler's
+    modules. Nothing is written to it. `threads` is the number of threads of one inference; it is set as
+    the handler's attribute `threads` before `load`. ArchiveError if `model.json` or the handler is invalid;
+    exceptions of the handler's `load` are not wrapped.
     """
     metadata = BundleMetadata.read(folder)
     signature = metadata.signature
-    module, _, attribute = signature.handler.partition(":")
+    module, _, class_name = signature.handler.partition(":")
     code = IsolatedPackage(folder.resolve())
     try:
-        handler = _handler_class(code, module, attribute, folder)()
+        handler = _handler_class(code, module, class_name, folder)()
         handler.threads = threads
         handler.load(folder.resolve())
     except BaseException:
-        code.drop()
+        code.unload()
         raise
-    inputs = [tensor.to_json() for tensor in signature.inputs]
-    outputs = [tensor.to_json() for tensor in signature.outputs]
-    return Model(signature.name, folder, metadata, inputs, outputs, handler, code)
+    return Model(signature.name, folder, metadata, signature.inputs, signature.outputs, handler, code)
 
 
-def _handler_class(code: IsolatedPackage, module: str, attribute: str, folder: Path) -> Any:
+def _handler_class(code: IsolatedPackage, module: str, class_name: str, folder: Path) -> Any:
     try:
-        found = getattr(code.load(module), attribute, None)
+        handler_class = getattr(code.load(module), class_name, None)
     except ModuleNotFoundError as error:
         name = (error.name or "?").removeprefix(f"{code.package}.")
         raise ArchiveError(
@@ -88,6 +85,6 @@ def _handler_class(code: IsolatedPackage, module: str, attribute: str, folder: P
         ) from error
     except SyntaxError as error:
         raise ArchiveError(f"{folder}: the handler's code does not compile: {error}") from error
-    if not isinstance(found, type):
-        raise ArchiveError(f"{folder}: {module} defines no class {attribute}")
-    return found
+    if not isinstance(handler_class, type):
+        raise ArchiveError(f"{folder}: {module} defines no class {class_name}")
+    return handler_class

@@ -9,8 +9,8 @@ from typing import Any
 from continuous_training.core.errors import PipelineError
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
-ON_TRIAL = "probation"
-"""The value of the JSON field `phase` for a version on trial."""
+SERVING, ON_TRIAL = "serving", "probation"
+"""The values of the JSON field `phase`: a confirmed version, and a version on trial."""
 
 
 @dataclass(frozen=True)

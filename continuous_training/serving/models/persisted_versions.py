@@ -1,4 +1,4 @@
-"""The versions that are confirmed, on disk, so that a restart serves them again."""
+"""The confirmed versions on disk, which a server loads again after a restart."""
 
 from __future__ import annotations
 
@@ -6,56 +6,74 @@ import json
 import logging
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
 
-Records = dict[str, dict[str, str]]
-"""By model name: the archive's absolute path and its sha256."""
+
+@dataclass(frozen=True)
+class PersistedVersion:
+    """The archive of a confirmed version: its absolute path and its SHA-256 digest."""
+
+    archive: Path
+    digest: str
+
+    @classmethod
+    def from_json(cls, value: Any, model: str) -> PersistedVersion:
+        """Read a version. ValueError names the model and the damaged field."""
+        if not isinstance(value, dict):
+            raise ValueError(f"the entry of {model!r} is not an object")
+        for field in ("archive", "digest"):
+            if not isinstance(value.get(field), str):
+                raise ValueError(f"the field {field!r} of {model!r} is missing or not a string")
+        return cls(Path(value["archive"]), value["digest"])
+
+    def to_json(self) -> dict[str, str]:
+        """Return the version as it is stored."""
+        return {"archive": str(self.archive), "digest": self.digest}
 
 
 class PersistedVersions:
-    """Remembers the confirmed versions in one file, replaced whole at each change."""
+    """Stores the confirmed version of each model in one JSON file, which each change replaces atomically."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.records = self._read()
+        self.versions = self._read()
 
     def put(self, name: str, archive: Path, digest: str) -> None:
-        """Remember a version as the confirmed one of its name."""
-        self._write({**self.records, name: {"archive": str(archive), "digest": digest}})
+        """Store the confirmed version of a model."""
+        self._write({**self.versions, name: PersistedVersion(archive, digest)})
 
     def remove(self, name: str) -> None:
-        """Forget a name; nothing happens when it is not known."""
-        if name in self.records:
-            self._write({key: value for key, value in self.records.items() if key != name})
+        """Remove a model if it is stored."""
+        if name in self.versions:
+            self._write({key: version for key, version in self.versions.items() if key != name})
 
-    def _read(self) -> Records:
+    def _read(self) -> dict[str, PersistedVersion]:
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            stored = json.loads(self.path.read_text(encoding="utf-8"))
+            if not isinstance(stored, dict):
+                raise ValueError("the file is not a JSON object")
+            return {name: PersistedVersion.from_json(value, name) for name, value in stored.items()}
         except FileNotFoundError:
             return {}
         except ValueError as error:
-            return self._set_aside(error)
-        good = isinstance(found, dict) and all(map(_is_record, found.values()))
-        return found if good else self._set_aside(ValueError("not an object of archive and digest by name"))
+            self._move_aside(error)
+            return {}
 
-    def _set_aside(self, error: ValueError) -> Records:
-        aside = self.path.with_suffix(".unreadable")
-        log.error("%s cannot be read (%s); it is kept as %s, and no model is served", self.path, error, aside)
-        self.path.replace(aside)
-        return {}
+    def _move_aside(self, error: ValueError) -> None:
+        backup = self.path.with_suffix(".unreadable")
+        log.error("%s is damaged (%s); it is moved to %s, and no model is served", self.path, error, backup)
+        self.path.replace(backup)
 
-    def _write(self, records: Records) -> None:
-        handle, beside = tempfile.mkstemp(prefix=".models-", dir=self.path.parent)
+    def _write(self, versions: dict[str, PersistedVersion]) -> None:
+        handle, temporary = tempfile.mkstemp(prefix=".models-", dir=self.path.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(records, stream, indent=2, sort_keys=True)
+            stored = {name: version.to_json() for name, version in versions.items()}
+            json.dump(stored, stream, indent=2, sort_keys=True)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(beside).replace(self.path)
-        self.records = records
-
-
-def _is_record(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("archive", "digest"))
+        Path(temporary).replace(self.path)
+        self.versions = versions

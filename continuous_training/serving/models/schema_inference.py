@@ -1,4 +1,4 @@
-"""A JSON Schema from examples alone, for a model whose workload gives none."""
+"""Inference of a JSON Schema from examples, for models whose workload declares none."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ Schema = dict[str, Any]
 
 
 def infer_schema(examples: Sequence[Any]) -> Schema:
-    """Describe the types that the examples have, and refuse nothing else: `{}` where they tell nothing.
+    """Return a schema of the examples' types, or `{}` if the examples have no JSON type.
 
-    Every property is optional and others are allowed, since examples show what there is and not what
-    there must be.
+    All properties are optional and additional properties are allowed, because examples do not show which
+    properties are required.
     """
-    kinds = sorted({_kind(example) for example in examples} - {""})
-    if "integer" in kinds and "number" in kinds:
-        kinds.remove("integer")
-    if not kinds:
+    types = sorted({_json_type(example) for example in examples} - {""})
+    if "integer" in types and "number" in types:
+        types.remove("integer")
+    if not types:
         return {}
-    schema: Schema = {"type": kinds[0] if len(kinds) == 1 else kinds}
-    if "array" in kinds:
+    schema: Schema = {"type": types[0] if len(types) == 1 else types}
+    if "array" in types:
         lists = [example for example in examples if isinstance(example, list)]
         if items := infer_schema(list(chain.from_iterable(lists))):
             schema["items"] = items
-    if "object" in kinds:
+    if "object" in types:
         objects = [example for example in examples if isinstance(example, dict)]
         names = dict.fromkeys(chain.from_iterable(objects))
         schema["properties"] = {
-            name: infer_schema([found[name] for found in objects if name in found]) for name in names
+            name: infer_schema([item[name] for item in objects if name in item]) for name in names
         }
     return schema
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
+    """Return the name of a value's JSON type, or an empty string."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "boolean"
-    kinds = {int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-    return kinds.get(type(value), "")
+    names = {int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "")

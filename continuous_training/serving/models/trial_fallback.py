@@ -1,4 +1,4 @@
-"""Answering through the version that is served, with the former one behind it during probation."""
+"""Inference with the current version and, while it is on trial, the previous version as a fallback."""
 
 from __future__ import annotations
 
@@ -14,61 +14,67 @@ log = logging.getLogger(__name__)
 
 
 def infer_with_fallback(
-    find: Callable[[], ServedModel],
-    works: Sequence[InferenceRequest],
-    rows: int = 1,
+    get_served: Callable[[], ServedModel],
+    requests: Sequence[InferenceRequest],
+    max_rows: int = 1,
     version: str | None = None,
 ) -> list[InferenceResult]:
-    """Do the works with the version that is served; with the former one what a probationer fails.
+    """Run requests on the current version.
 
-    Asking for one `version` (its first twelve digits, or the digest) asks that one and no other;
-    ModelNotFoundError when there is no such one. Whose fault a failure is, each work's result says.
+    While it is on trial, retry its failed requests on the previous version. With `version` (a digest or its
+    first twelve digits), run the requests on that version and do not retry them; ModelNotFoundError if it is
+    not served. `get_served` is called for the model's current state.
     """
     while True:
-        served = find()
+        served = get_served()
         try:
             if version is not None:
-                return run_batch(select_version(served, version), works, rows)
-            results = run_batch(served.current, works, rows)
+                return run_batch(select_version(served, version), requests, max_rows)
+            results = run_batch(served.current, requests, max_rows)
         except VersionUnloadedError:
-            # It was switched between finding and using it: the next look finds its successor.
+            # The version was replaced after the lookup. The next lookup returns its replacement.
             continue
         for index, result in enumerate(results):
             if isinstance(result, HandlerError):
-                results[index] = _shielded(served.current, find, works[index], result)
+                results[index] = _retry(served.current, get_served, requests[index], result)
         return results
 
 
-def _shielded(
-    loaded: LoadedVersion, find: Callable[[], ServedModel], work: InferenceRequest, defect: HandlerError
+def _retry(
+    failed: LoadedVersion,
+    get_served: Callable[[], ServedModel],
+    request: InferenceRequest,
+    error: HandlerError,
 ) -> InferenceResult:
-    while (stand_in := _stand_in(loaded, find)) is not None:
+    """Run a failed request on the fallback version. Return `error` if there is none."""
+    while (fallback := _fallback_version(failed, get_served)) is not None:
         try:
-            (result,) = run_batch(stand_in, [work])
+            (result,) = run_batch(fallback, [request])
         except VersionUnloadedError:
             continue
-        count = loaded.count_fallback()
-        # Each at first, then ever fewer: a broken version under load would fill the disk.
+        count = failed.count_fallback()
+        # Log only counts that are powers of two: under load, a line per request would fill the disk.
         if count & (count - 1) == 0:
-            log.warning("%s: %d requests shielded so far", defect, count, exc_info=defect.__cause__)
+            log.warning(
+                "%s: the previous version has answered %d requests", error, count, exc_info=error.__cause__
+            )
         return result
-    return defect
+    return error
 
 
-def _stand_in(failed: LoadedVersion, find: Callable[[], ServedModel]) -> LoadedVersion | None:
-    """Find who may answer in its place: its former version, or the one that came since."""
+def _fallback_version(failed: LoadedVersion, get_served: Callable[[], ServedModel]) -> LoadedVersion | None:
+    """Return the previous version, or the current one if the failed version was replaced meanwhile."""
     try:
-        served = find()
+        served = get_served()
     except (ModelNotFoundError, ModelNotReadyError):
         return None
     return served.previous if served.current is failed else served.current
 
 
 def select_version(served: ServedModel, version: str) -> LoadedVersion:
-    """Find a version by its first twelve digits or its digest; ModelNotFoundError lists those that are."""
-    loaded = [one for one in (served.current, served.previous) if one is not None]
-    for one in loaded:
-        if version in (one.version, one.digest):
-            return one
-    versions = ", ".join(one.version for one in loaded)
-    raise ModelNotFoundError(f"{served.name} has no version {version!r} here; served are: {versions}")
+    """Return a version by its digest or the first twelve digits. ModelNotFoundError lists the versions."""
+    for loaded in served.versions():
+        if version in (loaded.version, loaded.digest):
+            return loaded
+    versions = ", ".join(loaded.version for loaded in served.versions())
+    raise ModelNotFoundError(f"{served.name} has no version {version!r}; the served versions are: {versions}")

@@ -1,7 +1,8 @@
-"""A version in the process, and its place among the versions of its name."""
+"""The loaded versions of the served models."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -11,16 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.serving.models.model import Model
-from continuous_training.serving.models.model_status import READY, ModelStatus
+from continuous_training.serving.models.model_status import ON_TRIAL, READY, SERVING, ModelStatus
+
+log = logging.getLogger(__name__)
 
 
 class VersionUnloadedError(Exception):
-    """The version was freed between finding it and using it; look again."""
+    """The version was unloaded after the caller had looked it up. The caller must look it up again."""
 
 
 @dataclass(eq=False)
 class LoadedVersion:
-    """Holds one version's model and work folder until it is retired and its last user is done."""
+    """A version's model and its unpacked archive in `folder`.
+
+    Requests use the model in a `with` block. `retire` unloads it when the last block has ended.
+    """
 
     digest: str
     archive: Path
@@ -43,7 +49,7 @@ class LoadedVersion:
         return self.digest[:12]
 
     def __enter__(self) -> Model:
-        """Keep the model from being freed while requests use it; GoneError when it is freed already."""
+        """Return the model, which stays loaded inside the block. VersionUnloadedError if it is retired."""
         with self._lock:
             if self._retired:
                 raise VersionUnloadedError
@@ -51,40 +57,40 @@ class LoadedVersion:
         return self.model
 
     def __exit__(self, *_: object) -> None:
-        """Use it no more; the last user of a retired one frees it."""
+        """End the use of the model. Unload it if it is retired and this was the last use."""
         with self._lock:
             self._users -= 1
             last = self._retired and not self._users
         if last:
-            self._free()
+            self._unload()
 
     def count_fallback(self) -> int:
-        """Count one more request that the former version answered in this one's place."""
+        """Count a request that the previous version answered instead, and return the total."""
         with self._lock:
             self.fallback_count += 1
             return self.fallback_count
 
     def retire(self) -> None:
-        """Free the model now, or when its last user is done."""
+        """Unload the model now, or at the end of its last use."""
         with self._lock:
             first, self._retired = not self._retired, True
             idle = first and not self._users
         if idle:
-            self._free()
+            self._unload()
 
-    def _free(self) -> None:
+    def _unload(self) -> None:
         self.model.unload()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What is served under one name: a version and, while that is on probation, the former one."""
+    """The version that is served under one name and, while it is on trial, the previous version."""
 
     current: LoadedVersion
     previous: LoadedVersion | None = None
     trial_deadline: float | None = None
-    """When the probation ends, on the monotonic clock; None when the version is confirmed."""
+    """The end of the trial on the monotonic clock; None if the version is confirmed."""
 
     @property
     def name(self) -> str:
@@ -93,7 +99,7 @@ class ServedModel:
 
     @property
     def digest(self) -> str:
-        """The sha256 of the archive of the current version."""
+        """The SHA-256 digest of the current version's archive."""
         return self.current.digest
 
     @property
@@ -103,29 +109,32 @@ class ServedModel:
 
     @property
     def archive(self) -> Path:
-        """Where the current version was loaded from."""
+        """The path that the current version was loaded from."""
         return self.current.archive
 
     @property
     def loaded_at(self) -> str:
-        """When the current version was loaded, in UTC."""
+        """The time at which the current version was loaded, in UTC."""
         return self.current.loaded_at
 
     @property
     def phase(self) -> str:
-        """`serving` when confirmed, or `probation`."""
-        return "serving" if self.trial_deadline is None else "probation"
+        """`probation` while the version is on trial, or `serving`."""
+        return SERVING if self.trial_deadline is None else ON_TRIAL
 
     @property
     def previous_digest(self) -> str | None:
-        """The version that comes back when the current one is not confirmed."""
+        """The digest of the version that returns if the current one is not confirmed."""
         return self.previous.digest if self.previous else None
 
+    def versions(self) -> list[LoadedVersion]:
+        """Return the current version and, if any, the previous one."""
+        return [version for version in (self.current, self.previous) if version is not None]
+
     def status(self) -> ModelStatus:
-        """Return the state of the model, as the management port reports it."""
-        seconds_left = None
-        if self.trial_deadline is not None:
-            seconds_left = round(max(0.0, self.trial_deadline - time.monotonic()), 1)
+        """Return the status for the management API."""
+        deadline = self.trial_deadline
+        remaining = None if deadline is None else round(max(0.0, deadline - time.monotonic()), 1)
         return ModelStatus(
             name=self.name,
             state=READY,
@@ -133,8 +142,48 @@ class ServedModel:
             digest=self.digest,
             phase=self.phase,
             previous_digest=self.previous_digest,
-            trial_seconds_left=seconds_left,
+            trial_seconds_left=remaining,
             fallback_responses=self.current.fallback_count,
             loaded_at=self.loaded_at,
             archive=str(self.archive),
         )
+
+
+class ServedModels:
+    """Maps names to served models, and retires the versions that a change replaces.
+
+    Lookups need no lock, because a change replaces the whole mapping. Only one thread at a time may make
+    changes; the caller holds the lock.
+    """
+
+    def __init__(self) -> None:
+        self._models: dict[str, ServedModel] = {}
+
+    def get(self, name: str) -> ServedModel | None:
+        """Return the model that is served under a name, or None."""
+        return self._models.get(name)
+
+    def all(self) -> dict[str, ServedModel]:
+        """Return all served models by name. Later changes do not modify the returned mapping."""
+        return self._models
+
+    def put(self, served: ServedModel) -> ServedModel:
+        """Serve a model under its name from now on."""
+        replaced = self._models.get(served.name)
+        self._models = {**self._models, served.name: served}
+        log.info("%s %s: %s", served.name, served.current.version, served.phase)
+        _retire(replaced, keep=served.versions())
+        return served
+
+    def remove(self, name: str) -> None:
+        """Stop serving a name."""
+        removed = self._models.get(name)
+        self._models = {key: served for key, served in self._models.items() if key != name}
+        log.info("%s: no longer served", name)
+        _retire(removed, keep=[])
+
+
+def _retire(served: ServedModel | None, keep: list[LoadedVersion]) -> None:
+    for version in served.versions() if served else ():
+        if version not in keep:
+            version.retire()

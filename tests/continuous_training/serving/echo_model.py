@@ -1,4 +1,4 @@
-"""A model with an input of every datatype, which answers each input with itself."""
+"""A model with an input of each datatype, whose outputs are equal to its inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.golden_requests import GoldenSet
-from continuous_training.serving.api.tensors import DTYPES
+from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 
 HANDLER = """
 import numpy as np
@@ -20,11 +20,11 @@ class Echo:
 
     def preprocess(self, request):
         if request != {}:
-            raise ValueError("ask with tensors, by the protocol")
+            raise ValueError("send tensors with the Open Inference Protocol")
         return {"FP32": np.zeros((1, 2), np.float32)}
 
     def inference(self, tensors):
-        return {f"{name}_again": array for name, array in tensors.items()}
+        return {f"{name}_echo": array for name, array in tensors.items()}
 
     def postprocess(self, tensors):
         return {}
@@ -32,17 +32,17 @@ class Echo:
 
 
 def make_echo(root: Path, name: str = "echo") -> Archive:
-    """Archive it; its inputs are named after their datatypes, each of the shape [-1, 2]."""
+    """Write the archive. Each input has the shape [-1, 2] and is named after its datatype."""
     bundle = root / "bundle"
     bundle.mkdir(parents=True)
     (bundle / "echo.py").write_text(HANDLER)
-    inputs = [{"name": datatype, "datatype": datatype, "shape": [-1, 2]} for datatype in DTYPES]
+    inputs = [{"name": datatype, "datatype": datatype, "shape": [-1, 2]} for datatype in NUMPY_DTYPES]
     metadata = {
         "name": name,
         "handler": "echo:Echo",
         "inputs": inputs,
-        "outputs": [{**tensor, "name": f"{tensor['name']}_again"} for tensor in inputs],
+        "outputs": [{**tensor, "name": f"{tensor['name']}_echo"} for tensor in inputs],
     }
     (bundle / "model.json").write_text(json.dumps(metadata))
-    golden = [{"request": {}, "answer": {}}]
-    return archive.write(bundle, root / "archives", golden=GoldenSet.from_json(golden), provenance={})
+    golden = GoldenSet.from_json([{"request": {}, "answer": {}}])
+    return archive.write(bundle, root / "archives", golden=golden, provenance={})

@@ -1,4 +1,4 @@
-"""What the package may import, and which parts of it stay light."""
+"""The libraries that the server's modules import."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ THIRD_PARTY = {"PIL", "numpy", "orjson", "prometheus_client", "python_multipart"
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "continuous_training/serving").rglob("*.py")), ids=lambda path: path.name
 )
-def test_a_module_imports_only_what_a_serving_image_holds(path: Path) -> None:
-    found = set()
+def test_a_module_imports_only_libraries_of_the_serving_image(path: Path) -> None:
+    imports = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imports |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add(node.module or "")
+            imports.add(node.module or "")
     allowed = {
         *sys.stdlib_module_names,
         *THIRD_PARTY,
         "continuous_training",
         *({"requests"} if path.name == "client.py" else ()),
     }
-    strangers = {name for name in found if name.partition(".")[0] not in allowed}
-    assert not strangers
+    assert not {name for name in imports if name.partition(".")[0] not in allowed}
 
 
 @pytest.mark.parametrize(
-    ("modules", "without"),
+    ("modules", "excluded"),
     [
         (
             "artifacts.handler_packaging artifacts.golden_requests serving.process.daemon",
@@ -54,9 +53,8 @@ def test_a_module_imports_only_what_a_serving_image_holds(path: Path) -> None:
         ),
     ],
 )
-def test_a_step_need_not_install_what_it_does_not_use(modules: str, without: set[str]) -> None:
+def test_a_step_loads_only_the_libraries_that_it_uses(modules: str, excluded: set[str]) -> None:
     names = ", ".join(f"continuous_training.{module}" for module in modules.split())
-    code = f"import sys, {names}; print(*sys.modules)"
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", f"import sys, {names}; print(*sys.modules)"]
     loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert not without & set(loaded)
+    assert not excluded & set(loaded)

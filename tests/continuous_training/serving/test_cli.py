@@ -160,7 +160,7 @@ def test_serve_rejects_an_archive_that_fails_its_golden_requests(tmp_path: Path)
     output, error = server.communicate(timeout=20)
     assert (server.returncode, output) == (2, "")
     assert error.startswith("error: ")
-    assert "does not repeat its golden answers" in error
+    assert "responses to the golden requests differ" in error
     assert not list(temp.iterdir())
 
 

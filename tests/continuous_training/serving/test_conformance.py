@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, as a client sees it that nobody here wrote: Triton's."""
+"""The Open Inference Protocol, tested with Triton's client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from echo_model import make_echo
 from toy_models import make_archive
 
 from continuous_training.artifacts.archive import Archive
-from continuous_training.serving.api.tensors import DTYPES
+from continuous_training.artifacts.bundle import TensorSpec
+from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
+from continuous_training.serving.api.tensors import decode_inputs
+from continuous_training.serving.errors import RequestError
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
 
@@ -52,25 +55,26 @@ def client(server: ServerClient) -> Iterator[Any]:
 
 
 def array(datatype: str) -> np.ndarray:
-    return np.array(SAMPLES[datatype], dtype=DTYPES[datatype])
+    return np.array(SAMPLES[datatype], dtype=NUMPY_DTYPES[datatype])
 
 
 def inputs(binary: bool) -> list[Any]:
-    made = []
-    for datatype in DTYPES:
+    tensors = []
+    for datatype in NUMPY_DTYPES:
         tensor = triton.InferInput(datatype, [3, 2], datatype)
-        # The client itself refuses to write halves as JSON.
+        # Triton's client does not encode FP16 tensors as JSON.
         tensor.set_data_from_numpy(array(datatype), binary_data=binary or datatype == "FP16")
-        made.append(tensor)
-    return made
+        tensors.append(tensor)
+    return tensors
 
 
-def same(result: Any, datatype: str) -> bool:
-    found = result.as_numpy(f"{datatype}_again")
+def is_echo(result: Any, datatype: str) -> bool:
+    """Return whether an output equals the sample of its datatype."""
+    output = result.as_numpy(f"{datatype}_echo")
     if datatype == "BYTES":
-        texts = [item.decode() if isinstance(item, bytes) else item for item in found.ravel()]
-        return bool(texts == [text for row in SAMPLES["BYTES"] for text in row])
-    return bool(found.dtype == array(datatype).dtype and (found == array(datatype)).all())
+        strings = [item.decode() if isinstance(item, bytes) else item for item in output.ravel()]
+        return bool(strings == [string for row in SAMPLES["BYTES"] for string in row])
+    return bool(output.dtype == array(datatype).dtype and (output == array(datatype)).all())
 
 
 def test_health_and_metadata(client: Any, echo: Archive) -> None:
@@ -80,13 +84,13 @@ def test_health_and_metadata(client: Any, echo: Archive) -> None:
     assert client.is_model_ready("echo", echo.version)
     assert not client.is_model_ready("none")
     assert not client.is_model_ready("echo", "2")
-    about = client.get_server_metadata()
-    assert set(about) == {"name", "version", "extensions"}
-    assert about["extensions"] == ["binary_tensor_data"]
+    server = client.get_server_metadata()
+    assert set(server) == {"name", "version", "extensions"}
+    assert server["extensions"] == ["binary_tensor_data"]
     for version in ("", echo.version):
         model = client.get_model_metadata("echo", version)
         assert (model["name"], model["versions"]) == ("echo", [echo.version])
-        assert [tensor["datatype"] for tensor in model["inputs"]] == list(DTYPES)
+        assert [tensor["datatype"] for tensor in model["inputs"]] == list(NUMPY_DTYPES)
         assert {tuple(tensor["shape"]) for tensor in model["inputs"] + model["outputs"]} == {(-1, 2)}
     with pytest.raises(triton.InferenceServerException, match="no model 'none'"):
         client.get_model_metadata("none")
@@ -94,62 +98,64 @@ def test_health_and_metadata(client: Any, echo: Archive) -> None:
 
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False])
-def test_every_datatype_both_ways(client: Any, echo: Archive, binary_in: bool, binary_out: bool) -> None:
-    wanted = [triton.InferRequestedOutput(f"{name}_again", binary_data=binary_out) for name in DTYPES]
-    result = client.infer("echo", inputs(binary_in), outputs=wanted, request_id="mine")
-    assert [name for name in DTYPES if not same(result, name)] == []
+def test_every_datatype_as_json_and_as_raw_data(
+    client: Any, echo: Archive, binary_in: bool, binary_out: bool
+) -> None:
+    outputs = [triton.InferRequestedOutput(f"{name}_echo", binary_data=binary_out) for name in NUMPY_DTYPES]
+    result = client.infer("echo", inputs(binary_in), outputs=outputs, request_id="mine")
+    assert [name for name in NUMPY_DTYPES if not is_echo(result, name)] == []
     response = result.get_response()
     assert (response["model_name"], response["model_version"]) == ("echo", echo.version)
     assert response["id"] == "mine"
     assert all(("data" in output) != binary_out for output in response["outputs"])
 
 
-def test_only_the_outputs_that_are_asked_for_some_as_bytes(client: Any, echo: Archive) -> None:
-    wanted = [
-        triton.InferRequestedOutput("INT64_again", binary_data=False),
-        triton.InferRequestedOutput("BYTES_again", binary_data=True),
-        triton.InferRequestedOutput("FP32_again", binary_data=True),
+def test_the_response_contains_only_the_requested_outputs(client: Any, echo: Archive) -> None:
+    outputs = [
+        triton.InferRequestedOutput("INT64_echo", binary_data=False),
+        triton.InferRequestedOutput("BYTES_echo", binary_data=True),
+        triton.InferRequestedOutput("FP32_echo", binary_data=True),
     ]
-    result = client.infer("echo", inputs(True), outputs=wanted, model_version=echo.version)
+    result = client.infer("echo", inputs(True), outputs=outputs, model_version=echo.version)
     assert [output["name"] for output in result.get_response()["outputs"]] == [
-        "INT64_again",
-        "BYTES_again",
-        "FP32_again",
+        "INT64_echo",
+        "BYTES_echo",
+        "FP32_echo",
     ]
-    assert all(same(result, name) for name in ("INT64", "BYTES", "FP32"))
-    assert result.as_numpy("FP64_again") is None
+    assert all(is_echo(result, name) for name in ("INT64", "BYTES", "FP32"))
+    assert result.as_numpy("FP64_echo") is None
 
 
-def test_without_outputs_all_come_as_bytes_when_the_request_says_so(client: Any) -> None:
-    # This is what the client sends when no outputs are named: binary_data_output.
+def test_binary_data_output_applies_to_all_outputs(client: Any) -> None:
+    # Without outputs, Triton's client sends the parameter binary_data_output.
     result = client.infer("echo", inputs(True))
     assert all("data" not in output for output in result.get_response()["outputs"])
-    assert all(same(result, name) for name in DTYPES)
+    assert all(is_echo(result, name) for name in NUMPY_DTYPES)
 
 
-def test_errors_are_in_words(client: Any) -> None:
+def test_errors_have_messages(client: Any) -> None:
     with pytest.raises(triton.InferenceServerException, match="takes exactly"):
         client.infer("echo", inputs(True)[:3])
     with pytest.raises(triton.InferenceServerException, match="no model 'none'"):
         client.infer("none", inputs(True))
     with pytest.raises(triton.InferenceServerException, match="no version '7'"):
         client.infer("echo", inputs(True), model_version="7")
-    classes = [triton.InferRequestedOutput("FP32_again", class_count=2)]
+    classes = [triton.InferRequestedOutput("FP32_echo", class_count=2)]
     with pytest.raises(triton.InferenceServerException, match="classification is not supported"):
         client.infer("echo", inputs(True), outputs=classes)
     with pytest.raises(triton.InferenceServerException, match="without content-encoding"):
         client.infer("echo", inputs(True), request_compression_algorithm="gzip")
 
 
-def test_many_at_once(client: Any, server: ServerClient) -> None:
+def test_concurrent_requests(client: Any, server: ServerClient) -> None:
     address = f"127.0.0.1:{server.running.port}"
-    with triton.InferenceServerClient(address, concurrency=8) as many:
-        asked = [many.async_infer("echo", inputs(binary=bool(n % 2))) for n in range(40)]
-        results = [one.get_result() for one in asked]
-    assert all(same(result, name) for result in results for name in DTYPES)
+    with triton.InferenceServerClient(address, concurrency=8) as concurrent:
+        pending = [concurrent.async_infer("echo", inputs(binary=bool(n % 2))) for n in range(40)]
+        results = [request.get_result() for request in pending]
+    assert all(is_echo(result, name) for result in results for name in NUMPY_DTYPES)
 
 
-def test_the_repository_is_managed_on_the_private_port_with_the_token(
+def test_the_management_port_loads_and_unloads_models_with_the_token(
     server: ServerClient, client: Any, tmp_path: Path, echo: Archive
 ) -> None:
     token = {"authorization": f"Bearer {server.running.token}"}
@@ -158,7 +164,7 @@ def test_the_repository_is_managed_on_the_private_port_with_the_token(
             manager.get_model_repository_index()
         (row,) = manager.get_model_repository_index(headers=token)
         assert (row["name"], row["version"], row["state"]) == ("echo", echo.version, "READY")
-        with pytest.raises(triton.InferenceServerException, match="nothing is known of 'toy'"):
+        with pytest.raises(triton.InferenceServerException, match="no archive of 'toy' is known"):
             manager.load_model("toy", headers=token)
         manager.load_model("echo", headers=token)
         toy = make_archive(tmp_path)
@@ -172,10 +178,10 @@ def test_the_repository_is_managed_on_the_private_port_with_the_token(
         client.load_model("echo")
 
 
-def raw(header: dict[str, Any], tail: bytes = b"", length: int | str | None = None) -> dict[str, Any]:
-    text = json.dumps(header).encode()
-    named = {"inference-header-content-length": str(len(text) if length is None else length)}
-    return {"data": text + tail, "headers": named}
+def raw_request(content: dict[str, Any], raw: bytes = b"", length: int | str | None = None) -> dict[str, Any]:
+    text = json.dumps(content).encode()
+    headers = {"inference-header-content-length": str(len(text) if length is None else length)}
+    return {"data": text + raw, "headers": headers}
 
 
 @pytest.fixture(scope="module")
@@ -185,20 +191,20 @@ def toy_url(server: ServerClient, tmp_path_factory: pytest.TempPathFactory) -> s
     return f"{server.running.url}/v2/models/binary/infer"
 
 
-def tensor(size: Any, shape: list[int], datatype: str = "FP32", **more: Any) -> dict[str, Any]:
-    given = {"name": "x", "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
-    return {"inputs": [{**given, **more}]}
+def tensor(size: Any, shape: list[int], datatype: str = "FP32", **fields: Any) -> dict[str, Any]:
+    raw_tensor = {"name": "x", "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
+    return {"inputs": [{**raw_tensor, **fields}]}
 
 
 TWO = np.array([1, 2.5], "<f4").tobytes()
 NAN = np.array([1, np.nan], "<f4").tobytes()
 
 
-def test_raw_bytes_are_answered_without_a_client(toy_url: str) -> None:
-    response = requests.post(toy_url, timeout=5, **raw(tensor(8, [2]), TWO))
+def test_raw_tensors_without_a_client(toy_url: str) -> None:
+    response = requests.post(toy_url, timeout=5, **raw_request(tensor(8, [2]), TWO))
     assert response.json()["outputs"] == [{"name": "y", "shape": [2], "datatype": "FP32", "data": [2.0, 5.0]}]
     binary = {**tensor(8, [2]), "parameters": {"binary_data_output": True}}
-    response = requests.post(toy_url, timeout=5, **raw(binary, TWO))
+    response = requests.post(toy_url, timeout=5, **raw_request(binary, TWO))
     length = int(response.headers["inference-header-content-length"])
     assert response.headers["content-type"] == "application/octet-stream"
     (output,) = json.loads(response.content[:length])["outputs"]
@@ -207,48 +213,43 @@ def test_raw_bytes_are_answered_without_a_client(toy_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("request_", "message"),
     [
-        (raw(tensor(8, [2]), TWO[:-1]), "8 raw bytes were announced, and 7 came"),
-        (raw(tensor(8, [2]), TWO + b"x"), "1 bytes follow the last raw tensor"),
-        (raw(tensor(8, [3]), TWO), "takes 12 raw bytes, and it has 8"),
-        (raw(tensor(-1, [2]), TWO), "must be a number of bytes"),
-        (raw(tensor(True, [2]), TWO), "must be a number of bytes"),
-        (raw(tensor("8", [2]), TWO), "must be a number of bytes"),
-        (raw(tensor(2**62, [2**31 - 1]), TWO), "bytes were announced"),
-        (raw(tensor(8, [2]), NAN), "holds NaN"),
-        (raw(tensor(8, [2], data=[1, 2]), TWO), "one of them only"),
-        (raw(tensor(8, [2], parameters=[]), TWO), "parameters must be an object"),
-        (raw(tensor(8, [2]), TWO, 10**6), "inference-header-content-length is 1000000"),
-        (raw(tensor(8, [2]), TWO, 0), "inference-header-content-length is 0"),
-        (raw(tensor(8, [2]), TWO, 3), "not valid JSON"),
-        (raw(tensor(8, [2]), TWO, -3), "must be a number of bytes"),
-        (raw(tensor(8, [2]), TWO, "x"), "must be a number of bytes"),
-        (raw({**tensor(8, [2]), "parameters": {"binary_data_output": 1}}, TWO), "true or false"),
+        (raw_request(tensor(8, [2]), TWO[:-1]), "binary_data_size is 8, and the body contains 7 bytes"),
+        (raw_request(tensor(8, [2]), TWO + b"x"), "1 bytes follow the last raw tensor"),
+        (raw_request(tensor(8, [3]), TWO), "has 12 raw bytes, and 8 were sent"),
+        (raw_request(tensor(-1, [2]), TWO), "must be a number of bytes"),
+        (raw_request(tensor(True, [2]), TWO), "must be a number of bytes"),
+        (raw_request(tensor("8", [2]), TWO), "must be a number of bytes"),
+        (raw_request(tensor(2**62, [2**31 - 1]), TWO), "binary_data_size is 4611686018427387904"),
+        (raw_request(tensor(8, [2]), NAN), "contains NaN"),
+        (raw_request(tensor(8, [2], data=[1, 2]), TWO), "and not both"),
+        (raw_request(tensor(8, [2], parameters=[]), TWO), "parameters must be an object"),
+        (raw_request(tensor(8, [2]), TWO, 10**6), "inference-header-content-length is 1000000"),
+        (raw_request(tensor(8, [2]), TWO, 0), "inference-header-content-length is 0"),
+        (raw_request(tensor(8, [2]), TWO, 3), "not valid JSON"),
+        (raw_request(tensor(8, [2]), TWO, -3), "must be a number of bytes"),
+        (raw_request(tensor(8, [2]), TWO, "x"), "must be a number of bytes"),
+        (raw_request({**tensor(8, [2]), "parameters": {"binary_data_output": 1}}, TWO), "true or false"),
     ],
 )
-def test_raw_bytes_that_are_not_what_was_announced(
-    toy_url: str, request_: dict[str, Any], words: str
-) -> None:
+def test_invalid_raw_tensors_are_rejected(toy_url: str, request_: dict[str, Any], message: str) -> None:
     response = requests.post(toy_url, timeout=5, **request_)
     assert response.status_code == 400
-    assert words in response.json()["error"]
+    assert message in response.json()["error"]
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
-        (b"\x05\0\0\0ab", "1 bytes are left over|bytes are left over"),
-        (b"\x01\0\0\0a", "must be 2 texts"),
-        (b"\x01\0\0\0a\x01\0\0\0\xff", "text 1 is not UTF-8"),
-        (b"\xff\xff\xff\xff", "must be 2 texts"),
+        (b"\x05\0\0\0ab", "bytes are left over"),
+        (b"\x01\0\0\0a", "must contain 2 elements"),
+        (b"\x01\0\0\0a\x01\0\0\0\xff", "element 1 is not UTF-8"),
+        (b"\xff\xff\xff\xff", "must contain 2 elements"),
     ],
 )
-def test_raw_texts_that_are_none(content: bytes, words: str) -> None:
-    from continuous_training.serving.api.tensors import decode_inputs
-    from continuous_training.serving.errors import RequestError
-
-    wanted = {"name": "x", "datatype": "BYTES", "shape": [-1]}
-    given = {**wanted, "shape": [2], "parameters": {"binary_data_size": len(content)}}
-    with pytest.raises(RequestError, match=words):
-        decode_inputs([given], [wanted], memoryview(content))
+def test_invalid_raw_strings_are_rejected(content: bytes, message: str) -> None:
+    spec = TensorSpec("x", "BYTES", (-1,))
+    tensor = {**spec.to_json(), "shape": [2], "parameters": {"binary_data_size": len(content)}}
+    with pytest.raises(RequestError, match=message):
+        decode_inputs([tensor], [spec], memoryview(content))

@@ -1,4 +1,4 @@
-"""A server needs what the `serving` extra installs, and nothing else."""
+"""The serving image: the `serving` extra is small and sufficient for a server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 from benchmarks.serving_image import LIMIT, ROOT, closure, size
 from benchmarks.swaps import digits_versions
 
-ALONE = """
+SERVE_WITHOUT_OTHER_PACKAGES = """
 import sys
 
-class Refuse:
+class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in refused:
+        if name.partition(".")[0] in blocked:
             raise ModuleNotFoundError(f"{name} is not part of a serving image", name=name)
 
-refused = set(sys.argv[3].split(","))
-sys.meta_path.insert(0, Refuse())
+blocked = set(sys.argv[3].split(","))
+sys.meta_path.insert(0, Blocker())
 
 import asyncio, json
 from pathlib import Path
@@ -35,7 +35,7 @@ archive = Path(sys.argv[1])
 repository = ModelRepository(Path(sys.argv[2]))
 served = repository.load(archive, digest_file(archive))
 ServerApplication(repository)
-print(served.name, *sorted({name.partition(".")[0] for name in sys.modules} & refused))
+print(served.name, *sorted({name.partition(".")[0] for name in sys.modules} & blocked))
 """
 
 
@@ -44,25 +44,26 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return digits_versions(tmp_path_factory.mktemp("digits"))[0][0].path
 
 
-def test_what_is_installed_is_small() -> None:
+def test_the_installed_packages_are_small() -> None:
     sizes = {name: size(distribution) for name, distribution in closure().items()}
     assert {"numpy", "onnxruntime", "faiss-cpu", "uvicorn", "orjson"} <= set(sizes)
     assert not {"torch", "scikit-learn", "pyarrow", "mlflow", "kfp", "onnx"} & set(sizes)
     assert 50e6 < sum(sizes.values()) < LIMIT, sizes
 
 
-def test_a_server_proves_an_archive_with_nothing_else_there(digits: Path, tmp_path: Path) -> None:
-    """Everything that is installed beside the extra, and every other room of the house, is refused."""
-    there = {name.lower() for name in closure()}
-    refused = {
+def test_a_server_loads_an_archive_with_only_the_serving_extra(digits: Path, tmp_path: Path) -> None:
+    """Block every installed module outside the extra, and every other package of the project."""
+    extra = {name.lower() for name in closure()}
+    blocked = {
         module
         for module, distributions in metadata.packages_distributions().items()
-        if not {name.lower() for name in distributions} & there
+        if not {name.lower() for name in distributions} & extra
     }
-    refused |= {"workloads", "components", "pipelines", "torch"}
-    # The interpreter itself loads that one when it starts.
-    refused -= {"serving", "continuous_training", "_distutils_hack"}
-    assert {"sklearn", "pyarrow", "mlflow", "kfp"} <= refused
-    command = [sys.executable, "-c", ALONE, str(digits), str(tmp_path / "server"), ",".join(refused)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (0, "digits\n"), done.stderr
+    blocked |= {"workloads", "components", "pipelines", "torch"}
+    # The interpreter itself loads _distutils_hack when it starts.
+    blocked -= {"serving", "continuous_training", "_distutils_hack"}
+    assert {"sklearn", "pyarrow", "mlflow", "kfp"} <= blocked
+    arguments = [str(digits), str(tmp_path / "server"), ",".join(blocked)]
+    command = [sys.executable, "-c", SERVE_WITHOUT_OTHER_PACKAGES, *arguments]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stdout) == (0, "digits\n"), process.stderr

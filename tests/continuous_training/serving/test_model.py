@@ -1,3 +1,5 @@
+"""Loading of a model from its folder, with the handler code of that folder."""
+
 from __future__ import annotations
 
 import json
@@ -12,13 +14,13 @@ from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import load_model
 
 
-def private_modules() -> set[str]:
-    """Modules of all bundles that this process holds: other tests may keep models of their own."""
+def isolated_modules() -> set[str]:
+    """Return the modules of all loaded bundles, including those that other tests have loaded."""
     return {name for name in sys.modules if name.startswith("_bundle_")}
 
 
-def test_two_versions_live_side_by_side_and_are_forgotten_when_unloaded(tmp_path: Path) -> None:
-    before = private_modules()
+def test_two_versions_are_loaded_side_by_side_and_unloaded(tmp_path: Path) -> None:
+    before = isolated_modules()
     two, three = (load_model(make_bundle(tmp_path, scale=scale)) for scale in (2, 3))
     assert two.predict({"x": [1]}) == {"scale": 2, "y": [2.0]}
     assert three.predict({"x": [1]}) == {"scale": 3, "y": [3.0]}
@@ -28,11 +30,11 @@ def test_two_versions_live_side_by_side_and_are_forgotten_when_unloaded(tmp_path
     finders = len(sys.meta_path)
     two.unload()
     three.unload()
-    assert private_modules() == before
+    assert isolated_modules() == before
     assert len(sys.meta_path) == finders - 2
 
 
-def test_neither_sees_nor_touches_the_installed_package(tmp_path: Path) -> None:
+def test_the_installed_package_of_the_same_name_is_neither_used_nor_changed(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path)
     installed = sys.modules["toy.scale.handler"]
     installed.ToyHandler.calls = 100  # type: ignore[attr-defined]
@@ -43,24 +45,24 @@ def test_neither_sees_nor_touches_the_installed_package(tmp_path: Path) -> None:
     model.unload()
 
 
-def test_writes_nothing_into_the_folder(tmp_path: Path) -> None:
+def test_loading_writes_nothing_to_the_folder(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path)
     before = sorted(bundle.rglob("*"))
     load_model(bundle).unload()
     assert sorted(bundle.rglob("*")) == before
 
 
-def test_bytecode_in_the_folder_is_not_trusted(tmp_path: Path) -> None:
+def test_bytecode_in_the_folder_is_ignored(tmp_path: Path) -> None:
     import py_compile
 
     bundle = make_bundle(tmp_path)
-    source = bundle / "toy/scale/words.py"
-    good = source.read_text()
+    source = bundle / "toy/scale/messages.py"
+    original = source.read_text()
     source.write_text("raise SystemError('stale bytecode was run')")
     py_compile.compile(str(source), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    source.write_text(good)
+    source.write_text(original)
     model = load_model(bundle)
-    assert model.handler is not None, "the source was run, not the bytecode beside it"
+    assert model.handler is not None, "the bytecode was run instead of the source"
     model.unload()
 
 
@@ -72,25 +74,25 @@ def test_bytecode_in_the_folder_is_not_trusted(tmp_path: Path) -> None:
         ({"handler": "toy.scale.handler:Nobody"}, "defines no class Nobody"),
         ({"handler": "toy.nowhere:H"}, "needs the module toy.nowhere"),
         ({"inputs": []}, r"inputs is \[\]"),
-        ({"outputs": [{"name": "y"}]}, "outputs.*datatype is missing|outputs.*shape is missing"),
+        ({"outputs": [{"name": "y"}]}, "outputs.*(datatype|shape) is missing"),
     ],
 )
-def test_refuses_a_bundle_that_is_not_one(tmp_path: Path, change: dict[str, object], message: str) -> None:
-    bundle, before = make_bundle(tmp_path), private_modules()
+def test_a_damaged_bundle_is_rejected(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    bundle, before = make_bundle(tmp_path), isolated_modules()
     metadata = json.loads((bundle / "model.json").read_text())
     (bundle / "model.json").write_text(json.dumps({**metadata, **change}))
     with pytest.raises(UserError, match=message):
         load_model(bundle)
-    assert private_modules() == before
+    assert isolated_modules() == before
 
 
-def test_refuses_absolute_imports_of_the_handlers_own_package(tmp_path: Path) -> None:
+def test_absolute_imports_of_the_handlers_own_package_are_rejected(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path)
-    write_package(bundle, {"toy/scale/words.py": "import toy.base\nWANTED = ''\n"})
-    with pytest.raises(UserError, match=r"words.py:1: .* absolutely"):
+    write_package(bundle, {"toy/scale/messages.py": "import toy.base\nUSAGE = ''\n"})
+    with pytest.raises(UserError, match=r"messages.py:1: .* absolutely"):
         load_model(bundle)
 
 
-def test_says_that_a_folder_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"contains no model.json"):
+def test_a_folder_without_metadata_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no model\.json"):
         load_model(tmp_path)

@@ -1,4 +1,4 @@
-"""Serving by name from an object store: what an alias means, and that a switch follows it."""
+"""Serving of models from an object store, by name, alias or digest."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ from tests.fakes import free_port
 from tests.s3 import ACCESS, Bucket
 
 
-def stored(store: ObjectStore, root: Path, scale: float) -> Archive:
-    made = make_archive(root, scale=scale)
-    store.put_if_absent(f"archives/toy/{made.digest}.mar", made.path)
-    return made
+def upload(store: ObjectStore, root: Path, scale: float) -> Archive:
+    archive = make_archive(root, scale=scale)
+    store.put_if_absent(f"archives/toy/{archive.digest}.mar", archive.path)
+    return archive
 
 
-def test_aliases_name_versions_and_a_name_alone_its_champion(tmp_path: Path) -> None:
+def test_a_reference_resolves_an_alias_a_digest_or_the_champion(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
-    first, second = (stored(store, tmp_path, scale) for scale in (2, 3))
+    first, second = (upload(store, tmp_path, scale) for scale in (2, 3))
     point(store, "toy", first.digest, "run-1")
     assert find(store, "toy") == find(store, "toy@champion")
     assert (find(store, "toy").digest, find(store, "toy").run) == (first.digest, "run-1")
     point(store, "toy", second.digest, "run-2")
     before = (tmp_path / "store/aliases/toy/champion.json").read_bytes()
     point(store, "toy", second.digest, "run-3")
-    assert (tmp_path / "store/aliases/toy/champion.json").read_bytes() == before, "again changes nothing"
+    assert (tmp_path / "store/aliases/toy/champion.json").read_bytes() == before, (
+        "setting an alias again changes nothing"
+    )
     assert (find(store, "toy").digest, find(store, "toy").run) == (second.digest, "run-2")
     point(store, "toy", first.digest, "run-2", alias="previous")
     assert find(store, "toy@previous").digest == first.digest
@@ -48,7 +50,7 @@ def test_aliases_name_versions_and_a_name_alone_its_champion(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("reference", "words"),
+    ("reference", "message"),
     [
         ("toy@nobody", "no toy@nobody; of toy it has: champion, [0-9a-f]{12}"),
         ("toy@0123456789ab", "no toy@0123456789ab"),
@@ -59,14 +61,16 @@ def test_aliases_name_versions_and_a_name_alone_its_champion(tmp_path: Path) -> 
         ("", "write NAME, NAME@ALIAS"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(tmp_path: Path, reference: str, words: str) -> None:
+def test_an_unknown_reference_is_rejected_with_the_known_ones(
+    tmp_path: Path, reference: str, message: str
+) -> None:
     store = FolderStore(tmp_path / "store")
-    point(store, "toy", stored(store, tmp_path, 2).digest)
-    with pytest.raises(UserError, match=words):
+    point(store, "toy", upload(store, tmp_path, 2).digest)
+    with pytest.raises(UserError, match=message):
         find(store, reference)
 
 
-def test_a_pointer_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_damaged_pointer_is_rejected(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     for content in (b"{", b"[]", b'{"name": "toy"}'):
         store.write("aliases/toy/champion.json", content)
@@ -74,20 +78,20 @@ def test_a_pointer_that_cannot_be_read_is_told(tmp_path: Path) -> None:
             find(store, "toy")
 
 
-def test_serves_the_champion_of_a_folder_and_a_load_follows_the_alias(tmp_path: Path) -> None:
-    serve_and_follow(str(tmp_path / "store"), tmp_path)
+def test_a_folder_serves_its_champion_and_a_load_follows_the_alias(tmp_path: Path) -> None:
+    check_load_follows_alias(str(tmp_path / "store"), tmp_path)
 
 
-def test_serves_the_champion_of_a_bucket_and_a_load_follows_the_alias(bucket: Bucket, tmp_path: Path) -> None:
-    serve_and_follow(bucket.uri, tmp_path)
+def test_a_bucket_serves_its_champion_and_a_load_follows_the_alias(bucket: Bucket, tmp_path: Path) -> None:
+    check_load_follows_alias(bucket.uri, tmp_path)
 
 
-def serve_and_follow(uri: str, tmp_path: Path) -> None:
+def check_load_follows_alias(uri: str, tmp_path: Path) -> None:
     store = open_store(uri, ACCESS if uri.startswith("s3://") else None)
-    first, second = (stored(store, tmp_path, scale) for scale in (2, 3))
+    first, second = (upload(store, tmp_path, scale) for scale in (2, 3))
     point(store, "toy", first.digest)
-    token, temporary, private = tmp_path / "token", tmp_path / "temporary", free_port()
-    token.write_text("secret")
+    token_file, temporary, management_port = tmp_path / "token", tmp_path / "temporary", free_port()
+    token_file.write_text("secret")
     temporary.mkdir()
     command = [
         sys.executable,
@@ -101,7 +105,7 @@ def serve_and_follow(uri: str, tmp_path: Path) -> None:
         "--model",
         "toy",
     ]
-    command += ["--management-port", str(private), "--token-file", str(token)]
+    command += ["--management-port", str(management_port), "--token-file", str(token_file)]
     environment = {
         "AWS_ACCESS_KEY_ID": ACCESS[0],
         "AWS_SECRET_ACCESS_KEY": ACCESS[1],
@@ -116,22 +120,22 @@ def serve_and_follow(uri: str, tmp_path: Path) -> None:
         assert requests.post(url, json={"x": [1]}, timeout=5).json()["scale"] == 2
         point(store, "toy", second.digest)
         load = requests.post(
-            f"http://127.0.0.1:{private}/v2/repository/models/toy/load",
+            f"http://127.0.0.1:{management_port}/v2/repository/models/toy/load",
             headers={"authorization": "Bearer secret"},
             timeout=20,
         )
         assert (load.status_code, load.json()["digest"]) == (200, second.digest), load.text
-        answer = requests.post(url, json={"x": [1]}, timeout=5)
-        assert (answer.json()["scale"], answer.headers["x-model-digest"]) == (3, second.digest)
+        response = requests.post(url, json={"x": [1]}, timeout=5)
+        assert (response.json()["scale"], response.headers["x-model-digest"]) == (3, second.digest)
         if uri.startswith("s3://"):
             assert len(list(temporary.glob("*/downloads/*.mar"))) == 1
     finally:
         server.terminate()
         server.communicate(timeout=20)
-    assert not list(temporary.glob("serving-*")), "nothing is left on disk"
+    assert not list(temporary.glob("serving-*")), "temporary files were not removed"
 
 
-def test_a_name_that_the_store_does_not_have_ends_the_server_with_words(tmp_path: Path) -> None:
+def test_a_server_ends_with_an_error_if_the_store_does_not_have_the_model(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     command = [
         sys.executable,
@@ -143,8 +147,8 @@ def test_a_name_that_the_store_does_not_have_ends_the_server_with_words(tmp_path
         "--model-store",
         str(tmp_path / "store"),
     ]
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--model", "toy"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: the store has no toy@champion; of toy it has: nothing")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith("error: the store has no toy@champion; of toy it has: nothing")

@@ -1,4 +1,4 @@
-"""What operators see: metrics, logs and request ids."""
+"""Metrics, logs and request ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from continuous_training.serving.process.server_state import RunningServer
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def metrics(url: str) -> Samples:
+def scrape(url: str) -> Samples:
     response = requests.get(f"{url}/metrics", timeout=5)
     assert response.headers["content-type"].startswith("text/plain; version=")
     return {
@@ -44,39 +44,40 @@ def test_requests_batches_errors_and_versions_are_counted(endpoint: ServerClient
     for body, status in ((b'{"x": [1]}', 200), (b'{"x": [2]}', 200), (b"{", 400), (b'{"x": [-1]}', 500)):
         assert predict(url, body).status_code == status
     for number in range(5):
-        assert predict(url, b"{}", name=f"made-up-{number}").status_code == 404
+        assert predict(url, b"{}", name=f"unknown-{number}").status_code == 404
     endpoint.load("toy", bad.path, bad.digest, 60)
     predict(url, b'{"x": [1]}')
-    found = metrics(url)
+    samples = scrape(url)
     for status, count in (("200", 3), ("400", 1), ("500", 1)):
         labels = {"model": "toy", "route": "predict", "status": status}
-        assert value(found, "serving_requests_total", **labels) == count
-    assert value(found, "serving_request_seconds_count", model="toy", route="predict") == 5
-    assert value(found, "serving_errors_total", model="toy", kind="request") == 1
-    assert value(found, "serving_errors_total", model="toy", kind="handler") == 1
-    # What callers make up is counted, but never becomes a label.
-    assert value(found, "serving_errors_total", model="", kind="not_served") == 5
-    assert value(found, "serving_batch_requests_count", model="toy") == 5
-    assert value(found, "serving_batch_seconds_count", model="toy") == 5
-    assert value(found, "serving_queue_requests") == value(found, "serving_held_bytes") == 0
-    assert value(found, "serving_shielded_total", model="toy", version=bad.version) == 1
-    assert value(found, "serving_models_unavailable") == 0
+        assert value(samples, "serving_requests_total", **labels) == count
+    assert value(samples, "serving_request_seconds_count", model="toy", route="predict") == 5
+    assert value(samples, "serving_errors_total", model="toy", kind="request") == 1
+    assert value(samples, "serving_errors_total", model="toy", kind="handler") == 1
+    # Requests for unknown models are counted without their name, so that clients cannot create labels.
+    assert value(samples, "serving_errors_total", model="", kind="not_served") == 5
+    assert value(samples, "serving_batch_requests_count", model="toy") == 5
+    assert value(samples, "serving_batch_seconds_count", model="toy") == 5
+    assert value(samples, "serving_queue_requests") == value(samples, "serving_held_bytes") == 0
+    assert value(samples, "serving_shielded_total", model="toy", version=bad.version) == 1
+    assert value(samples, "serving_models_unavailable") == 0
     served = {"model": "toy", "version": bad.version, "digest": bad.digest, "phase": "probation"}
-    former = {"model": "toy", "version": good.version, "digest": good.digest, "phase": "former"}
-    assert value(found, "serving_model", **served) == value(found, "serving_model", **former) == 1
-    assert value(found, "process_resident_memory_bytes") > 1e6
+    previous = {"model": "toy", "version": good.version, "digest": good.digest, "phase": "former"}
+    assert value(samples, "serving_model", **served) == value(samples, "serving_model", **previous) == 1
+    assert value(samples, "process_resident_memory_bytes") > 1e6
 
 
-def test_a_request_id_is_handed_back_or_made_up(running: RunningServer) -> None:
-    def sent(**headers: str) -> str:
+def test_a_request_id_is_returned_or_generated(running: RunningServer) -> None:
+    def request_id(**headers: str) -> str:
         return requests.get(f"{running.url}/v2", headers=headers, timeout=5).headers["x-request-id"]
 
-    assert sent(**{"x-request-id": "mine-1/2:3"}) == "mine-1/2:3"
-    made_up = {sent(), sent(), sent(**{"x-request-id": "not <safe>"}), sent(**{"x-request-id": "a" * 200})}
-    assert len(made_up) == 4
-    assert all(text.isascii() and len(text) < 40 for text in made_up)
-    missing = requests.get(f"{running.url}/nothing", headers={"x-request-id": "lost"}, timeout=5)
-    assert (missing.status_code, missing.headers["x-request-id"]) == (404, "lost")
+    assert request_id(**{"x-request-id": "mine-1/2:3"}) == "mine-1/2:3"
+    invalid = [{"x-request-id": "not <safe>"}, {"x-request-id": "a" * 200}]
+    generated = {request_id(), request_id(), *(request_id(**headers) for headers in invalid)}
+    assert len(generated) == 4
+    assert all(text.isascii() and len(text) < 40 for text in generated)
+    missing = requests.get(f"{running.url}/nothing", headers={"x-request-id": "missing"}, timeout=5)
+    assert (missing.status_code, missing.headers["x-request-id"]) == (404, "missing")
 
 
 @pytest.fixture
@@ -84,37 +85,37 @@ def toy(tmp_path: Path) -> Archive:
     return make_archive(tmp_path)
 
 
-def test_a_failure_is_in_the_log_under_its_request_id(tmp_path: Path, toy: Archive) -> None:
+def test_a_failure_is_logged_with_its_request_id(tmp_path: Path, toy: Archive) -> None:
     log = tmp_path / "log"
     with serving(toy, log=log) as server:
         response = requests.post(
-            f"{server.url}/predict/toy", json={"x": [-1]}, headers={"x-request-id": "seen"}, timeout=5
+            f"{server.url}/predict/toy", json={"x": [-1]}, headers={"x-request-id": "failure"}, timeout=5
         )
         predict(server.url, b"{")
-    assert response.json()["request_id"] == response.headers["x-request-id"] == "seen"
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "failure"
     (line,) = map(json.loads, log.read_text().splitlines())
-    assert (line["level"], line["request_id"], line["model"]) == ("error", "seen", "toy")
+    assert (line["level"], line["request_id"], line["model"]) == ("error", "failure", "toy")
     assert "NaN" in line["message"]
     assert "EncodingError" in line["traceback"]
     assert line["time"].endswith("+00:00")
 
 
-def test_requests_are_logged_when_asked_for(tmp_path: Path, toy: Archive) -> None:
+def test_requests_are_logged_with_access_log(tmp_path: Path, toy: Archive) -> None:
     log = tmp_path / "log"
     with serving(toy, options=("--access-log", "--log-level", "info"), log=log) as server:
         predict(server.url, b'{"x": [1]}')
         predict(server.url, b"\xff")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    good, bad = (line for line in lines if line["logger"] == "serving.access")
-    assert (good["status"], good["path"], good["model"]) == (200, "/predict/toy", "toy")
-    assert (good["version"], good["method"]) == (toy.version, "POST")
-    assert good["ms"] > 0
-    assert good["client"] == "127.0.0.1"
-    assert (bad["status"], bad["version"]) == (400, "")
-    assert {line["logger"] for line in lines} >= {"continuous_training.serving.models.table"}
+    success, failure = (line for line in lines if line["logger"] == "serving.access")
+    assert (success["status"], success["path"], success["model"]) == (200, "/predict/toy", "toy")
+    assert (success["version"], success["method"]) == (toy.version, "POST")
+    assert success["ms"] > 0
+    assert success["client"] == "127.0.0.1"
+    assert (failure["status"], failure["version"]) == (400, "")
+    assert {line["logger"] for line in lines} >= {"continuous_training.serving.models.versions"}
 
 
-def test_a_log_that_is_too_long_begins_anew_and_its_writer_goes_on(tmp_path: Path) -> None:
+def test_a_rotated_log_stays_open_for_its_writer(tmp_path: Path) -> None:
     path = tmp_path / "server.log"
     assert not rotate(path, 10)
     with path.open("ab", buffering=0) as log:
@@ -128,7 +129,7 @@ def test_a_log_that_is_too_long_begins_anew_and_its_writer_goes_on(tmp_path: Pat
     assert (tmp_path / "server.log.1").read_bytes() == b"0123456789x"
 
 
-def test_the_servers_own_log_is_json_lines_and_is_rotated(
+def test_the_servers_log_is_json_lines_and_is_rotated(
     state: Path, endpoint: ServerClient, toy: Archive
 ) -> None:
     import time

@@ -1,4 +1,4 @@
-"""A schema from examples alone: it says what they have, and refuses nothing more."""
+"""Inference of a JSON Schema from examples."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from continuous_training.serving.models.schema_inference import infer_schema
         ),
     ],
 )
-def test_says_what_the_examples_have(examples: list[Any], schema: dict[str, Any]) -> None:
+def test_a_schema_describes_the_types_of_the_examples(examples: list[Any], schema: dict[str, Any]) -> None:
     assert infer_schema(examples) == schema
 
 
-def test_the_examples_and_others_like_them_are_valid() -> None:
+def test_the_examples_and_similar_values_are_valid() -> None:
     examples = [{"x": [[1, 2.5]], "y": None}, {"x": [], "z": {"deep": ["a"]}}]
     validator = Draft202012Validator(infer_schema(examples))
     assert all(validator.is_valid(example) for example in [*examples, {"more": 1}])

@@ -1,4 +1,4 @@
-"""Tiny bundles with hand-written handlers, and their archives."""
+"""Bundles and archives of a toy model with a handwritten handler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import time
 import numpy as np
 
 from ..base import Base
-from . import words
+from . import messages
 
 
 class ToyHandler(Base):
@@ -37,13 +37,13 @@ class ToyHandler(Base):
 
     def preprocess(self, request):
         if not isinstance(request, dict) or not isinstance(request.get("x"), list):
-            raise ValueError(words.WANTED)
+            raise ValueError(messages.USAGE)
         try:
             x = np.array(request["x"], dtype=np.float32)
         except TypeError as error:
             raise ValueError(str(error)) from error
         if x.ndim != 1 or not np.isfinite(x).all():
-            raise ValueError(words.WANTED)
+            raise ValueError(messages.USAGE)
         return {"x": x}
 
     def inference(self, tensors):
@@ -51,8 +51,8 @@ class ToyHandler(Base):
         time.sleep(self.settings.get("slow", 0))
         if ToyHandler.calls > self.settings.get("fails_after", math.inf):
             raise self.error(self.settings.get("error", "RuntimeError"))
-        if self.settings.get("poison") in tensors["x"]:
-            raise RuntimeError("one of the rows is poison")
+        if self.settings.get("fails_on") in tensors["x"]:
+            raise RuntimeError("this row fails")
         while self.settings.get("hangs_on") in tensors["x"]:
             time.sleep(0.01)
         y = tensors["x"] * self.settings["scale"]
@@ -71,14 +71,14 @@ import builtins
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import toy.never
+    import toy.type_checking_only
 
 
 class Base:
-    """What handlers share."""
+    """The base class of the toy handlers."""
 
     def error(self, name):
-        return getattr(builtins, name)("live requests are too much for this version")
+        return getattr(builtins, name)("this version fails after a number of calls")
 '''
 
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1]}
@@ -86,6 +86,7 @@ _numbers = itertools.count()
 
 
 def write_package(root: Path, files: dict[str, str]) -> None:
+    """Write source files below `root`."""
     for name, source in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,31 +94,34 @@ def write_package(root: Path, files: dict[str, str]) -> None:
 
 
 def import_handler(root: Path, files: dict[str, str], module: str, name: str) -> type:
-    """Import a handler class from a package that is installed nowhere, afresh."""
+    """Write a package below `root` and import a handler class from it, without installing it."""
     write_package(root, files)
-    top = module.partition(".")[0]
-    for loaded in [key for key in sys.modules if key.partition(".")[0] == top]:
+    package = module.partition(".")[0]
+    for loaded in [key for key in sys.modules if key.partition(".")[0] == package]:
         del sys.modules[loaded]
     sys.path.insert(0, str(root))
     try:
         importlib.invalidate_caches()
-        return getattr(importlib.import_module(module), name)
+        handler: type = getattr(importlib.import_module(module), name)
+        return handler
     finally:
         sys.path.remove(str(root))
 
 
 def toy_files() -> dict[str, str]:
+    """Return the source files of the toy handler's package."""
     return {
         "toy/__init__.py": "raise_on_purpose = True\n",
         "toy/base.py": BASE,
         "toy/scale/__init__.py": "",
         "toy/scale/handler.py": HANDLER,
-        "toy/scale/words.py": 'WANTED = "send {\\"x\\": [numbers]}"\n',
+        "toy/scale/messages.py": 'USAGE = "send {\\"x\\": [numbers]}"\n',
         "toy/scale/unused.py": "import nothing_that_exists\n",
     }
 
 
 def make_bundle(root: Path, *, name: str = "toy", scale: float = 2, **settings: Any) -> Path:
+    """Write a bundle of the toy model. `settings` makes its handler fail, hang or drift; see `HANDLER`."""
     number = next(_numbers)
     handler = import_handler(root / f"source-{number}", toy_files(), "toy.scale.handler", "ToyHandler")
     bundle = root / f"bundle-{number}"
@@ -136,6 +140,7 @@ def make_bundle(root: Path, *, name: str = "toy", scale: float = 2, **settings: 
 def make_archive(
     root: Path, *, name: str = "toy", scale: float = 2, wrong: bool = False, **settings: Any
 ) -> Archive:
+    """Write an archive of the toy model. With `wrong`, one of its golden responses is wrong."""
     bundle = make_bundle(root, name=name, scale=scale, **settings)
     golden = [
         {"request": {"x": [1.0, 2.5]}, "answer": {"scale": scale, "y": [scale, 2.5 * scale + wrong]}},

@@ -1,4 +1,4 @@
-"""Archives of real workloads, trained here, and of a toy that classifies reviews."""
+"""Archives of trained workloads, and of a toy model that classifies reviews."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import numpy as np
 
 
 class ReviewsHandler:
-    """Likes every text that has the word good in it; the fast way is less sure."""
+    """Classifies a text as positive if it contains the word good. The fast model is less certain."""
 
     def load(self, folder):
         pass
@@ -34,13 +34,13 @@ class ReviewsHandler:
             raise ValueError('send {"text": ["...", ...]}')
         fast = request.get("do_fast", False)
         if not isinstance(fast, bool) or request.keys() - {"text", "do_fast"}:
-            raise ValueError("do_fast is true or false, and there is nothing else")
+            raise ValueError("do_fast must be true or false, and other fields are not allowed")
         return {"text": np.array(texts, dtype=object), "fast": np.full(len(texts), fast)}
 
     def inference(self, tensors):
         good = np.array(["good" in text.lower() for text in tensors["text"]], dtype=bool)
-        sure = np.where(tensors["fast"], 0.75, 0.95)
-        return {"positive": np.where(good, sure, 1 - sure)}
+        certainty = np.where(tensors["fast"], 0.75, 0.95)
+        return {"positive": np.where(good, certainty, 1 - certainty)}
 
     def postprocess(self, tensors):
         return {"predictions": [
@@ -49,19 +49,19 @@ class ReviewsHandler:
         ]}
 '''
 
-_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 _LABEL = {"enum": ["positive", "negative"], "description": "the sentiment", "x-headline": True}
 _REQUEST = exactly(
     text={**list_of({"type": "string"}), "minItems": 1, "description": "the reviews"},
     optional={"do_fast": {"type": "boolean", "default": False, "description": "the fast model"}},
 )
-_ANSWER = exactly(
-    predictions=list_of(exactly(label=_LABEL, shares=exactly(positive=_SHARE, negative=_SHARE)))
+_RESPONSE = exactly(
+    predictions=list_of(exactly(label=_LABEL, shares=exactly(positive=_PROBABILITY, negative=_PROBABILITY)))
 )
 
 
 def workload_archive(name: str, folder: Path, **values: str) -> Archive:
-    """Train a workload, with its defaults but for `values`, and archive it with twenty golden requests."""
+    """Train a workload with the parameters `values` and write its archive with 20 golden requests."""
     workload = discovery.get(name)
     prepare(workload, values, folder / "data")
     train(workload, {}, folder / "data", folder / "model")
@@ -72,12 +72,12 @@ def workload_archive(name: str, folder: Path, **values: str) -> Archive:
 
 
 def reviews_archive(folder: Path) -> Archive:
-    """Archive the toy that classifies reviews, whose metadata says what a request looks like."""
+    """Write the archive of the toy model that classifies reviews. Its metadata declares its schemas."""
     files = {"reviews/__init__.py": "", "reviews/handler.py": HANDLER}
     handler = import_handler(folder / "source", files, "reviews.handler", "ReviewsHandler")
     bundle = folder / "bundle"
     copy_handler(handler, bundle)
-    description = {
+    metadata = {
         "name": "reviews",
         "summary": "whether a review is a good one",
         "handler": "reviews.handler:ReviewsHandler",
@@ -87,10 +87,13 @@ def reviews_archive(folder: Path) -> Archive:
         ],
         "outputs": [{"name": "positive", "datatype": "FP64", "shape": [-1]}],
         "request_schema": _REQUEST,
-        "answer_schema": _ANSWER,
+        "answer_schema": _RESPONSE,
     }
-    (bundle / "model.json").write_text(json.dumps(description))
+    (bundle / "model.json").write_text(json.dumps(metadata))
     model = load_model(bundle)
-    asked = [{"text": ["A good film", "What a waste of an evening"]}, {"text": ["So good!"], "do_fast": True}]
-    rows = [{"request": request, "answer": model.predict(request)} for request in asked]
+    requests = [
+        {"text": ["A good film", "What a waste of an evening"]},
+        {"text": ["So good!"], "do_fast": True},
+    ]
+    rows = [{"request": request, "answer": model.predict(request)} for request in requests]
     return archive.write(bundle, folder / "store", golden=GoldenSet.from_json(rows), provenance={})

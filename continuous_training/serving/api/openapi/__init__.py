@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of what is served now, made from each model's own signature and examples."""
+"""The OpenAPI 3.1 document of the served models, generated from their signatures and schemas."""
 
 from continuous_training.serving.api.openapi.document import document
 

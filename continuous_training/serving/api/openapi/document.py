@@ -1,4 +1,4 @@
-"""The document as a whole."""
+"""The OpenAPI document: the paths of the server and of all served models, and their schemas."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from importlib import metadata as distributions
 from typing import Any
 
-from continuous_training.serving.api.openapi.paths import model_paths, server_paths
+from continuous_training.serving.api.openapi.paths import model_paths, model_schemas, server_paths
 from continuous_training.serving.models.versions import ServedModel
 
 _DISTRIBUTION = "continuous-training"
 
-_SHAPES: dict[str, Any] = {
+_SCHEMAS: dict[str, Any] = {
     "Error": {
         "type": "object",
         "properties": {
             "error": {"type": "string", "description": "what is wrong, and what to do"},
-            "request_id": {"type": "string", "description": "the server's log has more under it"},
+            "request_id": {"type": "string", "description": "identifies the request in the server's log"},
         },
         "required": ["error"],
     },
@@ -56,21 +56,20 @@ _SHAPES: dict[str, Any] = {
 }
 
 
-def document(served: Mapping[str, ServedModel]) -> dict[str, Any]:
-    """Describe everything that the public port answers, with the models that are served now."""
+def document(models: Mapping[str, ServedModel]) -> dict[str, Any]:
+    """Return the document of the public port for the models that are served now."""
     paths: dict[str, Any] = {}
-    schemas = dict(_SHAPES)
-    for _, one in sorted(served.items()):
-        its_paths, its_schemas = model_paths(one)
-        paths |= its_paths
-        schemas |= its_schemas
+    schemas = dict(_SCHEMAS)
+    for _, served in sorted(models.items()):
+        paths |= model_paths(served)
+        schemas |= model_schemas(served)
     paths |= server_paths()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Model server",
             "version": _version(),
-            "description": "The models served now: plain predictions, and the Open Inference Protocol v2.",
+            "description": "The served models: /predict and the Open Inference Protocol v2.",
         },
         "paths": paths,
         "components": {"schemas": schemas},

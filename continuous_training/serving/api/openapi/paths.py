@@ -1,10 +1,10 @@
-"""The operations of the document: those of each model, and those of the server."""
+"""The operations of the OpenAPI document: those of each model, and those of the server."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from continuous_training.serving.api.image_decoding import FORMATS
+from continuous_training.serving.api.image_decoding import MEDIA_TYPES
 from continuous_training.serving.api.multipart import FORM, ImageFields, image_fields
 from continuous_training.serving.api.openapi import tensors
 from continuous_training.serving.models.model_schema import ModelSchema, model_schema
@@ -13,98 +13,109 @@ from continuous_training.serving.models.versions import ServedModel
 Schema = dict[str, Any]
 
 _ERRORS = {
-    400: "The request does not fit the model; the words say where.",
-    404: "No such model or version is served; the words list those that are.",
+    400: "The request is invalid. The message names the field.",
+    404: "The model or the version is not served. The message lists the served ones.",
     408: "The body did not arrive in time.",
-    413: "The body is larger than the server takes.",
-    415: "The body is of a type that is not read here.",
-    500: "The handler or the server failed; its log has more under the request id.",
-    503: "The model is not available (yet), or the server is busy: try again.",
+    413: "The body is larger than the server's limit.",
+    415: "The content type of the body is not supported.",
+    500: "The handler or the server failed. The server's log has the details under the request id.",
+    503: "The model is not loaded (yet), or the server is overloaded. Try again.",
 }
-_ASKING = (400, 404, 408, 413, 415, 500, 503)
+_INFERENCE_ERRORS = (400, 404, 408, 413, 415, 500, 503)
 _VERSION_HEADERS = {
     "x-model-version": {
-        "description": "the version that answered",
+        "description": "the version that produced the response",
         "schema": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
     },
     "x-model-digest": {
-        "description": "the sha256 of its archive",
+        "description": "the SHA-256 digest of its archive",
         "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     },
 }
 
 
-def model_paths(served: ServedModel) -> tuple[dict[str, Any], dict[str, Schema]]:
-    """Return one model's paths, and the schemas that they refer to."""
-    name, model, interface = served.name, served.model, model_schema(served.current)
-    schemas = {
-        f"{name}.Request": interface.request,
-        f"{name}.Answer": interface.answer,
+def model_schemas(served: ServedModel) -> dict[str, Schema]:
+    """Return the schemas that the paths of a model refer to."""
+    name, model, schema = served.name, served.model, model_schema(served.current)
+    return {
+        f"{name}.Request": schema.request,
+        f"{name}.Answer": schema.response,
         f"{name}.InferRequest": tensors.infer_request(model),
         f"{name}.InferResponse": tensors.infer_response(model),
     }
-    example = tensors.infer_example(model, interface)
+
+
+def model_paths(served: ServedModel) -> dict[str, Any]:
+    """Return the paths of one model."""
+    name, schema = served.name, model_schema(served.current)
+    example = tensors.infer_example(served.model, schema)
     base = f"/v2/models/{name}"
-    paths = {f"/predict/{name}": {"post": _predict(served, interface)}}
-    versions = [one.version for one in (served.current, served.previous) if one is not None]
-    asked = {
+    version_parameter = {
         "name": "version",
         "in": "path",
         "required": True,
-        "description": "a version that is served",
-        "schema": {"type": "string", "enum": versions},
+        "description": "a served version",
+        "schema": {"type": "string", "enum": [version.version for version in served.versions()]},
     }
-    for path, which, parameters in ((base, "", []), (f"{base}/versions/{{version}}", "_version", [asked])):
-        of = {"tags": [name], **({"parameters": parameters} if parameters else {})}
-        paths[path] = {
-            "get": {
-                **of,
-                "operationId": f"metadata_{name}{which}",
-                "summary": "Inputs and outputs, with their types and shapes",
-                "responses": {
-                    "200": _json({"$ref": "#/components/schemas/ModelMetadata"}),
-                    **_errors(404, 503),
-                },
-            }
-        }
-        paths[f"{path}/ready"] = {
-            "get": {
-                **of,
-                "operationId": f"ready_{name}{which}",
-                "summary": "Whether it can be asked",
-                "responses": {"200": _json({"$ref": "#/components/schemas/ModelReady"}), **_errors(404, 503)},
-            }
-        }
-        paths[f"{path}/infer"] = {"post": {**of, **_infer(name, which, example)}}
-    return paths, schemas
+    return {
+        f"/predict/{name}": {"post": _predict(served, schema)},
+        **_v2_paths(base, name, "", {"tags": [name]}, example),
+        **_v2_paths(
+            f"{base}/versions/{{version}}",
+            name,
+            "_version",
+            {"tags": [name], "parameters": [version_parameter]},
+            example,
+        ),
+    }
 
 
-def _predict(served: ServedModel, interface: ModelSchema) -> dict[str, Any]:
+def _v2_paths(path: str, name: str, suffix: str, shared: dict[str, Any], example: Any) -> dict[str, Any]:
+    """Return the v2 paths below `path`. `suffix` makes the operation ids unique."""
+    metadata = {
+        **shared,
+        "operationId": f"metadata_{name}{suffix}",
+        "summary": "Inputs and outputs, with their types and shapes",
+        "responses": {"200": _json({"$ref": "#/components/schemas/ModelMetadata"}), **_errors(404, 503)},
+    }
+    ready = {
+        **shared,
+        "operationId": f"ready_{name}{suffix}",
+        "summary": "Whether the model is loaded",
+        "responses": {"200": _json({"$ref": "#/components/schemas/ModelReady"}), **_errors(404, 503)},
+    }
+    return {
+        path: {"get": metadata},
+        f"{path}/ready": {"get": ready},
+        f"{path}/infer": {"post": {**shared, **_infer(name, suffix, example)}},
+    }
+
+
+def _predict(served: ServedModel, schema: ModelSchema) -> dict[str, Any]:
     name = served.name
-    slots = image_fields(interface.request)
+    images = image_fields(schema.request)
     content: dict[str, Any] = {
         "application/json": {
             "schema": _ref(name, "Request"),
-            **_examples([example.request for example in interface.examples]),
+            **_examples([example.request for example in schema.examples]),
         }
     }
-    if slots is not None:
-        content |= _uploads(slots)
-    shown = {
+    if images is not None:
+        content |= _uploads(images)
+    illustrated = {
         "type": "object",
         "properties": {"request": {}, "answer": _ref(name, "Answer")},
         "required": ["request", "answer"],
         "description": "with illustrate=true",
     }
-    inferred = interface.request.get("x-inferred")
-    note = (
-        "\n\nThe schemas were inferred from the golden requests: they show what there is." if inferred else ""
-    )
+    note = ""
+    if schema.request.get("x-inferred"):
+        note = "\n\nThe schemas are inferred from the golden requests and can be incomplete."
     return {
         "tags": [name],
         "operationId": f"predict_{name}",
-        "summary": interface.summary or f"Ask {name}",
-        "description": f"A request and an answer in the workload's own words.{note}",
+        "summary": schema.summary or f"Run {name}",
+        "description": f"A request and a response in the workload's own format.{note}",
         "x-model": {
             "name": name,
             "version": served.current.version,
@@ -115,7 +126,7 @@ def _predict(served: ServedModel, interface: ModelSchema) -> dict[str, Any]:
             {
                 "name": "illustrate",
                 "in": "query",
-                "description": 'true: {"request", "answer"}, with what helps to see them, such as pictures',
+                "description": 'true: return {"request", "answer"} with illustrations, such as images',
                 "schema": {"type": "boolean", "default": False},
             }
         ],
@@ -123,32 +134,33 @@ def _predict(served: ServedModel, interface: ModelSchema) -> dict[str, Any]:
         "responses": {
             "200": {
                 **_json(
-                    {"anyOf": [_ref(name, "Answer"), shown]},
-                    _examples([example.answer for example in interface.examples]),
+                    {"anyOf": [_ref(name, "Answer"), illustrated]},
+                    _examples([example.response for example in schema.examples]),
                 ),
                 "headers": _VERSION_HEADERS,
             },
-            **_errors(*_ASKING),
+            **_errors(*_INFERENCE_ERRORS),
         },
     }
 
 
-def _uploads(slots: ImageFields) -> dict[str, Any]:
+def _uploads(fields: ImageFields) -> dict[str, Any]:
+    """Return the request bodies that contain image files."""
     file = {"type": "string", "format": "binary"}
-    name = slots.one or slots.many or ""
-    several = {"type": "array", "items": file, "minItems": 1}
+    name = fields.single or fields.multiple or ""
+    files = {"type": "array", "items": file, "minItems": 1}
     form = {
         "type": "object",
-        "properties": {name: several if slots.many else file, **slots.others},
+        "properties": {name: files if fields.multiple else file, **fields.others},
         "required": [name],
         "additionalProperties": False,
     }
-    return {FORM: {"schema": form}, **{kind: {"schema": file} for kind in FORMATS}}
+    return {FORM: {"schema": form}, **{media_type: {"schema": file} for media_type in MEDIA_TYPES}}
 
 
-def _infer(name: str, which: str, example: Any) -> dict[str, Any]:
+def _infer(name: str, suffix: str, example: Any) -> dict[str, Any]:
     return {
-        "operationId": f"infer_{name}{which}",
+        "operationId": f"infer_{name}{suffix}",
         "summary": "Tensors in, tensors out (Open Inference Protocol v2)",
         "requestBody": {
             "required": True,
@@ -161,23 +173,26 @@ def _infer(name: str, which: str, example: Any) -> dict[str, Any]:
         },
         "responses": {
             "200": {**_json(_ref(name, "InferResponse")), "headers": _VERSION_HEADERS},
-            **_errors(*_ASKING),
+            **_errors(*_INFERENCE_ERRORS),
         },
     }
 
 
 def server_paths() -> dict[str, Any]:
-    """Return the paths that do not depend on what is served."""
+    """Return the paths that do not depend on the served models."""
     ready = {"$ref": "#/components/schemas/Ready"}
     return {
         "/v2": _get("server", "The server and its extensions", {"200": _json({"type": "object"})}),
-        "/v2/health/live": _get("live", "Whether the server answers", {"200": _json({"type": "object"})}),
+        "/v2/health/live": _get("live", "Whether the server responds", {"200": _json({"type": "object"})}),
         "/v2/health/ready": _get(
             "ready",
-            "Whether every model that should be served is",
-            {"200": _json(ready), "503": {**_json(ready), "description": "Some model is not, or it stops."}},
+            "Whether every configured model is served",
+            {
+                "200": _json(ready),
+                "503": {**_json(ready), "description": "A model is not loaded, or the server is stopping."},
+            },
         ),
-        "/v2/models": _get("models", "What is served", {"200": _json({"type": "object"})}),
+        "/v2/models": _get("models", "The served models", {"200": _json({"type": "object"})}),
     }
 
 
@@ -185,17 +200,18 @@ def _get(operation: str, summary: str, responses: dict[str, Any]) -> dict[str, A
     return {"get": {"tags": ["server"], "operationId": operation, "summary": summary, "responses": responses}}
 
 
-def _ref(name: str, what: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}.{what}"}
+def _ref(name: str, schema: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}.{schema}"}
 
 
-def _json(schema: Schema, more: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"description": "OK", "content": {"application/json": {"schema": schema, **(more or {})}}}
+def _json(schema: Schema, media_type: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a JSON response. `media_type` has the additional fields of the media type object."""
+    return {"description": "OK", "content": {"application/json": {"schema": schema, **(media_type or {})}}}
 
 
 def _examples(values: list[Any]) -> dict[str, Any]:
-    named = {f"golden-{number}": {"value": value} for number, value in enumerate(values, start=1)}
-    return {"examples": named} if named else {}
+    examples = {f"golden-{number}": {"value": value} for number, value in enumerate(values, start=1)}
+    return {"examples": examples} if examples else {}
 
 
 def _errors(*statuses: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""JSON Schemas and examples of the Open Inference Protocol's requests and responses for one model."""
+"""JSON Schemas and examples of a model's Open Inference Protocol requests and responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from continuous_training.serving.api.tensors import DTYPES
+from continuous_training.artifacts.bundle import TensorSpec
+from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.models.inference_request import preprocess
 from continuous_training.serving.models.model import Model
@@ -14,16 +15,16 @@ from continuous_training.serving.models.model_schema import ModelSchema
 
 Schema = dict[str, Any]
 
-_ITEMS = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "O": "string"}
+_JSON_TYPES = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "O": "string"}
 
 
 def infer_request(model: Model) -> Schema:
-    """Describe the body of `/infer`: every input of the signature, and maybe which outputs are wanted."""
-    inputs = [_tensor(tensor, rows=1) for tensor in model.inputs]
+    """Return the schema of a request to `/infer`: all inputs, and optionally the requested outputs."""
+    inputs = [_tensor(spec, min_size=1) for spec in model.inputs]
     return {
         "type": "object",
         "properties": {
-            "id": {"type": "string", "description": "comes back with the answer"},
+            "id": {"type": "string", "description": "is returned in the response"},
             "parameters": {"type": "object"},
             "inputs": {
                 "type": "array",
@@ -33,10 +34,10 @@ def infer_request(model: Model) -> Schema:
             },
             "outputs": {
                 "type": ["array", "null"],
-                "description": "the outputs that are wanted; all when left out",
+                "description": "the requested outputs (default: all)",
                 "items": {
                     "type": "object",
-                    "properties": {"name": {"enum": [tensor["name"] for tensor in model.outputs]}},
+                    "properties": {"name": {"enum": [spec.name for spec in model.outputs]}},
                     "required": ["name"],
                 },
             },
@@ -46,8 +47,8 @@ def infer_request(model: Model) -> Schema:
 
 
 def infer_response(model: Model) -> Schema:
-    """Describe the answer of `/infer`."""
-    outputs = [_tensor(tensor, rows=0) for tensor in model.outputs]
+    """Return the schema of a response of `/infer`."""
+    outputs = [_tensor(spec, min_size=0) for spec in model.outputs]
     return {
         "type": "object",
         "properties": {
@@ -63,44 +64,45 @@ def infer_response(model: Model) -> Schema:
     }
 
 
-def infer_example(model: Model, interface: ModelSchema) -> Any:
-    """Write the first golden request as tensors; None when there is none, or the handler refuses it."""
-    for example in interface.examples:
+def infer_example(model: Model, schema: ModelSchema) -> Any:
+    """Return the first golden request that the handler accepts as tensors, or None."""
+    for example in schema.examples:
         try:
             tensors = preprocess(model, example.request)
         except RequestError:
             continue
-        return {"inputs": [_written(tensor, tensors[tensor["name"]]) for tensor in model.inputs]}
+        return {"inputs": [_encode(spec, tensors[spec.name]) for spec in model.inputs]}
     return None
 
 
-def _tensor(tensor: dict[str, Any], rows: int) -> Schema:
-    depth = len(tensor["shape"])
+def _tensor(spec: TensorSpec, min_size: int) -> Schema:
+    """Return the schema of a tensor. `min_size` is the minimum size of each axis."""
+    depth = len(spec.shape)
     return {
         "type": "object",
         "properties": {
-            "name": {"const": tensor["name"]},
-            "datatype": {"const": tensor["datatype"]},
+            "name": {"const": spec.name},
+            "datatype": {"const": spec.datatype},
             "shape": {
                 "type": "array",
-                "items": {"type": "integer", "minimum": rows},
+                "items": {"type": "integer", "minimum": min_size},
                 "minItems": depth,
                 "maxItems": depth,
-                "description": f"{tensor['shape']}, where -1 is any number of rows",
+                "description": f"{list(spec.shape)}, where -1 is any number of rows",
             },
             "parameters": {"type": "object"},
-            "data": _data(tensor["datatype"], depth),
+            "data": _data(spec.datatype, depth),
         },
         "required": ["name", "datatype", "shape", "data"],
     }
 
 
 def _data(datatype: str, depth: int) -> Schema:
-    """Describe a tensor's values, flat or nested as its shape."""
-    kind = np.dtype(DTYPES[datatype]).kind
-    item: Schema = {"type": _ITEMS[kind]}
+    """Return the schema of a tensor's elements, flat or nested like the shape."""
+    kind = np.dtype(NUMPY_DTYPES[datatype]).kind
+    item: Schema = {"type": _JSON_TYPES[kind]}
     if kind in "iu":
-        limits = np.iinfo(DTYPES[datatype])
+        limits = np.iinfo(NUMPY_DTYPES[datatype])
         item |= {"minimum": int(limits.min), "maximum": int(limits.max)}
     flat: Schema = {"type": "array", "items": item}
     if depth < 2:
@@ -111,12 +113,10 @@ def _data(datatype: str, depth: int) -> Schema:
     return {"anyOf": [flat, nested], "description": "flat in row-major order, or nested as the shape"}
 
 
-def _written(tensor: dict[str, Any], array: np.ndarray) -> dict[str, Any]:
-    values = np.asarray(array).ravel().tolist()
-    data = [value.decode() if isinstance(value, bytes) else value for value in values]
+def _encode(spec: TensorSpec, array: np.ndarray) -> dict[str, Any]:
+    elements = np.asarray(array).ravel().tolist()
     return {
-        "name": tensor["name"],
-        "datatype": tensor["datatype"],
+        **spec.to_json(),
         "shape": list(np.asarray(array).shape),
-        "data": data,
+        "data": [item.decode() if isinstance(item, bytes) else item for item in elements],
     }

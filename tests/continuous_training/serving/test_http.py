@@ -104,10 +104,10 @@ def test_nan_in_a_prediction_is_500_with_a_request_id(url: str, server: ServerCl
 
 def test_unknown_models_versions_and_paths_are_404(url: str) -> None:
     for method, path, message in (
-        ("POST", "/predict/none", "served are: toy"),
-        ("GET", "/v2/models/none", "served are: toy"),
+        ("POST", "/predict/none", "the served models are: toy"),
+        ("GET", "/v2/models/none", "the served models are: toy"),
         ("GET", "/v2/models/toy/versions/123", "no version '123'"),
-        ("POST", "/v2/models/none/infer", "served are: toy"),
+        ("POST", "/v2/models/none/infer", "the served models are: toy"),
         ("GET", "/v2/models/toy/other", "GET / lists"),
         ("GET", "/nowhere/%ff%00%0a", "GET / lists"),
         ("POST", "/v2/repository/index", "nothing at"),
@@ -183,20 +183,20 @@ INVALID = {
     "no input": ({"inputs": []}, "takes exactly ['x']"),
     "datatype": ({"inputs": [tensor(datatype="FP64")]}, "must be 'FP32'"),
     "shape rank": ({"inputs": [tensor(shape=[1, 2])]}, "must be [-1]"),
-    "shape no list": ({"inputs": [tensor(shape=2)]}, "list of whole numbers"),
-    "shape of bools": ({"inputs": [tensor(shape=[True])]}, "list of whole numbers"),
-    "negative shape": ({"inputs": [tensor(shape=[-2])]}, "list of whole numbers"),
+    "shape no list": ({"inputs": [tensor(shape=2)]}, "list of integers"),
+    "shape of bools": ({"inputs": [tensor(shape=[True])]}, "list of integers"),
+    "negative shape": ({"inputs": [tensor(shape=[-2])]}, "list of integers"),
     "no rows": ({"inputs": [tensor(shape=[0], data=[])]}, "has no rows"),
-    "too few": ({"inputs": [tensor(shape=[3])]}, "has the shape [2], and [3] was announced"),
+    "too few": ({"inputs": [tensor(shape=[3])]}, "the shape of data is [2], and shape is [3]"),
     "no data": ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}, 'must have either "data"'),
     "data no list": ({"inputs": [tensor(data="ab")]}, "data must be a list"),
     "ragged": ({"inputs": [tensor(data=[[1, 2], [3]])]}, "ragged"),
     "half nested": ({"inputs": [tensor(data=[[1], 2])]}, "ragged"),
-    "texts": ({"inputs": [tensor(data=["1", "2"])]}, "must be numbers and nothing else"),
-    "bools": ({"inputs": [tensor(data=[True, 1])]}, "must be numbers and nothing else"),
-    "null": ({"inputs": [tensor(data=[None, 1])]}, "must be numbers and nothing else"),
+    "texts": ({"inputs": [tensor(data=["1", "2"])]}, "must contain only numbers"),
+    "bools": ({"inputs": [tensor(data=[True, 1])]}, "must contain only numbers"),
+    "null": ({"inputs": [tensor(data=[None, 1])]}, "must contain only numbers"),
     "too large": ({"inputs": [tensor(data=[1e300, 1])]}, "out of the range of FP32"),
-    "id": ({"inputs": [tensor()], "id": 1}, '"id" must be a text'),
+    "id": ({"inputs": [tensor()], "id": 1}, '"id" must be a string'),
     "parameters": ({"inputs": [tensor()], "parameters": []}, '"parameters" must be an object'),
     "outputs": ({"inputs": [tensor()], "outputs": ["y"]}, '"outputs" must be a list of objects'),
     "unknown output": ({"inputs": [tensor()], "outputs": [{"name": "z"}]}, "no output 'z'"),
@@ -261,17 +261,18 @@ def test_archive_of_another_model_is_rejected(server: ServerClient, tmp_path: Pa
     from continuous_training.serving.errors import VersionRejectedError
 
     other = make_archive(tmp_path, name="other")
-    with pytest.raises(VersionRejectedError, match="holds the model 'other', and 'toy' was asked for"):
+    with pytest.raises(VersionRejectedError, match="contains the model 'other', and 'toy' was requested"):
         server.load("toy", other.path, other.digest)
 
 
 def test_inputs_of_each_datatype() -> None:
+    from continuous_training.artifacts.bundle import TensorSpec
     from continuous_training.serving.api.tensors import decode_inputs
     from continuous_training.serving.errors import RequestError
 
     def parse(datatype: str, data: list[Any]) -> Any:
-        spec = {"name": "t", "datatype": datatype, "shape": [-1, 2]}
-        tensor_ = {**spec, "shape": [len(data), 2], "data": data}
+        spec = TensorSpec("t", datatype, (-1, 2))
+        tensor_ = {**spec.to_json(), "shape": [len(data), 2], "data": data}
         return decode_inputs([tensor_], [spec], memoryview(b""))["t"].tolist()
 
     assert parse("INT64", [[1, 2], [3, 2**62]]) == [[1, 2], [3, 2**62]]

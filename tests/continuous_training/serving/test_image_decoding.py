@@ -164,7 +164,7 @@ PART = b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r
         ("toy", {"content-type": "image/png"}, b"x", 415, "does not take images"),
         ("digits", {"content-type": "image/tiff"}, b"x", 415, "image/tiff is not supported"),
         ("digits", {"content-type": "multipart/form-data"}, b"x", 400, "has no boundary"),
-        ("digits", FORM, b"", 400, "not a valid form"),
+        ("digits", FORM, b"", 400, "incomplete"),
         ("digits", FORM, b"nothing like a form", 400, "not a valid form"),
         ("digits", FORM, PART + image_file(bar(64, 64)), 400, "last boundary"),
         ("digits", FORM, PART + b"x\r\n--b--\r\n", 400, "not a readable image"),

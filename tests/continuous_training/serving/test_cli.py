@@ -167,4 +167,4 @@ def test_serve_rejects_an_archive_that_fails_its_golden_requests(tmp_path: Path)
 def test_serve_rejects_two_archives_of_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [str(make_archive(tmp_path, scale=scale).path) for scale in (2, 3)]
     assert main(["serve", "--archive", paths[0], "--archive", paths[1]]) == 2
-    assert "give one archive a model" in capsys.readouterr().err
+    assert "pass one archive per model" in capsys.readouterr().err

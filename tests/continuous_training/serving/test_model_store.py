@@ -10,25 +10,18 @@ from pathlib import Path
 import pytest
 import requests
 from foreground import ROOT
-from toy_models import make_archive
+from toy_models import upload_archive
 
 from continuous_training.adapters.model_store import Pointer, find, forget, point
-from continuous_training.adapters.object_store import FolderStore, ObjectStore, open_store
-from continuous_training.artifacts.archive import Archive
+from continuous_training.adapters.object_store import FolderStore, open_store
 from continuous_training.core.errors import UserError
 from tests.fakes import free_port
 from tests.s3 import ACCESS, Bucket
 
 
-def upload(store: ObjectStore, root: Path, scale: float) -> Archive:
-    archive = make_archive(root, scale=scale)
-    store.put_if_absent(f"archives/toy/{archive.digest}.mar", archive.path)
-    return archive
-
-
 def test_a_reference_resolves_an_alias_a_digest_or_the_champion(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
-    first, second = (upload(store, tmp_path, scale) for scale in (2, 3))
+    first, second = (upload_archive(store, tmp_path, scale) for scale in (2, 3))
     point(store, "toy", first.digest, "run-1")
     assert find(store, "toy") == find(store, "toy@champion")
     assert (find(store, "toy").digest, find(store, "toy").run) == (first.digest, "run-1")
@@ -65,7 +58,7 @@ def test_an_unknown_reference_is_rejected_with_the_known_ones(
     tmp_path: Path, reference: str, message: str
 ) -> None:
     store = FolderStore(tmp_path / "store")
-    point(store, "toy", upload(store, tmp_path, 2).digest)
+    point(store, "toy", upload_archive(store, tmp_path, 2).digest)
     with pytest.raises(UserError, match=message):
         find(store, reference)
 
@@ -88,7 +81,7 @@ def test_a_bucket_serves_its_champion_and_a_load_follows_the_alias(bucket: Bucke
 
 def check_load_follows_alias(uri: str, tmp_path: Path) -> None:
     store = open_store(uri, ACCESS if uri.startswith("s3://") else None)
-    first, second = (upload(store, tmp_path, scale) for scale in (2, 3))
+    first, second = (upload_archive(store, tmp_path, scale) for scale in (2, 3))
     point(store, "toy", first.digest)
     token_file, temporary, management_port = tmp_path / "token", tmp_path / "temporary", free_port()
     token_file.write_text("secret")

@@ -8,29 +8,13 @@ from pathlib import Path
 import pytest
 import requests
 from foreground import serving
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_samples import scrape, value
 from toy_models import make_archive
 
 from continuous_training.artifacts.archive import Archive
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.logs import rotate
 from continuous_training.serving.process.server_state import RunningServer
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def scrape(url: str) -> Samples:
-    response = requests.get(f"{url}/metrics", timeout=5)
-    assert response.headers["content-type"].startswith("text/plain; version=")
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(response.text)
-        for sample in family.samples
-    }
-
-
-def value(samples: Samples, name: str, **labels: str) -> float:
-    return samples.get((name, tuple(sorted(labels.items()))), 0)
 
 
 def predict(url: str, body: bytes, name: str = "toy") -> requests.Response:

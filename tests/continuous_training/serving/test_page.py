@@ -135,7 +135,7 @@ def test_picture_upload(visit: Open) -> None:
     assert "-F image=@one.jpg" in page.locator("#curl").inner_text()
     broken = {**upload, "buffer": b"no picture"}
     prediction_after(page, lambda: page.set_input_files("input[type=file]", broken))
-    assert "no picture that can be read" in page.locator("#prediction [role=alert]").inner_text()
+    assert "not a readable image" in page.locator("#prediction [role=alert]").inner_text()
 
 
 @needs_browser

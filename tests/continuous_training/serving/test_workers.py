@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 from foreground import ROOT, Server, serving
-from test_model_store import stored
-from test_observed import metrics, value
-from toy_models import make_archive
+from prometheus_samples import scrape, value
+from toy_models import make_archive, upload_archive
 
 from continuous_training.adapters.model_store import point
 from continuous_training.adapters.object_store import open_store
@@ -44,7 +43,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 
 def request_count(server: Server) -> float:
-    return value(metrics(server.url), "serving_requests_total", model="toy", route="predict", status="200")
+    return value(scrape(server.url), "serving_requests_total", model="toy", route="predict", status="200")
 
 
 def test_all_workers_serve_and_each_reports_the_metrics_of_all(tmp_path: Path) -> None:
@@ -59,12 +58,12 @@ def test_all_workers_serve_and_each_reports_the_metrics_of_all(tmp_path: Path) -
         assert all(processor_time(pid) > time_before for pid, time_before in before.items())
         for _ in range(8):
             assert eventually(lambda: request_count(server) == 200)
-        samples = metrics(server.url)
+        samples = scrape(server.url)
         labels = {"model": "toy", "version": toy.version, "digest": toy.digest, "phase": "serving"}
         assert value(samples, "serving_model", **labels) == 1
         histogram = "serving_request_seconds_bucket"
         assert value(samples, histogram, model="toy", route="predict", le="+Inf") == 200
-        assert eventually(lambda: value(metrics(server.url), "serving_queue_requests") == 0)
+        assert eventually(lambda: value(scrape(server.url), "serving_queue_requests") == 0)
 
 
 def processor_time(pid: int) -> float:
@@ -88,7 +87,7 @@ def test_killed_worker_is_replaced_and_its_connections_are_served(tmp_path: Path
         assert second in workers_of(server.process.pid)
         assert eventually(lambda: request_count(server) == 80)
         # The gauges of the killed worker do not count. Those of the others are up to a second old.
-        assert eventually(lambda: value(metrics(server.url), "serving_queue_requests") == 0)
+        assert eventually(lambda: value(scrape(server.url), "serving_queue_requests") == 0)
     (line,) = [json.loads(line) for line in log.read_text().splitlines()]
     assert line["level"] == "warning"
     assert line["message"].endswith("ended with exit code 137 and is replaced")
@@ -146,7 +145,7 @@ def test_error_in_a_starting_worker_is_the_error_of_the_server(tmp_path: Path) -
 
 def test_workers_keep_the_version_of_an_alias_that_moves(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
-    first, second = stored(store, tmp_path, 2), stored(store, tmp_path, 3)
+    first, second = upload_archive(store, tmp_path, 2), upload_archive(store, tmp_path, 3)
     point(store, "toy", first.digest)
     command = [sys.executable, "-m", "serving", "serve", "--port", "0", *TWO_WORKERS]
     command += ["--model-store", str(tmp_path / "store"), "--model", "toy"]

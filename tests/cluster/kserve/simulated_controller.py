@@ -1,0 +1,173 @@
+"""A simulation of KServe's controller, as it was observed: Ready is always true, whatever the pods do.
+
+In Standard mode it creates a Deployment and a Service NAME-predictor. The Deployment rolls, and
+canaryTrafficPercent is ignored. In Knative mode it creates a Deployment per revision and one Service. The
+traffic moves to a revision when that is available, or is shared with the former revision while
+canaryTrafficPercent is set.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
+from continuous_training.adapters.kubernetes.transport import APPLY, Request
+from continuous_training.adapters.kubernetes.watch import watch
+from continuous_training.core.errors import PipelineError
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL, Manifest
+
+_NOT_OF_THE_POD = {
+    "minReplicas",
+    "maxReplicas",
+    "canaryTrafficPercent",
+    "deploymentStrategy",
+    "labels",
+    "annotations",
+}
+_SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+_MAX_SECONDS = 3600
+
+
+class SimulatedController:
+    """Reconciles the InferenceServices of one namespace.
+
+    `image_overrides` replaces the image of the pods of an InferenceService. Its keys are the name and the
+    first twelve digits of the version's digest.
+    """
+
+    def __init__(self, cluster: Cluster, mode: str = "Standard") -> None:
+        self.cluster, self.mode, self._stop = cluster, mode, threading.Event()
+        self.defect: Exception | None = None
+        self.image_overrides: dict[tuple[str, str], str] = {}
+
+    @contextmanager
+    def run_in_background(self) -> Iterator[None]:
+        """Run the controller in a thread during the block."""
+        thread = threading.Thread(target=self._run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join(timeout=30)
+            assert not thread.is_alive(), "the controller did not stop"
+            assert self.defect is None
+
+    def _run(self) -> None:
+        """Reconcile at each change, and every second."""
+        for services in watch(self.cluster, INFERENCE_SERVICE, "", seconds=_MAX_SECONDS, pulse=1):
+            if self._stop.is_set():
+                return
+            for service in services:
+                try:
+                    self._reconcile(service)
+                except PipelineError as error:
+                    # The object was deleted or changed: the next round uses its new state.
+                    print(f"controller: {error}")
+                except Exception as error:
+                    self.defect = error
+                    raise
+
+    def _reconcile(self, service: Manifest) -> None:
+        if self.mode == "Standard":
+            self._reconcile_standard(service)
+        else:
+            self._reconcile_knative(service)
+
+    def _reconcile_standard(self, service: Manifest) -> None:
+        name = f"{service['metadata']['name']}-predictor"
+        selector = {"app": f"isvc.{name}"}
+        self.cluster.apply(DEPLOYMENT, self._deployment(service, name, selector))
+        self._update_status(service, self._apply_service(service, name, selector), {})
+
+    def _reconcile_knative(self, service: Manifest) -> None:
+        """Keep the newest revision, and the one that was rolled out before it."""
+        name, predictor = service["metadata"]["name"], service["spec"]["predictor"]
+        revision = f"{name}-predictor-{service['metadata']['labels'][DIGEST_LABEL]}"
+        labels = {"app": name, "revision": revision}
+        self.cluster.apply(DEPLOYMENT, self._deployment(service, revision, labels))
+        deployments = {
+            deployment["metadata"]["name"]: deployment
+            for deployment in self.cluster.find(DEPLOYMENT, f"{_SERVICE_LABEL}={name}")
+        }
+        if revision not in deployments:
+            # The Deployment of a deleted InferenceService with this name is being deleted: retry later.
+            return
+        rolled_out = service.get("status", {}).get("rolledOut", revision)
+        available = deployments[revision].get("status", {}).get("availableReplicas", 0)
+        is_ready = available >= predictor["minReplicas"]
+        is_canary = bool(predictor.get("canaryTrafficPercent")) and rolled_out != revision
+        selector = {"app": name}
+        if not (is_canary and is_ready):
+            selector["revision"] = revision if is_ready else rolled_out
+        if is_ready and not is_canary:
+            rolled_out = revision
+            for other in deployments.keys() - {revision}:
+                self.cluster.delete(DEPLOYMENT, other)
+        self._update_status(service, self._apply_service(service, name, selector), {"rolledOut": rolled_out})
+
+    def _deployment(self, service: Manifest, name: str, selector: dict[str, str]) -> Manifest:
+        metadata, predictor = service["metadata"], service["spec"]["predictor"]
+        labels = {**metadata.get("labels", {}), _SERVICE_LABEL: metadata["name"], **selector}
+        pod = {key: value for key, value in predictor.items() if key not in _NOT_OF_THE_POD}
+        image = self.image_overrides.get((metadata["name"], labels.get(DIGEST_LABEL, "")))
+        if image:
+            pod["containers"] = [{**pod["containers"][0], "image": image}, *pod["containers"][1:]]
+        spec = {
+            "replicas": predictor["minReplicas"],
+            "selector": {"matchLabels": selector},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        }
+        if "deploymentStrategy" in predictor:
+            spec["strategy"] = predictor["deploymentStrategy"]
+        return {
+            "metadata": {"name": name, "labels": labels, "ownerReferences": [_owner_reference(service)]},
+            "spec": spec,
+        }
+
+    def _apply_service(self, service: Manifest, name: str, selector: dict[str, str]) -> Manifest:
+        port = service["spec"]["predictor"]["containers"][0]["ports"][0]["containerPort"]
+        ports = [{"name": "http", "port": 80, "targetPort": port, "protocol": "TCP"}]
+        metadata = {"name": name, "ownerReferences": [_owner_reference(service)]}
+        return self.cluster.apply(
+            SERVICE, {"metadata": metadata, "spec": {"selector": selector, "ports": ports}}
+        )
+
+    def _update_status(self, service: Manifest, applied: Manifest, fields: dict[str, Any]) -> None:
+        name, host = service["metadata"]["name"], applied["metadata"]["name"]
+        status = {
+            "observedGeneration": service["metadata"]["generation"],
+            "deploymentMode": self.mode,
+            "address": {"url": f"http://{host}.{self.cluster.namespace}.svc.cluster.local"},
+            "url": f"http://{name}.example.com",
+            "conditions": [{"type": kind, "status": "True"} for kind in ("Ready", "PredictorReady")],
+            "modelStatus": {"transitionStatus": "UpToDate", "states": {"targetModelState": "Loaded"}},
+            **fields,
+        }
+        if service.get("status") == status:
+            return
+        body = {
+            "apiVersion": INFERENCE_SERVICE.api_version,
+            "kind": INFERENCE_SERVICE.kind,
+            "metadata": {"name": name},
+            "status": status,
+        }
+        query = {"fieldManager": "kserve-controller", "force": "true"}
+        path = self.cluster.path(INFERENCE_SERVICE, name, "status")
+        action = f"write the status of {name}"
+        self.cluster.transport.send(Request("PATCH", path, action, query, body, APPLY))
+
+
+def _owner_reference(service: Manifest) -> Manifest:
+    return {
+        "apiVersion": INFERENCE_SERVICE.api_version,
+        "kind": INFERENCE_SERVICE.kind,
+        "name": service["metadata"]["name"],
+        "uid": service["metadata"]["uid"],
+        "controller": True,
+    }

@@ -45,9 +45,9 @@ def in_pipeline(
 ) -> bool:
     """Run the step inside a pipeline, and fill the artifacts that the Kubeflow UI shows."""
     with step_cli.reported():
-        chosen = discovery.get(workload)
+        loaded = discovery.get(workload)
         output = Path(evaluation.path)
-        result = evaluate(chosen, Path(data.path), Path(model.path), output, run_id, step_cli.in_pipeline())
+        result = evaluate(loaded, Path(data.path), Path(model.path), output, run_id, step_cli.in_pipeline())
         step_cli.tell(outcome(result))
         shutil.copyfile(output / REPORT, report.path)
         shutil.copyfile(output / CARD, card.path)
@@ -56,8 +56,8 @@ def in_pipeline(
             for key, value in values.items():
                 if math.isfinite(value):
                     metrics.log_metric(key, value)
-        if chosen.task == "classification":
-            classes.log_confusion_matrix(*confusion_matrix(chosen, result.predictions))
+        if loaded.task == "classification":
+            classes.log_confusion_matrix(*confusion_matrix(loaded, result.predictions))
         evaluation.metadata["verdict"] = result.evaluation.verdict
         return result.promoted
 
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run-id", help="id of the run in the registry; default: a new id")
     arguments = parser.parse_args(argv)
 
-    def work() -> int:
+    def run_step() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
         workload = discovery.get(arguments.workload)
         run_id = arguments.run_id or step_cli.new_run_id("hand")
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"report: {arguments.output / REPORT}")
         return 0 if result.promoted else REJECTED
 
-    return step_cli.finish(work)
+    return step_cli.finish(run_step)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def build_evaluation(
     improvements = dict(champion.improvements) if champion else {}
     difference = improvements.pop(rule.metric, None)
     registry_run = context.registry.run(workload, context.run_id)
-    prepared = {n: v for n, v in manifest.parameters.items() if not is_gate_parameter(n)}
+    data_parameters = {n: v for n, v in manifest.parameters.items() if not is_gate_parameter(n)}
     return Evaluation(
         workload=workload,
         run=context.run_id,
@@ -72,7 +72,7 @@ def build_evaluation(
         rows=comparison.rows,
         input_digest=training.input_digest,
         model_digest=model_digest,
-        parameters=prepared | dict(training.parameters),
+        parameters=data_parameters | dict(training.parameters),
         data=EvaluatedData(
             manifest.fingerprint,
             manifest.source,
@@ -109,7 +109,7 @@ def build_report_data(
         predictions=predictions,
         curve=training.curve,
         notes=training.notes,
-        dataset=dataset.manifest.to_json(),
+        dataset=dataset.manifest,
         champion_statistics=champion_statistics,
         label_column=workload.target,
         feature=(feature, holdout[feature].to_numpy()) if feature else None,
@@ -121,10 +121,10 @@ def _misclassified_images(
     workload: Workload, holdout: pa.Table, challenger: Model, predictions: Predictions
 ) -> list[Misclassification]:
     """Return the worst errors of a classifier of images; empty for other models."""
-    wrong = predictions.wrong_rows()
-    if workload.task != "classification" or not len(wrong):
+    wrong_rows = predictions.wrong_rows()
+    if workload.task != "classification" or not len(wrong_rows):
         return []
-    rows = holdout.take(pa.array(wrong))
+    rows = holdout.take(pa.array(wrong_rows))
     images = workload.pictures(rows)
     if images is None:
         return []

@@ -42,9 +42,9 @@ def latencies_ms(
         if round_number >= _MIN_ROUNDS and clock() > deadline:
             break
         for index, request in enumerate(requests):
-            for predict, times in zip(models, best, strict=True):
+            for predict, best_times in zip(models, best, strict=True):
                 start = clock()
                 predict(request)
                 if round_number >= 0:
-                    times[index] = min(times[index], clock() - start)
-    return [1000 * sum(times) / len(times) for times in best]
+                    best_times[index] = min(best_times[index], clock() - start)
+    return [1000 * sum(best_times) / len(best_times) for best_times in best]

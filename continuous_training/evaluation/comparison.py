@@ -106,10 +106,10 @@ def primary_metric(rule: PromotionRule, task: str) -> Metric:
     try:
         return find_metric(task, rule.metric)
     except KeyError:
-        known = ", ".join(metric.name for metric in METRICS[task])
+        names = ", ".join(metric.name for metric in METRICS[task])
         raise UserError(
             f"the promotion rule names the metric {rule.metric!r}, which {task} does not have; use one of "
-            f"{known}"
+            f"{names}"
         ) from None
 
 

@@ -37,7 +37,7 @@ class OutputSpec:
     shape: tuple[int, ...]
 
     def mismatch(self, array: object, rows: int) -> str:
-        """Return how an output of `rows` rows differs from the declaration; empty if it does not."""
+        """Return the mismatch between an output of `rows` rows and the declaration; empty if there is none."""
         if array is None:
             return "does not return it"
         if not isinstance(array, np.ndarray):
@@ -74,8 +74,8 @@ class OutputValidator:
             if mismatch := spec.mismatch(array, rows):
                 raise UserError(
                     f"workload {self.workload}: the handler declares the output {spec.name} as {spec}, but "
-                    f"for {rows} rows it {mismatch}. Make the handler's inference return what its "
-                    "`outputs` declare"
+                    f"for {rows} rows it {mismatch}. Change the handler's inference or its "
+                    "`outputs`, so that they agree"
                 )
             if array is not None and array.dtype.kind == "f":
                 finite = np.isfinite(array).reshape(rows, -1).all(axis=1)
@@ -117,7 +117,7 @@ def predict(
 
 
 def non_finite_responses(responses: Sequence[object]) -> list[str]:
-    """Return how many golden responses contain NaN or infinity, as a description; empty if none does."""
+    """Return a description of the golden responses with NaN or infinity; empty if there are none."""
     count = sum(not all(map(math.isfinite, _floats(response))) for response in responses)
     return [f"{count} of {len(responses)} golden responses"] if count else []
 

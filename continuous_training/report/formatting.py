@@ -1,4 +1,4 @@
-"""Format numbers, metrics and parameters for people; a dash stands for a missing value."""
+"""Format numbers, metrics and parameters for people; a missing value is shown as a dash."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Render the model card of a run in Markdown: the purpose of the model, its quality, and its data.
 
-After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). All numbers are those of the run. The
+After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). All numbers are measured in the run. The
 text is in `templates/card.md`.
 """
 
@@ -27,10 +27,10 @@ from continuous_training.report.templating import markdown_environment, markdown
 MAX_EXAMPLE_LENGTH = 600
 
 
-def render_card(data: ReportData, intended: str, limits: str, example: GoldenRequest) -> str:
+def render_card(data: ReportData, intended_use: str, limits: str, example: GoldenRequest) -> str:
     """Return the model card.
 
-    `intended` and `limits` are the workload's texts, and `example` is a golden request with its response. The
+    `intended_use` and `limits` are the workload's texts, and `example` is a golden request with its response. The
     output depends on the arguments only. All values are escaped.
     """
     evaluation = data.evaluation
@@ -41,7 +41,7 @@ def render_card(data: ReportData, intended: str, limits: str, example: GoldenReq
             data=data,
             evaluation=evaluation,
             summary=data.summary[:1].upper() + data.summary[1:],
-            intended=intended,
+            intended_use=intended_use,
             limits=limits,
             improvement=_improvement(data),
             metrics=_metrics(data),
@@ -121,7 +121,7 @@ def _drift(evaluation: Evaluation) -> Markup:
 
 
 def _parameters(data: ReportData) -> list[tuple[str, str]]:
-    """Return the run parameters and the notes of the training, with their values as JSON."""
+    """Return the run parameters and the training notes, with their values as JSON."""
     notes = {f"{name} (training)": value for name, value in data.notes.items()}
     values = {**data.evaluation.parameters, **notes}
     return [(name, json.dumps(value, ensure_ascii=False)) for name, value in values.items() if value != ""]

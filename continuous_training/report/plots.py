@@ -200,11 +200,11 @@ def curve_plot(curve: Sequence[Mapping[str, float]]) -> Markup:
 
 def drift_plot(drifts: Sequence[ColumnDrift]) -> Markup:
     """Draw the stability index of the columns with the largest drift, which come first in `drifts`."""
-    shown = drifts[:MAX_COLUMNS][::-1]
-    end = max(0.32, min(1.15 * shown[-1].psi, MAX_DRIFT))
-    figure = new_figure(FULL_WIDTH, 24 * len(shown) + 76)
-    axes = add_axes(figure, 112, 28, FULL_WIDTH - 190, 24 * len(shown))
-    for height, column in enumerate(shown):
+    selected = drifts[:MAX_COLUMNS][::-1]
+    end = max(0.32, min(1.15 * selected[-1].psi, MAX_DRIFT))
+    figure = new_figure(FULL_WIDTH, 24 * len(selected) + 76)
+    axes = add_axes(figure, 112, 28, FULL_WIDTH - 190, 24 * len(selected))
+    for height, column in enumerate(selected):
         bar, chance = min(column.psi, end), min(column.chance, end)
         axes.barh(height, bar, height=0.6, color=DRIFT_COLOURS[column.level])
         axes.plot([chance, chance], [height - 0.36, height + 0.36], color=INK, lw=1.4)
@@ -213,11 +213,11 @@ def drift_plot(drifts: Sequence[ColumnDrift]) -> Markup:
     for level, start in (("moderate", drift.MODERATE), ("large", drift.LARGE)):
         draw_limit(axes, start, "", DRIFT_COLOURS[level])
         draw_heading(axes, start, f"{level} from {start}")
-    axes.set_yticks(range(len(shown)), [short(column.column, 15) for column in shown])
-    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.set_yticks(range(len(selected)), [short(column.column, 15) for column in selected])
+    axes.set_ylim(-0.6, len(selected) - 0.4)
     axes.set_xlim(0, end)
     axes.set_xlabel("population stability index; the dark tick is the index expected by chance")
-    columns = "; ".join(f"{short(c.column)} {c.psi:.3f}, {c.level}" for c in shown[::-1])
+    columns = "; ".join(f"{short(c.column)} {c.psi:.3f}, {c.level}" for c in selected[::-1])
     return inline_svg(figure, "drift", f"Population stability index by column: {columns}")
 
 

@@ -37,7 +37,7 @@ class OutputSpec:
     shape: tuple[int, ...]
 
     def mismatch(self, array: object, rows: int) -> str:
-        """Return the mismatch between an output of `rows` rows and the declaration; empty if there is none."""
+        """Return the difference of an output for `rows` rows from the declaration; empty if none."""
         if array is None:
             return "does not return it"
         if not isinstance(array, np.ndarray):

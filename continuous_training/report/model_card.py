@@ -30,8 +30,8 @@ MAX_EXAMPLE_LENGTH = 600
 def render_card(data: ReportData, intended_use: str, limits: str, example: GoldenRequest) -> str:
     """Return the model card.
 
-    `intended_use` and `limits` are the workload's texts, and `example` is a golden request with its response. The
-    output depends on the arguments only. All values are escaped.
+    `intended_use` and `limits` are the workload's texts, and `example` is a golden request with its response.
+    The output depends on the arguments only. All values are escaped.
     """
     evaluation = data.evaluation
     text = (

@@ -29,7 +29,7 @@ def test_predictions_are_joined_in_the_order_of_the_batches() -> None:
 @pytest.mark.parametrize("array", [None, np.zeros((2, 1)), np.zeros(3)])
 def test_a_prediction_must_have_one_value_per_row(array: np.ndarray | None) -> None:
     outputs = {} if array is None else {"label": array}
-    with pytest.raises(UserError, match="workload toy: .*one value per row"):
+    with pytest.raises(UserError, match=r"workload toy: .*one value per row"):
         predict("toy", "label", [(outputs, 2)])
 
 

@@ -20,7 +20,7 @@ GRID = np.array([-edge for edge in reversed(_DECADES)] + [0.0] + _DECADES)
 that any two datasets can be compared bin by bin."""
 
 
-class ColumnDescription(Protocol):
+class ColumnSpec(Protocol):
     """The properties of a column that its statistics depend on, as in `workloads.contract.Column`."""
 
     @property
@@ -52,7 +52,7 @@ class Statistics:
     kinds of its characters.
     """
 
-    def __init__(self, columns: Iterable[ColumnDescription]) -> None:
+    def __init__(self, columns: Iterable[ColumnSpec]) -> None:
         self.columns = {column.name: _ColumnStatistics(column) for column in columns}
         self.profiles = {
             name: UnicodeProfile()
@@ -78,7 +78,7 @@ class Statistics:
 
 
 class _ColumnStatistics:
-    def __init__(self, column: ColumnDescription) -> None:
+    def __init__(self, column: ColumnSpec) -> None:
         self.column = column
         self.rows = 0
         self.numbers = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from continuous_training.artifacts.dataset_manifest import ColumnDescription
 from continuous_training.report import plots
 from continuous_training.report.formatting import NOTHING, clean, finite, parameter_text, real
 from continuous_training.report.report_data import ReportData
@@ -28,34 +29,33 @@ _MEANINGS = {
 def context(data: ReportData) -> dict[str, Any]:
     """Return the template variables of these sections."""
     return {
-        "total_rows": sum(data.rows(split) or 0 for split in data.splits),
+        "total_rows": data.dataset.train.rows + data.dataset.holdout.rows,
         **_columns(data),
         **_drift(data),
     }
 
 
 def _columns(data: ReportData) -> dict[str, Any]:
-    train, holdout, schema = data.statistics("train"), data.statistics("holdout"), data.schema
+    train, holdout = data.dataset.train.statistics, data.dataset.holdout.statistics
+    schema = {column.name: column for column in data.dataset.schema}
     names = [name for name in schema if name in train] + sorted(name for name in train if name not in schema)
     return {
         "columns": [
-            _column_row(name, schema.get(name) or {}, train[name], holdout.get(name) or {})
+            _column_row(schema.get(name, ColumnDescription(name, "")), train[name], holdout.get(name) or {})
             for name in names[:MAX_COLUMNS]
         ],
         "omitted_columns": max(len(names) - MAX_COLUMNS, 0),
     }
 
 
-def _column_row(
-    name: str, schema: Mapping[str, Any], train: Mapping[str, Any], holdout: Mapping[str, Any]
-) -> list[str]:
-    kind = str(train.get("kind") or schema.get("kind") or "")
+def _column_row(column: ColumnDescription, train: Mapping[str, Any], holdout: Mapping[str, Any]) -> list[str]:
+    kind = str(train.get("kind") or column.kind)
     kind_text = _MEANINGS.get(kind, "")
     if kind == "characters":
         kind_text += _largest_shares(train.get("counts") or {})
-    meaning = "; ".join(filter(None, [str(schema.get("help") or ""), kind_text]))
+    meaning = "; ".join(filter(None, [column.help, kind_text]))
     moments = [real(train.get(key)) for key in ("mean", "std", "minimum", "maximum")]
-    return [name, meaning, sparkline(train), *moments, real(holdout.get("mean"))]
+    return [column.name, meaning, sparkline(train), *moments, real(holdout.get("mean"))]
 
 
 def sparkline(statistics: Mapping[str, Any]) -> Markup:
@@ -97,7 +97,7 @@ def _largest_shares(counts: Mapping[str, float]) -> str:
 def _drift(data: ReportData) -> dict[str, Any]:
     drifts = data.evaluation.drift
     levels = Counter(drift.level for drift in drifts)
-    uncompared = sorted(data.statistics("train").keys() - {drift.column for drift in drifts})
+    uncompared = sorted(data.dataset.train.statistics.keys() - {drift.column for drift in drifts})
     return {
         "drifts": drifts[:MAX_COLUMNS],
         "drift_plot": plots.drift_plot(drifts) if drifts else None,

@@ -92,16 +92,16 @@ def _slices(data: ReportData) -> Markup:
 
 
 def _row_counts(data: ReportData) -> str:
-    splits = [split for split in ("train", "holdout") if split in data.splits]
-    return ", ".join(f"{number(data.rows(split))} {split}" for split in splits)
+    return ", ".join(f"{number(split.rows)} {name}" for name, split in data.dataset.splits.items())
 
 
 def _columns(data: ReportData) -> Markup | None:
-    statistics, schema = data.statistics("train"), data.schema
+    statistics = data.dataset.train.statistics
     rows = []
-    for name in [name for name in schema if name in statistics][:MAX_COLUMNS]:
-        moments = [number(statistics[name].get(key)) for key in ("mean", "std", "minimum", "maximum")]
-        rows.append([name, schema[name].get("help") or "", *moments])
+    for column in [column for column in data.dataset.schema if column.name in statistics][:MAX_COLUMNS]:
+        values = statistics[column.name]
+        moments = [number(values.get(key)) for key in ("mean", "std", "minimum", "maximum")]
+        rows.append([column.name, column.help, *moments])
     head = ["column", "meaning", "mean", "deviation", "minimum", "maximum"]
     return markdown_table(head, rows) if rows else None
 

@@ -51,9 +51,8 @@ def render_report(data: ReportData) -> str:
 
 
 def _header(data: ReportData) -> dict[str, Any]:
-    is_sample = bool(data.dataset.get("sample"))
-    sample_rows = sum(data.rows(split) or 0 for split in data.splits)
-    return {"sample_rows": sample_rows if is_sample else None, "tiles": _tiles(data)}
+    rows = data.dataset.train.rows + data.dataset.holdout.rows
+    return {"sample_rows": rows if data.dataset.sample else None, "tiles": _tiles(data)}
 
 
 def _tiles(data: ReportData) -> list[Tile]:
@@ -71,8 +70,8 @@ def _tiles(data: ReportData) -> list[Tile]:
             f"{label(metric)}, {interval_text(metric, interval)}",
         ),
         comparison,
-        Tile(number(data.rows("train")), "training rows"),
-        Tile(number(data.rows("holdout")), "holdout rows"),
+        Tile(number(data.dataset.train.rows), "training rows"),
+        Tile(number(data.dataset.holdout.rows), "holdout rows"),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from continuous_training.artifacts.dataset_manifest import DatasetManifest
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.evaluation.gate import Check
 from continuous_training.evaluation.metrics import Interval
@@ -21,7 +22,7 @@ class ReportData:
     """The evaluation of one run, with the data that its plots and tables need.
 
     `checks` are the gate's. `curve` has one entry per step of the learning curve, and `notes` are those of
-    the training. `dataset` is the run's `dataset.json`. `champion_statistics` are the column statistics of
+    the training. `champion_statistics` are the column statistics of
     the champion's training rows, if known. `label_column` names the axes of a regression. `feature` is the
     name and the values of the only column that the model uses, if there is only one. `errors` are the worst
     misclassifications of images, the worst first.
@@ -34,7 +35,7 @@ class ReportData:
     predictions: Predictions
     curve: Sequence[Mapping[str, float]]
     notes: Mapping[str, Any]
-    dataset: Mapping[str, Any]
+    dataset: DatasetManifest
     champion_statistics: Mapping[str, Any] | None
     label_column: str = ""
     feature: tuple[str, np.ndarray] | None = None
@@ -56,21 +57,3 @@ class ReportData:
         """The champion with its version, for headings and labels."""
         version = self.evaluation.champion.version if self.evaluation.champion else ""
         return f"champion v{short(version, 8)}" if version else "champion"
-
-    @property
-    def splits(self) -> Mapping[str, Mapping[str, Any]]:
-        """The description of each split of the dataset."""
-        return self.dataset.get("splits") or {}
-
-    def rows(self, split: str) -> int | None:
-        """Return the number of rows of a split; None if it is unknown."""
-        return (self.splits.get(split) or {}).get("rows")
-
-    def statistics(self, split: str) -> Mapping[str, Any]:
-        """Return the column statistics of a split; empty if they are unknown."""
-        return (self.splits.get(split) or {}).get("statistics") or {}
-
-    @property
-    def schema(self) -> dict[str, Mapping[str, Any]]:
-        """The description of each column of the raw data."""
-        return {str(column.get("name")): column for column in self.dataset.get("schema") or []}

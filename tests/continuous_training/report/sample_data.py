@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from continuous_training.artifacts.dataset_manifest import ColumnDescription, DatasetManifest, SplitManifest
 from continuous_training.artifacts.evaluation import (
     Bootstrap,
     EvaluatedChampion,
@@ -40,22 +41,36 @@ def labels(rows: int, *counts: int) -> dict[str, Any]:
     return {"kind": "integer", "rows": rows, "counts": {str(i): count for i, count in enumerate(counts)}}
 
 
-def dataset(**columns: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of a dataset with these column statistics in both splits."""
-    splits = {
-        name: {"fingerprint": f"{name}-print", "rows": rows, "statistics": columns}
-        for name, rows in (("train", 1200), ("holdout", 300))
-    }
-    return {
-        "workload": "toy",
-        "as_of": "2026-03-01T06:00:00Z",
-        "fingerprint": "whole-print",
-        "source": "s3://bucket/rows-*.csv",
-        "split_rule": "sha256(id) / 2^256 < 0.2",
-        "schema": [{"name": "size", "kind": "number", "help": "metres"}],
-        "parameters": {},
-        "splits": splits,
-    }
+def dataset(**columns: dict[str, Any]) -> DatasetManifest:
+    """Return the manifest of a dataset with these column statistics in both splits."""
+    return DatasetManifest(
+        workload="toy",
+        source="s3://bucket/rows-*.csv",
+        schema=(ColumnDescription("size", "number", "metres"),),
+        split_rule="sha256(id) / 2^256 < 0.2",
+        fingerprint="whole-print",
+        train=SplitManifest(1200, "train-print", columns),
+        holdout=SplitManifest(300, "holdout-print", columns),
+        sample=False,
+        as_of="2026-03-01T06:00:00Z",
+        parameters={},
+        input_digest="input-digest",
+    )
+
+
+def empty_dataset() -> DatasetManifest:
+    """Return the manifest of a dataset without texts and statistics."""
+    nothing = SplitManifest(0, "", {})
+    return replace(
+        dataset(),
+        source="",
+        schema=(),
+        split_rule="",
+        fingerprint="",
+        as_of="",
+        train=nothing,
+        holdout=nothing,
+    )
 
 
 def changed(data: ReportData, **changes: Any) -> ReportData:
@@ -70,7 +85,7 @@ def changed(data: ReportData, **changes: Any) -> ReportData:
     data = replace(data, **changes)
     has_champion = evaluation.get("champion", data.evaluation.champion) is not None
     old = (data.champion_statistics or {}) if has_champion else {}
-    evaluation.setdefault("drift", tuple(column_drift(data.statistics("train"), old)))
+    evaluation.setdefault("drift", tuple(column_drift(data.dataset.train.statistics, old)))
     return replace(
         data,
         evaluation=replace(data.evaluation, **evaluation),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from continuous_training.artifacts.evaluation import SliceMetric
 from continuous_training.artifacts.golden_requests import GoldenRequest
 from continuous_training.report.model_card import render_card
 from continuous_training.report.report_data import ReportData
 
-from .sample_data import HOSTILE, changed, classification, dataset, first, numbers, regression
+from .sample_data import HOSTILE, changed, classification, dataset, empty_dataset, first, numbers, regression
 
 EXAMPLE = GoldenRequest({"x": 1}, {"label": 2})
 
@@ -57,11 +58,13 @@ def test_the_metrics_of_a_regression_are_not_in_percent() -> None:
 def test_a_sample_is_marked() -> None:
     data = classification()
     assert "Sample data" not in card(data)
-    assert "> **Sample data.**" in card(changed(data, dataset={**data.dataset, "sample": True}))
+    assert "> **Sample data.**" in card(changed(data, dataset=replace(data.dataset, sample=True)))
 
 
 def test_missing_values_are_left_out() -> None:
-    empty = classification(dataset={}, slices={}, notes={}, parameters={}, champion_statistics={})
+    empty = classification(
+        dataset=empty_dataset(), slices={}, notes={}, parameters={}, champion_statistics={}
+    )
     text = card(empty, "", "")
     assert "## Data" in text
     assert "- Source: `–`" in text
@@ -72,7 +75,7 @@ def test_missing_values_are_left_out() -> None:
 def test_hostile_text_is_escaped() -> None:
     hostile = classification(
         summary=HOSTILE, reasons=(HOSTILE, "a | b\n# c"), slices={HOSTILE: SliceMetric(1, 1.0)},
-        dataset=dataset(size=numbers(10, [5, 5])) | {"source": HOSTILE + "`<b>`"},
+        dataset=replace(dataset(size=numbers(10, [5, 5])), source=HOSTILE + "`<b>`"),
     )  # fmt: skip
     text = card(hostile, HOSTILE, HOSTILE)
     assert "a \\| b \\# c" in text

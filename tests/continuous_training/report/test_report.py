@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from continuous_training.artifacts.dataset_manifest import ColumnDescription
 from continuous_training.artifacts.evaluation import EvaluatedChampion, SliceMetric, TrackingRun
 from continuous_training.evaluation.gate import Check
 from continuous_training.evaluation.metrics import Interval
@@ -21,7 +22,17 @@ from continuous_training.evaluation.worst_errors import Misclassification
 from continuous_training.report.page import render_report
 from continuous_training.report.report_data import ReportData
 
-from .sample_data import HOSTILE, changed, classification, dataset, first, labels, numbers, regression
+from .sample_data import (
+    HOSTILE,
+    changed,
+    classification,
+    dataset,
+    empty_dataset,
+    first,
+    labels,
+    numbers,
+    regression,
+)
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 LOADING = {"script", "link", "iframe", "object", "embed", "img", "image", "base", "form", "audio", "video"}
@@ -254,19 +265,16 @@ def test_many_rows_are_thinned_out_in_plots() -> None:
 @pytest.mark.parametrize("hostile", [HOSTILE, "]]> --> </style></svg></figure>", "' onload='x", "${title}"])
 def test_hostile_text_is_escaped(hostile: str) -> None:
     statistics = {hostile: labels(1200, 600, 600), "size": numbers(1200, [600, 600])}
-    description = dataset(**statistics) | {
-        "source": hostile,
-        "as_of": hostile,
-        "split_rule": hostile,
-        "fingerprint": hostile,
-        "schema": [{"name": hostile, "kind": hostile, "help": hostile}],
-    }
+    manifest = replace(
+        dataset(**statistics), source=hostile, as_of=hostile, split_rule=hostile, fingerprint=hostile,
+        schema=(ColumnDescription(hostile, hostile, hostile),),
+    )  # fmt: skip
     names = np.array([hostile[:40], "other"])[np.arange(300) % 2]
     data = classification(
         workload=hostile, summary=hostile, run=hostile, verdict=hostile, reasons=(hostile,),
         parameters={hostile: hostile, "nested": {hostile: [hostile]}}, notes={hostile: hostile},
         slices={hostile: SliceMetric(20, 0.9, 0.8)}, curve=[{"step": 1, hostile: 0.5}],
-        metrics={hostile: Interval(0.5, 0.4, 0.6)}, dataset=description, champion_statistics=statistics,
+        metrics={hostile: Interval(0.5, 0.4, 0.6)}, dataset=manifest, champion_statistics=statistics,
         champion=EvaluatedChampion(hostile, hostile), checks=[Check(hostile, hostile, hostile, True)],
         rule={"metric": hostile, "floor": 0.1}, actual=names, challenger=names, champion_predictions=names,
         label_column=hostile, registry=TrackingRun(hostile, hostile),
@@ -288,7 +296,7 @@ def test_a_missing_number_is_a_dash(make: Callable[[], ReportData], bad: float) 
         data, verdict="rejected", metrics=dict.fromkeys(data.evaluation.metrics, broken), difference=broken,
         champion=EvaluatedChampion("", ""), slices={"a": SliceMetric(3, bad)},
         parameters={"rate": bad, "none": None, "empty": ""}, notes={}, curve=[{"step": 1, "error": bad}],
-        dataset={}, champion_statistics={},
+        dataset=empty_dataset(), champion_statistics={},
     )  # fmt: skip
     page = render(data)
     assert "nan" not in page.text.lower().split()
@@ -311,7 +319,7 @@ def test_the_page_of_a_run_without_measurements(make: Callable[[], ReportData]) 
     none = np.array([])
     data = changed(
         first(make()), actual=none, challenger=none, curve=[], metrics={}, slices={}, reasons=(),
-        parameters={}, dataset={}, rule={}, checks=[],
+        parameters={}, dataset=empty_dataset(), rule={}, checks=[],
     )  # fmt: skip
     assert "No metric was measured" in render(data).text
 

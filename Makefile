@@ -14,7 +14,7 @@ TORCH_INDEX ?=
 LOCKS ?= $(filter-out build uv,$(basename $(notdir $(wildcard locks/*.txt))))
 # Tests that start no servers and take seconds.
 QUICK := $(addprefix tests/continuous_training/,core evaluation report) tests/test_layers.py tests/test_locks.py \
-  $(addprefix tests/pipelines/,test_compile.py test_steps.py) tests/images/test_dockerfile.py
+  tests/pipelines/test_steps.py tests/images/test_dockerfile.py
 # Of `make images`: where to, the tag (default: the project's version), which (default: all), options of docker build.
 REGISTRY ?=
 TAG ?=

@@ -1,4 +1,7 @@
-"""Decoding of image files to the pixel rows of a model's input."""
+"""Decoding of image files to the pixel rows of a model's input.
+
+Pillow is imported in the functions that use it, for a fast start: most requests contain no image.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,6 @@ def decode_image(content: bytes, image_format: ImageFormat) -> list[list[float]]
 
 def _decode_grey(content: bytes) -> np.ndarray:
     """Decode an image to grey levels from 0 to 255. Transparent pixels become white."""
-    # Imported late for a fast start: most requests contain no image.
     from PIL import Image, ImageOps
 
     try:
@@ -144,7 +146,7 @@ def _resize(ink: np.ndarray, shape: list[int]) -> np.ndarray:
 
 def _position(ink: np.ndarray, image_format: ImageFormat) -> list[int]:
     """Return the row and the column of the ink's upper left corner in the model's format."""
-    sides = (image_format.height, image_format.width)
+    frame = (image_format.height, image_format.width)
     centres = [side / 2 for side in ink.shape]
     if image_format.centre == "mass":
         # The centre of mass is placed on pixel 14 of 28, counted from 0, as in MNIST: the mean of the
@@ -153,5 +155,5 @@ def _position(ink: np.ndarray, image_format: ImageFormat) -> list[int]:
         centres = [float((axis * ink).sum() / ink.sum()) for axis in axes]
     return [
         int(min(max(round(side / 2 - centre), 0), side - size))
-        for side, centre, size in zip(sides, centres, ink.shape, strict=True)
+        for side, centre, size in zip(frame, centres, ink.shape, strict=True)
     ]

@@ -21,19 +21,19 @@ class ImageFields:
     """The fields of a request that contain images.
 
     `single` is the field for exactly one image, and `multiple` the field for a list of images (None: the
-    request has no such field). `others` maps the other fields to their schemas.
+    request has no such field). `other_fields` maps the other fields to their schemas.
     """
 
     single: str | None
     multiple: str | None
     image_format: ImageFormat
-    others: dict[str, Schema]
+    other_fields: dict[str, Schema]
 
 
 def image_fields(schema: Schema) -> ImageFields | None:
     """Return the image fields of a request schema, or None if the model does not take images."""
     single = multiple = image_format = None
-    others: dict[str, Schema] = {}
+    other_fields: dict[str, Schema] = {}
     for alternative in schema.get("oneOf", [schema]):
         for name, field in alternative.get("properties", {}).items():
             if "x-image" in field:
@@ -41,8 +41,8 @@ def image_fields(schema: Schema) -> ImageFields | None:
             elif "x-image" in field.get("items", {}):
                 multiple, image_format = name, ImageFormat.from_schema(field["items"])
             else:
-                others[name] = field
-    return None if image_format is None else ImageFields(single, multiple, image_format, others)
+                other_fields[name] = field
+    return None if image_format is None else ImageFields(single, multiple, image_format, other_fields)
 
 
 def is_upload(content_type: str) -> bool:
@@ -69,8 +69,8 @@ def parse_upload(content_type: str, body: bytes, schema: Schema) -> Any:
                 f"{media_type} is not supported; send one of {', '.join(MEDIA_TYPES)}"
             )
         return _request([body], {}, fields)
-    files, texts = _parse_form(content_type, body)
-    return _request(files, texts, fields)
+    parts = _parse_form(content_type, body)
+    return _request(parts.files, parts.texts, fields)
 
 
 def _request(files: list[bytes], texts: dict[str, str], fields: ImageFields) -> Any:
@@ -78,11 +78,11 @@ def _request(files: list[bytes], texts: dict[str, str], fields: ImageFields) -> 
         name = fields.single or fields.multiple
         raise RequestError(f"the form contains no file; send one, for example: curl -F {name}=@image.png")
     images = [decode_image(file, fields.image_format) for file in files]
-    others = {name: _parse_text(name, text, fields.others) for name, text in texts.items()}
+    other_fields = {name: _parse_text(name, text, fields.other_fields) for name, text in texts.items()}
     if len(images) == 1 and fields.single:
-        return {fields.single: images[0], **others}
+        return {fields.single: images[0], **other_fields}
     if fields.multiple:
-        return {fields.multiple: images, **others}
+        return {fields.multiple: images, **other_fields}
     raise RequestError(f"the form contains {len(images)} files, and this model takes one per request")
 
 
@@ -98,49 +98,56 @@ def _parse_text(name: str, text: str, schemas: dict[str, Schema]) -> Any:
         raise RequestError(f"the form's field {name!r} is not JSON: {error}") from error
 
 
-def _parse_form(content_type: str, body: bytes) -> tuple[list[bytes], dict[str, str]]:
+class _FormParts:
+    """Collects the parts that the form parser passes to its callbacks."""
+
+    def __init__(self) -> None:
+        self.files: list[bytes] = []
+        self.texts: dict[str, str] = {}
+        self.complete = False
+
+    def on_file(self, file: Any) -> None:
+        self._check_count()
+        file.file_object.seek(0)
+        self.files.append(file.file_object.read())
+        file.close()
+
+    def on_field(self, field: Any) -> None:
+        self._check_count()
+        name = (field.field_name or b"").decode("utf-8", "replace")
+        self.texts[name] = (field.value or b"").decode("utf-8", "replace")
+
+    def on_end(self) -> None:
+        self.complete = True
+
+    def _check_count(self) -> None:
+        if len(self.files) + len(self.texts) >= MAX_PARTS:
+            raise RequestError(f"the form has more than {MAX_PARTS} parts; send fewer per request")
+
+
+def _parse_form(content_type: str, body: bytes) -> _FormParts:
     """Return the contents of a form's files and the texts of its other fields."""
     # Imported late for a fast start: most requests are JSON.
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import FormParser, parse_options_header
 
-    files: list[bytes] = []
-    texts: dict[str, str] = {}
-    complete = False
-
-    def check_part_count() -> None:
-        if len(files) + len(texts) >= MAX_PARTS:
-            raise RequestError(f"the form has more than {MAX_PARTS} parts; send fewer per request")
-
-    def on_file(file: Any) -> None:
-        check_part_count()
-        file.file_object.seek(0)
-        files.append(file.file_object.read())
-        file.close()
-
-    def on_field(field: Any) -> None:
-        check_part_count()
-        name = (field.field_name or b"").decode("utf-8", "replace")
-        texts[name] = (field.value or b"").decode("utf-8", "replace")
-
-    def on_end() -> None:
-        nonlocal complete
-        complete = True
-
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise RequestError(f"the header content-type: {FORM} has no boundary")
+    parts = _FormParts()
     # Keep the files in memory: the body is in memory already and within its size limit.
     config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1}
     try:
-        parser = FormParser(FORM, on_field, on_file, on_end=on_end, boundary=boundary, config=config)
+        parser = FormParser(
+            FORM, parts.on_field, parts.on_file, on_end=parts.on_end, boundary=boundary, config=config
+        )
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
         raise RequestError(f"the body is not a valid form: {error}") from error
-    if not complete:
+    if not parts.complete:
         raise RequestError("the form is incomplete: its last boundary is missing")
-    return files, texts
+    return parts
 
 
 def _media_type(content_type: str) -> str:

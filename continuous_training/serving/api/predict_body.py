@@ -24,7 +24,7 @@ from continuous_training.serving.models.versions import LoadedVersion
 
 ILLUSTRATE = "illustrate"
 # Only two threads, because a decoded image takes up to 64 MB.
-_decoder_threads = ThreadPoolExecutor(2, thread_name_prefix="picture")
+_decoder_threads = ThreadPoolExecutor(2, thread_name_prefix="image-decoder")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -32,8 +32,8 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 class IllustratedPredictRequest:
     """A request whose response is `{"request", "answer"}`.
 
-    `request` is the decoded request. `answer` is the handler's response, to which the handler's method
-    `illustrate`, if any, adds what a person needs to judge it, for example images.
+    `request` is the decoded request. `answer` is the handler's response. If the handler has a method
+    `illustrate`, it adds explanations for a person, for example images.
     """
 
     body: bytes

@@ -84,8 +84,8 @@ def _run_group(version: LoadedVersion, group: list[_PreparedRequest], results: l
     rows = sum([item.rows for item in group])
     try:
         names = group[0].tensors
-        joined = {name: np.concatenate([item.tensors[name] for item in group]) for name in names}
-        outputs = _infer(version, joined, rows)
+        batch_inputs = {name: np.concatenate([item.tensors[name] for item in group]) for name in names}
+        outputs = _infer(version, batch_inputs, rows)
         if any(len(array) != rows for array in outputs.values()):
             raise ValueError("an output does not have one row for each input row")
     except (Exception, SystemExit):

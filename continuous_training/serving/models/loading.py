@@ -67,7 +67,7 @@ def _check_golden_requests(model: Model, manifest: ArchiveManifest, archive: Pat
     differences = manifest.golden.check(lambda request: decode(encode(model.predict(request))))
     if differences:
         examples = "; ".join(differences[:3])
-        more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
+        count = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
         raise VersionRejectedError(
-            f"{archive}: its responses to the golden requests differ: {examples}{more}", differences
+            f"{archive}: its responses to the golden requests differ: {examples}{count}", differences
         )

@@ -32,7 +32,7 @@ class ModelRepository:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.threads = threads
         self.work_folder = folder / "work"
-        # Remove what a killed server unpacked: every load unpacks its archive again.
+        # Remove the files of a killed server: every load unpacks its archive again.
         shutil.rmtree(self.work_folder, ignore_errors=True)
         self.work_folder.mkdir(parents=True)
         self.persisted = PersistedVersions(folder / "models.json")

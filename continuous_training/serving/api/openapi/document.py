@@ -15,7 +15,7 @@ _SCHEMAS: dict[str, Any] = {
     "Error": {
         "type": "object",
         "properties": {
-            "error": {"type": "string", "description": "what is wrong, and what to do"},
+            "error": {"type": "string", "description": "the problem, and what to do"},
             "request_id": {"type": "string", "description": "identifies the request in the server's log"},
         },
         "required": ["error"],

@@ -1,4 +1,4 @@
-"""The operations of the OpenAPI document: those of each model, and those of the server."""
+"""The operations of the OpenAPI document, per model and for the server."""
 
 from __future__ import annotations
 
@@ -93,21 +93,6 @@ def _v2_paths(path: str, name: str, suffix: str, shared: dict[str, Any], example
 
 def _predict(served: ServedModel, schema: ModelSchema) -> dict[str, Any]:
     name = served.name
-    images = image_fields(schema.request)
-    content: dict[str, Any] = {
-        "application/json": {
-            "schema": _ref(name, "Request"),
-            **_examples([example.request for example in schema.examples]),
-        }
-    }
-    if images is not None:
-        content |= _uploads(images)
-    illustrated = {
-        "type": "object",
-        "properties": {"request": {}, "answer": _ref(name, "Answer")},
-        "required": ["request", "answer"],
-        "description": "with illustrate=true",
-    }
     note = ""
     if schema.request.get("x-inferred"):
         note = "\n\nThe schemas are inferred from the golden requests and can be incomplete."
@@ -130,18 +115,30 @@ def _predict(served: ServedModel, schema: ModelSchema) -> dict[str, Any]:
                 "schema": {"type": "boolean", "default": False},
             }
         ],
-        "requestBody": {"required": True, "content": content},
-        "responses": {
-            "200": {
-                **_json(
-                    {"anyOf": [_ref(name, "Answer"), illustrated]},
-                    _examples([example.response for example in schema.examples]),
-                ),
-                "headers": _VERSION_HEADERS,
-            },
-            **_errors(*_INFERENCE_ERRORS),
-        },
+        "requestBody": {"required": True, "content": _predict_content(name, schema)},
+        "responses": {"200": _predict_response(name, schema), **_errors(*_INFERENCE_ERRORS)},
     }
+
+
+def _predict_content(name: str, schema: ModelSchema) -> dict[str, Any]:
+    """Return the request bodies of `/predict` by media type."""
+    examples = _examples([example.request for example in schema.examples])
+    images = image_fields(schema.request)
+    return {
+        "application/json": {"schema": _ref(name, "Request"), **examples},
+        **({} if images is None else _uploads(images)),
+    }
+
+
+def _predict_response(name: str, schema: ModelSchema) -> dict[str, Any]:
+    illustrated = {
+        "type": "object",
+        "properties": {"request": {}, "answer": _ref(name, "Answer")},
+        "required": ["request", "answer"],
+        "description": "with illustrate=true",
+    }
+    examples = _examples([example.response for example in schema.examples])
+    return {**_json({"anyOf": [_ref(name, "Answer"), illustrated]}, examples), "headers": _VERSION_HEADERS}
 
 
 def _uploads(fields: ImageFields) -> dict[str, Any]:
@@ -151,7 +148,7 @@ def _uploads(fields: ImageFields) -> dict[str, Any]:
     files = {"type": "array", "items": file, "minItems": 1}
     form = {
         "type": "object",
-        "properties": {name: files if fields.multiple else file, **fields.others},
+        "properties": {name: files if fields.multiple else file, **fields.other_fields},
         "required": [name],
         "additionalProperties": False,
     }

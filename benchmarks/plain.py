@@ -12,12 +12,12 @@ from components.evaluate.step import run as evaluate
 from components.notify.step import run as notify
 from components.prep_data.step import run as prepare
 from components.run_context import RunContext
-from components.step_cli import new_run_id
 from components.train.step import run as train
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.local import LocalTarget
 from workloads import discovery

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from continuous_training.core.files import digest_of, digest_of_folder
+from continuous_training.core.files import code_digest, digest_of
 from continuous_training.evaluation.promotion_rule import is_gate_parameter
+from workloads import discovery
 from workloads.contract import Workload
 
 _NOT_DECIDING = {"source", "as_of", "force"}
@@ -24,12 +23,6 @@ def recipe_of(workload: Workload, values: dict[str, Any], fingerprint: str) -> s
             "data": fingerprint,
             "parameters": deciding,
             "rule": asdict(workload.rule_of(values)),
-            "code": code_digest(workload),
+            "code": code_digest(discovery.folder_of(workload)),
         }
     )
-
-
-def code_digest(workload: Workload) -> str:
-    """Return the digest of the Python files in the workload's folder."""
-    module = sys.modules[type(workload).__module__]
-    return digest_of_folder(Path(str(module.__file__)).parent, "**/*.py")

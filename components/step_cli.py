@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from continuous_training.core.errors import PipelineError, as_pipeline_error
@@ -89,12 +87,6 @@ def interpreter() -> str:
     """Return this interpreter as a shell command that can be typed in the working folder."""
     inside = Path(sys.executable).is_relative_to(Path.cwd())
     return shlex.quote(os.path.relpath(sys.executable) if inside else sys.executable)
-
-
-def new_run_id(prefix: str) -> str:
-    """Return an id for a run: the prefix, the time in UTC, and four random digits."""
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    return f"{prefix}-{now}-{secrets.token_hex(2)}"
 
 
 def finish(work: Callable[[], int]) -> int:

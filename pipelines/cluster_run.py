@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.step_cli import new_run_id
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import Value
+from continuous_training.core.run_id import new_run_id
 from continuous_training.kubeflow.api import Kubeflow, Object
 from continuous_training.kubeflow.follow import Step, follow, steps_of
 from pipelines.compile import compile_workload

@@ -5,19 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from continuous_training.adapters.local_registry import open_registry
-from continuous_training.adapters.model_registry import Registry
-from continuous_training.core.errors import PipelineError, TransientError, as_pipeline_error
+from continuous_training.core.errors import PipelineError, as_pipeline_error
 from continuous_training.core.exit_codes import INTERRUPTED
-from continuous_training.core.file_lock import held
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
@@ -56,55 +48,6 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     return Settings.from_environment(os.environ, arguments.state)
 
 
-@contextmanager
-def existing_registry(settings: Settings) -> Iterator[Registry | None]:
-    """Yield the registry, or None for a local one that nothing was ever written to: it stays unmade."""
-    path = settings.registry.removeprefix("sqlite:///")
-    if path != settings.registry and not Path(path).is_file():
-        yield None
-        return
-    with open_registry(*settings.registry_access) as registry:
-        yield registry
-
-
-@contextmanager
-def alone(settings: Settings, name: str, within: float = 0) -> Iterator[None]:
-    """Hold the lock of a workload's rollouts for the block, waiting that many seconds for it.
-
-    TransientError when somebody else is changing things there: two people who roll back at the same
-    moment go back once.
-    """
-    with held(settings.state / "rollouts" / f"{name}.lock", within) as mine:
-        if not mine:
-            raise TransientError(
-                f"another rollout, rollback or prune of {name} is going on in {settings.state}; look at what "
-                f"came of it ({again('pipelines.status', settings)}) before you try again"
-            )
-        yield
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Have Ctrl-C stop nothing within the block, which is about to be done; a second one does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = False
-
-    def later(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        report("nearly done, so this is finished first; Ctrl-C again stops it at once")
-
-    before = signal.signal(signal.SIGINT, later)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def check_name(name: str, known: bool) -> None:
     """Return when something is known of the workload or it is registered; UserError otherwise."""
     if not known and name not in discovery.names():
@@ -134,14 +77,3 @@ def finish(
     else:
         show(result)
     return 0
-
-
-def again(verb: str, settings: Settings, *arguments: str) -> str:
-    """Return the command line of another verb on the same state folder, registry and store."""
-    # With --state the folder holds everything; a registry or a store elsewhere is in the environment.
-    own = Settings.from_environment({}, settings.state)
-    inside = (settings.registry, settings.store) == (own.registry, own.store)
-    named = inside and settings.state != Path(".state").resolve()
-    return shlex.join(
-        ["python", "-m", verb, *arguments, *(["--state", str(settings.state)] if named else [])]
-    )

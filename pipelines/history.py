@@ -20,6 +20,7 @@ from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import read_line
 from continuous_training.operations.formatting import moment
 from continuous_training.operations.history_events import Event, events_of
+from continuous_training.operations.workspace import existing_registry
 from continuous_training.report.formatting import label, metric_value
 from pipelines import command_line
 from workloads import discovery
@@ -28,7 +29,7 @@ from workloads import discovery
 def history(name: str, settings: Settings) -> tuple[str, list[Event]]:
     """Return the primary metric's name and the events of a workload, the oldest first."""
     records = RunHistory(open_store(settings.store), name).runs()
-    with command_line.existing_registry(settings) as registry:
+    with existing_registry(settings) as registry:
         trail = registry.trail(name) if registry else []
         champion = registry.aliases(name).get(CHAMPION) if registry else None
     command_line.check_name(name, bool(records or trail))

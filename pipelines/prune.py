@@ -22,8 +22,9 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
 from continuous_training.operations.formatting import size
 from continuous_training.operations.lineage import PRUNED, contents
+from continuous_training.operations.read_serving_state import look
 from continuous_training.operations.retention import Old, find_old, folders_of
-from continuous_training.operations.serving_state import look
+from continuous_training.operations.workspace import existing_registry, rollout_lock
 from pipelines import command_line
 
 COUNTED = ("archives", "runs", "snapshots", "bytes")
@@ -42,7 +43,7 @@ def prune(name: str | None, keep: int, settings: Settings, dry_run: bool = False
     removed: list[dict[str, Any]] = []
     kept: dict[str, dict[str, int]] = {}
     with ExitStack() as stack:
-        registry = stack.enter_context(command_line.existing_registry(settings))
+        registry = stack.enter_context(existing_registry(settings))
         known = sorted({version.name for version in registry.versions()} if registry else set())
         names = [name] if name else sorted({*known, *(folder.workload for folder in folders_of(runs))})
         for one in names:
@@ -51,7 +52,7 @@ def prune(name: str | None, keep: int, settings: Settings, dry_run: bool = False
             old = find_old(one, keep, registry, store, look(settings), runs)
             with ExitStack() as lock:
                 if (old.versions or old.runs) and not dry_run:
-                    lock.enter_context(command_line.alone(settings, one, within=PATIENCE))
+                    lock.enter_context(rollout_lock(settings, one, PATIENCE))
                     # Once more, now that no rollout can come to need anything.
                     old = find_old(one, keep, registry, store, look(settings), runs)
                 removed += _rows(one, old)

@@ -14,10 +14,9 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from continuous_training.operations.formatting import VERDICT_COLOURS
 from continuous_training.serving.process.daemon import PORT_TAKEN
 from pipelines.local_run.progress_events import Event, Listener
-
-COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "failed": "red"}
 
 
 @contextmanager
@@ -74,7 +73,7 @@ def _live(console: Console, status: Status) -> Listener:
 def show(result: dict[str, Any]) -> None:
     """Print the table of a finished run on standard output."""
     console = Console(highlight=False)
-    colour = COLOURS.get(result["verdict"], "white")
+    colour = VERDICT_COLOURS.get(result["verdict"], "white")
     table = Table(title=f"{result['workload']}  {result['run']}", title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")

@@ -18,8 +18,10 @@ from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import read_line
 from continuous_training.operations.drift_since_champion import drift_since
 from continuous_training.operations.lineage import origin
-from continuous_training.operations.serving_state import Serving, agreement, look
+from continuous_training.operations.read_serving_state import look
+from continuous_training.operations.serving_state import Serving, agreement
 from continuous_training.operations.status_table import show
+from continuous_training.operations.workspace import existing_registry, next_command
 from pipelines import command_line
 from workloads import discovery
 
@@ -34,7 +36,7 @@ def status(name: str | None, settings: Settings) -> dict[str, Any]:
         {*serving.models, *serving.confirmed, *_recorded(store)},
     )
     with ExitStack() as stack:
-        registry = stack.enter_context(command_line.existing_registry(settings))
+        registry = stack.enter_context(existing_registry(settings))
         try:
             names |= {version.name for version in registry.versions()} if registry else set()
         except TransientError as error:
@@ -48,7 +50,7 @@ def status(name: str | None, settings: Settings) -> dict[str, Any]:
         "server": serving.server(),
         "registry": {"uri": settings.registry, "trouble": trouble},
         "registered": discovery.names(),
-        "run": command_line.again("pipelines.run", settings, "--workload", name or "NAME"),
+        "run": next_command("pipelines.run", settings, "--workload", name or "NAME"),
         "workloads": workloads,
     }
 

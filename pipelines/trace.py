@@ -17,9 +17,11 @@ from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import read_line
 from continuous_training.operations.formatting import moment, span, stored, won
 from continuous_training.operations.lineage import contents, origin
-from continuous_training.operations.source_commit import commit_of, is_here
+from continuous_training.operations.source_commit import commit_of, is_current
+from continuous_training.operations.workspace import existing_registry
 from continuous_training.report.formatting import label
 from pipelines import command_line
+from workloads import discovery
 
 LEAST = 6
 
@@ -36,7 +38,7 @@ def trace(digest: str, settings: Settings) -> dict[str, Any]:
             "header x-model-version"
         )
     store = open_store(settings.store)
-    with command_line.existing_registry(settings) as registry:
+    with existing_registry(settings) as registry:
         versions = registry.versions() if registry else []
         known = {(v.name, v.digest): v for v in versions if "archive_digest" in v.tags}
         stored = [key for key in store.keys("archives") if key.endswith(".mar")]
@@ -77,8 +79,8 @@ def _registered(version: ModelVersion, registry: Registry, store: ObjectStore) -
             if version.version in (move.to, move.source)
         ],
         **told,
-        "commit": commit_of(version.name, told["code"]),
-        "code_is_here": is_here(version.name, told["code"]),
+        "commit": commit_of(discovery.find_folder(version.name), told["code"]),
+        "code_is_here": is_current(discovery.find_folder(version.name), told["code"]),
     }
 
 
@@ -98,8 +100,8 @@ def _unregistered(name: str, store: ObjectStore, key: str) -> dict[str, Any]:
     return {
         "version": None,
         "code": told.get("code"),
-        "commit": commit_of(name, told.get("code")),
-        "code_is_here": is_here(name, told.get("code")),
+        "commit": commit_of(discovery.find_folder(name), told.get("code")),
+        "code_is_here": is_current(discovery.find_folder(name), told.get("code")),
         "recipe": told.get("recipe"),
         "data": {
             "fingerprint": found.data.get("fingerprint"),

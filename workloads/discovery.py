@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,16 @@ def get(name: str) -> Workload:
         raise UserError(f"{module.__file__}: add the line `WORKLOAD = YourClass` (a subclass of Workload)")
     check_workload(found, str(module.__file__), name)
     return found()
+
+
+def folder_of(workload: Workload) -> Path:
+    """Return the folder that contains the workload's code."""
+    return Path(str(sys.modules[type(workload).__module__].__file__)).parent
+
+
+def find_folder(name: str) -> Path | None:
+    """Return the folder of the workload of that name, or None if there is none."""
+    return folder_of(get(name)) if name in names() else None
 
 
 def sound(asked: list[str] | None = None) -> tuple[list[str], dict[str, str]]:

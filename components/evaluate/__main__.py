@@ -24,6 +24,7 @@ from components.run_context import RunContext
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.core.exit_codes import REJECTED
+from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 from continuous_training.evaluation.predictions import Predictions
 from workloads import discovery
@@ -97,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     def run_step() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
         workload = discovery.get(arguments.workload)
-        run_id = arguments.run_id or step_cli.new_run_id("hand")
+        run_id = arguments.run_id or new_run_id("hand")
         result = evaluate(workload, arguments.data, arguments.model, arguments.output, run_id, settings)
         print(outcome(result))
         print(f"report: {arguments.output / REPORT}")

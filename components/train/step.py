@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.input_digest import code_digest, recipe_of
+from components.input_digest import recipe_of
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.bundle import (
     METADATA,
@@ -21,10 +21,11 @@ from continuous_training.artifacts.bundle import (
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.handler_packaging import copy_handler, handler_files
 from continuous_training.core.errors import UserError
-from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
+from continuous_training.core.files import code_digest, digest_of_folder, new_folder, plain, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 from continuous_training.evaluation.promotion_rule import is_gate_parameter
+from workloads import discovery
 from workloads.contract import Resumable, StoredRows, Training, Values, Workload
 from workloads.schemas import with_ranges
 
@@ -121,7 +122,7 @@ def _metadata(
             parameters={n: v for n, v in values.items() if n not in _PREPARED and not is_gate_parameter(n)},
             input_digest=input_digest,
             prepared_input_digest=manifest.input_digest,
-            code=code_digest(workload),
+            code=code_digest(discovery.folder_of(workload)),
             curve=tuple(plain(training.curve)),
             notes=plain(training.notes),
         ),

@@ -72,3 +72,8 @@ def digest_of_folder(folder: Path, pattern: str = "**/*") -> str:
     """Return the sha256 over the names and contents of the folder's files that match."""
     files = sorted(p for p in folder.glob(pattern) if p.is_file() and "__pycache__" not in p.parts)
     return digest_of({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
+
+
+def code_digest(folder: Path) -> str:
+    """Return the digest of the Python files in a folder."""
+    return digest_of_folder(folder, "**/*.py")

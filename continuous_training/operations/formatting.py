@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+VERDICT_COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "failed": "red"}
+"""The colour of each verdict in a terminal."""
+
 
 def moment(when: str | None) -> str:
     """Return a time in UTC, without parts of seconds."""

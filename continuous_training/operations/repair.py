@@ -5,7 +5,8 @@ from __future__ import annotations
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.core.messages import report
 from continuous_training.core.settings import Settings
-from pipelines.command_line import existing_registry
+from continuous_training.operations.rollback import roll_back
+from continuous_training.operations.workspace import existing_registry
 
 
 def serve_champion(name: str, settings: Settings) -> str | None:
@@ -17,9 +18,6 @@ def serve_champion(name: str, settings: Settings) -> str | None:
         champion = _champion(registry, name)
     if champion is None:
         return None
-    # The verb is imported late: it imports this package.
-    from pipelines.rollback import roll_back
-
     report(f"{name}: nothing is served; champion {champion} is served again")
     result = roll_back(name, champion, "the endpoint had lost it", "pipelines.run", settings)
     endpoint: str | None = result["endpoint"]

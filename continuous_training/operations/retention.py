@@ -11,7 +11,9 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.core.file_lock import is_held
 from continuous_training.operations.champion_history import read_line
 from continuous_training.operations.serving_state import Serving
-from pipelines.local_run.local_run import LOCK
+
+RUN_LOCK = "lock"
+"""The file in a run's folder whose lock the run holds until it ends."""
 
 _RUN = re.compile(r"([a-z][a-z0-9]*)-\d{8}T\d{6}-[0-9a-f]+")
 _SNAPSHOTS = "artifacts/*/prep-data/data"
@@ -39,7 +41,7 @@ class RunFolder:
 
     def goes_on(self) -> bool:
         """Tell whether the run still lives: it holds its folder's lock until it ends, however it does."""
-        return is_held(self.path / LOCK)
+        return is_held(self.path / RUN_LOCK)
 
 
 def folders_of(runs: Path, workload: str = "") -> list[RunFolder]:

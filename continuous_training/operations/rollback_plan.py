@@ -12,7 +12,7 @@ from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import Line, Move, read_line
 from continuous_training.operations.lineage import PRUNED
 from continuous_training.operations.serving_state import Serving
-from pipelines.command_line import again
+from continuous_training.operations.workspace import next_command
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _begun(line: Line, records: RunHistory) -> Move | None:
 
 def _before(name: str, line: Line, settings: Settings) -> str:
     """Return the version that stands behind the champion."""
-    history = again("pipelines.history", settings, "--workload", name)
+    history = next_command("pipelines.history", settings, "--workload", name)
     if line.champion is None:
         how = "its alias was taken away; say where to go with --to" if line.moves else "nothing was promoted"
         raise UserError(f"{name} has no champion ({how}). See: {history}")
@@ -93,7 +93,7 @@ def _check(name: str, to: str, line: Line, versions: dict[str, ModelVersion], se
     raise UserError(
         f"version {to} of {name} was never promoted, so nothing says that it may be served; former "
         f"champions and the present one: {former}. "
-        f"See: {again('pipelines.history', settings, '--workload', name)}"
+        f"See: {next_command('pipelines.history', settings, '--workload', name)}"
     )
 
 
@@ -113,7 +113,7 @@ def _check_endpoint(plan: Plan, asked: str | None, serving: Serving, settings: S
     if serving.on_trial(name):
         # The same rollback was begun, and cut off before the registry moved.
         return
-    mend = again("pipelines.rollback", settings, "--workload", name, "--to", plan.source.version)
+    mend = next_command("pipelines.rollback", settings, "--workload", name, "--to", plan.source.version)
     raise UserError(
         f"endpoint and registry of {name} disagree: the endpoint serves {str(served)[:12]}, and the champion "
         f"is version {plan.source.version} ({plan.source.digest[:12]}). Say which one with --to; this serves "

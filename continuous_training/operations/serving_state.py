@@ -5,18 +5,13 @@ It looks and starts nothing.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from continuous_training.adapters.model_registry import ModelVersion
-from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
-from continuous_training.serving.process import daemon
-from continuous_training.serving.process.client import ServerClient
+from continuous_training.operations.workspace import next_command
 from continuous_training.serving.process.server_state import RunningServer
-from pipelines.command_line import again
 
 
 @dataclass(frozen=True)
@@ -59,32 +54,25 @@ class Serving:
         return {row[key] for row in rows for key in ("digest", "former") if row.get(key)}
 
 
-def look(settings: Settings) -> Serving:
-    """Return what is served; UserError when what a restart would load cannot be read.
+@dataclass(frozen=True)
+class ClusterServing(Serving):
+    """The same for a namespace; `addresses` are those inside the cluster."""
 
-    On a cluster TransientError when it cannot be reached.
-    """
-    if settings.target != "local":
-        from continuous_training.operations.serving_state_kubernetes import look_at_cluster
+    addresses: dict[str, str] = field(default_factory=dict)
+    namespace: str = ""
 
-        return look_at_cluster(settings)
-    state = settings.state
-    running = daemon.status(state)
-    rows = [model.to_json() for model in ServerClient(running).models()] if running else []
-    return Serving(running, {row["name"]: row for row in rows}, _confirmed(state / "serving" / "models.json"))
+    @property
+    def alive(self) -> bool:
+        """A cluster that has answered is there."""
+        return True
 
+    def server(self) -> dict[str, Any] | None:
+        """Return where the servers are; they have no one process."""
+        return {"url": f"the cluster, namespace {self.namespace}", "pid": None, "started": None}
 
-def _confirmed(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: {key: str(row[key]) for key in ("archive", "digest")} for name, row in found.items()}
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error!r}), so it is unknown what is served after a restart; "
-            "the next rollout writes it anew"
-        ) from None
+    def url(self, name: str) -> str | None:
+        """Return the endpoint's address inside the cluster."""
+        return self.addresses.get(name)
 
 
 def agreement(
@@ -98,10 +86,10 @@ def agreement(
     if champion is None:
         if served is None:
             return _found(True)
-        run = again("pipelines.run", settings, "--workload", name, "--set", "force=true")
+        run = next_command("pipelines.run", settings, "--workload", name, "--set", "force=true")
         return _found(False, f"{served[:12]} is served, but the registry has no champion", run)
     if served != champion.digest:
-        serve = again("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
+        serve = next_command("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
         return _found(False, _difference(name, champion, serving), serve)
     if not serving.alive:
         start = f"python -m serving start --state {settings.state}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT
-from continuous_training.operations.serving_state_kubernetes import ClusterServing
+from continuous_training.operations.serving_state import ClusterServing
 from continuous_training.rollout.kserve.deployment_mode import is_standard, mode_of
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from continuous_training.adapters.kubernetes.client import Object
-from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
-from continuous_training.core.settings import Settings
-from continuous_training.operations.serving_state import Serving
+from continuous_training.operations.serving_state import ClusterServing
 from continuous_training.rollout.kubernetes.manifests import (
     CANARY_ANNOTATION,
     CONFIRMED_ANNOTATION,
@@ -22,36 +19,8 @@ from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer,
 MANAGED = "app.kubernetes.io/name=model-server,app.kubernetes.io/managed-by=continuous-training"
 
 
-@dataclass(frozen=True)
-class ClusterServing(Serving):
-    """The same for a namespace; `addresses` are those inside the cluster."""
-
-    addresses: dict[str, str] = field(default_factory=dict)
-    namespace: str = ""
-
-    @property
-    def alive(self) -> bool:
-        """A cluster that has answered is there."""
-        return True
-
-    def server(self) -> dict[str, Any] | None:
-        """Return where the servers are; they have no one process."""
-        return {"url": f"the cluster, namespace {self.namespace}", "pid": None, "started": None}
-
-    def url(self, name: str) -> str | None:
-        """Return the endpoint's address inside the cluster."""
-        return self.addresses.get(name)
-
-
-def look_at_cluster(settings: Settings) -> ClusterServing:
-    """Return what Services or InferenceServices say; TransientError when the cluster is out of reach."""
-    serving = settings.serving
-    cluster = connect(serving.namespace, serving.kubeconfig, serving.context)
-    if settings.target == "kserve":
-        from continuous_training.operations.serving_state_kserve import look_at_kserve
-
-        return look_at_kserve(cluster)
-    server = TorchServe if settings.target == "torchserve" else ModelServer
+def look_at_cluster(cluster: Cluster, server: type[ModelServer | TorchServe]) -> ClusterServing:
+    """Return what the Services of a namespace serve. Raises TransientError if the cluster is unreachable."""
     ready = {
         found["metadata"]["name"]: found.get("status", {}).get("readyReplicas", 0)
         for found in cluster.find(DEPLOYMENT, MANAGED)

@@ -5,31 +5,27 @@ from __future__ import annotations
 import hashlib
 import io
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
-from components.input_digest import code_digest
-from continuous_training.core.files import digest_of
-from workloads import discovery
+from continuous_training.core.files import code_digest, digest_of
 
 MOST = 500
 """How many changes of a workload's folder are looked at, the newest first."""
 
 
-def is_here(name: str, code: str | None) -> bool | None:
-    """Tell whether the workload's code is the same in this checkout; None when it has no such workload."""
-    return code_digest(discovery.get(name)) == code if name in discovery.names() else None
+def is_current(folder: Path | None, code: str | None) -> bool | None:
+    """Return whether the folder of a workload has this digest, or None if there is no such folder."""
+    return code_digest(folder) == code if folder else None
 
 
-def commit_of(name: str, code: str | None) -> str | None:
-    """Return the newest commit at which the workload's folder came to have this digest.
+def commit_of(folder: Path | None, code: str | None) -> str | None:
+    """Return the newest commit of any branch in which a workload's folder has this digest.
 
-    None when no commit of any branch has it (it was changed and not committed), or this is no git checkout.
+    Returns None if there is no such commit (the code was not committed), no folder, or no git repository.
     """
-    if not code or name not in discovery.names():
+    if not code or not folder:
         return None
-    folder = Path(str(sys.modules[type(discovery.get(name)).__module__].__file__)).parent
     listed = _git(folder, "log", "--all", f"--max-count={MOST}", "--format=%H", "--", ".")
     commits = (listed or b"").decode().split()
     return next((commit for commit in commits if _digest(folder, commit) == code), None)

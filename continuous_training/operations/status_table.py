@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from continuous_training.operations.formatting import moment, span, stored, won
+from continuous_training.operations.formatting import VERDICT_COLOURS, moment, span, stored, won
 from continuous_training.report.formatting import label, number
-from pipelines.run_output import COLOURS
 
 MOST_COLUMNS = 4
 """How many columns of drifting data are named; --json and the run's report have them all."""
@@ -59,7 +58,7 @@ def _table(row: dict[str, Any]) -> Table:
     table.add_row("agreement", _agreement(row))
     for index, run in enumerate(row["runs"]):
         told = Text(f"{run['ended'][:16].replace('T', ' ')}  ")
-        told.append(run["verdict"], style=COLOURS.get(run["verdict"], ""))
+        told.append(run["verdict"], style=VERDICT_COLOURS.get(run["verdict"], ""))
         told.append(f"  {run['run']}")
         if not index:
             # Those of the others: python -m pipelines.history.

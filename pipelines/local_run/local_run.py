@@ -9,17 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.step_cli import new_run_id
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.file_lock import held
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import Values
+from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings, local_registry_uri
+from continuous_training.operations.retention import RUN_LOCK
 from pipelines import run_output
 from pipelines.local_run.progress_events import Event
 from workloads.contract import Workload
 
-LOCK = "lock"
 """The file in a run's folder that the run holds locked for as long as it lives."""
 
 
@@ -32,7 +32,7 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> dict[st
     run_id = new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     folder.mkdir(parents=True)
-    with held(folder / LOCK, within=0):
+    with held(folder / RUN_LOCK, within=0):
         return _run_in(folder, run_id, workload, values, settings)
 
 

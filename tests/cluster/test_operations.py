@@ -11,7 +11,7 @@ import pytest
 from continuous_training.adapters.model_registry import CHAMPION, PREVIOUS, Registry
 from continuous_training.artifacts.archive import Archive
 from continuous_training.core.settings import Settings
-from continuous_training.operations.serving_state import look
+from continuous_training.operations.read_serving_state import look
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from pipelines import rollback
 from tests.continuous_training.serving.toy_models import make_archive

@@ -21,6 +21,7 @@ from continuous_training.core.errors import (
     as_pipeline_error,
 )
 from continuous_training.core.exit_codes import INTERRUPTED
+from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -152,4 +153,4 @@ def test_the_pipelines_lines_are_read() -> None:
 
 
 def test_run_ids_differ() -> None:
-    assert len({step_cli.new_run_id("digits") for _ in range(20)}) == 20
+    assert len({new_run_id("digits") for _ in range(20)}) == 20

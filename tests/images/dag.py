@@ -15,7 +15,7 @@ import docker
 import requests
 from docker.types import Mount
 
-from components.step_cli import new_run_id
+from continuous_training.core.run_id import new_run_id
 from pipelines.compile import compile_workload
 from pipelines.images import Images
 from pipelines.local_run.kfp_local import resolve

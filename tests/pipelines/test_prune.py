@@ -11,9 +11,9 @@ import requests
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS
 from continuous_training.core.file_lock import held
 from continuous_training.operations.lineage import PRUNED
+from continuous_training.operations.retention import RUN_LOCK
 from continuous_training.serving.process import daemon
 from pipelines import prune, rollback, status, trace
-from pipelines.local_run.local_run import LOCK
 from pipelines.prune import main
 
 from . import champions
@@ -50,7 +50,7 @@ def test_nothing_goes_while_enough_is_kept_or_a_run_goes_on(whole: State, capsys
     (runs / "notes").mkdir()
     old = runs / "diabetes-20200101T000000-abcd"
     old.mkdir()
-    with held(old / LOCK, within=0) as going_on:
+    with held(old / RUN_LOCK, within=0) as going_on:
         assert going_on
         out, _ = call(main, capsys, "--keep", "3")
         assert "kept of diabetes: 3 archives, 4 run folders, 3 data snapshots" in out

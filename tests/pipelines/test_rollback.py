@@ -19,10 +19,10 @@ from continuous_training.adapters.model_store import find
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.exit_codes import INTERRUPTED
+from continuous_training.core.interrupts import postpone_interrupt
 from continuous_training.operations.champion_history import read_line
 from continuous_training.serving.process import daemon
 from pipelines import status
-from pipelines.command_line import uninterrupted
 from pipelines.rollback import main
 from tests.fakes import web
 
@@ -343,7 +343,7 @@ def test_people_are_told(line: State, capsys, monkeypatch):
 
 
 def test_a_second_interruption_does_not_wait():
-    with uninterrupted():
+    with postpone_interrupt():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

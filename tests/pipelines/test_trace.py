@@ -12,9 +12,9 @@ import pytest
 import requests
 
 import workloads
-from components.input_digest import code_digest
 from continuous_training.adapters.object_store import open_store
 from continuous_training.artifacts import archive
+from continuous_training.core.files import code_digest
 from continuous_training.operations.source_commit import commit_of
 from continuous_training.serving.process import daemon
 from pipelines.trace import main
@@ -82,13 +82,14 @@ def test_the_commit_of_the_code(state: State, capsys, tmp_path: Path, monkeypatc
     code.write_text(sound + "# later\n")
     second = commit()
     monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(room)])
-    digest = code_digest(discovery.get("twin"))
-    assert commit_of("twin", digest) == second
+    folder = discovery.find_folder("twin")
+    digest = code_digest(folder)
+    assert commit_of(folder, digest) == second
     code.write_text(sound)
-    assert commit_of("twin", code_digest(discovery.get("twin"))) == first
+    assert commit_of(folder, code_digest(folder)) == first
     code.write_text(sound + "# never committed\n")
-    assert commit_of("twin", code_digest(discovery.get("twin"))) is None
-    assert commit_of("gone", digest) is None
+    assert commit_of(folder, code_digest(folder)) is None
+    assert commit_of(discovery.find_folder("gone"), digest) is None
 
 
 def test_an_altered_archive_is_told(state: State, capsys):

@@ -1,0 +1,51 @@
+"""The registry, the rollout lock and the next command for the state directory of a command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.core.errors import TransientError
+from continuous_training.core.file_lock import held
+from continuous_training.core.settings import Settings
+
+
+@contextmanager
+def existing_registry(settings: Settings) -> Iterator[Registry | None]:
+    """Yield the registry, or None if it is a local one that does not exist yet. Never creates one."""
+    path = settings.registry.removeprefix("sqlite:///")
+    if path != settings.registry and not Path(path).is_file():
+        yield None
+        return
+    with open_registry(*settings.registry_access) as registry:
+        yield registry
+
+
+@contextmanager
+def rollout_lock(settings: Settings, workload: str, timeout: float = 0) -> Iterator[None]:
+    """Hold the lock of a workload's rollouts, after waiting at most `timeout` seconds for it.
+
+    Raises TransientError if another command holds it.
+    """
+    with held(settings.state / "rollouts" / f"{workload}.lock", timeout) as acquired:
+        if not acquired:
+            status = next_command("pipelines.status", settings)
+            raise TransientError(
+                f"another rollout, rollback or prune of {workload} is in progress in {settings.state}. "
+                f"Check its result before you try again:\n{status}"
+            )
+        yield
+
+
+def next_command(module: str, settings: Settings, *arguments: str) -> str:
+    """Return the shell command that runs a module with the same state directory, registry and store."""
+    # With --state, the directory contains everything. Another registry or store comes from the environment.
+    defaults = Settings.from_environment({}, settings.state)
+    is_default = (settings.registry, settings.store) == (defaults.registry, defaults.store)
+    needs_state = is_default and settings.state != Path(".state").resolve()
+    state = ["--state", str(settings.state)] if needs_state else []
+    return shlex.join(["python", "-m", module, *arguments, *state])

@@ -15,9 +15,10 @@ from typing import Any
 from components import step_cli
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
+from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.core.settings import Settings
 
-from .step import Archived, run
+from .step import run
 
 
 def in_pipeline(model: Any, evaluation: Any, archived: Any) -> None:
@@ -27,7 +28,7 @@ def in_pipeline(model: Any, evaluation: Any, archived: Any) -> None:
         archived.metadata |= {"version": done.version, "digest": done.digest}
 
 
-def pack(model: Path, evaluation: Path, output: Path, settings: Settings) -> Archived:
+def pack(model: Path, evaluation: Path, output: Path, settings: Settings) -> ArchivedModel:
     """Run the step with the registry and the store of `settings`."""
     with open_registry(*settings.registry_access) as registry:
         return run(model, evaluation, output, registry, open_store(settings.store), step_cli.tell)

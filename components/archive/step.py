@@ -1,10 +1,10 @@
-"""archive: a judged bundle in, a `.mar` in the object store and a version in the registry out."""
+"""The archive step: store a promoted bundle as a `.mar` file and register it as a model version."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from components.evaluate.tracking import EVALUATION, GOLDEN
 from continuous_training.adapters.model_registry import CHALLENGER, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
+from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
 from continuous_training.artifacts.bundle import BundleMetadata, Signature, TensorSpec
+from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import digest_of_folder, new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-
-ARCHIVED = "archived.json"
 
 _NUMPY = {
     "FP32": "float32",
@@ -33,25 +33,6 @@ _NUMPY = {
 }
 
 
-@dataclass(frozen=True)
-class Archived:
-    """A registered version and where its archive is: `key` in the object store, `digest` its sha256.
-
-    `judged_against` is the version that was champion when the gate let this one through.
-    """
-
-    workload: str
-    version: str
-    digest: str
-    key: str
-    run: str
-    recipe: str
-    judged_against: str | None
-    reasons: list[str]
-    metrics: dict[str, Any]
-    registry: dict[str, str]
-
-
 def run(
     model: Path,
     evaluation: Path,
@@ -59,64 +40,67 @@ def run(
     registry: Registry,
     store: ObjectStore,
     progress: Progress = report,
-) -> Archived:
+) -> ArchivedModel:
     """Archive the bundle in `model`, store it under its digest and register it as the challenger.
 
     The same bundle gives the same archive, object and version, however often this runs. Raises UserError
     when the evaluation is of another model, or did not promote it.
     """
-    description = _read(evaluation / EVALUATION)
-    if description["model_digest"] != digest_of_folder(model):
+    record = Evaluation.read(evaluation / EVALUATION)
+    if record.model_digest != digest_of_folder(model):
         raise UserError(
-            f"{evaluation} judged another model than the one in {model}; run evaluate on it first"
+            f"{evaluation} is the evaluation of another model than the one in {model}; run evaluate first"
         )
-    if description["verdict"] != "promoted":
-        reasons = "; ".join(description["reasons"])
+    if not record.promoted:
+        reasons = "; ".join(record.reasons)
         raise UserError(f"the model in {model} was rejected and is not archived: {reasons}")
     golden = GoldenSet.read(evaluation / GOLDEN)
-    name = description["workload"]
+    name = record.workload
     with new_folder(output, ARCHIVED) as folder:
-        provenance = {
-            key: description[key] for key in ("data", "code", "parameters", "recipe", "model_digest")
-        }
-        # The logical time differs between runs that give the very same model.
-        provenance["data"] = {k: v for k, v in provenance["data"].items() if k not in {"as_of", "source"}}
-        provenance["parameters"] = {
-            k: v for k, v in provenance["parameters"].items() if k not in {"as_of", "source", "force"}
-        }
-        written = archive.write(model, folder, golden=golden, provenance=provenance)
+        written = archive.write(model, folder, golden=golden, provenance=_provenance(record))
         key = f"archives/{name}/{written.digest}.mar"
         progress(f"storing {written.path.name}, {written.path.stat().st_size / 1e3:,.0f} kB")
         store.put_if_absent(key, written.path)
-        version = _register(registry, model, description, golden, written.digest, key)
-        champion = description["champion"]
-        archived = Archived(
+        version = _register(registry, model, record, golden, written.digest, key)
+        archived = ArchivedModel(
             workload=name,
             version=version,
             digest=written.digest,
             key=key,
-            run=description["run"],
-            recipe=description["recipe"],
-            judged_against=champion and champion["version"],
-            reasons=description["reasons"],
-            metrics=description["metrics"],
-            registry=description["registry"],
+            run=record.run,
+            input_digest=record.input_digest,
+            evaluated_champion=record.champion.version if record.champion else None,
+            reasons=record.reasons,
+            metrics=record.to_json()["metrics"],
+            registry=asdict(record.registry),
         )
-        (folder / ARCHIVED).write_text(to_json(vars(archived)), encoding="utf-8")
+        (folder / ARCHIVED).write_text(to_json(archived.to_json()), encoding="utf-8")
     progress(f"registered {name} version {version}")
     return archived
 
 
-def read(folder: Path) -> Archived:
-    """Return what `run` wrote to `folder`; UserError when there is nothing."""
-    return Archived(**_read(folder / ARCHIVED))
+def _provenance(evaluation: Evaluation) -> dict[str, Any]:
+    """Return where the model comes from.
+
+    The logical time and the source are left out, because they differ between runs that give the same model.
+    """
+    data, parameters = asdict(evaluation.data), dict(evaluation.parameters)
+    return {
+        "data": {key: value for key, value in data.items() if key not in {"as_of", "source"}},
+        "code": evaluation.code,
+        "parameters": {
+            key: value for key, value in parameters.items() if key not in {"as_of", "source", "force"}
+        },
+        "recipe": evaluation.input_digest,
+        "model_digest": evaluation.model_digest,
+    }
 
 
 def _register(
-    registry: Registry, model: Path, description: dict[str, Any], golden: GoldenSet, digest: str, key: str
+    registry: Registry, model: Path, evaluation: Evaluation, golden: GoldenSet, digest: str, key: str
 ) -> str:
-    name = description["workload"]
-    run = registry.run(name, description["run"])
+    name = evaluation.workload
+    run = registry.run(name, evaluation.run)
     registry.log_file(
         run, "model/MLmodel", _mlmodel(BundleMetadata.read(model).signature, digest, key).encode()
     )
@@ -124,17 +108,17 @@ def _register(
     tags = {
         "archive_digest": digest,
         "archive_key": key,
-        "model_digest": description["model_digest"],
-        "recipe": description["recipe"],
-        "data_fingerprint": description["data"]["fingerprint"],
-        "sample": str(description["data"]["sample"]).lower(),
-        "code": description["code"],
-        "pipeline_run": description["run"],
+        "model_digest": evaluation.model_digest,
+        "recipe": evaluation.input_digest,
+        "data_fingerprint": evaluation.data.fingerprint,
+        "sample": str(evaluation.data.sample).lower(),
+        "code": evaluation.code,
+        "pipeline_run": evaluation.run,
     }
     version = registry.register(name, run, tags)
     champion = registry.champion(name)
     if champion is None or champion.version != version.version:
-        registry.point(name, CHALLENGER, version.version, "archived", description["run"])
+        registry.point(name, CHALLENGER, version.version, "archived", evaluation.run)
     return version.version
 
 
@@ -164,9 +148,3 @@ def _mlmodel(signature: Signature, digest: str, key: str) -> str:
         },
     }
     return str(yaml.safe_dump(content, sort_keys=True))
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"there is no {path}; run the step that writes it first")
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -6,12 +6,12 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.archive.step import Archived
 from components.evaluate.tracking import log_evaluation
 from components.run_context import RunContext
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
+from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.progress import Progress
 from continuous_training.serving.models.model import load_model
@@ -22,13 +22,13 @@ from workloads import discovery
 class Reevaluation:
     """The archived version with the new champion and checks, the HTML report, and whether it is promoted."""
 
-    archived: Archived
+    archived: ArchivedModel
     report: str
     promoted: bool
 
 
 def reevaluate(
-    archived: Archived,
+    archived: ArchivedModel,
     version: ModelVersion,
     data: Path,
     registry: Registry,
@@ -44,7 +44,11 @@ def reevaluate(
     from components.evaluate.step import evaluate
     from continuous_training.evaluation.gate import note
 
-    workload, dataset, first = discovery.get(archived.workload), Dataset.open(data), archived.judged_against
+    workload, dataset, first = (
+        discovery.get(archived.workload),
+        Dataset.open(data),
+        archived.evaluated_champion,
+    )
     first_champion = f"version {first}" if first else "no champion"
     reason = note("evaluated again", f"the first evaluation was against {first_champion}")
     context = RunContext(workload, archived.run, registry, store, progress)
@@ -60,8 +64,8 @@ def reevaluate(
     log_evaluation(context, dataset, evaluation, result.report, result.card)
     updated = replace(
         archived,
-        judged_against=evaluation.champion.version if evaluation.champion else None,
-        reasons=list(evaluation.reasons),
+        evaluated_champion=evaluation.champion.version if evaluation.champion else None,
+        reasons=evaluation.reasons,
         metrics=evaluation.to_json()["metrics"],
     )
     return Reevaluation(updated, result.report, result.promoted)

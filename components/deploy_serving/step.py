@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.archive.step import Archived, read
 from components.deploy_serving.reevaluate import reevaluate
 from components.evaluate.tracking import REPORT
 from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
@@ -58,7 +58,7 @@ def run(
     Raises RolloutReverted if the version fails its rollout and the former version was verified to answer, and
     TransientError if another version became the champion and there is no `data`.
     """
-    model = read(archived)
+    model = ArchivedModel.read(archived)
     version = registry.find(model.workload, model.digest)
     if version is None:
         raise UserError(
@@ -85,14 +85,14 @@ def run(
     return deployed
 
 
-def _champion_changed(model: Archived, version: ModelVersion, champion: ModelVersion | None) -> bool:
+def _champion_changed(model: ArchivedModel, version: ModelVersion, champion: ModelVersion | None) -> bool:
     """Return whether another version became the champion since the evaluation of this one."""
     current = champion.version if champion else None
-    return current not in (model.judged_against, version.version)
+    return current not in (model.evaluated_champion, version.version)
 
 
 def _roll_out(
-    model: Archived,
+    model: ArchivedModel,
     version: ModelVersion,
     registry: Registry,
     store: ObjectStore,
@@ -100,7 +100,7 @@ def _roll_out(
     progress: Progress,
 ) -> None:
     def make_champion() -> None:
-        registry.promote(version, model.judged_against, "; ".join(model.reasons), model.run)
+        registry.promote(version, model.evaluated_champion, "; ".join(model.reasons), model.run)
 
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         archive = store.fetch(model.key, Path(folder))
@@ -109,7 +109,12 @@ def _roll_out(
 
 
 def _write_output(
-    output: Path, model: Archived, served: ModelVersion | None, target: DeploymentTarget, *, promoted: bool
+    output: Path,
+    model: ArchivedModel,
+    served: ModelVersion | None,
+    target: DeploymentTarget,
+    *,
+    promoted: bool,
 ) -> DeployedModel:
     """Write the output file for the version that is served."""
     version, digest = (served.version, served.digest) if served else ("", "")
@@ -118,21 +123,21 @@ def _write_output(
     return deployed
 
 
-def _record_promotion(model: Archived, endpoint: str, registry: Registry, store: ObjectStore) -> None:
+def _record_promotion(model: ArchivedModel, endpoint: str, registry: Registry, store: ObjectStore) -> None:
     """Write the promotion to the run history and to the MLflow run."""
     record = {
         "verdict": "promoted",
-        "reasons": model.reasons,
-        "metrics": model.metrics,
-        "champion": model.judged_against and {"version": model.judged_against},
-        "recipe": model.recipe,
-        "registry": model.registry,
+        "reasons": list(model.reasons),
+        "metrics": dict(model.metrics),
+        "champion": model.evaluated_champion and {"version": model.evaluated_champion},
+        "recipe": model.input_digest,
+        "registry": dict(model.registry),
         "version": model.version,
         "digest": model.digest,
         "endpoint": endpoint,
     }
     history = RunHistory(store, model.workload)
     history.write_run(model.run, record)
-    history.settle(model.recipe, {"run": model.run, **record})
+    history.settle(model.input_digest, {"run": model.run, **record})
     tags = {"served_version": model.version, "endpoint": endpoint}
     registry.log(registry.run(model.workload, model.run), tags=tags)

@@ -63,6 +63,13 @@ class JsonObject:
         """Return a list field."""
         return list(self._typed(key, (list,), "a list", default))
 
+    def text_list(self, key: str, default: Any = _REQUIRED) -> tuple[str, ...]:
+        """Return a list field whose items are texts."""
+        texts = self.array(key, default)
+        if not all(isinstance(text, str) for text in texts):
+            raise self.invalid(key, "a list of texts")
+        return tuple(texts)
+
     def mapping(self, key: str, default: Any = _REQUIRED) -> dict[str, Any]:
         """Return a field with a JSON object as a dict. Its content is not checked."""
         return dict(self._typed(key, (dict,), "a JSON object", default))

@@ -8,17 +8,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from components.archive.step import Archived
 from continuous_training.adapters import model_store
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP, JOB, POD
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.rollout.kubernetes.manifests import Manifest
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -59,33 +58,33 @@ def copy_stream(source: socket.socket, destination: socket.socket) -> None:
         destination.shutdown(socket.SHUT_WR)
 
 
-def register(namespace: ClusterNamespace, registry: Registry, archive: Archive, run: str) -> Archived:
+def register(namespace: ClusterNamespace, registry: Registry, archive: Archive, run: str) -> ArchivedModel:
     """Register an archive, as the archive step does; return the output of that step."""
     namespace.store_archive(archive)
     key = f"archives/{archive.name}/{archive.digest}.mar"
     tags = {"archive_digest": archive.digest, "archive_key": key, "pipeline_run": run, "recipe": run}
     version = registry.register(archive.name, registry.run(archive.name, run), tags)
     champion = registry.champion(archive.name)
-    return Archived(
+    return ArchivedModel(
         workload=archive.name,
         version=version.version,
         digest=archive.digest,
         key=key,
         run=run,
-        recipe=run,
-        judged_against=champion.version if champion else None,
-        reasons=["it is better"],
+        input_digest=run,
+        evaluated_champion=champion.version if champion else None,
+        reasons=("it is better",),
         metrics={},
         registry={},
     )
 
 
 def run_job(
-    namespace: ClusterNamespace, archived: Archived, registry_uri: str, **environment: str
+    namespace: ClusterNamespace, archived: ArchivedModel, registry_uri: str, **environment: str
 ) -> tuple[int, str]:
     """Run the step as a Job; return its exit code and its log."""
     name, cluster = f"deploy-{archived.run}", namespace.cluster
-    data = {"archived.json": json.dumps(asdict(archived))}
+    data = {"archived.json": json.dumps(archived.to_json())}
     cluster.apply(CONFIG_MAP, {"metadata": {"name": name}, "data": data})
     cluster.create(JOB, job_manifest(namespace, name, registry_uri, environment))
     end = time.monotonic() + JOB_TIMEOUT

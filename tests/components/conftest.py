@@ -17,6 +17,7 @@ from components.run_context import RunContext
 from components.train import step as train
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import FolderStore
+from continuous_training.artifacts.archived_model import ArchivedModel
 from workloads import discovery
 from workloads.contract import Workload
 
@@ -67,22 +68,22 @@ class Line:
         parts = [self.folder / run / part for part in ("data", "model", "evaluation")]
         return evaluate.run(RunContext(self.workload, run, self.registry, self.store), *parts)
 
-    def archive(self, run: str) -> archive.Archived:
+    def archive(self, run: str) -> ArchivedModel:
         parts = [self.folder / run / part for part in ("model", "evaluation", "archive")]
         return archive.run(*parts, self.registry, self.store)
 
-    def up_to_archive(self, run: str, **given: str) -> archive.Archived:
+    def up_to_archive(self, run: str, **given: str) -> ArchivedModel:
         """Run every step before the rollout."""
         self.train(run, **given)
         self.evaluate(run)
         return self.archive(run)
 
-    def promote(self, run: str, **given: str) -> archive.Archived:
+    def promote(self, run: str, **given: str) -> ArchivedModel:
         """Make a champion, without an endpoint."""
         archived = self.up_to_archive(run, **given)
         version = self.registry.find(self.workload.name, archived.digest)
         assert version is not None
-        self.registry.promote(version, archived.judged_against, "; ".join(archived.reasons), run)
+        self.registry.promote(version, archived.evaluated_champion, "; ".join(archived.reasons), run)
         return archived
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from components.archive.__main__ import main
-from components.archive.step import read
 from continuous_training.adapters.model_registry import CHALLENGER, Registry
 from continuous_training.artifacts.archive import read_manifest
+from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 
@@ -21,7 +21,7 @@ from .conftest import Line
 
 def test_the_archive_is_stored_under_its_digest_and_registered(line: Line) -> None:
     archived = line.up_to_archive("run-1")
-    assert read(line.folder / "run-1/archive") == archived
+    assert ArchivedModel.read(line.folder / "run-1/archive") == archived
     stored = line.store.root / archived.key
     assert archived.key == f"archives/{line.workload.name}/{archived.digest}.mar"
     assert digest_file(stored) == archived.digest
@@ -31,8 +31,8 @@ def test_the_archive_is_stored_under_its_digest_and_registered(line: Line) -> No
     assert version is not None
     assert (version.version, version.digest, version.archive) == ("1", archived.digest, archived.key)
     evaluation = json.loads((line.folder / "run-1/evaluation/evaluation.json").read_text())
-    assert (archived.judged_against, archived.reasons) == (None, evaluation["reasons"])
-    assert version.tags["recipe"] == archived.recipe == evaluation["recipe"]
+    assert (archived.evaluated_champion, archived.reasons) == (None, tuple(evaluation["reasons"]))
+    assert version.tags["recipe"] == archived.input_digest == evaluation["recipe"]
     assert version.tags["model_digest"] == evaluation["model_digest"]
 
 
@@ -80,13 +80,13 @@ def test_an_evaluation_of_another_model_is_refused(line: Line) -> None:
     line.train("run-1")
     line.evaluate("run-1")
     (line.folder / "run-1/model/fence.json").write_text("0")
-    with pytest.raises(UserError, match="judged another model than the one in"):
+    with pytest.raises(UserError, match="the evaluation of another model than the one in"):
         line.archive("run-1")
 
 
 def test_folders_that_hold_nothing_are_told(line: Line) -> None:
     line.train("run-1")
-    with pytest.raises(UserError, match=r"there is no .*evaluation\.json; run the step that writes it first"):
+    with pytest.raises(UserError, match=r"there is no file .*evaluation\.json; run the evaluate step"):
         line.archive("run-1")
 
 
@@ -134,6 +134,6 @@ def test_the_command(
     assert "error: there is no" in capsys.readouterr().err
     line.evaluate("run-1")
     assert main(arguments) == 0
-    archived = read(Path(output))
+    archived = ArchivedModel.read(Path(output))
     expected = f"archive: {line.workload.name} version 1, sha256 {archived.digest}\n"
     assert capsys.readouterr().out.endswith(expected)

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import requests
 
-from components.archive.step import Archived
 from components.deploy_serving import reevaluate
 from components.deploy_serving import step as deploy_serving
 from components.deploy_serving.__main__ import main
-from continuous_training.adapters import model_registry as registry_module
+from continuous_training.adapters import mlflow_rest as registry_module
 from continuous_training.adapters import model_store
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from continuous_training.adapters.object_store import FolderStore, open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.core.errors import RolloutReverted, TransientError, UserError
 from continuous_training.rollout import local
 from continuous_training.rollout.local import LocalTarget
@@ -50,7 +50,7 @@ def deploy(line: Line, state: Path, run: str) -> deploy_serving.DeployedModel:
     )
 
 
-def archive_wrong_golden(line: Line, run: str, **parameters: str) -> Archived:
+def archive_wrong_golden(line: Line, run: str, **parameters: str) -> ArchivedModel:
     """Archive a model with a golden response that the model does not give."""
     line.train(run, **parameters)
     line.evaluate(run)
@@ -112,7 +112,7 @@ def test_verified_version_is_served_and_becomes_champion(line: Line, state: Path
     assert line.registry.aliased(name, CHALLENGER) is None
     assert json.loads((line.folder / "run-1/deployed.json").read_text()) == deployed.to_json()
     history = RunHistory(line.store, name)
-    processed, record = history.judged(archived.recipe), history.run("run-1")
+    processed, record = history.judged(archived.input_digest), history.run("run-1")
     assert processed is not None
     assert record is not None
     assert (processed["run"], processed["verdict"], processed["version"]) == ("run-1", "promoted", "1")
@@ -169,7 +169,7 @@ def test_version_with_wrong_responses_is_refused_without_a_failed_request(line: 
     assert model_store.find(line.store, line.workload.name).digest == former.digest
     assert predict(state, line.workload.name) == {"label": [0, 0, 1]}
     history = RunHistory(line.store, line.workload.name)
-    assert history.judged(wrong.recipe) is None
+    assert history.judged(wrong.input_digest) is None
     assert history.run("run-2") is None
     assert not (line.folder / "run-2/deployed.json").exists()
 

@@ -353,11 +353,11 @@ class TestChampionThatCannotBeLoaded:
 
     def test_version_without_an_archive(self, line: Line) -> None:
         archived = line.promote("run-1", fence="70")
-        line.registry._post(
+        line.registry.post(
             "model-versions/set-tag",
             {"name": line.workload.name, "version": archived.version, "key": "archive_key", "value": "gone"},
         )
-        line.registry._send(
+        line.registry.send(
             "DELETE",
             "mlflow/model-versions/delete-tag",
             json={"name": line.workload.name, "version": archived.version, "key": "archive_key"},

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
-from components.archive.step import ARCHIVED, Archived
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
+from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
 from tests.continuous_training.serving.toy_models import make_archive
 
 from . import steps
@@ -43,10 +42,10 @@ def archive(installed: Installed, tmp_path: Path) -> Archive:
             version = registry.register(MODEL, registry.run(MODEL, run), tags)
             champion = registry.champion(MODEL)
         judged_against = champion.version if champion else None
-        done = Archived(
-            MODEL, version.version, archive.digest, key, run, run, judged_against, ["it is better"], {}, {}
+        done = ArchivedModel(
+            MODEL, version.version, archive.digest, key, run, run, judged_against, ("it is better",), {}, {}
         )
-        (folder / ARCHIVED).write_text(json.dumps(asdict(done)), encoding="utf-8")
+        (folder / ARCHIVED).write_text(json.dumps(done.to_json()), encoding="utf-8")
         return folder
 
     return made

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from continuous_training.adapters import local_registry, sqlite_check
-from continuous_training.adapters import model_registry as module
+from continuous_training.adapters import mlflow_rest as module
 from continuous_training.adapters.local_registry import LocalRegistry, open_registry
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.core.errors import TransientError, UserError
@@ -97,7 +97,7 @@ def test_a_server_that_dies_is_told_and_not_waited_for(
     monkeypatch.setattr(local_registry.sys, "executable", "false")
     with (
         open_registry(f"sqlite:///{tmp_path}/mlflow.db") as registry,
-        pytest.raises(TransientError, match=r"is it up\?"),
+        pytest.raises(TransientError, match=r"check that it is running"),
     ):
         registry.champion("any")
 

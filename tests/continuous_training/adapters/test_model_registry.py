@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from continuous_training.adapters import model_registry as module
+from continuous_training.adapters import mlflow_rest as module
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion, Registry
 from continuous_training.core.errors import TransientError, UserError
 from tests.fakes import free_port, web
@@ -133,7 +133,7 @@ def test_a_version_is_promoted_over_the_champion_that_it_was_judged_against_alon
 ) -> None:
     first, second = add(registry, name, "d1"), add(registry, name, "d2")
     registry.promote(first, None, "why", "run-1")
-    words = f"is version 1 by now, but version 2 was judged against {expected or 'none'}"
+    words = f"is version 1 now, but version 2 was evaluated against {expected or 'none'}"
     with pytest.raises(TransientError, match=words):
         registry.promote(second, expected, "why", "run-2")
     assert registry.champion(name) == first
@@ -143,7 +143,7 @@ def test_a_version_is_promoted_over_the_champion_that_it_was_judged_against_alon
 def test_a_version_that_was_judged_against_a_champion_that_went_is_not_promoted(
     registry: Registry, name: str
 ) -> None:
-    with pytest.raises(TransientError, match="is none by now"):
+    with pytest.raises(TransientError, match="is none now"):
         registry.promote(add(registry, name, "d1"), "3", "why", "run-1")
 
 
@@ -180,7 +180,7 @@ def test_an_address_that_is_none_is_refused(uri: str) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_server_that_is_down_is_tried_again_and_then_told() -> None:
-    with pytest.raises(TransientError, match=r"cannot be reached .* 4 times; is it up\?"):
+    with pytest.raises(TransientError, match=r"cannot be reached .* 4 times; check that it is running"):
         Registry(f"http://127.0.0.1:{free_port()}").champion("any")
 
 
@@ -199,7 +199,7 @@ def test_a_row_that_another_run_made_in_the_same_moment_is_found_on_the_next_try
 def test_a_server_that_stumbles_is_asked_again(status: int) -> None:
     answers = iter([(status, b"<html>busy"), (status, {"message": "busy"}), (200, {"run": 1})])
     with web(lambda *_: next(answers)) as server:
-        assert Registry(server.url)._post("runs/create", {}) == {"run": 1}
+        assert Registry(server.url).post("runs/create", {}) == {"run": 1}
     assert len(server.requests) == 3
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from continuous_training.adapters import model_registry as module
+from continuous_training.adapters import mlflow_rest as module
 from continuous_training.adapters.model_registry import CHAMPION, Registry
 from continuous_training.adapters.object_store import FolderStore, S3Store
 from continuous_training.core.errors import TransientError, UserError
@@ -37,7 +37,7 @@ def test_a_server_that_dies_and_comes_back_has_all_it_had(server: MlflowServer, 
     registry.log_file(registry.run(name, "run-1"), "a.json", b"{}")
     server.kill()
     try:
-        with pytest.raises(TransientError, match=r"cannot be reached .* is it up\?"):
+        with pytest.raises(TransientError, match=r"cannot be reached .* check that it is running"):
             registry.promote(second, "1", "why", "run-2")
     finally:
         server.start()
@@ -122,7 +122,9 @@ def test_a_bucket_that_refuses_the_servers_key_is_told(
         registry = Registry(server.uri)
         run = registry.run(name, "run-1")
         # It answers 500, or lets go of the connection before it has read the file.
-        with pytest.raises(TransientError, match=f"registry {server.uri} .*, 4 times; is it up"):
+        with pytest.raises(
+            TransientError, match=f"registry {server.uri} .*, 4 times; check that it is running"
+        ):
             registry.log_file(run, "a.txt", b"a")
         assert registry.versions(name) == []
         assert "SignatureDoesNotMatch" in server.log.read_text()

@@ -1,0 +1,74 @@
+"""Aliases of registered models, and the history of their moves.
+
+Every move of an alias is stored as a tag of the registered model: time, alias, versions, reason and run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from continuous_training.adapters.experiment_tracking import ExperimentTracking
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+ROLLBACK = "rollback"
+"""The `kind` of a move that a rollback made. A promotion has none."""
+
+_PREFIX = "moved."
+"""The prefix of the tag of a move; the rest of the tag's key is the time."""
+
+
+class AliasHistory(ExperimentTracking):
+    """The aliases on an MLflow server, with the history of their moves."""
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Return the version of each alias of a model."""
+        response = self.get("registered-models/get", {"name": name}) or {"registered_model": {}}
+        return {
+            entry["alias"]: str(entry["version"]) for entry in response["registered_model"].get("aliases", [])
+        }
+
+    def trail(self, name: str) -> list[dict[str, Any]]:
+        """Return the moves of a model's aliases, the oldest first: when, alias, from, to, why, run."""
+        response = self.get("registered-models/get", {"name": name}) or {"registered_model": {}}
+        tags = {tag["key"]: tag["value"] for tag in response["registered_model"].get("tags", [])}
+        moves = [(key.removeprefix(_PREFIX), tags[key]) for key in sorted(tags) if key.startswith(_PREFIX)]
+        return [{"when": when, **json.loads(move)} for when, move in moves]
+
+    def point(self, name: str, alias: str, version: str, why: str, run: str, **details: str) -> None:
+        """Move an alias to a version and record the move. No effect if the alias is already there.
+
+        `details` are recorded too. The alias moves last: if this raises, the alias is unchanged.
+        """
+        current = self._version_of(name, alias)
+        if current == version:
+            return
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        move = {"alias": alias, "from": current, "to": version, "why": why, "run": run, **details}
+        self._remove_unfinished(name, move)
+        self.post(
+            "registered-models/set-tag", {"name": name, "key": f"{_PREFIX}{now}", "value": json.dumps(move)}
+        )
+        self.post("registered-models/alias", {"name": name, "alias": alias, "version": version})
+
+    def remove_alias(self, name: str, alias: str, version: str | None = None) -> None:
+        """Remove an alias, or only from `version` if given. No effect if there is nothing to remove."""
+        current = self._version_of(name, alias)
+        if current and version in (None, current):
+            self.send("DELETE", "mlflow/registered-models/alias", json={"name": name, "alias": alias})
+
+    def _version_of(self, name: str, alias: str) -> str | None:
+        response = self.get("registered-models/alias", {"name": name, "alias": alias})
+        return None if response is None else str(response["model_version"]["version"])
+
+    def _remove_unfinished(self, name: str, move: Mapping[str, Any]) -> None:
+        """Remove the record of the same move by a process that died before it moved the alias."""
+        moves = [earlier for earlier in self.trail(name) if earlier["alias"] == move["alias"]]
+        # The challenger alias is also removed, so it can move to the same version twice.
+        if not moves or move["alias"] == CHALLENGER:
+            return
+        if all(moves[-1][key] == move[key] for key in ("from", "to")):
+            tag = {"name": name, "key": f"{_PREFIX}{moves[-1]['when']}"}
+            self.send("DELETE", "mlflow/registered-models/delete-tag", json=tag)

@@ -55,8 +55,8 @@ def run(
     against that champion and on the holdout of `data`. The second report is written beside `output`. The step
     is idempotent.
 
-    Raises RolloutReverted if the version fails its rollout and the former version was verified to answer, and
-    TransientError if another version became the champion and there is no `data`.
+    Raises RolloutReverted if the version fails its rollout and the previous version was verified to answer.
+    Raises TransientError if another version became the champion and there is no `data`.
     """
     model = ArchivedModel.read(archived)
     version = registry.find(model.workload, model.digest)

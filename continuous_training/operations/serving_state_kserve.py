@@ -11,7 +11,7 @@ from continuous_training.rollout.kserve.deployment_mode import is_standard, mode
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
     MANAGED_BY_LABELS,
-    former_manifest,
+    previous_manifest,
     served_digest,
 )
 from continuous_training.rollout.kserve.predictor import deployment_name
@@ -49,7 +49,7 @@ def _row(cluster: Cluster, name: str, service: Object, tried: Object | None) -> 
         "phase": "probation" if tried else "serving",
         "state": "READY",
     }
-    former = former_manifest(tried) if tried else None
+    former = previous_manifest(tried) if tried else None
     if former and served_digest(former) != digest:
         row["former"] = served_digest(former)
     if not _answers(cluster, name, service):

@@ -3,9 +3,9 @@
 1. At every check the golden requests are sent again. An incorrect response reverts the version.
 2. A pod of the canary that ended or restarted reverts the version.
 3. A *server error* is a response with a status of 500 or more. Fisher's exact test (one-sided) compares the
-   server errors of the canary and of the former version since the canary began: how likely are at least that
-   many errors of the canary if both versions fail equally often? Before the end, the canary is reverted below
-   a probability of 0.001, because there are many checks. At the end it is reverted below 0.05.
+   server errors of the canary and of the previous version since the canary began: how likely are at least
+   that many errors of the canary if both versions fail equally often? Before the end, the canary is reverted
+   below a probability of 0.001, because there are many checks. At the end it is reverted below 0.05.
 4. The canary ends after CT_CANARY_SECONDS, once it has answered 100 requests. With less traffic it continues
    for up to three times as long. Then the test decides with the requests received so far. Without any
    traffic the golden requests alone decide, so that a version can also be promoted on an idle endpoint.
@@ -54,15 +54,17 @@ class CanaryDecision:
     reason: str
 
 
-def decide_canary(canary: Traffic, former: Traffic, elapsed: float, planned: float) -> CanaryDecision | None:
+def decide_canary(
+    canary: Traffic, previous: Traffic, elapsed: float, planned: float
+) -> CanaryDecision | None:
     """Apply the rule to the traffic of `elapsed` seconds; `planned` is CT_CANARY_SECONDS.
 
     Returns None if the canary has to continue.
     """
-    comparison = f"the canary had {canary}, the former version had {former}"
+    comparison = f"the canary had {canary}, the previous version had {previous}"
     ended = elapsed >= planned and (canary.requests >= MIN_REQUESTS or elapsed >= MAX_EXTENSION * planned)
     significance = FINAL_SIGNIFICANCE if ended else INTERIM_SIGNIFICANCE
-    probability = p_value(canary, former)
+    probability = p_value(canary, previous)
     if probability < significance:
         return CanaryDecision(False, f"{comparison}: Fisher's exact test, p = {probability:.2g}")
     if not ended:
@@ -73,13 +75,13 @@ def decide_canary(canary: Traffic, former: Traffic, elapsed: float, planned: flo
     return CanaryDecision(True, comparison)
 
 
-def p_value(canary: Traffic, former: Traffic) -> float:
+def p_value(canary: Traffic, previous: Traffic) -> float:
     """Return the probability of at least this many errors of the canary if both versions fail equally often.
 
     Fisher's exact test, one-sided: the upper tail of the hypergeometric distribution. 1 without errors of the
     canary.
     """
-    errors, requests = canary.errors + former.errors, canary.requests + former.requests
+    errors, requests = canary.errors + previous.errors, canary.requests + previous.requests
     if not canary.errors:
         return 1.0
     most = min(errors, canary.requests)

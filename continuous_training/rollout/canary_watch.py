@@ -39,22 +39,22 @@ class CanaryTarget(Protocol):
         """Return the number of requests that `find_golden_failures` sends."""
 
 
-def canary_replicas(percent: int, former_replicas: int) -> int:
+def canary_replicas(percent: int, previous_replicas: int) -> int:
     """Return the number of canary pods whose share of all pods is closest to `percent`; at least 1."""
-    return max(1, round(percent * former_replicas / (100 - percent)))
+    return max(1, round(percent * previous_replicas / (100 - percent)))
 
 
-def watch_canary(target: CanaryTarget, version: DeployedVersion, former: DeployedVersion) -> None:
+def watch_canary(target: CanaryTarget, version: DeployedVersion, previous: DeployedVersion) -> None:
     """Return when the rule promotes the canary; raises PipelineError with the reason if it does not."""
-    decision = _observe(target, version, former)
+    decision = _observe(target, version, previous)
     if not decision.promoted:
         raise PipelineError(f"the canary was reverted: {decision.reason}")
     target.progress(f"canary: promoted: {decision.reason}")
 
 
-def _observe(target: CanaryTarget, version: DeployedVersion, former: DeployedVersion) -> CanaryDecision:
+def _observe(target: CanaryTarget, version: DeployedVersion, previous: DeployedVersion) -> CanaryDecision:
     planned = float(target.settings.canary_seconds)
-    canary_counter, former_counter = (TrafficCounter(version.name, target.client.metrics) for _ in range(2))
+    canary_counter, previous_counter = (TrafficCounter(version.name, target.client.metrics) for _ in range(2))
     start, golden_count = time.monotonic(), 0
     restarts = {_uid(pod): _restarts(pod) for pod in pods_of(target.cluster, version.pod_labels)}
     while True:
@@ -62,7 +62,7 @@ def _observe(target: CanaryTarget, version: DeployedVersion, former: DeployedVer
         counted = canary_counter.read(pods)
         # The golden requests of earlier checks are no traffic of callers.
         canary = Traffic(max(0, counted.requests - golden_count), counted.errors)
-        comparison = former_counter.read(pods_of(target.cluster, former.pod_labels))
+        comparison = previous_counter.read(pods_of(target.cluster, previous.pod_labels))
         decision = decide_canary(canary, comparison, time.monotonic() - start, planned)
         golden_count += target.count_golden_requests(version)
         restarted = [pod for pod in pods if _restarts(pod) > restarts.get(_uid(pod), 0)]

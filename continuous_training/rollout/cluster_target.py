@@ -39,7 +39,7 @@ class Trial:
     """
 
     version: DeployedVersion
-    former: DeployedVersion | None
+    previous: DeployedVersion | None
     deadline: Deadline
 
 
@@ -48,7 +48,7 @@ class InterruptedTrial:
     """A trial that neither ended nor was undone, by the digests on trial and before it (empty: none)."""
 
     digest: str
-    former_digest: str
+    previous_digest: str
 
 
 TrialT = TypeVar("TrialT", bound=Trial)
@@ -110,9 +110,10 @@ class ClusterTarget(ABC, Generic[TrialT]):
         return self.archives.golden_requests(DeployedVersion(name, self.served_digest(name) or ""))
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
-        """Start the version beside the former one, verify its golden requests and move the traffic to it.
+        """Start the version beside the previous one, verify its golden requests and move the traffic to it.
 
-        If it fails, the former version has the traffic when the error is raised, and the new one is removed.
+        If it fails, the new version is removed, and the previous version has the traffic when the error is
+        raised.
         """
         version = DeployedVersion(name, digest)
         self.archives.add(version, archive)
@@ -133,7 +134,7 @@ class ClusterTarget(ABC, Generic[TrialT]):
 
     @abstractmethod
     def revert(self, name: str, digest: str) -> None:
-        """End the trial, restore the former version and remove the version `digest`."""
+        """End the trial, restore the previous version and remove the version `digest`."""
 
     def url(self, name: str) -> str:
         """Return the address of the endpoint inside the cluster."""
@@ -157,7 +158,7 @@ class ClusterTarget(ABC, Generic[TrialT]):
         """Start pods of the version, without traffic, and wait until they answer at the trial's address."""
 
     @abstractmethod
-    def start_canary(self, trial: TrialT, former: DeployedVersion) -> None:
+    def start_canary(self, trial: TrialT, previous: DeployedVersion) -> None:
         """Give the version a share of the traffic, CT_CANARY percent, and report the share."""
 
     def scale_up(self, trial: TrialT) -> None:
@@ -173,7 +174,7 @@ class ClusterTarget(ABC, Generic[TrialT]):
 
     @abstractmethod
     def restore(self, name: str) -> None:
-        """Restore the former version after an interrupted trial, and wait until it answers."""
+        """Restore the previous version after an interrupted trial, and wait until it answers."""
 
     def undo_trial(self, trial: TrialT) -> None:
         """Restore the state before a trial that failed."""
@@ -217,12 +218,12 @@ class ClusterTarget(ABC, Generic[TrialT]):
 
     def _carry_out(self, trial: TrialT) -> None:
         version = trial.version
-        former = trial.former if self.settings.canary and trial.former != version else None
-        self.start_trial(trial, is_canary=former is not None)
+        previous = trial.previous if self.settings.canary and trial.previous != version else None
+        self.start_trial(trial, is_canary=previous is not None)
         self.verify_trial(version)
-        if former is not None:
-            self.start_canary(trial, former)
-            watch_canary(self, version, former)
+        if previous is not None:
+            self.start_canary(trial, previous)
+            watch_canary(self, version, previous)
             self.scale_up(trial)
         self.switch(trial)
 
@@ -232,7 +233,7 @@ class ClusterTarget(ABC, Generic[TrialT]):
             return
         self.progress(
             f"a rollout of {name} was interrupted with {interrupted.digest[:12]} on trial: restoring "
-            f"{interrupted.former_digest[:12] or 'nothing'}"
+            f"{interrupted.previous_digest[:12] or 'nothing'}"
         )
         self.restore(name)
 

@@ -1,4 +1,4 @@
-"""The rollout engine: move an endpoint to a new version, or restore the former version.
+"""The rollout engine: move an endpoint to a new version, or restore the previous version.
 
 The engine is the same for every deployment target. Its order of operations is part of its contract:
 
@@ -8,7 +8,7 @@ The engine is the same for every deployment target. Its order of operations is p
 3. `make_champion` moves the alias in the registry.
 4. `target.confirm` ends the trial.
 
-If a step fails, the engine reverts the trial and verifies the golden requests of the former version.
+If a step fails, the engine reverts the trial and verifies the golden requests of the previous version.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def roll_out(
     The caller holds `target.rollout_lock(name)`.
 
     Raises RolloutReverted if the version is refused or answers incorrectly, and the error of `make_champion`
-    if that fails. In both cases the message states whether the former version was verified to answer again.
+    if that fails. In both cases the message states whether the previous version was verified to answer again.
     If the revert or its verification fails, raises PipelineError or TransientError instead.
     """
-    former = target.served_digest(name)
-    progress(f"switching {name} from {_short(former)} to {_short(digest)}, on trial")
+    previous = target.served_digest(name)
+    progress(f"switching {name} from {_short(previous)} to {_short(digest)}, on trial")
     try:
         target.begin_trial(name, archive, digest)
     except PipelineError as error:
         kind = TransientError if isinstance(error, TransientError) else RolloutReverted
         message = f"{name} {_short(digest)} was refused: {error}"
-        raise _failure(kind, message, target, name, former) from error
+        raise _failure(kind, message, target, name, previous) from error
     except BaseException:
         # After an interruption the traffic may have moved already.
-        if former != digest:
+        if previous != digest:
             target.revert(name, digest)
         raise
     try:
@@ -58,10 +58,10 @@ def roll_out(
         make_champion()
     except PipelineError as error:
         message = f"{name} {_short(digest)} was reverted: {error}"
-        revert = None if former == digest else digest
-        raise _failure(type(error), message, target, name, former, revert) from error
+        revert = None if previous == digest else digest
+        raise _failure(type(error), message, target, name, previous, revert) from error
     except BaseException:
-        if former != digest:
+        if previous != digest:
             target.revert(name, digest)
         raise
     target.confirm(name, digest)
@@ -72,7 +72,7 @@ def _failure(
     message: str,
     target: DeploymentTarget,
     name: str,
-    former: str | None,
+    previous: str | None,
     revert: str | None = None,
 ) -> PipelineError:
     """Return the error of a failed rollout, with the verified state of the endpoint.
@@ -83,26 +83,26 @@ def _failure(
     try:
         if revert is not None:
             target.revert(name, revert)
-        return kind(f"{message}; {_endpoint_state(target, name, former)}")
+        return kind(f"{message}; {_endpoint_state(target, name, previous)}")
     except PipelineError as error:
         unverified = TransientError if isinstance(error, TransientError) else PipelineError
         return unverified(
-            f"{message}; the former version {_short(former)} was not verified to answer again: {error}"
+            f"{message}; the previous version {_short(previous)} was not verified to answer again: {error}"
         )
 
 
-def _endpoint_state(target: DeploymentTarget, name: str, former: str | None) -> str:
-    """Describe whether the former version answers its golden requests through the endpoint."""
+def _endpoint_state(target: DeploymentTarget, name: str, previous: str | None) -> str:
+    """Describe whether the previous version answers its golden requests through the endpoint."""
     served = target.served_digest(name)
-    if served != former:
-        return f"the endpoint now serves {_short(served)}, not {_short(former)}"
-    if former is None:
+    if served != previous:
+        return f"the endpoint now serves {_short(served)}, not {_short(previous)}"
+    if previous is None:
         return "nothing was served before, and nothing is served now"
     golden = target.served_golden_requests(name)
-    failures = golden.check(lambda request: target.predict(name, request, former))
+    failures = golden.check(lambda request: target.predict(name, request, previous))
     if failures:
-        return f"the former version {_short(former)} is served again, but {describe_failures(failures)}"
-    return f"the former version {_short(former)} answers again, as before"
+        return f"the previous version {_short(previous)} is served again, but {describe_failures(failures)}"
+    return f"the previous version {_short(previous)} answers again, as before"
 
 
 def _short(digest: str | None) -> str:

@@ -15,7 +15,7 @@ Kubernetes (`kubernetes/`) or KServe (`kserve/`). To add one, for example Nomad:
     begin_trial                     load the new version, verify its golden requests, move the traffic to it
     predict                         verify the golden requests again, through the endpoint
     (the registry's alias moves)
-    confirm  or  revert             end the trial with the new or with the former version
+    confirm  or  revert             end the trial with the new or with the previous version
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from continuous_training.core.progress import Progress
 class DeploymentTarget(Protocol):
     """An environment that serves models, each under its own name.
 
-    While a version is on trial it receives the traffic, and the former version stays ready to take it back.
+    While a version is on trial it receives the traffic, and the previous version stays ready to take it back.
     """
 
     def rollout_lock(self, name: str, progress: Progress) -> AbstractContextManager[None]:
@@ -54,10 +54,10 @@ class DeploymentTarget(Protocol):
         """Load the archive, verify its golden requests and move the traffic of `name` to it, on trial.
 
         The version receives traffic only after it has answered its golden requests correctly. A trial that
-        is neither confirmed nor reverted ends with the former version: through a timeout in the target, or
+        is neither confirmed nor reverted ends with the previous version: through a timeout in the target, or
         through recovery in the next `rollout_lock`.
 
-        Raises PipelineError if the version is not ready or answers incorrectly. The former version then has
+        Raises PipelineError if the version is not ready or answers incorrectly. The previous version then has
         the traffic, as before.
         """
 
@@ -69,10 +69,10 @@ class DeploymentTarget(Protocol):
         """
 
     def confirm(self, name: str, digest: str) -> None:
-        """End the trial and keep the version; remove the former version."""
+        """End the trial and keep the version; remove the previous version."""
 
     def revert(self, name: str, digest: str) -> None:
-        """End the trial, move the traffic back to the former version and remove the version `digest`."""
+        """End the trial, move the traffic back to the previous version and remove the version `digest`."""
 
     def url(self, name: str) -> str:
         """Return the address of the endpoint. It does not depend on the version."""

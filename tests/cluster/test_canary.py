@@ -31,7 +31,7 @@ def test_canary_is_reverted_or_promoted_by_its_traffic(
     message = str(raised.value)
     assert "the canary was reverted: the canary had " in message
     assert "Fisher's exact test, p = " in message
-    assert f"the former version {first.digest[:12]} answers again" in message
+    assert f"the previous version {first.digest[:12]} answers again" in message
     assert first.digest in load.digests
     assert all("this row fails" in error or error.startswith("500") for error in load.errors)
     assert namespace.serves(first)

@@ -1,4 +1,4 @@
-"""Failed rollouts on Kubernetes: the former version answers again, and the error states the cause."""
+"""Failed rollouts on Kubernetes: the previous version answers again, and the error states the cause."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ POLICY_MESSAGE = "no rollouts on Fridays"
 pytestmark = pytest.mark.usefixtures("short_grace_periods")
 
 
-def failed_rollout(namespace: ClusterNamespace, archive: Archive, former: Archive, **changes: Any) -> str:
-    """Deploy an archive that must fail; return the error message after the check of the former state."""
+def failed_rollout(namespace: ClusterNamespace, archive: Archive, previous: Archive, **changes: Any) -> str:
+    """Deploy an archive that must fail; return the error message after the check of the previous state."""
     with pytest.raises(RolloutReverted) as raised:
         namespace.deploy(archive, pytest.fail, **changes)
     message = str(raised.value)
     print(message)
-    check_former_state(namespace, former, archive)
-    assert f"the former version {former.digest[:12]} answers again, as before" in message
+    check_previous_state(namespace, previous, archive)
+    assert f"the previous version {previous.digest[:12]} answers again, as before" in message
     return message
 
 
-def check_former_state(namespace: ClusterNamespace, former: Archive, archive: Archive) -> None:
-    """Assert that the former version is served, and that no object of the failed version is left."""
-    assert namespace.serves(former)
-    service = namespace.cluster.get(SERVICE, former.name)
+def check_previous_state(namespace: ClusterNamespace, previous: Archive, archive: Archive) -> None:
+    """Assert that the previous version is served, and that no object of the failed version is left."""
+    assert namespace.serves(previous)
+    service = namespace.cluster.get(SERVICE, previous.name)
     assert service is not None
     annotations = service["metadata"]["annotations"]
-    assert annotations[SERVED_ANNOTATION] == annotations[CONFIRMED_ANNOTATION] == former.digest
-    assert namespace.cluster.get(SERVICE, f"{former.name}-trial") is None
+    assert annotations[SERVED_ANNOTATION] == annotations[CONFIRMED_ANNOTATION] == previous.digest
+    assert namespace.cluster.get(SERVICE, f"{previous.name}-trial") is None
     failed = DeployedVersion(archive.name, archive.digest)
     assert namespace.cluster.get(DEPLOYMENT, failed.deployment_name) is None
 
@@ -109,7 +109,7 @@ def test_pod_that_cannot_be_scheduled(
 def test_wrong_setting_of_the_served_version_is_reverted(
     shared_namespace: ClusterNamespace, served: Archive
 ) -> None:
-    """Both settings have the same Deployment, so its former manifest is applied again."""
+    """Both settings have the same Deployment, so its previous manifest is applied again."""
     version = DeployedVersion("steady", served.digest)
     before = shared_namespace.cluster.get(DEPLOYMENT, version.deployment_name)
     with pytest.raises(RolloutReverted, match="ImagePull"):
@@ -139,9 +139,9 @@ def test_unavailable_registry_reverts_the_switch(
         assert shared_namespace.serves(archive)
         raise TransientError("the registry is unavailable")
 
-    with pytest.raises(TransientError, match=r"unavailable; the former version \w+ answers again"):
+    with pytest.raises(TransientError, match=r"unavailable; the previous version \w+ answers again"):
         shared_namespace.deploy(archive, fail)
-    check_former_state(shared_namespace, served, archive)
+    check_previous_state(shared_namespace, served, archive)
 
 
 @pytest.fixture
@@ -158,17 +158,17 @@ def test_requests_that_the_api_server_denies(
     served_in_own_namespace: tuple[ClusterNamespace, Archive], tmp_path: Path
 ) -> None:
     """A quota, an admission policy and missing permissions, one after the other in one namespace."""
-    namespace, former = served_in_own_namespace
+    namespace, previous = served_in_own_namespace
     archive = make_archive(tmp_path, name="small", scale=3)
 
     namespace.cluster.apply(QUOTA, {"metadata": {"name": "tight"}, "spec": {"hard": {"pods": "1"}}})
-    message = failed_rollout(namespace, archive, former)
+    message = failed_rollout(namespace, archive, previous)
     assert "pods cannot be created: " in message
     assert "exceeded quota: tight" in message
     namespace.cluster.delete(QUOTA, "tight")
 
     with denied_deployments(namespace, archive):
-        message = failed_rollout(namespace, archive, former)
+        message = failed_rollout(namespace, archive, previous)
     assert "apply Deployment small-" in message
     assert POLICY_MESSAGE in message
 
@@ -181,12 +181,12 @@ def test_requests_that_the_api_server_denies(
             namespace.deploy(archive, pytest.fail, target=target)
         assert expected in str(raised.value)
         assert "manifests/base/role.yaml" in str(raised.value)
-        check_former_state(namespace, former, archive)
+        check_previous_state(namespace, previous, archive)
 
     target = namespace.target(cluster_without(namespace, "", "leases"))
     with pytest.raises(UserError, match="verb get on leases"):
         namespace.deploy(archive, pytest.fail, target=target)
-    check_former_state(namespace, former, archive)
+    check_previous_state(namespace, previous, archive)
     namespace.deploy(archive, target=namespace.target(cluster_without(namespace, "", "")))
     assert namespace.serves(archive)
     pods = namespace.cluster.find(POD, f"{MODEL_LABEL}=small")

@@ -161,7 +161,7 @@ def test_step_as_a_job_with_the_shipped_role(
 
     code, log = run_job(namespace, register(namespace, registry, wrong, "two"), registry_uri)
     assert code == 4, log
-    assert f"the former version {first.digest[:12]} answers again" in log
+    assert f"the previous version {first.digest[:12]} answers again" in log
     assert namespace.serves(first)
 
     archived = register(namespace, registry, third, "three")
@@ -192,7 +192,7 @@ def test_step_as_a_job_with_kserve(
         archived = register(namespace, registry, wrong, "two")
         code, log = run_job(namespace, archived, registry_uri, CT_TARGET="kserve")
         assert code == 4, log
-        assert f"the former version {first.digest[:12]} answers again" in log
+        assert f"the previous version {first.digest[:12]} answers again" in log
         assert kserve_namespace.serves(first)
     champion = registry.champion(name)
     assert champion is not None

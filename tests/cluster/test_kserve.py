@@ -82,14 +82,14 @@ def get_service(namespace: KServeNamespace, name: str) -> Manifest:
     return service
 
 
-def failed_rollout(namespace: KServeNamespace, archive: Archive, former: Archive, **changes: object) -> str:
-    """Deploy an archive that must fail; return the error message after the check of the former state."""
+def failed_rollout(namespace: KServeNamespace, archive: Archive, previous: Archive, **changes: object) -> str:
+    """Deploy an archive that must fail; return the error message after the check of the previous state."""
     with pytest.raises(RolloutReverted) as raised:
         namespace.deploy(archive, pytest.fail, **changes)
     message = str(raised.value)
     print(message)
-    check_served(namespace, former)
-    assert f"the former version {former.digest[:12]} answers again, as before" in message
+    check_served(namespace, previous)
+    assert f"the previous version {previous.digest[:12]} answers again, as before" in message
     return message
 
 
@@ -121,7 +121,7 @@ def requests_in_background(namespace: KServeNamespace, archive: Archive) -> Iter
         thread.join()
 
 
-def test_new_version_replaces_the_former_one_under_load(namespace: KServeNamespace, tmp_path: Path) -> None:
+def test_new_version_replaces_the_previous_one_under_load(namespace: KServeNamespace, tmp_path: Path) -> None:
     name, champions = "better", list[str]()
     first, second = make_archive(tmp_path, name=name), make_archive(tmp_path, name=name, scale=3)
     target = namespace.deploy(first)
@@ -208,7 +208,7 @@ def test_condition_ready_is_ignored(
     print(message)
     assert "firm did not become ready: " in message
     assert UNKNOWN_IMAGE in message
-    assert f"the former version {served.digest[:12]} answers again" in message
+    assert f"the previous version {served.digest[:12]} answers again" in message
     statuses = {condition["type"]: condition["status"] for condition in conditions}
     assert statuses == {"Ready": "True", "PredictorReady": "True"}
     check_served(namespace, served)
@@ -233,7 +233,7 @@ def test_error_of_the_registry_reverts_the_switch(
         assert namespace.serves(archive)
         raise PipelineError("the registry failed")
 
-    with pytest.raises(PipelineError, match=r"the registry failed; the former version \w+ answers again"):
+    with pytest.raises(PipelineError, match=r"the registry failed; the previous version \w+ answers again"):
         namespace.deploy(archive, fail)
     check_served(namespace, served)
 
@@ -373,7 +373,7 @@ def test_canary_in_knative_mode_is_reverted_or_promoted_by_its_traffic(
     with generate_load(namespace, name, request) as load, pytest.raises(RolloutReverted) as raised:
         namespace.deploy(failing, pytest.fail, canary=50, canary_seconds=12)
     assert "the canary was reverted: the canary had " in str(raised.value)
-    assert f"the former version {first.digest[:12]} answers again" in str(raised.value)
+    assert f"the previous version {first.digest[:12]} answers again" in str(raised.value)
     assert first.digest in load.digests
     assert all(error.startswith("500") for error in load.errors)
     check_served(namespace, first)

@@ -28,7 +28,7 @@ from .load_generator import generate_load
 REQUEST = {"x": [1.0]}
 
 
-def test_new_version_replaces_the_former_one_under_load(
+def test_new_version_replaces_the_previous_one_under_load(
     shared_namespace: ClusterNamespace, tmp_path: Path
 ) -> None:
     namespace, name = shared_namespace, "better"
@@ -47,10 +47,10 @@ def test_new_version_replaces_the_former_one_under_load(
     check_objects(namespace, DeployedVersion(name, first.digest), DeployedVersion(name, second.digest))
 
 
-def check_objects(namespace: ClusterNamespace, former: DeployedVersion, served: DeployedVersion) -> None:
-    """Assert that the objects of the served version exist, and those of the former version do not."""
+def check_objects(namespace: ClusterNamespace, previous: DeployedVersion, served: DeployedVersion) -> None:
+    """Assert that the objects of the served version exist, and those of the previous version do not."""
     cluster, name = namespace.cluster, served.name
-    assert cluster.get(DEPLOYMENT, former.deployment_name) is None
+    assert cluster.get(DEPLOYMENT, previous.deployment_name) is None
     deployment = cluster.get(DEPLOYMENT, served.deployment_name)
     assert deployment is not None
     autoscaler, service = cluster.get(AUTOSCALER, served.deployment_name), cluster.get(SERVICE, name)

@@ -128,30 +128,30 @@ def test_deploying_the_same_version_twice_changes_nothing(line: Line, state: Pat
     assert before[0].phase == "serving"
 
 
-def test_new_version_replaces_the_former_one_without_a_failed_request(line: Line, state: Path) -> None:
+def test_new_version_replaces_the_previous_one_without_a_failed_request(line: Line, state: Path) -> None:
     line.up_to_archive("run-1", fence="70")
-    former = deploy(line, state, "run-1")
+    first = deploy(line, state, "run-1")
     line.up_to_archive("run-2")
     with LoadGenerator(LocalTarget(state), line.workload.name) as load:
         deployed = deploy(line, state, "run-2")
     assert load.errors == []
-    assert set(load.digests) <= {former.digest, deployed.digest}
+    assert set(load.digests) <= {first.digest, deployed.digest}
     assert champion_of(line) == "2"
     previous = line.registry.aliased(line.workload.name, PREVIOUS)
     assert previous is not None
     assert previous.version == "1"
-    assert former.endpoint == deployed.endpoint
+    assert first.endpoint == deployed.endpoint
     name = line.workload.name
     assert model_store.find(line.store, name).digest == deployed.digest
-    assert model_store.find(line.store, f"{name}@{PREVIOUS}").digest == former.digest
-    # The store keeps the former archive, the state directory does not.
+    assert model_store.find(line.store, f"{name}@{PREVIOUS}").digest == first.digest
+    # The store keeps the previous archive, the state directory does not.
     assert len(line.store.keys("archives")) == 2
     assert [path.name for path in (state / "archives").iterdir()] == [f"{name}-{deployed.digest[:12]}.mar"]
 
 
 def test_version_with_wrong_responses_is_refused_without_a_failed_request(line: Line, state: Path) -> None:
     line.up_to_archive("run-1", fence="70")
-    former = deploy(line, state, "run-1")
+    first = deploy(line, state, "run-1")
     wrong = archive_wrong_golden(line, "run-2")
     with (
         LoadGenerator(LocalTarget(state), line.workload.name) as load,
@@ -162,11 +162,11 @@ def test_version_with_wrong_responses_is_refused_without_a_failed_request(line: 
     assert f"{wrong.digest[:12]} was refused" in message
     assert "response.label[0] is" in message
     assert "expected 7" in message
-    assert f"the former version {former.digest[:12]} answers again, as before" in message
+    assert f"the previous version {first.digest[:12]} answers again, as before" in message
     assert load.errors == []
-    assert set(load.digests) == {former.digest}
+    assert set(load.digests) == {first.digest}
     assert champion_of(line) == "1"
-    assert model_store.find(line.store, line.workload.name).digest == former.digest
+    assert model_store.find(line.store, line.workload.name).digest == first.digest
     assert predict(state, line.workload.name) == {"label": [0, 0, 1]}
     history = RunHistory(line.store, line.workload.name)
     assert history.judged(wrong.input_digest) is None
@@ -208,7 +208,7 @@ class WrongResponseTarget(LocalTarget):
 
 def test_wrong_responses_through_the_endpoint_revert_the_version(line: Line, state: Path) -> None:
     line.up_to_archive("run-1", fence="70")
-    former = deploy(line, state, "run-1")
+    first = deploy(line, state, "run-1")
     archived = line.up_to_archive("run-2")
     target = WrongResponseTarget(state)
     target.wrong_digest = archived.digest
@@ -217,9 +217,9 @@ def test_wrong_responses_through_the_endpoint_revert_the_version(line: Line, sta
             line.folder / "run-2/archive", line.folder / "deployed.json", line.registry, line.store, target
         )
     assert f"{archived.digest[:12]} was reverted: its golden requests failed" in str(raised.value)
-    assert f"the former version {former.digest[:12]} answers again" in str(raised.value)
+    assert f"the previous version {first.digest[:12]} answers again" in str(raised.value)
     assert load.errors == []
-    assert (target.served_digest(line.workload.name), champion_of(line)) == (former.digest, "1")
+    assert (target.served_digest(line.workload.name), champion_of(line)) == (first.digest, "1")
     assert target.endpoint.models()[0].phase == "serving"
 
 
@@ -330,7 +330,7 @@ def test_unavailable_registry_reverts_the_version_and_a_retry_succeeds(
 ) -> None:
     monkeypatch.setattr(registry_module.time, "sleep", lambda _: None)
     line.up_to_archive("run-1", fence="70")
-    former = deploy(line, state, "run-1")
+    first = deploy(line, state, "run-1")
     line.up_to_archive("run-2")
 
     class UnavailableRegistry(Registry):
@@ -339,7 +339,7 @@ def test_unavailable_registry_reverts_the_version_and_a_retry_succeeds(
         def promote(self, *_: Any) -> None:
             Registry(f"http://127.0.0.1:{free_port()}").champion("any")
 
-    with pytest.raises(TransientError, match=rf"{former.digest[:12]} answers again"):
+    with pytest.raises(TransientError, match=rf"{first.digest[:12]} answers again"):
         deploy_serving.run(
             line.folder / "run-2/archive",
             line.folder / "x.json",
@@ -348,7 +348,7 @@ def test_unavailable_registry_reverts_the_version_and_a_retry_succeeds(
             LocalTarget(state),
         )
     name = line.workload.name
-    assert (LocalTarget(state).served_digest(name), champion_of(line)) == (former.digest, "1")
+    assert (LocalTarget(state).served_digest(name), champion_of(line)) == (first.digest, "1")
     assert deploy(line, state, "run-2").version == champion_of(line) == "2"
 
 

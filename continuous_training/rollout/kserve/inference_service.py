@@ -12,7 +12,7 @@ from continuous_training.rollout.kubernetes.manifests import SERVED_ANNOTATION, 
 
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 
-FORMER_ANNOTATION = "continuous-training/former"
+PREVIOUS_MANIFEST_ANNOTATION = "continuous-training/former"
 """The annotation of a trial that contains the manifest of its endpoint before the trial. The next rollout
 restores it if this rollout is interrupted."""
 
@@ -86,10 +86,10 @@ def _knative_predictor(pod_spec: Manifest) -> Manifest:
     return {**supported, "containers": [knative_container]}
 
 
-def trial_manifest(service: Manifest, name: str, former: Manifest | None) -> Manifest:
+def trial_manifest(service: Manifest, name: str, previous: Manifest | None) -> Manifest:
     """Return the InferenceService `name` for the trial of `service`, with one pod.
 
-    Its annotation contains `former`, the manifest of the endpoint before the trial.
+    Its annotation contains `previous`, the manifest of the endpoint before the trial.
     """
     metadata, predictor = service["metadata"], service["spec"]["predictor"]
     return {
@@ -97,7 +97,7 @@ def trial_manifest(service: Manifest, name: str, former: Manifest | None) -> Man
             **metadata,
             "name": name,
             "labels": {**metadata["labels"], **_CLUSTER_LOCAL_LABELS},
-            "annotations": {**metadata["annotations"], FORMER_ANNOTATION: json.dumps(former)},
+            "annotations": {**metadata["annotations"], PREVIOUS_MANIFEST_ANNOTATION: json.dumps(previous)},
         },
         "spec": {"predictor": {**predictor, "minReplicas": 1, "maxReplicas": 1}},
     }
@@ -125,19 +125,19 @@ def restorable_manifest(service: Manifest) -> Manifest:
     }
 
 
-def former_manifest(trial: Manifest) -> Manifest | None:
+def previous_manifest(trial: Manifest) -> Manifest | None:
     """Return the manifest of the endpoint before a trial, or None if there was no endpoint.
 
     Raises UserError if the trial's annotation is missing or damaged.
     """
     name, annotations = trial["metadata"]["name"], trial["metadata"].get("annotations", {})
     try:
-        manifest: Manifest | None = json.loads(annotations[FORMER_ANNOTATION])
+        manifest: Manifest | None = json.loads(annotations[PREVIOUS_MANIFEST_ANNOTATION])
     except (KeyError, ValueError):
         raise UserError(
             f"InferenceService {name} belongs to an interrupted rollout, but its annotation "
-            f"{FORMER_ANNOTATION} is missing or damaged: check that the endpoint serves the right version, "
-            f"then delete {name}"
+            f"{PREVIOUS_MANIFEST_ANNOTATION} is missing or damaged: check that the endpoint serves the right "
+            f"version, then delete {name}"
         ) from None
     return manifest
 

@@ -115,7 +115,7 @@ class Predictor:
                     consecutive += 1
                 return
             except PipelineError as error:
-                # A response of the former version, an error, or no response: all of these may be temporary.
+                # A response of the previous version, an error, or no response: all of these may be temporary.
                 consecutive, status = 0, str(error)
             monitor.observe(None, status)
         raise monitor.error(status, deadline)

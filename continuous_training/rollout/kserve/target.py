@@ -1,7 +1,7 @@
 """The deployment target `kserve`: one InferenceService per model, and a second one for the version on trial.
 
 An InferenceService has no second version to switch to: it is changed in place. A version is therefore
-verified in a separate InferenceService, NAME-trial, which also stores the former manifest of NAME. It is
+verified in a separate InferenceService, NAME-trial, which also stores the previous manifest of NAME. It is
 deleted at the end of the rollout. If it exists at the beginning, an earlier rollout was interrupted.
 docs/kserve.md describes the whole procedure.
 """
@@ -17,8 +17,8 @@ from continuous_training.rollout.kserve.deployment_mode import find_mode, is_sta
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
     MANAGED_BY_LABELS,
-    former_manifest,
     inference_service,
+    previous_manifest,
     restorable_manifest,
     served_digest,
     trial_manifest,
@@ -36,7 +36,7 @@ MAX_NAME_LENGTH = 40
 class KServeTrial(Trial):
     """A trial, with the manifest of the endpoint before it (None: no endpoint) and the manifest after it."""
 
-    former_manifest: Manifest | None
+    previous_manifest: Manifest | None
     manifest: Manifest
 
 
@@ -99,10 +99,10 @@ class KServeTarget(ClusterTarget[KServeTrial]):
     def start_trial(self, trial: KServeTrial, *, is_canary: bool) -> None:
         """Apply the trial's InferenceService and wait until it serves the version."""
         name = trial_name(trial.version.name)
-        service = self._apply(trial_manifest(trial.manifest, name, trial.former_manifest))
+        service = self._apply(trial_manifest(trial.manifest, name, trial.previous_manifest))
         self._wait_until_served(service, trial.version, trial.deadline)
 
-    def start_canary(self, trial: KServeTrial, former: DeployedVersion) -> None:
+    def start_canary(self, trial: KServeTrial, previous: DeployedVersion) -> None:
         """Apply the new InferenceService with a canary share, and wait for a response of the version."""
         version, percent = trial.version, self.settings.canary
         self._apply(with_canary(trial.manifest, percent))
@@ -119,7 +119,7 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         self.cluster.delete(INFERENCE_SERVICE, trial_name(name))
 
     def revert(self, name: str, digest: str) -> None:
-        """Apply the former manifest, wait until it is served, and delete the trial's InferenceService."""
+        """Apply the previous manifest, wait until it is served, and delete the trial's InferenceService."""
         self.restore(name)
 
     def find_interrupted_trial(self, name: str) -> InterruptedTrial | None:
@@ -127,31 +127,33 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         trial = self._get(trial_name(name))
         if trial is None:
             return None
-        former = former_manifest(trial)
-        return InterruptedTrial(served_digest(trial) or "", (served_digest(former) or "") if former else "")
+        previous = previous_manifest(trial)
+        return InterruptedTrial(
+            served_digest(trial) or "", (served_digest(previous) or "") if previous else ""
+        )
 
     def restore(self, name: str) -> None:
         """Restore NAME from the manifest in the trial, and delete the trial's InferenceService."""
         trial = self._get(trial_name(name))
         if trial is not None:
-            self._restore_manifest(name, former_manifest(trial))
+            self._restore_manifest(name, previous_manifest(trial))
             self.cluster.delete(INFERENCE_SERVICE, trial_name(name))
 
-    def _restore_manifest(self, name: str, former: Manifest | None) -> None:
-        """Apply the former manifest, or delete NAME if there is none; report if it does not answer."""
+    def _restore_manifest(self, name: str, previous: Manifest | None) -> None:
+        """Apply the previous manifest, or delete NAME if there is none; report if it does not answer."""
         self.check_lease()
         service = self._get(name)
-        if former is None:
+        if previous is None:
             if service is not None:
                 self.cluster.delete(INFERENCE_SERVICE, name)
             return
-        if service is None or restorable_manifest(service) != former:
-            service = self.cluster.apply(INFERENCE_SERVICE, former)
-        version = DeployedVersion(name, served_digest(former) or "")
+        if service is None or restorable_manifest(service) != previous:
+            service = self.cluster.apply(INFERENCE_SERVICE, previous)
+        version = DeployedVersion(name, served_digest(previous) or "")
         try:
             self._wait_until_served(service, version, Deadline(self.settings.deadline))
         except PipelineError as error:
-            self.progress(f"the former manifest of {name} is restored, but it does not answer: {error}")
+            self.progress(f"the previous manifest of {name} is restored, but it does not answer: {error}")
 
     def _wait_until_served(self, service: Manifest, version: DeployedVersion, deadline: Deadline) -> None:
         """Return when an InferenceService, as the API server returned it, serves only this version."""

@@ -1,6 +1,6 @@
 """The deployment target `kubernetes`: a Deployment per version, and a Service that selects one version.
 
-The pods of the former version run until the new version is confirmed, so that a revert is only a change of
+The pods of the previous version run until the new version is confirmed, so that a revert is only a change of
 the selector. The annotations of the Service contain all that the next rollout needs to recover from an
 interrupted one. docs/rollout.md describes the whole procedure.
 """
@@ -53,7 +53,7 @@ time."""
 
 @dataclass(frozen=True)
 class KubernetesTrial(Trial):
-    """A trial, with the former Deployment of the version if that version is served already."""
+    """A trial, with the previous Deployment of the version if that version is served already."""
 
     previous_deployment: Manifest | None
 
@@ -72,27 +72,29 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
     def prepare_trial(self, version: DeployedVersion, deadline: Deadline) -> KubernetesTrial:
         """Read the served version, and its Deployment if it is the version itself."""
         served = self.served_digest(version.name)
-        former = DeployedVersion(version.name, served) if served else None
-        deployment = self.cluster.get(DEPLOYMENT, version.deployment_name) if former == version else None
-        return KubernetesTrial(version, former, deadline, deployment)
+        previous = DeployedVersion(version.name, served) if served else None
+        deployment = self.cluster.get(DEPLOYMENT, version.deployment_name) if previous == version else None
+        return KubernetesTrial(version, previous, deadline, deployment)
 
     def start_trial(self, trial: KubernetesTrial, *, is_canary: bool) -> None:
         """Apply the Deployment and the trial's Service. A canary gets fewer pods, and no autoscaler."""
-        if is_canary and trial.former:
-            self._remove_all_except(trial.version.name, trial.version, trial.former)
-            replicas = canary_replicas(self.settings.canary, self._replicas(trial.former))
+        if is_canary and trial.previous:
+            self._remove_all_except(trial.version.name, trial.version, trial.previous)
+            replicas = canary_replicas(self.settings.canary, self._replicas(trial.previous))
             self._start_pods(trial, replicas, autoscaled=False)
         else:
             self._start_pods(trial, self.settings.replicas)
         self._wait_for_responses(trial_name(trial.version.name), trial.version)
 
-    def start_canary(self, trial: KubernetesTrial, former: DeployedVersion) -> None:
+    def start_canary(self, trial: KubernetesTrial, previous: DeployedVersion) -> None:
         """Let the endpoint's Service select the pods of both versions."""
-        version, former_replicas = trial.version, self._replicas(former)
-        replicas = canary_replicas(self.settings.canary, former_replicas)
+        version, previous_replicas = trial.version, self._replicas(previous)
+        replicas = canary_replicas(self.settings.canary, previous_replicas)
         self.check_lease()
-        self.cluster.apply(SERVICE, manifests.endpoint_service(former, former.digest, canary=version.digest))
-        total = replicas + former_replicas
+        self.cluster.apply(
+            SERVICE, manifests.endpoint_service(previous, previous.digest, canary=version.digest)
+        )
+        total = replicas + previous_replicas
         self.progress(
             f"canary: {version.deployment_name} receives {100 * replicas / total:.0f} % of the traffic "
             f"({replicas} of {total} pods)"
@@ -106,7 +108,7 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
 
     def switch(self, trial: KubernetesTrial) -> None:
         """Let the endpoint's Service select only the pods of the version."""
-        self._route(trial.version, trial.former.digest if trial.former else "")
+        self._route(trial.version, trial.previous.digest if trial.previous else "")
 
     def confirm(self, name: str, digest: str) -> None:
         """Record the version as confirmed, then remove the other versions."""
@@ -206,8 +208,8 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
         remaining = NODE_RECONNECT_SECONDS - self.cluster.transport.seconds_since_lost
         if remaining > 0:
             self.progress(
-                f"the API server was unavailable: waiting {remaining:.0f} s for the nodes before the former "
-                "version is removed"
+                f"the API server was unavailable: waiting {remaining:.0f} s for the nodes before "
+                "the previous version is removed"
             )
             time.sleep(remaining)
 

@@ -2,7 +2,7 @@
 
 In Standard mode it creates a Deployment and a Service NAME-predictor. The Deployment rolls, and
 canaryTrafficPercent is ignored. In Knative mode it creates a Deployment per revision and one Service. The
-traffic moves to a revision when that is available, or is shared with the former revision while
+traffic moves to a revision when that is available, or is shared with the previous revision while
 canaryTrafficPercent is set.
 """
 

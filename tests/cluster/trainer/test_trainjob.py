@@ -25,6 +25,7 @@ from continuous_training.adapters.kubernetes.connection import connect
 from continuous_training.adapters.kubernetes.resources import JOB, POD, SERVICE_ACCOUNT, Resource
 from continuous_training.adapters.kubernetes.trainjob import TRAIN_JOB
 from continuous_training.adapters.object_store import ObjectStore, open_store
+from continuous_training.artifacts.bundle import BundleMetadata
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 from continuous_training.core.files import digest_of_folder
 from pipelines.steps import StepSettings
@@ -77,7 +78,7 @@ class TrainStep:
         self.name = name_of(WORKLOAD, recipe, self.step)
         self.exchange = Exchange(store, f"trainjobs/{self.name}")
 
-    def __call__(self, spec: Object | None = None) -> dict[str, Any]:
+    def __call__(self, spec: Object | None = None) -> BundleMetadata:
         return run_on_nodes(
             *(WORKLOAD, {}, self.data, self.output, spec or spec_of()),
             *(self.cluster, self.store, self.step, self.messages.append),

@@ -18,7 +18,7 @@ NO_ERRORS = Traffic(1000, 0)
 
 
 @pytest.mark.parametrize(
-    ("canary", "former", "elapsed", "promoted", "reason"),
+    ("canary", "previous", "elapsed", "promoted", "reason"),
     [
         # Without errors: promoted at the end, continued before it or with too few requests.
         (Traffic(200, 0), NO_ERRORS, 60, True, "0 server errors in 200 requests"),
@@ -33,7 +33,7 @@ NO_ERRORS = Traffic(1000, 0)
         (Traffic(50, 10), NO_ERRORS, 5, False, "10 server errors in 50 requests"),
         (Traffic(200, 2), Traffic(600, 0), 30, None, ""),
         (Traffic(200, 3), Traffic(600, 0), 60, False, "p = 0.015"),
-        # A single error is not significant, and neither are errors that the former version has as often.
+        # A single error is not significant, and neither are errors that the previous version has as often.
         (Traffic(200, 1), Traffic(600, 0), 60, True, "1 server errors in 200"),
         (Traffic(200, 20), Traffic(600, 60), 60, True, "20 server errors in 200"),
         (Traffic(200, 0), Traffic(600, 60), 60, True, "0 server errors"),
@@ -41,15 +41,15 @@ NO_ERRORS = Traffic(1000, 0)
     ],
 )
 def test_decision(
-    canary: Traffic, former: Traffic, elapsed: float, promoted: bool | None, reason: str
+    canary: Traffic, previous: Traffic, elapsed: float, promoted: bool | None, reason: str
 ) -> None:
-    decision = decide_canary(canary, former, elapsed, PLANNED)
+    decision = decide_canary(canary, previous, elapsed, PLANNED)
     assert (decision and decision.promoted) == promoted
     assert decision is None or reason in decision.reason
 
 
 @pytest.mark.parametrize(
-    ("canary", "former", "expected"),
+    ("canary", "previous", "expected"),
     [
         # scipy.stats.fisher_exact(alternative="greater") of the same tables
         (Traffic(10, 3), Traffic(15, 1), 0.15889328063241104),
@@ -59,8 +59,8 @@ def test_decision(
         (Traffic(0, 0), Traffic(0, 0), 1.0),
     ],
 )
-def test_p_value(canary: Traffic, former: Traffic, expected: float) -> None:
-    assert p_value(canary, former) == pytest.approx(expected, rel=1e-6)
+def test_p_value(canary: Traffic, previous: Traffic, expected: float) -> None:
+    assert p_value(canary, previous) == pytest.approx(expected, rel=1e-6)
 
 
 def test_p_value_of_millions_of_requests() -> None:
@@ -68,11 +68,11 @@ def test_p_value_of_millions_of_requests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "former_replicas", "replicas"),
+    ("percent", "previous_replicas", "replicas"),
     [(1, 2, 1), (20, 4, 1), (20, 8, 2), (33, 4, 2), (50, 3, 3), (10, 40, 4)],
 )
-def test_canary_replicas_approximate_the_share(percent: int, former_replicas: int, replicas: int) -> None:
-    assert canary_replicas(percent, former_replicas) == replicas
+def test_canary_replicas_approximate_the_share(percent: int, previous_replicas: int, replicas: int) -> None:
+    assert canary_replicas(percent, previous_replicas) == replicas
 
 
 METRICS = """# HELP serving_requests_total Answers by their status.

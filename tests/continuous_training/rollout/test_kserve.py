@@ -20,9 +20,9 @@ from continuous_training.rollout.kserve.deployment_mode import (
     mode_of,
 )
 from continuous_training.rollout.kserve.inference_service import (
-    FORMER_ANNOTATION,
-    former_manifest,
+    PREVIOUS_MANIFEST_ANNOTATION,
     inference_service,
+    previous_manifest,
     restorable_manifest,
     served_digest,
     trial_manifest,
@@ -99,28 +99,28 @@ def test_only_a_canary_has_a_traffic_percentage() -> None:
     assert "canaryTrafficPercent" not in service["spec"]["predictor"]
 
 
-def test_trial_has_one_pod_and_stores_the_former_manifest() -> None:
+def test_trial_has_one_pod_and_stores_the_previous_manifest() -> None:
     service = {**make_service(), "status": {"deploymentMode": "Standard"}}
     service["metadata"] |= {"uid": UID, "resourceVersion": "7", "managedFields": []}
-    former = restorable_manifest(service)
-    assert set(former["metadata"]) == {"name", "labels", "annotations"}
-    trial = trial_manifest(make_service(), "digits-trial", former)
+    previous = restorable_manifest(service)
+    assert set(previous["metadata"]) == {"name", "labels", "annotations"}
+    trial = trial_manifest(make_service(), "digits-trial", previous)
     assert trial["metadata"]["name"] == "digits-trial"
     assert trial["spec"]["predictor"]["maxReplicas"] == 1
     assert trial["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
     assert trial["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
-    assert former_manifest(trial) == former
-    assert former_manifest(trial_manifest(make_service(), "digits-trial", None)) is None
+    assert previous_manifest(trial) == previous
+    assert previous_manifest(trial_manifest(make_service(), "digits-trial", None)) is None
 
 
 @pytest.mark.parametrize("annotation", [None, "{"])
-def test_missing_or_damaged_former_manifest_is_a_user_error(annotation: str | None) -> None:
+def test_missing_or_damaged_previous_manifest_is_a_user_error(annotation: str | None) -> None:
     trial = trial_manifest(make_service(), "digits-trial", None)
-    trial["metadata"]["annotations"].pop(FORMER_ANNOTATION)
+    trial["metadata"]["annotations"].pop(PREVIOUS_MANIFEST_ANNOTATION)
     if annotation:
-        trial["metadata"]["annotations"][FORMER_ANNOTATION] = annotation
+        trial["metadata"]["annotations"][PREVIOUS_MANIFEST_ANNOTATION] = annotation
     with pytest.raises(UserError, match="delete digits-trial"):
-        former_manifest(trial)
+        previous_manifest(trial)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from typing import Any
 from continuous_training.serving.api.image_decoding import MEDIA_TYPES, ImageFormat, decode_image
 from continuous_training.serving.errors import RequestError, UnsupportedMediaTypeError
 from continuous_training.serving.json_codec import decode
-
-Schema = dict[str, Any]
+from continuous_training.serving.models.schema_inference import Schema
 
 FORM = "multipart/form-data"
 MAX_PARTS = 256

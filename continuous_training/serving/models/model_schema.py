@@ -12,10 +12,8 @@ from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.artifacts.golden_requests import GoldenRequest
 from continuous_training.core.json_object import JsonObject
 from continuous_training.serving.models.model import Model
-from continuous_training.serving.models.schema_inference import infer_schema
+from continuous_training.serving.models.schema_inference import Schema, infer_schema
 from continuous_training.serving.models.versions import LoadedVersion
-
-Schema = dict[str, Any]
 
 MAX_EXAMPLES = 5
 """The maximum number of golden requests that are shown as examples."""

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 Schema = dict[str, Any]
+"""A JSON Schema."""
 
 
 def infer_schema(examples: Sequence[Any]) -> Schema:

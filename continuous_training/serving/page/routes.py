@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from continuous_training.serving.api.endpoint import Endpoint, EndpointRequest, Response, Route
-from continuous_training.serving.api.openapi import document
+from continuous_training.serving.api.openapi import openapi_json
 from continuous_training.serving.errors import PathNotFoundError
-from continuous_training.serving.json_codec import encode
 from continuous_training.serving.models.model_repository import ModelRepository
 
 _FOLDER = Path(__file__).parent / "files"
@@ -60,7 +59,7 @@ class Page:
         served = self.repository.served_models()
         key = tuple(sorted(f"{model.digest} {model.previous_digest}" for model in served.values()))
         if self._document is None or self._document[0] != key:
-            response = Response(encode(document(served)), headers={"cache-control": "no-cache"})
+            response = Response(openapi_json(served), headers={"cache-control": "no-cache"})
             self._document = (key, response)
         return self._document[1]
 

@@ -71,7 +71,7 @@ def test_bytecode_in_the_folder_is_ignored(tmp_path: Path) -> None:
     [
         ({"name": "../up"}, "name is '../up'"),
         ({"handler": "toy.scale.handler"}, "of the form package.module:Class"),
-        ({"handler": "toy.scale.handler:Nobody"}, "defines no class Nobody"),
+        ({"handler": "toy.scale.handler:MissingHandler"}, "defines no class MissingHandler"),
         ({"handler": "toy.nowhere:H"}, "needs the module toy.nowhere"),
         ({"inputs": []}, r"inputs is \[\]"),
         ({"outputs": [{"name": "y"}]}, "outputs.*(datatype|shape) is missing"),

@@ -82,8 +82,8 @@ def test_concurrent_requests_succeed_while_versions_change(tmp_path: Path) -> No
 
 def test_invalid_requests_and_handler_failures_raise_different_errors(tmp_path: Path) -> None:
     repository = ModelRepository(tmp_path / "server")
-    broken = make_archive(tmp_path, fails_after=2, error="ValueError")
-    repository.load(broken.path, broken.digest)
+    failing = make_archive(tmp_path, fails_after=2, error="ValueError")
+    repository.load(failing.path, failing.digest)
     with pytest.raises(RequestError, match="send"):
         predict(repository, "toy", "nonsense")
     with pytest.raises(HandlerError, match="the handler of toy") as failure:

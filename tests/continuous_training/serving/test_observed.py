@@ -22,14 +22,14 @@ def predict(url: str, body: bytes, name: str = "toy") -> requests.Response:
 
 
 def test_requests_batches_errors_and_versions_are_counted(endpoint: ServerClient, tmp_path: Path) -> None:
-    good, bad = make_archive(tmp_path), make_archive(tmp_path, scale=3, fails_after=2)
+    stable, failing = make_archive(tmp_path), make_archive(tmp_path, scale=3, fails_after=2)
     url = endpoint.running.url
-    endpoint.load("toy", good.path, good.digest)
+    endpoint.load("toy", stable.path, stable.digest)
     for body, status in ((b'{"x": [1]}', 200), (b'{"x": [2]}', 200), (b"{", 400), (b'{"x": [-1]}', 500)):
         assert predict(url, body).status_code == status
     for number in range(5):
         assert predict(url, b"{}", name=f"unknown-{number}").status_code == 404
-    endpoint.load("toy", bad.path, bad.digest, 60)
+    endpoint.load("toy", failing.path, failing.digest, 60)
     predict(url, b'{"x": [1]}')
     samples = scrape(url)
     for status, count in (("200", 3), ("400", 1), ("500", 1)):
@@ -43,10 +43,10 @@ def test_requests_batches_errors_and_versions_are_counted(endpoint: ServerClient
     assert value(samples, "serving_batch_requests_count", model="toy") == 5
     assert value(samples, "serving_batch_seconds_count", model="toy") == 5
     assert value(samples, "serving_queue_requests") == value(samples, "serving_held_bytes") == 0
-    assert value(samples, "serving_shielded_total", model="toy", version=bad.version) == 1
+    assert value(samples, "serving_shielded_total", model="toy", version=failing.version) == 1
     assert value(samples, "serving_models_unavailable") == 0
-    served = {"model": "toy", "version": bad.version, "digest": bad.digest, "phase": "probation"}
-    previous = {"model": "toy", "version": good.version, "digest": good.digest, "phase": "former"}
+    served = {"model": "toy", "version": failing.version, "digest": failing.digest, "phase": "probation"}
+    previous = {"model": "toy", "version": stable.version, "digest": stable.digest, "phase": "former"}
     assert value(samples, "serving_model", **served) == value(samples, "serving_model", **previous) == 1
     assert value(samples, "process_resident_memory_bytes") > 1e6
 

@@ -56,15 +56,15 @@ def test_no_request_fails_while_versions_alternate(
 def test_a_version_with_wrong_golden_responses_is_rejected_with_the_reasons(
     endpoint: ServerClient, state: Path, tmp_path: Path
 ) -> None:
-    good, wrong = make_archive(tmp_path), make_archive(tmp_path, scale=3, wrong=True)
-    load(endpoint, good)
-    with LoadGenerator(endpoint.running.url, {good.digest: 2}) as clients:
+    stable, mismatching = make_archive(tmp_path), make_archive(tmp_path, scale=3, wrong=True)
+    load(endpoint, stable)
+    with LoadGenerator(endpoint.running.url, {stable.digest: 2}) as clients:
         for confirm_within in (None, 30):
             with pytest.raises(VersionRejectedError, match=r"y\[1\] is 7.5, expected 8.5") as rejected:
-                load(endpoint, wrong, confirm_within)
+                load(endpoint, mismatching, confirm_within)
             assert len(rejected.value.reasons) == 1
     assert clients.failures == []
-    assert endpoint.served("toy") == good.digest
+    assert endpoint.served("toy") == stable.digest
     assert len(unpacked_folders(state)) == 1
 
 
@@ -79,9 +79,9 @@ def test_a_version_with_wrong_golden_responses_is_rejected_with_the_reasons(
 def test_a_version_that_fails_to_load_is_rejected(
     endpoint: ServerClient, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
-    broken = make_archive(tmp_path, **settings)
+    failing = make_archive(tmp_path, **settings)
     with pytest.raises(VersionRejectedError, match=message):
-        load(endpoint, broken)
+        load(endpoint, failing)
     assert endpoint.models() == []
 
 
@@ -98,31 +98,31 @@ def test_a_version_that_fails_to_load_is_rejected(
 def test_the_previous_version_answers_the_failed_requests_of_a_trial(
     endpoint: ServerClient, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    good, bad = make_archive(tmp_path), make_archive(tmp_path, scale=3, **settings)
-    load(endpoint, good)
-    with LoadGenerator(endpoint.running.url, {good.digest: 2, bad.digest: 3}) as clients:
-        load(endpoint, bad, 30)
+    stable, failing = make_archive(tmp_path), make_archive(tmp_path, scale=3, **settings)
+    load(endpoint, stable)
+    with LoadGenerator(endpoint.running.url, {stable.digest: 2, failing.digest: 3}) as clients:
+        load(endpoint, failing, 30)
         assert becomes_true(lambda: endpoint.models()[0].fallback_responses > 20)
-        with pytest.raises(VersionMismatchError, match=good.digest[:12]):
-            endpoint.predict("toy", {"x": [1]}, bad.digest)
-        golden = read_manifest(bad.path).golden
-        assert len(golden.check(lambda request: endpoint.predict("toy", request, bad.digest))) == 2
-        reverted = endpoint.revert("toy", bad.digest)
+        with pytest.raises(VersionMismatchError, match=stable.digest[:12]):
+            endpoint.predict("toy", {"x": [1]}, failing.digest)
+        golden = read_manifest(failing.path).golden
+        assert len(golden.check(lambda request: endpoint.predict("toy", request, failing.digest))) == 2
+        reverted = endpoint.revert("toy", failing.digest)
         assert reverted is not None
-        assert reverted.digest == good.digest
+        assert reverted.digest == stable.digest
     assert clients.failures == []
-    assert clients.responses[bad.digest] > 0
+    assert clients.responses[failing.digest] > 0
     assert endpoint.models()[0].phase == "serving"
 
 
 def test_a_trial_that_is_not_confirmed_in_time_is_reverted(endpoint: ServerClient, tmp_path: Path) -> None:
-    good, new = make_archive(tmp_path), make_archive(tmp_path, scale=3)
-    load(endpoint, good)
-    with LoadGenerator(endpoint.running.url, {good.digest: 2, new.digest: 3}) as clients:
+    stable, new = make_archive(tmp_path), make_archive(tmp_path, scale=3)
+    load(endpoint, stable)
+    with LoadGenerator(endpoint.running.url, {stable.digest: 2, new.digest: 3}) as clients:
         status = load(endpoint, new, 0.5)
-        assert (status.phase, status.previous_digest) == ("probation", good.digest)
+        assert (status.phase, status.previous_digest) == ("probation", stable.digest)
         assert endpoint.served("toy") == new.digest
-        assert becomes_true(lambda: endpoint.served("toy") == good.digest)
+        assert becomes_true(lambda: endpoint.served("toy") == stable.digest)
     assert clients.failures == []
     assert clients.responses[new.digest] > 0
     with pytest.raises(VersionRejectedError, match="cannot be confirmed"):
@@ -143,10 +143,10 @@ def test_a_first_version_that_is_reverted_or_expires_is_unloaded(
 def test_loading_a_loaded_version_renews_reverts_or_confirms_its_trial(
     endpoint: ServerClient, tmp_path: Path
 ) -> None:
-    good, new = make_archive(tmp_path), make_archive(tmp_path, scale=3)
-    status = load(endpoint, good)
-    assert load(endpoint, good) == status
-    assert load(endpoint, good, 5).phase == "serving", "a confirmed version is not on trial again"
+    stable, new = make_archive(tmp_path), make_archive(tmp_path, scale=3)
+    status = load(endpoint, stable)
+    assert load(endpoint, stable) == status
+    assert load(endpoint, stable, 5).phase == "serving", "a confirmed version is not on trial again"
     remaining = load(endpoint, new, 0.4).trial_seconds_left
     assert remaining is not None
     assert remaining <= 0.4
@@ -155,13 +155,13 @@ def test_loading_a_loaded_version_renews_reverts_or_confirms_its_trial(
     assert renewed > 20
     time.sleep(0.6)
     assert endpoint.served("toy") == new.digest
-    assert load(endpoint, good).phase == "serving", "loading the previous version reverts the trial"
+    assert load(endpoint, stable).phase == "serving", "loading the previous version reverts the trial"
     load(endpoint, new, 30)
     assert load(endpoint, new).phase == "serving", "loading without a time confirms the trial"
     assert endpoint.confirm("toy", new.digest).phase == "serving"
     with pytest.raises(VersionRejectedError, match="is confirmed; load the version to go back to"):
         endpoint.revert("toy", new.digest)
-    unchanged = endpoint.revert("toy", good.digest)
+    unchanged = endpoint.revert("toy", stable.digest)
     assert unchanged is not None
     assert unchanged.digest == new.digest, "a version that is not served cannot be reverted"
 
@@ -180,18 +180,18 @@ def test_a_version_replaces_another_one_on_trial(endpoint: ServerClient, state: 
 
 
 def test_both_versions_of_a_trial_have_v2_endpoints(endpoint: ServerClient, tmp_path: Path) -> None:
-    good, bad = make_archive(tmp_path), make_archive(tmp_path, scale=3, fails_after=2)
-    load(endpoint, good)
-    load(endpoint, bad, 30)
+    stable, failing = make_archive(tmp_path), make_archive(tmp_path, scale=3, fails_after=2)
+    load(endpoint, stable)
+    load(endpoint, failing, 30)
     url = f"{endpoint.running.url}/v2/models/toy"
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
     responses = {
         path: endpoint.session.post(f"{url}{path}/infer", json=body)
-        for path in ("", f"/versions/{good.digest[:12]}", f"/versions/{bad.digest[:12]}")
+        for path in ("", f"/versions/{stable.digest[:12]}", f"/versions/{failing.digest[:12]}")
     }
     assert [response.status_code for response in responses.values()] == [200, 200, 500]
-    assert responses[""].json()["model_version"] == good.digest[:12]
-    assert endpoint.session.get(url).json()["versions"] == [bad.digest[:12], good.digest[:12]]
+    assert responses[""].json()["model_version"] == stable.digest[:12]
+    assert endpoint.session.get(url).json()["versions"] == [failing.digest[:12], stable.digest[:12]]
 
 
 def test_two_models_are_served_and_unloaded_independently(endpoint: ServerClient, tmp_path: Path) -> None:

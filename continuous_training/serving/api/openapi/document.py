@@ -7,6 +7,7 @@ from importlib import metadata as distributions
 from typing import Any
 
 from continuous_training.serving.api.openapi.paths import model_paths, model_schemas, server_paths
+from continuous_training.serving.json_codec import encode
 from continuous_training.serving.models.versions import ServedModel
 
 _DISTRIBUTION = "continuous-training"
@@ -56,15 +57,15 @@ _SCHEMAS: dict[str, Any] = {
 }
 
 
-def document(models: Mapping[str, ServedModel]) -> dict[str, Any]:
-    """Return the document of the public port for the models that are served now."""
+def openapi_json(models: Mapping[str, ServedModel]) -> bytes:
+    """Return the document of the public port for the models that are served now, as JSON."""
     paths: dict[str, Any] = {}
     schemas = dict(_SCHEMAS)
     for _, served in sorted(models.items()):
         paths |= model_paths(served)
         schemas |= model_schemas(served)
     paths |= server_paths()
-    return {
+    document = {
         "openapi": "3.1.0",
         "info": {
             "title": "Model server",
@@ -74,6 +75,7 @@ def document(models: Mapping[str, ServedModel]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": schemas},
     }
+    return encode(document)
 
 
 def _version() -> str:

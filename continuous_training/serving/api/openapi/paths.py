@@ -8,9 +8,8 @@ from continuous_training.serving.api.image_decoding import MEDIA_TYPES
 from continuous_training.serving.api.multipart import FORM, ImageFields, image_fields
 from continuous_training.serving.api.openapi import tensors
 from continuous_training.serving.models.model_schema import ModelSchema, model_schema
+from continuous_training.serving.models.schema_inference import Schema
 from continuous_training.serving.models.versions import ServedModel
-
-Schema = dict[str, Any]
 
 _ERRORS = {
     400: "The request is invalid. The message names the field.",

@@ -12,8 +12,7 @@ from continuous_training.serving.errors import RequestError
 from continuous_training.serving.models.inference_request import preprocess
 from continuous_training.serving.models.model import Model
 from continuous_training.serving.models.model_schema import ModelSchema
-
-Schema = dict[str, Any]
+from continuous_training.serving.models.schema_inference import Schema
 
 _JSON_TYPES = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "O": "string"}
 

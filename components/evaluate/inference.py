@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from continuous_training.artifacts.evaluation import ServingCost
 from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
+from continuous_training.artifacts.measurements import ServingCost
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.evaluation.budgets import latencies_ms, size_mb
 from continuous_training.evaluation.comparison import Costs

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from components.run_context import RunContext
-from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import (
     Bootstrap,
@@ -18,7 +16,7 @@ from continuous_training.artifacts.evaluation import (
     Evaluation,
     TrackingRun,
 )
-from continuous_training.evaluation.comparison import SEED, Comparison
+from continuous_training.evaluation.comparison import SEED, ChampionComparison, Comparison
 from continuous_training.evaluation.drift import column_drift
 from continuous_training.evaluation.gate import Decision
 from continuous_training.evaluation.metrics import RESAMPLES
@@ -29,6 +27,8 @@ from continuous_training.report.report_data import ReportData
 from continuous_training.serving.models.model import Model
 from workloads.contract import Workload
 
+from .champion import Champion
+
 
 def build_evaluation(
     context: RunContext,
@@ -38,51 +38,57 @@ def build_evaluation(
     model_digest: str,
     comparison: Comparison,
     decision: Decision,
-    version: ModelVersion | None,
-    champion_statistics: Mapping[str, Any] | None,
+    champion: Champion | None,
 ) -> Evaluation:
-    """Return the record of an evaluation; creates the MLflow run that it names.
-
-    `version` is the champion.
-    """
+    """Return the record of an evaluation, and create the MLflow run that it refers to."""
     training = challenger.metadata.require_training(challenger.folder)
-    workload, manifest, champion = context.workload.name, dataset.manifest, comparison.champion
-    improvements = dict(champion.improvements) if champion else {}
-    difference = improvements.pop(rule.metric, None)
+    workload, manifest = context.workload.name, dataset.manifest
     registry_run = context.registry.run(workload, context.run_id)
     data_parameters = {n: v for n, v in manifest.parameters.items() if not is_gate_parameter(n)}
-    return Evaluation(
+    evaluation = Evaluation(
         workload=workload,
         run=context.run_id,
         verdict="promoted" if decision.promoted else "rejected",
         reasons=decision.reasons,
         rule=rule.to_json(),
         metrics=comparison.metrics,
-        champion=EvaluatedChampion(version.version, version.digest, champion.metrics)
-        if version and champion
-        else None,
-        difference=difference,
-        guards=improvements,
-        test=champion.test if champion else None,
-        mcnemar_p=champion.mcnemar_p if champion else None,
         cost=comparison.cost,
-        champion_cost=champion.cost if champion else None,
         bootstrap=Bootstrap(rule.confidence, RESAMPLES, SEED),
         slices=comparison.slices,
         rows=comparison.rows,
         input_digest=training.input_digest,
         model_digest=model_digest,
-        parameters=data_parameters | dict(training.parameters),
+        parameters={**data_parameters, **training.parameters},
         data=EvaluatedData(
-            manifest.fingerprint,
-            manifest.source,
-            manifest.as_of,
-            manifest.split_rule,
-            manifest.sample,
+            manifest.fingerprint, manifest.source, manifest.as_of, manifest.split_rule, manifest.sample
         ),
         code=training.code,
         registry=TrackingRun(registry_run, context.registry.run_url(workload, registry_run)),
-        drift=tuple(column_drift(manifest.train.statistics, champion_statistics or {})),
+    )
+    if champion is None or comparison.champion is None:
+        return evaluation
+    return _add_champion(evaluation, rule, dataset, champion, comparison.champion)
+
+
+def _add_champion(
+    evaluation: Evaluation,
+    rule: PromotionRule,
+    dataset: Dataset,
+    champion: Champion,
+    comparison: ChampionComparison,
+) -> Evaluation:
+    """Return the evaluation with the results of the comparison with the champion."""
+    version, old_statistics = champion.version, champion.training_data.statistics
+    guards = {name: interval for name, interval in comparison.improvements.items() if name != rule.metric}
+    return replace(
+        evaluation,
+        champion=EvaluatedChampion(version.version, version.digest, comparison.metrics),
+        difference=comparison.improvements[rule.metric],
+        guards=guards,
+        test=comparison.test,
+        mcnemar_p=comparison.mcnemar_p,
+        champion_cost=comparison.cost,
+        drift=tuple(column_drift(dataset.manifest.train.statistics, old_statistics)),
     )
 
 
@@ -94,7 +100,7 @@ def build_report_data(
     evaluation: Evaluation,
     decision: Decision,
     predictions: Predictions,
-    champion_statistics: Mapping[str, Any] | None,
+    champion: Champion | None,
 ) -> ReportData:
     """Return the data of the report and the model card."""
     training = challenger.metadata.require_training(challenger.folder)
@@ -110,7 +116,7 @@ def build_report_data(
         curve=training.curve,
         notes=training.notes,
         dataset=dataset.manifest,
-        champion_statistics=champion_statistics,
+        champion_statistics=champion.training_data.statistics if champion else None,
         label_column=workload.target,
         feature=(feature, holdout[feature].to_numpy()) if feature else None,
         errors=_misclassified_images(workload, holdout, challenger, predictions),

@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from components.run_context import RunContext
-from continuous_training.artifacts.bundle import TrainingData
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
@@ -91,32 +90,16 @@ def evaluate(
     holdout = dataset.read("holdout")
     golden = golden_requests(workload, challenger, holdout)
     with open_champion(context) as champion:
-        opponent = (
-            f"version {champion.version.version}" if champion else "the floors; there is no champion yet"
-        )
-        context.progress(f"evaluating on {holdout.num_rows:,} holdout rows against {opponent}")
         predictions, comparison = _compare(context, rule, holdout, challenger, champion, golden)
-        champion_data = champion.training_data if champion else None
-    version = champion.version if champion else None
-    decision = decide(rule, comparison)
-    if version and champion_data:
-        decision = decision.with_notes(*_data_notes(dataset, champion_data, version.version))
-    if version and version.tags.get("model_digest") == model_digest:
-        # An earlier run died after it promoted this model. Its remaining steps are done now.
-        decision = promote_same_model(version.version)
-    if dataset.sample:
-        text = "the rows are a sample that comes with the code, so the result is only a trial"
-        notes = (note("sample data", text), *notes)
-    decision = decision.with_notes(*notes)
-    statistics = champion_data.statistics if champion_data else None
-    evaluation = build_evaluation(
-        context, rule, dataset, challenger, model_digest, comparison, decision, version, statistics
-    )
+        decision = _decide(rule, comparison, dataset, champion, model_digest).with_notes(*notes)
+        evaluation = build_evaluation(
+            context, rule, dataset, challenger, model_digest, comparison, decision, champion
+        )
+        data = build_report_data(
+            workload, dataset, holdout, challenger, evaluation, decision, predictions, champion
+        )
     context.progress("rendering the report")
-    data = build_report_data(
-        workload, dataset, holdout, challenger, evaluation, decision, predictions, statistics
-    )
-    # A model with NaN in an answer is rejected above. Its golden requests are stored for people to read.
+    # A model with NaN in a response is rejected above. Its golden requests are stored for people to read.
     golden = GoldenSet.from_json(plain(golden.to_json()))
     card = render_card(data, workload.intended, workload.limits, golden.requests[0])
     return EvaluationResult(evaluation, decision, predictions, golden, render_report(data), card)
@@ -135,6 +118,8 @@ def _compare(
     Raises UserError if the challenger's outputs differ from their declaration.
     """
     workload, validator = context.workload, output_validator(challenger)
+    opponent = f"version {champion.version.version}" if champion else "the floors; there is no champion yet"
+    context.progress(f"evaluating on {holdout.num_rows:,} holdout rows against {opponent}")
     predictions = Predictions(
         actual=holdout[workload.target].to_numpy(),
         challenger=predict_rows(workload, challenger, holdout, validator),
@@ -152,24 +137,45 @@ def _compare(
     return predictions, comparison
 
 
-def _data_notes(dataset: Dataset, champion_data: TrainingData, version: str) -> list[Check]:
+def _decide(
+    rule: PromotionRule,
+    comparison: Comparison,
+    dataset: Dataset,
+    champion: Champion | None,
+    model_digest: str,
+) -> Decision:
+    """Return the gate's decision, with notes on the data."""
+    decision = decide(rule, comparison)
+    if champion:
+        decision = decision.with_notes(*_data_notes(dataset, champion))
+        if champion.version.tags.get("model_digest") == model_digest:
+            # An earlier run died after it promoted this model. Its remaining steps are done now.
+            decision = promote_same_model(champion.version.version)
+    if dataset.sample:
+        text = "the rows are a sample that comes with the code, so the result is only a trial"
+        decision = decision.with_notes(note("sample data", text))
+    return decision
+
+
+def _data_notes(dataset: Dataset, champion: Champion) -> list[Check]:
     """Return a note if the champion was trained with another split, or if the holdout rows have changed.
 
     Both models are always scored on the current rows. A champion that was trained on some of them has an
     advantage, so this can only prevent a promotion, never cause one.
     """
-    split_rule = dataset.manifest.split_rule
-    holdout, champion_holdout = dataset.manifest.holdout, champion_data.holdout
-    if champion_data.split_rule != split_rule:
+    split_rule, holdout = dataset.manifest.split_rule, dataset.manifest.holdout
+    trained_on = champion.training_data
+    if trained_on.split_rule != split_rule:
         text = (
-            f"the champion was trained with another split ({champion_data.split_rule}), so its training "
-            "rows may include some of these rows, which can only be to its advantage"
+            f"the champion was trained with another split ({trained_on.split_rule}), so its training rows "
+            "may include some of these rows, which can only be to its advantage"
         )
         return [note("split rule", text)]
-    if not champion_holdout or champion_holdout.fingerprint == holdout.fingerprint:
+    if not trained_on.holdout or trained_on.holdout.fingerprint == holdout.fingerprint:
         return []
     text = (
-        f"they have changed since champion {version} was trained ({champion_holdout.rows} rows then, "
-        f"{holdout.rows} now); both models were scored on the current rows"
+        f"they have changed since champion {champion.version.version} was trained "
+        f"({trained_on.holdout.rows} rows then, {holdout.rows} now); both models were scored on the current "
+        "rows"
     )
     return [note("holdout rows", text)]

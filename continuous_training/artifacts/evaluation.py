@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from continuous_training.artifacts.errors import ArtifactError
+from continuous_training.artifacts.measurements import (
+    ColumnDrift,
+    Interval,
+    PairedTest,
+    ServingCost,
+    SliceMetric,
+)
 from continuous_training.core.files import plain
 from continuous_training.core.json_object import JsonObject
 
@@ -16,77 +22,6 @@ FORMAT = 1
 """The newest format of `evaluation.json`. A file without the field `format` has format 1."""
 
 Decoded = TypeVar("Decoded")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and the ends of its confidence interval; NaN for a number that could not be computed."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def finite(self) -> bool:
-        """Whether value and ends are all finite numbers."""
-        return all(map(math.isfinite, (self.value, self.low, self.high)))
-
-    @classmethod
-    def from_json(cls, document: JsonObject) -> Interval:
-        """Read the three numbers; null is NaN."""
-        return cls(_number(document, "value"), _number(document, "low"), _number(document, "high"))
-
-
-@dataclass(frozen=True)
-class SliceMetric:
-    """The primary metric on one group of holdout rows.
-
-    `value` is the challenger's, with the ends `low` and `high` of its interval; `champion` is the champion's
-    value, or None without a champion.
-    """
-
-    rows: int
-    value: float
-    champion: float | None = None
-    low: float = math.nan
-    high: float = math.nan
-
-    @classmethod
-    def from_json(cls, document: JsonObject) -> SliceMetric:
-        """Read a slice. Older files have no interval."""
-        return cls(
-            rows=document.integer("rows"),
-            value=_number(document, "value"),
-            champion=_optional_number(document, "champion"),
-            low=_number(document, "low"),
-            high=_number(document, "high"),
-        )
-
-
-@dataclass(frozen=True)
-class ServingCost:
-    """Latency of a one-row request in milliseconds (None if not measured), and model size in megabytes."""
-
-    latency_ms: float | None
-    size_mb: float
-
-    @classmethod
-    def from_json(cls, document: JsonObject) -> ServingCost:
-        """Read the two numbers."""
-        return cls(_optional_number(document, "latency_ms"), _number(document, "size_mb"))
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """Name and p-value of a statistical test."""
-
-    name: str
-    p: float
-
-    @classmethod
-    def from_json(cls, document: JsonObject) -> PairedTest:
-        """Read name and p-value."""
-        return cls(document.text("name"), _number(document, "p"))
 
 
 @dataclass(frozen=True)
@@ -102,42 +37,6 @@ class EvaluatedChampion:
         """Read the champion."""
         metrics = _items(document, "metrics", Interval.from_json)
         return cls(document.text("version"), document.text("digest"), metrics)
-
-
-@dataclass(frozen=True)
-class ColumnDrift:
-    """How far the values of one column have moved since the champion's training rows.
-
-    `psi` is the population stability index, and `chance` the index to be expected of two samples of these
-    sizes from the same population. `test` is "KS" for ordered values and "χ²" for categories, with its
-    `statistic` and p-value `p`. The means are None for columns without a mean. `level` is stable, moderate or
-    large.
-    """
-
-    column: str
-    psi: float
-    chance: float
-    test: str
-    statistic: float
-    p: float
-    level: str
-    old_mean: float | None = None
-    new_mean: float | None = None
-
-    @classmethod
-    def from_json(cls, document: JsonObject) -> ColumnDrift:
-        """Read the drift of a column; the level is stored as `word`."""
-        return cls(
-            column=document.text("column"),
-            psi=_number(document, "psi"),
-            chance=_number(document, "chance"),
-            test=document.text("test"),
-            statistic=_number(document, "statistic"),
-            p=_number(document, "p"),
-            level=document.text("word"),
-            old_mean=_optional_number(document, "old_mean"),
-            new_mean=_optional_number(document, "new_mean"),
-        )
 
 
 @dataclass(frozen=True)
@@ -173,7 +72,7 @@ class Bootstrap:
     @classmethod
     def from_json(cls, document: JsonObject) -> Bootstrap:
         """Read the settings."""
-        return cls(_number(document, "confidence"), document.integer("resamples"), document.integer("seed"))
+        return cls(document.number("confidence"), document.integer("resamples"), document.integer("seed"))
 
 
 @dataclass(frozen=True)
@@ -189,7 +88,7 @@ class TrackingRun:
         return cls(document.text("run"), document.text("url"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The record of one evaluation.
 
@@ -205,13 +104,13 @@ class Evaluation:
     reasons: tuple[str, ...]
     rule: Mapping[str, Any]
     metrics: Mapping[str, Interval]
-    champion: EvaluatedChampion | None
-    difference: Interval | None
-    guards: Mapping[str, Interval]
-    test: PairedTest | None
-    mcnemar_p: float | None
-    cost: ServingCost | None
-    champion_cost: ServingCost | None
+    champion: EvaluatedChampion | None = None
+    difference: Interval | None = None
+    guards: Mapping[str, Interval] = field(default_factory=dict)
+    test: PairedTest | None = None
+    mcnemar_p: float | None = None
+    cost: ServingCost | None = None
+    champion_cost: ServingCost | None = None
     bootstrap: Bootstrap
     slices: Mapping[str, SliceMetric]
     rows: int
@@ -256,7 +155,7 @@ class Evaluation:
             difference=_optional(document, "difference", Interval.from_json),
             guards=_items(document, "guards", Interval.from_json),
             test=_optional(document, "test", PairedTest.from_json),
-            mcnemar_p=_optional_number(document, "mcnemar_p"),
+            mcnemar_p=document.optional_number("mcnemar_p"),
             cost=_optional(document, "cost", ServingCost.from_json),
             champion_cost=_optional(document, "champion_cost", ServingCost.from_json),
             bootstrap=Bootstrap.from_json(document.nested("bootstrap")),
@@ -270,21 +169,6 @@ class Evaluation:
             registry=TrackingRun.from_json(document.nested("registry")),
             drift=tuple(map(ColumnDrift.from_json, document.nested_list("drift", []))),
         )
-
-
-def _number(document: JsonObject, key: str) -> float:
-    """Return a number; null or a missing field is NaN."""
-    number = _optional_number(document, key)
-    return math.nan if number is None else number
-
-
-def _optional_number(document: JsonObject, key: str) -> float | None:
-    value = document.value.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise document.invalid(key, "a number")
-    return float(value)
 
 
 def _texts(document: JsonObject, key: str) -> tuple[str, ...]:

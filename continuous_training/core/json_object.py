@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ class JsonObject:
     def integer(self, key: str, default: Any = _REQUIRED) -> int:
         """Return a field with a whole number."""
         return int(self._typed(key, (int,), "a whole number", default))
+
+    def number(self, key: str) -> float:
+        """Return a field with a number; NaN when it is missing or null, as NaN is stored."""
+        number = self.optional_number(key)
+        return math.nan if number is None else number
+
+    def optional_number(self, key: str) -> float | None:
+        """Return a field with a number, or None when it is missing or null."""
+        return float(self._typed(key, (int, float), "a number", None)) if key in self else None
 
     def boolean(self, key: str, default: Any = _REQUIRED) -> bool:
         """Return a field with true or false."""

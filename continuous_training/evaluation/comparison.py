@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from continuous_training.artifacts.evaluation import PairedTest, ServingCost, SliceMetric
+from continuous_training.artifacts.measurements import PairedTest, ServingCost, SliceMetric
 from continuous_training.core.errors import UserError
 from continuous_training.evaluation.metrics import (
     METRICS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from continuous_training.artifacts.evaluation import ColumnDrift
+from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.evaluation.two_sample_tests import chi_square, kolmogorov_smirnov
 
 MODERATE, LARGE = 0.1, 0.25

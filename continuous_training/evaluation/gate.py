@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from continuous_training.artifacts.evaluation import SliceMetric
+from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.evaluation.comparison import ChampionComparison, Comparison
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.promotion_rule import PromotionRule

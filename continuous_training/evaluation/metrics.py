@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from continuous_training.artifacts.evaluation import Interval
+from continuous_training.artifacts.measurements import Interval
 
 __all__ = [
     "METRICS",

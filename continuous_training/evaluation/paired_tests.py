@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from continuous_training.artifacts.evaluation import PairedTest
+from continuous_training.artifacts.measurements import PairedTest
 from continuous_training.evaluation.metrics import RESAMPLES, Metric, resample_batches
 from continuous_training.evaluation.promotion_rule import PromotionRule
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from continuous_training.artifacts.evaluation import ColumnDrift, SliceMetric
+from continuous_training.artifacts.measurements import ColumnDrift, SliceMetric
 from continuous_training.evaluation import drift
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.report.formatting import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from continuous_training.artifacts.evaluation import SliceMetric
+from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.report.formatting import clean, real, short
 from continuous_training.report.plots import FULL_WIDTH, HALF_WIDTH
 from continuous_training.report.report_data import ReportData

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from continuous_training.artifacts.evaluation import SliceMetric
+from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.report import plots, prediction_plots, regression_plots
 from continuous_training.report.formatting import (
     LOWER_IS_BETTER,

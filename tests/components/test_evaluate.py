@@ -20,8 +20,9 @@ from components.train.__main__ import main as train
 from continuous_training.adapters.model_registry import CHAMPION, Registry
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.artifacts.evaluation import Bootstrap, Evaluation, Interval, PairedTest, ServingCost
+from continuous_training.artifacts.evaluation import Bootstrap, Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
+from continuous_training.artifacts.measurements import Interval, PairedTest, ServingCost
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import REJECTED
 from continuous_training.evaluation.gate import promote_same_model

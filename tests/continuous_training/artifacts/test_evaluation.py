@@ -12,15 +12,17 @@ import pytest
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.evaluation import (
     Bootstrap,
-    ColumnDrift,
     EvaluatedChampion,
     EvaluatedData,
     Evaluation,
+    TrackingRun,
+)
+from continuous_training.artifacts.measurements import (
+    ColumnDrift,
     Interval,
     PairedTest,
     ServingCost,
     SliceMetric,
-    TrackingRun,
 )
 from continuous_training.core.json_object import JsonObject
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from continuous_training.artifacts.evaluation import PairedTest, ServingCost
+from continuous_training.artifacts.measurements import PairedTest, ServingCost
 from continuous_training.core.errors import UserError
 from continuous_training.evaluation.comparison import SEED, Comparison, Costs, compare
 from continuous_training.evaluation.metrics import find_metric, metric_interval, paired_improvement

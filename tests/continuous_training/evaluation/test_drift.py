@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from continuous_training.artifacts.evaluation import ColumnDrift
+from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.evaluation.column_statistics import Statistics
 from continuous_training.evaluation.drift import column_drift, psi
 from continuous_training.evaluation.two_sample_tests import chi_square, chi_square_tail, kolmogorov_smirnov

@@ -13,9 +13,9 @@ from continuous_training.artifacts.evaluation import (
     EvaluatedChampion,
     EvaluatedData,
     Evaluation,
-    SliceMetric,
     TrackingRun,
 )
+from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.evaluation.drift import column_drift
 from continuous_training.evaluation.gate import Check
 from continuous_training.evaluation.metrics import Interval

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from continuous_training.artifacts.evaluation import SliceMetric
 from continuous_training.artifacts.golden_requests import GoldenRequest
+from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.report.model_card import render_card
 from continuous_training.report.report_data import ReportData
 

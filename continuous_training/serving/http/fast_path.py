@@ -248,9 +248,7 @@ class FastPathProtocol(LimitedProtocol):
         if self.transport.is_closing():
             return
         closes = (
-            not request.keep_alive
-            or self._limits.stopping.is_set()
-            or response.headers.get("connection") == "close"
+            not request.keep_alive or self._stopping.is_set() or response.headers.get("connection") == "close"
         )
         default_headers = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
         head = response_head(STATUS_LINE[response.status], default_headers, response, request_id, closes)

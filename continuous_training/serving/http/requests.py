@@ -34,10 +34,6 @@ class InFlightBytes:
             raise HttpError(503, message, {**RETRY_AFTER, "connection": "close"})
         self.bytes += size
 
-    def remove(self, size: int) -> None:
-        """Subtract the size of the bodies that are released."""
-        self.bytes -= size
-
 
 @dataclass(frozen=True)
 class RequestLimits:
@@ -86,7 +82,7 @@ class Request:
 
     def release(self) -> None:
         """Stop counting the bytes of this request. Called when the response is complete."""
-        self.in_flight.remove(self.held_bytes)
+        self.in_flight.bytes -= self.held_bytes
         self.held_bytes = 0
 
     async def body(self) -> bytes:

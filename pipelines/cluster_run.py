@@ -10,15 +10,15 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import Value
+from continuous_training.core.progress import StepListener
 from continuous_training.core.run_id import new_run_id
 from continuous_training.kubeflow.api import Kubeflow, Object
 from continuous_training.kubeflow.follow import Step, follow, steps_of
+from continuous_training.kubeflow.upload import look_up, upload
 from pipelines.compile import compile_workload
 from pipelines.images import Images
-from pipelines.local_run.progress_events import Listener
 from pipelines.preflight import AS_USUAL, Submission
 from pipelines.steps import DEFAULTS, STEPS, Steps
-from pipelines.upload import look_up, upload
 from workloads.contract import Workload
 
 
@@ -27,7 +27,7 @@ def run_on_cluster(
     given: Mapping[str, Value],
     kubeflow: Kubeflow,
     images: Images,
-    listener: Listener,
+    listener: StepListener,
     deadline: float | None = None,
     steps: Steps = DEFAULTS,
     submission: Submission = AS_USUAL,
@@ -42,7 +42,7 @@ def run_on_cluster(
     """
     compiled = compile_workload(workload.name, images, steps)
     submission.look([compiled.text], kubeflow, lambda line: listener("kubeflow", "says", line))
-    uploaded = upload(kubeflow, compiled)
+    uploaded = upload(kubeflow, compiled, workload.summary)
     deadline = deadline or steps.longest(workload)
     run = kubeflow.start_run(
         {

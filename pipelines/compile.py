@@ -7,41 +7,22 @@ same file. The version of a pipeline is the digest of its file.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from components.step_cli import interpreter
 from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
 from continuous_training.core.files import write_text
 from continuous_training.core.messages import report
+from continuous_training.kubeflow.upload import Compiled
 from workloads import discovery
 
 from .images import Images, add_image_arguments, images_of
 from .steps import DEFAULTS, Steps, add_steps_argument, steps_of
 
 DEFAULT_OUTPUT = Path("build/pipelines")
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A compiled pipeline: its text, and the version that follows from it."""
-
-    name: str
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """The sha256 of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    @property
-    def version(self) -> str:
-        """`NAME-` and the first twelve digits of the digest."""
-        return f"{self.name}-{self.digest[:12]}"
 
 
 def compile_workload(name: str, images: Images, steps: Steps = DEFAULTS) -> Compiled:

@@ -11,10 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from continuous_training.core.errors import UserError
+from continuous_training.kubeflow.object_names import DISTRIBUTION
 
 from .steps import STEPS
-
-DISTRIBUTION = "continuous-training"
 
 
 @dataclass(frozen=True)

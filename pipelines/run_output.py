@@ -14,13 +14,13 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from continuous_training.core.progress import StepEvent, StepListener
 from continuous_training.operations.formatting import VERDICT_COLOURS
 from continuous_training.serving.process.daemon import PORT_TAKEN
-from pipelines.local_run.progress_events import Event, Listener
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Listener]:
+def progress(title: str) -> Iterator[StepListener]:
     """Yield a listener that shows each step's words on standard error, as lines where it is no terminal."""
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     console.print(title, style="bold")
@@ -31,11 +31,11 @@ def progress(title: str) -> Iterator[Listener]:
         yield _lines(console)
 
 
-def _lines(console: Console) -> Listener:
+def _lines(console: Console) -> StepListener:
     """Return a listener that prints a line for each word, with the time since the run's start."""
     began = time.perf_counter()
 
-    def listen(step: str, event: Event, words: str) -> None:
+    def listen(step: str, event: StepEvent, words: str) -> None:
         if event != "done":
             line = f"[{time.perf_counter() - began:5.1f} s] {step}: {words or event}"
             console.print(line, markup=False)
@@ -43,7 +43,7 @@ def _lines(console: Console) -> Listener:
     return listen
 
 
-def _live(console: Console, status: Status) -> Listener:
+def _live(console: Console, status: Status) -> StepListener:
     """Return a listener that keeps one line moving, and leaves one behind for each finished step."""
     began, last = time.perf_counter(), ""
 
@@ -52,7 +52,7 @@ def _live(console: Console, status: Status) -> Listener:
         line.truncate(console.width - 4, overflow="ellipsis")
         return line
 
-    def listen(step: str, event: Event, words: str) -> None:
+    def listen(step: str, event: StepEvent, words: str) -> None:
         nonlocal began, last
         if event == "starts":
             began, last = time.perf_counter(), ""

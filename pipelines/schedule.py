@@ -12,15 +12,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from components.step_cli import interpreter
 from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
 from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.messages import report
+from continuous_training.core.parameters import Values
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.schedules.backfill import backfill, moments
 from continuous_training.kubeflow.schedules.cron import Cron
@@ -33,13 +36,15 @@ from continuous_training.kubeflow.schedules.reconcile import (
     remove,
 )
 from continuous_training.kubeflow.schedules.schedule_file import DEFAULT_FILE, Schedule, read_schedules
+from continuous_training.kubeflow.upload import look_up, upload
 from pipelines import run_output
+from workloads import discovery
 
 from .compile import compile_workload
 from .images import Images, add_image_arguments, images_of
 from .preflight import Submission, add_skip_argument, submission_of
 from .steps import DEFAULTS, Steps, add_steps_argument, steps_of
-from .upload import CODES, add_server_arguments, connect, look_up, upload
+from .upload import CODES, add_server_arguments, connect
 
 SHOWN = 5
 """Times that are shown of each schedule."""
@@ -65,8 +70,12 @@ def changes(
     for account in sorted({schedule.service_account for schedule in schedules}):
         texts = [compiled[s.workload].text for s in schedules if s.service_account == account]
         replace(submission, account=account).look(texts, kubeflow, report)
-    bring = look_up if dry_run else upload
-    uploaded = {name: bring(kubeflow, one) for name, one in compiled.items()}
+    uploaded = {
+        name: look_up(kubeflow, pipeline)
+        if dry_run
+        else upload(kubeflow, pipeline, discovery.get(name).summary)
+        for name, pipeline in compiled.items()
+    }
     experiments = {name: kubeflow.experiment(name, make=not dry_run) for name in compiled}
     rows = list(kubeflow.schedules())
     return [
@@ -76,7 +85,7 @@ def changes(
 
 def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
     """Say what differs, and make it as the file has it unless this is a dry run."""
-    schedules, now = read_schedules(arguments.file), datetime.now(UTC)
+    schedules, now = read_schedules(arguments.file, _parse_parameters), datetime.now(UTC)
     kubeflow = connect(arguments)
     found = changes(
         kubeflow,
@@ -107,6 +116,10 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
             remedy = f"{interpreter()} -m pipelines.schedule delete {name}"
             print(f"{name}: not in {arguments.file}; left alone")
             report(f"to delete it: {remedy}")
+
+
+def _parse_parameters(workload: str, given: Mapping[str, Any]) -> Values:
+    return discovery.get(workload).parse(given)
 
 
 def _show_times(cron: Cron, turned: str, now: datetime, paused: bool) -> None:
@@ -164,7 +177,7 @@ def by_hand(arguments: argparse.Namespace) -> None:
 
 def run_backfill(arguments: argparse.Namespace) -> None:
     """Run a schedule's pipeline for each of its times in the past."""
-    schedules = {schedule.name: schedule for schedule in read_schedules(arguments.file)}
+    schedules = {schedule.name: schedule for schedule in read_schedules(arguments.file, _parse_parameters)}
     if arguments.name not in schedules:
         raise UserError(f"{arguments.file} has no schedule {arguments.name}; it has {', '.join(schedules)}")
     schedule = schedules[arguments.name]
@@ -173,12 +186,14 @@ def run_backfill(arguments: argparse.Namespace) -> None:
         print("\n".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in times))
         return
     kubeflow = connect(arguments)
-    compiled = compile_workload(schedule.workload, images_of(arguments), steps_of(arguments))
+    steps = steps_of(arguments)
+    compiled = compile_workload(schedule.workload, images_of(arguments), steps)
     submission = replace(submission_of(arguments, os.environ), account=schedule.service_account)
     submission.look([compiled.text], kubeflow, report)
-    uploaded = upload(kubeflow, compiled)
+    workload = discovery.get(schedule.workload)
+    uploaded = upload(kubeflow, compiled, workload.summary)
     with run_output.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
-        backfill(kubeflow, schedule, uploaded, times, listener)
+        backfill(kubeflow, schedule, uploaded, times, steps.longest(workload), listener)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,67 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, TransientError, UserError, as_pipeline_error
+from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.connection import find_access
+from continuous_training.kubeflow.upload import upload
 from workloads import discovery
 
-from .compile import Compiled, compile_workload
+from .compile import compile_workload
 from .images import add_image_arguments, images_of
 from .steps import add_steps_argument, steps_of
 
 CODES = "exit codes: 0 done, 2 user error, 75 try again, 130 interrupted, 1 unexpected"
-
-
-@dataclass(frozen=True)
-class Uploaded:
-    """A pipeline's version on the server; `new` tells whether this upload brought it."""
-
-    compiled: Compiled
-    pipeline_id: str
-    version_id: str
-    new: bool
-
-
-def upload(kubeflow: Kubeflow, compiled: Compiled) -> Uploaded:
-    """Return the version with this content, uploaded when it is not there."""
-    description = discovery.get(compiled.name).summary
-    pipeline = kubeflow.pipeline(compiled.name) or kubeflow.create_pipeline(compiled.name, description)
-    found, new = find_version(kubeflow, pipeline["pipeline_id"], compiled.version), False
-    if found is None:
-        # The pipeline is made without a version first: uploaded in one, it would get one of its own name.
-        made = kubeflow.upload_version(
-            pipeline["pipeline_id"], compiled.version, f"sha256:{compiled.digest}", compiled.text
-        )
-        found = made["pipeline_version_id"] if made else None
-        new = found is not None
-    if found is None:
-        found = find_version(kubeflow, pipeline["pipeline_id"], compiled.version)
-    if found is None:
-        raise TransientError(
-            f"the server says that version {compiled.version} is there and does not list it; try again"
-        )
-    return Uploaded(compiled, pipeline["pipeline_id"], found, new)
-
-
-def look_up(kubeflow: Kubeflow, compiled: Compiled) -> Uploaded:
-    """Return what an upload would lead to, without one; ids that are not given yet say so."""
-    pipeline = kubeflow.pipeline(compiled.name)
-    there = find_version(kubeflow, pipeline["pipeline_id"], compiled.version) if pipeline else None
-    version_id = there or f"(to be uploaded: {compiled.version})"
-    return Uploaded(compiled, pipeline["pipeline_id"] if pipeline else "(new)", version_id, there is None)
-
-
-def find_version(kubeflow: Kubeflow, pipeline_id: str, name: str) -> str | None:
-    """Return the id of the pipeline's version of that name, or None."""
-    for version in kubeflow.versions(pipeline_id):
-        if name in (version.get("name"), version.get("display_name")):
-            return str(version["pipeline_version_id"])
-    return None
 
 
 def add_server_arguments(parser: argparse._ActionsContainer) -> None:
@@ -104,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         compiled = [compile_workload(name, images, steps) for name in names]
         kubeflow = connect(arguments)
         for one in compiled:
-            uploaded = upload(kubeflow, one)
+            uploaded = upload(kubeflow, one, discovery.get(one.name).summary)
             word = "uploaded" if uploaded.new else "is there"
             page = kubeflow.access.pipeline_page(uploaded.pipeline_id, uploaded.version_id)
             print(f"{one.version} {word}: {page}")

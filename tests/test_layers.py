@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -36,13 +35,6 @@ FORBIDDEN = {
     "continuous_training.serving": {"kubernetes", "mlflow", "torch", "sklearn", "starlette", "fastapi"},
 }
 PICKLES = {"pickle", "joblib", "dill", "cloudpickle"}
-PENDING: set[Import] = {
-    Import(*line.split(" -> "))
-    for line in (Path(__file__).parent / "pending_imports.txt").read_text().splitlines()
-    if line
-}
-"""Imports that still have to be removed. The list only gets shorter."""
-
 FILES = source_files()
 
 
@@ -76,13 +68,11 @@ def violations() -> set[Import]:
 
 
 def test_imports_follow_the_layers():
-    found = violations()
-    assert not found - PENDING, "imports against the layers of docs/architecture.md"
-    assert not PENDING - found, "remove these from tests/pending_imports.txt"
+    assert violations() == set()
 
 
 def test_no_two_modules_import_each_other():
-    assert [group for group in cycles(import_graph()) if not set(group) & {e.importer for e in PENDING}] == []
+    assert cycles(import_graph()) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -9,13 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from continuous_training.core.errors import TransientError
+from continuous_training.core.progress import StepEvent, StepListener
 from continuous_training.kubeflow.api import FINAL, Kubeflow, Object
 from continuous_training.kubeflow.in_pod_client import is_attempt, latest, name_of
-from pipelines.local_run.progress_events import Event, Listener
-from pipelines.steps import STEPS
-
-DEADLINE = sum(settings.longest for settings in STEPS.values())
-"""Seconds after which no run with the default settings can be alive: every step has its time limit."""
+from continuous_training.kubeflow.object_names import STEP_NAMES
 
 AWAY = 600
 """Seconds for which the server may be away before nobody waits for it any more."""
@@ -24,7 +21,12 @@ _NEVER = "1970-"
 _RANK = ("FAILED", "CANCELED", "RUNNING", "PENDING", "SUCCEEDED", "SKIPPED")
 """A task is listed several times (driver, executor, tries): the first of these that is there counts."""
 
-_TOLD: dict[str, Event] = {"RUNNING": "starts", "SUCCEEDED": "done", "FAILED": "failed", "CANCELED": "failed"}
+_TOLD: dict[str, StepEvent] = {
+    "RUNNING": "starts",
+    "SUCCEEDED": "done",
+    "FAILED": "failed",
+    "CANCELED": "failed",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def steps_of(run: Object) -> dict[str, Step]:
     """Return the steps that were begun or skipped, in the order of the pipeline."""
     details = latest((run.get("run_details") or {}).get("task_details") or [])
     found = {}
-    for name in STEPS:
+    for name in STEP_NAMES:
         entries = [entry for entry in details if name_of(entry) == name]
         # A try that failed is not the step's end as long as there may be another one.
         whole = [entry for entry in entries if not is_attempt(entry)]
@@ -56,8 +58,8 @@ def steps_of(run: Object) -> dict[str, Step]:
 def follow(
     kubeflow: Kubeflow,
     run_id: str,
-    listener: Listener,
-    deadline: float = DEADLINE,
+    listener: StepListener,
+    deadline: float,
     interval: float = 5.0,
 ) -> Object:
     """Return the run when it has ended, telling the listener of each step that begins or ends.
@@ -91,7 +93,7 @@ def follow(
         waited += interval
 
 
-def _tell(listener: Listener, name: str, step: Step, before: str | None) -> None:
+def _tell(listener: StepListener, name: str, step: Step, before: str | None) -> None:
     event = _TOLD.get(step.state)
     if event in ("done", "failed") and before != "RUNNING":
         listener(name, "starts", "")

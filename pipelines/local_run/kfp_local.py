@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.local_run.progress_events import Listener, Transcript
+from continuous_training.core.progress import StepListener
+from pipelines.local_run.progress_events import Transcript
 
 
 def run_compiled(
@@ -23,7 +24,7 @@ def run_compiled(
     run_id: str,
     folder: Path,
     environment: Mapping[str, str],
-    listener: Listener,
+    listener: StepListener,
 ) -> Transcript:
     """Run the pipeline of the IR YAML `text` in subprocesses; returns what it said.
 

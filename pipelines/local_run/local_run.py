@@ -13,11 +13,11 @@ from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.file_lock import held
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import Values
+from continuous_training.core.progress import StepEvent
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings, local_registry_uri
 from continuous_training.operations.retention import RUN_LOCK
 from pipelines import run_output
-from pipelines.local_run.progress_events import Event
 from workloads.contract import Workload
 
 """The file in a run's folder that the run holds locked for as long as it lives."""
@@ -64,7 +64,7 @@ def _run_in(
             from pipelines.images import Images
             from pipelines.local_run.kfp_local import run_compiled
 
-            def listen(step: str, event: Event, words: str) -> None:
+            def listen(step: str, event: StepEvent, words: str) -> None:
                 # On a quiet day nothing comes after prep-data, and the registry is not woken.
                 if registry and step == "train" and event == "starts":
                     registry.start()

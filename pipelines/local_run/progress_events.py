@@ -6,19 +6,14 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable
-from typing import Literal, TextIO
+from typing import TextIO
 
 from components.step_cli import ERROR, MARK
+from continuous_training.core.progress import StepListener
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([\w-]+)'")
 _ENDED = re.compile(r"Task '([\w-]+)' finished with status (\w+)")
-
-Event = Literal["starts", "says", "done", "failed"]
-
-Listener = Callable[[str, Event, str], None]
-"""Called with a step's name, what happened to it, and its words where it says something."""
 
 
 class Transcript(io.TextIOBase):
@@ -28,7 +23,7 @@ class Transcript(io.TextIOBase):
     exit code and its message.
     """
 
-    def __init__(self, log: TextIO, listener: Listener) -> None:
+    def __init__(self, log: TextIO, listener: StepListener) -> None:
         self.log, self.listener = log, listener
         self.seconds: dict[str, float] = {}
         self.failure: tuple[str, int, str] | None = None

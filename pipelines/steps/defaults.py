@@ -11,9 +11,6 @@ from .settings import StepSettings
 USER = 10001
 """The images' numeric user: Pod Security `restricted` asks for one that is not root."""
 
-CONFIG_MAP, SECRET = "continuous-training", "continuous-training"
-"""Where a step's environment comes from. Both are optional, and so is each key."""
-
 STEPS = {
     "prep-data": StepSettings(timeout=3600, memory="1Gi"),
     "train": StepSettings(timeout=4 * 3600, cpu="1", memory="4Gi"),

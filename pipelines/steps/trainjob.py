@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .defaults import CONFIG_MAP, SECRET, environment_of
+from continuous_training.kubeflow.object_names import STEPS_CONFIG_MAP as CONFIG_MAP
+from continuous_training.kubeflow.object_names import STEPS_SECRET as SECRET
+
+from .defaults import environment_of
 from .settings import StepSettings
 
 _MANAGER = "continuous-training/train"

@@ -13,6 +13,8 @@ from continuous_training.core.errors import TransientError, UserError
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.connection import find_access
 from continuous_training.kubeflow.follow import follow, steps_of
+from continuous_training.kubeflow.upload import find_version
+from continuous_training.kubeflow.upload import upload as upload_pipeline
 from pipelines import run, upload
 from tests.kfp_server import Refused, kfp_server
 
@@ -64,7 +66,7 @@ def test_finds_what_is_on_a_later_page(kfp):
     made = client(kfp).create_pipeline("diabetes", "text")["pipeline_id"]
     for number in range(5):
         kfp._version(made, f"v{number}", "", {})
-    assert upload.find_version(client(kfp), made, "v4")
+    assert find_version(client(kfp), made, "v4")
     assert len(list(client(kfp).versions(made))) == 5
 
 
@@ -112,7 +114,9 @@ def test_a_terminated_run_says_so(kfp, capsys):
 def test_a_server_that_is_away_for_a_while_is_waited_for(kfp):
     kfp.outcome = UNCHANGED
     kubeflow, told = client(kfp), []
-    uploaded = upload.upload(kubeflow, upload.compile_workload("diabetes", upload.images_of(ARGUMENTS)))
+    uploaded = upload_pipeline(
+        kubeflow, upload.compile_workload("diabetes", upload.images_of(ARGUMENTS)), "a summary"
+    )
     body = {"experiment_id": kubeflow.experiment("diabetes"), "display_name": "r"}
     body["pipeline_version_reference"] = {
         "pipeline_id": uploaded.pipeline_id,
@@ -126,12 +130,12 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(kfp):
             raise Refused(503, {"message": "upstream connect error"})
 
     kfp.fail = fail
-    ended = follow(kubeflow, run_id, lambda *news: told.append(news))
+    ended = follow(kubeflow, run_id, lambda *news: told.append(news), deadline=60)
     assert ended["state"] == "SUCCEEDED"
     assert ("prep-data", "done", "") in told
     kfp.fail = fail_always
     with pytest.raises(TransientError, match="503 upstream connect error"):
-        follow(kubeflow, run_id, lambda *_: None, interval=100)
+        follow(kubeflow, run_id, lambda *_: None, deadline=1000, interval=100)
 
 
 def fail_always(*_):

@@ -14,19 +14,23 @@ from continuous_training.adapters.kubernetes.resources import (
     SERVICE_ACCOUNT,
     Resource,
 )
+from continuous_training.kubeflow.object_names import (
+    SERVER_ACCOUNT,
+    SERVER_SECRET,
+    STEPS_ACCOUNT,
+    STEPS_CONFIG_MAP,
+    STEPS_SECRET,
+)
 from continuous_training.kubeflow.preflight.finding import DOUBTFUL, MISSING, THERE, UNSEEN, Finding
 from continuous_training.kubeflow.preflight.references import Named
-from pipelines.steps import CONFIG_MAP as CONFIGURATION
-from pipelines.steps import SECRET as CREDENTIALS
 
 CLAIM = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-STEPS_ACCOUNT, SERVER_ACCOUNT, SERVER_SECRET = "continuous-training", "model-server", "model-server"
 
 _RESOURCES = {resource.kind: resource for resource in (CONFIG_MAP, SECRET, SERVICE_ACCOUNT, CLAIM)}
 _BASE = "manifests/base"
 _BROUGHT_BY = {
-    ("ConfigMap", CONFIGURATION): f"{_BASE}/configmap.yaml",
-    ("Secret", CREDENTIALS): f"{_BASE}/secret.example.yaml",
+    ("ConfigMap", STEPS_CONFIG_MAP): f"{_BASE}/configmap.yaml",
+    ("Secret", STEPS_SECRET): f"{_BASE}/secret.example.yaml",
     ("Secret", SERVER_SECRET): f"{_BASE}/secret.example.yaml",
     ("ServiceAccount", STEPS_ACCOUNT): f"{_BASE}/service-accounts.yaml",
     ("ServiceAccount", SERVER_ACCOUNT): f"{_BASE}/service-accounts.yaml",
@@ -49,7 +53,7 @@ def look_for(cluster: Cluster, named: Named) -> Finding:
     resource = _RESOURCES[named.kind]
     found = _seen(what, lambda: is_there(cluster, resource, named.name), _advice(named))
     # Each step starts without its settings, too, and then finds nothing of what the one before has left.
-    optional = named.optional and (named.kind, named.name) != ("ConfigMap", CONFIGURATION)
+    optional = named.optional and (named.kind, named.name) != ("ConfigMap", STEPS_CONFIG_MAP)
     if found.state == MISSING and optional:
         return Finding(DOUBTFUL, f"there is no {what}", f"steps start without it; {found.advice}")
     return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from continuous_training.adapters import image_registry
 from continuous_training.core.errors import PipelineError
+from continuous_training.kubeflow.object_names import DISTRIBUTION
 from continuous_training.kubeflow.preflight.finding import MISSING, THERE, UNSEEN, Finding
-from pipelines.images import DISTRIBUTION
 
 
 def look_for(image: str) -> Finding:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.progress import StepListener
 from continuous_training.kubeflow.api import FINAL, Kubeflow
 from continuous_training.kubeflow.follow import follow
 from continuous_training.kubeflow.schedules.schedule_file import Schedule
-from pipelines.local_run.progress_events import Listener
-from pipelines.upload import Uploaded
+from continuous_training.kubeflow.upload import Uploaded
 
 MOST = 1000
 """Runs of one backfill: more are a mistake in the cron or the days."""
@@ -42,7 +42,12 @@ def _day(text: str) -> datetime:
 
 
 def backfill(
-    kubeflow: Kubeflow, schedule: Schedule, uploaded: Uploaded, times: list[datetime], listener: Listener
+    kubeflow: Kubeflow,
+    schedule: Schedule,
+    uploaded: Uploaded,
+    times: list[datetime],
+    deadline: float,
+    listener: StepListener,
 ) -> None:
     """Start a run for each time and wait for its end; one that was done before is not done again.
 
@@ -69,7 +74,7 @@ def backfill(
             )
         page = kubeflow.access.run_page(run["run_id"])
         listener(as_of, "starts", page)
-        ended = run if run.get("state") in FINAL else follow(kubeflow, run["run_id"], listener)
+        ended = run if run.get("state") in FINAL else follow(kubeflow, run["run_id"], listener, deadline)
         if ended["state"] != "SUCCEEDED":
             listener(as_of, "failed", page)
             raise PipelineError(f"the run as of {as_of} ended as {ended['state']}; see {page}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from continuous_training.kubeflow.api import FINAL, Kubeflow, Object
 from continuous_training.kubeflow.schedules.schedule_file import Schedule
-from pipelines.upload import Uploaded
+from continuous_training.kubeflow.upload import Uploaded
 
 MARK = "kept by pipelines.schedule"
 """Begins the description of every recurring run that was made from a file; others are left alone."""

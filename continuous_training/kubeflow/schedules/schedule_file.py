@@ -15,6 +15,7 @@ schedules:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,8 @@ import yaml
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.parameters import Value
-from continuous_training.kubeflow.preflight.cluster_objects import STEPS_ACCOUNT
+from continuous_training.kubeflow.object_names import STEPS_ACCOUNT
 from continuous_training.kubeflow.schedules.cron import Cron
-from workloads import discovery
 
 DEFAULT_FILE = Path("schedules.yaml")
 
@@ -61,7 +61,11 @@ _KINDS: dict[str, type] = {
 }
 
 
-def read_schedules(path: Path) -> list[Schedule]:
+ParseParameters = Callable[[str, Mapping[str, Any]], Mapping[str, Value]]
+"""Returns all run parameters of the named workload. Raises UserError for an unknown workload or parameter."""
+
+
+def read_schedules(path: Path, parse: ParseParameters) -> list[Schedule]:
     """Return the schedules of a file; UserError with the entry and the key for what is wrong."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -72,7 +76,7 @@ def read_schedules(path: Path) -> list[Schedule]:
     entries = content.get("schedules") if isinstance(content, dict) else None
     if not isinstance(entries, list) or set(content) != {"schedules"}:
         raise UserError(f"{path}: holds one key, schedules, with a list")
-    found = [_schedule(entry, f"{path}, schedule {number}") for number, entry in enumerate(entries, 1)]
+    found = [_schedule(entry, f"{path}, schedule {number}", parse) for number, entry in enumerate(entries, 1)]
     names = [schedule.name for schedule in found]
     for name in names:
         if names.count(name) > 1:
@@ -80,7 +84,7 @@ def read_schedules(path: Path) -> list[Schedule]:
     return found
 
 
-def _schedule(entry: Any, where: str) -> Schedule:
+def _schedule(entry: Any, where: str, parse: ParseParameters) -> Schedule:
     if not isinstance(entry, dict):
         raise UserError(f"{where}: is no mapping of name, workload and cron")
     for key in ("name", "workload", "cron"):
@@ -97,9 +101,8 @@ def _schedule(entry: Any, where: str) -> Schedule:
     if not 1 <= entry.get("max_concurrency", 1) <= 10:
         raise UserError(f"{where}, max_concurrency: {entry['max_concurrency']} is not from 1 to 10")
     try:
-        workload = discovery.get(entry["workload"])
         given = entry.get("parameters", {})
-        values = workload.parse(given)
+        values = parse(entry["workload"], given)
         if given.get("as_of"):
             raise UserError("parameter as_of: a schedule's runs take their own time; see backfill")
         cron = Cron.parse(entry["cron"], entry.get("timezone", "UTC"))

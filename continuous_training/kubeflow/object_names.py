@@ -1,0 +1,13 @@
+"""Names that pipelines, manifests and preflight share."""
+
+DISTRIBUTION = "continuous-training"
+"""The Python distribution, and the default registry path of the images."""
+
+STEP_NAMES = ("prep-data", "train", "evaluate", "archive", "deploy-serving", "notify")
+"""The steps, in the order of the pipeline."""
+
+STEPS_CONFIG_MAP = STEPS_SECRET = STEPS_ACCOUNT = "continuous-training"  # noqa: S105 - the name of a Secret
+"""The ConfigMap, the Secret and the service account of the steps."""
+
+SERVER_ACCOUNT = SERVER_SECRET = "model-server"  # noqa: S105 - the name of a Secret
+"""The service account and the Secret of the model servers."""

@@ -1,4 +1,4 @@
-"""kill -9 at every write of every step, and again: the state is that of a run that nobody disturbed."""
+"""Runs that are killed before any of their writes: the next run reaches the state of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -14,71 +14,78 @@ from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
 from tests.fakes import free_port
 
-from .crashing import Place, in_process
+from .killed_run import RunEnvironment, run_in_process
 
 WEAK, STRONG = "70", "50"
+"""Values of the run parameter `fence`: of a model with many errors, and of one with few errors."""
+
+MIN_WRITES = 40
+PARTS = 8
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder with a server that no run of these tests starts."""
+    """A state directory whose model server runs during all tests."""
     folder = tmp_path_factory.mktemp("state")
     daemon.start(folder, free_port())
     yield folder
     daemon.stop(folder)
 
 
-def place(name: str, folder: Path, registry: Registry, state: Path) -> Place:
-    """A place where a weak champion is served already."""
-    made = Place(name, folder, registry.uri, state)
-    assert in_process(made, "weak", WEAK) == (False, pytest.approx(60, abs=40))
-    return made
+def create_environment(name: str, folder: Path, registry: Registry, state: Path) -> RunEnvironment:
+    """Create an environment that serves a weak champion."""
+    environment = RunEnvironment(name, folder, registry.uri, state)
+    assert run_in_process(environment, "weak", WEAK) == (False, pytest.approx(60, abs=40))
+    return environment
 
 
-def check_nothing_is_torn(place: Place) -> None:
-    """Hold what must be so at every moment, also just after a death."""
-    registry = Registry(place.registry)
-    aliases = registry.aliases(place.name)
-    versions = {version.version: version for version in registry.versions(place.name)}
+def check_invariants(environment: RunEnvironment) -> None:
+    """Assert what must be true at any time, also after a kill."""
+    registry = Registry(environment.registry_uri)
+    aliases = registry.aliases(environment.name)
+    versions = {version.version: version for version in registry.versions(environment.name)}
     assert CHAMPION in aliases
     for version in aliases.values():
-        assert place.store.size(versions[version].archive), "an alias points at a missing archive"
+        archive = versions[version].archive
+        assert environment.store.size(archive), "an alias points to a version without an archive"
     digests = [version.digest for version in versions.values()]
     assert len(set(digests)) == len(digests) <= 2, "an archive is registered twice"
-    served = status(place)
-    assert served["digest"] in digests, "the registry does not know what is served"
+    served = served_model(environment)
+    assert served["digest"] in digests, "the served version is not in the registry"
     if served["digest"] != versions[aliases[CHAMPION]].digest:
-        assert served["phase"] == "probation", "what is not champion would stay"
+        assert served["phase"] == "probation", "a version that is not the champion is served without a trial"
 
 
-def status(place: Place) -> dict[str, Any]:
-    """What the endpoint says of the workload."""
-    models = LocalTarget(place.state).endpoint.models()
-    return next(model.to_json() for model in models if model.name == place.name)
+def served_model(environment: RunEnvironment) -> dict[str, Any]:
+    """Return the status that the server reports for the workload."""
+    models = LocalTarget(environment.state).endpoint.models()
+    return next(model.to_json() for model in models if model.name == environment.name)
 
 
-def outcome(place: Place) -> dict[str, Any]:
-    """What the last run came to, in words that do not depend on the workload's name or on time."""
-    registry, records = Registry(place.registry), RunHistory(place.store, place.name)
-    versions = {version.version: version for version in registry.versions(place.name)}
-    champion = registry.champion(place.name)
+def outcome(environment: RunEnvironment) -> dict[str, Any]:
+    """Return the result of the last run, without values that depend on the name or on the time."""
+    registry, history = Registry(environment.registry_uri), RunHistory(environment.store, environment.name)
+    versions = {version.version: version for version in registry.versions(environment.name)}
+    champion = registry.champion(environment.name)
     assert champion is not None
-    settled = records.judged(champion.tags["recipe"])
-    assert settled is not None
-    served = status(place)
+    processed = history.judged(champion.tags["recipe"])
+    assert processed is not None
+    served = served_model(environment)
     return {
-        "aliases": registry.aliases(place.name),
+        "aliases": registry.aliases(environment.name),
         "trail": [
             (move["alias"], move["from"], move["to"])
-            for move in registry.trail(place.name)
+            for move in registry.trail(environment.name)
             if move["alias"] in (CHAMPION, PREVIOUS)
         ],
         "versions": sorted(versions),
-        "archives": len(place.store.keys("archives")),
+        "archives": len(environment.store.keys("archives")),
         "served": served["digest"] == champion.digest,
         "phase": served["phase"],
-        "settled": (settled["verdict"], settled["version"], settled["metrics"]["accuracy"]["value"]),
-        "answer": LocalTarget(place.state).predict(place.name, {"x": [49, 50]}, champion.digest),
+        "processed": (processed["verdict"], processed["version"], processed["metrics"]["accuracy"]["value"]),
+        "response": LocalTarget(environment.state).predict(
+            environment.name, {"x": [49, 50]}, champion.digest
+        ),
     }
 
 
@@ -86,39 +93,37 @@ def outcome(place: Place) -> dict[str, Any]:
 def undisturbed(
     tmp_path_factory: pytest.TempPathFactory, registry: Registry, state: Path
 ) -> tuple[int, dict[str, Any]]:
-    """The number of writes of a run that replaces a champion, and what it comes to."""
-    calm = place("undisturbed", tmp_path_factory.mktemp("calm"), registry, state)
-    killed, writes = in_process(calm, "strong", STRONG)
+    """The number of writes of an undisturbed run that replaces the champion, and its outcome."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    environment = create_environment("undisturbed", folder, registry, state)
+    killed, writes = run_in_process(environment, "strong", STRONG)
     assert not killed
-    found = outcome(calm)
-    assert (found["aliases"], found["served"]) == ({CHAMPION: "2", PREVIOUS: "1"}, True)
-    assert found["phase"] == "serving"
-    return writes, found
+    result = outcome(environment)
+    assert (result["aliases"], result["served"]) == ({CHAMPION: "2", PREVIOUS: "1"}, True)
+    assert result["phase"] == "serving"
+    return writes, result
 
 
-def test_runs_that_die_one_write_later_each_time_come_to_the_same(
+def test_runs_that_are_killed_at_later_and_later_writes_reach_the_same_state(
     undisturbed: tuple[int, dict[str, Any]], name: str, tmp_path: Path, registry: Registry, state: Path
 ) -> None:
-    """Each takes up what the one before it left; the first that has no write left to die at is the last.
+    """Each run continues from the state of the run before it, until a run ends before its kill.
 
-    Every second write; make test-full goes through each, from a fresh start.
+    The kills are at every second write. `make test-full` tests every write, each from a new state.
     """
-    here = place(name, tmp_path, registry, state)
-    at, killed = 1, True
+    environment = create_environment(name, tmp_path, registry, state)
+    kill_at, killed = 1, True
     while killed:
-        killed, _ = in_process(here, f"run-{at}", STRONG, at)
-        check_nothing_is_torn(here)
-        at += 2
-    assert at > 40
-    assert outcome(here) == undisturbed[1]
-
-
-PARTS = 8
+        killed, _ = run_in_process(environment, f"run-{kill_at}", STRONG, kill_at)
+        check_invariants(environment)
+        kill_at += 2
+    assert kill_at > MIN_WRITES
+    assert outcome(environment) == undisturbed[1]
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_run_that_died_at_any_write_is_made_good_by_the_next(
+def test_run_after_a_kill_at_any_write_reaches_the_same_state(
     undisturbed: tuple[int, dict[str, Any]],
     name: str,
     tmp_path: Path,
@@ -127,11 +132,12 @@ def test_a_run_that_died_at_any_write_is_made_good_by_the_next(
     part: int,
 ) -> None:
     writes, expected = undisturbed
-    for at in range(1 + part, writes + 1, PARTS):
-        here = place(f"{name}-at-{at}", tmp_path / str(at), registry, state)
-        killed, _ = in_process(here, "dies", STRONG, at)
-        assert killed, f"write {at} of {writes}"
-        check_nothing_is_torn(here)
-        again, _ = in_process(here, "again", STRONG)
-        assert not again
-        assert outcome(here) == expected, f"killed at write {at} of {writes}"
+    for kill_at in range(1 + part, writes + 1, PARTS):
+        folder = tmp_path / str(kill_at)
+        environment = create_environment(f"{name}-at-{kill_at}", folder, registry, state)
+        killed, _ = run_in_process(environment, "killed", STRONG, kill_at)
+        assert killed, f"write {kill_at} of {writes}"
+        check_invariants(environment)
+        killed, _ = run_in_process(environment, "second", STRONG)
+        assert not killed
+        assert outcome(environment) == expected, f"killed at write {kill_at} of {writes}"

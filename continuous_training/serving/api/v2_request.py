@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from continuous_training.serving.api.tensor_inputs import decode_inputs
 from continuous_training.serving.api.tensor_outputs import RequestedOutput, encode_outputs
-from continuous_training.serving.api.tensors import decode_inputs
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.json_codec import abbreviate, decode, encode
 from continuous_training.serving.models.inference_request import InferenceResponse

@@ -16,7 +16,7 @@ from toy_models import make_archive
 from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.bundle import TensorSpec
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
-from continuous_training.serving.api.tensors import decode_inputs
+from continuous_training.serving.api.tensor_inputs import decode_inputs
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient

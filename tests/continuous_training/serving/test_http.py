@@ -267,7 +267,7 @@ def test_archive_of_another_model_is_rejected(server: ServerClient, tmp_path: Pa
 
 def test_inputs_of_each_datatype() -> None:
     from continuous_training.artifacts.bundle import TensorSpec
-    from continuous_training.serving.api.tensors import decode_inputs
+    from continuous_training.serving.api.tensor_inputs import decode_inputs
     from continuous_training.serving.errors import RequestError
 
     def parse(datatype: str, data: list[Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from continuous_training.serving.api.image_decoding import MEDIA_TYPES
 from continuous_training.serving.api.multipart import FORM, ImageFields, image_fields
-from continuous_training.serving.api.openapi import tensors
+from continuous_training.serving.api.openapi import tensor_schemas
 from continuous_training.serving.models.model_schema import ModelSchema, model_schema
 from continuous_training.serving.models.schema_inference import Schema
 from continuous_training.serving.models.versions import ServedModel
@@ -39,15 +39,15 @@ def model_schemas(served: ServedModel) -> dict[str, Schema]:
     return {
         f"{name}.Request": schema.request,
         f"{name}.Answer": schema.response,
-        f"{name}.InferRequest": tensors.infer_request(model),
-        f"{name}.InferResponse": tensors.infer_response(model),
+        f"{name}.InferRequest": tensor_schemas.infer_request(model),
+        f"{name}.InferResponse": tensor_schemas.infer_response(model),
     }
 
 
 def model_paths(served: ServedModel) -> dict[str, Any]:
     """Return the paths of one model."""
     name, schema = served.name, model_schema(served.current)
-    example = tensors.infer_example(served.model, schema)
+    example = tensor_schemas.infer_example(served.model, schema)
     base = f"/v2/models/{name}"
     version_parameter = {
         "name": "version",

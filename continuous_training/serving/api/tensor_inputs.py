@@ -18,8 +18,7 @@ from continuous_training.artifacts.bundle import TensorSpec
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.json_codec import abbreviate
-
-Tensors = dict[str, np.ndarray]
+from continuous_training.serving.models.model import Tensors
 
 _JSON_TYPES: dict[str, tuple[set[type], str]] = {
     "b": ({bool}, "true and false"),

@@ -49,7 +49,7 @@ def preflight(
 
     pipelines = list(texts)
     cluster = connect(namespace, kubeconfig, context)
-    cluster.transport.patience = PATIENCE
+    cluster.transport.retry_budget = PATIENCE
     place = cluster_objects.namespace(cluster)
     yield place
     if place.state == MISSING:

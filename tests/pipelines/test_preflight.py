@@ -95,7 +95,7 @@ def test_the_shipped_roles_grant_what_is_needed(target, files):
 def test_without_a_cluster_the_verb_says_so_in_a_line(without_cluster, capsys):
     assert preflight.main(["--workload", "digits"]) == 2
     told = capsys.readouterr()
-    assert told.err.startswith("error: no Kubernetes cluster is known")
+    assert told.err.startswith("error: no Kubernetes cluster is configured")
     assert "set KUBECONFIG" in told.err
     assert told.err.count("\n") == 1
 

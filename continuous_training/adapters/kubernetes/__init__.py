@@ -1,1 +1,1 @@
-"""A Kubernetes API server: connected to, asked with patience, and its refusals told in words."""
+"""A client of the Kubernetes API: connection, retries, watches, and errors with an action for the user."""

@@ -1,6 +1,6 @@
-"""What another account may do, asked of the API server before that account needs it.
+"""Check the permissions of another account.
 
-| way | who may go it |
+| request | who may send it |
 |---|---|
 | SelfSubjectAccessReview | the account itself |
 | LocalSubjectAccessReview | a namespace's administrator |
@@ -18,44 +18,46 @@ from continuous_training.adapters.kubernetes.resources import POD, Resource
 from continuous_training.adapters.kubernetes.transport import Request
 
 LOCAL_REVIEW = Resource("authorization.k8s.io/v1", "LocalSubjectAccessReview", "localsubjectaccessreviews")
-WHO_AM_I = Resource("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", namespaced=False)
+SELF_REVIEW = Resource(
+    "authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", namespaced=False
+)
 
 Allowed = Callable[[str, Resource, str], bool]
-"""Whether an account may do a verb with a kind of object, or with a subresource of it."""
+"""Whether an account may use a verb on a kind of object, or on a subresource of it."""
 
 
 def user_of(namespace: str, service_account: str) -> str:
-    """Return the name by which the API server knows a service account."""
+    """Return the user name of a service account."""
     return f"system:serviceaccount:{namespace}:{service_account}"
 
 
 def permissions_of(cluster: Cluster, user: str) -> Allowed:
-    """Return what tells whether the service account `user` may do something in the cluster's namespace.
+    """Return the check of the permissions of the service account `user` in the cluster's namespace.
 
-    ForbiddenError when this caller may ask in none of the ways.
+    Raises ForbiddenError if this caller may use none of the requests in the module's table.
     """
-    if _who_am_i(cluster) == user:
+    if _current_user(cluster) == user:
         return cluster.allowed
-    ways = (_reviewed(cluster, user), impersonated(cluster, user).allowed)
-    refusals = []
-    for way in ways:
+    checks = (_review_of(cluster, user), impersonated(cluster, user).allowed)
+    errors = []
+    for check in checks:
         try:
-            way("get", POD, "")
+            check("get", POD, "")
         except ForbiddenError as error:
-            refusals.append(error)
+            errors.append(error)
         else:
-            return way
-    raise refusals[0]
+            return check
+    raise errors[0]
 
 
-def _who_am_i(cluster: Cluster) -> str:
-    answer = _create(cluster, WHO_AM_I, {}, "ask who this is")
-    return str(answer["status"]["userInfo"].get("username", ""))
+def _current_user(cluster: Cluster) -> str:
+    response = _create(cluster, SELF_REVIEW, {}, "get the user name of this caller")
+    return str(response["status"]["userInfo"].get("username", ""))
 
 
-def _reviewed(cluster: Cluster, user: str) -> Allowed:
+def _review_of(cluster: Cluster, user: str) -> Allowed:
     namespace = user.split(":")[2]
-    # A service account's token carries these; a review has only what it is given.
+    # A token contains the groups of its service account; a review needs them in its spec.
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
 
     def allowed(verb: str, resource: Resource, sub: str = "") -> bool:
@@ -70,22 +72,22 @@ def _reviewed(cluster: Cluster, user: str) -> Allowed:
             "metadata": {"namespace": cluster.namespace},
             "spec": {"user": user, "groups": groups, "resourceAttributes": attributes},
         }
-        what = f"ask whether {user} may {verb} {resource.plural}"
+        what = f"check whether {user} may {verb} {resource.plural}"
         return bool(_create(cluster, LOCAL_REVIEW, review, what)["status"]["allowed"])
 
     return allowed
 
 
 def impersonated(cluster: Cluster, user: str) -> Cluster:
-    """Return the cluster as `user` sees it; every request is refused to who may not impersonate that one."""
+    """Return the cluster with requests as `user`, which the caller must be allowed to impersonate."""
     from kubernetes.client import ApiClient
 
     transport = cluster.transport
     api = ApiClient(transport.api.configuration, "Impersonate-User", user)
-    return Cluster(api, cluster.namespace, who=transport.who, patience=transport.patience)
+    return Cluster(api, cluster.namespace, who=transport.who, retry_budget=transport.retry_budget)
 
 
 def _create(cluster: Cluster, resource: Resource, review: Object, what: str) -> Object:
     body = {"apiVersion": resource.api_version, "kind": resource.kind, **review}
-    answer = cluster.transport.send(Request("POST", cluster.path(resource), what, body=body))
-    return dict(json.loads(answer.data))
+    response = cluster.transport.send(Request("POST", cluster.path(resource), what, body=body))
+    return dict(json.loads(response.data))

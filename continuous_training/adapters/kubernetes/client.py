@@ -1,4 +1,4 @@
-"""Objects of a Kubernetes cluster, as plain dictionaries: read, applied, deleted; and the logs of pods."""
+"""Read, apply and delete objects of a Kubernetes cluster as dictionaries, and read the logs of pods."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 FIELD_MANAGER = "continuous-training"
-PATIENCE = 120.0
-"""Seconds for which a request is tried again: an API server that is upgraded is away for less."""
+RETRY_BUDGET = 120.0
+"""Seconds within which a request is retried. The upgrade of an API server takes less."""
 
 
 class Cluster:
-    """An API server and one namespace in it; `in_pod` tells that this process runs in that cluster.
+    """An API server and one of its namespaces. `in_pod` is true if this process runs in that cluster.
 
-    Whatever it is asked, it raises TransientError when the server is not there for PATIENCE seconds, and
-    what `errors` has when the server will not do it.
+    All requests raise TransientError if the server does not answer within the retry budget, and the errors
+    of errors.py if it refuses the request.
     """
 
     def __init__(
@@ -35,72 +35,72 @@ class Cluster:
         in_pod: bool = False,
         who: str = "this user",
         say: Callable[[str], None] = lambda _: None,
-        patience: float = PATIENCE,
+        retry_budget: float = RETRY_BUDGET,
     ) -> None:
-        self.transport = Transport(api, who, say, patience)
+        self.transport = Transport(api, who, say, retry_budget)
         self.namespace, self.in_pod = namespace, in_pod
 
-    def patient(self, seconds: float) -> Cluster:
-        """Return the same cluster, with another patience."""
+    def with_retry_budget(self, seconds: float) -> Cluster:
+        """Return the same cluster with another retry budget."""
         transport = self.transport
         return Cluster(transport.api, self.namespace, self.in_pod, transport.who, transport.say, seconds)
 
     def get(self, resource: Resource, name: str) -> Object | None:
-        """Return the object, or None when there is none."""
+        """Return the object, or None if it does not exist."""
         try:
-            return self._ask("GET", self.path(resource, name), f"get {resource.kind} {name}")
+            return self._send("GET", self.path(resource, name), f"get {resource.kind} {name}")
         except NotThereError:
             return None
 
     def find(self, resource: Resource, selector: str = "", fields: str = "") -> list[Object]:
-        """Return the namespace's objects with these labels and fields, each written as `a=b,c=d`."""
+        """Return the namespace's objects with these labels and fields (`a=b,c=d`)."""
         return self.find_with_version(resource, selector, fields)[0]
 
     def find_with_version(
         self, resource: Resource, selector: str = "", fields: str = ""
     ) -> tuple[list[Object], str]:
-        """Return the objects, and the resource version from which a watch of them goes on."""
+        """Return the objects, and the resource version to start a watch from."""
         query = {"labelSelector": selector, "fieldSelector": fields}
-        listed = self._ask("GET", self.path(resource), f"list {resource.plural}", query)
-        return listed.get("items") or [], str(listed["metadata"]["resourceVersion"])
+        response = self._send("GET", self.path(resource), f"list {resource.plural}", query)
+        return response.get("items") or [], str(response["metadata"]["resourceVersion"])
 
     def apply(self, resource: Resource, manifest: Object, dry_run: bool = False) -> Object:
-        """Make the object's fields be the manifest's, by server-side apply; returns the object.
+        """Apply the manifest (server-side apply). Return the object.
 
-        Fields that an earlier apply set and this one does not name are removed; those of others stay.
-        `dry_run` has the server check all of it and change nothing.
+        Fields that an earlier apply set and the manifest does not contain are removed; fields of other
+        managers stay. With `dry_run` the server validates the manifest and changes nothing.
         """
         name = manifest["metadata"]["name"]
         query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All" if dry_run else ""}
         what = f"apply {resource.kind} {name}"
-        body = self._whole(resource, manifest)
-        return self._ask("PATCH", self.path(resource, name), what, query, body, APPLY, (409,))
+        body = self._with_type(resource, manifest)
+        return self._send("PATCH", self.path(resource, name), what, query, body, APPLY, (409,))
 
     def create(self, resource: Resource, manifest: Object) -> Object:
-        """Create the object; ConflictError when there is one of its name.
+        """Create the object. Raises ConflictError if an object with that name exists.
 
-        After a lost connection that may be the object that this very call has made.
+        After a lost connection, that may be the object that this call created.
         """
         name = manifest["metadata"].get("name") or manifest["metadata"].get("generateName")
         query = {"fieldManager": FIELD_MANAGER}
         what = f"create {resource.kind} {name}"
-        return self._ask("POST", self.path(resource), what, query, self._whole(resource, manifest))
+        return self._send("POST", self.path(resource), what, query, self._with_type(resource, manifest))
 
     def replace(self, resource: Resource, manifest: Object) -> Object:
-        """Replace the object that was read; ConflictError when somebody has changed it since."""
+        """Replace an object that was read. Raises ConflictError if it has been changed since."""
         name = manifest["metadata"]["name"]
         query = {"fieldManager": FIELD_MANAGER}
         what = f"replace {resource.kind} {name}"
-        return self._ask("PUT", self.path(resource, name), what, query, self._whole(resource, manifest))
+        return self._send("PUT", self.path(resource, name), what, query, self._with_type(resource, manifest))
 
     def delete(self, resource: Resource, name: str) -> None:
-        """Delete the object, and in the background what it owns; nothing happens when there is none."""
+        """Delete the object and, in the background, its dependents. No effect if it does not exist."""
         body = {"propagationPolicy": "Background"}
         with suppress(NotThereError):
-            self._ask("DELETE", self.path(resource, name), f"delete {resource.kind} {name}", body=body)
+            self._send("DELETE", self.path(resource, name), f"delete {resource.kind} {name}", body=body)
 
     def allowed(self, verb: str, resource: Resource, sub: str = "", name: str = "") -> bool:
-        """Tell whether this caller may do that in the namespace (SelfSubjectAccessReview)."""
+        """Return whether this caller has a permission in the namespace (SelfSubjectAccessReview)."""
         attributes = {
             "namespace": self.namespace if resource.namespaced else "",
             "verb": verb,
@@ -110,23 +110,23 @@ class Cluster:
             "name": name,
         }
         review = {"spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}}}
-        what = f"ask whether it may {verb} {resource.plural}"
-        body = self._whole(ACCESS_REVIEW, review)
-        return bool(self._ask("POST", self.path(ACCESS_REVIEW), what, body=body)["status"]["allowed"])
+        what = f"check whether it may {verb} {resource.plural}"
+        body = self._with_type(ACCESS_REVIEW, review)
+        return bool(self._send("POST", self.path(ACCESS_REVIEW), what, body=body)["status"]["allowed"])
 
     def logs(self, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> list[str]:
-        """Return the last log lines of a container, or of its run before; none when there was none."""
+        """Return the last log lines of a container, or of its previous run; empty if there is no log."""
         query = {"tailLines": str(lines), "previous": "true" if previous else "", "container": container}
         path = self.path(POD, pod, "log")
         try:
             response = self.transport.send(Request("GET", path, f"read the log of pod {pod}", query))
         except (NotThereError, RefusedError):
             return []
-        return response.data.decode(errors="replace").splitlines()
+        return list(response.data.decode(errors="replace").splitlines())
 
     def follow_logs(self, pod: str, container: str = "") -> Iterator[str]:
-        """Yield the log lines of a container as they come, until it ends or the connection is lost."""
-        from urllib3.exceptions import HTTPError
+        """Yield the log lines of a container until it ends or the connection is lost."""
+        from urllib3.exceptions import HTTPError  # start-up time: only steps on a cluster need it
 
         path, query = self.path(POD, pod, "log"), {"follow": "true", "container": container}
         response = self.transport.send(
@@ -135,9 +135,9 @@ class Cluster:
         rest = b""
         try:
             with suppress(HTTPError):
-                for part in response.stream(4096):
-                    *whole, rest = (rest + part).split(b"\n")
-                    yield from (line.decode(errors="replace") for line in whole)
+                for chunk in response.stream(4096):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    yield from (line.decode(errors="replace") for line in lines)
         finally:
             response.close()
         if rest:
@@ -148,10 +148,10 @@ class Cluster:
         return resource.path(self.namespace, name, sub)
 
     @staticmethod
-    def _whole(resource: Resource, manifest: Object) -> Object:
+    def _with_type(resource: Resource, manifest: Object) -> Object:
         return {"apiVersion": resource.api_version, "kind": resource.kind, **manifest}
 
-    def _ask(
+    def _send(
         self,
         method: str,
         path: str,

@@ -1,7 +1,7 @@
-"""How a process reaches the API server: as the pod that it is, or by a kubeconfig.
+"""Connect to the API server, with the pod's service account or a kubeconfig.
 
-The `kubernetes` package is imported when a connection is made and not before: it takes longer to
-import than most steps' work on one machine.
+The `kubernetes` package is imported only when a connection is made, because its import takes longer than most
+steps take on one machine.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def connect(
     context: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> Cluster:
-    """Return the cluster that `kubeconfig` names, or else the one that this pod runs in, or ~/.kube/config.
+    """Return the cluster of `kubeconfig`, or of this pod, or of ~/.kube/config.
 
-    Without `namespace` it is the pod's own, or the context's. UserError says what to set when there is
-    none of them. Nothing is asked of the cluster yet.
+    The default of `namespace` is the pod's or the context's namespace. Raises UserError if no cluster is
+    configured. No request is sent yet.
     """
     try:
         from kubernetes.config import ConfigException
@@ -38,14 +38,14 @@ def connect(
         ) from None
     in_pod = not kubeconfig and (_ACCOUNT / "token").is_file()
     try:
-        api, own = _in_pod() if in_pod else _by_kubeconfig(kubeconfig, context)
+        api, default = _in_pod() if in_pod else _from_kubeconfig(kubeconfig, context)
     except (ConfigException, OSError) as error:
         raise UserError(
-            f"no Kubernetes cluster is known ({str(error).strip()}): set KUBECONFIG to a file that "
+            f"no Kubernetes cluster is configured ({str(error).strip()}): set KUBECONFIG to a file that "
             "names one, or run this in a pod with a service account's token"
         ) from None
     who = "this pod's service account" if in_pod else "the kubeconfig's user"
-    return Cluster(api, namespace or own, in_pod, who, say)
+    return Cluster(api, namespace or default, in_pod, who, say)
 
 
 def _in_pod() -> tuple[ApiClient, str]:
@@ -58,7 +58,7 @@ def _in_pod() -> tuple[ApiClient, str]:
     return ApiClient(configuration), (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
 
 
-def _by_kubeconfig(path: str, context: str) -> tuple[ApiClient, str]:
+def _from_kubeconfig(path: str, context: str) -> tuple[ApiClient, str]:
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
 
@@ -67,7 +67,7 @@ def _by_kubeconfig(path: str, context: str) -> tuple[ApiClient, str]:
     load_kube_config(file, context or None, client_configuration=configuration)
     configuration.retries = False
     contexts, active = list_kube_config_contexts(file)
-    chosen = next((one for one in contexts if one["name"] == context), active) if context else active
+    chosen = next((entry for entry in contexts if entry["name"] == context), active) if context else active
     if not chosen:
         raise ConfigException("the kubeconfig has no current context")
     return ApiClient(configuration), str(chosen["context"].get("namespace") or "default")

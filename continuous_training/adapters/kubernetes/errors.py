@@ -1,4 +1,4 @@
-"""What an API server answered, as an error that says what to do."""
+"""Convert error responses of the API server to errors with an action for the user."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 TRANSIENT = {408, 429, 500, 502, 503, 504}
-"""Statuses that may be gone on the next try; 500 is what a webhook that cannot be reached gives."""
+"""Statuses that the next attempt may not have. 500 is the status for an unreachable webhook."""
 
 _NO_SUCH_FIELD = "failed to create typed patch object"
-"""How a server refuses, with a 500, an apply of fields that its definition of the kind has not."""
+"""The message of a 500 response to an apply of fields that the kind's definition does not contain."""
 
 _NOT_ALLOWED = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
@@ -20,36 +20,36 @@ _NOT_ALLOWED = re.compile(
 
 
 class ForbiddenError(UserError):
-    """The Role does not allow it."""
+    """The caller's Role does not permit the request."""
 
 
 class RefusedError(UserError):
-    """Admission (a quota, a policy, a webhook) or the validation of fields would not have an object."""
+    """Admission (quota, policy, webhook) or the validation of fields rejected an object."""
 
 
 class NotThereError(UserError):
-    """The object, or its whole kind, is not there."""
+    """The object or its kind does not exist."""
 
 
 class ConflictError(TransientError):
-    """Somebody else changed the object first: read it again."""
+    """Another client changed the object first. Read it again."""
 
 
 def status_of(body: bytes | str | None) -> dict[str, Any]:
-    """Return the API's Status object in a body; what is none becomes its message."""
+    """Return the API's Status object in a body. Any other body becomes the message of a Status object."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
     try:
-        found = json.loads(text)
+        status = json.loads(text)
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {"message": text.strip()[:500]}
+        status = None
+    return status if isinstance(status, dict) else {"message": text.strip()[:500]}
 
 
 def error_of(code: int, status: dict[str, Any], what: str, who: str) -> PipelineError:
-    """Return the error for an answer of `code` to `what` ("apply Deployment x"), asked by `who`."""
+    """Return the error for the response `code` to the request `what` ("apply Deployment x") of `who`."""
     message = str(status.get("message") or f"HTTP {code}")
     if code == 401:
-        return UserError(f"Kubernetes does not know {who}: {message}. Look at the token or the kubeconfig")
+        return UserError(f"Kubernetes does not know {who}: {message}. Check the token or the kubeconfig")
     if code == 403 and (denied := _NOT_ALLOWED.search(message)):
         rule = f"verb {denied['verb']} on {denied['resource']} of API group {denied['group']!r}"
         return ForbiddenError(
@@ -61,7 +61,7 @@ def error_of(code: int, status: dict[str, Any], what: str, who: str) -> Pipeline
     if code == 404:
         return NotThereError(f"Kubernetes could not {what}: {message}")
     if code == 409:
-        return ConflictError(f"{what}: somebody else was faster: {message}")
+        return ConflictError(f"could not {what}: another client changed the object first: {message}")
     if code in TRANSIENT:
         return TransientError(f"Kubernetes could not {what}: {message} (HTTP {code}); try again later")
     return PipelineError(f"Kubernetes answered HTTP {code} to {what}: {message}")

@@ -1,4 +1,4 @@
-"""Whether a kind or an object is there, without a look at what it holds: no Secret is read."""
+"""Check whether a kind or an object exists, without reading its content, so that no Secret is read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 def is_there(cluster: Cluster, resource: Resource, name: str) -> bool:
-    """Tell whether the namespace has the object; the server sends its metadata and nothing else.
+    """Return whether the object exists in the namespace. Only its metadata is transferred.
 
-    ForbiddenError when this caller may not look, TransientError when the server is away.
+    Raises ForbiddenError if the caller may not read it, and TransientError if the server does not answer.
     """
+    # Start-up time: only steps on a cluster need these.
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
@@ -41,10 +42,10 @@ def is_there(cluster: Cluster, resource: Resource, name: str) -> bool:
 
 
 def is_known(cluster: Cluster, resource: Resource) -> bool:
-    """Tell whether the API server serves this kind in this version; every caller may ask that."""
+    """Return whether the API server serves this kind in this version. Every caller may request that."""
     path = f"/apis/{resource.api_version}" if resource.group else f"/api/{resource.api_version}"
     try:
-        answer = cluster.transport.send(Request("GET", path, f"look for the kind {resource.kind}"))
+        response = cluster.transport.send(Request("GET", path, f"look for the kind {resource.kind}"))
     except NotThereError:
         return False
-    return any(known["name"] == resource.plural for known in json.loads(answer.data)["resources"])
+    return any(entry["name"] == resource.plural for entry in json.loads(response.data)["resources"])

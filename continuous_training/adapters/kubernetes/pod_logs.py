@@ -1,4 +1,4 @@
-"""The log of one pod after another, line by line, beside what else goes on; the last lines are kept."""
+"""Follow the log of a Job's pods in a thread, and keep the last lines."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ _PAUSE = 1.0
 
 
 class PodLog:
-    """Hands each line of a container's log to `hear`, once, whatever becomes of the connection.
+    """Passes each line of a container's log to `on_line` exactly once, also across lost connections.
 
-    `error` is the first one that `hear` has returned, `last` the last lines. When a pod or a container's run
-    has ended, the next one (a Job's next try) is read.
+    `error` is the first error that `on_line` returned, and `last` the last lines. When a pod or a run of its
+    container ends, the next one (a retry of the Job) is read.
     """
 
-    def __init__(self, cluster: Cluster, container: str, hear: Callable[[str], PipelineError | None]) -> None:
-        self._cluster, self._container, self._hear = cluster, container, hear
+    def __init__(
+        self, cluster: Cluster, container: str, on_line: Callable[[str], PipelineError | None]
+    ) -> None:
+        self._cluster, self._container, self._on_line = cluster, container, on_line
         self._last: deque[str] = deque(maxlen=KEPT)
-        self._seen: set[tuple[str, int]] = set()
+        self._read_runs: set[tuple[str, int]] = set()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
         self.error: PipelineError | None = None
@@ -36,64 +38,65 @@ class PodLog:
         return list(self._last)
 
     def follow(self, pods: list[Object]) -> None:
-        """Begin with the newest of the pods whose container has started, unless it is read already."""
-        begun = [pod for pod in pods if self._run(pod) is not None]
-        if not begun or (self._thread and self._thread.is_alive()):
+        """Start to read the newest pod whose container has started, unless it has been read already."""
+        started = [pod for pod in pods if self._restart_count(pod) is not None]
+        if not started or (self._thread and self._thread.is_alive()):
             return
-        newest = max(begun, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-        run = (str(newest["metadata"]["uid"]), self._run(newest) or 0)
-        if run not in self._seen:
-            self._seen.add(run)
+        newest = max(started, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+        run = (str(newest["metadata"]["uid"]), self._restart_count(newest) or 0)
+        if run not in self._read_runs:
+            self._read_runs.add(run)
             self._thread = threading.Thread(
                 target=self._read, args=(newest["metadata"]["name"], run), name="pod-log", daemon=True
             )
             self._thread.start()
 
     def drain(self, seconds: float = 10.0) -> None:
-        """Wait until what is there has been read, for a container that has ended."""
+        """Wait until the log of an ended container is read, for at most `seconds`."""
         if self._thread:
             self._thread.join(seconds)
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._closed.set()
 
-    def _run(self, pod: Object) -> int | None:
-        """Return which run of the container has begun, from 0; None when none has."""
-        for one in (pod.get("status") or {}).get("containerStatuses") or []:
-            state = one.get("state") or {}
-            if one.get("name") == self._container and ("running" in state or "terminated" in state):
-                return int(one.get("restartCount") or 0)
+    def _restart_count(self, pod: Object) -> int | None:
+        """Return the number of restarts of the container, or None if it has not started."""
+        for status in (pod.get("status") or {}).get("containerStatuses") or []:
+            state = status.get("state") or {}
+            if status.get("name") == self._container and ("running" in state or "terminated" in state):
+                return int(status.get("restartCount") or 0)
         return None
 
     def _read(self, pod: str, run: tuple[str, int]) -> None:
-        heard = 0
+        passed = 0
         while not self._closed.is_set():
-            # A log that is read anew begins at its first line.
+            # After a lost connection, the log is read again from its first line.
             count = 0
             with contextlib.suppress(PipelineError):
                 for line in self._cluster.follow_logs(pod, self._container):
                     if self._closed.is_set():
                         return
                     count += 1
-                    if count > heard:
-                        heard = count
-                        self._take(line)
-            if self._over(pod, run):
+                    if count > passed:
+                        passed = count
+                        self._pass_line(line)
+            if self._has_ended(pod, run):
                 return
             self._closed.wait(_PAUSE)
 
-    def _take(self, line: str) -> None:
+    def _pass_line(self, line: str) -> None:
         self._last.append(line)
-        self.error = self.error or self._hear(line)
+        self.error = self.error or self._on_line(line)
 
-    def _over(self, pod: str, run: tuple[str, int]) -> bool:
-        """Tell whether this run of the container has ended: its log will not grow any more."""
+    def _has_ended(self, pod: str, run: tuple[str, int]) -> bool:
+        """Return whether this run of the container has ended, so that its log is complete."""
         with contextlib.suppress(PipelineError):
-            found = self._cluster.get(POD, pod)
-            if found is None or found["metadata"]["uid"] != run[0]:
+            current = self._cluster.get(POD, pod)
+            if current is None or current["metadata"]["uid"] != run[0]:
                 return True
-            for one in (found.get("status") or {}).get("containerStatuses") or []:
-                if one.get("name") == self._container:
-                    return "running" not in (one.get("state") or {}) or one.get("restartCount", 0) != run[1]
+            for status in (current.get("status") or {}).get("containerStatuses") or []:
+                if status.get("name") == self._container:
+                    is_running = "running" in (status.get("state") or {})
+                    return not is_running or status.get("restartCount", 0) != run[1]
         return False

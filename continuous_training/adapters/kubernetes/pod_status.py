@@ -1,4 +1,4 @@
-"""How a pod stands, in words."""
+"""Descriptions of the status of a pod."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ from continuous_training.adapters.kubernetes.client import Object
 
 
 def why_waiting(pod: Object) -> str:
-    """Say what a pod waits for: a node, an image, a Secret; empty when it waits for nothing."""
+    """Return why a pod does not start (node, image, Secret), or an empty text if it is not waiting."""
     status = pod.get("status") or {}
-    for one in status.get("containerStatuses") or []:
-        waiting = (one.get("state") or {}).get("waiting")
+    for container in status.get("containerStatuses") or []:
+        waiting = (container.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") not in ("ContainerCreating", "PodInitializing"):
             return _reason(waiting)
-    for one in status.get("conditions") or []:
-        if one["type"] == "PodScheduled" and one["status"] == "False":
-            return _reason(one)
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return _reason(condition)
     return ""
 
 
 def why_failed(pod: Object) -> str:
-    """Say how a pod, or the last run of its container, ended; empty when that was well, or it never ended."""
+    """Return how a pod or its container failed, or an empty text if it did not fail."""
     status = pod.get("status") or {}
-    for one in status.get("containerStatuses") or []:
-        for state in (one.get("state") or {}, one.get("lastState") or {}):
-            ended = state.get("terminated")
-            if ended and ended.get("exitCode") != 0:
-                again = f", after {one['restartCount']} restarts" if one.get("restartCount") else ""
-                return f"ended with exit code {ended['exitCode']} ({ended.get('reason') or 'Error'}){again}"
+    for container in status.get("containerStatuses") or []:
+        for state in (container.get("state") or {}, container.get("lastState") or {}):
+            terminated = state.get("terminated")
+            if terminated and terminated.get("exitCode") != 0:
+                count = container.get("restartCount")
+                restarts = f", after {count} restarts" if count else ""
+                reason = terminated.get("reason") or "Error"
+                return f"ended with exit code {terminated['exitCode']} ({reason}){restarts}"
     return _reason(status) if status.get("phase") == "Failed" else ""
 
 
-def _reason(thing: Object) -> str:
-    parts = (str(thing.get("reason") or ""), str(thing.get("message") or ""))
+def _reason(status: Object) -> str:
+    parts = (str(status.get("reason") or ""), str(status.get("message") or ""))
     return ": ".join(part for part in parts if part)

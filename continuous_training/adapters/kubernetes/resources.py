@@ -1,4 +1,4 @@
-"""Where the API has each kind of object."""
+"""The kinds of objects, with their paths in the API."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Resource:
 
     @property
     def group(self) -> str:
-        """The API group, as Roles name it; empty for the core."""
+        """The API group as in Roles; empty for the core group."""
         group, slash, _ = self.api_version.partition("/")
         return group if slash else ""
 
     def path(self, namespace: str, name: str = "", sub: str = "") -> str:
-        """Return the path of all objects in a namespace, of one, or of a subresource of one."""
+        """Return the path of all objects of a namespace, of one object, or of its subresource."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
-        place = f"/namespaces/{namespace}" if self.namespaced else ""
-        return "/".join(part for part in (f"{root}{place}/{self.plural}", name, sub) if part)
+        prefix = f"/namespaces/{namespace}" if self.namespaced else ""
+        return "/".join(part for part in (f"{root}{prefix}/{self.plural}", name, sub) if part)
 
 
 CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")

@@ -1,4 +1,4 @@
-"""How often and how long a request to the API server is tried again."""
+"""The retry budget of one request to the API server, with exponential backoff."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-FIRST, LONGEST = 0.25, 5.0
-WARMING_UP = 10.0
-"""Seconds for which a server that was away may not know callers and Roles yet: its caches fill."""
+FIRST_BACKOFF, MAX_BACKOFF = 0.25, 5.0
+WARM_UP_SECONDS = 10.0
+"""Seconds after a start in which an API server may not know callers and Roles yet."""
 
 
 @dataclass
-class Patience:
-    """The tries of one request within `seconds`; waits are doubled, spread, and never past the end."""
+class RetryBudget:
+    """The attempts of one request within `seconds`. Waits double, with jitter, and end with the budget."""
 
     seconds: float
-    began: float = field(default_factory=time.monotonic)
-    wait: float = field(default_factory=lambda: FIRST)
-    lost: float | None = None
+    started: float = field(default_factory=time.monotonic)
+    backoff: float = field(default_factory=lambda: FIRST_BACKOFF)
+    connection_lost: float | None = None
 
-    def again(self, retry_after: str | None = None) -> bool:
-        """Wait before the next try, for as long as the server asks if it does; False when time is up."""
-        pause = self.wait * random.uniform(0.5, 1)  # noqa: S311
-        self.wait = min(2 * self.wait, LONGEST)
+    def wait(self, retry_after: str | None = None) -> bool:
+        """Sleep before the next attempt, at least Retry-After. Return False if the budget is spent."""
+        pause = self.backoff * random.uniform(0.5, 1)  # noqa: S311
+        self.backoff = min(2 * self.backoff, MAX_BACKOFF)
         if retry_after and retry_after.isdecimal():
             pause = max(pause, float(retry_after))
-        left = self.seconds - (time.monotonic() - self.began)
-        if left <= 0:
+        remaining = self.seconds - (time.monotonic() - self.started)
+        if remaining <= 0:
             return False
-        time.sleep(min(pause, left))
+        time.sleep(min(pause, remaining))
         return True
 
-    def lost_connection(self) -> None:
-        """Remember that the server was away a moment ago."""
-        self.lost = time.monotonic()
+    def record_lost_connection(self) -> None:
+        """Record that the server did not answer just now."""
+        self.connection_lost = time.monotonic()
 
     @property
     def may_be_warming_up(self) -> bool:
-        """Whether a refusal of the caller may come from a server that has just started."""
-        return self.lost is not None and time.monotonic() - self.lost < WARMING_UP
+        """Whether the server may have just started, so that it refuses a caller that it does not know yet."""
+        return self.connection_lost is not None and time.monotonic() - self.connection_lost < WARM_UP_SECONDS
 
 
 def until(seconds: float, pause: float = 0.5) -> Iterator[float]:
-    """Yield the seconds that are left, a `pause` apart, until none is; at least once."""
+    """Yield the remaining seconds, with a `pause` between, until none remain. Yields at least once."""
     end = time.monotonic() + seconds
     while True:
-        left = end - time.monotonic()
-        yield max(left, 0.0)
-        if left <= 0:
+        remaining = end - time.monotonic()
+        yield max(remaining, 0.0)
+        if remaining <= 0:
             return
         time.sleep(min(pause, max(end - time.monotonic(), 0.0)))

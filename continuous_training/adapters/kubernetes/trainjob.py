@@ -1,7 +1,7 @@
-"""A TrainJob of Kubeflow Trainer (2.2 and newer): started or found again, watched to its end, removed.
+"""Start, watch and remove a TrainJob of Kubeflow Trainer (2.2 and newer).
 
-The Trainer makes a JobSet of it and that a Job, `NAME-node-0`, with a pod for each node; their labels are
-JobSet's. Its conditions are not believed alone: where it says Complete, its Jobs must say so too.
+The Trainer creates a JobSet for it, which creates a Job, `NAME-node-0`, with one pod per node. The labels are
+those of JobSet. The condition Complete of a TrainJob is confirmed by the conditions of its Jobs.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from continuous_training.core.errors import PipelineError, TransientError, UserE
 
 TRAIN_JOB = Resource("trainer.kubeflow.org/v1alpha1", "TrainJob", "trainjobs")
 CONTAINER = "node"
-"""The Trainer's name for the container that trains, and for the Job that it is of."""
+"""The Trainer's name for the container that trains, and for its Job."""
 
 SETTLING = 30.0
-"""Seconds that the Jobs may lag behind the TrainJob's condition."""
+"""Seconds by which the Jobs may be behind the TrainJob's condition."""
 UNNOTICED = 60.0
-"""Seconds after which it is told that nobody has taken up the TrainJob."""
+"""Seconds after which a TrainJob without pods is reported."""
 
 Say = Callable[[str], None]
 Hear = Callable[[str], PipelineError | None]
-"""Takes a line of the first node's log; returns the error that it tells, when there is no use in going on."""
+"""Receives a line of the first node's log. Returns the error that it reports, if the training has failed."""
 
 
 def start(cluster: Cluster, manifest: Object, say: Say) -> None:
-    """Create the TrainJob, or take over the one that an earlier try of the same step has left.
+    """Create the TrainJob, or continue with the one of an earlier attempt of the same step.
 
-    One that has ended is removed first. UserError when the cluster has no Trainer, or one too old.
+    A TrainJob that has ended is removed first. Raises UserError if the cluster has no Trainer, or an old one.
     """
     name = manifest["metadata"]["name"]
     try:
-        found = cluster.get(TRAIN_JOB, name)
-        if found and _is_over(found):
+        existing = cluster.get(TRAIN_JOB, name)
+        if existing and _has_ended(existing):
             remove(cluster, name)
-            found = None
-        checked = cluster.apply(TRAIN_JOB, manifest, dry_run=True)
-        if "runtimePatches" in manifest["spec"] and "runtimePatches" not in checked["spec"]:
+            existing = None
+        validated = cluster.apply(TRAIN_JOB, manifest, dry_run=True)
+        if "runtimePatches" in manifest["spec"] and "runtimePatches" not in validated["spec"]:
             raise UserError(
-                "this cluster's Kubeflow Trainer does not know runtimePatches, without which its pods would "
-                "not be what Pod Security asks for: version 2.2 or newer is needed"
+                "this cluster's Kubeflow Trainer does not support runtimePatches, which its pods need for "
+                "Pod Security: install version 2.2 or newer"
             )
         cluster.apply(TRAIN_JOB, manifest)
     except NotThereError as error:
@@ -54,7 +54,7 @@ def start(cluster: Cluster, manifest: Object, say: Say) -> None:
             "this cluster has no TrainJobs: install Kubeflow Trainer 2.2 or newer, or train on one node "
             f"({error})"
         ) from None
-    say(f"TrainJob {name} {'goes on' if found else 'is created'}")
+    say(f"TrainJob {name} {'continues' if existing else 'is created'}")
 
 
 def wait(
@@ -65,80 +65,79 @@ def wait(
     hear: Hear = lambda _: None,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Return when the TrainJob and its Jobs have succeeded; log lines of the first node go to `hear`.
+    """Wait until the TrainJob and its Jobs have succeeded; pass log lines of the first node to `hear`.
 
-    `beat` is called every two seconds or more often, for as long as it waits.
-    PipelineError says what its pods and their logs tell when it has failed, when somebody has removed it, or
-    when it has not ended after `seconds`.
+    `beat` is called at least every two seconds. Raises PipelineError, with the state and the logs of the
+    pods, if the TrainJob has failed or was deleted, and TransientError if it has not ended after `seconds`.
     """
     log = PodLog(cluster, CONTAINER, hear)
-    selector = _of(name)
-    told, began, complete = "", time.monotonic(), None
+    selector = _selector(name)
+    reported, started, complete = "", time.monotonic(), None
     pods: list[Object] = []
     try:
         for pods in watch(cluster, POD, selector, seconds):
             beat()
-            log.follow([pod for pod in pods if _is_first(pod)])
+            log.follow([pod for pod in pods if _is_first_node(pod)])
             if log.error:
                 raise log.error
             job = cluster.get(TRAIN_JOB, name)
             if job is None:
-                raise PipelineError(f"TrainJob {name} is gone: somebody has deleted it")
+                raise PipelineError(f"TrainJob {name} does not exist any more: it was deleted")
             if failed := condition(job, "Failed"):
                 raise PipelineError(_failure(cluster, name, failed, pods, log))
             if condition(job, "Complete"):
                 complete = complete or time.monotonic()
-                open_ones = [one for one in cluster.find(JOB, selector) if not condition(one, "Complete")]
-                if not open_ones:
+                incomplete = [job for job in cluster.find(JOB, selector) if not condition(job, "Complete")]
+                if not incomplete:
                     log.drain()
                     return
                 if time.monotonic() - complete > SETTLING:
                     raise PipelineError(
-                        f"TrainJob {name} says that it is complete, and {_progress(open_ones)}"
+                        f"TrainJob {name} is complete according to its condition, but {_progress(incomplete)}"
                     )
-            words = _words(job, pods, time.monotonic() - began)
-            if words and words != told:
-                told = words
-                say(words)
+            pending = _pending_reason(job, pods, time.monotonic() - started)
+            if pending and pending != reported:
+                reported = pending
+                say(pending)
         raise TransientError(
-            f"TrainJob {name} has not ended after {seconds:.0f} s, which is what the step's timeout leaves "
-            "it: raise the timeout of train, or the number of its nodes. The next try goes on from the last "
-            f"checkpoint. {_last(pods, log)}"
+            f"TrainJob {name} has not ended after {seconds:.0f} s, the rest of the step's timeout: "
+            "increase the timeout of train, or the number of its nodes. The next attempt continues from the "
+            f"last checkpoint. {_pod_summary(pods, log)}"
         )
     finally:
         log.close()
 
 
-def remove(cluster: Cluster, name: str, patience: float = 60.0) -> None:
-    """Delete the TrainJob, and wait until it and its Jobs are gone; their pods go by themselves.
+def remove(cluster: Cluster, name: str, timeout: float = 60.0) -> None:
+    """Delete the TrainJob, and wait until it and its Jobs are deleted. Kubernetes deletes the pods.
 
-    The Trainer takes an old JobSet for that of a new TrainJob of its name, and its end for the new one's.
+    The wait is necessary, because the Trainer would use the old JobSet for a new TrainJob of the same name.
     """
     cluster.delete(TRAIN_JOB, name)
-    end = time.monotonic() + patience
-    while cluster.get(TRAIN_JOB, name) is not None or cluster.find(JOB, _of(name)):
+    end = time.monotonic() + timeout
+    while cluster.get(TRAIN_JOB, name) is not None or cluster.find(JOB, _selector(name)):
         if time.monotonic() > end:
-            raise TransientError(f"TrainJob {name} was deleted and is still there; try again later")
+            raise TransientError(f"TrainJob {name} was deleted but still exists; try again later")
         time.sleep(0.5)
 
 
-def condition(thing: Object, kind: str) -> Object | None:
-    """Return the condition of that type when it is true."""
-    found = (thing.get("status") or {}).get("conditions") or []
-    return next((one for one in found if one["type"] == kind and one["status"] == "True"), None)
+def condition(item: Object, kind: str) -> Object | None:
+    """Return the condition of that type if it is true, or None."""
+    conditions = (item.get("status") or {}).get("conditions") or []
+    return next((entry for entry in conditions if entry["type"] == kind and entry["status"] == "True"), None)
 
 
-def _of(name: str) -> str:
+def _selector(name: str) -> str:
     """Return the selector of a TrainJob's Jobs and pods."""
     return f"jobset.sigs.k8s.io/jobset-name={name}"
 
 
-def _is_over(job: Object) -> bool:
+def _has_ended(job: Object) -> bool:
     ended = condition(job, "Failed") or condition(job, "Complete")
     return bool(ended or job["metadata"].get("deletionTimestamp"))
 
 
-def _is_first(pod: Object) -> bool:
+def _is_first_node(pod: Object) -> bool:
     labels = pod["metadata"].get("labels") or {}
     return (
         labels.get("jobset.sigs.k8s.io/replicatedjob-name") == CONTAINER
@@ -146,41 +145,43 @@ def _is_first(pod: Object) -> bool:
     )
 
 
-def _words(job: Object, pods: list[Object], seconds: float) -> str:
-    """Say what is waited for; empty when all of it runs."""
+def _pending_reason(job: Object, pods: list[Object], seconds: float) -> str:
+    """Return why the training does not run yet, or an empty text if all pods run."""
     if suspended := condition(job, "Suspended"):
-        return f"suspended: {suspended.get('message') or 'a queue has not let it in yet'}"
+        return f"suspended: {suspended.get('message') or 'a queue has not admitted it yet'}"
     if not pods:
         missing = "no pods yet: is the controller of Kubeflow Trainer running, and JobSet's?"
         return missing if seconds > UNNOTICED else ""
     waiting = {pod["metadata"]["name"]: why_waiting(pod) for pod in pods}
-    return "; ".join(f"{name} waits: {why}" for name, why in sorted(waiting.items()) if why)
+    return "; ".join(f"{name} is waiting: {why}" for name, why in sorted(waiting.items()) if why)
 
 
 def _failure(cluster: Cluster, name: str, failed: Object, pods: list[Object], log: PodLog) -> str:
     log.drain()
     why = ": ".join(part for part in (failed.get("reason"), failed.get("message")) if part)
-    return f"TrainJob {name} has failed ({why}); {_last(pods, log, cluster)}"
+    return f"TrainJob {name} has failed ({why}); {_pod_summary(pods, log, cluster)}"
 
 
-def _last(pods: Iterable[Object], log: PodLog, cluster: Cluster | None = None) -> str:
-    """Say how each pod that did not succeed stands, and the last lines of the log that tells most."""
+def _pod_summary(pods: Iterable[Object], log: PodLog, cluster: Cluster | None = None) -> str:
+    """Return the state of each pod that did not succeed, and the last lines of a log."""
     states = {pod["metadata"]["name"]: why_failed(pod) or why_waiting(pod) for pod in pods}
-    told = [f"{name}: {why}" for name, why in sorted(states.items()) if why]
+    problems = [f"{name}: {why}" for name, why in sorted(states.items()) if why]
     lines = log.last
     if not lines and cluster:
-        broken = [name for name, why in sorted(states.items()) if why]
-        lines = next(filter(None, (cluster.logs(name, CONTAINER) for name in broken)), [])
+        failed_pods = [name for name, why in sorted(states.items()) if why]
+        lines = next(filter(None, (cluster.logs(name, CONTAINER) for name in failed_pods)), [])
     tail = "\n".join(f"    {line}" for line in lines)
-    return ("; ".join(told) or "its pods are gone") + (f"; the last lines:\n{tail}" if tail else "")
+    return ("; ".join(problems) or "its pods do not exist any more") + (
+        f"; the last lines:\n{tail}" if tail else ""
+    )
 
 
 def _progress(jobs: list[Object]) -> str:
     def share(job: Object) -> str:
-        done, wanted = (
+        succeeded, expected = (
             (job.get("status") or {}).get("succeeded", 0),
             (job.get("spec") or {}).get("completions", 1),
         )
-        return f"{done} of {wanted} pods of its Job {job['metadata']['name']} have succeeded"
+        return f"{succeeded} of {expected} pods of its Job {job['metadata']['name']} have succeeded"
 
     return ", ".join(share(job) for job in jobs)

@@ -1,16 +1,16 @@
-"""Requests to the API server, tried again where that is right.
+"""Requests to the API server, with retries.
 
-| what comes back | what is done |
+| result | handling |
 |---|---|
-| no connection, 408, 5xx | tried again, with growing pauses, for `patience` seconds |
-| 429 | the same, after as long as Retry-After asks |
-| 401, 403 just after the server was away | the same, for ten seconds: it does not know its callers yet |
-| 409 of an apply | the same: the server lost a race with itself |
-| 409 of a create or replace | ConflictError at once: what was read is old |
-| 410 of a watch | listed anew (`watching`) |
-| anything else | an error that says what to do (`errors`) |
+| no connection, 408, 5xx | retried with exponential backoff within the retry budget |
+| 429 | retried, after Retry-After |
+| 401, 403 just after a lost connection | retried for ten seconds, because the server may have just started |
+| 409 of an apply | retried: another write was faster |
+| 409 of a create or replace | ConflictError at once: the object that was read is out of date |
+| 410 of a watch | the objects are listed again (see watch.py) |
+| anything else | an error with an action for the user (see errors.py) |
 
-So every request must be one that may be done twice without harm.
+So every request must be idempotent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.adapters.kubernetes.errors import TRANSIENT, error_of, status_of
-from continuous_training.adapters.kubernetes.retry import Patience
+from continuous_training.adapters.kubernetes.retry import RetryBudget
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 JSON, APPLY = "application/json", "application/apply-patch+yaml"
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
-_TOLD_AFTER = 2.0
+_REPORT_BACKOFF = 2.0
+"""The backoff in seconds from which on retries are reported."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request, and `what` it is for in words ("apply Deployment x").
+    """A request. `what` describes it in messages ("apply Deployment x").
 
-    `retried` are further statuses after which it is sent again; `seconds` is how long the server may be
-    silent, None for ever.
+    `retried` are further statuses that are retried. `seconds` is the read timeout, or None for no timeout.
     """
 
     method: str
@@ -52,8 +52,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class _Refusal:
-    """An answer that is an error."""
+class _ErrorResponse:
+    """A response with an error status."""
 
     status: int
     data: bytes | str
@@ -61,59 +61,62 @@ class _Refusal:
 
 
 class Transport:
-    """The connection of one caller; `who` is its name in words, `say` hears of troubles that last."""
+    """The connection of one caller. `who` is the caller's name in messages; `say` receives lasting problems.
 
-    def __init__(self, api: ApiClient, who: str, say: Callable[[str], None], patience: float) -> None:
-        self.api, self.who, self.say, self.patience = api, who, say, patience
-        self._lost: float | None = None
+    `retry_budget` is the time in seconds within which a request is retried.
+    """
+
+    def __init__(self, api: ApiClient, who: str, say: Callable[[str], None], retry_budget: float) -> None:
+        self.api, self.who, self.say, self.retry_budget = api, who, say, retry_budget
+        self._connection_lost: float | None = None
 
     @property
     def seconds_since_lost(self) -> float:
-        """The seconds since the server was last seen to be away; infinity when it never was."""
-        return math.inf if self._lost is None else time.monotonic() - self._lost
+        """The seconds since the connection was last lost; infinity if it never was."""
+        return math.inf if self._connection_lost is None else time.monotonic() - self._connection_lost
 
     @property
     def host(self) -> str:
-        """The API server's address."""
+        """The address of the API server."""
         return str(self.api.configuration.host)
 
     def send(self, request: Request) -> Any:
-        """Send the request, again where that is right; returns urllib3's response of a 2xx.
+        """Send the request with retries. Return urllib3's response with a 2xx status.
 
-        TransientError when it did not succeed for `patience` seconds.
+        Raises TransientError if the request did not succeed within the retry budget.
         """
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError  # start-up time: only steps on a cluster need it
 
-        patience, told = Patience(self.patience), False
+        budget, reported = RetryBudget(self.retry_budget), False
         while True:
             retry_after = None
             try:
                 response = self.once(request)
-            except HTTPError as error:
-                patience.lost_connection()
-                self._lost = time.monotonic()
-                trouble: PipelineError = TransientError(
-                    f"could not {request.what}: the API server {self.host} does not answer ({error})"
+            except HTTPError as cause:
+                budget.record_lost_connection()
+                self._connection_lost = time.monotonic()
+                error: PipelineError = TransientError(
+                    f"could not {request.what}: the API server {self.host} does not answer ({cause})"
                 )
             else:
                 if response.status < 300:
                     return response
-                trouble = error_of(response.status, status_of(response.data), request.what, self.who)
-                if not self._again(response.status, trouble, request, patience):
-                    raise trouble
+                error = error_of(response.status, status_of(response.data), request.what, self.who)
+                if not self._is_retryable(response.status, error, request, budget):
+                    raise error
                 retry_after = response.headers.get("Retry-After")
-            if patience.wait > _TOLD_AFTER and not told:
-                told = True
-                self.say(f"{trouble}; trying again for up to {self.patience:g} s")
-            if not patience.again(retry_after):
-                raise trouble
+            if budget.backoff > _REPORT_BACKOFF and not reported:
+                reported = True
+                self.say(f"{error}; trying again for up to {self.retry_budget:g} s")
+            if not budget.wait(retry_after):
+                raise error
 
     def once(self, request: Request) -> Any:
-        """Send the request once; returns a response of whatever status, with status, headers and data.
+        """Send the request once. Return a response of any status, with status, headers and data.
 
-        Raises urllib3's HTTPError when there is no answer, UserError when TLS refuses the server.
+        Raises urllib3's HTTPError without a response, and UserError if the server's certificate is invalid.
         """
-        from kubernetes.client import ApiException
+        from kubernetes.client import ApiException  # start-up time: only steps on a cluster need it
 
         try:
             response, _, _ = self.api.call_api(
@@ -129,11 +132,11 @@ class Transport:
         except ApiException as error:
             if not error.status:
                 raise UserError(f"the API server {self.host} cannot be trusted: {error.reason}") from None
-            return _Refusal(error.status, error.body or b"", error.headers or {})
+            return _ErrorResponse(error.status, error.body or b"", error.headers or {})
         return response
 
     @staticmethod
-    def _again(status: int, trouble: PipelineError, request: Request, patience: Patience) -> bool:
-        unknown = status in (401, 403) and patience.may_be_warming_up
-        gone_soon = status in TRANSIENT and isinstance(trouble, TransientError)
-        return gone_soon or status in request.retried or unknown
+    def _is_retryable(status: int, error: PipelineError, request: Request, budget: RetryBudget) -> bool:
+        caller_unknown = status in (401, 403) and budget.may_be_warming_up
+        is_transient = status in TRANSIENT and isinstance(error, TransientError)
+        return is_transient or status in request.retried or caller_unknown

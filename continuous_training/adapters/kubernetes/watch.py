@@ -1,4 +1,4 @@
-"""A view of some objects that stays true: listed once, then watched, listed anew when the watch expires."""
+"""Watch objects of the cluster: list them once, then apply the events; list again when the watch expires."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from continuous_training.adapters.kubernetes.errors import TRANSIENT, error_of, 
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.adapters.kubernetes.transport import Request
 
-_SILENCE = 10.0
+_READ_MARGIN = 10.0
 _PAUSE = 0.25
-_CUT_OFF = TRANSIENT | {410}
+_EXPIRED = TRANSIENT | {410}
 
 
 def watch(
     cluster: Cluster, resource: Resource, selector: str, seconds: float, pulse: float = 2.0
 ) -> Iterator[list[Object]]:
-    """Yield the objects as they are: at once, after each change, and at least every `pulse` seconds.
+    """Yield the current objects: at once, after each change, and at least every `pulse` seconds.
 
-    Ends after `seconds`. When the connection is lost or the watch has expired (410) they are listed anew,
-    so nothing stays wrong; TransientError when the API server stays away.
+    Ends after `seconds`. After a lost connection or an expired watch (410), the objects are listed again.
+    Raises TransientError if the API server does not come back within the retry budget.
     """
     end = time.monotonic() + seconds
     version = None
     objects: dict[str, Object] = {}
     while True:
         if version is None:
-            listed, version = cluster.find_with_version(resource, selector)
-            objects = {one["metadata"]["name"]: one for one in listed}
+            current, version = cluster.find_with_version(resource, selector)
+            objects = {item["metadata"]["name"]: item for item in current}
         yield list(objects.values())
         if time.monotonic() >= end:
             return
         for event in _events(cluster, resource, selector, version, min(pulse, end - time.monotonic())):
-            version = _take(event, objects)
+            version = _apply_event(event, objects)
             if version is None:
                 time.sleep(_PAUSE)
                 break
@@ -45,8 +45,8 @@ def watch(
                 yield list(objects.values())
 
 
-def _take(event: Object, objects: dict[str, Object]) -> str | None:
-    """Bring the objects up to date; returns where a watch goes on, None when it cannot."""
+def _apply_event(event: Object, objects: dict[str, Object]) -> str | None:
+    """Update the objects. Return the resource version to continue from, or None after an error."""
     kind, changed = event["type"], event["object"]
     if kind == "ERROR":
         return None
@@ -60,41 +60,41 @@ def _take(event: Object, objects: dict[str, Object]) -> str | None:
 def _events(
     cluster: Cluster, resource: Resource, selector: str, version: str, seconds: float
 ) -> Iterator[Object]:
-    """Yield what happens within about `seconds` (whole ones, at least one) from `version` on.
+    """Yield the events after `version` for about `seconds` (rounded up to whole seconds).
 
-    What cuts a watch off, an expired version included, becomes an event of type ERROR.
+    An event of type ERROR is yielded when the watch ends early, for example because the version expired.
     """
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError  # start-up time: only steps on a cluster need it
 
-    patient = max(1, math.ceil(seconds))
+    timeout = max(1, math.ceil(seconds))
     query = {
         "watch": "true",
         "labelSelector": selector,
         "resourceVersion": version,
-        "timeoutSeconds": str(patient),
+        "timeoutSeconds": str(timeout),
         "allowWatchBookmarks": "true",
     }
     what = f"watch {resource.plural}"
-    request = Request("GET", cluster.path(resource), what, query, seconds=patient + _SILENCE)
+    request = Request("GET", cluster.path(resource), what, query, seconds=timeout + _READ_MARGIN)
     try:
         response = cluster.transport.once(request)
         if response.status != 200:
             status = status_of(response.data)
-            if response.status not in _CUT_OFF:
+            if response.status not in _EXPIRED:
                 raise error_of(response.status, status, what, cluster.transport.who)
-            # The list that comes next is asked for with patience, and tells what is wrong if that ends.
+            # The following list request is retried, and reports the error if the server stays away.
             yield {"type": "ERROR", "object": status}
             return
-        yield from _lines(response)
+        yield from _decode_lines(response)
     except HTTPError as error:
         yield {"type": "ERROR", "object": {"message": str(error)}}
 
 
-def _lines(response: Any) -> Iterator[Object]:
+def _decode_lines(response: Any) -> Iterator[Object]:
     rest = b""
     try:
-        for part in response.stream(65536):
-            *whole, rest = (rest + part).split(b"\n")
-            yield from (json.loads(line) for line in whole if line)
+        for chunk in response.stream(65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (json.loads(line) for line in lines if line)
     finally:
         response.release_conn()

@@ -58,7 +58,7 @@ def configured_mode(data: Mapping[str, str]) -> str | None:
 def _default_mode(cluster: Cluster) -> str | None:
     transport = cluster.transport
     for namespace in CONFIG_MAP_NAMESPACES:
-        other = Cluster(transport.api, namespace, cluster.in_pod, patience=transport.patience)
+        other = Cluster(transport.api, namespace, cluster.in_pod, retry_budget=transport.retry_budget)
         try:
             config_map = other.get(CONFIG_MAP, CONFIG_MAP_NAME)
         except ForbiddenError:

@@ -126,7 +126,7 @@ class LeaseLock:
     def _renew_periodically(self) -> None:
         interval = self.lease_seconds / _RENEWALS_PER_LEASE
         # An attempt ends before the next one is due, so that the end of the rollout does not wait for it.
-        cluster = self.cluster.patient(interval)
+        cluster = self.cluster.with_retry_budget(interval)
         while not self._released.wait(interval):
             with suppress(PipelineError):
                 self._renew(cluster)

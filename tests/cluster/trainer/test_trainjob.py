@@ -152,7 +152,10 @@ def test_complete_trainjob_with_a_running_job_is_an_error(
 ) -> None:
     monkeypatch.setattr(trainjob, "SETTLING", 2.0)
     controller.script, controller.reports_complete_early = WAIT_SCRIPT, True
-    with running(controller), pytest.raises(PipelineError, match="says that it is complete, and 0 of 2 pods"):
+    with (
+        running(controller),
+        pytest.raises(PipelineError, match="is complete according to its condition, but 0 of 2 pods"),
+    ):
         train_step()
     assert train_step.remaining_objects() == []
 
@@ -182,7 +185,7 @@ def test_reason_of_the_wait_is_reported(train_step: TrainStep, controller: Simul
     with running(controller), pytest.raises(TransientError, match="has not ended after 8 s"):
         train_step(spec)
     assert any(
-        "waits: Unschedulable: " in line and "Insufficient cpu" in line for line in train_step.messages
+        "is waiting: Unschedulable: " in line and "Insufficient cpu" in line for line in train_step.messages
     ), train_step.messages
 
 
@@ -205,7 +208,7 @@ def test_deleted_trainjob_is_an_error(train_step: TrainStep, controller: Simulat
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trainjob, "wait", deleted)
-        with pytest.raises(PipelineError, match="is gone: somebody has deleted it"):
+        with pytest.raises(PipelineError, match="does not exist any more: it was deleted"):
             train_step()
     assert train_step.remaining_objects() == []
 

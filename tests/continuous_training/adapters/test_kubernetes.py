@@ -45,7 +45,7 @@ class Server:
 
 
 @contextmanager
-def serving(tmp_path: Path, server: Server, patience: float = 10.0) -> Iterator[Cluster]:
+def serving(tmp_path: Path, server: Server, retry_budget: float = 10.0) -> Iterator[Cluster]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -73,7 +73,7 @@ def serving(tmp_path: Path, server: Server, patience: float = 10.0) -> Iterator[
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
         try:
-            yield connect("here", str(kubeconfig(tmp_path, http.server_port))).patient(patience)
+            yield connect("here", str(kubeconfig(tmp_path, http.server_port))).with_retry_budget(retry_budget)
         finally:
             http.shutdown()
 
@@ -98,8 +98,8 @@ def kubeconfig(folder: Path, port: int) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST", 0.01)
-    monkeypatch.setattr(retry, "LONGEST", 0.02)
+    monkeypatch.setattr(retry, "FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(retry, "MAX_BACKOFF", 0.02)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,14 @@ def test_a_conflict_of_a_replace_is_told_at_once(tmp_path: Path) -> None:
 def test_the_patience_ends_with_what_was_wrong(tmp_path: Path) -> None:
     server = Server(*[refusal(503, "etcd is away")] * 1000)
     with (
-        serving(tmp_path, server, patience=0.1) as cluster,
+        serving(tmp_path, server, retry_budget=0.1) as cluster,
         pytest.raises(TransientError, match="etcd is away"),
     ):
         cluster.find(POD)
 
 
 def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
-    cluster = connect("", str(kubeconfig(tmp_path, free_port()))).patient(0.1)
+    cluster = connect("", str(kubeconfig(tmp_path, free_port()))).with_retry_budget(0.1)
     assert cluster.namespace == "there"
     with pytest.raises(TransientError, match=r"could not get Pod x: the API server .* does not answer"):
         cluster.get(POD, "x")

@@ -1,8 +1,8 @@
-"""prep-data, alone: raw rows in, a checked and split dataset out.
+"""Read, validate and split the rows of a data source.
 
-In:   the rows that --set source=... names (default: the workload's own)
-Out:  OUTPUT/train.parquet, OUTPUT/holdout.parquet, OUTPUT/dataset.json
-Next: python -m components.train --workload NAME --data OUTPUT --output out/model
+Input:   the rows of --set source=... (default: the workload's own)
+Output:  OUTPUT/train.parquet, OUTPUT/holdout.parquet, OUTPUT/dataset.json
+Next:    python -m components.train --workload NAME --data OUTPUT --output out/model
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .step import run
 
 
 def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, data: Any) -> bool:
-    """Run the step inside a pipeline; a run with nothing to do is recorded here and ends."""
+    """Run the step inside a pipeline. Record the run if its inputs were processed before."""
     with step_cli.reported():
         settings = step_cli.in_pipeline()
         records = RunHistory(open_store(settings.store), workload)
@@ -37,18 +37,18 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             step_cli.tell,
             settings.cache,
         )
-        records.write_data(run_id, looks(Dataset.open(Path(data.path))))
-        data.metadata["recipe"] = prepared.recipe
+        records.write_data(run_id, data_record(Dataset.open(Path(data.path))))
+        data.metadata["recipe"] = prepared.input_digest
         data.metadata |= {f"{split}_rows": count for split, count in prepared.rows.items()}
-        if prepared.judged:
-            record = unchanged(prepared.judged)
+        if prepared.earlier:
+            record = unchanged_record(prepared.earlier)
             records.write_run(run_id, record)
             step_cli.tell(record["reasons"][0])
         return prepared.changed
 
 
-def looks(dataset: Dataset) -> dict[str, Any]:
-    """Return what is remembered of the newest data: enough to tell how far it has moved from a model's."""
+def data_record(dataset: Dataset) -> dict[str, Any]:
+    """Return the record of the newest data, with the statistics that drift is computed from."""
     manifest = dataset.manifest
     return {
         "as_of": manifest.as_of,
@@ -59,16 +59,16 @@ def looks(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def unchanged(judged: dict[str, Any]) -> dict[str, Any]:
-    """Return the record of a run on data and settings that an earlier run carried through."""
+def unchanged_record(earlier: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a run whose inputs were processed by an earlier run."""
     names = ("metrics", "version", "digest", "endpoint", "recipe")
-    kept: dict[str, Any] = {name: judged[name] for name in names if name in judged}
-    came_to = f"{judged['verdict']} by run {judged['run']}"
+    copied: dict[str, Any] = {name: earlier[name] for name in names if name in earlier}
+    result = f"{earlier['verdict']} by run {earlier['run']}"
     return {
         "verdict": "unchanged",
-        "reasons": [f"data unchanged: these rows with these parameters were judged before ({came_to})"],
-        "judged_by": judged["run"],
-        **kept,
+        "reasons": [f"data unchanged: these rows and parameters were evaluated before ({result})"],
+        "judged_by": earlier["run"],
+        **copied,
     }
 
 
@@ -76,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from a shell; returns the exit code."""
     parser = step_cli.command("prep_data", __doc__)
     step_cli.workload_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the dataset goes")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="the folder for the dataset"
+    )
     arguments = parser.parse_args(argv)
 
     def work() -> int:

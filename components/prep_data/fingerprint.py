@@ -1,4 +1,4 @@
-"""Fingerprints of rows, and the split that follows from their keys."""
+"""Fingerprints of rows, and the split by key."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pyarrow as pa
 
 
 class Fingerprint:
-    """The identity of a set of rows: the same whatever their order and however they came in batches.
+    """The digest of a set of rows, independent of their order and of the batches.
 
-    Each row's sha256 is added up modulo 2^256 (the AdHash of Bellare and Micciancio, EUROCRYPT 1997), and
-    the sum is hashed with the count.
+    It is the sum of the rows' sha256 modulo 2^256 (AdHash, Bellare and Micciancio, EUROCRYPT 1997), hashed
+    together with the number of rows.
     """
 
     def __init__(self) -> None:
@@ -20,12 +20,12 @@ class Fingerprint:
         self._sum = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take in every row of the batch."""
+        """Add all rows of a batch."""
         parts = [_bytes_of(batch.column(name)) for name in sorted(batch.schema.names)]
         for row in zip(*parts, strict=True):
             digest = hashlib.sha256()
             for part in row:
-                # The length keeps ("ab", "c") apart from ("a", "bc").
+                # The length distinguishes ("ab", "c") from ("a", "bc").
                 digest.update(len(part).to_bytes(8, "big"))
                 digest.update(part)
             self._sum += int.from_bytes(digest.digest(), "big")
@@ -33,20 +33,21 @@ class Fingerprint:
         self.rows += batch.num_rows
 
     def hexdigest(self) -> str:
-        """Return the fingerprint of all rows taken in, 64 hex digits."""
+        """Return the fingerprint of all added rows, 64 hexadecimal digits."""
         return hashlib.sha256(self._sum.to_bytes(32, "big") + self.rows.to_bytes(8, "big")).hexdigest()
 
 
 def key_digests(keys: pa.Array) -> np.ndarray:
-    """Return the first 64 bits of each key's sha256, as uint64."""
+    """Return the first 64 bits of each key's sha256 as an array of uint64."""
     digests = b"".join(hashlib.sha256(part).digest()[:8] for part in _bytes_of(keys))
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
 def in_holdout(digests: np.ndarray, test_size: float) -> np.ndarray:
-    """Return which rows are held out: a row's side depends on its own key alone, so it never changes.
+    """Return a mask of the rows that are held out.
 
-    A greater `test_size` only moves rows from train to holdout.
+    The side of a row depends only on its key, so it does not change when the data grows. A larger
+    `test_size` only moves rows from the training set to the holdout.
     """
     return digests.astype(np.float64) / 2.0**64 < test_size
 

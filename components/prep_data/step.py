@@ -1,4 +1,4 @@
-"""prep-data: raw rows in, a checked and split dataset out; says whether there is anything to train on."""
+"""Read, validate and split the rows of a data source, and decide whether there is anything to train."""
 
 from __future__ import annotations
 
@@ -34,13 +34,17 @@ from .validate import SPLITS, check_batch
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What prep-data found: whether this recipe is new, and what became of it when it is not."""
+class PreparedData:
+    """The result of prep-data: rows by split, and the record of an earlier run on the same inputs."""
 
-    changed: bool
-    recipe: str
+    input_digest: str
     rows: dict[str, int]
-    judged: Record | None
+    earlier: Record | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether no earlier run has processed these inputs."""
+        return self.earlier is None
 
 
 def run(
@@ -51,27 +55,27 @@ def run(
     scheduled: str = "",
     progress: Progress = report,
     cache: Path = Path(".state/cache"),
-) -> Prepared:
-    """Write the dataset artifact to `output` and tell whether its recipe was judged before.
+) -> PreparedData:
+    """Write the dataset to `output`, and look up an earlier run on the same inputs.
 
-    `given` are the run parameters; `scheduled` is the logical time when `as_of` is empty; `cache` keeps
-    local copies of remote files. Without `records` everything is new. Raises UserError for bad data, leaving
-    nothing in `output`.
+    `given` are the run parameters that differ from the defaults. `scheduled` is the scheduled time of the
+    run, used if `as_of` is empty. `cache` is the folder for copies of remote files. Without `records`, there
+    is no earlier run. Raises UserError for invalid data; `output` is then empty.
     """
     values = workload.parse(given)
     source = str(values["source"] or workload.default_source)
     sample = source == workload.sample_source
-    progress(f"reading {source}" + (", a sample that comes with the code: this is a trial" if sample else ""))
+    progress(f"reading {source}" + (", a small sample for a trial" if sample else ""))
     with new_folder(output, MANIFEST) as folder:
         splits = _Splits(workload, folder, float(values["test_size"]))
         with splits, fetching(cache, progress):
             for rows in workload.load(source, values):
                 check_batch(workload, rows)
                 splits.add(rows.batch, rows.origin, rows.first)
-                progress(f"{splits.total:,} rows read and checked")
+                progress(f"{splits.total:,} rows read and validated")
         splits.check(source)
         fingerprint = splits.fingerprint()
-        recipe = recipe_of(workload, values, fingerprint)
+        input_digest = recipe_of(workload, values, fingerprint)
         split_manifests = splits.manifests()
         manifest = DatasetManifest(
             workload=workload.name,
@@ -84,21 +88,21 @@ def run(
             sample=sample,
             as_of=str(values["as_of"] or scheduled or _now()),
             parameters=values,
-            input_digest=recipe,
+            input_digest=input_digest,
         )
-        judged = records.judged(recipe) if records and not values["force"] else None
-        if judged:
-            # Nobody will read the rows of a run that stops here.
+        earlier = records.judged(input_digest) if records and not values["force"] else None
+        if earlier:
+            # The run ends here, so no step reads the rows.
             for split in SPLITS:
                 (folder / f"{split}.parquet").unlink()
         (folder / MANIFEST).write_text(to_json(manifest.to_json()), encoding="utf-8")
     counts = {split: manifest.splits[split].rows for split in SPLITS}
-    progress(f"{counts['train']:,} rows to train on, {counts['holdout']:,} held out")
-    return Prepared(judged is None, recipe, counts, judged)
+    progress(f"{counts['train']:,} training rows, {counts['holdout']:,} holdout rows")
+    return PreparedData(input_digest, counts, earlier)
 
 
 class _Splits:
-    """Writes rows to the Parquet file of their split, keeping count, fingerprint and statistics."""
+    """Writes rows to the Parquet file of their split, and computes fingerprints and statistics."""
 
     def __init__(self, workload: Workload, folder: Path, test_size: float) -> None:
         self.workload, self.folder, self.test_size = workload, folder, test_size
@@ -108,9 +112,9 @@ class _Splits:
             for split in SPLITS
         }
         self.keys: list[np.ndarray] = []
-        self.places: list[tuple[str, int, int]] = []
+        self.batches: list[tuple[str, int, int]] = []
         self.total = 0
-        self.given = False
+        self.source_defines_split = False
 
     def __enter__(self) -> _Splits:
         self._stack = ExitStack()
@@ -128,27 +132,27 @@ class _Splits:
     def add(self, batch: pa.RecordBatch, origin: str, first: int) -> None:
         keys = key_digests(batch.column(self.workload.key))
         if "split" in batch.schema.names:
-            self.given = True
-            held = pc.equal(batch.column("split"), "holdout").to_numpy(zero_copy_only=False)
+            self.source_defines_split = True
+            held_out = pc.equal(batch.column("split"), "holdout").to_numpy(zero_copy_only=False)
         else:
-            held = in_holdout(keys, self.test_size)
-        # In the schema's order, and as it says: none may be null.
+            held_out = in_holdout(keys, self.test_size)
+        # The writers need the order and the nullability of the schema.
         columns = [batch.column(column.name) for column in self.workload.columns]
         batch = pa.record_batch(columns, schema=self.workload.schema())
-        for split, mask in (("train", ~held), ("holdout", held)):
+        for split, mask in (("train", ~held_out), ("holdout", held_out)):
             part = batch.filter(pa.array(mask))
             if part.num_rows:
                 self.writers[split].write_batch(part)
                 self.fingerprints[split].add(part)
                 self.statistics[split].add(part)
         self.keys.append(keys)
-        self.places.append((origin, first, self.total))
+        self.batches.append((origin, first, self.total))
         self.total += len(keys)
 
     @property
     def rule(self) -> str:
-        """How rows are assigned to a split, for people."""
-        if self.given:
+        """The rule that assigns a row to a split, as text."""
+        if self.source_defines_split:
             return "the source's own"
         return f"sha256({self.workload.key}) / 2^256 < {self.test_size}"
 
@@ -162,7 +166,7 @@ class _Splits:
             )
         for split in SPLITS:
             if not self.fingerprints[split].rows:
-                raise UserError(f"source {source}: no row fell into {split}; change test_size")
+                raise UserError(f"source {source}: the split {split} has no rows; change test_size")
 
     def fingerprint(self) -> str:
         """Return the digest of the content of all rows."""
@@ -181,18 +185,18 @@ class _Splits:
 
     def _check_duplicates(self) -> None:
         keys = np.concatenate(self.keys) if self.keys else np.array([], dtype=np.uint64)
-        # In place: eight bytes a row are all that grows with the rows, and twice is enough.
+        # Sorted in place: 8 bytes per row is the only memory that grows with the data.
         keys.sort()
-        same = keys[1:][keys[1:] == keys[:-1]]
-        if len(same):
-            first, second = np.flatnonzero(np.concatenate(self.keys) == same[0])[:2].tolist()
+        duplicates = keys[1:][keys[1:] == keys[:-1]]
+        if len(duplicates):
+            first, second = np.flatnonzero(np.concatenate(self.keys) == duplicates[0])[:2].tolist()
             raise UserError(
-                f"{self._place(second)}, column {self.workload.key}: the key of {self._place(first)} stands "
-                f"here again ({len(same)} duplicates in all); a key names one row"
+                f"{self._position(second)}, column {self.workload.key}: the same key as in "
+                f"{self._position(first)} ({len(duplicates)} duplicates in total). Keys must be unique"
             )
 
-    def _place(self, index: int) -> str:
-        origin, first, before = next(place for place in reversed(self.places) if place[2] <= index)
+    def _position(self, index: int) -> str:
+        origin, first, before = next(batch for batch in reversed(self.batches) if batch[2] <= index)
         return f"{origin}, row {first + index - before}"
 
 

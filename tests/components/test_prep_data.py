@@ -1,4 +1,4 @@
-"""prep-data: what it writes, what it refuses and in which words, and when there is nothing to do."""
+"""prep-data: the dataset, rejected rows, the split, and unchanged inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.prep_data.__main__ import main, unchanged
+from components.prep_data.__main__ import main, unchanged_record
 from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
 from components.prep_data.step import run
 from continuous_training.adapters.object_store import FolderStore
@@ -29,7 +29,7 @@ Make = Callable[..., Workload]
 
 
 def batch(**changes: Any) -> pa.RecordBatch:
-    """A hundred good rows, but for the columns given."""
+    """Return a hundred valid rows, with some columns replaced."""
     columns = {
         "id": pa.array([f"row {n}" for n in range(100)]),
         "x": pa.array(np.linspace(0, 100, 100)),
@@ -40,11 +40,11 @@ def batch(**changes: Any) -> pa.RecordBatch:
     )
 
 
-def put(values: list[Any], place: int, value: Any) -> list[Any]:
-    return [*values[:place], value, *values[place + 1 :]]
+def replaced(values: list[Any], index: int, value: Any) -> list[Any]:
+    return [*values[:index], value, *values[index + 1 :]]
 
 
-def test_the_artifact_holds_both_splits_and_says_what_they_are(make: Make, tmp_path: Path) -> None:
+def test_writes_both_splits_and_their_manifest(make: Make, tmp_path: Path) -> None:
     workload = make()
     prepared = run(workload, {"test_size": 0.3}, tmp_path / "data")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
@@ -61,34 +61,34 @@ def test_the_artifact_holds_both_splits_and_says_what_they_are(make: Make, tmp_p
     assert (manifest.workload, manifest.source, manifest.input_digest) == (
         workload.name,
         "made:1000",
-        prepared.recipe,
+        prepared.input_digest,
     )
     assert manifest.split_rule == "sha256(id) / 2^256 < 0.3"
     assert manifest.parameters == workload.parse({"test_size": 0.3})
     assert [column.name for column in manifest.schema] == ["id", "x", "label"]
     assert manifest.as_of.endswith("Z")
     assert prepared.changed
-    assert prepared.judged is None
+    assert prepared.earlier is None
 
 
-def test_the_statistics_are_those_of_the_rows(make: Make, tmp_path: Path) -> None:
+def test_computes_statistics_of_the_training_rows(make: Make, tmp_path: Path) -> None:
     run(make(), {}, tmp_path / "data")
     dataset = Dataset.open(tmp_path / "data")
     train, rows = dataset.manifest.train, dataset.read("train")
     x = rows["x"].to_numpy()
     assert train.rows == len(x)
     assert set(train.statistics) == {"x", "label"}
-    found = train.statistics["x"]
-    assert (found["minimum"], found["maximum"]) == (x.min(), x.max())
-    assert (found["mean"], found["std"]) == (pytest.approx(x.mean()), pytest.approx(x.std()))
-    assert found["histogram"] == np.histogram(x, np.linspace(0, 100, 101))[0].tolist()
-    assert found["edges"] == np.linspace(0, 100, 101).tolist()
+    statistics = train.statistics["x"]
+    assert (statistics["minimum"], statistics["maximum"]) == (x.min(), x.max())
+    assert (statistics["mean"], statistics["std"]) == (pytest.approx(x.mean()), pytest.approx(x.std()))
+    assert statistics["histogram"] == np.histogram(x, np.linspace(0, 100, 101))[0].tolist()
+    assert statistics["edges"] == np.linspace(0, 100, 101).tolist()
     assert train.statistics["label"]["counts"] == {
         str(label): int((rows["label"].to_numpy() == label).sum()) for label in (0, 1)
     }
 
 
-def test_every_kind_of_column_has_its_statistics(make: Make, tmp_path: Path) -> None:
+def test_computes_statistics_for_each_kind_of_column(make: Make, tmp_path: Path) -> None:
     columns = (
         Column("id", "integer"),
         Column("text", "text"),
@@ -107,84 +107,93 @@ def test_every_kind_of_column_has_its_statistics(make: Make, tmp_path: Path) -> 
         }
     )
     run(make(columns=columns, batches=[Rows(rows, "a.csv")]), {}, tmp_path / "data")
-    found = Dataset.open(tmp_path / "data").manifest.train.statistics
-    assert (found["text"]["mean"], found["bytes"]["mean"], found["bytes"]["std"]) == (2, 3, 0)
-    assert sum(found["vector"]["histogram"]) == 2 * found["vector"]["rows"]
-    assert sum(found["label"]["counts"].values()) == found["label"]["rows"]
-    bad = rows.set_column(3, "vector", pa.FixedSizeListArray.from_arrays(
-        pa.array(put([0.5] * 200, 7, 1.5), pa.float32()), 2
+    statistics = Dataset.open(tmp_path / "data").manifest.train.statistics
+    assert (statistics["text"]["mean"], statistics["bytes"]["mean"], statistics["bytes"]["std"]) == (2, 3, 0)
+    assert sum(statistics["vector"]["histogram"]) == 2 * statistics["vector"]["rows"]
+    assert sum(statistics["label"]["counts"].values()) == statistics["label"]["rows"]
+    invalid = rows.set_column(3, "vector", pa.FixedSizeListArray.from_arrays(
+        pa.array(replaced([0.5] * 200, 7, 1.5), pa.float32()), 2
     ))  # fmt: skip
     with pytest.raises(
         UserError, match=r"a\.csv, row 4, column vector\[1\]: 1\.5 is not a number from 0 to 1"
     ):
-        run(make(columns=columns, batches=[Rows(bad, "a.csv")]), {}, tmp_path / "data")
+        run(make(columns=columns, batches=[Rows(invalid, "a.csv")]), {}, tmp_path / "data")
 
 
-NULL = pa.array(put(["r"] * 100, 3, None))
+NULL = pa.array(replaced(["r"] * 100, 3, None))
 IDS, XS, LABELS = ([f"row {n}" for n in range(100)], [1.0] * 100, [0, 1] * 50)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
-        ({"x": None}, "b.csv: there is no column x; it has id, label"),
+        ({"x": None}, "b.csv: column x is missing; the columns are id, label"),
         ({"x": pa.array(["1"] * 100)}, "b.csv, column x: is string, not double"),
         ({"x": pa.array([1] * 100)}, "b.csv, column x: is int64, not double"),
         (
             {"extra": pa.array(LABELS), "more": pa.array(LABELS)},
-            "b.csv: columns nobody asked for: extra, more",
+            "b.csv: unknown columns: extra, more",
         ),
-        ({"id": pa.array(put(IDS, 3, None))}, "b.csv, row 504, column id: None is missing"),
-        ({"x": pa.array(put(XS, 3, None))}, "b.csv, row 504, column x: None is missing"),
-        ({"x": pa.array(put(XS, 3, float("nan")))}, "b.csv, row 504, column x: nan is not a finite number"),
-        ({"x": pa.array(put(XS, 0, float("inf")))}, "b.csv, row 501, column x: inf is not a finite number"),
-        ({"x": pa.array(put(XS, 99, -0.1))}, "b.csv, row 600, column x: -0.1 is under 0"),
+        ({"id": pa.array(replaced(IDS, 3, None))}, "b.csv, row 504, column id: None is missing"),
+        ({"x": pa.array(replaced(XS, 3, None))}, "b.csv, row 504, column x: None is missing"),
         (
-            {"x": pa.array(put(put(XS, 5, 101.0), 9, 102.0))},
-            "b.csv, row 506, column x: 101.0 is over 100 (and 1 rows more in this batch)",
+            {"x": pa.array(replaced(XS, 3, float("nan")))},
+            "b.csv, row 504, column x: nan is not a finite number",
         ),
-        ({"label": pa.array(put(LABELS, 3, 2))}, "b.csv, row 504, column label: 2 is not one of 0, 1"),
-        ({"split": pa.array(put(["train"] * 100, 3, "test"))}, "b.csv, row 504, column split"),
-        ({"split": pa.array(put(["train"] * 100, 3, None))}, "b.csv, row 504, column split"),
-        ({"id": pa.array(put(IDS, 3, "a 7"))}, "b.csv, row 504, column id: the key of a.csv, row 8 stands"),
         (
-            {"id": pa.array(put(IDS, 3, "row 2"))},
-            "b.csv, row 504, column id: the key of b.csv, row 503 stands",
+            {"x": pa.array(replaced(XS, 0, float("inf")))},
+            "b.csv, row 501, column x: inf is not a finite number",
+        ),
+        ({"x": pa.array(replaced(XS, 99, -0.1))}, "b.csv, row 600, column x: -0.1 is under 0"),
+        (
+            {"x": pa.array(replaced(replaced(XS, 5, 101.0), 9, 102.0))},
+            "b.csv, row 506, column x: 101.0 is over 100 (and 1 more rows in this batch)",
+        ),
+        ({"label": pa.array(replaced(LABELS, 3, 2))}, "b.csv, row 504, column label: 2 is not one of 0, 1"),
+        ({"split": pa.array(replaced(["train"] * 100, 3, "test"))}, "b.csv, row 504, column split"),
+        ({"split": pa.array(replaced(["train"] * 100, 3, None))}, "b.csv, row 504, column split"),
+        (
+            {"id": pa.array(replaced(IDS, 3, "a 7"))},
+            "b.csv, row 504, column id: the same key as in a.csv, row 8",
+        ),
+        (
+            {"id": pa.array(replaced(IDS, 3, "row 2"))},
+            "b.csv, row 504, column id: the same key as in b.csv, row 503",
         ),
     ],
 )
-def test_a_bad_row_is_refused_by_file_row_and_column(
-    make: Make, tmp_path: Path, changes: dict[str, Any], words: str
+def test_rejects_an_invalid_row_with_file_row_and_column(
+    make: Make, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    good = batch(id=pa.array([f"a {n}" for n in range(100)]))
-    workload = make(batches=[Rows(good, "a.csv"), Rows(batch(**changes), "b.csv", 501)])
-    with pytest.raises(UserError) as refused:
+    valid = batch(id=pa.array([f"a {n}" for n in range(100)]))
+    workload = make(batches=[Rows(valid, "a.csv"), Rows(batch(**changes), "b.csv", 501)])
+    with pytest.raises(UserError) as raised:
         run(workload, {}, tmp_path / "data")
-    assert str(refused.value).startswith(words)
+    assert str(raised.value).startswith(message)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("batches", "words"),
+    ("batches", "message"),
     [
         ([Rows(batch().slice(0, 49), "a.csv")], "source made:1000: 49 rows, but .* needs at least 50"),
         ([], "0 rows, but .* needs at least 50"),
         ([Rows(batch().slice(0, 0), "a.csv")], "0 rows, but .* needs at least 50"),
-        ([Rows(batch(split=pa.array(["train"] * 100)), "a.csv")], "no row fell into holdout"),
-        ([Rows(batch(split=pa.array(["holdout"] * 100)), "a.csv")], "no row fell into train"),
+        ([Rows(batch(split=pa.array(["train"] * 100)), "a.csv")], "the split holdout has no rows"),
+        ([Rows(batch(split=pa.array(["holdout"] * 100)), "a.csv")], "the split train has no rows"),
     ],
 )
-def test_too_few_rows_are_refused(make: Make, tmp_path: Path, batches: list[Rows], words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_rejects_too_few_rows(make: Make, tmp_path: Path, batches: list[Rows], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         run(make(batches=batches), {}, tmp_path / "data")
 
 
-def test_an_empty_batch_among_others_is_harmless(make: Make, tmp_path: Path) -> None:
+def test_accepts_empty_batches(make: Make, tmp_path: Path) -> None:
     batches = [Rows(batch().slice(0, 0), "a.csv"), Rows(batch(), "b.csv"), Rows(batch().slice(0, 0), "c.csv")]
     assert sum(run(make(batches=batches), {}, tmp_path / "data").rows.values()) == 100
 
 
-def test_a_refusal_leaves_the_old_artifact_untouched(make: Make, tmp_path: Path) -> None:
+def test_keeps_the_existing_dataset_if_a_row_is_invalid(make: Make, tmp_path: Path) -> None:
     run(make(), {}, tmp_path / "data")
     before = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
     with pytest.raises(UserError):
@@ -193,7 +202,7 @@ def test_a_refusal_leaves_the_old_artifact_untouched(make: Make, tmp_path: Path)
     assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
 
 
-def test_a_folder_that_holds_other_things_is_not_replaced(make: Make, tmp_path: Path) -> None:
+def test_does_not_replace_a_folder_with_other_files(make: Make, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="holds other things than a dataset"):
         run(make(), {}, tmp_path)
@@ -203,7 +212,7 @@ def test_a_folder_that_holds_other_things_is_not_replaced(make: Make, tmp_path: 
     run(make(), {}, tmp_path / "empty")
 
 
-def test_the_sources_own_split_is_kept(make: Make, tmp_path: Path) -> None:
+def test_keeps_the_split_of_the_source(make: Make, tmp_path: Path) -> None:
     split = ["holdout" if n < 13 else "train" for n in range(100)]
     prepared = run(make(batches=[Rows(batch(split=pa.array(split)), "a.csv")]), {}, tmp_path / "data")
     assert prepared.rows == {"train": 87, "holdout": 13}
@@ -220,45 +229,45 @@ SCHEMA = pa.schema({"id": pa.string(), "x": pa.float64(), "label": pa.int64()})
 
 
 def fingerprint(rows: list[tuple[str, float, int]], sizes: int = 100) -> str:
-    found = Fingerprint()
+    digest = Fingerprint()
     for begin in range(0, len(rows), sizes):
         columns = zip(*rows[begin : begin + sizes], strict=True)
-        found.add(pa.record_batch([pa.array(list(column)) for column in columns], schema=SCHEMA))
-    return found.hexdigest()
+        digest.add(pa.record_batch([pa.array(list(column)) for column in columns], schema=SCHEMA))
+    return digest.hexdigest()
 
 
 @given(ROWS, st.randoms(), st.integers(1, 4))
-def test_the_fingerprint_knows_neither_order_nor_batches(rows: Any, random: Any, sizes: int) -> None:
+def test_the_fingerprint_is_independent_of_order_and_batches(rows: Any, random: Any, sizes: int) -> None:
     shuffled = random.sample(rows, len(rows))
     assert fingerprint(shuffled, sizes) == fingerprint(rows)
 
 
 @given(ROWS, ROWS)
-def test_other_rows_have_another_fingerprint(rows: Any, others: Any) -> None:
-    def told(found: Any) -> list[str]:
-        return sorted(repr(row) for row in found)  # tells 0.0 from -0.0, as the bytes do
+def test_the_fingerprint_differs_for_different_rows(rows: Any, others: Any) -> None:
+    def canonical(table: Any) -> list[str]:
+        return sorted(repr(row) for row in table)  # distinguishes 0.0 from -0.0, as the bytes do
 
-    assert (fingerprint(rows) == fingerprint(others)) == (told(rows) == told(others))
+    assert (fingerprint(rows) == fingerprint(others)) == (canonical(rows) == canonical(others))
 
 
 @given(st.lists(st.text(max_size=8), unique=True, max_size=30), st.floats(0.05, 0.5), st.floats(0.05, 0.5))
-def test_a_rows_side_depends_on_its_key_alone_and_grows_with_test_size(
-    keys: Any, one: float, two: float
+def test_the_split_depends_on_the_key_and_grows_with_test_size(
+    keys: Any, first: float, second: float
 ) -> None:
-    low, high = sorted((one, two))
+    low, high = sorted((first, second))
     digests = key_digests(pa.array(keys, pa.string()))
-    held = in_holdout(digests, low)
-    assert (held <= in_holdout(digests, high)).all()
-    alone = [bool(in_holdout(key_digests(pa.array([key])), low)[0]) for key in keys]
-    assert held.tolist() == alone
+    held_out = in_holdout(digests, low)
+    assert (held_out <= in_holdout(digests, high)).all()
+    individually = [bool(in_holdout(key_digests(pa.array([key])), low)[0]) for key in keys]
+    assert held_out.tolist() == individually
 
 
-def test_the_split_stays_when_rows_are_added(make: Make, tmp_path: Path) -> None:
-    held = []
+def test_rows_keep_their_split_when_rows_are_added(make: Make, tmp_path: Path) -> None:
+    holdouts = []
     for count in (500, 1000):
         run(make(), {"source": f"made:{count}"}, tmp_path / "data")
-        held.append(set(Dataset.open(tmp_path / "data").read("holdout")["id"].to_pylist()))
-    small, large = held
+        holdouts.append(set(Dataset.open(tmp_path / "data").read("holdout")["id"].to_pylist()))
+    small, large = holdouts
     assert small == {key for key in large if int(key.removeprefix("row ")) <= 500}
 
 
@@ -269,7 +278,7 @@ def test_the_split_stays_when_rows_are_added(make: Make, tmp_path: Path) -> None
         ("", "2026-11-21T10:05:01Z", "2026-11-21T10:05:01Z"),
     ],
 )
-def test_the_logical_time_is_as_of_then_the_schedules(
+def test_as_of_has_precedence_over_the_scheduled_time(
     make: Make, tmp_path: Path, as_of: str, scheduled: str, expected: str
 ) -> None:
     run(make(), {"as_of": as_of}, tmp_path / "data", scheduled=scheduled)
@@ -277,27 +286,27 @@ def test_the_logical_time_is_as_of_then_the_schedules(
 
 
 class TestUnchanged:
-    """A recipe that was carried through is not again."""
+    """Inputs that an earlier run has processed."""
 
     @pytest.fixture
     def records(self, make: Make, store: FolderStore, tmp_path: Path) -> RunHistory:
         workload = make()
         records = RunHistory(store, workload.name)
-        recipe = run(workload, {}, tmp_path / "first", records).recipe
-        records.settle(recipe, {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}})
+        input_digest = run(workload, {}, tmp_path / "first", records).input_digest
+        records.settle(input_digest, {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}})
         return records
 
     @pytest.mark.parametrize("given_", [{}, {"as_of": "2020-01-01"}, {"test_size": "0.2"}])
-    def test_the_same_rows_and_parameters(
+    def test_the_same_rows_and_parameters_are_unchanged(
         self, make: Make, records: RunHistory, tmp_path: Path, given_: dict[str, str]
     ) -> None:
         prepared = run(make(), given_, tmp_path / "data", records)
         assert not prepared.changed
-        assert prepared.judged == {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}}
+        assert prepared.earlier == {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}}
         assert sum(prepared.rows.values()) == 1000
         assert [path.name for path in (tmp_path / "data").iterdir()] == ["dataset.json"]
 
-    def test_the_same_content_from_another_source(
+    def test_the_same_rows_from_another_source_are_unchanged(
         self, make: Make, records: RunHistory, tmp_path: Path
     ) -> None:
         class Copy(type(make())):  # type: ignore[misc]
@@ -312,21 +321,27 @@ class TestUnchanged:
         "given_",
         [{"fence": "51"}, {"seed": "1"}, {"test_size": "0.3"}, {"force": "true"}, {"source": "made:900"}],
     )
-    def test_anything_else_is_new(
+    def test_other_parameters_or_rows_are_changed(
         self, make: Make, records: RunHistory, tmp_path: Path, given_: dict[str, str]
     ) -> None:
         assert run(make(), given_, tmp_path / "data", records).changed
         assert Dataset.open(tmp_path / "data").read("train").num_rows > 0
 
-    def test_another_rule_is_new(self, make: Make, records: RunHistory, tmp_path: Path) -> None:
+    def test_another_promotion_rule_is_changed(self, make: Make, records: RunHistory, tmp_path: Path) -> None:
         stricter = make(rule=type(make().rule)(metric="accuracy", floor=0.9))
         assert run(stricter, {}, tmp_path / "data", records).changed
 
-    def test_the_runs_record_says_what_became_of_the_recipe(self) -> None:
-        judged = {"run": "run-1", "verdict": "promoted", "reasons": ["better"], "version": "3", "metrics": {}}
-        record = unchanged(judged)
+    def test_the_record_names_the_earlier_run(self) -> None:
+        earlier = {
+            "run": "run-1",
+            "verdict": "promoted",
+            "reasons": ["better"],
+            "version": "3",
+            "metrics": {},
+        }
+        record = unchanged_record(earlier)
         assert (record["verdict"], record["version"], record["judged_by"]) == ("unchanged", "3", "run-1")
-        assert "judged before (promoted by run run-1)" in record["reasons"][0]
+        assert "evaluated before (promoted by run run-1)" in record["reasons"][0]
 
 
 def test_the_command_writes_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,7 +352,7 @@ def test_the_command_writes_the_dataset(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("workload", "assignment", "words"),
+    ("workload", "assignment", "message"),
     [
         ("fences", "seed=0", "error: there is no workload 'fences'"),
         ("fence", "seed", "error: 'seed' is not of the form name=value"),
@@ -347,12 +362,12 @@ def test_the_command_writes_the_dataset(tmp_path: Path, capsys: pytest.CaptureFi
         ("diabetes", "source=missing.csv", "error: source 'missing.csv' matches nothing"),
     ],
 )
-def test_the_command_ends_with_2_and_says_why(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], workload: str, assignment: str, words: str
+def test_the_command_exits_with_2_and_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], workload: str, assignment: str, message: str
 ) -> None:
     arguments = ["--workload", workload, "--output", str(tmp_path / "data"), "--set", assignment]
     assert main(arguments) == 2
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 
@@ -361,10 +376,10 @@ import re, sys
 from pathlib import Path
 sys.path.insert(0, "tests/components")
 import workloads
-from workloads import register
+from workloads import discovery
 workloads.__path__.append("tests/components/workloads")
 from components.prep_data.step import run
-base = type(register.get("fence"))
+base = type(discovery.get("fence"))
 from workloads.fence.workload import made
 from workloads.contract import Rows
 
@@ -383,10 +398,10 @@ print(*peaks)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
-def test_ten_times_the_rows_take_the_same_memory(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    few, many = (int(kilobytes) / 1024 for kilobytes in done.stdout.split())
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    few, many = (int(kilobytes) / 1024 for kilobytes in result.stdout.split())
     assert many < 300
-    # The rows themselves would take far more; the keys' digests take 8 bytes each.
+    # The rows would need far more; each key needs 8 bytes.
     assert many - few < 60

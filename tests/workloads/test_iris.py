@@ -223,7 +223,7 @@ def test_a_wrong_password_is_told(
         ),
         (
             "ALTER TABLE iris_data DROP CONSTRAINT iris_data_pkey; UPDATE iris_data SET id = 9 WHERE id = 10",
-            "column id: the key of table iris_data, row 9 stands here again",
+            "column id: the same key as in table iris_data, row 9",
         ),
     ],
     ids=["table", "rows", "column", "few", "nan", "label", "null", "twice"],

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from continuous_training.core.command import run_command
 from continuous_training.core.errors import PipelineError, as_pipeline_error
-from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
@@ -91,12 +91,4 @@ def interpreter() -> str:
 
 def finish(work: Callable[[], int]) -> int:
     """Run a command's work; returns its exit code, with errors told in a line."""
-    try:
-        return work()
-    except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        return understood.exit_code
-    except KeyboardInterrupt:
-        report(INTERRUPTION)
-        return INTERRUPTED
+    return run_command(work, INTERRUPTION)

@@ -110,7 +110,7 @@ VERBS = [
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 @pytest.mark.parametrize(
     ("state", "words"),
-    [("", "it is empty: name a folder"), ("/dev/null", "/dev/null")],
+    [("", "the value is empty: name a directory"), ("/dev/null", "/dev/null")],
     ids=["empty", "device"],
 )
 def test_a_state_folder_that_cannot_be_is_told_in_a_line(

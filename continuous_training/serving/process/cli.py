@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from continuous_training.core.errors import PipelineError, TransientError, UserError, as_pipeline_error
-from continuous_training.core.exit_codes import INTERRUPTED
+from continuous_training.core.command import run_command
+from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.messages import report
 from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process import daemon, logs, options
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from continuous_training.serving.process.foreground import ManagementAccess
 
 MAX_WORKERS = 256
+_INTERRUPTED = "interrupted; see the state of the background server with: python -m serving status"
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -30,14 +31,7 @@ Command = Callable[[argparse.Namespace], int]
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     args = _parser().parse_args(argv)
-    try:
-        return int(args.command(args))
-    except (PipelineError, OSError) as error:
-        pipeline_error = as_pipeline_error(error)
-        report(f"error: {pipeline_error}")
-        return pipeline_error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return run_command(lambda: int(args.command(args)), _INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from continuous_training.adapters.model_store import find
 from continuous_training.adapters.object_store import open_store
+from continuous_training.core.command import run_command
 from continuous_training.core.digest import digest_file
-from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
-from continuous_training.core.messages import report
+from continuous_training.core.errors import UserError
 
 TORCHSERVE_SETTINGS = Path(__file__).parents[1] / "torchserve.properties"
 CONFIG_FILE = "config.properties"
@@ -90,15 +90,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--torchserve", action="store_true", help=f"also write {CONFIG_FILE}")
     args = parser.parse_args(argv)
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-        archive = fetch(args.model_store, args.model, args.output.resolve())
-        if args.torchserve:
-            (args.output / CONFIG_FILE).write_text(torchserve_settings(archive), encoding="utf-8")
-    except (PipelineError, OSError) as error:
-        pipeline_error = as_pipeline_error(error)
-        report(f"error: {pipeline_error}")
-        return pipeline_error.exit_code
+    return run_command(lambda: _run(args), "interrupted: the archive was not downloaded")
+
+
+def _run(args: argparse.Namespace) -> int:
+    args.output.mkdir(parents=True, exist_ok=True)
+    archive = fetch(args.model_store, args.model, args.output.resolve())
+    if args.torchserve:
+        (args.output / CONFIG_FILE).write_text(torchserve_settings(archive), encoding="utf-8")
     print(archive)
     return 0
 

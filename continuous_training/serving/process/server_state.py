@@ -6,13 +6,12 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.file_lock import is_held
+from continuous_training.core.json_object import JsonObject
 
 _RETRY_SECONDS = 0.2
 
@@ -62,26 +61,17 @@ class RunningServer:
         }
 
     @classmethod
-    def from_json(cls, document: object) -> RunningServer:
-        """Read the content of `server.json`. Raises ValueError that names the field that is wrong."""
-        if not isinstance(document, dict):
-            raise ValueError("it must contain a JSON object")
+    def from_json(cls, document: JsonObject) -> RunningServer:
+        """Read the content of `server.json`. Raises UserError that names the field that is wrong."""
         return cls(
-            pid=_field(document, "pid", int),
-            port=_field(document, "port", int),
-            management_port=_field(document, "management_port", int),
-            token=_field(document, "token", str),
-            started=_field(document, "started", str),
+            pid=document.integer("pid"),
+            port=document.integer("port"),
+            management_port=document.integer("management_port"),
+            token=document.text("token"),
+            started=document.text("started"),
             # Servers of early versions listen on 127.0.0.1 only and do not write this field.
-            host=_field({"host": cls.host, **document}, "host", str),
+            host=document.text("host", default=cls.host),
         )
-
-
-def _field(document: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
-    value = document.get(name)
-    if type(value) is not kind:
-        raise ValueError(f"the field {name!r} must be of type {kind.__name__}")
-    return value
 
 
 @dataclass(frozen=True)
@@ -138,12 +128,12 @@ class StateFiles:
             return None
         try:
             return self._read()
-        except ValueError:
+        except UserError:
             # A server that starts removes a damaged file of its predecessor in a moment.
             time.sleep(_RETRY_SECONDS)
         try:
             return self._read() if is_held(self.lock) else None
-        except ValueError as error:
+        except UserError as error:
             raise UserError(
                 f"{self.server} is damaged ({error}), so the address of the running server is unknown: "
                 f"end the server (kill {self.lock.read_text() or 'PID'}), and start it again"
@@ -154,7 +144,7 @@ class StateFiles:
             text = self.server.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
-        return RunningServer.from_json(json.loads(text))
+        return RunningServer.from_json(JsonObject.parse(text, self.server.name))
 
     def write(self, running: RunningServer) -> None:
         """Write the address and the token of the server, readable by this user only."""

@@ -41,7 +41,9 @@ def server(archives: dict[str, Path]) -> Iterator[str]:
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+        # The server prints two lines per model when it is loaded.
+        lines = [process.stdout.readline() for _ in range(2 * len(archives))]
+        assert all(f"http://127.0.0.1:{port}" in line for line in lines)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

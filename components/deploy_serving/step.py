@@ -52,8 +52,8 @@ def run(
     """Roll out the archived version, make it the champion and write `output`, a JSON file.
 
     If another version became the champion after the evaluation, the archived version is evaluated again,
-    against that champion and on the holdout of `data`. The second report is written beside `output`. The step
-    is idempotent.
+    against that champion and on the holdout of `data`. The second report is written to the folder of
+    `output`. The step is idempotent.
 
     Raises RolloutReverted if the version fails its rollout and the previous version was verified to answer.
     Raises TransientError if another version became the champion and there is no `data`.

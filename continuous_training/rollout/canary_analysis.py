@@ -84,7 +84,7 @@ def p_value(canary: Traffic, previous: Traffic) -> float:
     errors, requests = canary.errors + previous.errors, canary.requests + previous.requests
     if not canary.errors:
         return 1.0
-    most = min(errors, canary.requests)
+    max_errors = min(errors, canary.requests)
     log_total = _log_binomial(requests, canary.requests)
     return min(
         1.0,
@@ -94,7 +94,7 @@ def p_value(canary: Traffic, previous: Traffic) -> float:
                 + _log_binomial(requests - errors, canary.requests - count)
                 - log_total
             )
-            for count in range(canary.errors, most + 1)
+            for count in range(canary.errors, max_errors + 1)
             if canary.requests - count <= requests - errors
         ),
     )

@@ -35,7 +35,7 @@ from continuous_training.serving.errors import VersionMismatchError
 class Trial:
     """The trial of a version: the version, the version that is served before, and the deadline for readiness.
 
-    A target adds what it needs to carry out the trial and to undo it.
+    A subclass of ClusterTarget adds the manifests that it needs for the trial and for its undo.
     """
 
     version: DeployedVersion
@@ -59,7 +59,7 @@ class ClusterTarget(ABC, Generic[TrialT]):
 
     A subclass implements:
 
-    - `served_digest`, `address`: what is served, and where.
+    - `served_digest`, `address`: the served version, and the address of an endpoint.
     - `prepare_trial`, `start_trial`, `start_canary`, `scale_up`, `switch`: the trial, in this order.
     - `confirm`, `revert`: the end of a trial.
     - `find_interrupted_trial`, `restore`: recovery.
@@ -110,7 +110,7 @@ class ClusterTarget(ABC, Generic[TrialT]):
         return self.archives.golden_requests(DeployedVersion(name, self.served_digest(name) or ""))
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
-        """Start the version beside the previous one, verify its golden requests and move the traffic to it.
+        """Start the version, verify its golden requests and move the traffic to it.
 
         If it fails, the new version is removed, and the previous version has the traffic when the error is
         raised.

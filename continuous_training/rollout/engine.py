@@ -78,7 +78,7 @@ def _failure(
     """Return the error of a failed rollout, with the verified state of the endpoint.
 
     Reverts the version `revert` first, if given. The error is of type `kind` if the state was verified.
-    Otherwise its type tells whether the verification may succeed later.
+    Otherwise it is a TransientError if the verification may succeed later, else a PipelineError.
     """
     try:
         if revert is not None:

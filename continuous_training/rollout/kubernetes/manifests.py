@@ -74,7 +74,7 @@ def model_labels(name: str) -> dict[str, str]:
 
 
 def trial_name(name: str) -> str:
-    """Return the name of the object that a model's version on trial has beside the endpoint's."""
+    """Return the name of the objects of a model's version on trial."""
     return f"{name}-trial"
 
 

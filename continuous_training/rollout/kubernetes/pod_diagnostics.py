@@ -74,8 +74,9 @@ def _container_problem(pod: str, container: Manifest) -> PodProblem | None:
             cause = f"{ended['reason']}, exit code {ended['exitCode']}"
         restarts = container.get("restartCount", 0)
         # In CrashLoopBackOff the container waits for its next start, otherwise it has ended again by now.
-        times = f"ended {restarts + (reason != 'CrashLoopBackOff')} times" if restarts else "ended"
-        message = f"container {name} of pod {pod} {times} ({cause})"
+        ends = restarts + (reason != "CrashLoopBackOff")
+        event = f"ended {ends} times" if restarts else "ended"
+        message = f"container {name} of pod {pod} {event} ({cause})"
         # A single failure may be due to a store that was unavailable for a moment.
         return PodProblem(message, CRASH_GRACE if restarts else NO_LIMIT, pod, name)
     if reason not in _STARTING:
@@ -110,7 +111,7 @@ def collect_evidence(cluster: Cluster, deployment: str, problem: PodProblem | No
 
 
 def _warnings(cluster: Cluster, deployment: str) -> list[str]:
-    """Return the newest warnings about a Deployment and its pods, without repeats, oldest first."""
+    """Return the latest warnings about a Deployment and its pods, without repeats, oldest first."""
     events = [
         event
         for event in cluster.find(EVENT, fields="type=Warning")

@@ -50,7 +50,7 @@ class ReadinessMonitor:
     """Reports the status of pods that are not ready, and detects problems that last too long.
 
     `name` is the object that the messages name, `deployment_name` the Deployment whose events are evidence,
-    `pod_labels` those of its pods.
+    and `pod_labels` the labels of its pods.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class ReadinessMonitor:
         problem = self._problem
         evidence_of = problem or PodProblem(status, pod=self._first_pod())
         evidence = collect_evidence(self.cluster, self.deployment_name, evidence_of)
-        late = f" within the {deadline.seconds:g} s of CT_ROLLOUT_DEADLINE" if deadline else ""
-        parts = [f"{self.name} did not become ready{late}: {status}"]
+        limit = f" within the {deadline.seconds:g} s of CT_ROLLOUT_DEADLINE" if deadline else ""
+        parts = [f"{self.name} did not become ready{limit}: {status}"]
         parts += [problem.message] if problem else []
         parts += [evidence] if evidence else []
         return NotReadyError("; ".join(parts))

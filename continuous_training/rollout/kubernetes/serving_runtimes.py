@@ -37,7 +37,7 @@ class ServingRuntime(Protocol):
         """Return the path of the public endpoint; it does not depend on the version."""
 
     def version_path(self, name: str, archive: Path) -> str:
-        """Return a path on which a response of the version in `archive` can be told from other versions'."""
+        """Return a path whose responses identify the version in `archive`."""
 
     def response_digest(self, response: ServiceResponse, expected: str) -> str:
         """Return the digest of the version that sent a response from `version_path`.

@@ -156,8 +156,8 @@ def _resampled_means(scores: np.ndarray, rng: np.random.Generator) -> Iterator[n
         yield rng.multinomial(n, counts / n, RESAMPLES) @ distinct / n
         return
     for size in resample_batches(n):
-        chosen = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        counts = np.bincount(chosen.ravel(), minlength=size * n).reshape(size, n)
+        indices = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(indices.ravel(), minlength=size * n).reshape(size, n)
         yield counts.astype(np.float64) @ scores / n
 
 

@@ -35,15 +35,15 @@ def worst_errors(
     `keys`, `images` and `certainty` have one entry per row of `predictions.wrong_rows()`. Without a
     certainty, the order is that of the rows.
     """
-    wrong = predictions.wrong_rows()
-    order = np.arange(len(wrong)) if certainty is None else np.argsort(-certainty, kind="stable")
+    rows = predictions.wrong_rows()
+    order = np.arange(len(rows)) if certainty is None else np.argsort(-certainty, kind="stable")
     champion = predictions.champion
     return [
         Misclassification(
             key=str(keys[index]),
-            actual=str(predictions.actual[wrong[index]]),
-            predicted=str(predictions.challenger[wrong[index]]),
-            champion=None if champion is None else str(champion[wrong[index]]),
+            actual=str(predictions.actual[rows[index]]),
+            predicted=str(predictions.challenger[rows[index]]),
+            champion=None if champion is None else str(champion[rows[index]]),
             certainty=None if certainty is None else float(certainty[index]),
             image=images[index],
         )

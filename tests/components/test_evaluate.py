@@ -34,13 +34,12 @@ from .conftest import Line
 Make = Callable[..., Workload]
 
 
-def run_of(line: Line, run: str) -> dict[str, Any]:
+def mlflow_run(line: Line, pipeline_run: str) -> dict[str, Any]:
     """Return the MLflow run of a pipeline run."""
     url = f"{line.registry.uri}/api/2.0/mlflow/runs/get"
-    run_id = line.registry.run(line.workload.name, run)
+    run_id = line.registry.run(line.workload.name, pipeline_run)
     response = line.registry.session.get(url, params={"run_id": run_id}, timeout=10)
-    run: dict[str, Any] = response.json()["run"]
-    return run
+    return dict(response.json()["run"])
 
 
 def tags_of(run: dict[str, Any]) -> dict[str, str]:
@@ -61,7 +60,7 @@ def test_a_first_model_is_promoted_by_the_floors(line: Line) -> None:
     history = RunHistory(line.store, line.workload.name)
     assert history.judged(evaluation.input_digest) is None
     assert history.run("run-1") is None
-    tags = tags_of(run_of(line, "run-1"))
+    tags = tags_of(mlflow_run(line, "run-1"))
     assert (tags["verdict"], tags["model_digest"]) == ("promoted", evaluation.model_digest)
 
 
@@ -89,7 +88,7 @@ def test_the_report_is_in_the_output_and_in_the_registry(line: Line) -> None:
 def test_pipeline_run_and_mlflow_run_refer_to_each_other_and_to_the_dataset(line: Line) -> None:
     line.train("run-1", fence="70")
     evaluation = line.evaluate("run-1").evaluation
-    run = run_of(line, "run-1")
+    run = mlflow_run(line, "run-1")
     assert run["info"]["run_id"] == evaluation.registry.run
     assert tags_of(run)["pipeline_run"] == "run-1"
     assert evaluation.registry.run in (line.folder / "run-1/evaluation/report.html").read_text()
@@ -136,7 +135,7 @@ def test_a_worse_challenger_is_rejected_and_recorded(line: Line) -> None:
     assert (by_digest["run"], by_digest["verdict"]) == ("run-2", "rejected")
     assert by_digest["reasons"] == list(evaluation.reasons)
     assert (by_run["verdict"], by_run["champion"]["version"]) == ("rejected", champion.version)
-    run = run_of(line, "run-2")
+    run = mlflow_run(line, "run-2")
     assert run["info"]["status"] == "FINISHED"
     tags = tags_of(run)
     assert (tags["verdict"], tags["reasons"]) == ("rejected", "; ".join(evaluation.reasons))
@@ -245,7 +244,7 @@ def test_a_run_may_override_the_rule_and_the_evaluation_records_it(line: Line) -
     rule = {"superiority": False, "margin": 0.05, "confidence": 0.9, "floor": 0.6, "metric": "accuracy"}
     assert {key: evaluation.rule[key] for key in rule} == rule
     assert evaluation.bootstrap == Bootstrap(confidence=0.9, resamples=2000, seed=0)
-    logged = {p["key"]: p["value"] for p in run_of(line, "run-3")["data"]["params"]}
+    logged = {p["key"]: p["value"] for p in mlflow_run(line, "run-3")["data"]["params"]}
     assert (logged["gate_margin"], logged["gate_superiority"], logged["fence"]) == ("0.05", "False", "49.99")
     assert not any(name.startswith("gate_") for name in evaluation.parameters)
     line.train("run-4", **tie, gate_superiority="false", gate_margin="0.01")

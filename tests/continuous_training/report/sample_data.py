@@ -79,7 +79,9 @@ def changed(data: ReportData, **changes: Any) -> ReportData:
     The drift follows the dataset and the champion's statistics.
     """
     evaluation = {name: changes.pop(name) for name in _EVALUATION_FIELDS & changes.keys()}
-    predictions = {name: changes.pop(name) for name in ("actual", "challenger") if name in changes}
+    predictions: dict[str, Any] = {
+        name: changes.pop(name) for name in ("actual", "challenger") if name in changes
+    }
     if "champion_predictions" in changes:
         predictions["champion"] = changes.pop("champion_predictions")
     data = replace(data, **changes)

@@ -21,7 +21,10 @@ from continuous_training.serving.process.server_state import state_directory
 MARK = "· "
 """Begins each progress line, so that whoever runs a step can tell its words from a library's."""
 
-INTERRUPTION = "interrupted: a version is served only once it has proven itself; run it again to go on"
+INTERRUPTION = (
+    "interrupted: a version is served only after its golden requests passed. Run the same command again to "
+    "continue"
+)
 
 ERROR = "step failed: "
 """Begins the line that ends a step which knows what went wrong."""
@@ -90,5 +93,5 @@ def interpreter() -> str:
 
 
 def finish(work: Callable[[], int]) -> int:
-    """Run a command's work; returns its exit code, with errors told in a line."""
+    """Run the work of a step's command with the common error handling. Return the exit code."""
     return run_command(work, INTERRUPTION)

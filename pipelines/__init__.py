@@ -1,15 +1,9 @@
-"""The verbs. Ctrl-C while one is still being imported, which takes a second, ends it in a line."""
+"""The commands `python -m pipelines.NAME` and the pipeline that they compile, upload and run."""
 
 import sys
-from types import TracebackType
 
+from continuous_training.core.command import begin_start_up
 
-def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        print("interrupted: nothing had begun", file=sys.stderr)  # noqa: T201
-    else:
-        _before(kind, error, trace)
-
-
-# The verbs catch what comes later; Python itself ends with the code 130.
-_before, sys.excepthook = sys.excepthook, _tell
+# Python sets argv[0] to "-m" while it imports the package of a module that it will run as a command.
+if sys.argv[:1] == ["-m"]:
+    begin_start_up()

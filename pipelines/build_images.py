@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
+from continuous_training.core.command import ItemProgress, run_command
+from continuous_training.core.errors import UserError
+from continuous_training.core.exit_codes import DONE
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
 
@@ -110,23 +112,25 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("options", nargs="*", metavar="-- OPTION", help="options of docker build")
     arguments = parser.parse_args(argv)
-    try:
+    progress = ItemProgress("built" if arguments.no_push else "built and pushed")
+
+    def work() -> int:
         images = Images(check_registry(arguments.registry), check_tag(arguments.tag) or default_tag())
-        _make(images, arguments)
-    except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        return understood.exit_code
-    return 0
+        _make(images, arguments, progress)
+        return DONE
+
+    return run_command(work, progress.interruption)
 
 
-def _make(images: Images, arguments: argparse.Namespace) -> None:
+def _make(images: Images, arguments: argparse.Namespace, progress: ItemProgress) -> None:
     stamped = labels()
+    progress.start(arguments.images)
     for target in arguments.images:
         report(f"== {images.of(target)}")
         build(images.of(target), target, stamped, arguments.options)
         if not arguments.no_push:
             push(images.of(target))
+        progress.finish(target)
     for target in arguments.images:
         megabytes = int(_inspect(images.of(target), "{{.Size}}")) / 1e6
         print(f"{images.of(target)}  {megabytes:.0f} MB  {pushed_digest(images.of(target)) or 'not pushed'}")

@@ -1,4 +1,4 @@
-"""What the verbs on a state folder have in common: arguments, registry, result, and one at a time."""
+"""The arguments, the settings and the output that the commands on a state directory share."""
 
 from __future__ import annotations
 
@@ -6,74 +6,92 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol, TypeVar
 
-from continuous_training.core.errors import PipelineError, as_pipeline_error
-from continuous_training.core.exit_codes import INTERRUPTED
-from continuous_training.core.messages import quiet_output, report
+from continuous_training.core.command import run_command
+from continuous_training.core.exit_codes import DONE
+from continuous_training.core.messages import quiet_output
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
 from workloads import discovery
 
-LOOK = "interrupted: look at what is served with python -m pipelines.status"
+READ_ONLY_INTERRUPTION = "interrupted: the command only reads, so nothing was changed"
 
-CODES = "exit codes: 0 done, 2 user error, {}75 try again, 130 interrupted, 1 unexpected"
+EXIT_CODES = (
+    "exit codes: 0 done, 2 wrong input or set-up, {}75 temporarily unavailable: try again, 130 interrupted, "
+    "1 unexpected error"
+)
 
 
-def command(
-    verb: str, text: str | None, *, workload: bool | None = None, codes: str = ""
+class CommandResult(Protocol):
+    """The result of a command. `to_json` returns the object that --json prints."""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON object of the result."""
+        ...
+
+
+Result = TypeVar("Result")
+
+
+def create_parser(
+    name: str, description: str | None, *, workload: bool | None = None, exit_codes: str = ""
 ) -> argparse.ArgumentParser:
-    """Return a parser with --state and --json, and --workload when required (True) or optional (False)."""
+    """Return a parser with --state and --json, and --workload if it is required (True) or optional (False).
+
+    `exit_codes` lists the additional exit codes of the command.
+    """
     parser = argparse.ArgumentParser(
-        prog=f"python -m pipelines.{verb}",
-        description=text,
+        prog=f"python -m pipelines.{name}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=CODES.format(codes),
+        epilog=EXIT_CODES.format(exit_codes),
     )
     if workload is not None:
-        told = "see python -m workloads" + ("" if workload else "; default: every one")
-        parser.add_argument("--workload", required=workload, metavar="NAME", help=told)
+        help_text = "see python -m workloads" + ("" if workload else "; default: all workloads")
+        parser.add_argument("--workload", required=workload, metavar="NAME", help=help_text)
     parser.add_argument(
         "--state",
         type=state_directory,
         metavar="DIR",
-        help="the state folder, and all that is in it; default: .state, or as the environment says",
+        help="the state directory, which contains the registry and the object store; default: .state, or "
+        "the settings of the environment",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return parser
 
 
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Return the settings of a verb: --state, or the environment."""
+def read_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings of a command: --state, or else the environment."""
     return Settings.from_environment(os.environ, arguments.state)
 
 
-def check_name(name: str, known: bool) -> None:
-    """Return when something is known of the workload or it is registered; UserError otherwise."""
-    if not known and name not in discovery.names():
+def check_workload(name: str, has_data: bool) -> None:
+    """Raise UserError if a workload is not registered and has no data in the state directory either."""
+    if not has_data and name not in discovery.names():
         discovery.get(name)
 
 
-def finish(
-    arguments: argparse.Namespace, work: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None]
+def print_result(
+    arguments: argparse.Namespace,
+    work: Callable[[], Result],
+    show: Callable[[Result], None],
+    interruption: str = READ_ONLY_INTERRUPTION,
+    exit_code: Callable[[Result], int] = lambda _: DONE,
 ) -> int:
-    """Do a verb's work and show what came of it, as one JSON object with --json; returns the exit code."""
-    try:
+    """Run the work of a command and print its result: with `show`, or as one JSON object with --json.
+
+    Return the exit code of the command.
+    """
+
+    def run() -> int:
         with quiet_output():
             result = work()
-    except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
         if arguments.json:
-            print(json.dumps({"verdict": "failed", "reasons": [str(understood)]}))
-        return understood.exit_code
-    except KeyboardInterrupt:
-        report(LOOK)
-        if arguments.json:
-            print(json.dumps({"verdict": "interrupted", "reasons": [LOOK]}))
-        return INTERRUPTED
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        show(result)
-    return 0
+            to_json = getattr(result, "to_json", lambda: result)
+            print(json.dumps(to_json()))
+        else:
+            show(result)
+        return exit_code(result)
+
+    return run_command(run, interruption, json_output=arguments.json)

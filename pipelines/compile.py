@@ -1,7 +1,7 @@
-"""Compiles workloads to pipeline files: `python -m pipelines.compile`.
+"""Compile workloads to pipeline files: `python -m pipelines.compile`.
 
-Each NAME.yaml is what the Kubeflow UI takes under Pipelines, Upload pipeline; the local run executes the
-same file. The version of a pipeline is the digest of its file.
+The Kubeflow UI accepts each NAME.yaml under Pipelines, Upload pipeline. The local run executes the same
+file. The version of a pipeline is the digest of its file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import tempfile
 from pathlib import Path
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
+from continuous_training.core.command import ItemProgress, run_command
+from continuous_training.core.errors import UserError
+from continuous_training.core.exit_codes import DONE
 from continuous_training.core.files import write_text
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.upload import Compiled
@@ -26,19 +28,21 @@ DEFAULT_OUTPUT = Path("build/pipelines")
 
 
 def compile_workload(name: str, images: Images, steps: Steps = DEFAULTS) -> Compiled:
-    """Return the workload's pipeline as IR YAML, the same text every time."""
+    """Return the workload's pipeline as IR YAML. The same arguments give the same text."""
     return Compiled(name, _compile(name, images, steps, None))
 
 
 def compile_manifest(
     name: str, images: Images, namespace: str | None = None, steps: Steps = DEFAULTS
 ) -> Compiled:
-    """Return the native `Pipeline` and `PipelineVersion` objects, named after the pipeline's content."""
+    """Return the Kubernetes objects `Pipeline` and `PipelineVersion`, named after the pipeline's content."""
     version = compile_workload(name, images, steps).version
     return Compiled(name, _compile(name, images, steps, (version, namespace)))
 
 
 def _compile(name: str, images: Images, steps: Steps, manifest: tuple[str, str | None] | None) -> str:
+    """Return the pipeline as IR YAML, or as Kubernetes objects with `manifest`: (version, namespace)."""
+    # Import here for a shorter start-up time of --help and of errors: kfp takes a second.
     from kfp import compiler
 
     from .pipeline import build
@@ -63,12 +67,18 @@ def _compile(name: str, images: Images, steps: Steps, manifest: tuple[str, str |
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compile what is asked for, or everything; returns the exit code."""
+    """Compile the named workloads, or all of them. Return the exit code."""
+    arguments = _parser().parse_args(argv)
+    progress = ItemProgress("compiled")
+    return run_command(lambda: _compile_workloads(arguments, progress), progress.interruption)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.compile", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--workload", nargs="+", action="extend", metavar="NAME", help="default: every registered one"
+        "--workload", nargs="+", action="extend", metavar="NAME", help="default: all registered workloads"
     )
     parser.add_argument(
         "--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
@@ -78,54 +88,59 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--kubernetes-manifest",
         action="store_true",
-        help="write NAME.manifest.yaml too: the native Pipeline and PipelineVersion objects",
+        help="also write NAME.manifest.yaml: the Kubernetes objects Pipeline and PipelineVersion",
     )
-    parser.add_argument("--namespace", help="namespace of the native objects")
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.namespace and not arguments.kubernetes_manifest:
-            raise UserError("--namespace is of the native objects only: add --kubernetes-manifest")
-        if arguments.namespace and not re.fullmatch(
-            r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", arguments.namespace
-        ):
-            raise UserError(f"--namespace {arguments.namespace!r}: small letters, digits and '-', at most 63")
-        images, steps = images_of(arguments), steps_of(arguments)
-        names, broken = discovery.sound(arguments.workload)
-        written = _write(names, arguments, images, steps)
-    except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        return understood.exit_code
-    for path, version in written:
-        print(f"{path}  version {version}")
-    for name, why in broken.items():
-        report(f"broken: {name}: {why}")
-    python = interpreter()
-    if written:
-        report(f"upload:  {python} -m pipelines.upload --host URL, or Upload pipeline in the Kubeflow UI")
-        if arguments.kubernetes_manifest:
-            report(
-                "apply:   kubectl apply -f NAME.manifest.yaml, where pipelines are kept as Kubernetes objects"
-            )
-        report(f"try it:  {python} -m pipelines.run --workload {written[0][0].stem}")
-    return UserError.exit_code if broken else 0
+    parser.add_argument("--namespace", help="namespace of the Kubernetes objects")
+    return parser
 
 
-def _write(
-    names: list[str], arguments: argparse.Namespace, images: Images, steps: Steps
-) -> list[tuple[Path, str]]:
-    """Write the files; returns them with their versions."""
-    written: list[tuple[Path, str]] = []
+def _compile_workloads(arguments: argparse.Namespace, progress: ItemProgress) -> int:
+    """Write the pipelines, print their paths and versions, and report broken workloads."""
+    _check_namespace(arguments)
+    images, steps = images_of(arguments), steps_of(arguments)
+    names, broken = discovery.sound(arguments.workload)
+    progress.start(names)
     for name in names:
-        compiled = compile_workload(name, images, steps)
-        path = arguments.output / f"{name}.yaml"
-        write_text(path, compiled.text)
-        written.append((path, compiled.version))
-        if arguments.kubernetes_manifest:
-            native = compile_manifest(name, images, arguments.namespace, steps)
-            write_text(arguments.output / f"{name}.manifest.yaml", native.text)
-            written.append((arguments.output / f"{name}.manifest.yaml", compiled.version))
-    return written
+        for path, version in _write(name, arguments, images, steps):
+            print(f"{path}  version {version}")
+        progress.finish(name)
+    for name, reason in broken.items():
+        report(f"broken: {name}: {reason}")
+    if names:
+        _report_next_commands(names[0], arguments.kubernetes_manifest)
+    return UserError.exit_code if broken else DONE
+
+
+def _check_namespace(arguments: argparse.Namespace) -> None:
+    namespace = arguments.namespace
+    if namespace and not arguments.kubernetes_manifest:
+        raise UserError(
+            "--namespace applies to the Kubernetes objects only: add --kubernetes-manifest, or omit it"
+        )
+    if namespace and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
+        raise UserError(
+            f"--namespace {namespace!r} is not a namespace: use lower-case letters, digits and '-', "
+            "at most 63 characters"
+        )
+
+
+def _write(name: str, arguments: argparse.Namespace, images: Images, steps: Steps) -> list[tuple[Path, str]]:
+    """Write the files of a workload. Return their paths and versions."""
+    compiled = compile_workload(name, images, steps)
+    files = {f"{name}.yaml": compiled.text}
+    if arguments.kubernetes_manifest:
+        files[f"{name}.manifest.yaml"] = compile_manifest(name, images, arguments.namespace, steps).text
+    for filename, text in files.items():
+        write_text(arguments.output / filename, text)
+    return [(arguments.output / filename, compiled.version) for filename in files]
+
+
+def _report_next_commands(workload: str, has_manifest: bool) -> None:
+    python = interpreter()
+    report(f"upload:  {python} -m pipelines.upload --host URL, or Upload pipeline in the Kubeflow UI")
+    if has_manifest:
+        report("apply:   kubectl apply -f NAME.manifest.yaml, if pipelines are stored as Kubernetes objects")
+    report(f"run:     {python} -m pipelines.run --workload {workload}")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from typing import Any
 import requests
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, TransientError, as_pipeline_error
-from continuous_training.core.exit_codes import REJECTED
+from continuous_training.core.errors import TransientError
+from continuous_training.core.exit_codes import DONE, REJECTED
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
@@ -23,7 +23,7 @@ from pipelines.local_run.local_run import run_local
 from workloads import discovery
 from workloads.contract import Workload
 
-from .run import parser, report_failure, report_interruption
+from .run import parser, run_with_workload
 
 
 def ask(result: dict[str, Any]) -> tuple[Any, Any]:
@@ -73,22 +73,21 @@ def _another_value(workload: Workload) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the demo; a rejected challenger is a fine ending here. Returns the exit code."""
+    """Run the demo and print its result. Return the exit code: 0 also for a rejected challenger."""
     arguments = parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         with quiet_output():
             workload = discovery.get(arguments.workload)
             result = _demonstrate(workload, arguments)
-    except (PipelineError, OSError) as error:
-        return report_failure(as_pipeline_error(error), arguments)
-    except KeyboardInterrupt:
-        return report_interruption(arguments)
-    _show(result, arguments)
-    if not result["endpoint"]:
-        report("nothing is served yet: the first model did not reach the floors")
-        return REJECTED
-    report(where_next(workload, result, result["request"]))
-    return 0
+        _show(result, arguments)
+        if not result["endpoint"]:
+            report("nothing is served yet: the first model did not reach the floors of its promotion rule")
+            return REJECTED
+        report(where_next(workload, result, result["request"]))
+        return DONE
+
+    return run_with_workload(run, arguments)
 
 
 def _demonstrate(workload: Workload, arguments: argparse.Namespace) -> dict[str, Any]:

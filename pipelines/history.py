@@ -32,7 +32,7 @@ def history(name: str, settings: Settings) -> tuple[str, list[Event]]:
     with existing_registry(settings) as registry:
         trail = registry.trail(name) if registry else []
         champion = registry.aliases(name).get(CHAMPION) if registry else None
-    command_line.check_name(name, bool(records or trail))
+    command_line.check_workload(name, bool(records or trail))
     metric = discovery.get(name).rule.metric if name in discovery.names() else _first_metric(records)
     return metric, events_of(records, read_line(trail, champion), metric)
 
@@ -81,15 +81,15 @@ def _show(result: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table and draw the figure; returns the exit code."""
-    parser = command_line.command("history", __doc__, workload=True)
+    parser = command_line.create_parser("history", __doc__, workload=True)
     where = "where the figure goes; default: history/NAME.svg in the state folder"
     parser.add_argument("--output", type=Path, metavar="FILE.svg", help=where)
     arguments = parser.parse_args(argv)
 
     def work() -> dict[str, Any]:
-        return draw_line(arguments.workload, arguments.output, command_line.settings_of(arguments))
+        return draw_line(arguments.workload, arguments.output, command_line.read_settings(arguments))
 
-    return command_line.finish(arguments, work, _show)
+    return command_line.print_result(arguments, work, _show)
 
 
 if __name__ == "__main__":

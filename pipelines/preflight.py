@@ -17,9 +17,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
-from continuous_training.core.exit_codes import INTERRUPTED
-from continuous_training.core.messages import report
+from continuous_training.core.command import run_command
+from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.exit_codes import DONE
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.preflight import cluster_objects, configuration, images, permissions
 from continuous_training.kubeflow.preflight.finding import MISSING, THERE, Finding, missing
@@ -159,23 +159,23 @@ def main(argv: list[str] | None = None) -> int:
     add_account_argument(parser)
     add_image_arguments(parser)
     arguments = parser.parse_args(argv)
-    try:
-        where = images_of_arguments(arguments)
-        texts = [compile_workload(name, where).text for name in arguments.workload or discovery.names()]
-        found = []
-        cluster = (os.environ.get("KUBECONFIG", ""), arguments.context)
-        for finding in preflight(texts, arguments.namespace, arguments.service_account, *cluster):
-            print(finding, flush=True)
-            found.append(finding)
-    except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        return understood.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return run_command(
+        lambda: _run(arguments), "interrupted: a preflight only reads, so nothing was changed on the cluster"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Print the findings. Return the exit code."""
+    where = images_of_arguments(arguments)
+    texts = [compile_workload(name, where).text for name in arguments.workload or discovery.names()]
+    found = []
+    cluster = (os.environ.get("KUBECONFIG", ""), arguments.context)
+    for finding in preflight(texts, arguments.namespace, arguments.service_account, *cluster):
+        print(finding, flush=True)
+        found.append(finding)
     lacking = missing(found)
     print(f"{len(lacking)} missing, {sum(f.state == THERE for f in found)} of {len(found)} there")
-    return UserError.exit_code if lacking else 0
+    return UserError.exit_code if lacking else DONE
 
 
 if __name__ == "__main__":

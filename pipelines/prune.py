@@ -47,7 +47,7 @@ def prune(name: str | None, keep: int, settings: Settings, dry_run: bool = False
         known = sorted({version.name for version in registry.versions()} if registry else set())
         names = [name] if name else sorted({*known, *(folder.workload for folder in folders_of(runs))})
         for one in names:
-            command_line.check_name(one, one in known)
+            command_line.check_workload(one, one in known)
         for one in names:
             old = find_old(one, keep, registry, store, look(settings), runs)
             with ExitStack() as lock:
@@ -119,16 +119,16 @@ def _show(result: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Prune and list what went; returns the exit code."""
-    parser = command_line.command("prune", __doc__, workload=False)
+    parser = command_line.create_parser("prune", __doc__, workload=False)
     parser.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of each stay")
     parser.add_argument("--dry-run", action="store_true", help="list what would go, and remove nothing")
     arguments = parser.parse_args(argv)
 
     def work() -> dict[str, Any]:
-        settings = command_line.settings_of(arguments)
+        settings = command_line.read_settings(arguments)
         return prune(arguments.workload, arguments.keep, settings, arguments.dry_run)
 
-    return command_line.finish(arguments, work, _show)
+    return command_line.print_result(arguments, work, _show)
 
 
 def _count(text: str) -> int:

@@ -47,12 +47,12 @@ def _show(result: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Roll back and say what came of it; returns the exit code."""
-    parser = command_line.command("rollback", __doc__, workload=True, codes="4 it did not prove itself, ")
+    parser = command_line.create_parser("rollback", __doc__, workload=True, exit_codes="4 reverted, ")
     parser.add_argument("--to", metavar="VERSION", help="the registry's number of a former champion")
     parser.add_argument("--why", default="rolled back by hand", metavar="TEXT", help="kept in the trail")
     parser.add_argument("--dry-run", action="store_true", help="check all that can be, and change nothing")
     arguments = parser.parse_args(argv)
-    return command_line.finish(arguments, lambda: _work(arguments), _show)
+    return command_line.print_result(arguments, lambda: _work(arguments), _show)
 
 
 def _work(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         raise UserError(
             f"--why is longer than {LONGEST_WHY} characters; the trail keeps a sentence, not a letter"
         )
-    settings = command_line.settings_of(arguments)
+    settings = command_line.read_settings(arguments)
     return roll_back(
         arguments.workload,
         arguments.to,

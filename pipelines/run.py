@@ -13,12 +13,12 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from components.step_cli import INTERRUPTION
-from continuous_training.core.errors import PipelineError, as_pipeline_error
-from continuous_training.core.exit_codes import INTERRUPTED, REJECTED
-from continuous_training.core.messages import quiet_output, report
+from continuous_training.core.command import run_command
+from continuous_training.core.exit_codes import DONE, REJECTED
+from continuous_training.core.messages import quiet_output
 from continuous_training.core.parameters import Value, parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
@@ -31,6 +31,12 @@ from .images import add_image_arguments, images_of
 from .preflight import add_preflight_arguments, submission_of
 from .steps import add_steps_argument, steps_of
 from .upload import add_server_arguments, connect
+
+LOCAL_INTERRUPTION = (
+    "interrupted: a version is served only after its golden requests passed. The completed steps are kept; "
+    "run the same command again to continue"
+)
+CLUSTER_INTERRUPTION = "interrupted: the command stopped; a run that it started continues on the cluster"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,19 +93,28 @@ def _run_on_cluster(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run, print the table or the JSON object; returns the exit code."""
+    """Run the pipeline, and print the table or the JSON object. Return the exit code."""
     arguments = parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         with quiet_output():
             result = _work(arguments)
-    except (PipelineError, OSError) as error:
-        return report_failure(as_pipeline_error(error), arguments)
-    except KeyboardInterrupt:
-        return report_interruption(arguments)
-    if arguments.dry_run:
-        print(json.dumps(result, indent=2))
-        return 0
-    return _show(result, arguments)
+        if arguments.dry_run:
+            print(json.dumps(result, indent=2))
+            return DONE
+        return _show(result, arguments)
+
+    return run_with_workload(run, arguments)
+
+
+def run_with_workload(work: Callable[[], int], arguments: argparse.Namespace) -> int:
+    """Run the work of a command whose result names its workload. Return the exit code."""
+    return run_command(
+        work,
+        LOCAL_INTERRUPTION if arguments.target == "local" else CLUSTER_INTERRUPTION,
+        json_output=arguments.json,
+        fields={"workload": arguments.workload},
+    )
 
 
 def _work(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -121,26 +136,7 @@ def _show(result: dict[str, Any], arguments: argparse.Namespace) -> int:
         print(json.dumps(result))
     else:
         run_output.show(result)
-    return REJECTED if result["verdict"] == "rejected" else 0
-
-
-def report_failure(error: PipelineError, arguments: argparse.Namespace) -> int:
-    """Report the error, with --json also as the result; returns its exit code."""
-    report(f"error: {error}")
-    if arguments.json:
-        print(json.dumps({"workload": arguments.workload, "verdict": "failed", "reasons": [str(error)]}))
-    return error.exit_code
-
-
-def report_interruption(arguments: argparse.Namespace) -> int:
-    """Report Ctrl-C, with --json also as the result; returns its exit code."""
-    # The run on a cluster goes on, which was reported already.
-    reason = INTERRUPTION if arguments.target == "local" else "no longer followed; the run goes on"
-    if arguments.target == "local":
-        report(reason)
-    if arguments.json:
-        print(json.dumps({"workload": arguments.workload, "verdict": "interrupted", "reasons": [reason]}))
-    return INTERRUPTED
+    return REJECTED if result["verdict"] == "rejected" else DONE
 
 
 if __name__ == "__main__":

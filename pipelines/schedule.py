@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
-from continuous_training.core.exit_codes import INTERRUPTED
+from continuous_training.core.command import run_command
+from continuous_training.core.errors import UserError
+from continuous_training.core.exit_codes import DONE
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import Values
 from continuous_training.kubeflow.api import Kubeflow
@@ -226,25 +227,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Do what the verb says; returns the exit code."""
+    """Run the subcommand. Return the exit code."""
     arguments = parser().parse_args(argv)
-    try:
-        if arguments.verb in ("apply", "diff"):
-            apply(arguments, dry_run=arguments.verb == "diff" or arguments.dry_run)
-        elif arguments.verb == "list":
-            show(arguments)
-        elif arguments.verb == "backfill":
-            run_backfill(arguments)
-        else:
-            by_hand(arguments)
-    except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        return understood.exit_code
-    except KeyboardInterrupt:
-        report("interrupted: what runs on the server runs on; the same command goes on from there")
-        return INTERRUPTED
-    return 0
+    return run_command(
+        lambda: _run_subcommand(arguments),
+        "interrupted: runs on the server continue, and the changes listed above were made; run the same "
+        "command again to make the rest",
+    )
+
+
+def _run_subcommand(arguments: argparse.Namespace) -> int:
+    if arguments.verb in ("apply", "diff"):
+        apply(arguments, dry_run=arguments.verb == "diff" or arguments.dry_run)
+    elif arguments.verb == "list":
+        show(arguments)
+    elif arguments.verb == "backfill":
+        run_backfill(arguments)
+    else:
+        by_hand(arguments)
+    return DONE
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def status(name: str | None, settings: Settings) -> dict[str, Any]:
         except TransientError as error:
             registry, trouble = None, str(error)
         if name:
-            command_line.check_name(name, name in names)
+            command_line.check_workload(name, name in names)
         shown = [name] if name else sorted(names)
         workloads = [_workload(one, settings, registry, trouble, store, serving) for one in shown]
     return {
@@ -121,14 +121,14 @@ def _brief(record: dict[str, Any]) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Print what is served; returns the exit code."""
-    arguments = command_line.command("status", __doc__, workload=False).parse_args(argv)
+    arguments = command_line.create_parser("status", __doc__, workload=False).parse_args(argv)
     found: dict[str, Any] = {}
 
     def work() -> dict[str, Any]:
-        found.update(status(arguments.workload, command_line.settings_of(arguments)))
+        found.update(status(arguments.workload, command_line.read_settings(arguments)))
         return found
 
-    code = command_line.finish(arguments, work, show)
+    code = command_line.print_result(arguments, work, show)
     return TransientError.exit_code if found and found["registry"]["trouble"] else code
 
 

@@ -154,11 +154,11 @@ def _pairs(values: dict[str, Any] | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Trace and print; returns the exit code."""
-    parser = command_line.command("trace", __doc__)
+    parser = command_line.create_parser("trace", __doc__)
     parser.add_argument("digest", metavar="DIGEST", help="from an answer's header x-model-version")
     arguments = parser.parse_args(argv)
-    return command_line.finish(
-        arguments, lambda: trace(arguments.digest, command_line.settings_of(arguments)), _show
+    return command_line.print_result(
+        arguments, lambda: trace(arguments.digest, command_line.read_settings(arguments)), _show
     )
 
 

@@ -11,7 +11,9 @@ import os
 import sys
 
 from components.step_cli import interpreter
-from continuous_training.core.errors import PipelineError, UserError, as_pipeline_error
+from continuous_training.core.command import ItemProgress, run_command
+from continuous_training.core.errors import UserError
+from continuous_training.core.exit_codes import DONE
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.api import Kubeflow
 from continuous_training.kubeflow.connection import find_access
@@ -51,25 +53,28 @@ def main(argv: list[str] | None = None) -> int:
     add_image_arguments(parser)
     add_steps_argument(parser)
     arguments = parser.parse_args(argv)
-    try:
-        images, steps = images_of(arguments), steps_of(arguments)
-        names, broken = discovery.sound(arguments.workload)
-        compiled = [compile_workload(name, images, steps) for name in names]
-        kubeflow = connect(arguments)
-        for one in compiled:
-            uploaded = upload(kubeflow, one, discovery.get(one.name).summary)
-            word = "uploaded" if uploaded.new else "is there"
-            page = kubeflow.access.pipeline_page(uploaded.pipeline_id, uploaded.version_id)
-            print(f"{one.version} {word}: {page}")
-    except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        return understood.exit_code
-    for name, why in broken.items():
-        report(f"broken: {name}: {why}")
-    if compiled:
-        report(f"run it:  {interpreter()} -m pipelines.run --target cluster --workload {compiled[0].name}")
-    return UserError.exit_code if broken else 0
+    progress = ItemProgress("uploaded")
+    return run_command(lambda: _upload(arguments, progress), progress.interruption)
+
+
+def _upload(arguments: argparse.Namespace, progress: ItemProgress) -> int:
+    """Upload the pipelines of the workloads and print their versions. Return the exit code."""
+    images, steps = images_of(arguments), steps_of(arguments)
+    names, broken = discovery.sound(arguments.workload)
+    progress.start(names)
+    pipelines = [compile_workload(name, images, steps) for name in names]
+    kubeflow = connect(arguments)
+    for compiled in pipelines:
+        uploaded = upload(kubeflow, compiled, discovery.get(compiled.name).summary)
+        status = "uploaded" if uploaded.new else "is there"
+        page = kubeflow.access.pipeline_page(uploaded.pipeline_id, uploaded.version_id)
+        print(f"{compiled.version} {status}: {page}")
+        progress.finish(compiled.name)
+    for name, reason in broken.items():
+        report(f"broken: {name}: {reason}")
+    if names:
+        report(f"run it:  {interpreter()} -m pipelines.run --target cluster --workload {names[0]}")
+    return UserError.exit_code if broken else DONE
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from continuous_training.core.errors import PipelineError, as_pipeline_error
-from continuous_training.core.messages import report
+from continuous_training.core.command import NOTHING_DONE, run_command
+from continuous_training.core.exit_codes import DONE
 from pipelines.steps.settings_file import Steps, add_steps_argument, steps_of
 from workloads import discovery
 from workloads.contract import Workload
@@ -50,14 +50,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workload", default="digits", metavar="NAME", help="default: %(default)s")
     add_steps_argument(parser)
     arguments = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
         content = content_of(steps_of(arguments), discovery.get(arguments.workload))
-    except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        report(f"error: {understood}")
-        return understood.exit_code
-    print(yaml.safe_dump(content, sort_keys=False, default_flow_style=False), end="")
-    return 0
+        print(yaml.safe_dump(content, sort_keys=False, default_flow_style=False), end="")
+        return DONE
+
+    return run_command(work, NOTHING_DONE)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from components import step_cli
+from continuous_training.core.command import NOTHING_DONE
 from continuous_training.core.errors import (
     PipelineError,
     RolloutReverted,
@@ -20,7 +21,7 @@ from continuous_training.core.errors import (
     UserError,
     as_pipeline_error,
 )
-from continuous_training.core.exit_codes import INTERRUPTED
+from continuous_training.core.exit_codes import DEFECT, INTERRUPTED
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 
@@ -80,11 +81,11 @@ def test_an_understood_error_ends_with_its_code_and_one_line(
     assert capsys.readouterr().err == "error: wrong\n"
 
 
-def test_a_defect_keeps_its_traceback() -> None:
+def test_a_defect_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), step_cli.reported():
         print(1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        step_cli.finish(lambda: 1 // 0)
+    assert step_cli.finish(lambda: 1 // 0) == DEFECT
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_a_full_disk_may_pass_and_other_refusals_are_the_users(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_ctrl_c_during_the_imports_is_a_line(verb: str, tmp_path: Path) -> None:
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == -signal.SIGINT
-    assert done.stderr == "interrupted: nothing had begun\n"
+    assert done.stderr == f"{NOTHING_DONE}\n"
 
 
 def test_an_interruption_has_a_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +143,7 @@ def test_an_interruption_has_a_code_of_its_own(capsys: pytest.CaptureFixture[str
         raise KeyboardInterrupt
 
     assert step_cli.finish(interrupt) == INTERRUPTED
-    assert "run it again" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{step_cli.INTERRUPTION}\n"
 
 
 def test_the_pipelines_lines_are_read() -> None:

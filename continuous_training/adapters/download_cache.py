@@ -1,13 +1,12 @@
-"""Local copies of remote files: fetched once, taken up where they were cut, and whole or not there.
+"""Download remote files into a cache, with resumption. A copy is either complete or does not exist.
 
-A file's copy has a folder of its own, named after a digest of its address: the copy under the file's own
-name, `copy.json` beside it (version and digest), and while it comes `.part` and `.part.json`.
+Each file has a folder, named after the digest of its address. It contains the copy under the file's own name,
+`copy.json` (version and digest) and, during a download, `.part` and `.part.json`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -16,76 +15,76 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.adapters.remote_files import Interrupted, Remote, Stream
+from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.progress import Progress
 
 ATTEMPTS = 5
-"""Failures in a row, without a byte gained, that end a fetch."""
+"""The number of consecutive attempts without progress after which a download fails."""
 FIRST_WAIT = 0.5
-"""Seconds before the second attempt; they double with each failure."""
-TOLD_EVERY = 2.0
+"""Seconds before the second attempt. They double with each failure."""
+PROGRESS_INTERVAL = 2.0
 """Seconds between two lines of progress."""
 
-Tell = Callable[[str], None]
 
+def cached(remote: Remote, folder: Path, name: str, sha256: str, progress: Progress) -> Path:
+    """Return the path of a complete copy of `remote` in `folder`, named `name`.
 
-def cached(remote: Remote, folder: Path, name: str, sha256: str, tell: Tell) -> Path:
-    """Return the path of a whole copy of `remote` in `folder`, under `name`.
-
-    With `sha256` (hex) a copy that has it is used without asking, and a file that has another is refused
-    and removed. Without, the server is asked each time whether its file has changed. Several processes
-    may ask at once: one fetches, the others wait for it. Raises Absent, UserError or TransientError.
+    With `sha256` (hex), a copy with this digest is used without a request, and a file with another digest is
+    rejected and removed. Without it, each call checks whether the remote file has changed. Of several
+    processes, one downloads and the others wait. Raises FileUnavailable, UserError or TransientError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder, lambda: tell(f"another process is fetching {name}; waiting for it")):
-            return _Copy(remote, folder, name, sha256.lower(), tell).fetch()
+        with _locked(folder, lambda: progress(f"another process is fetching {name}; waiting for it")):
+            return _Copy(remote, folder, name, sha256.lower(), progress).fetch()
     except OSError as error:
-        # TransientError is an OSError too, and has said what there is to say.
+        # TransientError is an OSError too, and its message is complete.
         if isinstance(error, TransientError):
             raise
         raise UserError(
-            f"{remote.place} cannot be kept in {folder}: {error.strerror or error}; free some space, or name "
-            "another folder in CT_CACHE"
+            f"{remote.label} cannot be stored in {folder}: {error.strerror or error}; free some space, "
+            "or set CT_CACHE to another folder"
         ) from None
 
 
 class _Copy:
-    def __init__(self, remote: Remote, folder: Path, name: str, sha256: str, tell: Tell) -> None:
-        self.remote, self.name, self.sha256, self.tell = remote, name, sha256, tell
+    def __init__(self, remote: Remote, folder: Path, name: str, sha256: str, progress: Progress) -> None:
+        self.remote, self.name, self.sha256, self.progress = remote, name, sha256, progress
         self.target, self.about = folder / name, folder / "copy.json"
         self.part, self.about_part = folder / ".part", folder / ".part.json"
 
     def fetch(self) -> Path:
-        """Try until the copy is there, or until nothing is gained any more."""
-        if self.sha256 and self.target.is_file() and _digest(self.target) == self.sha256:
-            self.tell(f"{self.name} is in the cache")
+        """Download with retries, until the copy is complete or several attempts made no progress."""
+        if self.sha256 and self.target.is_file() and digest_file(self.target) == self.sha256:
+            self.progress(f"{self.name} is in the cache")
             return self.target
-        failures, furthest = 0, self._had()
+        failures, furthest = 0, self._part_size()
         while True:
             try:
                 return self._attempt()
             except TransientError as error:
-                failures = 1 if self._had() > furthest else failures + 1
-                furthest = max(furthest, self._had())
+                failures = 1 if self._part_size() > furthest else failures + 1
+                furthest = max(furthest, self._part_size())
                 if failures == ATTEMPTS:
-                    kept = (
-                        f"; the {_size(self._had())} that came are kept for the next try"
-                        if self._had()
+                    remainder = (
+                        f"; the {_size(self._part_size())} already here are kept for the next attempt"
+                        if self._part_size()
                         else ""
                     )
-                    raise TransientError(f"{error}; tried {ATTEMPTS} times{kept}") from None
+                    raise TransientError(f"{error}; tried {ATTEMPTS} times{remainder}") from None
                 wait = max(getattr(error, "wait", 0.0), FIRST_WAIT * 2 ** (failures - 1))
-                self.tell(f"{error}; once more in {wait:g} s")
+                self.progress(f"{error}; next attempt in {wait:g} s")
                 time.sleep(wait)
 
     def _attempt(self) -> Path:
         tag = _read(self.about_part).get("tag", "")
-        # A weak tag (RFC 9110, 8.8.1) does not promise the same bytes; then only a digest can tell.
-        sure = tag and not tag.startswith("W/")
-        begin = self._had() if sure or self.sha256 else 0
-        stream = self.remote.open(begin, tag if sure else "", "" if begin else self._known())
+        # A weak tag (RFC 9110, 8.8.1) does not guarantee the same bytes; then only a digest does.
+        is_strong = tag and not tag.startswith("W/")
+        begin = self._part_size() if is_strong or self.sha256 else 0
+        stream = self.remote.open(begin, tag if is_strong else "", "" if begin else self._current_tag())
         if stream is None:
-            self.tell(f"{self.name} has not changed since it was fetched")
+            self.progress(f"{self.name} has not changed since it was downloaded")
             return self.target
         with closing(stream):
             if stream.begin != begin:
@@ -95,52 +94,52 @@ class _Copy:
 
     def _receive(self, stream: Stream, begin: int) -> None:
         """Append the stream to the first `begin` bytes of the part."""
-        whole = "" if stream.size is None else f" of {_size(stream.size)}"
-        self.tell(f"fetching {self.remote.place}, {_size(begin)}{whole} here")
+        total = "" if stream.size is None else f" of {_size(stream.size)}"
+        self.progress(f"fetching {self.remote.label}, {_size(begin)}{total} here")
         self.about_part.write_text(json.dumps({"tag": stream.tag}), encoding="utf-8")
-        told = time.monotonic()
+        reported = time.monotonic()
         with self.part.open("ab") as out:
             out.truncate(begin)
             for chunk in stream.chunks:
                 out.write(chunk)
-                if time.monotonic() - told >= TOLD_EVERY:
-                    told = time.monotonic()
-                    self.tell(f"fetching {self.name}: {_size(out.tell())}{whole}")
-        if stream.size is not None and self._had() != stream.size:
-            raise Interrupted(f"{self.remote.place}: cut after {_size(self._had())}{whole}")
+                if time.monotonic() - reported >= PROGRESS_INTERVAL:
+                    reported = time.monotonic()
+                    self.progress(f"fetching {self.name}: {_size(out.tell())}{total}")
+        if stream.size is not None and self._part_size() != stream.size:
+            raise Interrupted(f"{self.remote.label}: interrupted after {_size(self._part_size())}{total}")
 
     def _accept(self, stream: Stream, resumed: bool) -> Path:
-        """Give the part its name; UserError when it is not the file that was asked for."""
-        digest = _digest(self.part)
+        """Rename the complete part to the copy. Raises UserError if its digest is not the expected one."""
+        digest = digest_file(self.part)
         if self.sha256 and digest != self.sha256:
-            size = self._had()
+            size = self._part_size()
             self.part.unlink()
             if resumed:
-                raise Interrupted(f"{self.remote.place}: its parts do not fit together")
+                raise Interrupted(f"{self.remote.label}: its parts have different versions")
             raise UserError(
-                f"{self.remote.place} is not the file that was expected: {size:,} bytes with sha256 "
-                f"{digest}, not {self.sha256}. The copy is removed; look at the address, or at what stands "
-                "there now"
+                f"{self.remote.label} is not the expected file: {size:,} bytes with sha256 "
+                f"{digest}, not {self.sha256}. The copy was removed; check the address and the file "
+                "there"
             )
         self.part.replace(self.target)
         self.about.write_text(json.dumps({"tag": stream.tag, "sha256": digest}), encoding="utf-8")
         self.about_part.unlink(missing_ok=True)
-        self.tell(f"{self.name} is here: {_size(self.target.stat().st_size)}")
+        self.progress(f"{self.name} is downloaded: {_size(self.target.stat().st_size)}")
         return self.target
 
-    def _known(self) -> str:
-        """Return the version of the copy, empty when there is none that is whole."""
+    def _current_tag(self) -> str:
+        """Return the version of the complete copy, or an empty text."""
         about = _read(self.about)
-        whole = self.target.is_file() and about.get("sha256") == _digest(self.target)
-        return str(about.get("tag", "")) if whole and not self.sha256 else ""
+        is_complete = self.target.is_file() and about.get("sha256") == digest_file(self.target)
+        return str(about.get("tag", "")) if is_complete and not self.sha256 else ""
 
-    def _had(self) -> int:
+    def _part_size(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
 
 
 @contextmanager
-def _alone(folder: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold the folder's lock for the block; `busy` is called when another has it."""
+def _locked(folder: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Hold the folder's lock for the block. `busy` is called if another process holds it."""
     with (folder / ".lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,20 +149,12 @@ def _alone(folder: Path, busy: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        found = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-        return found.hexdigest()
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _size(count: int) -> str:

@@ -1,7 +1,7 @@
-"""Whether an image is in its registry: one HEAD of its manifest, and no part of it is fetched.
+"""Check whether a container image exists in its registry, with a HEAD request for its manifest.
 
-The protocol: https://github.com/opencontainers/distribution-spec/blob/main/spec.md. A registry that asks
-for a token gets an anonymous one; credentials of other tools are not looked for.
+The protocol: https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Only anonymous tokens are
+used, and no credentials of other tools.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HUB = "registry-1.docker.io"
 
 @dataclass(frozen=True)
 class Reference:
-    """An image's name, taken apart; `version` is a digest or a tag."""
+    """The parts of an image's name. `version` is a digest or a tag."""
 
     registry: str
     repository: str
@@ -38,35 +38,35 @@ class Reference:
 
     @classmethod
     def parse(cls, image: str) -> Reference:
-        """Take `[HOST[:PORT]/]PATH[:TAG][@DIGEST]` apart as Docker does; UserError when it is none."""
-        found = re.fullmatch(
+        """Parse `[HOST[:PORT]/]PATH[:TAG][@DIGEST]` like Docker. Raises UserError for an invalid name."""
+        match = re.fullmatch(
             r"(?P<name>[^@]+?)(:(?P<tag>[\w][\w.-]{0,127}))?(@(?P<digest>\w+:[0-9a-f]+))?", image
         )
-        if found is None:
-            raise UserError(f"{image!r} is no image: write [HOST[:PORT]/]PATH[:TAG][@DIGEST]")
-        host, slash, path = found["name"].partition("/")
-        version = found["digest"] or found["tag"] or "latest"
+        if match is None:
+            raise UserError(f"{image!r} is not an image: write [HOST[:PORT]/]PATH[:TAG][@DIGEST]")
+        host, slash, path = match["name"].partition("/")
+        version = match["digest"] or match["tag"] or "latest"
         if slash and ("." in host or ":" in host or host == "localhost"):
             return cls(host, path, version)
-        return cls(_HUB, found["name"] if slash else f"library/{found['name']}", version)
+        return cls(_HUB, match["name"] if slash else f"library/{match['name']}", version)
 
     @property
     def url(self) -> str:
-        """The address of the manifest; only a registry on this machine is asked without TLS."""
+        """The address of the manifest. Only a registry on this machine is used without TLS."""
         scheme = "http" if _on_this_machine(self.registry) else "https"
         return f"{scheme}://{self.registry}/v2/{self.repository}/manifests/{self.version}"
 
 
 def is_there(image: str) -> bool:
-    """Tell whether the registry has the image.
+    """Return whether the image exists in its registry.
 
-    TransientError when the registry cannot be reached or fails, UserError when it does not say: it asks
-    for credentials, or `image` is no image's name.
+    Raises TransientError if the registry cannot be reached or fails, and UserError if it requires credentials
+    or `image` is not a valid name.
     """
     reference = Reference.parse(image)
     try:
         with requests.Session() as session:
-            status = _ask(session, reference)
+            status = _manifest_status(session, reference)
     except requests.RequestException as error:
         raise TransientError(
             f"the registry {reference.registry} cannot be reached: {_reason(error)}"
@@ -74,26 +74,28 @@ def is_there(image: str) -> bool:
     if status in (200, 404):
         return status == 200
     if status in (401, 403):
-        raise UserError(f"the registry {reference.registry} asks for credentials, and this look has none")
+        raise UserError(f"the registry {reference.registry} requires credentials, and this check has none")
     raise TransientError(f"the registry {reference.registry} answers HTTP {status}")
 
 
-def _ask(session: requests.Session, reference: Reference) -> int:
+def _manifest_status(session: requests.Session, reference: Reference) -> int:
     session.headers["accept"] = _MANIFESTS
-    answer = session.head(reference.url, timeout=_TIMEOUT, allow_redirects=True)
-    scheme, _, challenge = answer.headers.get("www-authenticate", "").partition(" ")
-    if answer.status_code != 401 or scheme.lower() != "bearer":
-        return answer.status_code
-    asked = parse_dict_header(challenge)
-    scope = asked.get("scope") or f"repository:{reference.repository}:pull"
-    given = session.get(
-        asked.get("realm", ""), params={"service": asked.get("service", ""), "scope": scope}, timeout=_TIMEOUT
+    response = session.head(reference.url, timeout=_TIMEOUT, allow_redirects=True)
+    scheme, _, challenge = response.headers.get("www-authenticate", "").partition(" ")
+    if response.status_code != 401 or scheme.lower() != "bearer":
+        return response.status_code
+    parameters: dict[str, str] = parse_dict_header(challenge)
+    scope = parameters.get("scope") or f"repository:{reference.repository}:pull"
+    token_response = session.get(
+        parameters.get("realm", ""),
+        params={"service": parameters.get("service", ""), "scope": scope},
+        timeout=_TIMEOUT,
     )
     try:
-        token = given.json().get("token") or given.json().get("access_token")
+        token = token_response.json().get("token") or token_response.json().get("access_token")
     except (ValueError, AttributeError):
         token = None
-    if not given.ok or not token:
+    if not token_response.ok or not token:
         return 401
     session.headers["authorization"] = f"Bearer {token}"
     return session.head(reference.url, timeout=_TIMEOUT, allow_redirects=True).status_code
@@ -108,7 +110,7 @@ def _on_this_machine(registry: str) -> bool:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Return the innermost reason: the rest repeats the address."""
+    """Return the message of the innermost error; the outer ones repeat the address."""
     inner: BaseException = error
     while inner.args and isinstance(inner.args[-1], BaseException):
         inner = inner.args[-1]

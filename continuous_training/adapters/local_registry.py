@@ -1,8 +1,7 @@
-"""A registry on one machine: MLflow's own server over SQLite and a folder, for as long as it is needed.
+"""A local registry: an MLflow server with SQLite and a folder, started on demand.
 
-The socket listens from the first moment and the server behind it starts when `start` is called, so a
-step may connect early and simply waits. The server ends with the process that started it, however
-that ends: its standard input is a pipe from there.
+The socket accepts connections at once, and the server is started by `start`, so an early client waits.
+The server ends when the process that started it ends, because its standard input is a pipe from there.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from continuous_training.adapters.model_registry import Registry
-from continuous_training.adapters.sqlite_check import trouble_of
+from continuous_training.adapters.sqlite_check import database_problem
 from continuous_training.core.errors import PipelineError, UserError
 
 DATABASE = "mlflow.db"
 
 
 class LocalRegistry:
-    """MLflow's server over the database and folder in `folder`, on a free port of 127.0.0.1."""
+    """An MLflow server with the database and the artifacts in `folder`, on a free port of 127.0.0.1."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -37,7 +36,7 @@ class LocalRegistry:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the server, once; it answers two seconds later, and holds callers until then."""
+        """Start the server if it is not running. Clients wait about two seconds for its first response."""
         if self.process:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -48,31 +47,31 @@ class LocalRegistry:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=[self.socket.fileno()],
-                # Ctrl-C is for the run; the server goes when the run is done with it.
+                # Ctrl-C must reach only the run, which needs the server until it ends.
                 start_new_session=True,
                 cwd=Path(__file__).parents[2],
             )
-        # With the server alone holding the socket, callers of one that dies hear of it at once.
+        # If only the server holds the socket, its clients get an error at once when it dies.
         self.socket.close()
 
     def check(self) -> None:
-        """Return when the database can be used, or is not there yet; raises what is wrong with it."""
-        if trouble := trouble_of(self.folder / DATABASE):
-            raise trouble
+        """Raise the error that prevents use of the database. A missing database is no error."""
+        if problem := database_problem(self.folder / DATABASE):
+            raise problem
 
     def explain(self, error: PipelineError) -> PipelineError:
-        """Return a caller's error with the folder in the place of the address, which nobody can look at.
+        """Return a client's error with the registry's folder instead of its temporary address.
 
-        Where the database has a trouble of its own, that is the error. Others are returned as they are.
+        Return the error of the database instead if there is one, and an error of another server unchanged.
         """
         if self.uri not in str(error):
             return error
-        if trouble := trouble_of(self.folder / DATABASE, whole=True):
-            return trouble
-        # What the server answers to a defect is a page of HTML without any news.
-        words = re.sub(r" \(<!doctype.*?\)(?=,)", "", str(error), flags=re.DOTALL | re.IGNORECASE)
-        words = words.replace(self.uri, f"in {self.folder}")
-        return type(error)(f"{words}. Its log: {self.folder / 'server.log'}")
+        if problem := database_problem(self.folder / DATABASE, all_pages=True):
+            return problem
+        # The server's response to a defect is a page of HTML without details.
+        message = re.sub(r" \(<!doctype.*?\)(?=,)", "", str(error), flags=re.DOTALL | re.IGNORECASE)
+        message = message.replace(self.uri, f"in {self.folder}")
+        return type(error)(f"{message}. Its log: {self.folder / 'server.log'}")
 
     def close(self) -> None:
         """Stop the server and free the port."""
@@ -86,7 +85,7 @@ class LocalRegistry:
 
 @contextmanager
 def open_registry(uri: str, user: str = "", password: str = "", token: str = "") -> Iterator[Registry]:
-    """Yield the registry at `uri`; behind sqlite:///PATH a server is started for the while."""
+    """Yield the registry at `uri`. For sqlite:///PATH, a server runs during the block."""
     if not uri.startswith("sqlite:///"):
         yield Registry(uri, user, password, token)
         return
@@ -107,7 +106,7 @@ def open_registry(uri: str, user: str = "", password: str = "", token: str = "")
 
 
 def _create(folder: Path) -> None:
-    """Make the database's tables, once: two servers that start together would trip over each other."""
+    """Create the tables of the database under a lock, because two servers may start at the same time."""
     database = folder / "mlflow.db"
     with (folder / "create.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -122,7 +121,7 @@ def _serve(descriptor: int, folder: Path) -> None:
     threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
     from mlflow.server import constants
 
-    # The variables by which MLflow's command line hands its options to its server (3.17).
+    # The environment variables of MLflow's server (3.17), which its command line sets.
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = f"sqlite:///{folder / 'mlflow.db'}"
     os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = str(folder / "artifacts")
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"

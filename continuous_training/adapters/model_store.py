@@ -1,8 +1,8 @@
-"""Archives by name in an object store, and the small files there that say what an alias means.
+"""Model archives in an object store, and their aliases.
 
-`archives/NAME/DIGEST.mar` holds an archive, and `aliases/NAME/ALIAS.json` names one of them by its digest.
-deploy-serving writes an alias once the version has proven itself, whole and last of all; the registry
-stays the truth about versions, and this is what a server needs of it.
+`archives/NAME/DIGEST.mar` is an archive, and `aliases/NAME/ALIAS.json` contains the digest of the archive
+with that alias. deploy-serving writes an alias after the version was verified. The registry is the source of
+truth; servers need only these files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 
 @dataclass(frozen=True)
 class Pointer:
-    """What an alias of a model stands for: an archive's digest, since when (UTC), and by which run."""
+    """The target of an alias: the digest of an archive, the time of the move (UTC), and the run."""
 
     name: str
     digest: str
@@ -32,14 +32,14 @@ class Pointer:
 
     @property
     def key(self) -> str:
-        """Where the archive is in the store."""
+        """The key of the archive in the store."""
         return f"archives/{self.name}/{self.digest}.mar"
 
 
 def point(store: ObjectStore, name: str, digest: str, run: str = "", alias: str = CHAMPION) -> None:
-    """Let an alias name this digest; doing it again changes nothing."""
-    former = _read(store, name, alias)
-    if former is not None and former.digest == digest:
+    """Set an alias to a digest. No effect if it has that digest already."""
+    current = _read(store, name, alias)
+    if current is not None and current.digest == digest:
         return
     since = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps(asdict(Pointer(name, digest, since, run)), indent=2, sort_keys=True)
@@ -47,28 +47,28 @@ def point(store: ObjectStore, name: str, digest: str, run: str = "", alias: str 
 
 
 def forget(store: ObjectStore, name: str, alias: str) -> None:
-    """Let an alias name nothing."""
+    """Remove an alias."""
     store.delete(_key(name, alias))
 
 
 def find(store: ObjectStore, reference: str) -> Pointer:
-    """Find what `NAME`, `NAME@ALIAS` or `NAME@DIGEST` (from 12 digits on) stands for; NAME is its champion.
+    """Return the archive of `NAME` (its champion), `NAME@ALIAS` or `NAME@DIGEST` (at least 12 digits).
 
-    UserError says what there is when there is no such one.
+    Raises UserError, with the existing aliases and digests, if there is none.
     """
-    name, _, wanted = reference.partition("@")
-    wanted = wanted or CHAMPION
-    if not _NAME.fullmatch(name) or not _NAME.fullmatch(wanted):
-        raise UserError(f"{reference!r} is no model: write NAME, NAME@ALIAS or NAME@DIGEST")
-    if (pointer := _read(store, name, wanted)) is not None:
+    name, _, version = reference.partition("@")
+    version = version or CHAMPION
+    if not _NAME.fullmatch(name) or not _NAME.fullmatch(version):
+        raise UserError(f"{reference!r} is not a model: write NAME, NAME@ALIAS or NAME@DIGEST")
+    if (pointer := _read(store, name, version)) is not None:
         return pointer
     digests = [key.rpartition("/")[2].removesuffix(".mar") for key in store.keys(f"archives/{name}")]
-    matching = [digest for digest in digests if digest.startswith(wanted)]
-    if _DIGEST.fullmatch(wanted) and len(matching) == 1:
+    matching = [digest for digest in digests if digest.startswith(version)]
+    if _DIGEST.fullmatch(version) and len(matching) == 1:
         return Pointer(name, matching[0])
     aliases = [key.rpartition("/")[2].removesuffix(".json") for key in store.keys(f"aliases/{name}")]
-    known = ", ".join([*aliases, *(digest[:12] for digest in digests)]) or "nothing"
-    raise UserError(f"the store has no {name}@{wanted}; of {name} it has: {known}")
+    existing = ", ".join([*aliases, *(digest[:12] for digest in digests)]) or "nothing"
+    raise UserError(f"the store has no {name}@{version}; of {name} it has: {existing}")
 
 
 def name_of(reference: str) -> str:
@@ -83,7 +83,7 @@ def _read(store: ObjectStore, name: str, alias: str) -> Pointer | None:
     try:
         return Pointer(**json.loads(content))
     except (ValueError, TypeError) as error:
-        raise UserError(f"{_key(name, alias)} in the store cannot be read: {error}") from error
+        raise UserError(f"{_key(name, alias)} in the store is damaged: {error}") from error
 
 
 def _key(name: str, alias: str) -> str:

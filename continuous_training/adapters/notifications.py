@@ -1,4 +1,4 @@
-"""Tells people, or their machines, what a run came to."""
+"""Send the result of a run to a webhook."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from continuous_training.core.messages import report
 
 @dataclass(frozen=True)
 class Notifier:
-    """Posts `{"text": ..., "run": {...}}` to a webhook (Slack, Mattermost and the like), if there is one."""
+    """Posts `{"text": ..., "run": {...}}` to a webhook (Slack, Mattermost and others), if one is set."""
 
     webhook: str = ""
 
     def send(self, text: str, run: dict[str, Any]) -> bool:
-        """Send the message; returns whether it arrived. A run does not fail because nobody listens."""
+        """Send the message. Return whether it was accepted. A failure is reported as a warning."""
         if not self.webhook:
             return False
         try:

@@ -1,6 +1,6 @@
-"""The object store: a folder on one machine, a bucket of anything that speaks S3 elsewhere.
+"""The object store: a folder on one machine, or a bucket of an S3 service.
 
-Every write is whole or not there, and writing what is already there changes nothing.
+A write is atomic and idempotent.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from urllib.parse import urlsplit
 
 from continuous_training.core.errors import TransientError, UserError
 
-_NO_BUCKET = "there is no such bucket; make it, or name another one"
+_NO_BUCKET = "the bucket does not exist; create it, or use another one"
 
 
 class ObjectStore(ABC):
-    """Objects by key; a key is a path of plain names with slashes."""
+    """Objects by key. A key is a path of plain names with slashes."""
 
     @abstractmethod
     def put_if_absent(self, key: str, path: Path) -> str:
-        """Store the file under `key` unless something is there; returns the object's URI."""
+        """Store the file under `key` unless the object exists. Return the object's URI."""
 
     @abstractmethod
     def fetch(self, key: str, folder: Path) -> Path:
-        """Return a local path to the object, downloaded into `folder` when it is not local already.
+        """Return a local path to the object; download it into `folder` if it is not local.
 
-        Raises UserError when there is no such object.
+        Raises UserError if the object does not exist.
         """
 
     @abstractmethod
     def read(self, key: str) -> bytes | None:
-        """Return the object's bytes, or None when there is none."""
+        """Return the object's bytes, or None if it does not exist."""
 
     @abstractmethod
     def write(self, key: str, data: bytes) -> None:
-        """Store the bytes under `key`, replacing what was there."""
+        """Store the bytes under `key`. Replaces an existing object."""
 
     @abstractmethod
     def keys(self, prefix: str) -> list[str]:
@@ -51,17 +51,17 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def size(self, key: str) -> int | None:
-        """Return the object's size in bytes, or None when there is none."""
+        """Return the object's size in bytes, or None if it does not exist."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove the object; nothing happens when there is none."""
+        """Remove the object. No effect if it does not exist."""
 
 
 def open_store(uri: str, access: tuple[str, str] | None = None) -> ObjectStore:
-    """Return the store behind a folder's path or `s3://BUCKET/PREFIX?endpoint=HOST:PORT[&secure=false]`.
+    """Return the store of a folder's path or `s3://BUCKET/PREFIX?endpoint=HOST:PORT[&secure=false]`.
 
-    `access` is the S3 key and secret; without it the usual AWS environment and files are asked.
+    `access` is the S3 key and secret. The default is the usual AWS environment variables and files.
     """
     if uri.startswith("s3://"):
         return S3Store(uri, access)
@@ -70,25 +70,25 @@ def open_store(uri: str, access: tuple[str, str] | None = None) -> ObjectStore:
     return FolderStore(Path(uri))
 
 
-def _checked(key: str) -> str:
+def _valid_key(key: str) -> str:
     if any(part in {"", ".", ".."} for part in key.split("/")):
         raise UserError(f"object store: the key {key!r} is not a path of plain names")
     return key
 
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def _writing(root: Path, key: str) -> Iterator[None]:
-    """Say what to do where the folder cannot be written to."""
+def _write_errors(root: Path, key: str) -> Iterator[None]:
+    """Convert errors of writing to a UserError with an action."""
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            advice = "there is no room left; free some and run it again"
+        if error.errno in _DISK_FULL:
+            advice = "no space left on the device; free some space, then run it again"
         elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            advice = "it may not be written to; look at its owner and mode"
+            advice = "permission denied; check its owner and mode"
         else:
             raise
         raise UserError(f"object store {root}: {key} was not stored: {advice} ({error.strerror})") from error
@@ -101,15 +101,15 @@ class FolderStore(ObjectStore):
         self.root = root.expanduser().resolve()
 
     def put_if_absent(self, key: str, path: Path) -> str:
-        """Store the file under `key` unless something is there; returns its path."""
+        """Store the file under `key` unless the object exists. Return its path."""
         target = self._path(key)
         if not target.exists():
-            with _writing(self.root, key), path.open("rb") as source:
+            with _write_errors(self.root, key), path.open("rb") as source:
                 self._put(target, source)
         return str(target)
 
     def fetch(self, key: str, folder: Path) -> Path:
-        """Return the object's own path; UserError when there is none."""
+        """Return the path of the object's file. Raises UserError if it does not exist."""
         path = self._path(key)
         if not path.is_file():
             raise UserError(f"object store {self.root}: there is no {key}")
@@ -121,8 +121,8 @@ class FolderStore(ObjectStore):
         return path.read_bytes() if path.is_file() else None
 
     def write(self, key: str, data: bytes) -> None:
-        """Write beside, then rename."""
-        with _writing(self.root, key):
+        """Write to a temporary file, then rename it."""
+        with _write_errors(self.root, key):
             self._put(self._path(key), io.BytesIO(data))
 
     def keys(self, prefix: str) -> list[str]:
@@ -141,21 +141,21 @@ class FolderStore(ObjectStore):
         self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        path = (self.root / _checked(key)).resolve()
+        path = (self.root / _valid_key(key)).resolve()
         if not path.is_relative_to(self.root):
-            raise UserError(f"object store {self.root}: the key {key!r} leads out of it")
+            raise UserError(f"object store {self.root}: the key {key!r} leaves the folder")
         return path
 
     def _put(self, target: Path, source: IO[bytes]) -> None:
         handle, name = tempfile.mkstemp(dir=self._parent(target), prefix=".")
-        beside = Path(name)
+        temporary = Path(name)
         try:
-            with os.fdopen(handle, "wb") as out:
-                shutil.copyfileobj(source, out)
-            beside.chmod(0o644)
-            beside.replace(target)
+            with os.fdopen(handle, "wb") as output:
+                shutil.copyfileobj(source, output)
+            temporary.chmod(0o644)
+            temporary.replace(target)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     @staticmethod
@@ -191,14 +191,14 @@ class S3Store(ObjectStore):
             raise UserError(f"object store {uri!r}: {error}") from None
 
     def put_if_absent(self, key: str, path: Path) -> str:
-        """Upload the file unless the key is taken; an upload is visible only when whole."""
+        """Upload the file unless the object exists. Only a complete upload is visible."""
         name = self._name(key)
         if self._size(name) is None:
             self._call(self.client.fput_object, self.bucket, name, str(path))
         return f"s3://{self.bucket}/{name}"
 
     def fetch(self, key: str, folder: Path) -> Path:
-        """Download the object into `folder`; UserError when there is none."""
+        """Download the object into `folder`. Raises UserError if it does not exist."""
         name = self._name(key)
         if self._size(name) is None:
             raise UserError(f"object store s3://{self.bucket}: there is no {name}")
@@ -219,15 +219,15 @@ class S3Store(ObjectStore):
             response.release_conn()
 
     def write(self, key: str, data: bytes) -> None:
-        """Upload the bytes, replacing what was there."""
+        """Upload the bytes. Replaces an existing object."""
         self._call(self.client.put_object, self.bucket, self._name(key), io.BytesIO(data), len(data))
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys below `prefix`, sorted."""
-        below = "".join(f"{part}/" for part in (self.prefix, prefix.rstrip("/")) if part)
-        listed = self._call(lambda: list(self.client.list_objects(self.bucket, below, recursive=True)))
-        cut = len(self.prefix) + 1 if self.prefix else 0
-        return sorted(entry.object_name[cut:] for entry in listed)
+        root = "".join(f"{part}/" for part in (self.prefix, prefix.rstrip("/")) if part)
+        entries = self._call(lambda: list(self.client.list_objects(self.bucket, root, recursive=True)))
+        prefix_length = len(self.prefix) + 1 if self.prefix else 0
+        return sorted(entry.object_name[prefix_length:] for entry in entries)
 
     def size(self, key: str) -> int | None:
         """Return the object's size, or None."""
@@ -238,41 +238,41 @@ class S3Store(ObjectStore):
         return f"s3://{self.bucket}/{self._name(key)}"
 
     def stat(self, key: str) -> tuple[int, str] | None:
-        """Return the object's size in bytes and its version's name (ETag), or None when there is none."""
-        found = self._stat(self._name(key))
-        return None if found is None else (int(found.size or 0), str(found.etag or ""))
+        """Return the object's size in bytes and its ETag, or None if it does not exist."""
+        stat = self._stat(self._name(key))
+        return None if stat is None else (int(stat.size or 0), str(stat.etag or ""))
 
     def stream(self, key: str, begin: int, tag: str) -> Any:
-        """Return an open response with the bytes of version `tag` from `begin` on; close it.
+        """Return an open response with the bytes of version `tag` from `begin` on. The caller closes it.
 
-        Raises TransientError when the object is another version by now.
+        Raises TransientError if the object has another version now.
         """
         match = {"If-Match": f'"{tag}"'} if tag else None
         return self._call(self.client.get_object, self.bucket, self._name(key), begin, 0, match)
 
     def delete(self, key: str) -> None:
-        """Remove the object; S3 does not mind one that is not there."""
+        """Remove the object. S3 accepts a key that does not exist."""
         self._call(self.client.remove_object, self.bucket, self._name(key))
 
     def _name(self, key: str) -> str:
-        return f"{self.prefix}/{_checked(key)}".strip("/")
+        return f"{self.prefix}/{_valid_key(key)}".strip("/")
 
     def _size(self, name: str) -> int | None:
-        found = self._stat(name)
-        return None if found is None else int(found.size or 0)
+        stat = self._stat(name)
+        return None if stat is None else int(stat.size or 0)
 
     def _stat(self, name: str) -> Any:
-        """Return what the server says of the object, or None when there is none."""
+        """Return the object's metadata, or None if it does not exist."""
         from minio.error import S3Error
 
         try:
             return self.client.stat_object(self.bucket, name)
         except S3Error as error:
             if error.code not in {"NoSuchKey", "NoSuchObject"}:
-                raise self._explain(error) from None
+                raise self._convert(error) from None
         except Exception as error:
-            raise self._explain(error) from None
-        # The answer to HEAD has no body that could tell a missing object from a missing bucket.
+            raise self._convert(error) from None
+        # A response to HEAD has no body, so a missing bucket looks like a missing object.
         if not self._call(self.client.bucket_exists, self.bucket):
             raise UserError(f"object store s3://{self.bucket}: {_NO_BUCKET}")
         return None
@@ -281,18 +281,18 @@ class S3Store(ObjectStore):
         try:
             return function(*arguments)
         except Exception as error:
-            raise self._explain(error) from None
+            raise self._convert(error) from None
 
-    def _explain(self, error: Exception) -> Exception:
-        # The client does not read the errors of a server that calls them text/xml.
-        found = re.search(r"<Code>(\w+)</Code>", str(error))
-        code = getattr(error, "code", "") or (found.group(1) if found else "")
-        place = f"object store s3://{self.bucket}"
+    def _convert(self, error: Exception) -> Exception:
+        # The client does not parse errors with the content type text/xml.
+        match = re.search(r"<Code>(\w+)</Code>", str(error))
+        code = getattr(error, "code", "") or (match.group(1) if match else "")
+        store = f"object store s3://{self.bucket}"
         if isinstance(error, ValueError):
             keys = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if "credentials" in str(error) else ""
-            return UserError(f"{place}: {error}{keys}")
+            return UserError(f"{store}: {error}{keys}")
         if code == "NoSuchBucket":
-            return UserError(f"{place}: {_NO_BUCKET}")
+            return UserError(f"{store}: {_NO_BUCKET}")
         if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
-            return UserError(f"{place}: refused ({code}); look at the access key and its secret")
-        return TransientError(f"{place}: {code or type(error).__name__}: {error}")
+            return UserError(f"{store}: refused ({code}); check the access key and its secret")
+        return TransientError(f"{store}: {code or type(error).__name__}: {error}")

@@ -1,8 +1,8 @@
-"""Rows of PostgreSQL tables, streamed; who may read them is never said in an address.
+"""Stream the rows of PostgreSQL tables.
 
 An address is postgresql://HOST[:PORT]/DATABASE[?sslmode=...]. User and password come from the environment, as
-every PostgreSQL client reads it: PGUSER and PGPASSWORD, or PGPASSFILE, a file with lines
-HOST:PORT:DATABASE:USER:PASSWORD that only its owner may read.
+for every PostgreSQL client: PGUSER and PGPASSWORD, or PGPASSFILE, a file with lines
+HOST:PORT:DATABASE:USER:PASSWORD that only its owner can read. An address must not contain them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from psycopg.sql import Composable
 
 CONNECT_SECONDS = 10
-FETCHED = 10_000
-"""Rows that are in memory at once."""
+BLOCK_ROWS = 10_000
+"""The number of rows in memory at once."""
 
 _OPTIONS = {"sslmode", "sslrootcert", "target_session_attrs", "channel_binding"}
-_PASSING = re.compile(
+_TRANSIENT = re.compile(
     "timeout expired|refused|starting up|shutting down|too many (clients|connections)|recovery mode|"
     "Temporary failure|closed the connection|reset by peer|unreachable",
 )
@@ -35,17 +35,17 @@ _CREDENTIALS = re.compile(
 
 @contextmanager
 def connect(source: str, seconds: float = 60) -> Iterator[Connection[Any]]:
-    """Yield a connection that is closed when the block ends; its statements may take `seconds` each.
+    """Yield a connection; close it after the block. `seconds` is the timeout of each statement.
 
-    Everything in the block is one transaction, undone when the block fails. Errors of the server and of the
-    way to it become UserError or TransientError, and name the address.
+    The block is one transaction, which is rolled back if the block fails. Errors of the server and of the
+    connection become UserError or TransientError with the address.
     """
-    place = _checked(source)
+    address = _display_address(source)
     try:
         import psycopg
     except ImportError:
         raise UserError(
-            "psycopg, which reads PostgreSQL, is not installed: make install EXTRAS=postgres"
+            "psycopg, the PostgreSQL client, is not installed: make install EXTRAS=postgres"
         ) from None
     try:
         connection = psycopg.connect(
@@ -55,12 +55,12 @@ def connect(source: str, seconds: float = 60) -> Iterator[Connection[Any]]:
             options=f"-c statement_timeout={int(seconds * 1000)} -c lock_timeout={int(seconds * 1000)}",
         )
     except psycopg.Error as error:
-        raise _no_connection(place, str(error)) from None
+        raise _connection_error(address, str(error)) from None
     try:
         with connection:
             yield connection
     except psycopg.Error as error:
-        raise _explain(place, error, seconds) from None
+        raise _statement_error(address, error, seconds) from None
 
 
 def select(
@@ -71,14 +71,15 @@ def select(
     limit: int = 0,
     seconds: float = 60,
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the table's rows in blocks, as they come from a cursor on the server.
+    """Yield the rows of a table in blocks, with a cursor on the server.
 
-    `columns` maps a name to the SQL type that it is cast to; `order` holds names and whether they descend;
-    `limit` is the most rows, 0 for all. `table` may be SCHEMA.TABLE. Raises UserError when there is no such
-    table or column, or no row, and TransientError when the server goes away or takes too long.
+    `columns` maps a name to the SQL type of the cast, `order` has pairs of a name and whether it is
+    descending, and `limit` is the maximum number of rows (0: all). `table` may be SCHEMA.TABLE. Raises
+    UserError if the table, a column or any row is missing, and TransientError if the server is unavailable or
+    a statement times out.
     """
     with connect(source, seconds) as connection:
-        # Not before connect, which says what to do when it is not installed.
+        # After connect, which reports a missing installation.
         from psycopg import sql
 
         name = sql.Identifier(*table.split("."))
@@ -90,81 +91,85 @@ def select(
         ]
         query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(cast), name)
         if order:
-            by = [
+            terms = [
                 sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL("DESC" if d else "ASC")) for c, d in order
             ]
-            query += sql.SQL(" ORDER BY ") + sql.SQL(", ").join(by)
+            query += sql.SQL(" ORDER BY ") + sql.SQL(", ").join(terms)
         if limit:
             query += sql.SQL(" LIMIT {}").format(sql.Literal(limit))
         with connection.cursor(name="rows") as cursor:
             cursor.execute(query)
-            found = 0
-            while block := cursor.fetchmany(FETCHED):
-                found += len(block)
+            count = 0
+            while block := cursor.fetchmany(BLOCK_ROWS):
+                count += len(block)
                 yield block
-        if not found:
-            raise UserError(f"{_checked(source)}: the table {table} has no rows")
+        if not count:
+            raise UserError(f"{_display_address(source)}: the table {table} has no rows")
 
 
-def _check_columns(connection: Connection[Any], name: Composable, table: str, wanted: Sequence[str]) -> None:
+def _check_columns(
+    connection: Connection[Any], name: Composable, table: str, required: Sequence[str]
+) -> None:
     from psycopg import sql
 
-    # No row is read; the answer still says what the table is made of.
-    described = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(name)).description or []
-    has = [column.name for column in described]
-    missing = sorted(set(wanted) - set(has))
+    # The result has no rows, but it describes the columns.
+    description = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(name)).description or []
+    existing = [column.name for column in description]
+    missing = sorted(set(required) - set(existing))
     if missing:
-        raise UserError(f"the table {table} has no column {', '.join(missing)}; it has {', '.join(has)}")
+        raise UserError(f"the table {table} has no column {', '.join(missing)}; it has {', '.join(existing)}")
 
 
-def _checked(source: str) -> str:
-    """Return the address as it may be shown; UserError when it says more than where the rows are."""
+def _display_address(source: str) -> str:
+    """Return the address for messages. Raises UserError for an invalid address, or one with secrets."""
     try:
         parts = urlsplit(source)
         port = f":{parts.port}" if parts.port else ""
     except ValueError as error:
-        raise UserError(f"the address of the database is none: {error}") from None
-    place = f"postgresql://{parts.hostname or ''}{port}{parts.path}"
+        raise UserError(f"the address of the database is invalid: {error}") from None
+    address = f"postgresql://{parts.hostname or ''}{port}{parts.path}"
     options = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     if "@" in parts.netloc or options & {"user", "password", "passfile", "sslpassword"}:
         raise UserError(
-            f"source {place}: user and password do not belong into an address, which is logged; set "
-            "PGUSER and PGPASSWORD, or PGPASSFILE"
+            f"source {address}: do not put user and password into an address, because addresses are logged; "
+            "set PGUSER and PGPASSWORD, or PGPASSFILE"
         )
     if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
-        raise UserError(f"source {place}: give postgresql://HOST:PORT/DATABASE")
+        raise UserError(f"source {address}: give postgresql://HOST:PORT/DATABASE")
     if options - _OPTIONS:
         raise UserError(
-            f"source {place}: {', '.join(sorted(options - _OPTIONS))} is not read from an address; "
-            f"allowed are {', '.join(sorted(_OPTIONS))}"
+            f"source {address}: {', '.join(sorted(options - _OPTIONS))} is not supported in an address; "
+            f"supported are {', '.join(sorted(_OPTIONS))}"
         )
-    return place
+    return address
 
 
-def _no_connection(place: str, text: str) -> PipelineError:
-    """Return the error for a connection that could not be made; the driver gives a text and no code."""
-    said = " ".join(text.split())
-    if _CREDENTIALS.search(said):
+def _connection_error(address: str, text: str) -> PipelineError:
+    """Return the error for a failed connection. The driver gives a message and no error code."""
+    message = " ".join(text.split())
+    if _CREDENTIALS.search(message):
         return UserError(
-            f"{place}: {said}. Look at PGUSER and PGPASSWORD, or at the file that PGPASSFILE names"
+            f"{address}: {message}. Check PGUSER and PGPASSWORD, or the file that PGPASSFILE names"
         )
-    if _PASSING.search(said):
-        return TransientError(f"{place}: {said}")
-    return UserError(f"{place}: {said}")
+    if _TRANSIENT.search(message):
+        return TransientError(f"{address}: {message}")
+    return UserError(f"{address}: {message}")
 
 
-def _explain(place: str, error: Exception, seconds: float) -> PipelineError:
+def _statement_error(address: str, error: Exception, seconds: float) -> PipelineError:
     from psycopg import errors
 
-    said = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
-        return TransientError(f"{place}: no answer within {seconds:g} s ({said}); more time may help")
+        return TransientError(
+            f"{address}: no response within {seconds:g} s ({message}); a longer timeout may help"
+        )
     if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName):
-        return UserError(f"{place}: {said.partition(' LINE ')[0]}")
+        return UserError(f"{address}: {message.partition(' LINE ')[0]}")
     if isinstance(error, errors.InsufficientPrivilege):
-        return UserError(f"{place}: {said}; this user may not do that")
-    # Class 08 and 57: the connection, and an operator who intervenes; without a code the line is dead.
+        return UserError(f"{address}: {message}; this user does not have the permission")
+    # Classes 08 and 57: connection errors and operator intervention. No code: the connection was lost.
     state = getattr(error, "sqlstate", None)
     if state is None or state[:2] in {"08", "40", "53", "57"}:
-        return TransientError(f"{place}: {said or 'the connection broke'}")
-    return UserError(f"{place}: {said}")
+        return TransientError(f"{address}: {message or 'the connection was lost'}")
+    return UserError(f"{address}: {message}")

@@ -1,4 +1,4 @@
-"""Files of a web server or an S3 bucket as streams that can be taken up where they were cut."""
+"""Read files of a web server or an S3 bucket as streams that can be resumed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ CHUNK = 1 << 18
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes."""
 
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-_ABSENT = {401: "refused", 403: "refused", 404: "not there", 410: "gone"}
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+_UNAVAILABLE = {401: "refused", 403: "refused", 404: "not there", 410: "gone"}
 
 
-class Absent(Exception):
-    """There is no such file, or not for this reader; the text says how the server put it."""
+class FileUnavailable(Exception):
+    """The file does not exist, or this user may not read it. The message is the server's reason."""
 
 
 class Interrupted(TransientError):
-    """A transfer that may succeed when it is tried again, at the earliest after `wait` seconds."""
+    """A transfer failed and may succeed on another attempt, after at least `wait` seconds."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
@@ -35,9 +35,9 @@ class Interrupted(TransientError):
 
 @dataclass(frozen=True)
 class Stream:
-    """A file's bytes from byte `begin` on; `size` is the whole file's, None when the server does not say.
+    """The bytes of a file from byte `begin` on. `size` is that of the whole file, or None if unknown.
 
-    `tag` names this version of the file, empty when the server has no names for versions.
+    `tag` identifies this version of the file; empty if the server does not identify versions.
     """
 
     begin: int
@@ -48,37 +48,37 @@ class Stream:
 
 
 class Remote(Protocol):
-    """A file elsewhere; `place` names it in messages, without anything secret."""
+    """A remote file. `label` is its address in messages, without secrets."""
 
-    place: str
+    label: str
 
     def open(self, begin: int = 0, tag: str = "", known: str = "") -> Stream | None:
-        """Return the bytes from `begin` on if the file is still version `tag`, and all of them if not.
+        """Return the bytes from `begin` on if the file still has version `tag`, otherwise all bytes.
 
-        With `known` (and no `begin`) returns None when the file is still that version. Raises Absent,
+        With `known` (and no `begin`) return None if the file still has that version. Raises FileUnavailable,
         Interrupted or UserError.
         """
 
 
 class HttpFile:
-    """A file of a web server, by HTTPS; plain HTTP is for this machine alone."""
+    """A file of a web server. Plain HTTP is accepted only for this machine."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.username or parts.password:
             raise UserError(
-                f"source {parts.scheme}://{parts.hostname}{parts.path}: user and password do not belong into "
-                "an address, which is logged; write them into ~/.netrc"
+                f"source {parts.scheme}://{parts.hostname}{parts.path}: do not put user and password into "
+                "an address, because addresses are logged; write them into ~/.netrc"
             )
-        # What follows the path may be a token.
-        self.url, self.place = url, f"{parts.scheme}://{parts.netloc}{parts.path}"
+        # The query is left out of messages, because it may contain a token.
+        self.url, self.label = url, f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._check_secure(url)
 
     def open(self, begin: int = 0, tag: str = "", known: str = "") -> Stream | None:
-        """See Remote; RFC 9110, sections 13 and 14."""
-        import requests
+        """Open the file; see Remote, and sections 13 and 14 of RFC 9110."""
+        import requests  # start-up time: most sources are local
 
-        # A file that is compressed on the way would not be the one whose digest is known.
+        # The digest is that of the uncompressed file.
         headers = {"Accept-Encoding": "identity"}
         if begin:
             headers |= {"Range": f"bytes={begin}-"} | ({"If-Range": tag} if tag else {})
@@ -89,8 +89,8 @@ class HttpFile:
         except requests.RequestException as error:
             raise self._explain(error) from None
         try:
-            for answered in (*response.history, response):
-                self._check_secure(answered.url)
+            for step in (*response.history, response):
+                self._check_secure(step.url)
             if response.status_code == 304 and known:
                 response.close()
                 return None
@@ -104,24 +104,24 @@ class HttpFile:
 
     def _stream(self, response: Any, begin: int) -> Stream:
         status, headers = response.status_code, response.headers
-        if status in _ABSENT:
-            raise Absent(f"{_ABSENT[status]} (HTTP {status})")
-        if status in _PASSING:
+        if status in _UNAVAILABLE:
+            raise FileUnavailable(f"{_UNAVAILABLE[status]} (HTTP {status})")
+        if status in _TRANSIENT:
             after = headers.get("Retry-After", "")
             wait = min(float(after), 60.0) if after.isdigit() else 0.0
-            raise Interrupted(f"{self.place}: the server is busy or broken (HTTP {status})", wait)
+            raise Interrupted(f"{self.label}: the server is busy or has failed (HTTP {status})", wait)
         if status not in {200, 206}:
-            raise UserError(f"{self.place}: the server answers HTTP {status} {response.reason}")
+            raise UserError(f"{self.label}: the server answers HTTP {status} {response.reason}")
         length = headers.get("Content-Length", "")
         size = int(length) if length.isdigit() else None
         start = 0
         if status == 206:
-            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
-            if not found or int(found[1]) != begin:
+            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+            if not match or int(match[1]) != begin:
                 raise UserError(
-                    f"{self.place}: the server sends another part of the file than it was asked for"
+                    f"{self.label}: the server sent another range of the file than the requested one"
                 )
-            start, size = begin, None if found[2] == "*" else int(found[2])
+            start, size = begin, None if match[2] == "*" else int(match[2])
         tag = headers.get("ETag") or headers.get("Last-Modified") or ""
         return Stream(start, size, tag, self._chunks(response), response.close)
 
@@ -131,7 +131,9 @@ class HttpFile:
         try:
             yield from response.raw.stream(CHUNK, decode_content=False)
         except (HTTPError, OSError) as error:
-            raise Interrupted(f"{self.place}: the transfer broke off ({_brief(error)})") from None
+            raise Interrupted(
+                f"{self.label}: the transfer was interrupted ({_root_message(error)})"
+            ) from None
 
     def _check_secure(self, url: str) -> None:
         parts = urlsplit(url)
@@ -140,8 +142,8 @@ class HttpFile:
         if parts.scheme == "http" and parts.hostname and _is_this_machine(parts.hostname):
             return
         raise UserError(
-            f"{self.place}: {parts.scheme}://{parts.netloc} is not read: anyone on the way could change the "
-            "data; give an https:// address (http:// is for localhost)"
+            f"{self.label}: {parts.scheme}://{parts.netloc} is not accepted: data without encryption could "
+            "be changed in transit. Give an https:// address with a host (http:// is for localhost)"
         )
 
     def _explain(self, error: Exception) -> Exception:
@@ -150,42 +152,42 @@ class HttpFile:
         host = urlsplit(self.url).netloc
         if isinstance(error, requests.exceptions.SSLError):
             return UserError(
-                f"{self.place}: {host} cannot prove who it is ({_brief(error)}); for an authority of "
-                "your own set REQUESTS_CA_BUNDLE to its certificate"
+                f"{self.label}: the certificate of {host} is not valid ({_root_message(error)}); for your "
+                "own certificate authority, set REQUESTS_CA_BUNDLE to its certificate"
             )
         if isinstance(error, requests.Timeout):
-            return Interrupted(f"{self.place}: {host} does not answer in time")
-        looked_up = _caused_by(error, socket.gaierror)
-        if isinstance(looked_up, socket.gaierror):
-            if looked_up.errno == socket.EAI_AGAIN:
-                return Interrupted(f"{self.place}: the name {host} cannot be looked up just now")
-            return UserError(f"{self.place}: there is no host {host}; look at the address, or at the network")
+            return Interrupted(f"{self.label}: {host} does not answer in time")
+        lookup = _find_cause(error, socket.gaierror)
+        if isinstance(lookup, socket.gaierror):
+            if lookup.errno == socket.EAI_AGAIN:
+                return Interrupted(f"{self.label}: the name {host} cannot be resolved at the moment")
+            return UserError(f"{self.label}: there is no host {host}; check the address and the network")
         if isinstance(error, requests.TooManyRedirects | ValueError):
-            return UserError(f"{self.place}: {error}")
-        if _caused_by(error, ConnectionRefusedError):
-            return Interrupted(f"{self.place}: {host} refuses the connection; is a server running there?")
-        return Interrupted(f"{self.place}: {_brief(error)}")
+            return UserError(f"{self.label}: {error}")
+        if _find_cause(error, ConnectionRefusedError):
+            return Interrupted(f"{self.label}: {host} refuses the connection; is a server running there?")
+        return Interrupted(f"{self.label}: {_root_message(error)}")
 
 
 class S3File:
-    """An object of a bucket, with the keys that the usual AWS environment and files hold."""
+    """An object of a bucket. Keys come from the usual AWS environment variables and files."""
 
     def __init__(self, store: S3Store, key: str) -> None:
-        self.store, self.key, self.place = store, key, store.uri(key)
+        self.store, self.key, self.label = store, key, store.uri(key)
 
     def open(self, begin: int = 0, tag: str = "", known: str = "") -> Stream | None:
-        """See Remote."""
-        found = self.store.stat(self.key)
-        if found is None:
-            raise Absent("not there")
-        size, now = found
-        if known == now and not begin:
+        """Open the object; see Remote."""
+        stat = self.store.stat(self.key)
+        if stat is None:
+            raise FileUnavailable("not there")
+        size, current = stat
+        if known == current and not begin:
             return None
-        start = begin if begin < size and tag in {"", now} else 0
-        response = self.store.stream(self.key, start, now)
-        # Some servers name the range that they send and yet answer 200.
+        start = begin if begin < size and tag in {"", current} else 0
+        response = self.store.stream(self.key, start, current)
+        # Some servers send a range with status 200, so the header decides.
         start = start if "Content-Range" in response.headers else 0
-        return Stream(start, size, now, self._chunks(response), response.close)
+        return Stream(start, size, current, self._chunks(response), response.close)
 
     def _chunks(self, response: Any) -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError
@@ -193,7 +195,9 @@ class S3File:
         try:
             yield from response.stream(CHUNK)
         except (HTTPError, OSError) as error:
-            raise Interrupted(f"{self.place}: the transfer broke off ({_brief(error)})") from None
+            raise Interrupted(
+                f"{self.label}: the transfer was interrupted ({_root_message(error)})"
+            ) from None
 
 
 def _is_this_machine(host: str) -> bool:
@@ -203,19 +207,19 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _caused_by(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    """Return the first error of that kind among those that led to this one, as arguments and causes."""
-    seen: list[BaseException] = [error]
-    for one in seen:
-        if isinstance(one, kind):
-            return one
-        causes = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-        seen += [cause for cause in causes if isinstance(cause, BaseException) and cause not in seen]
+def _find_cause(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """Return the first error of that type among the causes and the arguments of an error, or None."""
+    chain: list[BaseException] = [error]
+    for link in chain:
+        if isinstance(link, kind):
+            return link
+        causes = [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+        chain += [cause for cause in causes if isinstance(cause, BaseException) and cause not in chain]
     return None
 
 
-def _brief(error: BaseException) -> str:
-    """Return the innermost words of an error that libraries have wrapped."""
-    found = _caused_by(error, OSError) if not isinstance(error, OSError) else error
-    text = str(found or error) or type(error).__name__
+def _root_message(error: BaseException) -> str:
+    """Return the message of the innermost error, which libraries have wrapped."""
+    cause = _find_cause(error, OSError) if not isinstance(error, OSError) else error
+    text = str(cause or error) or type(error).__name__
     return text.rsplit("Caused by ", 1)[-1].strip("()'\" ")

@@ -1,4 +1,4 @@
-"""What can be wrong with the database file of a local registry, and what to do about it."""
+"""Check the database file of a local registry."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from urllib.parse import quote
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 _LOCKED_SECONDS = 5.0
-"""A commit is over sooner; MLflow itself waits as long."""
+"""Longer than a commit takes; MLflow uses the same timeout."""
 
 
-def trouble_of(database: Path, whole: bool = False) -> PipelineError | None:
-    """Return what keeps the database from being read and written, or None; one that is not there is none.
+def database_problem(database: Path, all_pages: bool = False) -> PipelineError | None:
+    """Return the error that prevents use of the database, or None. A missing database is no error.
 
-    Damaged is a UserError, locked a TransientError. `whole` looks through all pages, which takes as long as
-    reading the file.
+    The error is a UserError for a damaged database and a TransientError for a locked one. `all_pages` checks
+    all pages, which takes as long as reading the file.
     """
     if not database.exists():
         return None
@@ -26,21 +26,21 @@ def trouble_of(database: Path, whole: bool = False) -> PipelineError | None:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if whole else "ok"
+            result = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if all_pages else "ok"
         finally:
             connection.close()
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             return TransientError(
-                f"the registry's database {database} is locked by another program for more than "
-                f"{_LOCKED_SECONDS:g} s; try again when that one is done"
+                f"the registry's database {database} has been locked by another program for more than "
+                f"{_LOCKED_SECONDS:g} s; try again later"
             )
         return UserError(f"the registry's database {database} cannot be opened: {error}")
     except sqlite3.DatabaseError as error:
-        found = str(error)
-    if found == "ok":
+        result = str(error)
+    if result == "ok":
         return None
     return UserError(
-        f"the registry's database {database} is damaged ({found}): restore it from a copy, or delete "
-        f"the folder {database.parent} to begin with an empty registry"
+        f"the registry's database {database} is damaged ({result}): restore it from a copy, or delete "
+        f"the folder {database.parent} to start with an empty registry"
     )

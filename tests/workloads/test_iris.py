@@ -195,7 +195,7 @@ def test_a_wrong_password_is_told(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", "wrong")
-    with pytest.raises(UserError, match="Look at PGUSER and PGPASSWORD"):
+    with pytest.raises(UserError, match="Check PGUSER and PGPASSWORD"):
         prepared(tmp_path / "data", database[0])
 
 

@@ -93,7 +93,7 @@ class TestRows:
 
     def test_a_missing_file_is_named(self, mnist: Workload, files: Path) -> None:
         (files / "t10k-labels-idx1-ubyte").unlink()
-        with pytest.raises(UserError, match=r"holds none of t10k-labels-idx1-ubyte\.gz, t10k-labels"):
+        with pytest.raises(UserError, match=r"contains none of t10k-labels-idx1-ubyte\.gz, t10k-labels"):
             load(mnist, files)
 
     @pytest.mark.parametrize(

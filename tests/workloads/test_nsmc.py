@@ -119,7 +119,7 @@ def test_a_broken_file_is_refused_where_it_is_broken(
 
 
 def test_a_folder_without_the_files_is_told(nsmc: Workload, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds none of ratings_train\.txt, ratings_train\.txt\.gz"):
+    with pytest.raises(UserError, match=r"contains none of ratings_train\.txt, ratings_train\.txt\.gz"):
         list(nsmc.load(str(tmp_path), nsmc.parse({})))
 
 

@@ -74,9 +74,9 @@ def test_a_file_is_taken_whatever_its_name(folder: Path) -> None:
 
 
 def test_what_is_not_there_is_told_with_the_names(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"source .*folder holds none of rows\.csv\.gz, rows\.csv"):
+    with pytest.raises(UserError, match=r"source .*folder contains none of rows\.csv\.gz, rows\.csv"):
         fetch(str(folder), [NAME, "rows.csv"])
-    with pytest.raises(UserError, match=r"nothing is neither a file nor a folder that holds one of rows"):
+    with pytest.raises(UserError, match=r"nothing is neither a file nor a folder with one of rows"):
         fetch(str(folder / "nothing"), [NAME])
 
 
@@ -100,7 +100,7 @@ def test_a_file_below_a_folder_is_fetched_once(files: Files, cache: Path, told: 
     assert (path.name, path.read_bytes(), kept(cache)) == (NAME, CONTENT, ["copy.json", NAME])
     assert told == [
         f"fetching {files.url}/{NAME}, 0 bytes of 0.7 MB here",
-        f"{NAME} is here: 0.7 MB",
+        f"{NAME} is downloaded: 0.7 MB",
     ]
     before = len(files.requests)
     assert fetch(files.url, [NAME], SHA256) == path
@@ -130,7 +130,7 @@ def test_without_a_digest_the_server_is_asked_whether_the_file_has_changed(
     path = fetch(files.url, [NAME])
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
     assert files.requests[-1]["if-none-match"] == '"one"'
-    assert told[-1] == f"{NAME} has not changed since it was fetched"
+    assert told[-1] == f"{NAME} has not changed since it was downloaded"
     files.content, files.etag = OTHER, '"two"'
     assert fetch(files.url, [NAME]) == path
     assert path.read_bytes() == OTHER
@@ -151,7 +151,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(files: Files, told: list[st
     assert begins[0] == 0 < begins[1] <= 300_000
     assert begins[1] < begins[2] <= 500_000
     assert [r.get("if-range") for r in files.requests] == [None, '"one"', '"one"']
-    assert sum("broke off" in line for line in told) == 2
+    assert sum("was interrupted" in line for line in told) == 2
 
 
 def test_a_server_that_ignores_ranges_sends_the_whole_again(files: Files) -> None:
@@ -162,7 +162,7 @@ def test_a_server_that_ignores_ranges_sends_the_whole_again(files: Files) -> Non
 
 def test_a_process_that_was_killed_is_taken_up_by_the_next(files: Files, cache: Path) -> None:
     files.cuts = [300_000] + [0] * (cache_module.ATTEMPTS - 1)
-    with pytest.raises(TransientError, match=r"tried 5 times; the 0\.\d MB that came are kept"):
+    with pytest.raises(TransientError, match=r"tried 5 times; the 0\.\d MB already here are kept"):
         fetch(files.url, [NAME])
     assert kept(cache) == [".part", ".part.json"]
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
@@ -197,14 +197,14 @@ def test_parts_of_two_versions_are_found_out_by_the_digest(files: Files, told: l
         fetch(files.url, [NAME], SHA256)
     files.content = CONTENT
     assert fetch(files.url, [NAME], SHA256).read_bytes() == CONTENT
-    assert any("its parts do not fit together" in line for line in told)
+    assert any("its parts have different versions" in line for line in told)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_server_is_asked_again(files: Files, status: int, told: list[str]) -> None:
     files.statuses = [status, status]
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
-    assert sum(f"HTTP {status}); once more in" in line for line in told) == 2
+    assert sum(f"HTTP {status}); next attempt in" in line for line in told) == 2
 
 
 def test_the_wait_that_a_server_asks_for_is_kept(
@@ -220,7 +220,7 @@ def test_the_wait_that_a_server_asks_for_is_kept(
 
 def test_a_server_that_stays_broken_is_transient(files: Files, cache: Path) -> None:
     files.statuses = [503] * cache_module.ATTEMPTS
-    with pytest.raises(TransientError, match=r"busy or broken \(HTTP 503\); tried 5 times$"):
+    with pytest.raises(TransientError, match=r"busy or has failed \(HTTP 503\); tried 5 times$"):
         fetch(files.url, [NAME])
     assert kept(cache) == []
 
@@ -285,7 +285,7 @@ def test_a_server_that_cannot_prove_who_it_is_is_told(
     files: Files, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with files_server.serve(CONTENT, files_server.certified(folder)) as secure:
-        with pytest.raises(UserError, match=r"cannot prove who it is .*REQUESTS_CA_BUNDLE"):
+        with pytest.raises(UserError, match=r"certificate of .* is not valid .*REQUESTS_CA_BUNDLE"):
             fetch(secure.url, [NAME])
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "cert.pem"))
         assert fetch(secure.url, [NAME]).read_bytes() == CONTENT
@@ -294,9 +294,9 @@ def test_a_server_that_cannot_prove_who_it_is_is_told(
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("http://example.com/data", "http://example.com is not read: anyone on the way could change"),
+        ("http://example.com/data", "http://example.com is not accepted: data without encryption"),
         ("https://user:secret@example.com/data", r"~/\.netrc"),
-        ("https:///data", "is not read"),
+        ("https:///data", "is not accepted"),
         ("ftp://example.com/data", "give a folder, a file, https://"),
         ("s3:///prefix", "name a bucket"),
     ],
@@ -314,13 +314,13 @@ def test_a_redirect_to_a_line_that_anyone_may_change_is_refused(files: Files) ->
         # The one loopback address that is not taken for this machine stands for any other host.
         patch.setattr(remote_module, "_is_this_machine", lambda host: host != "127.0.0.1")
         files.statuses, files.headers = [302], {"Location": f"{files.url}/{NAME}"}
-        with pytest.raises(UserError, match=r"127\.0\.0\.1:\d+ is not read"):
+        with pytest.raises(UserError, match=r"127\.0\.0\.1:\d+ is not accepted"):
             fetch(files.url.replace("127.0.0.1", "localhost"), [NAME])
 
 
 def test_a_cache_that_cannot_be_made_is_told(files: Files, cache: Path) -> None:
     cache.write_text("a file where a folder should be")
-    with pytest.raises(UserError, match=r"cannot be kept in .*name another folder in CT_CACHE"):
+    with pytest.raises(UserError, match=r"cannot be stored in .*set CT_CACHE to another folder"):
         fetch(files.url, [NAME])
 
 
@@ -370,7 +370,7 @@ def test_an_object_below_a_prefix_is_fetched_once_and_again_when_it_changes(
     assert path.read_bytes() == CONTENT
     assert fetch(bucket.uri.replace("/some/prefix", f"/some/prefix/{NAME}"), [NAME]).read_bytes() == CONTENT
     assert fetch(bucket.uri, [NAME]).read_bytes() == CONTENT
-    assert told[-1] == f"{NAME} has not changed since it was fetched"
+    assert told[-1] == f"{NAME} has not changed since it was downloaded"
     (place / NAME).write_bytes(OTHER[:-1])
     assert fetch(bucket.uri, [NAME]).read_bytes() == OTHER[:-1]
 
@@ -409,7 +409,7 @@ def test_an_object_that_is_not_there_is_told(bucket: Bucket) -> None:
 def test_a_wrong_key_is_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(UserError, match="look at the access key and its secret"):
+    with pytest.raises(UserError, match="check the access key and its secret"):
         fetch(bucket.uri, [NAME])
 
 

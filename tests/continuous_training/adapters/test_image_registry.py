@@ -74,7 +74,7 @@ def test_a_name_is_taken_apart_as_docker_does(image, url):
 
 @pytest.mark.parametrize("image", ["", "a@b", "a:b:c@", "reg/a@sha256:xyz"])
 def test_what_is_no_name_is_refused(image):
-    with pytest.raises(UserError, match="is no image"):
+    with pytest.raises(UserError, match="is not an image"):
         is_there(image)
 
 

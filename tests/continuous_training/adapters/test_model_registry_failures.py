@@ -146,7 +146,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, no_room: None) -
     store.write("records/small", b"{}")
     (tmp_path / "big").symlink_to(sys.executable)
     for put in (lambda: store.put_if_absent("a/big", tmp_path / "big"), lambda: store.write("a/big", big)):
-        with pytest.raises(UserError, match=r"a/big was not stored: there is no room left; free some"):
+        with pytest.raises(UserError, match=r"a/big was not stored: no space left on the device; free some"):
             put()
     assert store.keys("") == ["records/small"]
     assert [p.name for p in (tmp_path / "store").rglob(".*")] == []
@@ -157,7 +157,7 @@ def test_a_folder_that_may_not_be_written_to_is_told(tmp_path: Path, monkeypatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("continuous_training.adapters.object_store.tempfile.mkstemp", refuse)
-    with pytest.raises(UserError, match="look at its owner and mode"):
+    with pytest.raises(UserError, match="check its owner and mode"):
         FolderStore(tmp_path).write("a", b"")
 
 

@@ -120,14 +120,14 @@ def every_call(store: ObjectStore, folder: Path) -> list[Any]:
 @pytest.mark.parametrize("access", [(ACCESS[0], "wrong"), ("unknown", ACCESS[1])])
 def test_a_wrong_key_is_told(bucket: Bucket, folder: Path, access: tuple[str, str]) -> None:
     for call in every_call(open_store(bucket.uri, access), folder):
-        with pytest.raises(UserError, match=r"refused .*look at the access key and its secret"):
+        with pytest.raises(UserError, match=r"refused .*check the access key and its secret"):
             call()
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket: Bucket, folder: Path) -> None:
     uri = bucket.uri.replace(bucket.folder.name, "another")
     for call in every_call(open_store(uri, ACCESS), folder):
-        with pytest.raises(UserError, match="there is no such bucket; make it, or name another one"):
+        with pytest.raises(UserError, match="the bucket does not exist; create it, or use another one"):
             call()
 
 

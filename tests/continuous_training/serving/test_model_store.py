@@ -67,7 +67,7 @@ def test_a_damaged_pointer_is_rejected(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     for content in (b"{", b"[]", b'{"name": "toy"}'):
         store.write("aliases/toy/champion.json", content)
-        with pytest.raises(UserError, match=r"champion\.json in the store cannot be read"):
+        with pytest.raises(UserError, match=r"champion\.json in the store is damaged"):
             find(store, "toy")
 
 

@@ -1,4 +1,4 @@
-"""The recipe: everything that decides what a run comes to, as one digest."""
+"""The input digest: one digest of everything that decides the result of a run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from continuous_training.evaluation.promotion_rule import is_gate_parameter
 from workloads import discovery
 from workloads.contract import Workload
 
-_NOT_DECIDING = {"source", "as_of", "force"}
-"""Where rows come from and when does not matter once their content is known."""
+_EXCLUDED = {"source", "as_of", "force"}
+"""The source and the time of the rows do not matter, because the fingerprint covers their content."""
 
 
-def recipe_of(workload: Workload, values: dict[str, Any], fingerprint: str) -> str:
-    """Return the digest of the rows' content, the parameters, the rule and the workload's code."""
-    deciding = {n: v for n, v in values.items() if n not in _NOT_DECIDING and not is_gate_parameter(n)}
+def input_digest_of(workload: Workload, values: dict[str, Any], fingerprint: str) -> str:
+    """Return the digest of fingerprint, run parameters, promotion rule and the workload's code."""
+    relevant = {n: v for n, v in values.items() if n not in _EXCLUDED and not is_gate_parameter(n)}
     return digest_of(
         {
             "workload": workload.name,
             "data": fingerprint,
-            "parameters": deciding,
+            "parameters": relevant,
             "rule": asdict(workload.rule_of(values)),
             "code": code_digest(discovery.folder_of(workload)),
         }

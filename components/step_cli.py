@@ -1,4 +1,4 @@
-"""What every step has around it: its messages, its errors, its exit code."""
+"""The command line of a step: messages, errors, exit codes and arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
 
 MARK = "· "
-"""Begins each progress line, so that whoever runs a step can tell its words from a library's."""
+"""The prefix of progress lines. The runner uses it to distinguish them from messages of libraries."""
 
 INTERRUPTION = (
     "interrupted: a version is served only after its golden requests passed. Run the same command again to "
@@ -27,7 +27,7 @@ INTERRUPTION = (
 )
 
 ERROR = "step failed: "
-"""Begins the line that ends a step which knows what went wrong."""
+"""The prefix of the last line of a step that failed with an expected error."""
 
 
 def tell(message: str) -> None:
@@ -37,26 +37,26 @@ def tell(message: str) -> None:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """End the process with the error's own exit code and one line (JSON) that says what to do.
+    """Report an expected error in the block as one line of JSON, and exit with its exit code.
 
-    Anything unexpected keeps its traceback.
+    Unexpected errors are raised unchanged.
     """
     try:
         yield
     except (PipelineError, OSError) as error:
-        understood = as_pipeline_error(error)
-        told = {"exit_code": understood.exit_code, "error": str(understood)}
-        report(f"{ERROR}{json.dumps(told, ensure_ascii=False)}")
-        sys.exit(understood.exit_code)
+        failure = as_pipeline_error(error)
+        content = {"exit_code": failure.exit_code, "error": str(failure)}
+        report(f"{ERROR}{json.dumps(content, ensure_ascii=False)}")
+        sys.exit(failure.exit_code)
 
 
 def in_pipeline() -> Settings:
-    """Return the settings of a step that runs inside a pipeline: from its environment."""
+    """Return the settings of a step inside a pipeline, from its environment variables."""
     return Settings.from_environment(os.environ)
 
 
 def arguments_of(step: str) -> dict[str, str]:
-    """Read the `name=value` lines that the pipeline hands to a step."""
+    """Parse the `name=value` lines that the pipeline passes to a step."""
     return parse_assignments(line for line in step.split("\n") if line)
 
 
@@ -87,7 +87,7 @@ def workload_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def interpreter() -> str:
-    """Return this interpreter as a shell command that can be typed in the working folder."""
+    """Return the shell command of this Python interpreter, relative to the working directory."""
     inside = Path(sys.executable).is_relative_to(Path.cwd())
     return shlex.quote(os.path.relpath(sys.executable) if inside else sys.executable)
 

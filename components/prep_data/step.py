@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.input_digest import recipe_of
+from components.input_digest import input_digest_of
 from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
 from continuous_training.adapters.data_sources import fetching
 from continuous_training.adapters.run_history import Record, RunHistory
@@ -75,7 +75,7 @@ def run(
                 progress(f"{splits.total:,} rows read and validated")
         splits.check(source)
         fingerprint = splits.fingerprint()
-        input_digest = recipe_of(workload, values, fingerprint)
+        input_digest = input_digest_of(workload, values, fingerprint)
         split_manifests = splits.manifests()
         manifest = DatasetManifest(
             workload=workload.name,

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.input_digest import recipe_of
+from components.input_digest import input_digest_of
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.bundle import (
     METADATA,
@@ -57,7 +57,7 @@ def run(
     recipe = dataset.manifest.input_digest
     if values != dataset.parameters_of(workload.parameters(), workload.parse, {}):
         # By hand, with another hyperparameter; in a pipeline both steps get the same values.
-        recipe = recipe_of(workload, values, dataset.manifest.fingerprint)
+        recipe = input_digest_of(workload, values, dataset.manifest.fingerprint)
     kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
     with new_folder(output, METADATA) as folder:
         training = _train(workload, rows, values, folder, progress, kept)

@@ -1,8 +1,8 @@
-"""The record of runs: what each run came to, and which recipes were judged before.
+"""The run history: the result of each run, and the input digests that were processed.
 
-Kept beside the archives in the object store as small JSON objects, so that a run on a quiet day can
-see that nothing changed without waking the registry. The registry stays the truth about versions
-and aliases; when a record is lost, the next run merely does its work again.
+The records are JSON objects in the object store, so that a run on unchanged data does not need the registry.
+The registry is the source of truth for versions and aliases. If a record is lost, the next run does its work
+again.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ class RunHistory:
         self.store = store
         self.prefix = f"records/{workload}"
 
-    def judged(self, recipe: str) -> Record | None:
-        """Return how the run that carried this recipe through ended, or None when none did."""
-        return self._read(f"recipes/{recipe}")
+    def judged(self, input_digest: str) -> Record | None:
+        """Return the record of the run that last processed these inputs, or None."""
+        return self._read(f"recipes/{input_digest}")
 
-    def settle(self, recipe: str, record: Record) -> None:
-        """Remember that this recipe was carried through, so that it is not again."""
-        self._write(f"recipes/{recipe}", record)
+    def settle(self, input_digest: str, record: Record) -> None:
+        """Record that these inputs were processed, so that no run processes them again."""
+        self._write(f"recipes/{input_digest}", record)
 
     def run(self, run_id: str) -> Record | None:
-        """Return what the run came to, or None when it has not come to anything yet."""
+        """Return the record of a run, or None if it has not ended."""
         return self._read(f"runs/{run_id}")
 
     def runs(self) -> list[Record]:
-        """Return what every run came to, the oldest first."""
+        """Return the records of all runs, the oldest first."""
         names = (key.removeprefix(f"{self.prefix}/") for key in self.store.keys(f"{self.prefix}/runs"))
-        found = [self._read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
-        return sorted((record for record in found if record), key=lambda r: (r["ended"], r["run"]))
+        records = [self._read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        return sorted((record for record in records if record), key=lambda r: (r["ended"], r["run"]))
 
     def write_run(self, run_id: str, record: Record) -> None:
-        """Remember what the run came to; a later word on the same run replaces an earlier one."""
+        """Write the record of a run. A later record of the same run replaces an earlier one."""
         self._write(f"runs/{run_id}", {"run": run_id, "ended": _now(), **record})
 
     def data(self) -> Record | None:
-        """Return what the newest run that read its data said of it, or None before the first one."""
+        """Return the record of the newest run's data, or None before the first run."""
         return self._read("data")
 
     def write_data(self, run_id: str, record: Record) -> None:
-        """Remember what the data of the newest run looks like, in place of the run before."""
+        """Write the record of the newest run's data. It replaces the record of the run before."""
         self._write("data", {"run": run_id, "when": _now(), **record})
 
     def _read(self, name: str) -> Record | None:

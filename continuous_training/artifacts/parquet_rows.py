@@ -1,4 +1,4 @@
-"""Rows in a Parquet file, read whole or batch by batch."""
+"""Rows of a Parquet file, read at once or in batches."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from continuous_training.core.errors import UserError
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Rows on disk, in their order: `batches` may be called as often as needed, and never holds them all.
+    """The rows of one Parquet file, in their order.
 
-    All of them raise UserError for a file that is damaged or missing.
+    `batches` can be called repeatedly and never loads all rows. All methods raise UserError for a damaged or
+    missing file.
     """
 
     path: Path
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
-        with _opened(self.path) as file:
+        """The number of rows."""
+        with _open_file(self.path) as file:
             return int(file.metadata.num_rows)
 
     def batches(self, columns: Sequence[str] | None = None, size: int = 10_000) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, at most `size` at a time; only the columns named, where some are."""
-        with _opened(self.path) as file:
+        """Yield batches of at most `size` rows, with all columns or only `columns`."""
+        with _open_file(self.path) as file:
             yield from file.iter_batches(size, columns=columns)
 
     def table(self) -> pa.Table:
-        """Return all rows at once."""
-        with _opened(self.path) as file:
+        """Read all rows."""
+        with _open_file(self.path) as file:
             return file.read()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pa.parquet.ParquetFile]:
+def _open_file(path: Path) -> Iterator[pa.parquet.ParquetFile]:
     import pyarrow.parquet
 
     try:
-        # read_table imports pandas where there is one: a second or two. pre_buffer keeps all that was read.
+        # read_table would import pandas, which takes a second. pre_buffer would keep all data in memory.
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except (pa.ArrowException, OSError) as error:

@@ -1,4 +1,4 @@
-"""The sha256 of a file."""
+"""The sha256 of files and streams."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _CHUNK = 1 << 20
 
 
 def digest_stream(stream: IO[bytes]) -> str:
-    """Hash what is left of an open file."""
-    total = hashlib.sha256()
+    """Return the sha256 of the rest of an open file."""
+    sha256 = hashlib.sha256()
     while chunk := stream.read(_CHUNK):
-        total.update(chunk)
-    return total.hexdigest()
+        sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """Hash a whole file."""
+    """Return the sha256 of a file."""
     with path.open("rb") as stream:
         return digest_stream(stream)

@@ -1,4 +1,4 @@
-"""A lock on a file, which the system lets go of when its holder dies, however that is."""
+"""A lock on a file. The operating system releases it when its process ends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 
 def acquire(path: Path, within: float) -> int | None:
-    """Take the lock and return its file descriptor, or None when it is not free within that time.
+    """Acquire the lock and return its file descriptor, or None after the timeout `within` in seconds.
 
-    Closing the descriptor, or the end of the process, frees it.
+    Closing the descriptor, or the end of the process, releases the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -28,7 +28,7 @@ def acquire(path: Path, within: float) -> int | None:
 
 @contextmanager
 def held(path: Path, within: float) -> Iterator[bool]:
-    """Hold the lock for the block; yields whether it could be had within that time."""
+    """Hold the lock for the block. Yields whether it was acquired within the timeout in seconds."""
     handle = acquire(path, within)
     try:
         yield handle is not None
@@ -38,13 +38,13 @@ def held(path: Path, within: float) -> Iterator[bool]:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether some process holds the lock."""
+    """Return whether a process holds the lock."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        # Shared, so that two who ask at once do not take each other for the holder.
+        # A shared lock, so that two simultaneous checks do not report each other as the holder.
         return not _lock(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)

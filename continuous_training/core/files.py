@@ -1,4 +1,4 @@
-"""Writes that are whole or not there: beside, then renamed."""
+"""Atomic writes of files and folders, and digests of JSON values."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from continuous_training.core.errors import UserError
 
 @contextmanager
 def new_folder(path: Path, mark: str) -> Iterator[Path]:
-    """Yield an empty folder that becomes `path` when the block ends well, and vanishes when it does not.
+    """Yield an empty folder, which is renamed to `path` after the block, or removed if the block fails.
 
-    An older one at `path` is replaced at the very end. Raises UserError for a folder there that holds
-    other things: `mark` is the file by which an older one is known.
+    An existing folder at `path` is replaced at the end, if it is empty or contains the file `mark`. Raises
+    UserError for any other folder or file there.
     """
     path = path.resolve()
     if path.exists() and not (path.is_dir() and ((path / mark).is_file() or not any(path.iterdir()))):
-        raise UserError(f"{path} holds other things than a {mark}, and is not replaced; give another folder")
+        raise UserError(f"{path} is not empty and contains no {mark}, so it is kept; use another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    # mkdtemp is private to its user; an artifact is read by other containers, under other users.
-    beside.chmod(0o755)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    # mkdtemp permits only its user; containers with other users read the artifact.
+    temporary.chmod(0o755)
     try:
-        yield beside
+        yield temporary
         if path.is_dir():
             shutil.rmtree(path)
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` whole: a reader sees the old file or the new one."""
+    """Write `text` atomically: a reader sees the old file or the new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}-{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def to_json(value: Any) -> str:
-    """Return JSON that is the same for the same value, for people and for digests."""
+    """Return deterministic, readable JSON. Raises ValueError for NaN and infinities."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:
-    """Return JSON-ready data with null for NaN and infinities."""
+    """Return the data with None instead of NaN and infinities."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -64,12 +64,12 @@ def plain(value: Any) -> Any:
 
 
 def digest_of(value: Any) -> str:
-    """Return the sha256 of a JSON-ready value."""
+    """Return the sha256 of a value that can be written as JSON."""
     return hashlib.sha256(to_json(value).encode()).hexdigest()
 
 
 def digest_of_folder(folder: Path, pattern: str = "**/*") -> str:
-    """Return the sha256 over the names and contents of the folder's files that match."""
+    """Return the sha256 of the names and contents of the folder's files that match."""
     files = sorted(p for p in folder.glob(pattern) if p.is_file() and "__pycache__" not in p.parts)
     return digest_of({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
 

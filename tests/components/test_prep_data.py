@@ -204,7 +204,7 @@ def test_keeps_the_existing_dataset_if_a_row_is_invalid(make: Make, tmp_path: Pa
 
 def test_does_not_replace_a_folder_with_other_files(make: Make, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match="holds other things than a dataset"):
+    with pytest.raises(UserError, match="contains no dataset"):
         run(make(), {}, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     (tmp_path / "empty").mkdir()

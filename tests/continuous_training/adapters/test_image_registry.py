@@ -88,7 +88,7 @@ def test_the_registry_tells_by_tag_and_by_digest(token, version, there):
 
 
 def test_a_registry_that_wants_credentials_does_not_tell():
-    with registry(credentials=True) as host, pytest.raises(UserError, match="asks for credentials"):
+    with registry(credentials=True) as host, pytest.raises(UserError, match="requires credentials"):
         is_there(f"{host}/ct/train:abc")
 
 

@@ -53,7 +53,7 @@ def test_a_table_may_stand_in_a_schema(url: str) -> None:
 def test_rows_come_block_by_block(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     url, connection = database
     connection.execute("CREATE TABLE many AS SELECT g AS id FROM generate_series(1, 2500) g")
-    monkeypatch.setattr(postgres, "FETCHED", 1000)
+    monkeypatch.setattr(postgres, "BLOCK_ROWS", 1000)
     blocks = select(url, "many", {"id": "bigint"}, [("id", False)])
     assert len(next(blocks)) == 1000
     # A cursor on the server is open: the rest has not left it.
@@ -139,7 +139,7 @@ def test_a_table_that_the_user_may_not_read_is_told(
     database[1].execute(f"CREATE ROLE {name}_reader LOGIN PASSWORD 'x'")
     monkeypatch.setenv("PGUSER", f"{name}_reader")
     monkeypatch.setenv("PGPASSWORD", "x")
-    with pytest.raises(UserError, match="permission denied for table things; this user may not"):
+    with pytest.raises(UserError, match="table things; this user does not have the permission"):
         list(select(url, "things", TYPES))
 
 
@@ -147,7 +147,7 @@ def test_a_database_that_takes_too_long_is_transient(url: str, database: Databas
     """Another session holds the table; the statement or the wait for its lock runs out of time."""
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(TransientError, match=r"no response within 0\.2 s .*use a longer timeout"):
+        with pytest.raises(TransientError, match=r"no response within 0\.2 s .*a longer timeout may help"):
             list(select(url, "things", TYPES, seconds=0.2))
 
 
@@ -182,7 +182,7 @@ def test_a_host_that_does_not_exist_is_told() -> None:
         ("postgresql://host/x?options=-csecret", "options is not supported in an address; supported are"),
         ("postgresql://host", "give postgresql://HOST:PORT/DATABASE"),
         ("mysql://host/x", "give postgresql://HOST:PORT/DATABASE"),
-        ("postgresql://host:port/x", "address of the database is none"),
+        ("postgresql://host:port/x", "address of the database is invalid"),
     ],
 )
 def test_an_address_that_says_too_much_or_too_little_is_refused(source: str, words: str) -> None:

@@ -42,7 +42,7 @@ def test_a_file_and_a_folder_of_other_things_are_not_replaced(tmp_path: Path) ->
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/thesis").touch()
     for name in ("file", "folder", "."):
-        with pytest.raises(UserError, match="holds other things than a mark"):
+        with pytest.raises(UserError, match="contains no mark"):
             new_folder(tmp_path / name, "mark").__enter__()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 

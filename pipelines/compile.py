@@ -98,7 +98,7 @@ def _compile_workloads(arguments: argparse.Namespace, progress: ItemProgress) ->
     """Write the pipelines, print their paths and versions, and report broken workloads."""
     _check_namespace(arguments)
     images, steps = images_of(arguments), steps_of(arguments)
-    names, broken = discovery.sound(arguments.workload)
+    names, broken = discovery.usable(arguments.workload)
     progress.start(names)
     for name in names:
         for path, version in _write(name, arguments, images, steps):

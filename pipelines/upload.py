@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 def _upload(arguments: argparse.Namespace, progress: ItemProgress) -> int:
     """Upload the pipelines of the workloads and print their versions. Return the exit code."""
     images, steps = images_of(arguments), steps_of(arguments)
-    names, broken = discovery.sound(arguments.workload)
+    names, broken = discovery.usable(arguments.workload)
     progress.start(names)
     pipelines = [compile_workload(name, images, steps) for name in names]
     kubeflow = connect(arguments)

@@ -1,7 +1,7 @@
-"""The models: one folder each. See contract.py for what a workload is.
+"""The workloads, one folder each. contract.py defines what a workload is.
 
-Any folder named `workloads` on the Python path contributes its workloads, so one can also live in a
-repository of its own.
+Each folder named `workloads` on the Python path contributes its workloads, so a workload can be in another
+repository.
 """
 
 from pkgutil import extend_path

@@ -1,4 +1,4 @@
-"""Lists the registered workloads with their run parameters: `python -m workloads`."""
+"""List the workloads with their run parameters: `python -m workloads`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .contract import Workload
 
 
 def describe(workload: Workload) -> dict[str, Any]:
-    """Return what a workload is and takes, as JSON-ready data."""
+    """Return a workload and its parameters as JSON data."""
     return {
         "name": workload.name,
         "summary": workload.summary,
@@ -31,23 +31,23 @@ def describe(workload: Workload) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the register, and what of it is broken; returns the exit code."""
+    """Print the workloads, and the errors of broken ones. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m workloads", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these workloads")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     arguments = parser.parse_args(argv)
-    found, code = [], 0
+    described, code = [], 0
     for name in arguments.names or discovery.names():
         try:
-            found.append(describe(discovery.get(name)))
+            described.append(describe(discovery.get(name)))
         except PipelineError as error:
-            # The others are as good as they were.
+            # One broken workload does not affect the others.
             report(f"{'error' if arguments.names else f'broken: {name}'}: {error}")
             code = error.exit_code
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(described, indent=2))
         return code
-    for workload in found:
+    for workload in described:
         needs = f"  (needs the extra {', '.join(workload['needs'])})" if workload["needs"] else ""
         print(f"{workload['name']}  {workload['task']}: {workload['summary']}{needs}")
         for p in workload["parameters"]:

@@ -1,10 +1,9 @@
-"""What a workload is: all that differs between two models.
+"""The workload contract: everything that differs between two models.
 
-A workload is one folder under `workloads/` whose `workload.py` holds a subclass of `Workload` and
-ends with `WORKLOAD = ItsClass`. It says where rows come from (`load`), what
-they look like (`columns`), how a model is made of them (`train`), what a request looks like
-(`handler`, `tensors`, `request`) and when a new model is good enough (`rule`). Splitting, checking,
-judging, archiving and serving are the components' work and the same for all.
+A workload is a folder `workloads/NAME` with a `workload.py` that defines a subclass of `Workload` and the
+line `WORKLOAD = ItsClass`. The class defines the data source (`load`), the columns (`columns`), the training
+(`train`), the requests (`handler`, `tensors`, `request`) and the promotion rule (`rule`). Splitting,
+validation, evaluation, archiving and serving are the same for all workloads and belong to the steps.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ from continuous_training.evaluation.promotion_rule import PromotionRule, gate_pa
 from .handler import Handler, Tensors
 
 Schema = dict[str, Any]
-"""A JSON Schema (2020-12); `workloads.schemas` has the pieces, and the annotations that the page knows."""
+"""A JSON Schema (2020-12). `workloads.schemas` has functions to build one."""
 
 
 class Checkpoints(Protocol):
-    """Where a training puts its state from time to time, and finds that of a try that was cut off.
+    """Stores the state of a training, so that a retry continues from it.
 
-    It is kept for the same rows, parameters and code alone, and removed when the step has succeeded.
+    A checkpoint belongs to one input digest and is deleted when the step has succeeded.
     """
 
     def latest(self) -> bytes | None:
-        """Return the state that was saved last, or None when there is none."""
+        """Return the state of the latest checkpoint, or None."""
 
     def save(self, state: bytes) -> None:
-        """Keep `state` in the place of the one before; it is whole or not there."""
+        """Replace the latest checkpoint atomically."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the raw data, and what is allowed in it.
+    """One column of the raw data, with its allowed values.
 
-    `kind` is text, integer, number, bytes, or vector (numbers, `length` of them in each row). `minimum` and
-    `maximum` are inclusive; `values` lists the only ones allowed (a label set).
+    `kind` is text, integer, number, bytes, or vector (`length` numbers per row). `minimum` and `maximum` are
+    inclusive. `values` is the set of allowed values, for example the labels.
     """
 
     name: str
@@ -71,7 +70,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Rows:
-    """A batch of raw rows and where they stand: row i is number `first + i` of `origin`."""
+    """A batch of raw rows with their position: row i is row number `first + i` of the file `origin`."""
 
     batch: pa.RecordBatch
     origin: str
@@ -80,16 +79,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Training:
-    """What training tells beside its files: the learning curve, a dict a step, and notes for the report."""
+    """The result of a training besides its files: the learning curve (one dict per step), and notes."""
 
     curve: list[dict[str, float]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
 
 
 COMMON = (
-    Parameter("source", "", "where the rows come from; empty: the workload's own default"),
-    Parameter("test_size", 0.2, "share of the rows held out for judging", minimum=0.05, maximum=0.5),
-    Parameter("seed", 0, "seed of everything random", minimum=0, maximum=2**31 - 1, shapes_data=False),
+    Parameter("source", "", "the data source; empty: the workload's default"),
+    Parameter("test_size", 0.2, "share of the rows in the holdout", minimum=0.05, maximum=0.5),
+    Parameter("seed", 0, "seed of all random numbers", minimum=0, maximum=2**31 - 1, shapes_data=False),
     Parameter(
         "as_of",
         "",
@@ -98,25 +97,34 @@ COMMON = (
         reads=datetime.fromisoformat,
         example="2024-01-31 or 2024-01-31T06:00Z",
     ),
-    Parameter("force", False, "train and judge even when this data was judged before"),
+    Parameter("force", False, "train and evaluate even if the data has not changed"),
 )
-"""The run parameters that every workload has; one whose `load` draws by the seed declares `seed` anew."""
+"""The run parameters of every workload. A workload whose `load` depends on the seed declares `seed` again."""
 
 
 class Workload(ABC):
-    """One model's own part of the pipeline; see the module's text.
+    """A model, its data and its promotion rule. Subclass it in `workloads/NAME/workload.py`.
 
-    `minimum_rows` is the least that a load must bring; `extras` names the setup.cfg extras that
-    training may need beyond the common ones, for instance `("torch",)`. `sample_source` is the source that
-    stands for a small sample which comes with the code: logs, registry and report say of what was made
-    from it that it is a trial. `intended` and `limits` are a sentence or two each for the model card: what
-    the model is for, and what it must not be taken for.
-    `distributed` says that `train` may run in several processes at once, as torchrun starts them: each gets
-    all rows and the same values, they share the work (`workloads.distributed`), and what rank 0 writes is
-    the model.
-    `certainty` names the handler's output that says how sure an answer is (a number a row, more is surer):
-    the report shows the surest mistakes. `request_schema` and `answer_schema` tell callers what the handler
-    takes and gives; empty: the golden requests speak.
+    Required attributes:
+        name, summary: the folder's name, and one line of text.
+        task: `classification` or `regression`.
+        columns, key, target: the columns of the raw data, the column that identifies a row, the label column.
+        prediction: the handler's output that predicts the label column.
+        default_source: the data source if the run parameter `source` is empty.
+        handler, rule: the handler class and the promotion rule.
+
+    Optional attributes:
+        minimum_rows: the smallest number of rows that a load may return.
+        extras: the extras of setup.cfg that training may need, for example `("torch",)`.
+        sample_source: the source of a small sample that ships with the code. Logs, registry and report mark
+            a model that was trained on it as a trial.
+        intended, limits: the model card's sections on intended use and limitations.
+        distributed: whether `train` may run in several processes started by torchrun. Each gets all rows and
+            the same values; they share the work with `workloads.distributed`, and rank 0 writes the model.
+        certainty: the handler's output with the confidence of a prediction, one number per row. The report
+            shows the errors with the highest confidence.
+        request_schema, answer_schema: JSON Schemas of request and response. If empty, they are inferred from
+            the golden requests.
     """
 
     name: ClassVar[str]
@@ -142,87 +150,87 @@ class Workload(ABC):
 
     @abstractmethod
     def load(self, source: str, values: Values) -> Iterator[Rows]:
-        """Yield the raw rows of `source`, batch by batch, in the schema of `columns`.
+        """Yield the raw rows of `source` in batches, in the schema of `columns`.
 
-        A batch may hold one column more, `split`, with `train` or `holdout` in each row, when the data comes
-        with a split of its own; otherwise rows are split by a hash of their key. Raises UserError when the
-        source matches nothing or cannot be read.
+        If the data has its own split, a batch has an additional column `split` with the values `train` and
+        `holdout`. Otherwise rows are split by a hash of their key. Raises UserError if the source matches
+        nothing or cannot be read.
         """
 
     @abstractmethod
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
-        """Learn from the training rows and write the files that the handler loads into `output`."""
+        """Train on the rows, and write the files that the handler loads into `output`."""
 
     def train_stored(self, rows: StoredRows, values: Values, output: Path, progress: Progress) -> Training:
-        """Do as `train` does, from rows that lie on disk; the pipeline calls this.
+        """Train on rows that are stored on disk. The pipeline calls this method.
 
-        Override it where rows may not fit into memory: `rows.batches()` reads them as often as needed. As it
-        stands it reads them whole, for `train`.
+        The default implementation reads all rows and calls `train`. Override it if the rows may not fit into
+        memory: `rows.batches()` reads them in batches, as often as needed.
         """
         return self.train(rows.table(), values, output, progress)
 
     @abstractmethod
     def tensors(self, rows: pa.Table) -> Tensors:
-        """Turn rows into the handler's input tensors, one row each; the target is not used."""
+        """Return the handler's input tensors for the rows. The label column must not be used."""
 
     @abstractmethod
     def request(self, row: pa.Table) -> Any:
-        """Turn one row (a table of one) into the JSON request that a caller would send for it."""
+        """Return the JSON request for one row (a table with one row), as a client would send it."""
 
     def needs(self, values: Values) -> tuple[str, ...]:
-        """Name the extras that training with these parameters needs: all of `extras`, unless overridden."""
+        """Return the extras that training with these parameters needs: by default all of `extras`."""
         return self.extras
 
     def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
-        """Name groups of holdout rows that are judged on their own: name to a boolean mask."""
+        """Return the slices of the holdout: a boolean mask by name."""
         return {}
 
     def single_feature(self, values: Values) -> str:
-        """Name the one column that a model with these parameters looks at, empty where there are more.
+        """Return the only feature column of a model with these parameters, or an empty string.
 
-        The report of a regression draws the target over it, and the fit.
+        The report of a regression then plots the label column and the fit over this column.
         """
         return ""
 
     def pictures(self, rows: pa.Table) -> np.ndarray | None:
-        """Return a picture of each row for the report: uint8 [n, height, width], 0 black, or with 3 colours.
+        """Return an image of each row for the report, or None if rows are not images.
 
-        None, when rows are no pictures.
+        Shape [rows, height, width] or [rows, height, width, 3], dtype uint8, 0 is black.
         """
         return None
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
-        """Every run parameter: the workload's own ones, then the common ones, then the gate's."""
+        """Return all run parameters: the workload's own, the common ones, those of the gate."""
         own = {parameter.name for parameter in cls.own_parameters}
         shared = (*COMMON, *gate_parameters(cls.rule))
         return cls.own_parameters + tuple(p for p in shared if p.name not in own)
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Values:
-        """Return a value for every run parameter; UserError for what is not allowed."""
+        """Return a value for each run parameter. Raises UserError for a value that is not allowed."""
         values = parse_values(cls.parameters(), given)
         cls.rule_of(values)
         return values
 
     @classmethod
     def rule_of(cls, values: Values) -> PromotionRule:
-        """The promotion rule of a run with these parameters; UserError for one that cannot be."""
+        """Return the promotion rule of a run with these parameters. Raises UserError if it is invalid."""
         return override_rule(cls.rule, values, cls.task)
 
     @classmethod
     def column(cls, name: str) -> Column:
-        """The column of that name."""
+        """Return the column of that name."""
         return next(column for column in cls.columns if column.name == name)
 
     @classmethod
     def schema(cls) -> pa.Schema:
-        """The Arrow schema of the raw rows."""
+        """Return the Arrow schema of the raw rows."""
         return pa.schema([pa.field(c.name, c.arrow, nullable=False) for c in cls.columns])
 
 
 class Resumable(Workload):
-    """A workload whose training goes on where a try that was cut off had got to."""
+    """A workload whose training continues from the latest checkpoint after an interruption."""
 
     @abstractmethod
     def train(
@@ -233,7 +241,7 @@ class Resumable(Workload):
         progress: Progress,
         checkpoints: Checkpoints | None = None,
     ) -> Training:
-        """Learn as `Workload.train` does, from the latest checkpoint on, and save one now and then."""
+        """Train as `Workload.train` does, starting from the latest checkpoint, and save checkpoints."""
 
 
 __all__ = [

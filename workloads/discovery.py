@@ -1,4 +1,4 @@
-"""Finds workloads: a folder `workloads/NAME` whose `workload.py` says `WORKLOAD = ItsClass`."""
+"""Find workloads: folders `workloads/NAME` whose `workload.py` contains `WORKLOAD = ItsClass`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Workload:
-    """Return the workload of that name; UserError that lists the registered ones when there is none."""
+    """Return the workload of that name. Raises UserError with the list of workloads if there is none."""
     if name not in names():
         raise UserError(f"there is no workload {name!r}; registered are: {', '.join(names())}")
     module = _import(name)
-    found = getattr(module, "WORKLOAD", None)
-    if not (isinstance(found, type) and issubclass(found, Workload)):
+    workload = getattr(module, "WORKLOAD", None)
+    if not (isinstance(workload, type) and issubclass(workload, Workload)):
         raise UserError(f"{module.__file__}: add the line `WORKLOAD = YourClass` (a subclass of Workload)")
-    check_workload(found, str(module.__file__), name)
-    return found()
+    check_workload(workload, str(module.__file__), name)
+    return workload()
 
 
 def folder_of(workload: Workload) -> Path:
@@ -43,36 +43,36 @@ def find_folder(name: str) -> Path | None:
     return folder_of(get(name)) if name in names() else None
 
 
-def sound(asked: list[str] | None = None) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the workloads that can be used, and why the others cannot.
+def usable(requested: list[str] | None = None) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the usable workloads, and the errors of the broken ones by name.
 
-    UserError when one that was asked for cannot; among all of them, a broken one does not keep the others.
+    Without `requested`, all workloads are considered. Raises UserError if a requested workload is broken.
     """
-    good, broken = [], {}
-    for name in asked or names():
+    valid, broken = [], {}
+    for name in requested or names():
         try:
             get(name)
         except UserError as error:
-            if asked:
+            if requested:
                 raise
             broken[name] = str(error)
         else:
-            good.append(name)
-    return good, broken
+            valid.append(name)
+    return valid, broken
 
 
 def _import(name: str) -> ModuleType:
-    """Import the workload's module; UserError with the place of what fails in it."""
+    """Import the workload's module. Raises UserError with file and line of the failure."""
     try:
         return importlib.import_module(f"workloads.{name}.workload")
     except PipelineError:
         raise
     except Exception as error:
         if isinstance(error, SyntaxError):
-            place = f"{error.filename}:{error.lineno}"
+            location = f"{error.filename}:{error.lineno}"
         else:
             frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-            place = f"{frames[-1].filename}:{frames[-1].lineno}"
+            location = f"{frames[-1].filename}:{frames[-1].lineno}"
         raise UserError(
-            f"workload {name} cannot be imported: {place}: {type(error).__name__}: {error}"
+            f"workload {name} cannot be imported: {location}: {type(error).__name__}: {error}"
         ) from error

@@ -1,8 +1,8 @@
-"""What answers requests: one class a workload, the same in training, in our server and in TorchServe.
+"""The base class of handlers: one class per workload, used by the evaluation, our server and TorchServe.
 
-A handler travels inside the archive, together with every module that it imports relatively. So a
-handler module imports its siblings relatively (`from ..handler import Handler`), and nothing else
-but the standard library and the serving image's libraries: numpy, onnxruntime, faiss.
+An archive contains the handler's module and all modules that it imports relatively. A handler module
+therefore imports its siblings relatively (`from ..handler import Handler`), and otherwise only the standard
+library and the libraries of the serving image: numpy, onnxruntime, faiss, Pillow.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 Tensors = dict[str, np.ndarray]
-"""Named arrays; the first axis of each is the row."""
+"""Arrays by name. The first axis of each array is the row."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One named input or output, in the words of the Open Inference Protocol v2.
+    """The description of an input or output, as in the Open Inference Protocol v2.
 
-    `datatype` is a v2 name (FP32, FP64, INT64, BOOL, BYTES); `shape` has -1 for the row axis.
+    `datatype` is FP32, FP64, INT64, BOOL or BYTES. `shape` has -1 for the row axis.
     """
 
     name: str
@@ -31,19 +31,19 @@ class Tensor:
     shape: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The tensor's metadata as v2's model metadata shows it."""
+        """Return the entry of this tensor in the model metadata of the protocol."""
         return {**asdict(self), "shape": list(self.shape)}
 
 
 class Handler(ABC):
-    """Answers requests from the files in one folder.
+    """Turns requests into responses with the model files of one folder.
 
-    `preprocess` and `postprocess` see one request; `inference` sees the rows of many, so a server
-    may batch what it likes. A request that cannot be answered raises `ValueError` in `preprocess`,
-    with a message for the caller; no other request notices.
+    `preprocess` and `postprocess` handle one request, `inference` handles the rows of a batch of requests.
+    For an invalid request, `preprocess` raises `ValueError` with a message for the client; other requests of
+    the batch are not affected.
 
-    A server sets `threads`, how many one inference may use, before it calls `load`. A handler that gains
-    nothing by batches says `batch_rows = 1`; any other number bounds them, and None leaves it to the server.
+    A server sets `threads`, the number of threads for one inference, before it calls `load`. `batch_rows`
+    limits the rows of a batch; use 1 if batches are not faster. None means the server's default.
     """
 
     threads: int = 1
@@ -53,34 +53,34 @@ class Handler(ABC):
 
     @abstractmethod
     def load(self, folder: Path) -> None:
-        """Read the model's files from `folder`; called once, before anything else."""
+        """Read the model files from `folder`. Called once, before all other methods."""
 
     @abstractmethod
     def preprocess(self, request: Any) -> Tensors:
-        """Turn one JSON request into tensors of `inputs`, n rows each; ValueError if it cannot be."""
+        """Return the input tensors of one JSON request, n rows each. Raises ValueError if it is invalid."""
 
     @abstractmethod
     def inference(self, tensors: Tensors) -> Tensors:
-        """Answer n rows with tensors of `outputs`, n rows each, in order."""
+        """Return the output tensors for n rows, in the same order."""
 
     @abstractmethod
     def postprocess(self, tensors: Tensors) -> Any:
-        """Turn the output rows of one request into its JSON answer."""
+        """Return the JSON response for the output rows of one request."""
 
     def illustrate(self, answer: Any) -> Any:
-        """Return the answer with what helps a person to see it, such as pictures; as it is by default."""
+        """Return the response with additions for people, such as pictures. The default adds nothing."""
         return answer
 
     def initialize(self, context: Any) -> None:
-        """TorchServe's entry: load from the folder that it unpacked the archive into."""
+        """Load the model from TorchServe's model directory. Called by TorchServe."""
         self.load(Path(context.system_properties["model_dir"]))
 
     def handle(self, data: list[dict[str, Any]], context: Any = None) -> list[Any]:
-        """Answer a batch of requests in one inference; TorchServe's entry and a plain call.
+        """Return the responses of a batch of requests. Called by TorchServe.
 
-        `data` holds one `{"body": request}` (or `{"data": request}`) a request, the request as
-        parsed JSON or as its bytes; bytes that are no JSON come to `preprocess` as they are. Raises
-        ValueError when one of them cannot be answered.
+        `data` has one `{"body": request}` or `{"data": request}` per request; a request is parsed JSON or
+        bytes. Bytes that are not JSON are passed to `preprocess` unchanged. Raises ValueError if a request is
+        invalid.
         """
         requests = [self.preprocess(_body(row)) for row in data]
         sizes = [len(next(iter(request.values()))) for request in requests]
@@ -89,7 +89,7 @@ class Handler(ABC):
 
 
 def split_rows(tensors: Tensors, sizes: list[int]) -> list[Tensors]:
-    """Cut tensors of sum(sizes) rows into one set a size, in order."""
+    """Split tensors with sum(sizes) rows into consecutive parts with these numbers of rows."""
     ends = np.cumsum(sizes)
     return [
         {name: array[end - size : end] for name, array in tensors.items()}
@@ -106,5 +106,5 @@ def _body(row: dict[str, Any]) -> Any:
     try:
         return json.loads(body)
     except ValueError:
-        # A file, such as a picture: the handler knows whether it reads any.
+        # A file, such as a picture. The handler decides whether it accepts it.
         return bytes(body)

@@ -1,4 +1,4 @@
-"""ONNX graphs that we write ourselves, node by node, because converters take longer to import than to run."""
+"""ONNX graphs built node by node, because importing a converter takes longer than the conversion."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 def linear_graph(
     name: str, shape: tuple[int, ...], weights: np.ndarray, bias: np.ndarray, dtype: type = np.float32
 ) -> bytes:
-    """Return the graph of `flatten(x) @ weights + bias`, as bytes that are the same every time.
+    """Return the graph of `flatten(x) @ weights + bias` as reproducible bytes.
 
-    `name` and `shape` are those of the input without its row axis; `weights` is [inputs, outputs] and
-    `bias` [outputs]. The output is called `output`, [rows, outputs], in `dtype`.
+    `name` and `shape` describe the input, without the row axis. `weights` is [inputs, outputs], `bias`
+    [outputs]. The output `output` is [rows, outputs] of type `dtype`.
     """
     from onnx import checker, helper, numpy_helper
 

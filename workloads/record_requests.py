@@ -1,4 +1,4 @@
-"""Requests whose rows are objects of named numbers; travels in the archives of the handlers that use it."""
+"""Parse requests whose rows are objects with named numbers. Handlers import this module into archives."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from typing import Any
 import numpy as np
 
 LARGEST = 1e100
-"""Beyond this a weighted sum may be infinite, for which JSON has no word."""
+"""The largest absolute value. Larger inputs may produce infinite sums, which JSON cannot represent."""
 
 
-def read_rows(request: Any, one: str, several: str, names: Sequence[str]) -> np.ndarray:
-    """Return the numbers of `{one: {...}}` or `{several: [{...}, ...]}`: float64 [rows, names].
+def read_rows(request: Any, singular: str, plural: str, names: Sequence[str]) -> np.ndarray:
+    """Return the numbers of `{singular: {...}}` or `{plural: [{...}, ...]}`, float64 [rows, names].
 
-    Raises ValueError, with a message for the caller, for anything else.
+    Raises ValueError with a message for the client if the request has another form.
     """
-    if not isinstance(request, dict) or list(request) not in ([one], [several]):
-        raise ValueError(f'send {{"{one}": {{...}}}} or {{"{several}": [...]}} with {", ".join(names)}')
-    rows = [request[one]] if one in request else request[several]
+    if not isinstance(request, dict) or list(request) not in ([singular], [plural]):
+        raise ValueError(f'send {{"{singular}": {{...}}}} or {{"{plural}": [...]}} with {", ".join(names)}')
+    rows = [request[singular]] if singular in request else request[plural]
     if not isinstance(rows, list) or not rows:
-        raise ValueError(f"{several} is a list that holds at least one {one}")
-    return np.array([_numbers(row, one, names) for row in rows], dtype=np.float64)
+        raise ValueError(f"{plural} must be a list with at least one {singular}")
+    return np.array([_numbers(row, singular, names) for row in rows], dtype=np.float64)
 
 
-def _numbers(row: Any, one: str, names: Sequence[str]) -> list[float]:
+def _numbers(row: Any, singular: str, names: Sequence[str]) -> list[float]:
     if not isinstance(row, dict):
-        raise ValueError(f"a {one} is an object with {', '.join(names)}")
-    wrong = sorted(set(names) - set(row)) or sorted(set(row) - set(names))
-    if wrong:
-        raise ValueError(f"a {one} has exactly {', '.join(names)}; look at {', '.join(map(str, wrong))}")
+        raise ValueError(f"a {singular} is an object with {', '.join(names)}")
+    missing, unknown = sorted(set(names) - set(row)), sorted(set(row) - set(names))
+    if missing or unknown:
+        problem = f"missing: {', '.join(missing)}" if missing else f"unknown: {', '.join(map(str, unknown))}"
+        raise ValueError(f"a {singular} has exactly {', '.join(names)}; {problem}")
     for name in names:
         value = row[name]
-        # The comparison is false for NaN, and for a whole number that no float can hold.
+        # The comparison is false for NaN.
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
             raise ValueError(f"{name}: {value!r:.100} is not a number (of at most {LARGEST:g})")
     return [float(row[name]) for name in names]

@@ -1,10 +1,10 @@
-"""JSON Schemas (2020-12) of what callers send and get, from the few pieces that workloads share.
+"""Functions that build JSON Schemas (2020-12) of requests and responses.
 
-Three annotations say what JSON Schema has no word for, and no validator minds them:
-`x-image` on a picture's rows of pixels (`margin`: the share of the side that stays paper around the ink,
-`centre`: `box` or `mass`), so that a picture file can be sent in its place and a person can draw one;
-`x-range` on a number (`minimum`, `maximum`, `default`, `step`): where sensible values lie, refused or not;
-`x-headline` on the part of an answer that a person looks for first.
+Three annotations extend JSON Schema; validators ignore them:
+`x-image` marks the rows of pixels of a picture, so that clients can send a picture file and the page shows a
+canvas (`margin`: the share of the side that is background around the ink, `centre`: `box` or `mass`);
+`x-range` on a number gives the range of a slider (`minimum`, `maximum`, `default`, `step`);
+`x-headline` marks the most important value of a response.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def picture(
     centre: Literal["box", "mass"] = "box",
     kind: Literal["integer", "number"] = "number",
 ) -> Schema:
-    """Describe one picture: `height` rows of `width` pixels from 0 (paper) to `brightest` (ink)."""
+    """Return the schema of a picture: `height` rows of `width` pixels from 0 (paper) to `brightest` (ink)."""
     pixel = {"type": kind, "minimum": 0, "maximum": brightest}
     row = {"type": "array", "items": pixel, "minItems": width, "maxItems": width}
     return {
@@ -38,9 +38,9 @@ def picture(
 
 
 def record(columns: Iterable[Column], largest: float) -> Schema:
-    """Describe one row of a table: every column by its name as a number of at most `largest`, no other.
+    """Return the schema of a table row: an object with a number of at most `largest` for each column.
 
-    The columns' own limits are those of the training data and not of a request: they are left out.
+    The limits of the columns are not used, because they apply to the training data, not to requests.
     """
     properties: dict[str, Schema] = {
         column.name: {
@@ -55,7 +55,7 @@ def record(columns: Iterable[Column], largest: float) -> Schema:
 
 
 def exactly(*, optional: Mapping[str, Schema] | None = None, **properties: Schema) -> Schema:
-    """Describe an object of these properties, all required but the optional ones, and no others."""
+    """Return the schema of an object with exactly these properties. The optional ones may be missing."""
     return {
         "type": "object",
         "properties": {**properties, **(optional or {})},
@@ -65,23 +65,23 @@ def exactly(*, optional: Mapping[str, Schema] | None = None, **properties: Schem
 
 
 def one_or_many(one: str, many: str, item: Schema) -> Schema:
-    """Describe a request of one item under the name `one`, or of a list of them under `many`."""
+    """Return the schema of an object with one item under the name `one`, or a list of items under `many`."""
     return {"oneOf": [exactly(**{one: item}), exactly(**{many: {**list_of(item), "minItems": 1}})]}
 
 
 def list_of(item: Schema, size: int | None = None) -> Schema:
-    """Describe a list, of exactly `size` items if given."""
+    """Return the schema of a list, with exactly `size` items if given."""
     sized = {} if size is None else {"minItems": size, "maxItems": size}
     return {"type": "array", "items": item, **sized}
 
 
 def with_ranges(schema: Any, columns: Iterable[Column], statistics: Mapping[str, Any]) -> Any:
-    """Return the schema with an `x-range` at each number that is named like a column with statistics.
+    """Return the schema with an `x-range` at each number that has the name of a column with statistics.
 
-    The range is what the training rows span; a number that has one already keeps it.
+    The range is that of the training rows. An existing `x-range` is kept.
     """
     ranges = {column.name: _range(column, statistics.get(column.name, {})) for column in columns}
-    return _with_ranges(schema, {name: found for name, found in ranges.items() if found})
+    return _with_ranges(schema, {name: value for name, value in ranges.items() if value})
 
 
 def _with_ranges(schema: Any, ranges: Mapping[str, Schema]) -> Any:
@@ -92,23 +92,27 @@ def _with_ranges(schema: Any, ranges: Mapping[str, Schema]) -> Any:
     changed = {key: _with_ranges(value, ranges) for key, value in schema.items()}
     properties = changed.get("properties")
     if isinstance(properties, dict):
-        for name, found in properties.items():
-            if name in ranges and found.get("type") in ("number", "integer"):
-                properties[name] = {"x-range": ranges[name], **found}
+        for name, property_schema in properties.items():
+            if name in ranges and property_schema.get("type") in ("number", "integer"):
+                properties[name] = {"x-range": ranges[name], **property_schema}
     return changed
 
 
 def _range(column: Column, statistics: Mapping[str, Any]) -> Schema | None:
-    whole = column.kind == "integer"
     if column.values and all(isinstance(value, int) for value in column.values):
         counts = statistics.get("counts", {})
-        usual = max(column.values, key=lambda value: counts.get(str(value), 0))
-        return {"minimum": min(column.values), "maximum": max(column.values), "default": usual, "step": 1}
+        most_frequent = max(column.values, key=lambda value: counts.get(str(value), 0))
+        return {
+            "minimum": min(column.values),
+            "maximum": max(column.values),
+            "default": most_frequent,
+            "step": 1,
+        }
     if column.kind not in ("integer", "number") or "mean" not in statistics:
         return None
     low, high, mean = (statistics[key] for key in ("minimum", "maximum", "mean"))
-    # As fine as a person can tell apart on a slider, in a step of a power of ten.
-    step = 1.0 if whole else _step(high - low)
+    # At least 100 steps on a slider, with a step that is a power of ten.
+    step = 1.0 if column.kind == "integer" else _step(high - low)
     middle = round(round(mean / step) * step, 6)
     return {"minimum": low, "maximum": high, "default": min(max(middle, low), high), "step": step}
 

@@ -1,4 +1,4 @@
-"""What of a workload's class can be wrong before any row is read, and what to write instead."""
+"""Validate a workload class before any row is read."""
 
 from __future__ import annotations
 
@@ -14,51 +14,49 @@ TASKS = ("classification", "regression")
 _TEXTS = ("name", "summary", "task", "key", "target", "default_source", "prediction")
 
 
-def check_workload(found: type[Workload], where: str, name: str) -> None:
-    """Return when the class says all that a workload has to say; UserError with every mistake otherwise.
-
-    `where` is its file, `name` its folder's.
-    """
-    wrong = list(_missing(found)) or list(_mistakes(found, name))
-    if wrong:
-        raise UserError(f"{where}, class {found.__name__}: " + "; ".join(wrong))
+def check_workload(workload: type[Workload], file: str, folder: str) -> None:
+    """Raise UserError with all mistakes of a workload class that is defined in `file` of `folder`."""
+    problems = list(_missing(workload)) or list(_mistakes(workload, folder))
+    if problems:
+        raise UserError(f"{file}, class {workload.__name__}: " + "; ".join(problems))
 
 
-def _missing(found: type[Workload]) -> Iterator[str]:
+def _missing(workload: type[Workload]) -> Iterator[str]:
     for attribute in (*_TEXTS, "columns", "handler", "rule"):
-        if not hasattr(found, attribute):
-            yield f"has no {attribute} (docs/workloads.md lists what it needs)"
-    for method in sorted(found.__abstractmethods__):
+        if not hasattr(workload, attribute):
+            yield f"has no {attribute} (docs/workloads.md lists the required attributes)"
+    for method in sorted(workload.__abstractmethods__):
         yield f"has no method {method}"
     for attribute in _TEXTS:
-        if not isinstance(getattr(found, attribute, ""), str):
-            yield f"{attribute} is {getattr(found, attribute)!r}, and must be text"
+        if not isinstance(getattr(workload, attribute, ""), str):
+            yield f"{attribute} is {getattr(workload, attribute)!r}, but must be a string"
 
 
-def _mistakes(found: type[Workload], name: str) -> Iterator[str]:
-    if found.name != name or not re.fullmatch(r"[a-z][a-z0-9]{0,40}", name):
+def _mistakes(workload: type[Workload], folder: str) -> Iterator[str]:
+    if workload.name != folder or not re.fullmatch(r"[a-z][a-z0-9]{0,40}", folder):
         yield (
-            f"the workload's name is {found.name!r} and its folder {name!r}; they must be the same, small "
-            "letters and digits"
+            f"the workload's name is {workload.name!r} and its folder {folder!r}; they must be the same, "
+            "with lower-case letters and digits"
         )
-    if found.task not in TASKS:
-        yield f"task is {found.task!r}{_near(found.task, TASKS)}; it is one of {', '.join(TASKS)}"
-    if not found.columns or not all(isinstance(column, Column) for column in found.columns):
-        yield "columns is no tuple of Column"
+    if workload.task not in TASKS:
+        yield f"task is {workload.task!r}{_suggestion(workload.task, TASKS)}; use one of {', '.join(TASKS)}"
+    if not workload.columns or not all(isinstance(column, Column) for column in workload.columns):
+        yield "columns is not a tuple of Column"
         return
-    columns = [column.name for column in found.columns]
+    columns = [column.name for column in workload.columns]
     for attribute in ("key", "target"):
-        value = getattr(found, attribute)
+        value = getattr(workload, attribute)
         if value not in columns:
-            yield f"{attribute} is {value!r}{_near(value, columns)}; the columns are {', '.join(columns)}"
-    outputs = [tensor.name for tensor in found.handler.outputs]
-    if found.prediction not in outputs:
+            listed = ", ".join(columns)
+            yield f"{attribute} is {value!r}{_suggestion(value, columns)}; the columns are {listed}"
+    outputs = [tensor.name for tensor in workload.handler.outputs]
+    if workload.prediction not in outputs:
         yield (
-            f"prediction is {found.prediction!r}{_near(found.prediction, outputs)}; the handler's outputs "
-            f"are {', '.join(outputs)}"
+            f"prediction is {workload.prediction!r}{_suggestion(workload.prediction, outputs)}; "
+            f"the handler's outputs are {', '.join(outputs)}"
         )
 
 
-def _near(word: str, words: tuple[str, ...] | list[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+def _suggestion(value: str, candidates: tuple[str, ...] | list[str]) -> str:
+    matches = difflib.get_close_matches(value, candidates, n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""

@@ -326,8 +326,8 @@ class TestHeartbeat:
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("rows", [0, 1, 6, 128])
 def test_shares_are_all_of_it_and_even(rows: int, count: int) -> None:
-    from workloads.distributed import Peers
+    from workloads.distributed import ProcessGroup
 
-    parts = [range(rows)[Peers(rank, count).part(rows)] for rank in range(count)]
+    parts = [range(rows)[ProcessGroup(rank, count).shard(rows)] for rank in range(count)]
     assert [row for part in parts for row in part] == list(range(rows))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -63,7 +63,7 @@ def test_a_source_that_matches_nothing_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"matches nothing: give a file, or a folder that holds \.csv"):
+    with pytest.raises(UserError, match=r"matches nothing: give a file, or a folder with \.csv"):
         matching_files(source, (".csv",))
 
 
@@ -77,13 +77,13 @@ def test_a_source_that_matches_nothing_is_refused(
         ("1,2\n1,two\n", "a.csv, row 2, column b: 'two' is not a number"),
         ("1,\n", "a.csv, row 1, column b: '' is not a number"),
         ("1,5_9.0\n", "a.csv, row 1, column b: '5_9.0' is not a number"),
-        ("1;2\n", "1 columns where 2 are expected (columns are separated by commas, not by semicolons)"),
-        ("a\tb\n1\t2\n", "(columns are separated by commas, not by tabs)"),
+        ("1;2\n", "1 columns where 2 are expected (use commas as separators, not semicolons)"),
+        ("a\tb\n1\t2\n", "(use commas as separators, not tabs)"),
         (
             "a,c\n1,2\n",
-            "a.csv, row 1: the names of the columns are others than expected (unknown 'c'; missing b)",
+            "a.csv, row 1: unexpected column names (unknown 'c'; missing b)",
         ),
-        ("a,b,b\n1,2,3\n", "(one stands there twice); expected are a, b, in any order"),
+        ("a,b,b\n1,2,3\n", "(a name occurs twice). Expected: a, b, in any order"),
         ("a,b\n1,2\na,b\n", "a.csv, row 3, column a: 'a' is not a number"),
         ("b,a\n1,2\n3,x\n", "a.csv, row 3, column a: 'x' is not a number"),
         ("a,b\n", "a.csv: the file is empty"),
@@ -108,7 +108,7 @@ def damaged(kind: str) -> bytes:
 @pytest.mark.parametrize("kind", ["truncated", "flipped", "no gzip", "bytes"])
 def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.csv.gz").write_bytes(damaged(kind))
-    with pytest.raises(UserError, match=r"a\.csv\.gz: cannot be read .*; is it whole, and text in UTF-8\?"):
+    with pytest.raises(UserError, match=r"a\.csv\.gz: cannot be read .*must be complete"):
         read(tmp_path / "a.csv.gz")
 
 
@@ -121,7 +121,7 @@ def test_a_field_without_end_is_named(tmp_path: Path) -> None:
 def test_a_glob_that_matches_folders_alone_says_so(tmp_path: Path) -> None:
     (tmp_path / "2024").mkdir()
     write(tmp_path / "2024" / "a.csv", "1,2\n")
-    with pytest.raises(UserError, match=r"matches folders only .*, for instance .*/\*/\*\.csv$"):
+    with pytest.raises(UserError, match=r"matches only folders .*, for instance .*/\*/\*\.csv$"):
         read(tmp_path / "*")
     assert read(tmp_path / "**" / "*.csv").tolist() == [[1, 2]]
     with pytest.raises(UserError, match=r"source '.*x\*\*': "):

@@ -45,7 +45,7 @@ def test_the_figures_are_those_of_scikit_learns_example(tmp_path: Path) -> None:
     assert round(r2_score(actual, answers), 2) == 0.47
     # The example's slope of 938.24 is per unit of its scaled bmi.
     raw, scaled = (load_diabetes(scaled=flag).data[:, 2] for flag in (False, True))
-    assert round(description["notes"]["slopes"]["bmi"] * raw.std() / scaled.std(), 2) == 938.24
+    assert round(description.training.notes["slopes"]["bmi"] * raw.std() / scaled.std(), 2) == 938.24
     assert data.manifest.split_rule == "the source's own"
 
 
@@ -147,11 +147,11 @@ GOOD = dict.fromkeys(FEATURES, 1)
         (None, 'send {"patient": {...}} or {"patients": [...]} with age, sex'),
         ({}, 'send {"patient"'),
         ({"patient": GOOD, "patients": [GOOD]}, 'send {"patient"'),
-        ({"patients": []}, "patients is a list that holds at least one patient"),
-        ({"patients": GOOD}, "patients is a list"),
+        ({"patients": []}, "patients must be a list with at least one patient"),
+        ({"patients": GOOD}, "patients must be a list"),
         ({"patient": [1] * 10}, "a patient is an object with age"),
-        ({"patient": {**GOOD, "bmj": 1}}, "look at bmj"),
-        ({"patient": {name: 1 for name in FEATURES if name != "bmi"}}, "look at bmi"),
+        ({"patient": {**GOOD, "bmj": 1}}, "unknown: bmj"),
+        ({"patient": {name: 1 for name in FEATURES if name != "bmi"}}, "missing: bmi"),
         ({"patient": {**GOOD, "bmi": "30"}}, "bmi: '30' is not a number"),
         ({"patient": {**GOOD, "bmi": True}}, "bmi: True is not a number"),
         ({"patient": {**GOOD, "bmi": None}}, "bmi: None is not a number"),

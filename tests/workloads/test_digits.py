@@ -71,7 +71,7 @@ def test_csv_files_in_the_same_form_are_read_and_a_bad_label_is_named(
     assert found["label"].to_pylist() == [3, 7]
     assert found["image"][1].as_py() == [16] * 64
     (tmp_path / "b.csv").write_text(f"{'16,' * 64}7\n{'16,' * 64}7.5\n")
-    with pytest.raises(UserError, match=r"b\.csv, row 2, column label: 7\.5 is not a whole number"):
+    with pytest.raises(UserError, match=r"b\.csv, row 2, column label: 7\.5 is not an integer"):
         list(digits.load(str(tmp_path), values))
 
 
@@ -96,7 +96,7 @@ def test_a_second_training_gives_the_same_bytes_and_another_seed_or_size_does_no
 
 
 def test_the_learning_curve_falls(digits: Workload, made: tuple[Path, Path]) -> None:
-    curve = train.run(digits, {}, made[0], made[1].parent / "curve")["curve"]
+    curve = train.run(digits, {}, made[0], made[1].parent / "curve").training.curve
     assert [row["step"] for row in curve] == sorted({row["step"] for row in curve})
     assert curve[-1]["error"] <= curve[0]["error"] < 0.2
 

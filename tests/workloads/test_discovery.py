@@ -52,7 +52,7 @@ def test_a_folder_elsewhere_on_the_path_contributes(folder: Path) -> None:
         ("elsewhere2", "elsewhere2", "", "add the line `WORKLOAD = YourClass`"),
         ("elsewhere3", "elsewhere3", "WORKLOAD = Copy()", "add the line `WORKLOAD = YourClass`"),
         ("elsewhere4", "another", "WORKLOAD = Copy", "name is 'another' and its folder 'elsewhere4'"),
-        ("Elsewhere_5", "Elsewhere_5", "WORKLOAD = Copy", "small letters and digits"),
+        ("Elsewhere_5", "Elsewhere_5", "WORKLOAD = Copy", "lower-case letters and digits"),
     ],
 )
 def test_a_folder_that_is_no_workload_is_explained(
@@ -81,8 +81,8 @@ def test_an_unknown_name_lists_the_registered_ones(name: str) -> None:
             "prediction = 'labels'",
             r"prediction is 'labels' \(did you mean label\?\); the handler's outputs",
         ),
-        (5, "columns = ('a',)", "columns is no tuple of Column"),
-        (6, "summary = None", "summary is None, and must be text"),
+        (5, "columns = ('a',)", "columns is not a tuple of Column"),
+        (6, "summary = None", "summary is None, but must be a string"),
     ],
 )
 def test_a_class_with_a_mistake_is_explained(folder: Path, number: int, change: str, words: str) -> None:
@@ -117,9 +117,9 @@ def test_a_broken_workload_does_not_keep_the_others(folder: Path) -> None:
     add(folder, "fine", "fine")
     (folder / "torn").mkdir()
     (folder / "torn" / "workload.py").write_text("x = (\n")
-    good, broken = discovery.sound()
+    good, broken = discovery.usable()
     assert "fine" in good
     assert list(broken) == ["torn"]
     assert "SyntaxError" in broken["torn"]
     with pytest.raises(UserError, match="SyntaxError"):
-        discovery.sound(["fine", "torn"])
+        discovery.usable(["fine", "torn"])

@@ -311,9 +311,9 @@ GOOD = dict.fromkeys(MEASUREMENTS, 1)
     [
         (None, 'send {"flower": {...}} or {"flowers": [...]} with sepal_length'),
         ({"flower": GOOD, "flowers": [GOOD]}, 'send {"flower"'),
-        ({"flowers": []}, "flowers is a list that holds at least one flower"),
-        ({"flower": {**GOOD, "colour": 1}}, "look at colour"),
-        ({"flower": {"sepal_length": 1}}, "look at petal_length, petal_width, sepal_width"),
+        ({"flowers": []}, "flowers must be a list with at least one flower"),
+        ({"flower": {**GOOD, "colour": 1}}, "unknown: colour"),
+        ({"flower": {"sepal_length": 1}}, "missing: petal_length, petal_width, sepal_width"),
         ({"flower": {**GOOD, "petal_width": None}}, "petal_width: None is not a number"),
         ({"flower": {**GOOD, "petal_width": 10**400}}, "is not a number"),
     ],

@@ -19,7 +19,7 @@ def test_every_workload_is_listed_with_its_parameters(capsys: pytest.CaptureFixt
     assert main([]) == 0
     out = capsys.readouterr().out
     assert all(f"\n{name}  " in f"\n{out}" for name in names())
-    assert "test_size=0.2            share of the rows held out for judging: a number from 0.05 to 0.5" in out
+    assert "test_size=0.2            share of the rows in the holdout: a number from 0.05 to 0.5" in out
     assert "features=all" in out
 
 

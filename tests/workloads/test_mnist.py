@@ -189,7 +189,7 @@ class TestModel:
     def test_float32_on_request(self, mnist: Workload, tmp_path: Path) -> None:
         prep_data.run(mnist, {"epochs": "1", "precision": "float32"}, tmp_path / "data")
         described = train.run(mnist, {}, tmp_path / "data", tmp_path / "model")
-        assert described["notes"] == {"indexed": 1000, "precision": "float32"}
+        assert described.training.notes == {"indexed": 1000, "precision": "float32"}
 
     def test_the_digits_are_judged_one_by_one_and_shown(self, mnist: Workload, holdout: pa.Table) -> None:
         assert sum(mask.sum() for mask in mnist.slices(holdout).values()) == holdout.num_rows

@@ -80,7 +80,7 @@ def test_a_checkpoint_is_served_as_it_is_or_learned_from(tmp_path: Path, passes:
     given = {"model": "deep", "checkpoint": str(folder), "deep_passes": str(passes)}
     prep_data.run(nsmc, given, tmp_path / "data")
     description = train.run(nsmc, given, tmp_path / "data", tmp_path / "model")
-    assert len(description["curve"]) == passes
+    assert len(description.training.curve) == passes
     model = load_model(tmp_path / "model")
     answer = model.predict({"text": TEXTS})
     assert len(answer["predictions"]) == len(TEXTS)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contract import Checkpoints, Progress
-from ..distributed import ALONE, Peers
+from ..distributed import SINGLE_PROCESS, ProcessGroup
 from .augmentation import draw, vary
 from .network import Embedding, Margin
 from .pictures import SIDE
@@ -57,16 +57,21 @@ class _Learner(nn.Module):
 class Trainer:
     """Learns an embedding, epoch by epoch; `curve` grows by an entry with each.
 
-    Several processes (`peers`) take the same steps together, each with its share of the step's pictures.
+    The processes of a `group` perform the same steps, each with its share of the pictures of a step.
     Only how their sums are rounded, and the batch normalisation over a share, differ from one process.
     """
 
     def __init__(
-        self, images: np.ndarray, labels: np.ndarray, classes: int, recipe: Recipe, peers: Peers = ALONE
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        recipe: Recipe,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         """Begin anew: uint8 `images` [n, side, side], int64 `labels` [n] under `classes`."""
         self.images, self.labels, self.recipe = torch.tensor(images), torch.tensor(labels), recipe
-        self.peers = peers
+        self.group = group
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             # This layout of the weights is the fast one for convolutions on a processor.
@@ -74,7 +79,7 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.loss = Margin(classes, recipe.margin)
         self.average = deepcopy(self.network)
-        self.learner = peers.wrap(_Learner(self.network, self.loss, recipe.half))
+        self.learner = group.wrap(_Learner(self.network, self.loss, recipe.half))
         weights = [*self.network.parameters(), *self.loss.parameters()]
         # Biases and the scales of normalisation are not decayed, as is usual.
         groups = [
@@ -92,12 +97,12 @@ class Trainer:
     def run(self, progress: Progress, checkpoints: Checkpoints | None = None) -> nn.Module:
         """Train to the last epoch, from the latest checkpoint on; returns the network to use."""
         # What one process finds, all begin with: they could not take their steps together otherwise.
-        saved = self.peers.first_ones(checkpoints.latest() if checkpoints and self.peers.first else None)
+        saved = self.group.broadcast(checkpoints.latest() if checkpoints and self.group.is_first else None)
         if saved:
             self._restore(saved, progress)
         while len(self.curve) < self.recipe.epochs:
             self._epoch(len(self.curve) + 1)
-            if checkpoints and self.peers.first:
+            if checkpoints and self.group.is_first:
                 checkpoints.save(self._state())
             right = 1 - self.curve[-1]["error"]
             progress(f"epoch {len(self.curve)} of {self.recipe.epochs}: {right:.2%} right")
@@ -112,20 +117,20 @@ class Trainer:
         for chosen in self._batches(chance):
             self._set_rate(step / (self.steps * self.recipe.epochs))
             # All draw for everybody, so that each draws what one process alone would have drawn.
-            own = self.peers.part(len(chosen))
+            own = self.group.shard(len(chosen))
             variations, chosen = draw(len(chosen), SIDE, chance).part(own), chosen[own]
             labels = self.labels[chosen]
             loss, nearest = self.learner(vary(self.images[chosen].float(), variations), labels)
             self.optimiser.zero_grad()
             # The mean over processes of what each has per picture is the mean over all pictures.
-            (loss * (len(chosen) * self.peers.count / BATCH)).backward()
+            (loss * (len(chosen) * self.group.world_size / BATCH)).backward()
             self.optimiser.step()
             step += 1
             self._average(min(_AVERAGE, step / (step + 9)))
             losses += float(loss.detach()) * len(chosen)
             wrong += float((nearest != labels).sum())
             seen += len(chosen)
-        losses, wrong, seen = self.peers.total([losses, wrong, seen])
+        losses, wrong, seen = self.group.all_reduce([losses, wrong, seen])
         self.curve.append({"step": number, "loss": losses / seen, "error": wrong / seen})
 
     def _batches(self, chance: torch.Generator) -> Iterator[Tensor]:

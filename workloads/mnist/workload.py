@@ -162,7 +162,7 @@ class Mnist(Resumable):
         """Learn the embedding, export it, and index the training pictures in it."""
         import faiss
 
-        from ..distributed import joined
+        from ..distributed import process_group
         from .export import embed, write_onnx, write_torchscript
         from .training import Recipe, Trainer, has_bfloat16
 
@@ -175,13 +175,13 @@ class Mnist(Resumable):
             seed=int(values["seed"]),
             half=half,
         )
-        with joined() as peers:
-            trainer = Trainer(images, labels, len(DIGITS), recipe, peers)
-            among = f", among {peers.count} processes" if peers.count > 1 else ""
+        with process_group() as group:
+            trainer = Trainer(images, labels, len(DIGITS), recipe, group)
+            among = f", among {group.world_size} processes" if group.world_size > 1 else ""
             arithmetic = "bfloat16" if half else "float32"
             progress(f"{recipe.epochs} epochs of {trainer.steps} steps, in {arithmetic}{among}")
             network = trainer.run(progress, checkpoints)
-            if not peers.first:
+            if not group.is_first:
                 return Training(trainer.curve)
         write_onnx(network, output / "embedding.onnx")
         write_torchscript(network, output / "embedding.pt")
@@ -193,7 +193,7 @@ class Mnist(Resumable):
         (output / "labels.json").write_text(json.dumps(labels.tolist()))
         write_gallery(images, output)
         notes = {"indexed": len(labels), "precision": arithmetic}
-        notes |= {"processes": peers.count} if peers.count > 1 else {}
+        notes |= {"processes": group.world_size} if group.world_size > 1 else {}
         return Training(trainer.curve, notes)
 
     def tensors(self, rows: pa.Table) -> Tensors:

@@ -8,7 +8,7 @@ from typing import Protocol
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.canary_analysis import (
     CanaryDecision,
     Traffic,

@@ -19,7 +19,7 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.archive_cache import ArchiveCache
 from continuous_training.rollout.canary_watch import watch_canary
 from continuous_training.rollout.golden_verification import describe_failures

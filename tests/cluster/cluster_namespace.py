@@ -21,7 +21,7 @@ from continuous_training.adapters.kubernetes.connection import connect
 from continuous_training.adapters.kubernetes.resources import NAMESPACE, SECRET, SERVICE_ACCOUNT, Resource
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.archive import Archive
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.permissions import Permission

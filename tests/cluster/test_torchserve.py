@@ -9,7 +9,7 @@ import pytest
 
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.core.errors import UserError
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kubernetes import manifests
 from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe

@@ -12,7 +12,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import continuous_training.core.settings
-from continuous_training.core.settings import ServingSettings, Settings
+from continuous_training.core.serving_settings import ServingSettings
+from continuous_training.core.settings import Settings
 
 from .rendering import (
     MANIFESTS,

@@ -6,7 +6,7 @@ import json
 
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.core.errors import UserError
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION, is_standard
 from continuous_training.rollout.kubernetes.manifests import SERVED_ANNOTATION, DeployedVersion, Manifest
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from continuous_training.core.errors import UserError
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON: what is applied, and what the API server returns."""

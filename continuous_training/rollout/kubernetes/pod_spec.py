@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kubernetes.manifests import Manifest
 
 USER_ID = 10001

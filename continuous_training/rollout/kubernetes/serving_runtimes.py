@@ -9,7 +9,7 @@ from typing import Protocol
 
 from continuous_training.artifacts.archive import TORCHSERVE_MANIFEST
 from continuous_training.core.errors import UserError
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.pod_spec import (
     TERMINATION_DELAY,

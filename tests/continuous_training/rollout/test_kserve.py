@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from continuous_training.core.errors import UserError
-from continuous_training.core.settings import ServingSettings
+from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kserve.deployment_mode import (
     MODE_ANNOTATION,
     configured_mode,

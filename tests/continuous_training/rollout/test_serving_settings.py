@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from continuous_training.core.errors import UserError
-from continuous_training.core.settings import ServingSettings, Settings
+from continuous_training.core.serving_settings import ServingSettings
+from continuous_training.core.settings import Settings
 from continuous_training.rollout.kubernetes.manifests import DeployedVersion
 from continuous_training.rollout.kubernetes.service_client import ServiceResponse
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer, TorchServe

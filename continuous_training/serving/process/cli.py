@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     args = _parser().parse_args(argv)
     json_output = getattr(args, "json", False)
-    return run_command(lambda: int(args.command(args)), _INTERRUPTED, json_output)
+    return run_command(lambda: int(args.command(args)), _INTERRUPTED, json_output=json_output)
 
 
 def _parser() -> argparse.ArgumentParser:

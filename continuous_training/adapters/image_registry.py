@@ -10,9 +10,9 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+from urllib.request import parse_http_list, parse_keqv_list
 
 import requests
-from requests.utils import parse_dict_header
 
 from continuous_training.core.errors import TransientError, UserError
 
@@ -84,7 +84,7 @@ def _manifest_status(session: requests.Session, reference: Reference) -> int:
     scheme, _, challenge = response.headers.get("www-authenticate", "").partition(" ")
     if response.status_code != 401 or scheme.lower() != "bearer":
         return response.status_code
-    parameters: dict[str, str] = parse_dict_header(challenge)
+    parameters: dict[str, str] = parse_keqv_list(parse_http_list(challenge))
     scope = parameters.get("scope") or f"repository:{reference.repository}:pull"
     token_response = session.get(
         parameters.get("realm", ""),

@@ -169,7 +169,12 @@ class S3Store(ObjectStore):
 
     def __init__(self, uri: str, access: tuple[str, str] | None) -> None:
         from minio import Minio
-        from minio.credentials import AWSConfigProvider, ChainedProvider, EnvAWSProvider, IamAwsProvider
+        from minio.credentials.providers import (
+            AWSConfigProvider,
+            ChainedProvider,
+            EnvAWSProvider,
+            IamAwsProvider,
+        )
 
         parts = urlsplit(uri)
         options = dict(item.split("=", 1) for item in parts.query.split("&") if "=" in item)

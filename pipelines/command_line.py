@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from continuous_training.core.command import run_command
 from continuous_training.core.exit_codes import DONE
@@ -26,12 +26,12 @@ EXIT_CODES = (
 class CommandResult(Protocol):
     """The result of a command. `to_json` returns the object that --json prints."""
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Return the JSON object of the result."""
         ...
 
 
-Result = TypeVar("Result")
+Result = TypeVar("Result", bound=CommandResult)
 
 
 def create_parser(
@@ -88,8 +88,7 @@ def print_result(
         with quiet_output():
             result = work()
         if arguments.json:
-            to_json = getattr(result, "to_json", lambda: result)
-            print(json.dumps(to_json()))
+            print(json.dumps(result.to_json()))
         else:
             show(result)
         return exit_code(result)

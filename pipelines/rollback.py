@@ -1,12 +1,11 @@
-"""Puts a former champion back, at the endpoint and in the registry, in one go.
+"""Roll back to an earlier champion, at the endpoint and in the registry.
 
-It proves itself by its golden requests, asked through the endpoint, before the alias moves; otherwise
-all is left as it was. Without --to it is the version that was champion before the present one; a second
-rollback goes to the one before that, and never to one that was rolled back. --to names any version that
-ever was champion; with the present one's number it makes the endpoint serve what the registry says.
-An archive that is missing from the store, or was altered there, is put back from the endpoint's own copy
-where that has the registered digest.
-A rollback that was cut off, by whatever, is finished by the same command.
+The version's golden requests must pass at the endpoint before the alias moves. Otherwise nothing is changed.
+Without --to, the command goes to the version that was champion before the current one. A second rollback
+goes to the champion before that, and never to a version that was rolled back. --to selects any version that
+ever was the champion. With the number of the current champion, the endpoint serves it again. An archive that
+is missing from the store, or was altered there, is restored from the endpoint's copy if that has the
+registered digest. If a rollback is interrupted, the same command completes it.
 """
 
 from __future__ import annotations
@@ -14,59 +13,72 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from typing import Any
 
+from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.core.errors import UserError
-from continuous_training.operations.rollback import roll_back
+from continuous_training.operations.rollback import (
+    ARCHIVE_RESTORED,
+    PLANNED,
+    ROLLED_BACK,
+    SERVED_AGAIN,
+    UNCHANGED,
+    RollbackResult,
+    roll_back,
+)
 from pipelines import command_line
 from workloads import discovery
 
-LONGEST_WHY = 500
+MAX_REASON_LENGTH = 500
+INTERRUPTION = (
+    "interrupted: the rollback was not completed. Run the same command again to complete it. To see which "
+    "version is served:\npython -m pipelines.status"
+)
 
 
-def _show(result: dict[str, Any]) -> None:
-    name, to, source = result["workload"], result["to"], result["from"]
-    version = f"version {to['version']} ({to['digest'][:12]})"
-    former = f"version {source['version']} ({source['digest'][:12]})" if source else "no champion"
-    behind = f"version {result['previous']}" if result["previous"] else "nothing"
-    if result["resumed"]:
-        print(f"{name}: a rollback was cut off ({result['run']}); this is its end, and no step further back")
-    print(
-        {
-            "nothing to do": f"{name}: {version} is the champion and is served: nothing to do",
-            "put back": f"{name}: {version} is the champion and is served; its archive is in the store again",
-            "planned": f"{name}: would go from {former} to {version}; behind it stands {behind}",
-            "served again": f"{name}: {version} is served again, as the registry says",
-            "rolled back": f"{name}: {version} is served and is the champion again, instead of {former}; "
-            f"behind it stands {behind}",
-        }[result["verdict"]]
-    )
-    if result["endpoint"]:
-        print(f"endpoint: {result['endpoint']}")
+def _show(result: RollbackResult) -> None:
+    plan = result.plan
+    version, champion = _describe(plan.version), _describe(plan.champion) if plan.champion else "no champion"
+    following = f"version {plan.previous}" if plan.previous else "no earlier champion"
+    if result.resumed:
+        print(f"{plan.workload}: completed the interrupted rollback {result.metadata.run}")
+    message = {
+        UNCHANGED: f"{version} is the champion and is served: nothing to do",
+        ARCHIVE_RESTORED: f"{version} is the champion and is served; its archive was restored in the store",
+        PLANNED: f"would go from {champion} to {version}; the next rollback would go to {following}",
+        SERVED_AGAIN: f"{version} is the champion, and is served again",
+        ROLLED_BACK: f"{version} is the champion again and is served, instead of {champion}; the next "
+        f"rollback would go to {following}",
+    }[result.verdict]
+    print(f"{plan.workload}: {message}")
+    if result.endpoint:
+        print(f"endpoint: {result.endpoint}")
+
+
+def _describe(version: ModelVersion) -> str:
+    return f"version {version.version} ({version.digest[:12]})"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Roll back and say what came of it; returns the exit code."""
+    """Roll back, and print the result. Return the exit code."""
     parser = command_line.create_parser("rollback", __doc__, workload=True, exit_codes="4 reverted, ")
     parser.add_argument("--to", metavar="VERSION", help="the registry's number of a former champion")
-    parser.add_argument("--why", default="rolled back by hand", metavar="TEXT", help="kept in the trail")
-    parser.add_argument("--dry-run", action="store_true", help="check all that can be, and change nothing")
+    parser.add_argument(
+        "--why", default="rolled back by hand", metavar="TEXT", help="the reason, which the registry records"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check everything, and change nothing")
     arguments = parser.parse_args(argv)
-    return command_line.print_result(arguments, lambda: _work(arguments), _show)
+    return command_line.print_result(arguments, lambda: _run(arguments), _show, INTERRUPTION)
 
 
-def _work(arguments: argparse.Namespace) -> dict[str, Any]:
-    if len(arguments.why) > LONGEST_WHY:
-        raise UserError(
-            f"--why is longer than {LONGEST_WHY} characters; the trail keeps a sentence, not a letter"
-        )
-    settings = command_line.read_settings(arguments)
+def _run(arguments: argparse.Namespace) -> RollbackResult:
+    if len(arguments.why) > MAX_REASON_LENGTH:
+        raise UserError(f"--why is longer than {MAX_REASON_LENGTH} characters; pass a shorter reason")
     return roll_back(
         arguments.workload,
         arguments.to,
         arguments.why,
         _user(),
-        settings,
+        command_line.read_settings(arguments),
         arguments.dry_run,
         check_name=discovery.get,
     )
@@ -76,7 +88,7 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container's numeric user has no name.
+        # The numeric user of a container has no name.
         return "unknown"
 
 

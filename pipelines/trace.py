@@ -1,165 +1,97 @@
-"""From a served answer back to what it was learned from: archive, version, run, code, data, parameters.
+"""Trace a prediction to its origin: archive, version, run, code, data and parameters.
 
-DIGEST is what an answer's header x-model-version or x-model-digest holds, six digits of it at least.
+DIGEST is the value of the response header x-model-version or x-model-digest, or at least its first six
+digits.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from continuous_training.adapters.model_registry import CHAMPION, ModelVersion, Registry
-from continuous_training.adapters.object_store import ObjectStore, open_store
-from continuous_training.core.errors import UserError
-from continuous_training.core.settings import Settings
-from continuous_training.operations.champion_history import read_line
-from continuous_training.operations.formatting import moment, span, stored, won
-from continuous_training.operations.lineage import contents, origin
-from continuous_training.operations.source_commit import commit_of, is_current
-from continuous_training.operations.workspace import existing_registry
+from continuous_training.operations.formatting import (
+    format_archive,
+    format_comparison,
+    format_interval,
+    format_time,
+)
+from continuous_training.operations.trace import RegisteredTrace, SourceCode, Trace, UnregisteredTrace, trace
 from continuous_training.report.formatting import label
 from pipelines import command_line
 from workloads import discovery
 
-LEAST = 6
+
+def _show(result: Trace) -> None:
+    rows = _registered(result) if isinstance(result, RegisteredTrace) else _unregistered(result)
+    for name, text in rows:
+        print(f"{name:<12} {text}")
 
 
-def trace(digest: str, settings: Settings) -> dict[str, Any]:
-    """Return all that is known of the version whose archive's digest begins so, as `--json` prints it.
-
-    UserError when no version is known by it, or several are.
-    """
-    wanted = digest.strip().lower()
-    if not re.fullmatch(rf"[0-9a-f]{{{LEAST},64}}", wanted):
-        raise UserError(
-            f"{digest!r} is no version's digest: give {LEAST} to 64 hexadecimal digits, as in an answer's "
-            "header x-model-version"
-        )
-    store = open_store(settings.store)
-    with existing_registry(settings) as registry:
-        versions = registry.versions() if registry else []
-        known = {(v.name, v.digest): v for v in versions if "archive_digest" in v.tags}
-        stored = [key for key in store.keys("archives") if key.endswith(".mar")]
-        everything = {*known, *((key.split("/")[1], key.split("/")[-1][:-4]) for key in stored)}
-        name, whole = _only(wanted, everything, settings)
-        version = known.get((name, whole))
-        found = {"digest": whole, "workload": name}
-        if registry and version:
-            return found | _registered(version, registry, store) | _files(version, settings.state)
-        return found | _unregistered(name, store, f"archives/{name}/{whole}.mar")
-
-
-def _only(wanted: str, everything: set[tuple[str, str]], settings: Settings) -> tuple[str, str]:
-    """Return the one workload and digest that begins so."""
-    found = sorted(pair for pair in everything if pair[1].startswith(wanted))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(f"{digest} ({name})" for name, digest in found)
-        raise UserError(f"{wanted} begins the digests of {len(found)} versions; give more digits: {listed}")
-    raise UserError(
-        f"no version's digest begins with {wanted}; {len(everything)} are known in {settings.registry} and "
-        f"{settings.store}. Is it another state folder's, or the digest of something else?"
-    )
+def _registered(result: RegisteredTrace) -> Iterator[tuple[str, str]]:
+    lineage, data = result.lineage, result.lineage.data
+    aliases = f", {' and '.join(result.aliases)}" if result.aliases else ""
+    yield "digest", result.digest
+    yield "version", f"{result.workload} version {result.version}{aliases}"
+    for move in result.moves:
+        change = "became champion" if move.to_version == result.version else "ceased to be champion"
+        yield "", f"{format_time(move.when)}  {change}, by {move.kind} {move.run}".rstrip()
+    yield "archive", format_archive(lineage.archive)
+    yield "run", lineage.run or "unknown"
+    if lineage.metric and lineage.metric in lineage.metrics:
+        yield label(lineage.metric), format_interval(lineage.metrics[lineage.metric])
+        yield "won against", format_comparison(lineage)
+    yield "code", _code(result.code)
+    yield "data", f"fingerprint {data.fingerprint}"
+    yield "", _rows(data.train_rows, data.holdout_rows)
+    yield "", f"source {data.source or 'unknown'}, as of {format_time(data.as_of)}"
+    yield "", f"split {data.split_rule or 'unknown'}"
+    yield "", f"rows at {result.rows or 'unknown: the folder of the run is not on this machine'}"
+    yield "parameters", _pairs(lineage.parameters)
+    yield "libraries", _pairs(lineage.libraries)
+    if result.report:
+        yield "report", str(result.report)
 
 
-def _registered(version: ModelVersion, registry: Registry, store: ObjectStore) -> dict[str, Any]:
-    aliases = registry.aliases(version.name)
-    moves = read_line(registry.trail(version.name), aliases.get(CHAMPION)).moves
-    told = origin(version, registry, store)
-    del told["statistics"]
-    return {
-        "version": version.version,
-        "aliases": sorted(alias for alias, number in aliases.items() if number == version.version),
-        "champion": [
-            {"when": move.when, "became": move.to == version.version, "kind": move.kind, "run": move.run}
-            for move in moves
-            if version.version in (move.to, move.source)
-        ],
-        **told,
-        "commit": commit_of(discovery.find_folder(version.name), told["code"]),
-        "code_is_here": is_current(discovery.find_folder(version.name), told["code"]),
-    }
+def _unregistered(result: UnregisteredTrace) -> Iterator[tuple[str, str]]:
+    yield "digest", result.digest
+    yield "version", f"{result.workload} never registered"
+    yield "archive", format_archive(result.archive)
+    yield "code", _code(result.code)
+    yield "data", f"fingerprint {result.fingerprint}"
+    yield "", _rows(result.train_rows, None)
+    yield "", f"split {result.split_rule or 'unknown'}"
+    yield "parameters", _pairs(result.parameters)
+    yield "libraries", _pairs(result.libraries)
 
 
-def _files(version: ModelVersion, state: Path) -> dict[str, Any]:
-    """Return where the run's report and the very rows are, None when its folder is not on this machine."""
-    folder = state / "runs" / version.tags.get("pipeline_run", "unknown")
-    report = folder / "report.html"
-    rows = next(folder.glob("artifacts/*/prep-data/data/train.parquet"), None)
-    return {"report": str(report) if report.is_file() else None, "rows_at": rows and str(rows)}
+def _rows(train: int | None, holdout: int | None) -> str:
+    return f"{train or 'unknown'} training rows, {holdout or 'unknown'} holdout rows"
 
 
-def _unregistered(name: str, store: ObjectStore, key: str) -> dict[str, Any]:
-    """Return what the archive alone tells: it was stored, and never registered."""
-    found = contents(store, key)
-    told = found.provenance
-    intact = not found.trouble and key.endswith(f"{found.digest}.mar")
-    return {
-        "version": None,
-        "code": told.get("code"),
-        "commit": commit_of(discovery.find_folder(name), told.get("code")),
-        "code_is_here": is_current(discovery.find_folder(name), told.get("code")),
-        "recipe": told.get("recipe"),
-        "data": {
-            "fingerprint": found.data.get("fingerprint"),
-            "rows": {"train": found.data.get("rows"), "holdout": None},
-            "split_rule": found.data.get("split_rule"),
-        },
-        "parameters": told.get("parameters"),
-        "libraries": found.libraries,
-        "archive": {"key": key, "bytes": store.size(key), "intact": intact, "trouble": found.trouble or None},
-    }
+def _code(code: SourceCode) -> str:
+    commit = f"commit {code.commit}" if code.commit else "in no known commit"
+    same = ""
+    if code.is_current is not None:
+        same = f", {'the same as' if code.is_current else 'different from'} the code in this checkout"
+    return f"{commit}{same} (digest {str(code.digest)[:12]})"
 
 
-def _show(found: dict[str, Any]) -> None:
-    data, rows = found["data"], found["data"]["rows"]
-    version = f"version {found['version']}" if found["version"] else "never registered"
-    aliases = f", {' and '.join(found['aliases'])}" if found.get("aliases") else ""
-    lines = [("digest", found["digest"]), ("version", f"{found['workload']} {version}{aliases}")]
-    for move in found.get("champion", []):
-        what = "became champion" if move["became"] else "champion no more"
-        lines.append(("", f"{moment(move['when'])}  {what}, by {move['kind']} {move['run']}".rstrip()))
-    lines += [("archive", stored(found["archive"])), ("run", str(found.get("run") or "unknown"))]
-    if found.get("metric") in found.get("metrics", {}):
-        lines.append((label(found["metric"]), span(found["metrics"][found["metric"]])))
-        lines.append(("won against", won(found)))
-    lines += [
-        ("code", _code(found)),
-        ("data", f"fingerprint {data['fingerprint']}"),
-        ("", f"{rows['train'] or 'unknown'} rows learned from, {rows['holdout'] or 'unknown'} held out"),
-        ("", f"source {data.get('source') or 'unknown'}, as of {moment(data.get('as_of'))}"),
-        ("", f"split {data['split_rule'] or 'unknown'}"),
-        ("", f"rows at {found.get('rows_at') or 'no place on this machine'}"),
-        ("parameters", _pairs(found["parameters"])),
-        ("libraries", _pairs(found["libraries"])),
-    ]
-    lines += [("report", found["report"])] if found.get("report") else []
-    for name, words in lines:
-        print(f"{name:<12} {words}")
-
-
-def _code(found: dict[str, Any]) -> str:
-    commit, here = found["commit"], found["code_is_here"]
-    where = f"commit {commit}" if commit else "in no commit that is known here"
-    same = "" if here is None else f", {'the same as' if here else 'another one than'} in this checkout"
-    return f"{where}{same} (digest {str(found['code'])[:12]})"
-
-
-def _pairs(values: dict[str, Any] | None) -> str:
+def _pairs(values: Mapping[str, Any] | None) -> str:
     return " ".join(f"{name}={value}" for name, value in (values or {}).items()) or "unknown"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Trace and print; returns the exit code."""
+    """Print the origin of a version. Return the exit code."""
     parser = command_line.create_parser("trace", __doc__)
-    parser.add_argument("digest", metavar="DIGEST", help="from an answer's header x-model-version")
+    parser.add_argument("digest", metavar="DIGEST", help="from the response header x-model-version")
     arguments = parser.parse_args(argv)
-    return command_line.print_result(
-        arguments, lambda: trace(arguments.digest, command_line.read_settings(arguments)), _show
-    )
+
+    def run() -> Trace:
+        settings = command_line.read_settings(arguments)
+        return trace(arguments.digest, settings, discovery.find_folder)
+
+    return command_line.print_result(arguments, run, _show)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""What the verbs rollback, status, history, trace and prune are made of.
+"""The logic of the commands status, history, rollback, trace and prune.
 
-| module | holds |
+| module | content |
 |---|---|
-| command | what their command lines have in common; one at a time in a state folder |
-| line | which version was champion when, and which one stands behind the present one |
-| served | what the server serves, and whether the registry says the same |
-| origin | where a version comes from: run, data, code, judgement, archive |
-| commit | the commit that holds a version's code |
-| drift | how far the newest run's data has moved from the champion's |
-| words | times, sizes and intervals as people read them |
-| rollback_plan, rollback_writes | where a rollback goes, and what it writes |
-| status_table | the status as tables |
-| history_events, history_figure | the champion line as a list and as a figure |
-| retention | what may go, and what never does |
+| workspace | registry, rollout lock and next command of a state directory |
+| champion_history | which version was champion when, and to which version a rollback goes |
+| serving_state, read_serving_state | which versions are served, and whether the registry agrees |
+| lineage | where a version comes from: run, data, code, evaluation, archive |
+| source_commit | the commit that contains the code of a version |
+| drift_since_champion | how far the data of the newest run has moved from the champion's |
+| formatting | times, sizes and intervals as text |
+| rollback, rollback_plan, rollback_writes | the rollback: its procedure, its decision and its writes |
+| archive_restore, repair | restore a lost archive, and serve a lost champion |
+| status, status_table | the status, and the tables that show it |
+| history, history_events, history_plot | the champions over time, as a list and as a figure |
+| trace | from a digest to the version, its code and its rows |
+| prune, retention | remove old archives and run folders, and select them |
 """

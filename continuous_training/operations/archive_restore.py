@@ -1,4 +1,4 @@
-"""An archive that the store has lost, put back from the endpoint's own copy of the very same bytes."""
+"""Restore an archive that the object store has lost, from the endpoint's copy of the same bytes."""
 
 from __future__ import annotations
 
@@ -13,34 +13,37 @@ from continuous_training.rollout.local import LocalTarget
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A version whose archive is missing from the store or was altered there, and a copy that is sound."""
+class LostArchive:
+    """A version whose archive in the store is missing or altered, and an intact copy of it.
+
+    `problem` completes the sentence "the archive ...".
+    """
 
     version: ModelVersion
-    trouble: str
+    problem: str
     copy: Path
 
-    def put_back(self, store: ObjectStore) -> None:
-        """Have the store hold the registered bytes again."""
+    def restore(self, store: ObjectStore) -> None:
+        """Write the registered bytes to the store."""
         key = self.version.archive
-        # What is there is of no use to anybody: its digest is another one.
+        # put_if_absent keeps an existing object, so an altered one is deleted first.
         store.delete(key)
         store.put_if_absent(key, self.copy)
 
 
-def find_loss(version: ModelVersion, store: ObjectStore, state: Path) -> Loss | None:
-    """Return what may be put back: None where the store's archive is sound, or no copy has its digest."""
-    trouble = _trouble(version, store)
-    if trouble is None:
+def find_lost_archive(version: ModelVersion, store: ObjectStore, state: Path) -> LostArchive | None:
+    """Return the archive to restore, or None if the store's archive is intact or no intact copy exists."""
+    problem = _problem(version, store)
+    if problem is None:
         return None
     copies = LocalTarget(state).archive_folder.glob(f"{version.name}-{version.digest[:12]}*.mar")
-    found = next((copy for copy in copies if digest_file(copy) == version.digest), None)
-    return Loss(version, trouble, found) if found else None
+    intact = next((copy for copy in copies if digest_file(copy) == version.digest), None)
+    return LostArchive(version, problem, intact) if intact else None
 
 
-def _trouble(version: ModelVersion, store: ObjectStore) -> str | None:
+def _problem(version: ModelVersion, store: ObjectStore) -> str | None:
     if store.size(version.archive) is None:
         return "is missing"
     with tempfile.TemporaryDirectory(prefix="archive-") as folder:
-        sound = digest_file(store.fetch(version.archive, Path(folder))) == version.digest
-    return None if sound else "was altered"
+        intact = digest_file(store.fetch(version.archive, Path(folder))) == version.digest
+    return None if intact else "was altered"

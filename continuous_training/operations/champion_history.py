@@ -1,8 +1,8 @@
-"""The champion line: which version was champion when, and which one stands behind the present one.
+"""The champions of a workload over time, and the version to which a rollback goes.
 
-It is read from the trail that each move of the alias leaves in the registry. A promotion puts a version
-in front; a rollback takes away what stood in front of the version that it goes back to, so that a
-rolled back version is never come back to by going back further.
+The history is derived from the moves of the alias `champion` that the registry records. A promotion adds a
+version to the end of the rollback path. A rollback removes every version after the one that it goes to, so
+that a later rollback never goes to a version that was rolled back.
 """
 
 from __future__ import annotations
@@ -13,94 +13,101 @@ from typing import Any
 
 from continuous_training.adapters.model_registry import CHAMPION, ROLLBACK
 
-PROMOTION, BY_HAND = "promotion", "by hand"
+PROMOTION, MANUAL = "promotion", "by hand"
+"""Kinds of moves besides ROLLBACK. `--json` prints them."""
 
 
 @dataclass(frozen=True)
-class Move:
-    """The champion's alias went from one version to another; `kind` is promotion, rollback or by hand."""
+class ChampionMove:
+    """The alias `champion` moved from one version to another (None: no champion).
+
+    `kind` is PROMOTION, ROLLBACK or MANUAL. A manual move has no record: its time may be unknown ("").
+    """
 
     when: str
-    source: str | None
-    to: str | None
+    from_version: str | None
+    to_version: str | None
     kind: str
-    why: str = ""
+    reason: str = ""
     run: str = ""
-    by: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True)
-class Line:
-    """The moves in order, and `way`: the versions to go back along, the present champion last."""
+class ChampionHistory:
+    """The moves in order, and the rollback path: the versions to go back along, the champion last."""
 
-    moves: tuple[Move, ...]
-    way: tuple[str, ...]
+    moves: tuple[ChampionMove, ...]
+    path: tuple[str, ...]
     champion: str | None
 
     @property
-    def before(self) -> str | None:
-        """The version that a rollback goes to; None when nothing stands behind the champion."""
-        return self.way[-2] if len(self.way) > 1 else None
+    def previous(self) -> str | None:
+        """The version to which a rollback goes, or None if there is no earlier champion."""
+        return self.path[-2] if len(self.path) > 1 else None
 
-    def behind(self, version: str) -> str | None:
-        """Return what stands behind a version once it is gone back to; None for nothing."""
-        way = _went_to(self.way, version)
-        return way[-2] if len(way) > 1 else None
+    def previous_after_rollback(self, version: str) -> str | None:
+        """Return the version to which the next rollback goes after one to `version`, or None."""
+        path = _truncate(self.path, version)
+        return path[-2] if len(path) > 1 else None
 
-    def left_behind(self, version: str) -> list[str]:
-        """Return the former champions that are not come back to by going back further from this one."""
-        return sorted(self.promoted() - {*_went_to(self.way, version)}, key=int)
+    def discarded_by_rollback(self, version: str) -> list[str]:
+        """Return the champions that are not on the rollback path after a rollback to `version`."""
+        return sorted(self.champions() - {*_truncate(self.path, version)}, key=int)
 
-    def since(self) -> Move | None:
-        """Return the move that made the present champion what it is."""
-        return next((move for move in reversed(self.moves) if move.to == self.champion), None)
+    def last_move_to_champion(self) -> ChampionMove | None:
+        """Return the newest move to the current champion, or None if there is no move."""
+        return next((move for move in reversed(self.moves) if move.to_version == self.champion), None)
 
-    def last(self) -> Move | None:
-        """Return the newest move, None when there was none."""
+    def last_move(self) -> ChampionMove | None:
+        """Return the newest move, or None if there is no move."""
         return self.moves[-1] if self.moves else None
 
-    def promoted(self) -> set[str]:
-        """Return every version that ever was champion."""
-        return {move.to for move in self.moves if move.to}
+    def champions(self) -> set[str]:
+        """Return every version that is or was the champion."""
+        return {move.to_version for move in self.moves if move.to_version}
 
 
-def read_line(trail: Iterable[Mapping[str, Any]], champion: str | None) -> Line:
-    """Return the line that the registry's trail tells; `champion` is where the alias is now."""
-    moves = tuple(_really(list(trail), champion))
-    way: tuple[str, ...] = ()
+def read_champion_history(trail: Iterable[Mapping[str, Any]], champion: str | None) -> ChampionHistory:
+    """Return the history from the registry's record of moves. `champion` is the alias's version now."""
+    moves = tuple(_completed_moves(list(trail), champion))
+    path: tuple[str, ...] = ()
     for move in moves:
-        if move.to is None:
+        if move.to_version is None:
             continue
-        way = (*way, move.to) if move.kind == PROMOTION else _went_to(way, move.to)
-    return Line(moves, way, champion)
+        promoted = move.kind == PROMOTION
+        path = (*path, move.to_version) if promoted else _truncate(path, move.to_version)
+    return ChampionHistory(moves, path, champion)
 
 
-def _went_to(way: tuple[str, ...], version: str) -> tuple[str, ...]:
-    """Cut the way behind the version; one that was cut away before goes behind no later one."""
-    if version in way:
-        return way[: len(way) - way[::-1].index(version)]
-    return (*(number for number in way if int(number) < int(version)), version)
+def _truncate(path: tuple[str, ...], version: str) -> tuple[str, ...]:
+    """Return the path up to `version`. A version that is not on it replaces all versions of higher number."""
+    if version in path:
+        return path[: len(path) - path[::-1].index(version)]
+    return (*(number for number in path if int(number) < int(version)), version)
 
 
-def _really(trail: list[Mapping[str, Any]], champion: str | None) -> Iterable[Move]:
-    """Yield the moves that came about, and those that somebody made past the trail.
+def _completed_moves(trail: list[Mapping[str, Any]], champion: str | None) -> Iterable[ChampionMove]:
+    """Yield the moves that were completed, and the moves that were made without a record.
 
-    The trail is written before the alias moves. Where the next entry starts from the same place, or the
-    alias still is there, the move has failed; where it starts from elsewhere, a hand has moved it. From no
-    champion to no champion is taken for a hand that took the alias away, unless the move is tried again.
+    A move is recorded before the alias moves. If the next record starts from the same version, or the alias
+    is still at that version, the move has failed. If the next record starts from another version, the alias
+    was moved manually in between. A record from no champion after a record from no champion means that the
+    alias was removed manually, unless both records are the same move, which was then repeated.
     """
-    told = [entry for entry in trail if entry["alias"] == CHAMPION]
-    at = None
-    for number, entry in enumerate(told):
-        after = told[number + 1] if number + 1 < len(told) else {"from": champion, "to": None}
-        if entry["from"] != at:
-            yield Move(entry["when"], at, entry["from"], BY_HAND)
-        at = entry["from"]
-        if after["from"] == at != entry["to"] and (at or after["to"] == entry["to"]):
+    records = [record for record in trail if record["alias"] == CHAMPION]
+    current = None
+    for number, record in enumerate(records):
+        is_last = number + 1 == len(records)
+        following = {"from": champion, "to": None} if is_last else records[number + 1]
+        if record["from"] != current:
+            yield ChampionMove(record["when"], current, record["from"], MANUAL)
+        current = record["from"]
+        if following["from"] == current != record["to"] and (current or following["to"] == record["to"]):
             continue
-        kind = ROLLBACK if entry.get("kind") == ROLLBACK else PROMOTION
-        words = (str(entry.get(key) or "") for key in ("why", "run", "by"))
-        yield Move(entry["when"], at, entry["to"], kind, *words)
-        at = entry["to"]
-    if at != champion:
-        yield Move("", at, champion, BY_HAND)
+        kind = ROLLBACK if record.get("kind") == ROLLBACK else PROMOTION
+        reason, run, user = (str(record.get(key) or "") for key in ("why", "run", "by"))
+        yield ChampionMove(record["when"], current, record["to"], kind, reason, run, user)
+        current = record["to"]
+    if current != champion:
+        yield ChampionMove("", current, champion, MANUAL)

@@ -1,43 +1,76 @@
-"""How far the newest run's data has moved from the data that the champion was trained on."""
+"""How far the data of the newest run has moved from the data that the champion was trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from continuous_training.adapters.run_history import Record
+from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.evaluation.drift import column_drift
 
 
-def drift_since(
-    learned: dict[str, Any] | None, fingerprint: str | None, latest: Record | None
-) -> dict[str, Any]:
-    """Return the newest run's data and the columns that moved, the farthest first.
+@dataclass(frozen=True)
+class NewestData:
+    """The dataset of the newest run. `same_data` says whether it is the champion's dataset."""
 
-    `learned` are the statistics of the champion's training rows, `fingerprint` that of its whole data set,
-    `latest` the newest run's words on its own. `unknown` says why there is nothing to compare, or is None.
-    The index of a column is the population stability index, as in the report; `chance` is what two samples
-    of these sizes show without any change, `p` how often a test finds as much of it by chance.
+    run: str | None
+    when: str | None
+    as_of: str | None
+    source: str | None
+    rows: Any
+    same_data: bool
+
+
+@dataclass(frozen=True)
+class DriftSinceChampion:
+    """The drift of each column, the largest index first; or in `unknown` why it is not known.
+
+    `not_compared` are the columns of the newest data without comparable statistics.
     """
-    if latest is None:
-        return {"unknown": "no run has recorded its data yet; the next one does"}
-    seen = {key: latest.get(key) for key in ("run", "when", "as_of", "source", "rows")}
-    seen["same_data"] = latest["fingerprint"] == fingerprint
-    if not learned:
-        return {**seen, "unknown": "the statistics of the rows that the champion learned from are not known"}
-    found = column_drift(latest["statistics"], learned)
-    columns = [
-        {
-            "column": one.column,
-            "index": one.psi,
-            "chance": one.chance,
-            "test": one.test,
-            "p": one.p,
-            "word": one.level,
-            "mean_then": one.old_mean,
-            "mean_now": one.new_mean,
-        }
-        for one in found
-    ]
-    compared = {one.column for one in found}
-    left = sorted(latest["statistics"].keys() - compared)
-    return {**seen, "unknown": None, "columns": columns, "not_compared": left}
+
+    newest: NewestData | None
+    unknown: str | None
+    columns: tuple[ColumnDrift, ...] = ()
+    not_compared: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields under their keys in --json; those that are known only."""
+        newest = vars(self.newest) if self.newest else {}
+        if self.unknown is not None:
+            return {**newest, "unknown": self.unknown}
+        columns = [
+            {
+                "column": column.column,
+                "index": column.psi,
+                "chance": column.chance,
+                "test": column.test,
+                "p": column.p,
+                "word": column.level,
+                "mean_then": column.old_mean,
+                "mean_now": column.new_mean,
+            }
+            for column in self.columns
+        ]
+        return {**newest, "unknown": None, "columns": columns, "not_compared": list(self.not_compared)}
+
+
+def drift_since_champion(
+    champion_statistics: Mapping[str, Any] | None, fingerprint: str | None, newest: Record | None
+) -> DriftSinceChampion:
+    """Compare the training data of the newest run with that of the champion.
+
+    `champion_statistics` are those of the champion's training rows by column, `fingerprint` is that of its
+    dataset, and `newest` is the record of the newest run's data.
+    """
+    if newest is None:
+        return DriftSinceChampion(None, "no run has recorded its data yet; the next run does")
+    run, when, as_of, source, rows = (newest.get(key) for key in ("run", "when", "as_of", "source", "rows"))
+    data = NewestData(run, when, as_of, source, rows, newest["fingerprint"] == fingerprint)
+    if not champion_statistics:
+        return DriftSinceChampion(data, "the statistics of the champion's training rows are not known")
+    columns = tuple(column_drift(newest["statistics"], champion_statistics))
+    compared = {column.column for column in columns}
+    not_compared = tuple(sorted(newest["statistics"].keys() - compared))
+    return DriftSinceChampion(data, None, columns, not_compared)

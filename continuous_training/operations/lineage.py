@@ -1,11 +1,12 @@
-"""Where a version comes from: its run, its data, its code, its parameters, and what it won."""
+"""Where a version comes from: its run, its data, its code, its parameters and its evaluation."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +14,39 @@ from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive
 from continuous_training.artifacts.bundle import METADATA, BundleMetadata
-from continuous_training.artifacts.errors import ArchiveError
+from continuous_training.artifacts.errors import ArchiveError, ArtifactError
+from continuous_training.artifacts.evaluation import Evaluation
+from continuous_training.artifacts.measurements import Interval
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
+from continuous_training.core.files import plain
 from continuous_training.core.json_object import JsonObject
+from continuous_training.core.messages import report
 
 PRUNED = "archive_pruned"
-"""The tag of a version whose archive was removed: JSON that says when, and what tracing still needs."""
+"""The tag of a version whose archive was removed: JSON with the time, and with the data that trace needs."""
 
-_MOST = 64 * 1024**2
+_MAX_METADATA_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What an archive says of itself; `trouble` tells why where it cannot be read.
+class ArchiveContents:
+    """The metadata in an archive. `problem` is the reason if the archive cannot be read.
 
-    `digest` is that of the bytes as they are now; `data` has fingerprint, rows and split rule of the rows
-    that were learned from, and `statistics` those of their columns.
+    `digest` is that of the stored bytes. `data` describes the training rows as `model.json` does, without
+    `statistics`, which are those of their columns.
     """
 
     digest: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
-    statistics: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    libraries: dict[str, str] = field(default_factory=dict)
-    trouble: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
-def contents(store: ObjectStore, key: str) -> Contents:
-    """Return what the archive under `key` says."""
+def read_contents(store: ObjectStore, key: str) -> ArchiveContents:
+    """Return the metadata in the archive under `key`."""
     with tempfile.TemporaryDirectory(prefix="contents-") as folder:
         try:
             path = store.fetch(key, Path(folder))
@@ -49,66 +54,187 @@ def contents(store: ObjectStore, key: str) -> Contents:
             manifest = archive.read_manifest(path)
             data = _metadata(path).require_training(path).data.to_json()
             statistics = data.pop("statistics")
-            return Contents(digest, data, statistics, dict(manifest.provenance), dict(manifest.libraries))
+            return ArchiveContents(digest, data, statistics, manifest.provenance, manifest.libraries)
         except (UserError, zipfile.BadZipFile, KeyError) as error:
-            return Contents(trouble=str(error))
+            return ArchiveContents(problem=str(error))
 
 
 def _metadata(path: Path) -> BundleMetadata:
     with zipfile.ZipFile(path) as opened, opened.open(METADATA) as member:
         return BundleMetadata.from_json(
-            JsonObject.parse(member.read(_MOST), f"{path}: {METADATA}", ArchiveError)
+            JsonObject.parse(member.read(_MAX_METADATA_BYTES), f"{path}: {METADATA}", ArchiveError)
         )
 
 
-def origin(version: ModelVersion, registry: Registry, store: ObjectStore) -> dict[str, Any]:
-    """Return what archive, registry and judgement tell of a version; what is not known is None.
+@dataclass(frozen=True)
+class StoredArchive:
+    """The state of an archive in the object store.
 
-    The judgement is the `evaluation.json` of the MLflow run that registered the version; the rows it
-    learned from stand in its archive, or in the tag that pruning has left in its place.
+    `size` is in bytes, None if the archive is missing. `intact` says whether it has the registered digest.
+    `pruned` is the time at which prune removed it.
     """
-    judged = (registry.read_json(version.run_id, "evaluation.json") if version.run_id else None) or {}
+
+    key: str
+    size: int | None
+    intact: bool | None
+    problem: str | None = None
+    pruned: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields under their keys in --json."""
+        return {
+            "key": self.key,
+            "bytes": self.size,
+            "intact": self.intact,
+            "trouble": self.problem,
+            "pruned": self.pruned,
+        }
+
+
+@dataclass(frozen=True)
+class DataLineage:
+    """The dataset of a version: fingerprint, numbers of rows, source, time of reading, rule of the split."""
+
+    fingerprint: str | None
+    train_rows: int | None
+    holdout_rows: int | None
+    source: str | None = None
+    as_of: str | None = None
+    split_rule: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields under their keys in --json."""
+        return {
+            "fingerprint": self.fingerprint,
+            "rows": {"train": self.train_rows, "holdout": self.holdout_rows},
+            "source": self.source,
+            "as_of": self.as_of,
+            "split_rule": self.split_rule,
+        }
+
+
+@dataclass(frozen=True)
+class DefeatedChampion:
+    """The champion to which a version was compared when it was promoted, and the measured improvement."""
+
+    version: str
+    digest: str
+    difference: Interval | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, with null for NaN."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The origin of a version. A value that is not known is None.
+
+    `statistics` are those of the training rows by column. `metric` is the primary metric, and `metrics` are
+    those of the version on the holdout. `defeated` is None for the first version of a workload.
+    """
+
+    run: str | None
+    mlflow_run: str | None
+    code: str | None
+    input_digest: str | None
+    model_digest: str | None
+    data: DataLineage
+    statistics: Mapping[str, Any] | None
+    parameters: Mapping[str, Any] | None
+    libraries: Mapping[str, str] | None
+    metric: str | None
+    metrics: Mapping[str, Interval]
+    defeated: DefeatedChampion | None
+    reasons: tuple[str, ...] | None
+    archive: StoredArchive
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields under their keys in --json, without the statistics."""
+        content = {
+            "run": self.run,
+            "mlflow_run": self.mlflow_run,
+            "code": self.code,
+            "recipe": self.input_digest,
+            "model_digest": self.model_digest,
+            "data": self.data.to_json(),
+            "parameters": None if self.parameters is None else dict(self.parameters),
+            "libraries": None if self.libraries is None else dict(self.libraries),
+            "metric": self.metric,
+            "metrics": {name: asdict(interval) for name, interval in self.metrics.items()},
+            "against": self.defeated.to_json() if self.defeated else None,
+            "reasons": None if self.reasons is None else list(self.reasons),
+            "archive": self.archive.to_json(),
+        }
+        json_ready: dict[str, Any] = plain(content)
+        return json_ready
+
+
+def read_lineage(version: ModelVersion, registry: Registry, store: ObjectStore) -> Lineage:
+    """Return the origin of a version from its tags, its archive and its evaluation.
+
+    The evaluation is the `evaluation.json` of the MLflow run that registered the version. If the archive was
+    pruned, the description of the training rows comes from the tag that prune has written.
+    """
+    evaluation = _read_evaluation(version, registry)
     pruned = json.loads(version.tags.get(PRUNED, "{}"))
     size = store.size(version.archive)
-    found = Contents() if size is None else contents(store, version.archive)
-    data, told = found.data or pruned.get("data") or {}, judged.get("data") or {}
-    return {
-        "run": version.tags.get("pipeline_run"),
-        "mlflow_run": version.run_id or None,
-        "code": version.tags.get("code"),
-        "recipe": version.tags.get("recipe"),
-        "model_digest": version.tags.get("model_digest"),
-        "data": {
-            "fingerprint": version.tags.get("data_fingerprint"),
-            "rows": {"train": data.get("rows"), "holdout": judged.get("rows")},
-            "source": told.get("source"),
-            "as_of": told.get("as_of"),
-            "split_rule": told.get("split_rule") or data.get("split_rule"),
-        },
-        "statistics": found.statistics or None,
-        "parameters": judged.get("parameters") or found.provenance.get("parameters"),
-        "libraries": found.libraries or pruned.get("libraries"),
-        "metric": (judged.get("rule") or {}).get("metric"),
-        "metrics": judged.get("metrics") or {},
-        "against": _against(judged),
-        "reasons": judged.get("reasons"),
-        "archive": {
-            "key": version.archive,
-            "bytes": size,
-            "intact": None if size is None else found.digest == version.digest and not found.trouble,
-            "trouble": found.trouble or None,
-            "pruned": pruned.get("when"),
-        },
-    }
+    contents = ArchiveContents() if size is None else read_contents(store, version.archive)
+    data = contents.data or pruned.get("data") or {}
+    intact = contents.digest == version.digest and not contents.problem
+    return Lineage(
+        run=version.tags.get("pipeline_run"),
+        mlflow_run=version.run_id or None,
+        code=version.tags.get("code"),
+        input_digest=version.tags.get("recipe"),
+        model_digest=version.tags.get("model_digest"),
+        data=_data_lineage(version, data, evaluation),
+        statistics=contents.statistics or None,
+        parameters=(evaluation and evaluation.parameters) or contents.provenance.get("parameters"),
+        libraries=contents.libraries or pruned.get("libraries"),
+        metric=evaluation.rule.get("metric") if evaluation else None,
+        metrics=evaluation.metrics if evaluation else {},
+        defeated=_defeated_champion(evaluation),
+        reasons=evaluation.reasons if evaluation else None,
+        archive=StoredArchive(
+            key=version.archive,
+            size=size,
+            intact=None if size is None else intact,
+            problem=contents.problem or None,
+            pruned=pruned.get("when"),
+        ),
+    )
 
 
-def _against(judged: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the champion that was beaten, and by how much; None for a first model."""
-    champion = judged.get("champion")
-    if not champion:
+def _read_evaluation(version: ModelVersion, registry: Registry) -> Evaluation | None:
+    content = registry.read_json(version.run_id, "evaluation.json") if version.run_id else None
+    if not content:
         return None
-    return {
-        "version": champion["version"],
-        "digest": champion.get("digest"),
-        "difference": judged.get("difference"),
-    }
+    try:
+        return Evaluation.from_json(
+            JsonObject(content, f"evaluation.json of MLflow run {version.run_id}", ArtifactError)
+        )
+    except ArtifactError as error:
+        report(f"warning: the evaluation of version {version.version} of {version.name} is unknown: {error}")
+        return None
+
+
+def _data_lineage(
+    version: ModelVersion, data: Mapping[str, Any], evaluation: Evaluation | None
+) -> DataLineage:
+    evaluated = evaluation.data if evaluation else None
+    return DataLineage(
+        fingerprint=version.tags.get("data_fingerprint"),
+        train_rows=data.get("rows"),
+        holdout_rows=evaluation.rows if evaluation else None,
+        source=evaluated.source if evaluated else None,
+        as_of=evaluated.as_of if evaluated else None,
+        split_rule=(evaluated and evaluated.split_rule) or data.get("split_rule"),
+    )
+
+
+def _defeated_champion(evaluation: Evaluation | None) -> DefeatedChampion | None:
+    if evaluation is None or evaluation.champion is None:
+        return None
+    champion = evaluation.champion
+    return DefeatedChampion(champion.version, champion.digest, evaluation.difference)

@@ -1,8 +1,7 @@
-"""Serving the champion again where the endpoint has lost it."""
+"""Serve the champion again after the endpoint has lost it."""
 
 from __future__ import annotations
 
-from continuous_training.adapters.model_registry import Registry
 from continuous_training.core.messages import report
 from continuous_training.core.settings import Settings
 from continuous_training.operations.rollback import roll_back
@@ -10,20 +9,14 @@ from continuous_training.operations.workspace import existing_registry
 
 
 def serve_champion(name: str, settings: Settings) -> str | None:
-    """Serve the registry's champion, proven by its golden requests; returns its address.
+    """Serve the registry's champion after its golden requests pass, and return its address.
 
-    None when there is no champion. PipelineError when it cannot be served.
+    Returns None if there is no champion. Raises PipelineError if the champion cannot be served.
     """
     with existing_registry(settings) as registry:
-        champion = _champion(registry, name)
+        champion = registry.champion(name) if registry else None
     if champion is None:
         return None
-    report(f"{name}: nothing is served; champion {champion} is served again")
-    result = roll_back(name, champion, "the endpoint had lost it", "pipelines.run", settings)
-    endpoint: str | None = result["endpoint"]
-    return endpoint
-
-
-def _champion(registry: Registry | None, name: str) -> str | None:
-    version = registry.champion(name) if registry else None
-    return version.version if version else None
+    report(f"{name}: the endpoint serves no version; serving champion {champion.version} again")
+    result = roll_back(name, champion.version, "the endpoint had lost it", "pipelines.run", settings)
+    return result.endpoint

@@ -20,164 +20,216 @@ from continuous_training.core.interrupts import postpone_interrupt
 from continuous_training.core.messages import report
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
-from continuous_training.operations.archive_restore import Loss, find_loss
-from continuous_training.operations.read_serving_state import look
-from continuous_training.operations.rollback_plan import Plan, check_archive, make_plan
-from continuous_training.operations.rollback_writes import make_champion_again, remember
+from continuous_training.operations.archive_restore import LostArchive, find_lost_archive
+from continuous_training.operations.read_serving_state import read_serving_state
+from continuous_training.operations.rollback_plan import RollbackPlan, check_archive, make_plan
+from continuous_training.operations.rollback_writes import RollbackMetadata, record_rollback, restore_champion
+from continuous_training.operations.serving_state import ServingState
 from continuous_training.operations.workspace import existing_registry, next_command, rollout_lock
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.open_target import open_target
 from continuous_training.rollout.target import DeploymentTarget
 
+UNCHANGED, ARCHIVE_RESTORED, PLANNED = "nothing to do", "put back", "planned"
+SERVED_AGAIN, ROLLED_BACK = "served again", "rolled back"
+"""The verdicts of a rollback, as --json prints them."""
+
+_RECORDED = ("verdict", "reasons", "from", "to", "previous", "by", "endpoint")
+
 
 @dataclass(frozen=True)
-class Words:
-    """What the trail says of a rollback: why, the rollback's own id, and by whom."""
+class RollbackResult:
+    """The result of a rollback. `resumed` says whether it completed an interrupted one."""
 
-    why: str
-    run: str
-    by: str
+    plan: RollbackPlan
+    metadata: RollbackMetadata
+    verdict: str
+    when: str
+    endpoint: str | None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the rollback completed an interrupted one."""
+        return self.plan.unfinished is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that --json prints and that the webhook receives."""
+        plan, metadata = self.plan, self.metadata
+        return {
+            "workload": plan.workload,
+            "run": metadata.run,
+            "verdict": self.verdict,
+            "reasons": [metadata.reason],
+            "from": _version_to_json(plan.champion) if plan.champion else None,
+            "to": _version_to_json(plan.version),
+            "previous": plan.previous,
+            "by": metadata.user,
+            "resumed": self.resumed,
+            "when": self.when,
+            "endpoint": self.endpoint,
+        }
+
+
+def _version_to_json(version: ModelVersion) -> dict[str, str]:
+    return {"version": version.version, "digest": version.digest}
 
 
 def roll_back(
     name: str,
-    to: str | None,
-    why: str,
-    by: str,
+    requested: str | None,
+    reason: str,
+    user: str,
     settings: Settings,
     dry_run: bool = False,
     check_name: Callable[[str], object] = lambda _: None,
-) -> dict[str, Any]:
-    """Serve a former champion again and make it the champion; returns the result as `--json` prints it.
+) -> RollbackResult:
+    """Serve an earlier version again and make it the champion: the `requested` one, or the previous champion.
 
-    Raises UserError when there is none or it cannot be served, RolloutReverted when it does not prove itself:
-    the champion is then as before, and answers.
+    Raises UserError if there is none or it cannot be served, and RolloutReverted if its golden requests fail:
+    the champion is unchanged then, and was verified to answer. `check_name` raises UserError for a name that
+    is not a workload; it is called if there is no version of this name.
     """
     with ExitStack() as stack:
         registry = stack.enter_context(existing_registry(settings))
+        if registry is None or not registry.versions(name):
+            check_name(name)
         if registry is None:
-            check_name(name)
-            raise UserError(f"{name} was never promoted in {settings.state}: there is nothing to go back to")
-        if not registry.versions(name):
-            check_name(name)
-        store = open_store(settings.store)
-        target = open_target(settings, store, report)
-        if not dry_run:
-            local = settings.target == "local"
-            stack.enter_context(rollout_lock(settings, name) if local else target.rollout_lock(name, report))
-        serving = look(settings)
-        records = RunHistory(store, name)
-        plan = make_plan(registry, records, name, to, serving, settings)
-        words = Words(why, new_run_id(f"{name}-rollback"), by)
-        if plan.begun:
-            words = Words(plan.begun.why, plan.begun.run, plan.begun.by)
-        loss = find_loss(plan.to, store, settings.state)
-        if loss and not dry_run:
-            loss.put_back(store)
-        if loss:
-            report(_told(loss, dry_run))
-        served = plan.to == plan.source and serving.alive and serving.digest(name) == plan.to.digest
-        if served and not plan.begun and not (loss and dry_run):
-            return _result(plan, words, "put back" if loss else "nothing to do", serving.url(name))
-        if not loss:
-            check_archive(plan, store, serving)
-        if dry_run:
-            if not loss:
-                _check_digest(plan.to, store)
-            return _result(plan, words, "planned", serving.url(name))
-        # What follows the alias's move is done whole: from there on, Ctrl-C waits.
-        endpoint = _switch(plan, words, registry, store, target, settings, stack)
-        if plan.to == plan.source and not plan.begun:
-            return _result(plan, words, "served again", endpoint)
-        result = _result(plan, words, "rolled back", endpoint)
-        _remember(plan, result, records)
-    _announce(plan, result, settings)
-    return result
+            raise UserError(f"{name} was never promoted in {settings.state}, so no version can be restored")
+        rollback = Rollback(name, settings, registry, stack, dry_run)
+        return rollback.run(requested, RollbackMetadata(reason, new_run_id(f"{name}-rollback"), user))
 
 
-def _told(loss: Loss, dry_run: bool) -> str:
-    done = "would be" if dry_run else "was"
-    return (
-        f"the archive of version {loss.version.version}, {loss.version.archive}, {loss.trouble} in the "
-        f"store; it {done} put back from the endpoint's copy, {loss.copy}"
-    )
+class Rollback:
+    """One rollback of a workload. `stack` holds the lock of the workload's rollouts until it is closed."""
 
+    def __init__(
+        self, name: str, settings: Settings, registry: Registry, stack: ExitStack, dry_run: bool
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.registry = registry
+        self.stack = stack
+        self.dry_run = dry_run
+        self.store: ObjectStore = open_store(settings.store)
+        self.runs = RunHistory(self.store, name)
+        self.target: DeploymentTarget = open_target(settings, self.store, report)
 
-def _switch(
-    plan: Plan,
-    words: Words,
-    registry: Registry,
-    store: ObjectStore,
-    target: DeploymentTarget,
-    settings: Settings,
-    finishing: ExitStack,
-) -> str:
-    """Roll the version out and move the aliases; returns the endpoint's address."""
-    to, moved = plan.to, False
-    source = plan.source.version if plan.source else None
+    def run(self, requested: str | None, metadata: RollbackMetadata) -> RollbackResult:
+        """Plan the rollback, check it, and carry it out unless this is a dry run."""
+        if not self.dry_run:
+            self._lock()
+        serving = read_serving_state(self.settings)
+        plan = make_plan(self.registry, self.runs, self.name, requested, serving, self.settings)
+        if plan.unfinished:
+            unfinished = plan.unfinished
+            metadata = RollbackMetadata(unfinished.reason, unfinished.run, unfinished.user)
+        lost = self._restore_archive(plan)
+        if self._is_done(plan, serving) and not (lost and self.dry_run):
+            verdict = ARCHIVE_RESTORED if lost else UNCHANGED
+            return _result(plan, metadata, verdict, serving.url(self.name))
+        if not lost:
+            check_archive(plan, self.store, serving)
+        if self.dry_run:
+            if not lost:
+                _check_digest(plan.version, self.store)
+            return _result(plan, metadata, PLANNED, serving.url(self.name))
+        endpoint = self._switch(plan, metadata)
+        if not plan.moves_alias:
+            return _result(plan, metadata, SERVED_AGAIN, endpoint)
+        result = _result(plan, metadata, ROLLED_BACK, endpoint)
+        self._record(result)
+        # Notify after the lock is released and Ctrl-C is enabled again: a webhook can take long.
+        self.stack.close()
+        self._notify(result)
+        return result
 
-    def make_champion() -> None:
-        nonlocal moved
-        finishing.enter_context(postpone_interrupt())
-        if plan.to != plan.source or plan.begun:
-            make_champion_again(registry, to, source, plan.previous, **vars(words))
-        moved = True
+    def _lock(self) -> None:
+        if self.settings.target == "local":
+            self.stack.enter_context(rollout_lock(self.settings, self.name))
+        else:
+            self.stack.enter_context(self.target.rollout_lock(self.name, report))
 
-    try:
-        with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
-            archive = store.fetch(to.archive, Path(folder))
-            roll_out(target, plan.workload, archive, to.digest, make_champion, report)
-        mirror_aliases(registry, store, plan.workload, words.run)
-    except PipelineError as error:
-        mend = next_command("pipelines.rollback", settings, "--workload", plan.workload, "--to", to.version)
-        fact = (
-            f"the registry's champion is version {to.version} already; this finishes it: {mend}"
-            if moved or plan.begun
-            else f"the registry was not moved: its champion is {f'version {source}' if source else 'none'}"
-        )
-        raise type(error)(f"{error}; {fact}") from error
-    return target.url(plan.workload)
-
-
-def _remember(plan: Plan, result: dict[str, Any], records: RunHistory) -> None:
-    """Write the rollback among the runs, and mark what was rolled back; a failure here is a warning."""
-    kept = ("verdict", "reasons", "from", "to", "previous", "by", "endpoint")
-    record = {key: result[key] for key in kept} | {"version": plan.to.version, "digest": plan.to.digest}
-    try:
-        remember(records, plan.left, plan.to, result["run"], record)
-    except (PipelineError, OSError, KeyError) as error:
+    def _restore_archive(self, plan: RollbackPlan) -> LostArchive | None:
+        """Restore the version's archive if the store has lost it. Return None if it is intact."""
+        lost = find_lost_archive(plan.version, self.store, self.settings.state)
+        if lost is None:
+            return None
+        if not self.dry_run:
+            lost.restore(self.store)
+        action = "would be" if self.dry_run else "was"
         report(
-            f"warning: rolled back, but the records do not tell of it: {error}; the same command again does"
+            f"the archive of version {lost.version.version}, {lost.version.archive}, {lost.problem} in the "
+            f"store; it {action} restored from the endpoint's copy, {lost.copy}"
         )
+        return lost
+
+    def _is_done(self, plan: RollbackPlan, serving: ServingState) -> bool:
+        served = serving.is_running and serving.digest(self.name) == plan.version.digest
+        return served and not plan.moves_alias
+
+    def _switch(self, plan: RollbackPlan, metadata: RollbackMetadata) -> str:
+        """Roll the version out and move the aliases. Return the address of the endpoint."""
+        version, moved = plan.version, False
+        champion = plan.champion.version if plan.champion else None
+
+        def make_champion() -> None:
+            nonlocal moved
+            # From here on the rollback is completed: an interrupt waits until the stack is closed.
+            self.stack.enter_context(postpone_interrupt())
+            if plan.moves_alias:
+                restore_champion(self.registry, version, champion, plan.previous, metadata)
+            moved = True
+
+        try:
+            with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
+                archive = self.store.fetch(version.archive, Path(folder))
+                roll_out(self.target, self.name, archive, version.digest, make_champion, report)
+            mirror_aliases(self.registry, self.store, self.name, metadata.run)
+        except PipelineError as error:
+            raise type(error)(f"{error}; {self._aliases_after_error(plan, moved)}") from error
+        return self.target.url(self.name)
+
+    def _aliases_after_error(self, plan: RollbackPlan, moved: bool) -> str:
+        if moved or plan.unfinished:
+            number = plan.version.version
+            command = next_command(
+                "pipelines.rollback", self.settings, "--workload", self.name, "--to", number
+            )
+            return (
+                f"the registry's champion is already version {number}. To complete the rollback:\n{command}"
+            )
+        champion = f"version {plan.champion.version}" if plan.champion else "none"
+        return f"the registry was not changed: its champion is {champion}"
+
+    def _record(self, result: RollbackResult) -> None:
+        """Record the rollback as a run, and the discarded versions. A failure is reported as a warning."""
+        plan, content = result.plan, result.to_json()
+        record = {key: content[key] for key in _RECORDED} | _version_to_json(plan.version)
+        try:
+            record_rollback(self.runs, plan.discarded, plan.version, result.metadata.run, record)
+        except (PipelineError, OSError, KeyError) as error:
+            report(
+                f"warning: the rollback succeeded, but it could not be recorded: {error}. "
+                "Run the same command again to record it"
+            )
+
+    def _notify(self, result: RollbackResult) -> None:
+        text = f"{self.name}: rolled back to version {result.plan.version.version}. {result.metadata.reason}"
+        Notifier(self.settings.webhook).send(text, result.to_json())
 
 
-def _announce(plan: Plan, result: dict[str, Any], settings: Settings) -> None:
-    text = f"{plan.workload}: rolled back to version {plan.to.version}. {result['reasons'][0]}"
-    Notifier(settings.webhook).send(text, result)
-
-
-def _check_digest(to: ModelVersion, store: ObjectStore) -> None:
+def _check_digest(version: ModelVersion, store: ObjectStore) -> None:
     with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
-        found = digest_file(store.fetch(to.archive, Path(folder)))
-    if found != to.digest:
+        digest = digest_file(store.fetch(version.archive, Path(folder)))
+    if digest != version.digest:
         raise UserError(
-            f"version {to.version} of {to.name} cannot be served: the sha256 of its archive {to.archive} is "
-            f"{found}, not the {to.digest} that was registered"
+            f"version {version.version} of {version.name} cannot be served: the sha256 of its archive "
+            f"{version.archive} is {digest}, but {version.digest} was registered"
         )
 
 
-def _result(plan: Plan, words: Words, verdict: str, endpoint: str | None) -> dict[str, Any]:
-    return {
-        "workload": plan.workload,
-        "run": words.run,
-        "verdict": verdict,
-        "reasons": [words.why],
-        "from": plan.source and {"version": plan.source.version, "digest": plan.source.digest},
-        "to": {"version": plan.to.version, "digest": plan.to.digest},
-        "previous": plan.previous,
-        "by": words.by,
-        "resumed": plan.begun is not None,
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "endpoint": endpoint,
-    }
+def _result(
+    plan: RollbackPlan, metadata: RollbackMetadata, verdict: str, endpoint: str | None
+) -> RollbackResult:
+    return RollbackResult(plan, metadata, verdict, datetime.now(UTC).isoformat(timespec="seconds"), endpoint)

@@ -1,4 +1,4 @@
-"""Which version a rollback goes to, and why it may not: decided before anything is touched."""
+"""Decide to which version a rollback goes, or why there is none, before anything is changed."""
 
 from __future__ import annotations
 
@@ -9,129 +9,161 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.settings import Settings
-from continuous_training.operations.champion_history import Line, Move, read_line
+from continuous_training.operations.champion_history import (
+    ChampionHistory,
+    ChampionMove,
+    read_champion_history,
+)
 from continuous_training.operations.lineage import PRUNED
-from continuous_training.operations.serving_state import Serving
+from continuous_training.operations.serving_state import ServingState
 from continuous_training.operations.workspace import next_command
 
 
 @dataclass(frozen=True)
-class Plan:
-    """From which version to which; `previous` then stands behind it, and `left` are not come back to.
+class RollbackPlan:
+    """The version that is the champion now, and the version that becomes the champion.
 
-    `source` and `to` are the same when it is the endpoint alone that has to be put right. `begun` is the
-    move of a rollback that was cut off before its end: then that one is finished.
+    They are the same if only the endpoint has to be corrected. `previous` is the version to which the next
+    rollback would go, and `discarded` are the versions to which no later rollback goes. `unfinished` is the
+    recorded move of an interrupted rollback, which this rollback completes.
     """
 
     workload: str
-    source: ModelVersion | None
-    to: ModelVersion
+    champion: ModelVersion | None
+    version: ModelVersion
     previous: str | None
-    left: tuple[ModelVersion, ...]
-    begun: Move | None = None
+    discarded: tuple[ModelVersion, ...]
+    unfinished: ChampionMove | None = None
+
+    @property
+    def moves_alias(self) -> bool:
+        """Whether the registry's champion has to change."""
+        return self.version != self.champion or self.unfinished is not None
 
 
 def make_plan(
-    registry: Registry, records: RunHistory, name: str, to: str | None, serving: Serving, settings: Settings
-) -> Plan:
-    """Return the plan; UserError when there is nothing to go back to, or `to` is no former champion."""
+    registry: Registry,
+    runs: RunHistory,
+    name: str,
+    requested: str | None,
+    serving: ServingState,
+    settings: Settings,
+) -> RollbackPlan:
+    """Return the plan for a rollback to the `requested` version, or to the previous champion if None.
+
+    Raises UserError if there is no previous champion, or if the requested version never was the champion.
+    """
     versions = {version.version: version for version in registry.versions(name)}
-    line = read_line(registry.trail(name), registry.aliases(name).get(CHAMPION))
-    begun = _begun(line, records)
-    if begun and to in (None, begun.to):
-        wanted, source = str(begun.to), begun.source
-    elif to:
-        _check(name, to, line, versions, settings)
-        wanted, source, begun = to, line.champion, None
+    history = read_champion_history(registry.trail(name), registry.aliases(name).get(CHAMPION))
+    unfinished = _unfinished_rollback(history, runs)
+    if unfinished and requested in (None, unfinished.to_version):
+        number, champion = str(unfinished.to_version), unfinished.from_version
     else:
-        wanted, source = _before(name, line, settings), line.champion
-    if wanted not in versions:
+        unfinished, champion = None, history.champion
+        if requested:
+            _check_former_champion(name, requested, history, versions, settings)
+        number = requested or _previous_champion(name, history, settings)
+    if number not in versions:
         raise UserError(
-            f"version {wanted} of {name} was champion, but the registry does not hold it any more"
+            f"version {number} of {name} was champion, but the registry no longer contains it; "
+            "pass another version with --to"
         )
-    plan = Plan(
+    plan = RollbackPlan(
         workload=name,
-        source=versions.get(source or ""),
-        to=versions[wanted],
-        previous=line.behind(wanted),
-        left=tuple(versions[number] for number in line.left_behind(wanted) if number in versions),
-        begun=begun,
+        champion=versions.get(champion or ""),
+        version=versions[number],
+        previous=history.previous_after_rollback(number),
+        discarded=tuple(versions[v] for v in history.discarded_by_rollback(number) if v in versions),
+        unfinished=unfinished,
     )
-    _check_endpoint(plan, to, serving, settings)
+    _check_endpoint(plan, requested, serving, settings)
     return plan
 
 
-def _begun(line: Line, records: RunHistory) -> Move | None:
-    """Return the last move when it is a rollback that has not come to its end: its record is written last."""
-    last = line.last()
-    return last if last and last.kind == ROLLBACK and last.run and records.run(last.run) is None else None
+def _unfinished_rollback(history: ChampionHistory, runs: RunHistory) -> ChampionMove | None:
+    """Return the last move if it is a rollback without a record as a run, which is its last write."""
+    last = history.last_move()
+    if last and last.kind == ROLLBACK and last.run and runs.run(last.run) is None:
+        return last
+    return None
 
 
-def _before(name: str, line: Line, settings: Settings) -> str:
-    """Return the version that stands behind the champion."""
-    history = next_command("pipelines.history", settings, "--workload", name)
-    if line.champion is None:
-        how = "its alias was taken away; say where to go with --to" if line.moves else "nothing was promoted"
-        raise UserError(f"{name} has no champion ({how}). See: {history}")
-    if line.before is None:
-        gone = line.left_behind(line.champion)
-        more = f" (rolled back before: {', '.join(gone)}; --to serves one of them again)" if gone else ""
-        raise UserError(
-            f"there is nothing to go back to: no champion of {name} stands behind version {line.champion}"
-            f"{more}. See: {history}"
+def _previous_champion(name: str, history: ChampionHistory, settings: Settings) -> str:
+    command = next_command("pipelines.history", settings, "--workload", name)
+    if history.champion is None:
+        reason = (
+            "its alias was removed; pass the version with --to"
+            if history.moves
+            else "no version was promoted"
         )
-    return line.before
+        raise UserError(f"{name} has no champion ({reason}). See its history:\n{command}")
+    if history.previous is None:
+        discarded = ", ".join(history.discarded_by_rollback(history.champion))
+        hint = f" (rolled back before: {discarded}; --to serves one of them again)" if discarded else ""
+        raise UserError(
+            f"{name} has no champion before version {history.champion} to roll back to{hint}. "
+            f"See its history:\n{command}"
+        )
+    return history.previous
 
 
-def _check(name: str, to: str, line: Line, versions: dict[str, ModelVersion], settings: Settings) -> None:
-    """Return when `to` may be gone back to: it was the champion once."""
-    if to in line.promoted():
+def _check_former_champion(
+    name: str,
+    requested: str,
+    history: ChampionHistory,
+    versions: dict[str, ModelVersion],
+    settings: Settings,
+) -> None:
+    """Raise UserError unless the requested version is or was the champion."""
+    if requested in history.champions():
         return
-    former = ", ".join(sorted(line.promoted(), key=int)) or "none"
-    if to not in versions:
-        raise UserError(f"{name} has no version {to!r}; former champions and the present one: {former}")
+    champions = ", ".join(sorted(history.champions(), key=int)) or "none"
+    if requested not in versions:
+        raise UserError(f"{name} has no version {requested!r}; its champions were: {champions}")
+    command = next_command("pipelines.history", settings, "--workload", name)
     raise UserError(
-        f"version {to} of {name} was never promoted, so nothing says that it may be served; former "
-        f"champions and the present one: {former}. "
-        f"See: {next_command('pipelines.history', settings, '--workload', name)}"
+        f"version {requested} of {name} was never promoted, so it must not be served; its champions were: "
+        f"{champions}. See its history:\n{command}"
     )
 
 
-def _check_endpoint(plan: Plan, asked: str | None, serving: Serving, settings: Settings) -> None:
-    """Return when it is clear what to go back from.
+def _check_endpoint(
+    plan: RollbackPlan, requested: str | None, serving: ServingState, settings: Settings
+) -> None:
+    """Raise an error if it is not clear which version is the current one.
 
-    It is not while another version is on trial, or when the endpoint serves another one than the champion:
-    then a rollout was cut off, and going back from the registry's champion could be one version too many.
+    This is the case while another version is on trial, or if the endpoint does not serve the champion: then a
+    rollout was interrupted, and a rollback from the registry's champion could go one version too far.
     """
     name, served = plan.workload, serving.digest(plan.workload)
-    if serving.on_trial(name) and served != plan.to.digest:
+    if serving.on_trial(name) and served != plan.version.digest:
         raise TransientError(
-            f"a rollout of {name} is under way: version {str(served)[:12]} is on trial. Try again in a minute"
+            f"a rollout of {name} is in progress: {str(served)[:12]} is on trial. Try again in a minute"
         )
-    if asked or plan.begun or plan.source is None or served in (None, plan.source.digest):
+    if requested or plan.unfinished or plan.champion is None or served in (None, plan.champion.digest):
         return
     if serving.on_trial(name):
-        # The same rollback was begun, and cut off before the registry moved.
+        # The same rollback was interrupted before the registry's alias moved.
         return
-    mend = next_command("pipelines.rollback", settings, "--workload", name, "--to", plan.source.version)
+    command = next_command("pipelines.rollback", settings, "--workload", name, "--to", plan.champion.version)
     raise UserError(
         f"endpoint and registry of {name} disagree: the endpoint serves {str(served)[:12]}, and the champion "
-        f"is version {plan.source.version} ({plan.source.digest[:12]}). Say which one with --to; this serves "
-        f"the champion: {mend}"
+        f"is version {plan.champion.version} ({plan.champion.digest[:12]}). Pass the version with --to. To "
+        f"serve the champion:\n{command}"
     )
 
 
-def check_archive(plan: Plan, store: ObjectStore, serving: Serving) -> None:
-    """Return when the version's archive is there; UserError that says what became of it otherwise."""
-    to, source = plan.to, plan.source
-    if store.size(to.archive) is not None:
+def check_archive(plan: RollbackPlan, store: ObjectStore, serving: ServingState) -> None:
+    """Raise UserError with the reason if the version's archive is not in the object store."""
+    version, current = plan.version, plan.champion
+    if store.size(version.archive) is not None:
         return
-    gone = "was removed by pipelines.prune" if PRUNED in to.tags else "is missing"
-    champion = f"version {source.version}" if source else "none"
+    reason = "was removed by pipelines.prune" if PRUNED in version.tags else "is missing"
+    champion = f"version {current.version}" if current else "none"
     served = serving.digest(plan.workload)
-    endpoint = f"the endpoint serves {served[:12] if served else 'nothing'}"
+    endpoint = f"the endpoint serves {served[:12] if served else 'no version'}"
     raise UserError(
-        f"version {to.version} of {plan.workload} cannot be served: its archive {to.archive} {gone}. Nothing "
-        f"was changed: the registry's champion is {champion}, and "
-        f"{endpoint if serving.alive else 'no server runs'}. Another version: --to"
+        f"version {version.version} of {plan.workload} cannot be served: its archive {version.archive} "
+        f"{reason}. Nothing was changed: the registry's champion is {champion}, and "
+        f"{endpoint if serving.is_running else 'no server runs'}. Pass another version with --to"
     )

@@ -1,8 +1,9 @@
-"""What a rollback writes: first the registry's aliases, then the records; each of them again without harm."""
+"""The writes of a rollback: first the registry's aliases, then the records. Each can be repeated."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from continuous_training.adapters.model_registry import (
@@ -16,77 +17,99 @@ from continuous_training.adapters.model_registry import (
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import PipelineError, TransientError
 
-WITHDRAWN = "promoted (and since rolled back)"
-_SERVED = ("version", "digest", "endpoint")
+ROLLED_BACK = "promoted (and since rolled back)"
+"""The verdict of an input digest whose version was rolled back, as it is stored."""
+
+_SERVED_FIELDS = ("version", "digest", "endpoint")
 
 
-def make_champion_again(
-    registry: Registry, to: ModelVersion, expected: str | None, previous: str | None, **words: str
+@dataclass(frozen=True)
+class RollbackMetadata:
+    """The reason of a rollback, its own run id and the user who started it. The registry records them."""
+
+    reason: str
+    run: str
+    user: str
+
+
+def restore_champion(
+    registry: Registry,
+    version: ModelVersion,
+    expected: str | None,
+    previous: str | None,
+    metadata: RollbackMetadata,
 ) -> None:
-    """Point `champion` at an earlier version, and `previous` at the one that stands behind it.
+    """Point `champion` at an earlier version, and `previous` at the champion before it.
 
-    `expected` is the version that is champion until then; TransientError when another one is by now.
-    `words` are the trail's why, run and by. The champion's alias moves last: when this raises, it is where
-    it was, and so is `previous` unless the registry is gone.
+    `expected` is the current champion. Raises TransientError if another version became champion meanwhile.
+    The alias `champion` moves last: after an error it is unchanged, and so is `previous`, unless the registry
+    is unreachable.
     """
-    name, aliases = to.name, registry.aliases(to.name)
-    if aliases.get(CHAMPION) not in (expected, to.version):
-        now = f"version {aliases[CHAMPION]}" if CHAMPION in aliases else "none"
+    name, aliases = version.name, registry.aliases(version.name)
+    if aliases.get(CHAMPION) not in (expected, version.version):
+        champion = f"version {aliases[CHAMPION]}" if CHAMPION in aliases else "none"
         raise TransientError(
-            f"the champion of {name} is {now} by now, not {expected or 'none'}; see what is served "
-            f"(python -m pipelines.status --workload {name}) and try again"
+            f"the champion of {name} is now {champion}, and no longer {expected or 'none'}. Check what is "
+            f"served, then try again:\npython -m pipelines.status --workload {name}"
         )
     try:
-        _put(registry, name, PREVIOUS, previous, words)
-        _put(registry, name, CHAMPION, to.version, words)
+        _move_alias(registry, name, PREVIOUS, previous, metadata)
+        _move_alias(registry, name, CHAMPION, version.version, metadata)
     except BaseException:
         with suppress(PipelineError):
-            _put(registry, name, PREVIOUS, aliases.get(PREVIOUS), words | {"why": "the rollback failed"})
+            failed = replace(metadata, reason="the rollback failed")
+            _move_alias(registry, name, PREVIOUS, aliases.get(PREVIOUS), failed)
         raise
-    if aliases.get(CHALLENGER) == to.version:
+    if aliases.get(CHALLENGER) == version.version:
         with suppress(PipelineError):
             registry.remove_alias(name, CHALLENGER)
 
 
-def _put(registry: Registry, name: str, alias: str, version: str | None, words: dict[str, str]) -> None:
+def _move_alias(
+    registry: Registry, name: str, alias: str, version: str | None, metadata: RollbackMetadata
+) -> None:
     if version is None:
         registry.remove_alias(name, alias)
     else:
-        registry.point(name, alias, version, words["why"], words["run"], by=words["by"], kind=ROLLBACK)
+        registry.point(name, alias, version, metadata.reason, metadata.run, by=metadata.user, kind=ROLLBACK)
 
 
-def remember(
-    records: RunHistory, left: tuple[ModelVersion, ...], to: ModelVersion, run: str, record: dict[str, Any]
+def record_rollback(
+    history: RunHistory,
+    discarded: tuple[ModelVersion, ...],
+    version: ModelVersion,
+    run: str,
+    record: dict[str, Any],
 ) -> None:
-    """Write what became of each version's recipe, and last the rollback among the runs: then it is done.
+    """Record the result for each version's input digest, and last the rollback itself as a run.
 
-    The recipe of a version that was left behind stays judged, so that no run repeats it on the same data;
-    it names no version as served any more.
+    The input digest of a discarded version stays processed, so that no run repeats it on the same data. Its
+    record no longer names a served version. The record of the run completes the rollback.
     """
-    for version in left:
-        _withdraw(records, version, run)
-    _restore(records, to)
-    records.write_run(run, record)
+    for discarded_version in discarded:
+        _withdraw(history, discarded_version, run)
+    _reinstate(history, version)
+    history.write_run(run, record)
 
 
-def _withdraw(records: RunHistory, version: ModelVersion, run: str) -> None:
-    recipe = version.tags["recipe"]
-    judged = records.judged(recipe) or {
+def _withdraw(history: RunHistory, version: ModelVersion, run: str) -> None:
+    input_digest = version.tags["recipe"]
+    record = history.judged(input_digest) or {
         "run": version.tags["pipeline_run"],
-        "recipe": recipe,
+        "recipe": input_digest,
         "version": version.version,
         "digest": version.digest,
     }
-    if "withdrawn" in judged:
+    if "withdrawn" in record:
         return
-    served = {key: judged.pop(key) for key in _SERVED if key in judged}
-    records.settle(recipe, {**judged, "verdict": WITHDRAWN, "withdrawn": {"run": run, **served}})
+    served = {key: record.pop(key) for key in _SERVED_FIELDS if key in record}
+    history.settle(input_digest, {**record, "verdict": ROLLED_BACK, "withdrawn": {"run": run, **served}})
 
 
-def _restore(records: RunHistory, version: ModelVersion) -> None:
-    """Remember that the version's recipe is served again; nothing happens when it was not withdrawn."""
-    judged = records.judged(version.tags["recipe"])
-    if judged and "withdrawn" in judged:
-        served = judged.pop("withdrawn")
-        kept = {key: served[key] for key in _SERVED if key in served}
-        records.settle(version.tags["recipe"], {**judged, **kept, "verdict": "promoted"})
+def _reinstate(history: RunHistory, version: ModelVersion) -> None:
+    """Record that the version of an input digest is served again. No effect if it was not withdrawn."""
+    record = history.judged(version.tags["recipe"])
+    if record and "withdrawn" in record:
+        withdrawn = record.pop("withdrawn")
+        served = {key: withdrawn[key] for key in _SERVED_FIELDS if key in withdrawn}
+        history.settle(version.tags["recipe"], {**record, **served, "verdict": "promoted"})

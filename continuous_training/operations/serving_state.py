@@ -1,111 +1,139 @@
-"""What is served, by the server of a state folder or on a cluster, and whether the registry says the same.
-
-It looks and starts nothing.
-"""
+"""The versions that are served, and whether the registry agrees."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.core.settings import Settings
 from continuous_training.operations.workspace import next_command
+from continuous_training.serving.models.model_status import UNAVAILABLE, ModelStatus
+from continuous_training.serving.models.persisted_versions import PersistedVersion
 from continuous_training.serving.process.server_state import RunningServer
 
 
 @dataclass(frozen=True)
-class Serving:
-    """`running` is None when no server lives; `models` are its rows, `confirmed` what a restart loads."""
+class ServerAddress:
+    """Where the servers are. A cluster has no single process: `pid` and `started` are None."""
 
-    running: RunningServer | None
-    models: dict[str, dict[str, Any]]
-    confirmed: dict[str, dict[str, str]]
+    url: str
+    pid: int | None = None
+    started: str | None = None
 
-    @property
-    def alive(self) -> bool:
-        """Tell whether there is a server."""
-        return self.running is not None
-
-    def server(self) -> dict[str, Any] | None:
-        """Return where the server is, in words for a person and for `--json`; None when there is none."""
-        running = self.running
-        if running is None:
-            return None
-        return {"url": running.url, "pid": running.pid, "started": running.started}
-
-    def digest(self, name: str) -> str | None:
-        """Return the digest that answers for a name, or will after a start; None for none."""
-        if self.alive:
-            return self.models.get(name, {}).get("digest")
-        return self.confirmed.get(name, {}).get("digest")
-
-    def on_trial(self, name: str) -> bool:
-        """Tell whether a version is on probation: a rollout is under way."""
-        return self.models.get(name, {}).get("phase") == "probation"
-
-    def url(self, name: str) -> str | None:
-        """Return the endpoint's address when it answers."""
-        return f"{self.running.url}/predict/{name}" if self.running and self.digest(name) else None
-
-    def digests(self) -> set[str]:
-        """Return every digest that is served, stands ready behind one that is, or will be loaded again."""
-        rows = [*self.models.values(), *self.confirmed.values()]
-        return {row[key] for row in rows for key in ("digest", "former") if row.get(key)}
+    def to_json(self) -> dict[str, Any]:
+        """Return the three fields."""
+        return {"url": self.url, "pid": self.pid, "started": self.started}
 
 
 @dataclass(frozen=True)
-class ClusterServing(Serving):
-    """The same for a namespace; `addresses` are those inside the cluster."""
+class ServingState:
+    """The server of a state directory and its models.
 
-    addresses: dict[str, str] = field(default_factory=dict)
+    `running` is None if no server runs. `models` are the models of the running server by name, and
+    `persisted` the versions that a restart loads.
+    """
+
+    running: RunningServer | None
+    models: Mapping[str, ModelStatus]
+    persisted: Mapping[str, PersistedVersion]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a server runs."""
+        return self.running is not None
+
+    def server(self) -> ServerAddress | None:
+        """Return where the server is, or None if no server runs."""
+        running = self.running
+        return ServerAddress(running.url, running.pid, running.started) if running else None
+
+    def digest(self, name: str) -> str | None:
+        """Return the digest that is served under a name, or that a restart loads. None if there is none."""
+        if self.is_running:
+            return self.models[name].digest if name in self.models else None
+        return self.persisted[name].digest if name in self.persisted else None
+
+    def on_trial(self, name: str) -> bool:
+        """Return whether the served version is on trial, which means that a rollout is in progress."""
+        return name in self.models and self.models[name].on_trial
+
+    def url(self, name: str) -> str | None:
+        """Return the address of the endpoint, or None if it does not answer."""
+        return f"{self.running.url}/predict/{name}" if self.running and self.digest(name) else None
+
+    def digests(self) -> set[str]:
+        """Return every digest that is served, kept for a revert of a trial, or loaded by a restart."""
+        models = self.models.values()
+        served = {digest for model in models for digest in (model.digest, model.previous_digest) if digest}
+        return served | {version.digest for version in self.persisted.values()}
+
+
+@dataclass(frozen=True)
+class ClusterServingState(ServingState):
+    """The versions that a namespace serves. `addresses` are those inside the cluster."""
+
+    addresses: Mapping[str, str] = field(default_factory=dict)
     namespace: str = ""
 
     @property
-    def alive(self) -> bool:
-        """A cluster that has answered is there."""
+    def is_running(self) -> bool:
+        """Always true: the API server of the cluster has responded."""
         return True
 
-    def server(self) -> dict[str, Any] | None:
-        """Return where the servers are; they have no one process."""
-        return {"url": f"the cluster, namespace {self.namespace}", "pid": None, "started": None}
+    def server(self) -> ServerAddress | None:
+        """Return the namespace of the servers."""
+        return ServerAddress(f"the cluster, namespace {self.namespace}")
 
     def url(self, name: str) -> str | None:
-        """Return the endpoint's address inside the cluster."""
+        """Return the address of the endpoint inside the cluster."""
         return self.addresses.get(name)
 
 
-def agreement(
-    name: str, champion: ModelVersion | None, serving: Serving, settings: Settings
-) -> dict[str, Any]:
-    """Return `agree` (None while a rollout is under way), what is wrong in words, and what mends it."""
+@dataclass(frozen=True)
+class Agreement:
+    """Whether endpoint and registry agree: None during a rollout, or if the registry is unreachable.
+
+    `problem` says what differs, and `remedy` is the shell command that corrects it.
+    """
+
+    agree: bool | None
+    problem: str | None = None
+    remedy: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields under their keys in --json."""
+        return {"agree": self.agree, "trouble": self.problem, "mend": self.remedy}
+
+
+def check_agreement(
+    name: str, champion: ModelVersion | None, serving: ServingState, settings: Settings
+) -> Agreement:
+    """Compare the served version of a workload with the registry's champion."""
     served = serving.digest(name)
     if serving.on_trial(name):
-        trial = f"a rollout is under way: {str(served)[:12]} is on trial, for a minute at most"
-        return _found(None, trial)
+        digest = str(served)[:12]
+        return Agreement(None, f"a rollout is in progress: {digest} is on trial, for at most a minute")
     if champion is None:
         if served is None:
-            return _found(True)
-        run = next_command("pipelines.run", settings, "--workload", name, "--set", "force=true")
-        return _found(False, f"{served[:12]} is served, but the registry has no champion", run)
+            return Agreement(True)
+        remedy = next_command("pipelines.run", settings, "--workload", name, "--set", "force=true")
+        return Agreement(False, f"{served[:12]} is served, but the registry has no champion", remedy)
     if served != champion.digest:
-        serve = next_command("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
-        return _found(False, _difference(name, champion, serving), serve)
-    if not serving.alive:
-        start = f"python -m serving start --state {settings.state}"
-        return _found(True, "no server runs, so nothing answers", start)
-    return _found(True)
+        remedy = next_command("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
+        return Agreement(False, _difference(name, champion, serving), remedy)
+    if not serving.is_running:
+        remedy = f"python -m serving start --state {settings.state}"
+        return Agreement(True, "no server runs, so the endpoint does not answer", remedy)
+    return Agreement(True)
 
 
-def _found(agree: bool | None, trouble: str | None = None, mend: str | None = None) -> dict[str, Any]:
-    return {"agree": agree, "trouble": trouble, "mend": mend}
-
-
-def _difference(name: str, champion: ModelVersion, serving: Serving) -> str:
-    says = f"the registry's champion is version {champion.version} ({champion.digest[:12]})"
+def _difference(name: str, champion: ModelVersion, serving: ServingState) -> str:
+    expected = f"the registry's champion is version {champion.version} ({champion.digest[:12]})"
     if served := serving.digest(name):
-        return f"{says}, but {served[:12]} is served"
-    row = serving.models.get(name, {})
-    if row.get("state") == "UNAVAILABLE":
-        return f"{says}, but nothing answers: {row.get('reason')}"
-    return f"{says}, but nothing is served under this name"
+        return f"{expected}, but {served[:12]} is served"
+    model = serving.models.get(name)
+    if model and model.state == UNAVAILABLE:
+        return f"{expected}, but the endpoint does not answer: {model.reason}"
+    return f"{expected}, but no version is served under this name"

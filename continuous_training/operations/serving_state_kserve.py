@@ -1,12 +1,10 @@
-"""What the InferenceServices of a namespace serve."""
+"""Read the versions that the InferenceServices of a namespace serve."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT
-from continuous_training.operations.serving_state import ClusterServing
+from continuous_training.operations.serving_state import ClusterServingState
 from continuous_training.rollout.kserve.deployment_mode import is_standard, mode_of
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
@@ -18,52 +16,57 @@ from continuous_training.rollout.kserve.predictor import deployment_name
 from continuous_training.rollout.kubernetes.manifests import trial_name
 from continuous_training.rollout.kubernetes.readiness import label_selector
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
+from continuous_training.serving.models.model_status import (
+    ON_TRIAL,
+    READY,
+    SERVING,
+    UNAVAILABLE,
+    ModelStatus,
+)
 
 
-def look_at_kserve(cluster: Cluster) -> ClusterServing:
-    """Return what is served; TransientError when the cluster cannot be reached."""
-    found = {
-        one["metadata"]["name"]: one
-        for one in cluster.find(INFERENCE_SERVICE, label_selector(MANAGED_BY_LABELS))
+def read_inference_services(cluster: Cluster) -> ClusterServingState:
+    """Return the versions that are served. Raises TransientError if the cluster is unreachable."""
+    services = {
+        service["metadata"]["name"]: service
+        for service in cluster.find(INFERENCE_SERVICE, label_selector(MANAGED_BY_LABELS))
     }
-    trials = {trial_name(name) for name in found} & set(found)
+    trials = {trial_name(name) for name in services} & set(services)
     models = {
-        name: _row(cluster, name, service, found.get(trial_name(name)))
-        for name, service in found.items()
+        name: _model_status(cluster, name, service, services.get(trial_name(name)))
+        for name, service in services.items()
         if name not in trials
     }
     addresses = {
         name: f"{address.rstrip('/')}{ModelServer.predict_path(name)}"
-        for name, row in models.items()
-        if row["state"] == "READY" and (address := _address(found[name]))
+        for name, model in models.items()
+        if model.ready and (address := _address(services[name]))
     }
-    return ClusterServing(None, models, {}, addresses, cluster.namespace)
+    return ClusterServingState(None, models, {}, addresses, cluster.namespace)
 
 
-def _row(cluster: Cluster, name: str, service: Object, tried: Object | None) -> dict[str, Any]:
-    """Return what is served under a name, as a server's own index would tell it."""
+def _model_status(cluster: Cluster, name: str, service: Object, trial: Object | None) -> ModelStatus:
     digest = served_digest(service) or ""
-    row: dict[str, Any] = {
-        "name": name,
-        "digest": digest,
-        "phase": "probation" if tried else "serving",
-        "state": "READY",
-    }
-    former = previous_manifest(tried) if tried else None
-    if former and served_digest(former) != digest:
-        row["former"] = served_digest(former)
-    if not _answers(cluster, name, service):
-        row |= {"state": "UNAVAILABLE", "reason": f"no server of {digest[:12]} is ready"}
-    return row
+    previous = previous_manifest(trial) if trial else None
+    previous_digest = served_digest(previous) if previous else None
+    ready = _is_ready(cluster, name, service)
+    return ModelStatus(
+        name=name,
+        state=READY if ready else UNAVAILABLE,
+        reason="" if ready else f"no server of {digest[:12]} is ready",
+        digest=digest,
+        phase=ON_TRIAL if trial else SERVING,
+        previous_digest=previous_digest if previous_digest != digest else None,
+    )
 
 
-def _answers(cluster: Cluster, name: str, service: Object) -> bool:
-    """Tell whether a server is there; in serverless mode only the InferenceService itself can say so."""
+def _is_ready(cluster: Cluster, name: str, service: Object) -> bool:
+    """Return whether a server is available. In serverless mode, only the InferenceService reports it."""
     if is_standard(mode_of(service) or ""):
         deployment = cluster.get(DEPLOYMENT, deployment_name(name)) or {}
         return bool(deployment.get("status", {}).get("availableReplicas"))
     conditions = service.get("status", {}).get("conditions") or []
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def _address(service: Object) -> str:

@@ -1,4 +1,4 @@
-"""The commit that holds a version's code, found by the code's digest among the commits of this checkout."""
+"""Find the commit that contains the code of a version, by the digest of the workload's folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from continuous_training.core.files import code_digest, digest_of
 
-MOST = 500
-"""How many changes of a workload's folder are looked at, the newest first."""
+MAX_COMMITS = 500
+"""The number of commits of a workload's folder that are searched, the newest first."""
 
 
 def is_current(folder: Path | None, code: str | None) -> bool | None:
@@ -26,29 +26,29 @@ def commit_of(folder: Path | None, code: str | None) -> str | None:
     """
     if not code or not folder:
         return None
-    listed = _git(folder, "log", "--all", f"--max-count={MOST}", "--format=%H", "--", ".")
-    commits = (listed or b"").decode().split()
+    output = _git(folder, "log", "--all", f"--max-count={MAX_COMMITS}", "--format=%H", "--", ".")
+    commits = (output or b"").decode().split()
     return next((commit for commit in commits if _digest(folder, commit) == code), None)
 
 
 def _digest(folder: Path, commit: str) -> str | None:
-    """Return what `code_digest` gives for the folder as it was in a commit; None when it was not there."""
+    """Return the `code_digest` of the folder in a commit, or None if the commit does not contain it."""
     tree = _git(folder, "archive", "--format=tar", commit, ".")
     if tree is None:
         return None
-    with tarfile.open(fileobj=io.BytesIO(tree)) as opened:
+    with tarfile.open(fileobj=io.BytesIO(tree)) as archive:
         files = {
             str(Path(member.name)): hashlib.sha256(stream.read()).hexdigest()
-            for member in opened
-            if member.name.endswith(".py") and (stream := opened.extractfile(member))
+            for member in archive
+            if member.name.endswith(".py") and (stream := archive.extractfile(member))
         }
     return digest_of(files)
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
-    """Return what git prints, or None when it fails or there is no git."""
+    """Return the output of a git command, or None if it fails or git is not installed."""
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True)
+        return subprocess.run(command, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout

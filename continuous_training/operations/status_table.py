@@ -1,134 +1,161 @@
-"""What a person sees of the status: a table for each workload."""
+"""The status as text: a table for each workload."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from continuous_training.operations.formatting import VERDICT_COLOURS, moment, span, stored, won
+from continuous_training.artifacts.measurements import ColumnDrift
+from continuous_training.operations.drift_since_champion import DriftSinceChampion
+from continuous_training.operations.formatting import (
+    VERDICT_COLOURS,
+    format_archive,
+    format_comparison,
+    format_interval,
+    format_time,
+)
+from continuous_training.operations.serving_state import Agreement
+from continuous_training.operations.status import ChampionStatus, RunSummary, Status, WorkloadStatus
 from continuous_training.report.formatting import label, number
 
-MOST_COLUMNS = 4
-"""How many columns of drifting data are named; --json and the run's report have them all."""
+MAX_COLUMNS = 4
+"""How many drifted columns the table names. --json and the report of the run contain all."""
 
 
-def show(result: dict[str, Any]) -> None:
+def show(status: Status) -> None:
     """Print the status on standard output."""
     console = Console(highlight=False)
 
-    def line(words: str) -> None:
-        console.print(words, soft_wrap=True, markup=False)
+    def print_line(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False)
 
-    server, trouble = result["server"], result["registry"]["trouble"]
-    if server and server["pid"] is None:
-        line(f"serving on {server['url']}")
-    elif server:
-        line(f"serving at {server['url']} (pid {server['pid']}, since {moment(server['started'])})")
-    else:
-        line(f"no model server runs in {result['state']}")
-    if trouble:
-        line(f"what the registry says is missing here: {trouble}")
-    rows = result["workloads"]
-    if not trouble and not any(row["champion"] or row["served"] or row["runs"] for row in rows):
-        what = f"{rows[0]['workload']} was never" if rows else "nothing was ever"
-        line(f"{what} run here; registered are {', '.join(result['registered'])}:")
-        line(f"  {result['run']}")
+    print_line(_server(status))
+    if status.registry_problem:
+        print_line(f"the content of the registry is missing here: {status.registry_problem}")
+    elif not any(workload.champion or workload.served or workload.runs for workload in status.workloads):
+        _print_first_steps(status, print_line)
         return
-    for row in rows:
-        console.print(_table(row))
-        if row["mend"]:
-            line(f"{row['workload']}: {row['trouble']}; this mends it:")
-            line(f"  {row['mend']}")
+    for workload in status.workloads:
+        console.print(_table(workload))
+        if workload.agreement.remedy:
+            print_line(f"{workload.name}: {workload.agreement.problem}. To correct this:")
+            print_line(f"  {workload.agreement.remedy}")
 
 
-def _table(row: dict[str, Any]) -> Table:
-    table = Table(title=row["workload"], title_justify="left", show_header=False)
+def _server(status: Status) -> str:
+    server = status.server
+    if server is None:
+        return f"no model server runs in {status.state}"
+    if server.pid is None:
+        return f"serving on {server.url}"
+    return f"serving at {server.url} (pid {server.pid}, since {format_time(server.started)})"
+
+
+def _print_first_steps(status: Status, print_line: Callable[[str], None]) -> None:
+    subject = f"{status.workloads[0].name} was never" if status.workloads else "no workload was ever"
+    print_line(f"{subject} run here; registered workloads: {', '.join(status.registered)}. To run one:")
+    print_line(f"  {status.run_command}")
+
+
+def _table(workload: WorkloadStatus) -> Table:
+    table = Table(title=workload.name, title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("endpoint", row["endpoint"] or "nothing answers")
-    table.add_row("served", Text(_served(row)))
-    for name, words in _champion(row["champion"]):
-        table.add_row(name, words)
-    for alias in ("previous", "challenger"):
-        if row[alias]:
-            table.add_row(alias, f"version {row[alias]}")
-    table.add_row("agreement", _agreement(row))
-    for index, run in enumerate(row["runs"]):
-        told = Text(f"{run['ended'][:16].replace('T', ' ')}  ")
-        told.append(run["verdict"], style=VERDICT_COLOURS.get(run["verdict"], ""))
-        told.append(f"  {run['run']}")
-        if not index:
-            # Those of the others: python -m pipelines.history.
-            told.append(f"\n{'; '.join(run['reasons'] or [])}")
-        table.add_row("" if index else "last runs", told)
+    table.add_row("endpoint", workload.endpoint or "does not answer")
+    table.add_row("served", Text(_served(workload)))
+    for name, text in _champion_rows(workload.champion):
+        table.add_row(name, text)
+    for alias, version in (("previous", workload.previous), ("challenger", workload.challenger)):
+        if version:
+            table.add_row(alias, f"version {version}")
+    table.add_row("agreement", _agreement(workload.agreement))
+    for index, run in enumerate(workload.runs):
+        # pipelines.history prints the reasons of the earlier runs.
+        table.add_row("" if index else "last runs", _run(run, with_reasons=not index))
     return table
 
 
-def _served(row: dict[str, Any]) -> str:
-    served = row["served"]
+def _run(run: RunSummary, with_reasons: bool) -> Text:
+    text = Text(f"{run.ended[:16].replace('T', ' ')}  ")
+    text.append(run.verdict, style=VERDICT_COLOURS.get(run.verdict, ""))
+    text.append(f"  {run.run}")
+    if with_reasons:
+        text.append(f"\n{'; '.join(run.reasons or ())}")
+    return text
+
+
+def _served(workload: WorkloadStatus) -> str:
+    served = workload.served
     if not served:
-        return "nothing"
-    if not served.get("digest"):
-        return f"nothing: {served.get('reason')}"
-    version = f"version {served['version']}" if served["version"] else "a version that is not registered"
-    if row["trouble"] and row["champion"] is None and row["agree"] is None:
+        return "no version"
+    if not served.digest:
+        return f"no version: {served.reason}"
+    version = f"version {served.version}" if served.version else "a version that is not registered"
+    agreement = workload.agreement
+    if agreement.problem and workload.champion is None and agreement.agree is None:
         version = "a version"
-    since = f", loaded {moment(served['loaded_at'])}" if "loaded_at" in served else ", once a server runs"
-    trial = ", on trial" if served.get("phase") == "probation" else ""
-    return f"{version}, archive {served['digest'][:12]}{since}{trial}"
+    since = f", loaded {format_time(served.loaded_at)}" if served.loaded_at else ", once a server runs"
+    trial = ", on trial" if served.on_trial else ""
+    return f"{version}, archive {served.digest[:12]}{since}{trial}"
 
 
-def _champion(champion: dict[str, Any] | None) -> list[tuple[str, Text]]:
+def _champion_rows(champion: ChampionStatus | None) -> list[tuple[str, Text]]:
     if champion is None:
         return [("champion", Text("none is known"))]
-    by, data, metric, rows = champion["by"], champion["data"], champion["metric"], champion["data"]["rows"]
-    how = f", by {by['kind']}" + (f" of {by['who']}" if by["who"] else "") if by else ""
-    since = f", since {moment(champion['since'])}" if champion["since"] else ""
-    source = data["source"] or "source unknown"
-    lines = [
-        ("champion", f"version {champion['version']}, archive {champion['digest'][:12]}{since}{how}"),
-        ("", f"trained by run {champion['run']}"),
-        ("data", f"{source}, {number(rows['train'])} rows, {number(rows['holdout'])} held out"),
-        ("", f"as of {moment(data['as_of'])}, fingerprint {str(data['fingerprint'])[:12]}"),
+    lineage, data, move = champion.lineage, champion.lineage.data, champion.move
+    cause = f", by {move.kind}" + (f" of {move.user}" if move.user else "") if move else ""
+    since = f", since {format_time(move.when)}" if move and move.when else ""
+    source = data.source or "source unknown"
+    rows = [
+        ("champion", f"version {champion.version}, archive {champion.digest[:12]}{since}{cause}"),
+        ("", f"trained by run {lineage.run}"),
+        ("data", f"{source}, {number(data.train_rows)} rows, {number(data.holdout_rows)} held out"),
+        ("", f"as of {format_time(data.as_of)}, fingerprint {str(data.fingerprint)[:12]}"),
     ]
-    if metric in champion["metrics"]:
-        lines.append((label(metric), span(champion["metrics"][metric])))
-    lines.append(("won against", won(champion)))
-    texts = [(name, Text(words)) for name, words in lines]
-    if not champion["archive"]["intact"]:
-        texts.append(("archive", Text(stored(champion["archive"]), style="red")))
-    return [*texts, ("drift", _drift(champion["drift"]))]
+    metric = lineage.metric
+    if metric and metric in lineage.metrics:
+        rows.append((label(metric), format_interval(lineage.metrics[metric])))
+    rows.append(("won against", format_comparison(lineage)))
+    texts = [(name, Text(text)) for name, text in rows]
+    if not lineage.archive.intact:
+        texts.append(("archive", Text(format_archive(lineage.archive), style="red")))
+    return [*texts, ("drift", _drift(champion.drift))]
 
 
-def _drift(drift: dict[str, Any]) -> Text:
-    """Say how far the newest data is from the champion's, the columns that moved farthest by name."""
-    if drift["unknown"]:
-        return Text(drift["unknown"])
-    seen = f"rows of {moment(drift['when'])}"
-    if drift["same_data"]:
-        return Text(f"none: {seen} are those that the champion was trained and judged on")
-    moved = [one for one in drift["columns"] if one["word"] != "stable"]
-    columns, left = len(drift["columns"]), len(drift["not_compared"])
-    told = Text(f"{seen}: {len(moved) or 'none'} of {columns} column{'' if columns == 1 else 's'} moved")
-    if left:
-        told.append(f"; {left} not compared, for want of the same counts on both sides")
-    for one in moved[:MOST_COLUMNS]:
-        p = "p < 0.001" if one["p"] < 0.001 else f"p {one['p']:.3f}"
-        told.append(f"\n{one['column']}  index {one['index']:.2f}, {one['test']} {p}  ")
-        told.append(one["word"], style="red" if one["word"] == "large" else "yellow")
-        if one["mean_then"] is not None and one["mean_now"] is not None:
-            told.append(f"  mean {number(one['mean_then'])}, now {number(one['mean_now'])}")
-    if len(moved) > MOST_COLUMNS:
-        told.append(f"\nand {len(moved) - MOST_COLUMNS} more: --json")
-    return told
+def _drift(drift: DriftSinceChampion) -> Text:
+    """Return how far the newest data has moved from the champion's, with the columns that moved most."""
+    if drift.newest is None or drift.unknown is not None:
+        return Text(str(drift.unknown))
+    rows = f"rows of {format_time(drift.newest.when)}"
+    if drift.newest.same_data:
+        return Text(f"none: the champion was trained and evaluated on the {rows}")
+    moved = [column for column in drift.columns if column.level != "stable"]
+    count = len(drift.columns)
+    text = Text(f"{rows}: {len(moved) or 'none'} of {count} column{'' if count == 1 else 's'} moved")
+    if drift.not_compared:
+        text.append(f"; {len(drift.not_compared)} not compared: their statistics differ in form")
+    for column in moved[:MAX_COLUMNS]:
+        _append_column(text, column)
+    if len(moved) > MAX_COLUMNS:
+        text.append(f"\nand {len(moved) - MAX_COLUMNS} more: --json")
+    return text
 
 
-def _agreement(row: dict[str, Any]) -> Text:
-    if row["agree"] is None:
-        return Text(str(row["trouble"]))
-    if row["agree"]:
-        return Text("endpoint and registry agree" + (f"; {row['trouble']}" if row["trouble"] else ""))
-    return Text.assemble(("endpoint and registry disagree", "red"), f": {row['trouble']}")
+def _append_column(text: Text, column: ColumnDrift) -> None:
+    p = "p < 0.001" if column.p < 0.001 else f"p {column.p:.3f}"
+    text.append(f"\n{column.column}  index {column.psi:.2f}, {column.test} {p}  ")
+    text.append(column.level, style="red" if column.level == "large" else "yellow")
+    if column.old_mean is not None and column.new_mean is not None:
+        text.append(f"  mean {number(column.old_mean)}, now {number(column.new_mean)}")
+
+
+def _agreement(agreement: Agreement) -> Text:
+    if agreement.agree is None:
+        return Text(str(agreement.problem))
+    if agreement.agree:
+        problem = f"; {agreement.problem}" if agreement.problem else ""
+        return Text(f"endpoint and registry agree{problem}")
+    return Text.assemble(("endpoint and registry disagree", "red"), f": {agreement.problem}")

@@ -15,7 +15,7 @@ from continuous_training.adapters.kubernetes.errors import RefusedError
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
 from continuous_training.artifacts.archive import Archive
 from continuous_training.core.errors import PipelineError, RolloutReverted, UserError
-from continuous_training.operations.serving_state_kserve import look_at_kserve
+from continuous_training.operations.serving_state_kserve import read_inference_services
 from continuous_training.rollout.kserve import deployment_mode
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
@@ -138,7 +138,7 @@ def test_new_version_replaces_the_previous_one_under_load(namespace: KServeNames
     service = get_service(namespace, name)
     assert service["metadata"]["annotations"][MODE_ANNOTATION] == "Standard"
     assert service["status"]["deploymentMode"] == "Standard"
-    state = look_at_kserve(namespace.cluster)
+    state = read_inference_services(namespace.cluster)
     assert state.digest(name) == second.digest
     assert not state.on_trial(name)
     assert state.url(name) == address
@@ -251,7 +251,7 @@ def test_next_rollout_recovers_from_an_interrupted_one(namespace: KServeNamespac
     interrupt_rollout(namespace, second)
     assert namespace.serves(second)
     assert namespace.service("dead-trial") is not None
-    state = look_at_kserve(namespace.cluster)
+    state = read_inference_services(namespace.cluster)
     assert state.digest("dead") == second.digest
     assert state.on_trial("dead")
     assert {first.digest, second.digest} <= state.digests()

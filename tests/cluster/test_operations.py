@@ -11,7 +11,7 @@ import pytest
 from continuous_training.adapters.model_registry import CHAMPION, PREVIOUS, Registry
 from continuous_training.artifacts.archive import Archive
 from continuous_training.core.settings import Settings
-from continuous_training.operations.read_serving_state import look
+from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from pipelines import rollback
 from tests.continuous_training.serving.toy_models import make_archive
@@ -74,7 +74,7 @@ def test_rollback_on_a_cluster(
     assert (aliases[CHAMPION], aliases.get(PREVIOUS)) == ("1", None)
     assert rollback.main(["--workload", name, "--to", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "nothing to do"
-    serving = look(Settings.from_environment(os.environ))
+    serving = read_serving_state(Settings.from_environment(os.environ))
     assert serving.digest(name) == first.digest
     assert not serving.on_trial(name)
     assert serving.url(name) == result["endpoint"]

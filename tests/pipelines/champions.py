@@ -1,4 +1,4 @@
-"""A state folder with a champion line: three promotions and a rejection, made once and copied."""
+"""A state directory with three promotions and a rejection, which is created once and copied for each test."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from continuous_training.adapters.local_registry import LocalRegistry, open_registry
 from continuous_training.adapters.model_registry import ModelVersion, Registry
@@ -27,49 +29,49 @@ NAME = "diabetes"
 HALF = ("--workload", NAME, "--set", "test_size=0.5")
 PATIENT = {"patient": dict.fromkeys(("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"), 1)}
 
+Main = Callable[[list[str]], int]
 
-def python(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a module as a person does."""
+
+def run_module(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run `python -m` with the arguments in a process. `expect` is the exit code."""
     command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
-    assert done.returncode == expect, done.stderr[-3000:]
-    return done
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert process.returncode == expect, process.stderr[-3000:]
+    return process
 
 
 @dataclass(frozen=True)
-class State:
-    """A state folder of a test's own, its registry, and what it looked like."""
+class ChampionState:
+    """A copy of the state directory, and its registry."""
 
     folder: Path
     registry: Registry
 
     @property
     def digests(self) -> list[str]:
-        """The archives' digests by version, the first one's first."""
+        """The digests of the archives in the order of their versions."""
         return [version.digest for version in self.registry.versions(NAME)]
 
     @property
     def aliases(self) -> dict[str, str]:
         return self.registry.aliases(NAME)
 
-    def served(self) -> str | None:
-        """The digest in the answer to a request, as any caller sees it."""
-        import requests
-
+    def served_digest(self) -> str | None:
+        """Return the digest in the response to a prediction, or None if the response is an error."""
         running = daemon.status(self.folder)
         assert running, "no server runs"
-        answer = requests.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=10)
-        return answer.headers["x-model-digest"] if answer.ok else None
+        response = requests.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=10)
+        return response.headers["x-model-digest"] if response.ok else None
 
     def archive(self, version: int) -> Path:
-        """Where a version's archive is stored."""
+        """Return the path of a version's archive in the store."""
         return self.folder / "store" / "archives" / NAME / f"{self.digests[version - 1]}.mar"
 
 
 @contextmanager
-def state(factory: pytest.TempPathFactory, name: str) -> Iterator[State]:
-    """Yield a copy of the line, its registry up, and the environment pointing at it; all is stopped after."""
-    template, folder = _template(factory.getbasetemp() / "champion-line"), factory.mktemp(name) / "state"
+def copy_state(factory: pytest.TempPathFactory, name: str) -> Iterator[ChampionState]:
+    """Yield a copy of the state directory. Its registry runs, and the environment refers to both."""
+    template, folder = _template(factory.getbasetemp() / "champions"), factory.mktemp(name) / "state"
     shutil.copytree(template, folder)
     models = folder / "serving" / "models.json"
     models.write_text(models.read_text().replace(str(template), str(folder)))
@@ -80,64 +82,67 @@ def state(factory: pytest.TempPathFactory, name: str) -> Iterator[State]:
             patch.setenv("CT_STATE", str(folder))
             patch.setenv("MLFLOW_TRACKING_URI", registry.uri)
             patch.delenv("CT_STORE", raising=False)
-            yield State(folder, Registry(registry.uri))
+            yield ChampionState(folder, Registry(registry.uri))
     finally:
         daemon.stop(folder)
         registry.close()
 
 
-def call(
-    main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0
+def run_command(
+    main: Main, capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0
 ) -> tuple[str, str]:
-    """Call a verb in this process; returns what it printed on standard output and on standard error."""
+    """Run a command in this process. Return its standard output and its standard error."""
     capsys.readouterr()
     code = main(list(arguments))
-    said = capsys.readouterr()
-    assert code == expect, said.err
-    return said.out, said.err
+    captured = capsys.readouterr()
+    assert code == expect, captured.err
+    return captured.out, captured.err
 
 
-def told(
-    main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0
-) -> dict:
-    """Call a verb with --json; returns its one object."""
-    out, _ = call(main, capsys, *arguments, "--json", expect=expect)
-    assert out.count("\n") == 1, "one object and nothing else"
-    return json.loads(out)
+def run_json(
+    main: Main, capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0
+) -> dict[str, Any]:
+    """Run a command with --json in this process. Return the object that it prints."""
+    output, _ = run_command(main, capsys, *arguments, "--json", expect=expect)
+    assert output.count("\n") == 1, "standard output is one JSON object and nothing else"
+    result: dict[str, Any] = json.loads(output)
+    return result
 
 
 def _template(folder: Path) -> Path:
     if folder.is_dir():
         return folder
-    beside = folder.with_name("champion-line.part")
+    temporary = folder.with_name(f"{folder.name}.part")
+    state = ("--state", str(temporary))
     try:
-        at = ("--state", str(beside))
-        python("pipelines.run", *HALF, "--set", "features=bmi", *at)
-        python("pipelines.run", *HALF, *at)
-        python("pipelines.run", *HALF, "--set", "features=age", *at, expect=3)
-        with open_registry(f"sqlite:///{beside}/mlflow/mlflow.db") as registry:
-            promote_another(beside, registry)
+        run_module("pipelines.run", *HALF, "--set", "features=bmi", *state)
+        run_module("pipelines.run", *HALF, *state)
+        run_module("pipelines.run", *HALF, "--set", "features=age", *state, expect=3)
+        with open_registry(f"sqlite:///{temporary}/mlflow/mlflow.db") as registry:
+            promote_another(temporary, registry)
     finally:
-        daemon.stop(beside)
-    models = beside / "serving" / "models.json"
-    models.write_text(models.read_text().replace(str(beside), str(folder)))
-    beside.rename(folder)
+        daemon.stop(temporary)
+    models = temporary / "serving" / "models.json"
+    models.write_text(models.read_text().replace(str(temporary), str(folder)))
+    temporary.rename(folder)
     return folder
 
 
 def add_another(folder: Path, registry: Registry, note: str) -> ModelVersion:
-    """Archive the newest version's model under another note, and register it; it is served by nobody."""
-    store, work = open_store(str(folder / "store")), folder / "work" / note
+    """Archive the newest version's model again with a note, and register it. It is not served."""
+    store, temporary = open_store(str(folder / "store")), folder / "work" / note
     newest = registry.versions(NAME)[-1]
-    manifest = archive.unpack(store.fetch(newest.archive, work), work / "bundle")
+    bundle = temporary / "bundle"
+    manifest = archive.unpack(store.fetch(newest.archive, temporary), bundle)
     for name in ("archive.json", "torchserve_handler.py", "MAR-INF/MANIFEST.json"):
-        (work / "bundle" / name).unlink()
+        (bundle / name).unlink()
     provenance = {**manifest.provenance, "note": note}
-    written = archive.write(work / "bundle", work, golden=manifest.golden, provenance=provenance)
+    written = archive.write(bundle, temporary, golden=manifest.golden, provenance=provenance)
     key = f"archives/{NAME}/{written.digest}.mar"
     store.put_if_absent(key, written.path)
     shutil.rmtree(folder / "work")
-    tags = dict(newest.tags) | {
+    tags = {
+        **newest.tags,
         "archive_digest": written.digest,
         "archive_key": key,
         "recipe": note,
@@ -158,9 +163,16 @@ def promote_another(folder: Path, registry: Registry, note: str = "by-another-no
 
     path = store.fetch(version.archive, folder)
     roll_out(LocalTarget(folder), NAME, path, version.digest, make_champion, lambda _: None)
-    records = RunHistory(store, NAME)
-    metrics = next(r["metrics"] for r in reversed(records.runs()) if r["verdict"] == "promoted")
-    record = {"verdict": "promoted", "reasons": ["another note"], "metrics": metrics, "recipe": note}
-    records.write_run(note, record | {"version": version.version, "digest": version.digest})
-    records.settle(note, record | {"run": note, "version": version.version, "digest": version.digest})
+    history = RunHistory(store, NAME)
+    metrics = next(r["metrics"] for r in reversed(history.runs()) if r["verdict"] == "promoted")
+    record = {
+        "verdict": "promoted",
+        "reasons": ["another note"],
+        "metrics": metrics,
+        "recipe": note,
+        "version": version.version,
+        "digest": version.digest,
+    }
+    history.write_run(note, record)
+    history.settle(note, {**record, "run": note})
     return version

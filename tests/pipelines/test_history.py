@@ -1,4 +1,4 @@
-"""The champion line, as table and figure."""
+"""The command history: the events as a table and as a figure."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 import pytest
 
 from continuous_training.evaluation.metrics import Interval
-from continuous_training.operations.champion_history import Line, Move
-from continuous_training.operations.history_events import Event, events_of
+from continuous_training.operations.champion_history import ChampionHistory, ChampionMove
+from continuous_training.operations.history_events import Event, list_events
 from continuous_training.operations.history_plot import draw
 from pipelines import rollback
 from pipelines.history import main
 
 from . import champions
-from .champions import NAME, State, call, told
+from .champions import NAME, ChampionState, run_command, run_json
 
-ASK = ("--workload", NAME)
+WORKLOAD = ("--workload", NAME)
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
-    with champions.state(tmp_path_factory, "history") as opened:
-        assert rollback.main([*ASK, "--why", "to be drawn"]) == 0
+    with champions.copy_state(tmp_path_factory, "history") as opened:
+        assert rollback.main([*WORKLOAD, "--why", "to be drawn"]) == 0
         yield opened
 
 
-def test_the_table_tells_promotions_rejections_and_rollbacks(state: State, capsys):
-    out, _ = call(main, capsys, *ASK)
+def test_the_table_lists_promotions_rejections_and_rollbacks(state: ChampionState, capsys):
+    out, _ = run_command(main, capsys, *WORKLOAD)
     lines = [line.split() for line in out.splitlines() if " UTC " in line]
     assert [line[3] for line in lines] == ["promoted", "promoted", "rejected", "promoted", "rollback"]
     assert [line[-1] for line in lines] == ["1", "2", "2", "3", "2"]
@@ -38,22 +38,22 @@ def test_the_table_tells_promotions_rejections_and_rollbacks(state: State, capsy
     assert "to be drawn" in out
 
 
-def test_the_figure_is_the_same_each_time_and_says_what_it_shows(state: State, capsys, tmp_path: Path):
+def test_the_figure_is_deterministic_and_labelled(state: ChampionState, capsys, tmp_path: Path):
     one, two = tmp_path / "one.svg", tmp_path / "two.svg"
     for path in (one, two):
-        out, _ = call(main, capsys, *ASK, "--output", str(path))
+        out, _ = run_command(main, capsys, *WORKLOAD, "--output", str(path))
         assert f"figure: {path}" in out
     assert one.read_bytes() == two.read_bytes()
     root = ElementTree.fromstring(one.read_text())  # noqa: S314
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "rejected" in root.attrib["aria-label"]
-    words = "".join(root.itertext())
+    text = "".join(root.itertext())
     for word in ("promoted", "rejected", "rollback", "champion", "R² on the holdout", "v3"):
-        assert word in words
+        assert word in text
 
 
 def test_every_kind_of_event_can_be_drawn():
-    """By hand, with a number that is none, in percent, and so many that not all get a label."""
+    """Manual moves, a NaN, percentages, and more events than labels."""
     found = Interval(0.9, 0.8, float("nan"))
     kinds = ["promoted", "rejected", "failed", "rollback", "by hand"] * 8
     events = [
@@ -64,12 +64,12 @@ def test_every_kind_of_event_can_be_drawn():
     ElementTree.fromstring(draw("digits", "accuracy", events))  # noqa: S314
 
 
-def test_what_the_records_lost_the_trail_still_tells():
+def test_moves_of_the_alias_replace_missing_records():
     moves = (
-        Move("2026-01-02T00:00:00.5Z", None, "1", "promotion", "why", "run-1"),
-        Move("2026-01-03T00:00:00.5Z", "1", "2", "promotion", "why", "run-2"),
-        Move("2026-01-04T00:00:00.5Z", "2", "1", "rollback", "why", "back-1", "me"),
-        Move("", "1", None, "by hand"),
+        ChampionMove("2026-01-02T00:00:00.5Z", None, "1", "promotion", "why", "run-1"),
+        ChampionMove("2026-01-03T00:00:00.5Z", "1", "2", "promotion", "why", "run-2"),
+        ChampionMove("2026-01-04T00:00:00.5Z", "2", "1", "rollback", "why", "back-1", "me"),
+        ChampionMove("", "1", None, "by hand"),
     )
     metrics = {"r2": {"value": 0.4, "low": None, "high": 0.5}}
     records = [
@@ -79,7 +79,7 @@ def test_what_the_records_lost_the_trail_still_tells():
         {"run": "run-5", "ended": "2026-01-03T14:00:00+00:00", "verdict": "failed", "reasons": ["no disk"]},
         {"run": "back-1", "ended": "2026-01-04T00:00:01+00:00", "verdict": "rolled back", "version": "1"},
     ]
-    events = events_of(records, Line(moves, ("1",), None), "r2")
+    events = list_events(records, ChampionHistory(moves, ("1",), None), "r2")
     assert [(event.run, event.kind, event.champion) for event in events] == [
         ("run-1", "promoted", "1"),
         ("run-2", "promoted", "2"),
@@ -90,8 +90,8 @@ def test_what_the_records_lost_the_trail_still_tells():
     ]
 
 
-def test_without_a_name_the_figure_is_in_the_state_folder(state: State, capsys):
-    found = told(main, capsys, *ASK)
+def test_the_figure_is_in_the_state_directory_by_default(state: ChampionState, capsys):
+    found = run_json(main, capsys, *WORKLOAD)
     figure = state.folder / "history" / f"{NAME}.svg"
     assert found["figure"] == str(figure)
     assert "rollback" in figure.read_text()
@@ -99,23 +99,23 @@ def test_without_a_name_the_figure_is_in_the_state_folder(state: State, capsys):
     assert found["events"][0]["measured"]["value"] == pytest.approx(0.347, abs=1e-3)
 
 
-def test_a_figure_of_another_format_is_refused(state: State, capsys, tmp_path: Path):
-    _, said = call(main, capsys, *ASK, "--output", str(tmp_path / "line.png"), expect=2)
-    assert "ends with .svg" in said
+def test_a_figure_of_another_format_is_refused(state: ChampionState, capsys, tmp_path: Path):
+    _, error = run_command(main, capsys, *WORKLOAD, "--output", str(tmp_path / "line.png"), expect=2)
+    assert "ends with .svg" in error
 
 
-def test_where_nothing_was_judged_there_is_nothing_to_draw(tmp_path: Path, capsys):
+def test_without_an_evaluated_run_there_is_no_figure(tmp_path: Path, capsys):
     at = ("--state", str(tmp_path / "none"))
-    out, _ = call(main, capsys, *ASK, *at)
-    assert "no run of diabetes was judged yet" in out
-    _, said = call(main, capsys, *ASK, *at, "--output", str(tmp_path / "line.svg"), expect=2)
-    assert "nothing to draw" in said
-    _, said = call(main, capsys, "--workload", "nothere", *at, expect=2)
-    assert "registered are" in said
+    out, _ = run_command(main, capsys, *WORKLOAD, *at)
+    assert "no run of diabetes was evaluated yet" in out
+    _, error = run_command(main, capsys, *WORKLOAD, *at, "--output", str(tmp_path / "line.svg"), expect=2)
+    assert "no figure to draw" in error
+    _, error = run_command(main, capsys, "--workload", "nothere", *at, expect=2)
+    assert "registered are" in error
     assert not (tmp_path / "none").exists()
 
 
-def test_by_its_command_line(state: State, tmp_path: Path):
+def test_history_as_a_process(state: ChampionState, tmp_path: Path):
     at = ("--state", str(state.folder), "--output", str(tmp_path / "line.svg"))
-    assert "rollback" in champions.python("pipelines.history", *ASK, *at).stdout
+    assert "rollback" in champions.run_module("pipelines.history", *WORKLOAD, *at).stdout
     assert (tmp_path / "line.svg").is_file()

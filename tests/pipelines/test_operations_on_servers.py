@@ -1,4 +1,4 @@
-"""The same verbs on a registry server and a bucket, as the environment names them."""
+"""The operations with a registry server and a bucket, which the environment names."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pipelines import history, prune, rollback, status, trace
 from tests.s3 import ACCESS
 
 from . import champions
-from .champions import NAME, State, call, told
+from .champions import NAME, ChampionState, run_command, run_json
 
-ASK = ("--workload", NAME)
+WORKLOAD = ("--workload", NAME)
 
 
 @pytest.fixture
 def state(tmp_path_factory, bucket, monkeypatch):
-    """The champion line with its store in a bucket; the store's folder is gone."""
-    with champions.state(tmp_path_factory, "servers") as opened:
-        folder, there = open_store(str(opened.folder / "store")), open_store(bucket.uri, ACCESS)
+    """The state with three promotions and its store in a bucket instead of a folder."""
+    with champions.copy_state(tmp_path_factory, "servers") as opened:
+        folder, store = open_store(str(opened.folder / "store")), open_store(bucket.uri, ACCESS)
         for key in folder.keys(""):
-            there.put_if_absent(key, folder.fetch(key, opened.folder))
+            store.put_if_absent(key, folder.fetch(key, opened.folder))
         (opened.folder / "store").rename(opened.folder / "elsewhere")
         for key, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ACCESS, strict=True):
             monkeypatch.setenv(key, value)
@@ -31,48 +31,48 @@ def state(tmp_path_factory, bucket, monkeypatch):
         yield opened
 
 
-def test_all_verbs_on_a_registry_server_and_a_bucket(state: State, capsys):
+def test_all_operations_use_the_registry_server_and_the_bucket(state: ChampionState, capsys):
     one, two, three = state.digests
-    found = told(trace.main, capsys, two[:12])
+    found = run_json(trace.main, capsys, two[:12])
     assert (found["version"], found["archive"]["intact"]) == ("2", True)
     assert found["data"]["rows"] == {"train": 220, "holdout": 222}
 
-    row = told(status.main, capsys)["workloads"][0]
+    row = run_json(status.main, capsys)["workloads"][0]
     assert (row["agree"], row["champion"]["version"], row["champion"]["archive"]["intact"]) == (
         True,
         "3",
         True,
     )
 
-    assert told(rollback.main, capsys, *ASK, "--dry-run")["to"]["digest"] == two
-    assert told(rollback.main, capsys, *ASK)["verdict"] == "rolled back"
-    assert (state.served(), state.aliases[CHAMPION]) == (two, "2")
-    events = told(history.main, capsys, *ASK)["events"]
+    assert run_json(rollback.main, capsys, *WORKLOAD, "--dry-run")["to"]["digest"] == two
+    assert run_json(rollback.main, capsys, *WORKLOAD)["verdict"] == "rolled back"
+    assert (state.served_digest(), state.aliases[CHAMPION]) == (two, "2")
+    events = run_json(history.main, capsys, *WORKLOAD)["events"]
     assert [event["kind"] for event in events][-2:] == ["promoted", "rollback"]
-    assert told(rollback.main, capsys, *ASK, "--to", "3")["to"]["digest"] == three
+    assert run_json(rollback.main, capsys, *WORKLOAD, "--to", "3")["to"]["digest"] == three
 
-    assert told(prune.main, capsys, "--keep", "1")["archives"] == 1
-    assert told(trace.main, capsys, one)["archive"]["pruned"]
-    assert told(trace.main, capsys, two)["archive"]["intact"] is True
+    assert run_json(prune.main, capsys, "--keep", "1")["archives"] == 1
+    assert run_json(trace.main, capsys, one)["archive"]["pruned"]
+    assert run_json(trace.main, capsys, two)["archive"]["intact"] is True
 
 
-def test_what_mends_a_disagreement_is_asked_of_the_same_servers(state: State, capsys):
-    """A --state in it would mean the folder's own registry and store."""
+def test_the_remedy_of_a_disagreement_uses_the_same_servers(state: ChampionState, capsys):
+    """With --state, the command would use the registry and the store of the state directory."""
     state.registry.point(NAME, CHAMPION, "2", "by a test", "no run")
-    mend = told(status.main, capsys)["workloads"][0]["mend"]
-    assert mend == f"python -m pipelines.rollback --workload {NAME} --to 2"
-    assert rollback.main(mend.split()[3:]) == 0
-    assert told(status.main, capsys)["workloads"][0]["agree"] is True
+    remedy = run_json(status.main, capsys)["workloads"][0]["mend"]
+    assert remedy == f"python -m pipelines.rollback --workload {NAME} --to 2"
+    assert rollback.main(remedy.split()[3:]) == 0
+    assert run_json(status.main, capsys)["workloads"][0]["agree"] is True
 
 
-def test_without_the_registry_it_is_told_what_is_served(state: State, capsys, monkeypatch):
+def test_status_shows_the_served_version_without_the_registry(state: ChampionState, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    found = told(status.main, capsys, expect=75)
+    found = run_json(status.main, capsys, expect=75)
     row = found["workloads"][0]
     assert "cannot be reached" in found["registry"]["trouble"]
     assert (row["served"]["digest"], row["agree"], row["champion"]) == (state.digests[2], None, None)
-    out, _ = call(status.main, capsys, expect=75)
-    assert "what the registry says is missing here" in out
-    _, said = call(rollback.main, capsys, *ASK, expect=75)
-    assert "cannot be reached" in said
-    assert state.served() == state.digests[2]
+    out, _ = run_command(status.main, capsys, expect=75)
+    assert "the content of the registry is missing here" in out
+    _, error = run_command(rollback.main, capsys, *WORKLOAD, expect=75)
+    assert "cannot be reached" in error
+    assert state.served_digest() == state.digests[2]

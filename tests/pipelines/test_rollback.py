@@ -1,4 +1,4 @@
-"""Going back: the former champion in endpoint and registry, or everything as it was."""
+"""Rollback: endpoint and registry use the earlier champion, or both are unchanged."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.interrupts import postpone_interrupt
-from continuous_training.operations.champion_history import read_line
+from continuous_training.operations.champion_history import read_champion_history
 from continuous_training.serving.process import daemon
 from pipelines import status
 from pipelines.rollback import main
 from tests.fakes import web
 
 from . import champions
-from .champions import HALF, NAME, PATIENT, ROOT, State, call, told
+from .champions import HALF, NAME, PATIENT, ROOT, ChampionState, run_command, run_json
 
-ASK = ("--workload", NAME)
+WORKLOAD = ("--workload", NAME)
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
-    with champions.state(tmp_path_factory, "rollback") as opened:
+    with champions.copy_state(tmp_path_factory, "rollback") as opened:
         yield opened
 
 
 @pytest.fixture
-def line(state: State):
-    """The state with version 3 served and 2 and 1 behind it, whatever the test before has left."""
-    way = read_line(state.registry.trail(NAME), state.aliases.get(CHAMPION)).way
-    if way != ("1", "2", "3") or daemon.status(state.folder) is None:
-        assert main([*ASK, "--to", "2"]) == main([*ASK, "--to", "3"]) == 0
+def champion_state(state: ChampionState):
+    """The state with version 3 as champion, and 2 and 1 as the versions for rollbacks."""
+    path = read_champion_history(state.registry.trail(NAME), state.aliases.get(CHAMPION)).path
+    if path != ("1", "2", "3") or daemon.status(state.folder) is None:
+        assert main([*WORKLOAD, "--to", "2"]) == main([*WORKLOAD, "--to", "3"]) == 0
     return state
 
 
-def moves(*told: tuple) -> list[dict]:
-    """A trail of the champion's alias: (from, to) for a promotion, (from, to, kind) otherwise."""
+def create_trail(*moves: tuple) -> list[dict]:
+    """Return the record of moves: (from, to) for a promotion, (from, to, kind) otherwise."""
     keys = ("from", "to", "kind")
     return [
         {
@@ -58,291 +58,297 @@ def moves(*told: tuple) -> list[dict]:
             "run": "",
             **dict(zip(keys, move, strict=False)),
         }
-        for number, move in enumerate(told)
+        for number, move in enumerate(moves)
     ]
 
 
-BACK = "rollback"
-PROMOTED_THRICE = ((None, "1"), ("1", "2"), ("2", "3"))
+ROLLBACK = "rollback"
+THREE_PROMOTIONS = ((None, "1"), ("1", "2"), ("2", "3"))
 
 
 @pytest.mark.parametrize(
-    ("trail", "champion", "way"),
+    ("trail", "champion", "path"),
     [
         ((), None, ()),
         (((None, "1"),), "1", ("1",)),
-        (PROMOTED_THRICE, "3", ("1", "2", "3")),
-        ((*PROMOTED_THRICE, ("3", "2", BACK)), "2", ("1", "2")),
-        ((*PROMOTED_THRICE, ("3", "2", BACK), ("2", "1", BACK)), "1", ("1",)),
-        ((*PROMOTED_THRICE, ("3", "2", BACK), ("2", "4")), "4", ("1", "2", "4")),
-        ((*PROMOTED_THRICE, ("3", "1", BACK), ("1", "3", BACK)), "3", ("1", "3")),
-        ((*PROMOTED_THRICE, ("3", "1", BACK), ("1", "3", BACK), ("3", "2", BACK)), "2", ("1", "2")),
-        ((*PROMOTED_THRICE, ("3", "2")), "2", ("1", "2", "3", "2")),
-        # The trail is written before the alias moves: these moves have failed.
-        ((*PROMOTED_THRICE, ("3", "2", BACK)), "3", ("1", "2", "3")),
+        (THREE_PROMOTIONS, "3", ("1", "2", "3")),
+        ((*THREE_PROMOTIONS, ("3", "2", ROLLBACK)), "2", ("1", "2")),
+        ((*THREE_PROMOTIONS, ("3", "2", ROLLBACK), ("2", "1", ROLLBACK)), "1", ("1",)),
+        ((*THREE_PROMOTIONS, ("3", "2", ROLLBACK), ("2", "4")), "4", ("1", "2", "4")),
+        ((*THREE_PROMOTIONS, ("3", "1", ROLLBACK), ("1", "3", ROLLBACK)), "3", ("1", "3")),
+        (
+            (*THREE_PROMOTIONS, ("3", "1", ROLLBACK), ("1", "3", ROLLBACK), ("3", "2", ROLLBACK)),
+            "2",
+            ("1", "2"),
+        ),
+        ((*THREE_PROMOTIONS, ("3", "2")), "2", ("1", "2", "3", "2")),
+        # The move is recorded before the alias moves: these moves have failed.
+        ((*THREE_PROMOTIONS, ("3", "2", ROLLBACK)), "3", ("1", "2", "3")),
         (((None, "1"), ("1", "2"), ("1", "2"), ("2", "3")), "3", ("1", "2", "3")),
-        # And these were made past the trail.
-        (PROMOTED_THRICE, "1", ("1",)),
+        # These moves were made without a record.
+        (THREE_PROMOTIONS, "1", ("1",)),
         (((None, "1"), ("1", "2"), ("5", "6")), "6", ("1", "2", "5", "6")),
         (((None, "1"), (None, "2")), "2", ("1", "2")),
         (((None, "1"), (None, "1")), "1", ("1",)),
     ],
 )
-def test_the_way_back_follows_the_trail(trail, champion, way):
-    line = read_line(moves(*trail), champion)
-    assert (line.way, line.champion) == (way, champion)
-    assert line.before == (way[-2] if len(way) > 1 else None)
+def test_rollback_path_follows_the_recorded_moves(trail, champion, path):
+    history = read_champion_history(create_trail(*trail), champion)
+    assert (history.path, history.champion) == (path, champion)
+    assert history.previous == (path[-2] if len(path) > 1 else None)
 
 
-def test_what_is_passed_on_the_way_back_is_left_behind():
-    line = read_line(moves(*PROMOTED_THRICE), "3")
-    assert (line.behind("1"), line.left_behind("1")) == (None, ["2", "3"])
-    assert (line.behind("2"), line.left_behind("2")) == ("1", ["3"])
+def test_a_rollback_discards_the_versions_after_its_target():
+    history = read_champion_history(create_trail(*THREE_PROMOTIONS), "3")
+    assert (history.previous_after_rollback("1"), history.discarded_by_rollback("1")) == (None, ["2", "3"])
+    assert (history.previous_after_rollback("2"), history.discarded_by_rollback("2")) == ("1", ["3"])
 
 
-def test_going_back_twice_and_forth_again(line: State, capsys):
-    """One story: each rollback goes one champion further back, and none comes back by itself."""
-    one, two, three = line.digests
-    planned = told(main, capsys, *ASK, "--dry-run")
+def test_two_rollbacks_and_two_returns(champion_state: ChampionState, capsys):
+    """Each rollback goes one champion further back, and no run promotes a discarded version again."""
+    one, two, three = champion_state.digests
+    planned = run_json(main, capsys, *WORKLOAD, "--dry-run")
     assert (planned["verdict"], planned["from"]["version"], planned["to"]["version"]) == ("planned", "3", "2")
-    assert line.aliases == {CHAMPION: "3", PREVIOUS: "2"}
-    assert line.served() == three
+    assert champion_state.aliases == {CHAMPION: "3", PREVIOUS: "2"}
+    assert champion_state.served_digest() == three
 
-    done = told(main, capsys, *ASK, "--why", "answers were odd")
-    assert (done["verdict"], done["to"]) == ("rolled back", {"version": "2", "digest": two})
-    assert line.served() == two
-    assert line.aliases == {CHAMPION: "2", PREVIOUS: "1"}
-    store = open_store(str(line.folder / "store"))
+    result = run_json(main, capsys, *WORKLOAD, "--why", "answers were odd")
+    assert (result["verdict"], result["to"]) == ("rolled back", {"version": "2", "digest": two})
+    assert champion_state.served_digest() == two
+    assert champion_state.aliases == {CHAMPION: "2", PREVIOUS: "1"}
+    store = open_store(str(champion_state.folder / "store"))
     assert [find(store, f"{NAME}@{alias}").digest for alias in (CHAMPION, PREVIOUS)] == [two, one]
-    last = line.registry.trail(NAME)[-1]
+    last = champion_state.registry.trail(NAME)[-1]
     assert {key: last[key] for key in ("alias", "from", "to", "kind", "why", "run")} == {
-        "alias": CHAMPION, "from": "3", "to": "2", "kind": BACK, "run": done["run"],
+        "alias": CHAMPION, "from": "3", "to": "2", "kind": ROLLBACK, "run": result["run"],
         "why": "answers were odd",
     }  # fmt: skip
     assert last["by"]
     assert last["when"] > "2020"
 
-    out, _ = call(main, capsys, *ASK)
+    out, _ = run_command(main, capsys, *WORKLOAD)
     assert "version 1" in out
-    assert line.served() == one
-    assert line.aliases == {CHAMPION: "1"}
+    assert champion_state.served_digest() == one
+    assert champion_state.aliases == {CHAMPION: "1"}
 
-    _, said = call(main, capsys, *ASK, expect=2)
-    assert "nothing to go back to" in said
-    assert "rolled back before: 2, 3" in said
-    assert line.served() == one
+    _, error = run_command(main, capsys, *WORKLOAD, expect=2)
+    assert "has no champion before version 1 to roll back to" in error
+    assert "rolled back before: 2, 3" in error
+    assert champion_state.served_digest() == one
 
-    _unchanged_and_not_promoted_again(line, two)
+    _check_no_repeated_promotion(champion_state, two)
 
-    assert told(main, capsys, *ASK, "--to", "2")["previous"] == "1"
-    records = RunHistory(open_store(str(line.folder / "store")), NAME)
-    recipe = line.registry.versions(NAME)[1].tags["recipe"]
+    assert run_json(main, capsys, *WORKLOAD, "--to", "2")["previous"] == "1"
+    records = RunHistory(open_store(str(champion_state.folder / "store")), NAME)
+    recipe = champion_state.registry.versions(NAME)[1].tags["recipe"]
     judged = records.judged(recipe)
     assert judged
     assert (judged["verdict"], judged["version"], judged["digest"]) == ("promoted", "2", two)
     back = [record["version"] for record in records.runs() if record["verdict"] == "rolled back"]
-    assert {"1", "2"} <= {*back}, "each rollback is on record"
-    assert told(main, capsys, *ASK, "--to", "3")["previous"] == "2"
+    assert {"1", "2"} <= {*back}, "each rollback is recorded"
+    assert run_json(main, capsys, *WORKLOAD, "--to", "3")["previous"] == "2"
 
 
-def _unchanged_and_not_promoted_again(line: State, rolled_back: str) -> None:
-    """A run on the data and parameters of what was rolled back leaves all as it is."""
-    run = json.loads(champions.python("pipelines.run", *HALF, "--json").stdout)
+def _check_no_repeated_promotion(champion_state: ChampionState, rolled_back: str) -> None:
+    """A run with the inputs of a version that was rolled back changes nothing."""
+    run = json.loads(champions.run_module("pipelines.run", *HALF, "--json").stdout)
     assert run["verdict"] == "unchanged"
     assert "since rolled back" in run["reasons"][0]
-    assert run["digest"] is None, "what was rolled back is not named as served"
-    assert line.aliases == {CHAMPION: "1"}
-    assert line.served() != rolled_back
+    assert run["digest"] is None, "the result does not name the version as served"
+    assert champion_state.aliases == {CHAMPION: "1"}
+    assert champion_state.served_digest() != rolled_back
 
 
-def test_going_back_over_several_versions(line: State, capsys):
-    done = told(main, capsys, *ASK, "--to", "1")
-    assert (done["to"]["version"], done["previous"]) == ("1", None)
-    assert line.served() == line.digests[0]
-    records = RunHistory(open_store(str(line.folder / "store")), NAME)
-    for version in line.registry.versions(NAME)[1:3]:
+def test_rollback_over_several_versions(champion_state: ChampionState, capsys):
+    result = run_json(main, capsys, *WORKLOAD, "--to", "1")
+    assert (result["to"]["version"], result["previous"]) == ("1", None)
+    assert champion_state.served_digest() == champion_state.digests[0]
+    records = RunHistory(open_store(str(champion_state.folder / "store")), NAME)
+    for version in champion_state.registry.versions(NAME)[1:3]:
         judged = records.judged(version.tags["recipe"])
         assert judged
         assert "rolled back" in judged["verdict"]
-    call(main, capsys, *ASK, expect=2)
+    run_command(main, capsys, *WORKLOAD, expect=2)
 
 
 @pytest.mark.parametrize(
-    ("to", "words"),
+    ("to", "text"),
     [
-        ("9", "no version '9'; former champions and the present one: 1, 2, 3"),
+        ("9", "no version '9'; its champions were: 1, 2, 3"),
         ("two", "no version 'two'"),
         ("4", "version 4 of diabetes was never promoted"),
     ],
 )
-def test_a_version_that_never_was_champion_is_refused(line: State, capsys, to, words):
-    if len(line.digests) < 4:
-        challenger = champions.add_another(line.folder, line.registry, "tried-only")
-        line.registry.point(NAME, CHALLENGER, challenger.version, "archived", "run-4")
-    before = line.aliases
-    _, said = call(main, capsys, *ASK, "--to", to, expect=2)
-    assert words in said
-    assert (line.aliases, line.served()) == (before, line.digests[2])
+def test_a_version_that_never_was_champion_is_refused(champion_state: ChampionState, capsys, to, text):
+    if len(champion_state.digests) < 4:
+        challenger = champions.add_another(champion_state.folder, champion_state.registry, "tried-only")
+        champion_state.registry.point(NAME, CHALLENGER, challenger.version, "archived", "run-4")
+    before = champion_state.aliases
+    _, error = run_command(main, capsys, *WORKLOAD, "--to", to, expect=2)
+    assert text in error
+    assert (champion_state.aliases, champion_state.served_digest()) == (before, champion_state.digests[2])
 
 
-def test_the_champion_itself_is_nothing_to_do(line: State, capsys):
-    trail = line.registry.trail(NAME)
-    out, _ = call(main, capsys, *ASK, "--to", "3")
+def test_rollback_to_the_champion_changes_nothing(champion_state: ChampionState, capsys):
+    trail = champion_state.registry.trail(NAME)
+    out, _ = run_command(main, capsys, *WORKLOAD, "--to", "3")
     assert "nothing to do" in out
-    assert line.registry.trail(NAME) == trail
+    assert champion_state.registry.trail(NAME) == trail
 
 
-def test_a_tampered_archive_is_refused_by_the_endpoint(line: State, capsys):
-    path = line.archive(2)
-    sound, before = path.read_bytes(), line.aliases
-    path.write_bytes(sound[:-1] + b"!")
+def test_the_endpoint_refuses_an_altered_archive(champion_state: ChampionState, capsys):
+    path = champion_state.archive(2)
+    content, before = path.read_bytes(), champion_state.aliases
+    path.write_bytes(content[:-1] + b"!")
     try:
-        failed = told(main, capsys, *ASK, expect=4)
-        said = failed["reasons"][0]
-        assert "was refused" in said
-        assert "answers again" in said
-        assert "the registry was not moved: its champion is version 3" in said
-        assert "is not" not in call(main, capsys, *ASK, "--dry-run", expect=2)[0]
-        assert (line.aliases, line.served()) == (before, line.digests[2])
+        failed = run_json(main, capsys, *WORKLOAD, expect=4)
+        error = failed["reasons"][0]
+        assert "was refused" in error
+        assert "answers again" in error
+        assert "the registry was not changed: its champion is version 3" in error
+        assert "is not" not in run_command(main, capsys, *WORKLOAD, "--dry-run", expect=2)[0]
+        assert (champion_state.aliases, champion_state.served_digest()) == (before, champion_state.digests[2])
     finally:
-        path.write_bytes(sound)
+        path.write_bytes(content)
 
 
-def test_a_missing_archive_is_told_with_what_stays(line: State, capsys):
-    path, before = line.archive(2), line.aliases
-    away = path.rename(path.with_suffix(".away"))
+def test_a_missing_archive_is_reported_and_nothing_changes(champion_state: ChampionState, capsys):
+    path, before = champion_state.archive(2), champion_state.aliases
+    moved = path.rename(path.with_suffix(".away"))
     try:
-        _, said = call(main, capsys, *ASK, expect=2)
-        assert "is missing. Nothing was changed" in said
-        assert f"champion is version 3, and the endpoint serves {line.digests[2][:12]}" in said
-        assert (line.aliases, line.served()) == (before, line.digests[2])
+        _, error = run_command(main, capsys, *WORKLOAD, expect=2)
+        assert "is missing. Nothing was changed" in error
+        assert f"champion is version 3, and the endpoint serves {champion_state.digests[2][:12]}" in error
+        assert (champion_state.aliases, champion_state.served_digest()) == (before, champion_state.digests[2])
     finally:
-        away.rename(path)
+        moved.rename(path)
 
 
-@pytest.mark.parametrize(("harm", "words"), [("lose", "is missing"), ("alter", "was altered")])
-def test_the_champions_archive_is_put_back_from_the_endpoints_copy(line: State, capsys, harm, words):
-    champion = line.aliases[CHAMPION]
-    path, trail = line.archive(int(champion)), line.registry.trail(NAME)
-    sound = path.read_bytes()
-    path.unlink() if harm == "lose" else path.write_bytes(sound[:-1] + b"!")
+@pytest.mark.parametrize(("damage", "text"), [("lose", "is missing"), ("alter", "was altered")])
+def test_a_lost_archive_is_restored_from_the_endpoints_copy(
+    champion_state: ChampionState, capsys, damage, text
+):
+    champion = champion_state.aliases[CHAMPION]
+    path, trail = champion_state.archive(int(champion)), champion_state.registry.trail(NAME)
+    content = path.read_bytes()
+    path.unlink() if damage == "lose" else path.write_bytes(content[:-1] + b"!")
     try:
-        to = (*ASK, "--to", champion)
-        _, said = call(main, capsys, *to, "--dry-run")
-        assert f"{words} in the store; it would be put back" in said
-        assert not path.is_file() or path.read_bytes() != sound, "nothing was changed"
-        out, said = call(main, capsys, *to)
-        assert f"{words} in the store; it was put back" in said
-        assert "its archive is in the store again" in out
-        assert path.read_bytes() == sound
-        assert "nothing to do" in call(main, capsys, *to)[0]
-        assert line.registry.trail(NAME) == trail
+        to = (*WORKLOAD, "--to", champion)
+        _, error = run_command(main, capsys, *to, "--dry-run")
+        assert f"{text} in the store; it would be restored" in error
+        assert not path.is_file() or path.read_bytes() != content, "nothing was changed"
+        out, error = run_command(main, capsys, *to)
+        assert f"{text} in the store; it was restored" in error
+        assert "its archive was restored in the store" in out
+        assert path.read_bytes() == content
+        assert "nothing to do" in run_command(main, capsys, *to)[0]
+        assert champion_state.registry.trail(NAME) == trail
     finally:
-        path.write_bytes(sound)
+        path.write_bytes(content)
 
 
-def test_an_archive_is_not_put_back_from_a_copy_that_was_altered_too(line: State, capsys):
-    champion = line.aliases[CHAMPION]
-    path = line.archive(int(champion))
-    copy = line.folder / "archives" / f"{NAME}-{line.digests[int(champion) - 1][:12]}.mar"
-    sound = copy.read_bytes()
-    away = path.rename(path.with_suffix(".away"))
-    copy.write_bytes(sound[:-1] + b"!")
+def test_an_archive_is_not_restored_from_an_altered_copy(champion_state: ChampionState, capsys):
+    champion = champion_state.aliases[CHAMPION]
+    path = champion_state.archive(int(champion))
+    copy = champion_state.folder / "archives" / f"{NAME}-{champion_state.digests[int(champion) - 1][:12]}.mar"
+    content = copy.read_bytes()
+    moved = path.rename(path.with_suffix(".away"))
+    copy.write_bytes(content[:-1] + b"!")
     try:
-        # The endpoint serves it still, so there is nothing that a rollback could do.
-        out, said = call(main, capsys, *ASK, "--to", champion)
-        assert "put back" not in out + said
+        # The endpoint still serves the version, so the rollback has nothing to do.
+        out, error = run_command(main, capsys, *WORKLOAD, "--to", champion)
+        assert "restored" not in out + error
         assert not path.exists()
     finally:
-        copy.write_bytes(sound)
-        away.rename(path)
+        copy.write_bytes(content)
+        moved.rename(path)
 
 
-def test_a_registry_that_will_not_move_leaves_the_endpoint_as_it_was(line: State, capsys, monkeypatch):
-    """The endpoint has switched already when the alias is refused; both go back, `previous` included."""
-    before = line.aliases
+def test_an_error_of_the_registry_reverts_the_endpoint(champion_state: ChampionState, capsys, monkeypatch):
+    """The endpoint has already switched when the registry refuses the alias. All aliases are unchanged."""
+    before = champion_state.aliases
 
     def forward(method: str, path: str):
         body = proxy.requests[-1][2]
         if path.endswith("registered-models/alias") and b'"champion"' in body and method == "POST":
             return 400, {"error_code": "INVALID_STATE", "message": "not today"}
         headers = {"content-type": "application/json"}
-        answer = line.registry.session.request(
-            method, line.registry.uri + path, data=body, headers=headers, timeout=10
+        answer = champion_state.registry.session.request(
+            method, champion_state.registry.uri + path, data=body, headers=headers, timeout=10
         )
         return answer.status_code, answer.content
 
     with web(forward) as proxy:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.url)
-        _, said = call(main, capsys, *ASK, expect=2)
-    assert "not today" in said
-    assert "the registry was not moved: its champion is version 3" in said
-    assert (line.aliases, line.served()) == (before, line.digests[2])
+        _, error = run_command(main, capsys, *WORKLOAD, expect=2)
+    assert "not today" in error
+    assert "the registry was not changed: its champion is version 3" in error
+    assert (champion_state.aliases, champion_state.served_digest()) == (before, champion_state.digests[2])
 
 
-def test_endpoint_and_registry_that_disagree_are_not_gone_back_from_blindly(line: State, capsys):
-    line.registry.point(NAME, CHAMPION, "2", "by a test", "no run")
-    _, said = call(main, capsys, *ASK, expect=2)
-    assert "disagree" in said
-    assert "--to 2" in said
-    out, _ = call(main, capsys, *ASK, "--to", "2")
+def test_rollback_needs_a_version_if_endpoint_and_registry_disagree(champion_state: ChampionState, capsys):
+    champion_state.registry.point(NAME, CHAMPION, "2", "by a test", "no run")
+    _, error = run_command(main, capsys, *WORKLOAD, expect=2)
+    assert "disagree" in error
+    assert "--to 2" in error
+    out, _ = run_command(main, capsys, *WORKLOAD, "--to", "2")
     assert "version 2" in out
-    assert "is served again, as the registry says" in out
-    assert line.served() == line.digests[1]
+    assert "is the champion, and is served again" in out
+    assert champion_state.served_digest() == champion_state.digests[1]
 
 
-def test_a_stopped_server_is_started(line: State, capsys):
-    daemon.stop(line.folder)
-    call(main, capsys, *ASK, "--to", "2")
-    assert line.served() == line.digests[1]
+def test_a_stopped_server_is_started(champion_state: ChampionState, capsys):
+    daemon.stop(champion_state.folder)
+    run_command(main, capsys, *WORKLOAD, "--to", "2")
+    assert champion_state.served_digest() == champion_state.digests[1]
 
 
-def test_a_rollout_under_way_is_not_disturbed(line: State, capsys):
+def test_rollback_does_not_interrupt_a_rollout(champion_state: ChampionState, capsys):
     from continuous_training.rollout.local import LocalTarget
 
-    target, before = LocalTarget(line.folder), line.aliases
-    target.begin_trial(NAME, line.archive(1), line.digests[0])
-    _, said = call(main, capsys, *ASK, expect=75)
-    assert "is on trial. Try again in a minute" in said
-    target.revert(NAME, line.digests[0])
-    assert (line.aliases, line.served()) == (before, line.digests[2])
+    target, before = LocalTarget(champion_state.folder), champion_state.aliases
+    target.begin_trial(NAME, champion_state.archive(1), champion_state.digests[0])
+    _, error = run_command(main, capsys, *WORKLOAD, expect=75)
+    assert "is on trial. Try again in a minute" in error
+    target.revert(NAME, champion_state.digests[0])
+    assert (champion_state.aliases, champion_state.served_digest()) == (before, champion_state.digests[2])
 
 
-def test_a_state_where_nothing_was_promoted_is_told_and_stays_unmade(tmp_path: Path, capsys):
+def test_rollback_without_a_promotion_creates_nothing(tmp_path: Path, capsys):
     at = ("--state", str(tmp_path / "none"))
-    _, said = call(main, capsys, *ASK, *at, expect=2)
-    assert "diabetes was never promoted" in said
-    _, said = call(main, capsys, "--workload", "nothere", *at, expect=2)
-    assert "registered are: diabetes, digits" in said
+    _, error = run_command(main, capsys, *WORKLOAD, *at, expect=2)
+    assert "diabetes was never promoted" in error
+    _, error = run_command(main, capsys, "--workload", "nothere", *at, expect=2)
+    assert "registered are: diabetes, digits" in error
     assert not (tmp_path / "none").exists()
 
 
-def test_a_workload_without_a_champion_is_told(line: State, capsys):
-    line.registry.remove_alias(NAME, CHAMPION)
-    _, said = call(main, capsys, *ASK, expect=2)
-    assert "has no champion (its alias was taken away" in said
-    line.registry.point(NAME, CHAMPION, "3", "put back by a test", "no run")
-    _, said = call(main, capsys, "--workload", "digits", expect=2)
-    assert "digits has no champion (nothing was promoted)" in said
+def test_rollback_without_a_champion_is_refused(champion_state: ChampionState, capsys):
+    champion_state.registry.remove_alias(NAME, CHAMPION)
+    _, error = run_command(main, capsys, *WORKLOAD, expect=2)
+    assert "has no champion (its alias was removed" in error
+    champion_state.registry.point(NAME, CHAMPION, "3", "restored by a test", "no run")
+    _, error = run_command(main, capsys, "--workload", "digits", expect=2)
+    assert "digits has no champion (no version was promoted)" in error
 
 
-def test_people_are_told(line: State, capsys, monkeypatch):
-    def hear(method: str, path: str):
+def test_a_rollback_notifies_the_webhook(champion_state: ChampionState, capsys, monkeypatch):
+    def accept(method: str, path: str):
         return 200, {}
 
-    with web(hear) as hook:
-        monkeypatch.setenv("CT_WEBHOOK", hook.url)
-        done = told(main, capsys, *ASK, "--why", "answers were odd")
-    message = json.loads(hook.requests[-1][2])
+    with web(accept) as webhook:
+        monkeypatch.setenv("CT_WEBHOOK", webhook.url)
+        result = run_json(main, capsys, *WORKLOAD, "--why", "answers were odd")
+    message = json.loads(webhook.requests[-1][2])
     assert message["text"] == "diabetes: rolled back to version 2. answers were odd"
-    assert message["run"]["run"] == done["run"]
-    # Nobody listens any more.
-    out, said = call(main, capsys, *ASK, "--to", "3", "--json")
+    assert message["run"]["run"] == result["run"]
+    # The webhook is closed now.
+    out, error = run_command(main, capsys, *WORKLOAD, "--to", "3", "--json")
     assert json.loads(out)["verdict"] == "rolled back"
-    assert "webhook cannot be reached" in said
+    assert "webhook cannot be reached" in error
 
 
-def test_a_second_interruption_does_not_wait():
+def test_a_second_interrupt_is_not_postponed():
     with postpone_interrupt():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -351,111 +357,116 @@ def test_a_second_interruption_does_not_wait():
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_letter_is_no_reason(line: State, capsys):
-    _, said = call(main, capsys, *ASK, "--why", "x" * 501, expect=2)
-    assert "longer than 500" in said
+def test_a_long_reason_is_refused(champion_state: ChampionState, capsys):
+    _, error = run_command(main, capsys, *WORKLOAD, "--why", "x" * 501, expect=2)
+    assert "longer than 500" in error
 
 
 @pytest.fixture
-def cut(line: State):
-    """Cut a rollback off: called with a signal and the point where; returns its exit code."""
-    command = [sys.executable, "-m", "tests.pipelines.cut_off"]
+def signal_rollback(champion_state: ChampionState):
+    """A function that runs a rollback, sends it a signal at a point, and returns its exit code."""
+    command = [sys.executable, "-m", "tests.pipelines.interrupted_rollback"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as forks:
-        assert forks.stdin
-        assert forks.stdout
+    ) as process:
+        assert process.stdin
+        assert process.stdout
 
-        def at(number: signal.Signals, point: int) -> int:
-            print(int(number), point, *ASK, file=forks.stdin, flush=True)
-            return int(forks.stdout.readline())
+        def run(number: signal.Signals, point: int) -> int:
+            print(int(number), point, *WORKLOAD, file=process.stdin, flush=True)
+            return int(process.stdout.readline())
 
-        yield at
-        forks.stdin.close()
+        yield run
+        process.stdin.close()
 
 
-def rollbacks(state: State) -> int:
-    """How many rollbacks are on record: each one's last write."""
+def count_rollbacks(state: ChampionState) -> int:
+    """Return the number of recorded rollbacks. The record is the last write of a rollback."""
     records = RunHistory(open_store(str(state.folder / "store")), NAME).runs()
     return sum(record["verdict"] == "rolled back" for record in records)
 
 
-def pair(state: State) -> tuple[str | None, str | None]:
-    """The champion and the one behind it; a challenger may stand beside them."""
+def champion_and_previous(state: ChampionState) -> tuple[str | None, str | None]:
+    """Return the versions of the aliases `champion` and `previous`."""
     aliases = state.aliases
     return aliases.get(CHAMPION), aliases.get(PREVIOUS)
 
 
-def is_rolled_back(state: State, capsys) -> bool:
-    """Whether all is as after one undisturbed rollback from version 3, and seen to be."""
-    found = told(status.main, capsys)["workloads"][0]
+def is_rolled_back(state: ChampionState, capsys) -> bool:
+    """Return whether everything is as after one uninterrupted rollback from version 3."""
+    found = run_json(status.main, capsys)["workloads"][0]
     judged = RunHistory(open_store(str(state.folder / "store")), NAME).judged(
         state.registry.versions(NAME)[2].tags["recipe"]
     )
     return (
-        pair(state) == ("2", "1")
-        and state.served() == state.digests[1]
+        champion_and_previous(state) == ("2", "1")
+        and state.served_digest() == state.digests[1]
         and (found["agree"], found["served"].get("phase")) == (True, "serving")
         and "withdrawn" in (judged or {})
-        and read_line(state.registry.trail(NAME), "2").way == ("1", "2")
+        and read_champion_history(state.registry.trail(NAME), "2").path == ("1", "2")
     )
 
 
-def test_a_rollback_that_is_killed_at_any_write_is_finished_by_the_same_command(line: State, cut, capsys):
-    """Never one version too many, never two that differ; and what is killed later is never less done."""
+def test_the_same_command_completes_a_killed_rollback(champion_state: ChampionState, signal_rollback, capsys):
+    """The rollback never goes one version too far, and endpoint and registry agree after the second try."""
     for point in itertools.count(1):
-        before = rollbacks(line)
-        code = cut(signal.SIGKILL, point)
-        assert line.aliases[CHAMPION] in ("2", "3")
-        assert line.served() in line.digests[1:3]
-        if rollbacks(line) == before:
+        before = count_rollbacks(champion_state)
+        code = signal_rollback(signal.SIGKILL, point)
+        assert champion_state.aliases[CHAMPION] in ("2", "3")
+        assert champion_state.served_digest() in champion_state.digests[1:3]
+        if count_rollbacks(champion_state) == before:
             assert code == -signal.SIGKILL
-            call(main, capsys, *ASK)
-        assert is_rolled_back(line, capsys), f"killed at point {point}"
-        assert rollbacks(line) == before + 1
-        call(main, capsys, *ASK, "--to", "3")
+            run_command(main, capsys, *WORKLOAD)
+        assert is_rolled_back(champion_state, capsys), f"killed at point {point}"
+        assert count_rollbacks(champion_state) == before + 1
+        run_command(main, capsys, *WORKLOAD, "--to", "3")
         if code == 0:
             break
-    assert point > 16, "there are nine writes at least, with a point before and after each"
+    assert point > 16, "there are at least nine writes, with a point before and after each"
 
 
-def test_a_rollback_that_is_interrupted_at_any_write_is_done_or_was_never(line: State, cut, capsys):
-    """Ctrl-C, at each of the points."""
+def test_an_interrupted_rollback_is_complete_or_without_effect(
+    champion_state: ChampionState, signal_rollback, capsys
+):
+    """Send SIGINT at each of the points."""
     codes = set()
     for point in range(1, 21):
-        code = cut(signal.SIGINT, point)
+        code = signal_rollback(signal.SIGINT, point)
         codes.add(code)
         if code:
-            assert (pair(line), line.served()) == (("3", "2"), line.digests[2])
-            assert told(status.main, capsys)["workloads"][0]["agree"] is True
+            assert (champion_and_previous(champion_state), champion_state.served_digest()) == (
+                ("3", "2"),
+                champion_state.digests[2],
+            )
+            assert run_json(status.main, capsys)["workloads"][0]["agree"] is True
         else:
-            assert is_rolled_back(line, capsys), f"interrupted at point {point}"
-            call(main, capsys, *ASK, "--to", "3")
+            assert is_rolled_back(champion_state, capsys), f"interrupted at point {point}"
+            run_command(main, capsys, *WORKLOAD, "--to", "3")
     assert codes == {0, INTERRUPTED}
 
 
-def test_no_caller_notices_a_rollback(line: State, capsys):
-    """Four callers ask all the while, and every answer is one of the two versions'."""
-    running = daemon.start(line.folder)
-    answers, faults, stop = Counter(), [], threading.Event()
+def test_no_request_fails_during_a_rollback(champion_state: ChampionState, capsys):
+    """Four clients send requests all the time. Each response comes from one of the two versions."""
+    running = daemon.start(champion_state.folder)
+    responses, errors, stop = Counter(), [], threading.Event()
 
-    def ask() -> None:
+    def send_requests() -> None:
         with requests.Session() as session:
             while not stop.is_set():
-                answer = session.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=10)
-                answers[answer.headers.get("x-model-digest")] += 1
-                if not answer.ok or "progression" not in answer.json():
-                    faults.append(f"{answer.status_code} {answer.text}")
+                response = session.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=10)
+                responses[response.headers.get("x-model-digest")] += 1
+                if not response.ok or "progression" not in response.json():
+                    errors.append(f"{response.status_code} {response.text}")
 
-    callers = [threading.Thread(target=ask) for _ in range(4)]
-    for caller in callers:
-        caller.start()
+    clients = [threading.Thread(target=send_requests) for _ in range(4)]
+    for client in clients:
+        client.start()
     try:
-        call(main, capsys, *ASK)
-        call(main, capsys, *ASK, "--to", "3")
+        run_command(main, capsys, *WORKLOAD)
+        run_command(main, capsys, *WORKLOAD, "--to", "3")
     finally:
         stop.set()
-        for caller in callers:
-            caller.join()
-    assert faults == []
-    assert {*answers} == {line.digests[1], line.digests[2]}
+        for client in clients:
+            client.join()
+    assert errors == []
+    assert {*responses} == {champion_state.digests[1], champion_state.digests[2]}

@@ -30,12 +30,15 @@ from continuous_training.serving.process.sockets import DEFAULT_PORT
 from tests.kfp_server import kfp_server
 
 from . import champions
-from .champions import NAME, ROOT, State
+from .champions import NAME, ROOT, ChampionState
 from .test_cluster import PROMOTED
 
 RUN = ("--workload", NAME, "--set", "test_size=0.5")
-ASK = ("--workload", NAME)
-VERBS = {"serving": ("start", "stop", "status", "serve"), "pipelines.schedule": ("apply", "list", "backfill")}
+WORKLOAD = ("--workload", NAME)
+SUBCOMMANDS = {
+    "serving": ("start", "stop", "status", "serve"),
+    "pipelines.schedule": ("apply", "list", "backfill"),
+}
 
 
 @contextmanager
@@ -64,7 +67,7 @@ def stopped_and_port_in_use(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def lost_endpoint(folder: Path) -> Iterator[None]:
-    """Remove what the model server knows, and occupy its default port."""
+    """Remove the files of the model server, and occupy its default port."""
     daemon.stop(folder)
     shutil.rmtree(folder / "serving")
     shutil.rmtree(folder / "archives")
@@ -74,7 +77,7 @@ def lost_endpoint(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def lost_archive(folder: Path) -> Iterator[None]:
-    """Remove the champion's archive from the store, and put it back at the end."""
+    """Remove the champion's archive from the store, and restore it at the end."""
     (served,) = json.loads((folder / "serving" / "models.json").read_text()).values()
     archive = folder / "store" / "archives" / NAME / f"{served['digest']}.mar"
     content = archive.read_bytes()
@@ -87,7 +90,7 @@ def lost_archive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def damaged_server_file(folder: Path) -> Iterator[None]:
-    """Damage the file that says where the running model server is, and repair it at the end."""
+    """Damage the file with the address of the running model server, and repair it at the end."""
     daemon.start(folder)
     path = folder / "serving" / "server.json"
     content = path.read_text()
@@ -133,17 +136,17 @@ CASES = [
     Case("pipelines.run", RUN, lost_endpoint, 0, TAKEN),
     Case("pipelines.run", RUN, stopped_and_port_in_use, 0, TAKEN),
     Case("pipelines.run", (*RUN, "--dry-run")),
-    Case("pipelines.run", (*ASK, "--set", "source=none.csv"), code=2, reported="error: "),
+    Case("pipelines.run", (*WORKLOAD, "--set", "source=none.csv"), code=2, reported="error: "),
     Case("pipelines.demo", RUN, lost_endpoint, 0, TAKEN),
     Case("pipelines.demo", RUN, stopped_and_port_in_use, 0, "try a challenger"),
     Case("pipelines.demo", ("--workload", "nothere"), code=2, reported="error: "),
-    Case("pipelines.rollback", (*ASK, "--to", "3"), stopped_and_port_in_use, 0, TAKEN),
-    Case("pipelines.rollback", (*ASK, "--to", "3", "--dry-run"), lost_archive, 0, "would be put back"),
-    Case("pipelines.rollback", (*ASK, "--to", "99"), code=2, reported="error: "),
+    Case("pipelines.rollback", (*WORKLOAD, "--to", "3"), stopped_and_port_in_use, 0, TAKEN),
+    Case("pipelines.rollback", (*WORKLOAD, "--to", "3", "--dry-run"), lost_archive, 0, "would be restored"),
+    Case("pipelines.rollback", (*WORKLOAD, "--to", "99"), code=2, reported="error: "),
     Case("pipelines.status", (), running),
     Case("pipelines.status", (), stopped),
     Case("pipelines.status", ("--workload", "nothere"), code=2, reported="error: "),
-    Case("pipelines.history", ASK),
+    Case("pipelines.history", WORKLOAD),
     Case("pipelines.history", ("--workload", "nothere"), code=2, reported="error: "),
     Case("pipelines.trace", ("abcdef",), code=2, reported="error: "),
     Case("pipelines.prune", ("--keep", "1", "--dry-run"), running),
@@ -153,10 +156,10 @@ CASES = [
     Case("serving", ("status",), damaged_server_file, 2, "error: "),
     Case("workloads", ()),
     Case("workloads", ("nothere",), code=2, reported="error: "),
-    # The last one moves the champion.
+    # This case is the last, because it moves the champion.
     Case(
         "pipelines.rollback",
-        (*ASK, "--to", "2"),
+        (*WORKLOAD, "--to", "2"),
         stopped_and_port_in_use,
         0,
         "warning: the webhook cannot be reached",
@@ -166,19 +169,21 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    with champions.state(tmp_path_factory, "standard-output") as opened:
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChampionState]:
+    with champions.copy_state(tmp_path_factory, "standard-output") as opened:
         yield opened
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_standard_output_is_one_json_value(case: Case, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_output_is_one_json_value(
+    case: Case, state: ChampionState, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in case.environment:
         monkeypatch.setenv(name, value)
-    # The server's commands take the state folder as an argument only.
-    where = ("--state", str(state.folder)) if case.module == "serving" else ()
+    # The commands of the server read the state directory from an argument only.
+    state_option = ("--state", str(state.folder)) if case.module == "serving" else ()
     with case.situation(state.folder):
-        done = champions.python(case.module, *case.arguments, *where, "--json", expect=case.code)
+        done = champions.run_module(case.module, *case.arguments, *state_option, "--json", expect=case.code)
     assert case.reported in done.stderr
     assert isinstance(json.loads(done.stdout), list if case.module == "workloads" else dict)
 
@@ -192,7 +197,7 @@ def test_a_run_on_a_cluster_reports_a_skipped_preflight(
     with kfp_server() as kfp:
         kfp.outcome = PROMOTED
         target = ("--target", "cluster", "--host", kfp.url)
-        done = champions.python("pipelines.run", *ASK, *target, *options, "--json", expect=code)
+        done = champions.run_module("pipelines.run", *WORKLOAD, *target, *options, "--json", expect=code)
     assert "preflight: skipped" in done.stderr
     assert isinstance(json.loads(done.stdout), dict)
 
@@ -218,19 +223,19 @@ def test_an_interrupted_run_prints_its_verdict(module: str, tmp_path: Path) -> N
 
 
 def test_every_command_with_json_has_a_case(capsys: pytest.CaptureFixture[str]) -> None:
-    found = set()
+    commands = set()
     for name in _modules():
         path = Path(importlib.util.find_spec(name).origin)
         if 'if __name__ == "__main__"' not in path.read_text(encoding="utf-8"):
             continue
         main = getattr(importlib.import_module(name), "main", None)
         command = name.removesuffix(".__main__")
-        for verb in VERBS.get(command, ("",)) if main else ():
+        for subcommand in SUBCOMMANDS.get(command, ("",)) if main else ():
             with pytest.raises(SystemExit):
-                main([*filter(None, [verb]), "--help"])
+                main([*filter(None, [subcommand]), "--help"])
             if "--json" in capsys.readouterr().out:
-                found.add(command)
-    assert found == {case.module for case in CASES}
+                commands.add(command)
+    assert commands == {case.module for case in CASES}
 
 
 def _modules() -> Iterator[str]:

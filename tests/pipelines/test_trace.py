@@ -1,4 +1,4 @@
-"""From a served answer back to the rows that it was learned from."""
+"""The command trace: from the header of a response to the training rows."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from pipelines.trace import main
 from workloads import discovery
 
 from . import champions
-from .champions import NAME, PATIENT, ROOT, State, call, told
+from .champions import NAME, PATIENT, ROOT, ChampionState, run_command, run_json
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
-    with champions.state(tmp_path_factory, "trace") as opened:
+    with champions.copy_state(tmp_path_factory, "trace") as opened:
         yield opened
 
 
-def test_an_answers_header_leads_to_its_rows(state: State, capsys):
+def test_the_header_of_a_response_identifies_its_version(state: ChampionState, capsys):
     running = daemon.start(state.folder)
     answer = requests.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=10)
     header = answer.headers["x-model-version"]
-    found = told(main, capsys, header)
+    found = run_json(main, capsys, header)
     assert found["digest"] == state.digests[2] == answer.headers["x-model-digest"]
     assert (found["workload"], found["version"], found["aliases"]) == (NAME, "3", ["champion"])
 
 
-def test_everything_about_a_former_champion(state: State, capsys):
-    found = told(main, capsys, state.digests[1][:6])
+def test_the_origin_of_a_former_champion(state: ChampionState, capsys):
+    found = run_json(main, capsys, state.digests[1][:6])
     assert (found["version"], found["aliases"]) == ("2", ["previous"])
     assert [move["became"] for move in found["champion"]] == [True, False]
     assert found["archive"]["intact"] is True
@@ -54,13 +54,18 @@ def test_everything_about_a_former_champion(state: State, capsys):
     assert found["against"]["version"] == "1"
     assert pq.read_table(found["rows_at"]).num_rows == 220
     assert Path(found["report"]).is_file()
-    out, _ = call(main, capsys, state.digests[1].upper())
-    for words in (state.digests[1], "the same as in this checkout", "220 rows learned from", "features=all"):
-        assert words in out
+    out, _ = run_command(main, capsys, state.digests[1].upper())
+    for text in (
+        state.digests[1],
+        "the same as the code in this checkout",
+        "220 training rows",
+        "features=all",
+    ):
+        assert text in out
 
 
-def test_the_commit_of_the_code(state: State, capsys, tmp_path: Path, monkeypatch):
-    """In a checkout of its own: a copy of the workload that was committed, then changed, then put back."""
+def test_the_commit_of_the_code(state: ChampionState, capsys, tmp_path: Path, monkeypatch):
+    """In a separate git repository: a copy of the workload is committed, changed and restored."""
     room = tmp_path / "workloads"
     shutil.copytree(ROOT / "workloads" / NAME, room / "twin", ignore=shutil.ignore_patterns("__pycache__"))
     code = room / "twin" / "workload.py"
@@ -92,23 +97,23 @@ def test_the_commit_of_the_code(state: State, capsys, tmp_path: Path, monkeypatc
     assert commit_of(discovery.find_folder("gone"), digest) is None
 
 
-def test_an_altered_archive_is_told(state: State, capsys):
+def test_an_altered_archive_is_shown(state: ChampionState, capsys):
     path = state.archive(1)
     sound = path.read_bytes()
     path.write_bytes(sound + b"!")
     try:
-        assert told(main, capsys, state.digests[0])["archive"]["intact"] is False
-        assert "NOT what was registered" in call(main, capsys, state.digests[0])[0]
+        assert run_json(main, capsys, state.digests[0])["archive"]["intact"] is False
+        assert "NOT the registered archive" in run_command(main, capsys, state.digests[0])[0]
         path.write_bytes(b"nothing of the kind")
-        found = told(main, capsys, state.digests[0])
+        found = run_json(main, capsys, state.digests[0])
         assert (found["archive"]["intact"], found["data"]["rows"]["train"]) == (False, None)
         path.unlink()
-        assert "missing" in call(main, capsys, state.digests[0])[0]
+        assert "missing" in run_command(main, capsys, state.digests[0])[0]
     finally:
         path.write_bytes(sound)
 
 
-def test_an_archive_that_was_never_registered_tells_what_it_can(state: State, capsys, tmp_path: Path):
+def test_trace_of_an_archive_that_was_never_registered(state: ChampionState, capsys, tmp_path: Path):
     manifest = archive.unpack(state.archive(2), tmp_path / "bundle")
     for name in ("archive.json", "torchserve_handler.py", "MAR-INF/MANIFEST.json"):
         (tmp_path / "bundle" / name).unlink()
@@ -117,46 +122,48 @@ def test_an_archive_that_was_never_registered_tells_what_it_can(state: State, ca
     )
     store = open_store(str(state.folder / "store"))
     store.put_if_absent(f"archives/{NAME}/{written.digest}.mar", written.path)
-    found = told(main, capsys, written.version)
+    found = run_json(main, capsys, written.version)
     assert (found["version"], found["code"], found["archive"]["intact"]) == (None, "c0de", True)
     assert found["data"]["rows"]["train"] == 220
-    assert "never registered" in call(main, capsys, written.version)[0]
+    assert "never registered" in run_command(main, capsys, written.version)[0]
 
 
-def test_an_ambiguous_prefix_lists_what_it_may_mean(state: State, capsys):
+def test_an_ambiguous_prefix_lists_the_matches(state: ChampionState, capsys):
     twin = state.digests[0][:8] + "0" * 56
     path = state.archive(1).with_name(f"{twin}.mar")
     path.write_bytes(b"twin")
     try:
-        _, said = call(main, capsys, twin[:7], expect=2)
-        assert f"{twin[:7]} begins the digests of 2 versions" in said
-        assert twin in said
-        assert state.digests[0] in said
+        _, error = run_command(main, capsys, twin[:7], expect=2)
+        assert f"2 versions have digests that begin with {twin[:7]}" in error
+        assert twin in error
+        assert state.digests[0] in error
     finally:
         path.unlink()
 
 
 @pytest.mark.parametrize(
-    ("digest", "words"),
+    ("digest", "text"),
     [
-        ("abcde", "give 6 to 64 hexadecimal digits"),
-        ("version2", "is no version's digest"),
-        ("0" * 65, "is no version's digest"),
-        ("0" * 64, "no version's digest begins with 000"),
+        ("abcde", "pass 6 to 64 hexadecimal digits"),
+        ("version2", "is not a digest"),
+        ("0" * 65, "is not a digest"),
+        ("0" * 64, "no digest of a version begins with 000"),
     ],
 )
-def test_what_is_no_known_digest_is_refused(state: State, capsys, digest, words):
-    _, said = call(main, capsys, digest, expect=2)
-    assert words in said
-    assert told(main, capsys, digest, expect=2)["verdict"] == "failed"
+def test_an_unknown_digest_is_refused(state: ChampionState, capsys, digest, text):
+    _, error = run_command(main, capsys, digest, expect=2)
+    assert text in error
+    assert run_json(main, capsys, digest, expect=2)["verdict"] == "failed"
 
 
-def test_where_nothing_was_ever_run_nothing_is_known(tmp_path: Path, capsys):
-    _, said = call(main, capsys, "abcdef", "--state", str(tmp_path / "none"), expect=2)
-    assert "0 are known" in said
+def test_trace_creates_nothing_in_an_empty_state_directory(tmp_path: Path, capsys):
+    _, error = run_command(main, capsys, "abcdef", "--state", str(tmp_path / "none"), expect=2)
+    assert "0 are known" in error
     assert not (tmp_path / "none").exists()
 
 
-def test_by_its_command_line(state: State):
-    done = champions.python("pipelines.trace", state.digests[2][:12], "--state", str(state.folder), "--json")
+def test_trace_as_a_process(state: ChampionState):
+    done = champions.run_module(
+        "pipelines.trace", state.digests[2][:12], "--state", str(state.folder), "--json"
+    )
     assert json.loads(done.stdout)["version"] == "3"

@@ -1,7 +1,7 @@
-"""Builds the steps' images and the model server's, and pushes them: `python -m pipelines.build_images`.
+"""Build and push the images of the steps and of the model server: `python -m pipelines.build_images`.
 
-Writes the digests that the registry knows them by to a file that pipelines.compile --digests takes.
-What follows `--` goes to docker build: `-- --platform linux/amd64 --build-arg BASE=IMAGE`.
+Writes the digests of the pushed images to a file for pipelines.compile --digests.
+Arguments after `--` are passed to docker build: `-- --platform linux/amd64 --build-arg BASE=IMAGE`.
 """
 
 from __future__ import annotations
@@ -20,45 +20,53 @@ from continuous_training.core.exit_codes import DONE
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
 
-from .images import Images, check_registry, check_tag, default_tag
+from .images import Images, default_tag, validate_registry, validate_tag
 
 ROOT = Path(__file__).parents[1]
 STDERR = 2
-"""The file descriptor that takes what Docker prints: it is progress, and not a result."""
+"""The file descriptor for the output of Docker, because it is progress and not a result."""
 
 TARGETS = ("serving", "notify", "archive", "prep-data", "evaluate", "deploy-serving", "train", "train-torch")
-"""The Dockerfile's targets; the one with torch last, as it is the largest by far."""
+"""The targets of the Dockerfile. The target with torch is the last, because it is by far the largest."""
 
 DEFAULT_OUTPUT = Path("build/images.json")
 SOURCES = (
     *("components", "continuous_training", "serving", "workloads"),
     *("constraints.txt", "pyproject.toml", "setup.cfg", "LICENSE", "NOTICE"),
 )
-"""What images are made of: a commit that touches none of it leaves them as they are."""
+"""The files in the images. A commit that changes none of them does not change the images."""
 
 
 def build(name: str, target: str, labels: dict[str, str], options: Sequence[str] = ()) -> None:
-    """Build a target as the image `name`; UserError when that fails, with Docker's words above it."""
-    labelled = [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
-    command = ["build", "--file", "components/Dockerfile", "--target", target, "--tag", name, *labelled]
-    _docker([*command, *options, "."], f"building {target} failed; Docker says why above")
+    """Build a target as the image `name`. Raises UserError if Docker fails."""
+    label_options = [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
+    command = ["build", "--file", "components/Dockerfile", "--target", target, "--tag", name]
+    _docker(
+        [*command, *label_options, *options, "."],
+        f"the build of {target} failed; see the output of Docker above",
+    )
 
 
 def push(name: str) -> None:
-    """Push an image; UserError when its registry refuses."""
+    """Push an image. Raises UserError if its registry rejects it."""
     host = name.partition("/")[0]
-    _docker(["push", name], f"pushing {name} failed; Docker says why above. Logged in? docker login {host}")
+    _docker(
+        ["push", name],
+        f"the push of {name} failed; see the output of Docker above. If it is a login error: "
+        f"docker login {host}",
+    )
 
 
 def pushed_digest(name: str) -> str | None:
-    """Return the digest by which the image's registry knows it, or None when it was not pushed from here."""
+    """Return the digest of the image in its registry, or None if it was not pushed from this machine."""
     repository = name.rpartition(":")[0]
-    known = json.loads(_inspect(name, "{{json .RepoDigests}}") or "null") or []
-    return next((one.partition("@")[2] for one in known if one.startswith(f"{repository}@")), None)
+    digests = json.loads(_inspect(name, "{{json .RepoDigests}}") or "null") or []
+    matching = (item.partition("@")[2] for item in digests if item.startswith(f"{repository}@"))
+    return next(matching, None)
 
 
-def labels() -> dict[str, str]:
-    """Return the OCI labels that change: the project's version and, where git knows it, the revision."""
+def image_labels() -> dict[str, str]:
+    """Return the OCI labels that change: the version of the project and, in a git checkout, the revision."""
     revision = _git("log", "-1", "--format=%H", "--", *SOURCES)
     if revision and _git("status", "--porcelain", "--", *SOURCES):
         revision += "-modified"
@@ -67,21 +75,23 @@ def labels() -> dict[str, str]:
 
 def _docker(arguments: Sequence[str], failure: str) -> None:
     try:
-        done = subprocess.run(["docker", *arguments], cwd=ROOT, check=False, stdout=STDERR)
+        process = subprocess.run(["docker", *arguments], cwd=ROOT, check=False, stdout=STDERR)
     except FileNotFoundError:
-        raise UserError("there is no docker command here: install Docker, or run this where it is") from None
-    if done.returncode:
+        raise UserError(
+            "the docker command was not found: install Docker, or use a machine that has it"
+        ) from None
+    if process.returncode:
         raise UserError(failure)
 
 
-def _inspect(name: str, form: str) -> str:
-    """Return a fact of an image, or nothing when there is no such image."""
-    command = ["docker", "image", "inspect", "--format", form, name]
+def _inspect(name: str, template: str) -> str:
+    """Return a property of an image, or an empty string if the image does not exist."""
+    command = ["docker", "image", "inspect", "--format", template, name]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _git(*arguments: str) -> str:
-    """Return what git says, or nothing where there is no git or no repository."""
+    """Return the output of git, or an empty string without git or a repository."""
     try:
         return subprocess.run(
             ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
@@ -90,58 +100,72 @@ def _git(*arguments: str) -> str:
         return ""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Build, push and write the digests; returns the exit code."""
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.build_images",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--registry", required=True, metavar="HOST/PATH", help="where the images go")
-    parser.add_argument("--tag", default="", help="default: the project's version")
+    parser.add_argument("--registry", required=True, metavar="HOST/PATH", help="registry to push to")
+    parser.add_argument("--tag", default="", help="default: the version of the project")
     parser.add_argument(
-        "--images", nargs="+", default=TARGETS, choices=TARGETS, metavar="NAME", help="default: all of them"
+        "--images", nargs="+", default=TARGETS, choices=TARGETS, metavar="NAME", help="default: all images"
     )
-    parser.add_argument("--no-push", action="store_true", help="build them only")
+    parser.add_argument("--no-push", action="store_true", help="build without a push")
     parser.add_argument(
         "--output",
         type=Path,
         default=DEFAULT_OUTPUT,
         metavar="FILE",
-        help="the digests; default: %(default)s",
+        help="file for the digests; default: %(default)s",
     )
     parser.add_argument("options", nargs="*", metavar="-- OPTION", help="options of docker build")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build and push the images, and write their digests. Returns the exit code."""
+    arguments = create_parser().parse_args(argv)
     progress = ItemProgress("built" if arguments.no_push else "built and pushed")
-
-    def work() -> int:
-        images = Images(check_registry(arguments.registry), check_tag(arguments.tag) or default_tag())
-        _make(images, arguments, progress)
-        return DONE
-
-    return run_command(work, progress.interruption)
+    return run_command(lambda: _run(arguments, progress), progress.interruption)
 
 
-def _make(images: Images, arguments: argparse.Namespace, progress: ItemProgress) -> None:
-    stamped = labels()
+def _run(arguments: argparse.Namespace, progress: ItemProgress) -> int:
+    images = Images(validate_registry(arguments.registry), validate_tag(arguments.tag) or default_tag())
+    _build_and_push(images, arguments, progress)
+    _print_images(images, arguments.images)
+    if not arguments.no_push:
+        _write_digests(images, arguments.output)
+    return DONE
+
+
+def _build_and_push(images: Images, arguments: argparse.Namespace, progress: ItemProgress) -> None:
+    labels = image_labels()
     progress.start(arguments.images)
     for target in arguments.images:
-        report(f"== {images.of(target)}")
-        build(images.of(target), target, stamped, arguments.options)
+        name = images.of(target)
+        report(f"== {name}")
+        build(name, target, labels, arguments.options)
         if not arguments.no_push:
-            push(images.of(target))
+            push(name)
         progress.finish(target)
-    for target in arguments.images:
-        megabytes = int(_inspect(images.of(target), "{{.Size}}")) / 1e6
-        print(f"{images.of(target)}  {megabytes:.0f} MB  {pushed_digest(images.of(target)) or 'not pushed'}")
-    if arguments.no_push:
-        return
-    # Those that an earlier call pushed under the same tag belong to the set, too.
+
+
+def _print_images(images: Images, targets: Sequence[str]) -> None:
+    for target in targets:
+        name = images.of(target)
+        megabytes = int(_inspect(name, "{{.Size}}")) / 1e6
+        print(f"{name}  {megabytes:.0f} MB  {pushed_digest(name) or 'not pushed'}")
+
+
+def _write_digests(images: Images, output: Path) -> None:
+    # The file also lists the images that an earlier call pushed with the same tag.
     digests = {target: pushed_digest(images.of(target)) for target in TARGETS}
-    write_text(arguments.output, to_json({target: digest for target, digest in digests.items() if digest}))
-    pinned = f"--registry {images.registry} --tag {images.tag} --digests {arguments.output}"
-    print(f"{arguments.output} has the digests")
-    report(f"next: {interpreter()} -m pipelines.compile {pinned}")
+    write_text(output, to_json({target: digest for target, digest in digests.items() if digest}))
+    print(f"{output} contains the digests")
+    options = f"--registry {images.registry} --tag {images.tag} --digests {output}"
+    report(f"next: {interpreter()} -m pipelines.compile {options}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""A run on a cluster: the pipeline uploaded where it is missing, started, and followed to its end."""
+"""A run on a cluster: upload the pipeline if necessary, start a run, and follow it to its end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from continuous_training.adapters.object_store import open_store
@@ -12,128 +13,177 @@ from continuous_training.core.messages import report
 from continuous_training.core.parameters import Value
 from continuous_training.core.progress import StepListener
 from continuous_training.core.run_id import new_run_id
-from continuous_training.kubeflow.api import Kubeflow, Object
+from continuous_training.kubeflow.api import KubeflowClient
+from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of
-from continuous_training.kubeflow.upload import look_up, upload
+from continuous_training.kubeflow.submission import Submission
+from continuous_training.kubeflow.upload import plan_upload, upload
 from pipelines.compile import compile_workload
 from pipelines.images import Images
-from pipelines.preflight import AS_USUAL, Submission
 from pipelines.steps import DEFAULTS, STEPS, Steps
 from workloads.contract import Workload
 
 
+@dataclass(frozen=True)
+class ClusterRunResult:
+    """The result of a run that succeeded. `seconds` has the duration of each executed step."""
+
+    workload: str
+    run: str
+    verdict: str
+    reasons: list[str]
+    page: str
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    version: str | None = None
+    digest: str | None = None
+    endpoint: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that `--json` prints. Its keys are those of a local run, and the page."""
+        return {
+            "workload": self.workload,
+            "run": self.run,
+            "verdict": self.verdict,
+            "reasons": self.reasons,
+            "metrics": dict(self.metrics),
+            "version": self.version,
+            "digest": self.digest,
+            "endpoint": self.endpoint,
+            "seconds": dict(self.seconds),
+            "report": None,
+            "page": self.page,
+        }
+
+
+@dataclass(frozen=True)
+class ClusterRunPlan:
+    """The plan of a run: `--dry-run` prints it."""
+
+    workload: str
+    pipeline: str
+    uploaded: bool
+    parameters: dict[str, Value]
+    images: dict[str, str]
+    host: str
+    service_account: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that `--dry-run` prints, without an empty service account."""
+        data = asdict(self)
+        del data["service_account"]
+        return data | service_account_field(self.service_account)
+
+
 def run_on_cluster(
     workload: Workload,
-    given: Mapping[str, Value],
-    kubeflow: Kubeflow,
+    parameters: Mapping[str, Value],
+    client: KubeflowClient,
     images: Images,
     listener: StepListener,
     deadline: float | None = None,
     steps: Steps = DEFAULTS,
-    submission: Submission = AS_USUAL,
+    submission: Submission | None = None,
     store: str = "",
-) -> dict[str, Any]:
-    """Run the workload's pipeline on the server; returns the result as `--json` prints it.
+) -> ClusterRunResult:
+    """Run the workload's pipeline on the server and return the result.
 
-    `given` are the parameters that differ from the defaults. The run is followed for `deadline` seconds; by
-    default, as long as its timeouts and retries let it go on. `store` is where the steps keep their records:
-    an s3:// address is read for what the run came to, and without one the steps that ran tell. PipelineError
-    names the step that failed, and UserError what the cluster lacks, before anything is submitted.
+    `parameters` are those that differ from the defaults. The run is followed for `deadline` seconds, by
+    default for the sum of its timeouts and retries. `store` is the store of the steps: with an s3:// address,
+    the result is read from the run record, otherwise it is derived from the executed steps. Raises
+    PipelineError that names the failed step, and UserError for missing requirements before any submission.
     """
+    submission = submission or Submission()
     compiled = compile_workload(workload.name, images, steps)
-    submission.look([compiled.text], kubeflow, lambda line: listener("kubeflow", "says", line))
-    uploaded = upload(kubeflow, compiled, workload.summary)
-    deadline = deadline or steps.longest(workload)
-    run = kubeflow.start_run(
-        {
-            "experiment_id": kubeflow.experiment(workload.name),
-            "display_name": new_run_id(workload.name),
-            "pipeline_version_reference": {
-                "pipeline_id": uploaded.pipeline_id,
-                "pipeline_version_id": uploaded.version_id,
-            },
-            "runtime_config": {"parameters": dict(given)},
-            **submission.body(),
-        }
+    submission.check_requirements(
+        [compiled.text], client.connection.namespace, lambda line: listener("kubeflow", "says", line)
     )
-    page = kubeflow.access.run_page(run["run_id"])
+    uploaded = upload(client, compiled, workload.summary)
+    request = RunRequest(
+        experiment_id=client.experiment(workload.name),
+        display_name=new_run_id(workload.name),
+        version=uploaded.version,
+        parameters=parameters,
+        service_account=submission.service_account,
+    )
+    run_id = client.start_run(request).run_id
+    url = client.connection.run_url(run_id)
     try:
-        listener("kubeflow", "says", page)
-        ended = follow(kubeflow, run["run_id"], listener, deadline)
+        listener("kubeflow", "says", url)
+        ended = follow(client, run_id, listener, deadline or steps.max_duration(workload))
     except KeyboardInterrupt:
-        listener("kubeflow", "says", f"no longer followed; the run goes on: {page}")
+        listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
         raise
-    went = steps_of(ended)
-    if ended["state"] != "SUCCEEDED":
-        raise PipelineError(_failure(ended, went, page))
-    return _result(workload, run["run_id"], went, page, store)
+    if ended.state != "SUCCEEDED":
+        raise PipelineError(_describe_failure(ended, url))
+    return _create_result(workload, ended, url, store)
 
 
 def plan_on_cluster(
     workload: Workload,
-    given: Mapping[str, Value],
-    kubeflow: Kubeflow,
+    parameters: Mapping[str, Value],
+    client: KubeflowClient,
     images: Images,
     steps: Steps = DEFAULTS,
-    submission: Submission = AS_USUAL,
-) -> dict[str, Any]:
-    """Return what a run would do, after a look at the server; nothing is uploaded or started."""
+    submission: Submission | None = None,
+) -> ClusterRunPlan:
+    """Return the plan of a run, after the preflight. Nothing is uploaded or started."""
+    submission = submission or Submission()
     compiled = compile_workload(workload.name, images, steps)
-    submission.look([compiled.text], kubeflow, report)
-    return {
-        "workload": workload.name,
-        "pipeline": compiled.version,
-        "uploaded": not look_up(kubeflow, compiled).new,
-        "parameters": dict(given),
-        "images": {step: images.of(step) for step in STEPS},
-        "host": kubeflow.access.host,
-        **submission.body(),
-    }
+    submission.check_requirements([compiled.text], client.connection.namespace, report)
+    return ClusterRunPlan(
+        workload=workload.name,
+        pipeline=compiled.version,
+        uploaded=not plan_upload(client, compiled).is_new,
+        parameters=dict(parameters),
+        images={step: images.of(step) for step in STEPS},
+        host=client.connection.host,
+        service_account=submission.service_account,
+    )
 
 
-def _failure(run: Object, steps: Mapping[str, Step], page: str) -> str:
-    """Say which step failed, and why as far as the server knows."""
-    failed = {name: step for name, step in steps.items() if step.state == "FAILED"}
+def _describe_failure(run: Run, url: str) -> str:
+    """Return a message with the failed step, its error and its pod, as far as the server reports them."""
+    failed = {name: step for name, step in steps_of(run).items() if step.state == "FAILED"}
     if not failed:
-        why = (run.get("error") or {}).get("message") or "it was terminated, or never got a pod"
-        return f"the run ended as {run['state']} and no step of it failed: {why}. See {page}"
+        reason = run.error or "it was terminated, or no pod was started"
+        return f"the run ended with state {run.state} and no failed step: {reason}. See {url}"
     name, step = next(iter(failed.items()))
-    why = step.error or "the server does not say why; its pod's log does"
+    reason = step.error or "the server reports no reason; see the log of its pod"
     pod = f"; kubectl logs {step.pods[-1]}" if step.pods else ""
-    return f"{name}: {why}{pod}. See {page}"
+    return f"{name}: {reason}{pod}. See {url}"
 
 
-def _result(
-    workload: Workload, run_id: str, steps: Mapping[str, Step], page: str, store: str
-) -> dict[str, Any]:
-    record = _record(store, workload.name, run_id) or _verdict(steps, page)
-    metrics = record.get("metrics") or {}
-    return {
-        "workload": workload.name,
-        "run": run_id,
-        "verdict": record["verdict"],
-        "reasons": record["reasons"],
-        "metrics": metrics,
-        "version": record.get("version"),
-        "digest": record.get("digest"),
-        "endpoint": record.get("endpoint"),
-        "seconds": {name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None},
-        "report": None,
-        "page": page,
-    }
+def _create_result(workload: Workload, run: Run, url: str, store: str) -> ClusterRunResult:
+    steps = steps_of(run)
+    record = _read_record(store, workload.name, run.run_id) or _derive_verdict(steps, url)
+    return ClusterRunResult(
+        workload=workload.name,
+        run=run.run_id,
+        verdict=record["verdict"],
+        reasons=record["reasons"],
+        metrics=record.get("metrics") or {},
+        version=record.get("version"),
+        digest=record.get("digest"),
+        endpoint=record.get("endpoint"),
+        seconds={name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None},
+        page=url,
+    )
 
 
-def _record(store: str, workload: str, run_id: str) -> dict[str, Any] | None:
-    """Return what the run wrote down, where this machine can reach the cluster's object store."""
+def _read_record(store: str, workload: str, run_id: str) -> dict[str, Any] | None:
+    """Return the run record, if this machine can reach the object store of the cluster."""
     return RunHistory(open_store(store), workload).run(run_id) if store.startswith("s3://") else None
 
 
-def _verdict(steps: Mapping[str, Step], page: str) -> dict[str, Any]:
-    """Read the verdict from the steps that ran: each branch of the pipeline ends in another one."""
+def _derive_verdict(steps: Mapping[str, Step], url: str) -> dict[str, Any]:
+    """Derive the verdict from the executed steps: each branch of the pipeline ends with another step."""
 
-    def done(name: str) -> bool:
+    def succeeded(name: str) -> bool:
         return name in steps and steps[name].state == "SUCCEEDED"
 
-    verdict = "promoted" if done("deploy-serving") else "rejected" if done("evaluate") else "unchanged"
-    why = "the reasons are in the run's report" if done("evaluate") else "prep-data says what it compared"
-    return {"verdict": verdict, "reasons": [f"{why}: {page}"]}
+    verdict = (
+        "promoted" if succeeded("deploy-serving") else "rejected" if succeeded("evaluate") else "unchanged"
+    )
+    location = "the report of the run" if succeeded("evaluate") else "the log of prep-data"
+    return {"verdict": verdict, "reasons": [f"see {location}: {url}"]}

@@ -1,4 +1,4 @@
-"""Names of the images that the steps run in, pinned by tag or digest."""
+"""Names of the images of the steps, pinned by tag or digest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .steps import STEPS
 
 @dataclass(frozen=True)
 class Images:
-    """Where each component's image is: `REGISTRY/COMPONENT:TAG`, or by digest where one is known."""
+    """The image of each component: `REGISTRY/COMPONENT@DIGEST` if its digest is known, else with the tag."""
 
     registry: str = DISTRIBUTION
     tag: str = ""
@@ -33,62 +33,74 @@ class Images:
 
 
 def default_tag() -> str:
-    """Return this project's version, the tag that `make images` gives by default."""
+    """Return the version of this project, which is the default tag of `make images`."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
-        raise UserError(f"{DISTRIBUTION} is not installed, so its version is unknown: make install") from None
+        raise UserError(
+            f"{DISTRIBUTION} is not installed, so its version is unknown: run make install"
+        ) from None
 
 
-def check_tag(tag: str) -> str:
-    """Return the tag; UserError for one that Docker would refuse, or that moves."""
+def validate_tag(tag: str) -> str:
+    """Return the tag. Raises UserError for `latest`, and for a tag that Docker rejects."""
     if tag == "latest":
-        raise UserError("--tag latest: an image that may change under a pipeline is no pin; use a commit")
+        raise UserError("--tag latest: the image could change after the pipeline is compiled; use a commit")
     if tag and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag):
-        raise UserError(f"--tag {tag!r} is not a tag: letters, digits, '_', '.' and '-', at most 128")
+        raise UserError(
+            f"--tag {tag!r} is not a valid tag: use at most 128 letters, digits, '_', '.' and '-'"
+        )
     return tag
 
 
 def read_digests(path: Path | None) -> dict[str, str]:
-    """Read `{"train": "sha256:...", ...}` from a JSON file; UserError when it is anything else."""
+    """Read `{"train": "sha256:...", ...}` from a JSON file. Raises UserError for other content."""
     if path is None:
         return {}
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--digests {path}: cannot be read as JSON: {error}") from None
-    wrong = not isinstance(digests, dict) or any(
-        not re.fullmatch(r"sha256:[0-9a-f]{64}", str(digest)) for digest in digests.values()
-    )
-    if wrong:
-        raise UserError(f'--digests {path}: is not of the form {{"train": "sha256:<64 hex digits>", ...}}')
+    if not isinstance(digests, dict) or not all(map(_is_digest, digests.values())):
+        raise UserError(f'--digests {path}: the form must be {{"train": "sha256:<64 hex digits>", ...}}')
     for name in digests:
         if name not in STEPS and not name.startswith("train-") and name != "serving":
-            raise UserError(f"--digests {path}: there is no component {name!r}; they are {', '.join(STEPS)}")
+            raise UserError(
+                f"--digests {path}: unknown component {name!r}; the components are {', '.join(STEPS)}"
+            )
     return digests
 
 
-def check_registry(registry: str) -> str:
-    """Return the registry without its last slash; UserError for one that Docker would refuse."""
+def _is_digest(value: object) -> bool:
+    return re.fullmatch(r"sha256:[0-9a-f]{64}", str(value)) is not None
+
+
+def validate_registry(registry: str) -> str:
+    """Return the registry without a slash at its end. Raises UserError for a name that Docker rejects."""
     host = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
     part = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
     name = registry.rstrip("/")
     if not re.fullmatch(rf"{part}(/{part})*|{host}(/{part})*", name):
         raise UserError(
-            f"--registry {registry!r} is none: HOST[:PORT][/PATH] without http://, the path in small letters"
+            f"--registry {registry!r} is not valid: use HOST[:PORT][/PATH] without http://, "
+            "and a path in lower case"
         )
     return name
 
 
 def add_image_arguments(parser: argparse._ActionsContainer) -> None:
     """Add --registry, --tag and --digests."""
-    parser.add_argument("--registry", default=DISTRIBUTION, help="where the images are; default: %(default)s")
-    parser.add_argument("--tag", default="", help="the images' tag; default: the project's version")
-    parser.add_argument("--digests", type=Path, metavar="FILE", help="JSON of component to sha256 digest")
+    parser.add_argument(
+        "--registry", default=DISTRIBUTION, help="registry of the images; default: %(default)s"
+    )
+    parser.add_argument("--tag", default="", help="tag of the images; default: the version of the project")
+    parser.add_argument(
+        "--digests", type=Path, metavar="FILE", help="JSON file that maps components to sha256 digests"
+    )
 
 
-def images_of(arguments: argparse.Namespace) -> Images:
-    """Return the images that the arguments name; UserError for a tag or a file that is none."""
+def images_from_arguments(arguments: argparse.Namespace) -> Images:
+    """Return the images that the arguments select. Raises UserError for an invalid value."""
     return Images(
-        check_registry(arguments.registry), check_tag(arguments.tag), read_digests(arguments.digests)
+        validate_registry(arguments.registry), validate_tag(arguments.tag), read_digests(arguments.digests)
     )

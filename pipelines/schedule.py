@@ -1,10 +1,10 @@
-"""Keeps the schedules of a Kubeflow Pipelines server as a file has them.
+"""Manage the schedules of a Kubeflow Pipelines server with a file.
 
-apply     make the server match the file: create, replace, pause, resume; what is right stays
-diff      what apply would do
-list      what is on the server, with its next times
-pause, resume, delete NAME    by hand; apply goes by the file again
-backfill NAME --from DAY --to DAY    one run for each time of the schedule in the past, one by one
+apply     make the server match the file: create, replace, pause or resume schedules that differ
+diff      print what apply would change
+list      print the schedules on the server and their next times
+pause, resume, delete NAME    change one schedule; the next apply restores the state of the file
+backfill NAME --from DAY --to DAY    start one run for each past time of the schedule, one at a time
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -25,226 +25,260 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.messages import report
 from continuous_training.core.parameters import Values
-from continuous_training.kubeflow.api import Kubeflow
-from continuous_training.kubeflow.schedules.backfill import backfill, moments
+from continuous_training.kubeflow.api import KubeflowClient
+from continuous_training.kubeflow.api_objects import ENABLED, RecurringRun
+from continuous_training.kubeflow.schedules.backfill import backfill, past_times
 from continuous_training.kubeflow.schedules.cron import Cron
 from continuous_training.kubeflow.schedules.reconcile import (
     Change,
-    body_of,
-    carry_out,
-    change_of,
-    ours,
-    remove,
+    delete_when_idle,
+    execute,
+    is_managed,
+    plan_change,
+    spec_of,
 )
 from continuous_training.kubeflow.schedules.schedule_file import DEFAULT_FILE, Schedule, read_schedules
-from continuous_training.kubeflow.upload import look_up, upload
+from continuous_training.kubeflow.submission import Submission
+from continuous_training.kubeflow.upload import plan_upload, upload
 from pipelines import run_output
 from workloads import discovery
 
 from .compile import compile_workload
-from .images import Images, add_image_arguments, images_of
-from .preflight import Submission, add_skip_argument, submission_of
-from .steps import DEFAULTS, Steps, add_steps_argument, steps_of
-from .upload import CODES, add_server_arguments, connect
+from .images import Images, add_image_arguments, images_from_arguments
+from .preflight import add_no_preflight_argument, submission_from_arguments
+from .steps import Steps, add_steps_argument, steps_from_arguments
+from .upload import EXIT_CODES, add_server_arguments, connect
 
-SHOWN = 5
-"""Times that are shown of each schedule."""
+NEXT_TIMES = 5
+"""Number of times that are printed for each schedule."""
 
-UNSEEN = Submission(looked_at=False)
+INTERRUPTION = (
+    "interrupted: runs on the server continue, and the changes listed above were made; run the same "
+    "command again to make the rest"
+)
 
 
-def changes(
-    kubeflow: Kubeflow,
+@dataclass(frozen=True)
+class PipelineOptions:
+    """How the pipelines of the schedules are compiled and submitted."""
+
+    images: Images
+    steps: Steps
+    submission: Submission
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace, *, dry_run: bool = False) -> PipelineOptions:
+        """Return the options that the arguments describe. A dry run makes no preflight."""
+        submission = (
+            Submission(preflight=False) if dry_run else submission_from_arguments(arguments, os.environ)
+        )
+        return cls(images_from_arguments(arguments), steps_from_arguments(arguments), submission)
+
+
+def plan_changes(
+    client: KubeflowClient,
     schedules: list[Schedule],
-    images: Images,
+    options: PipelineOptions,
     now: datetime,
     *,
     dry_run: bool,
-    steps: Steps = DEFAULTS,
-    submission: Submission = UNSEEN,
 ) -> list[Change]:
-    """Return what differs; unless this is a dry run, what a schedule names is brought first."""
+    """Return the change of each schedule. Unless this is a dry run, its pipelines are uploaded first."""
     names = sorted({schedule.workload for schedule in schedules})
-    compiled = {name: compile_workload(name, images, steps) for name in names}
+    compiled = {name: compile_workload(name, options.images, options.steps) for name in names}
+    # A cron expression that cannot be converted is rejected before anything is uploaded.
     for schedule in schedules:
         schedule.cron.in_utc(now)
     for account in sorted({schedule.service_account for schedule in schedules}):
         texts = [compiled[s.workload].text for s in schedules if s.service_account == account]
-        replace(submission, account=account).look(texts, kubeflow, report)
+        submission = replace(options.submission, service_account=account)
+        submission.check_requirements(texts, client.connection.namespace, report)
     uploaded = {
-        name: look_up(kubeflow, pipeline)
+        name: plan_upload(client, pipeline)
         if dry_run
-        else upload(kubeflow, pipeline, discovery.get(name).summary)
+        else upload(client, pipeline, discovery.get(name).summary)
         for name, pipeline in compiled.items()
     }
-    experiments = {name: kubeflow.experiment(name, make=not dry_run) for name in compiled}
-    rows = list(kubeflow.schedules())
+    experiments = {name: client.experiment(name, create=not dry_run) for name in compiled}
+    existing = list(client.recurring_runs())
     return [
-        change_of(body_of(s, uploaded[s.workload], experiments[s.workload], now), rows) for s in schedules
+        plan_change(spec_of(s, uploaded[s.workload], experiments[s.workload], now), existing)
+        for s in schedules
     ]
 
 
 def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
-    """Say what differs, and make it as the file has it unless this is a dry run."""
+    """Print the changes and, unless this is a dry run, execute them."""
     schedules, now = read_schedules(arguments.file, _parse_parameters), datetime.now(UTC)
-    kubeflow = connect(arguments)
-    found = changes(
-        kubeflow,
-        schedules,
-        images_of(arguments),
-        now,
-        dry_run=dry_run,
-        steps=steps_of(arguments),
-        submission=UNSEEN if dry_run else submission_of(arguments, os.environ),
-    )
-    for schedule, change in zip(schedules, found, strict=True):
-        print(f"{change.name}: {change.verb}")
-        for line in change.why:
-            print(f"  {line}")
-        for row in change.strangers:
-            report(
-                f"  warning: {row['recurring_run_id']} has this name, too, and was not made from a file: "
-                "it is left alone, and runs as well"
-            )
+    options = PipelineOptions.from_arguments(arguments, dry_run=dry_run)
+    client = connect(arguments)
+    changes = plan_changes(client, schedules, options, now, dry_run=dry_run)
+    for schedule, change in zip(schedules, changes, strict=True):
+        _print_change(change)
         if not dry_run:
-            for line in carry_out(kubeflow, change):
+            for line in execute(client, change):
                 print(f"  {line}")
-        _show_times(schedule.cron, change.body["trigger"]["cron_schedule"]["cron"], now, schedule.paused)
-    known = {schedule.name for schedule in schedules}
-    for row in kubeflow.schedules():
-        if ours(row) and row["display_name"] not in known:
-            name = row["display_name"]
-            remedy = f"{interpreter()} -m pipelines.schedule delete {name}"
-            print(f"{name}: not in {arguments.file}; left alone")
-            report(f"to delete it: {remedy}")
+        _print_times(schedule, change.spec.cron, now)
+    _print_schedules_not_in_file(client, {schedule.name for schedule in schedules}, arguments.file)
 
 
-def _parse_parameters(workload: str, given: Mapping[str, Any]) -> Values:
-    return discovery.get(workload).parse(given)
+def _print_change(change: Change) -> None:
+    print(f"{change.name}: {change.action}")
+    for line in change.differences:
+        print(f"  {line}")
+    for recurring_run in change.unmanaged:
+        report(
+            f"  warning: {recurring_run.recurring_run_id} has the same name and was not created from a file: "
+            "it is not changed, and it also starts runs"
+        )
 
 
-def _show_times(cron: Cron, turned: str, now: datetime, paused: bool) -> None:
-    shown = ", ".join(f"{when:%Y-%m-%d %H:%M:%S}" for when in islice(cron.times(now), SHOWN))
-    print(f"  {'paused; ' if paused else ''}next (UTC): {shown}")
-    if turned != cron.text or cron.zone != "UTC":
-        print(f"  {cron.text} in {cron.zone} is {turned} in UTC, which the server goes by")
+def _print_schedules_not_in_file(client: KubeflowClient, names: set[str], file: Path) -> None:
+    for recurring_run in client.recurring_runs():
+        name = recurring_run.spec.display_name
+        if is_managed(recurring_run) and name not in names:
+            print(f"{name}: not in {file}; not changed")
+            report(f"to delete it: {interpreter()} -m pipelines.schedule delete {name}")
+
+
+def _parse_parameters(workload: str, assigned: Mapping[str, Any]) -> Values:
+    return discovery.get(workload).parse(assigned)
+
+
+def _print_times(schedule: Schedule, utc_cron: str, now: datetime) -> None:
+    cron = schedule.cron
+    print(f"  {'paused; ' if schedule.paused else ''}next (UTC): {_format_next_times(cron, now)}")
+    if utc_cron != cron.text or cron.zone != "UTC":
+        print(f"  {cron.text} in {cron.zone} is {utc_cron} in UTC, which the server uses")
     change = cron.clock_change(now)
     if change:
-        report(f"  until {change}, when {cron.zone} changes its clock: apply again then")
+        report(f"  valid until {change}, when the clock of {cron.zone} changes: run apply again after that")
 
 
-def show(arguments: argparse.Namespace) -> None:
-    """Print what is on the server."""
-    rows = sorted(connect(arguments).schedules(), key=lambda row: str(row.get("display_name")))
-    if not rows:
+def _format_next_times(cron: Cron, now: datetime) -> str:
+    return ", ".join(f"{time:%Y-%m-%d %H:%M:%S}" for time in islice(cron.times(now), NEXT_TIMES))
+
+
+def list_schedules(arguments: argparse.Namespace) -> None:
+    """Print the recurring runs of the server."""
+    recurring_runs = sorted(connect(arguments).recurring_runs(), key=lambda row: row.spec.display_name)
+    if not recurring_runs:
         print("no schedules")
-        report(f"to make those of a file: {interpreter()} -m pipelines.schedule apply")
-    names = [row["display_name"] for row in rows]
+        report(f"to create those of a file: {interpreter()} -m pipelines.schedule apply")
+    names = [row.spec.display_name for row in recurring_runs]
     now = datetime.now(UTC)
-    for row in rows:
-        cron = ((row.get("trigger") or {}).get("cron_schedule") or {}).get("cron", "")
-        twice = "; there is another one of this name" if names.count(row["display_name"]) > 1 else ""
-        whose = "" if ours(row) else "; not made from a file"
-        print(f"{row['display_name']}: {row.get('status', '')}{whose}{twice}  {row['recurring_run_id']}")
-        if cron:
-            print(f"  cron {cron} (UTC, seconds first)")
-        if len(cron.split()) == 6 and row.get("mode") == "ENABLE":
-            shown = ", ".join(f"{when:%Y-%m-%d %H:%M:%S}" for when in islice(Cron(cron).times(now), SHOWN))
-            print(f"  next (UTC): {shown}")
-        elif len(cron.split()) == 5:
-            report("  warning: five fields; the server reads the first as seconds, and not as minutes")
+    for recurring_run in recurring_runs:
+        spec = recurring_run.spec
+        origin = "" if is_managed(recurring_run) else "; not created from a file"
+        duplicate = "; another one has the same name" if names.count(spec.display_name) > 1 else ""
+        print(
+            f"{spec.display_name}: {recurring_run.status}{origin}{duplicate}  "
+            f"{recurring_run.recurring_run_id}"
+        )
+        if spec.cron:
+            print(f"  cron {spec.cron} (UTC, seconds first)")
+        if len(spec.cron.split()) == 6 and spec.mode == ENABLED:
+            print(f"  next (UTC): {_format_next_times(Cron(spec.cron), now)}")
+        elif len(spec.cron.split()) == 5:
+            report("  warning: five fields; the server reads the first field as seconds, not as minutes")
 
 
-def by_hand(arguments: argparse.Namespace) -> None:
-    """Pause, resume or delete the schedules of a name that were made from a file."""
-    kubeflow = connect(arguments)
-    rows = [row for row in kubeflow.schedules() if row.get("display_name") == arguments.name and ours(row)]
-    if not rows:
+def change_schedule(arguments: argparse.Namespace) -> None:
+    """Pause, resume or delete the recurring runs of one name that were created from a file."""
+    client = connect(arguments)
+    name = arguments.name
+    recurring_runs = [
+        row for row in client.recurring_runs() if row.spec.display_name == name and is_managed(row)
+    ]
+    if not recurring_runs:
         raise UserError(
-            f"there is no schedule {arguments.name} made from a file: python -m pipelines.schedule list"
+            f"no schedule {name} was created from a file. To list the schedules: "
+            "python -m pipelines.schedule list"
         )
     if arguments.verb == "resume":
-        newest = max(rows, key=lambda row: str(row.get("created_at")))
-        kubeflow.enable(newest["recurring_run_id"])
-        print(f"{arguments.name}: resumed")
+        client.enable(_newest(recurring_runs).recurring_run_id)
+        print(f"{name}: resumed")
         return
-    for row in rows:
-        kubeflow.disable(row["recurring_run_id"])
-    print(f"{arguments.name}: paused; what runs now runs on")
+    for recurring_run in recurring_runs:
+        client.disable(recurring_run.recurring_run_id)
+    print(f"{name}: paused; active runs continue")
     if arguments.verb == "delete":
-        for row in rows:
-            print(f"  {remove(kubeflow, row)}")
+        for recurring_run in recurring_runs:
+            print(f"  {delete_when_idle(client, recurring_run)}")
+
+
+def _newest(recurring_runs: list[RecurringRun]) -> RecurringRun:
+    return max(recurring_runs, key=lambda row: row.created_at)
 
 
 def run_backfill(arguments: argparse.Namespace) -> None:
-    """Run a schedule's pipeline for each of its times in the past."""
+    """Start a run of the schedule's pipeline for each of its past times."""
     schedules = {schedule.name: schedule for schedule in read_schedules(arguments.file, _parse_parameters)}
     if arguments.name not in schedules:
-        raise UserError(f"{arguments.file} has no schedule {arguments.name}; it has {', '.join(schedules)}")
+        names = ", ".join(schedules)
+        raise UserError(f"{arguments.file} has no schedule {arguments.name}; its schedules are {names}")
     schedule = schedules[arguments.name]
-    times = moments(schedule, arguments.start, arguments.end)
+    times = past_times(schedule, arguments.start, arguments.end)
     if arguments.dry_run:
-        print("\n".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in times))
+        print("\n".join(f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in times))
         return
-    kubeflow = connect(arguments)
-    steps = steps_of(arguments)
-    compiled = compile_workload(schedule.workload, images_of(arguments), steps)
-    submission = replace(submission_of(arguments, os.environ), account=schedule.service_account)
-    submission.look([compiled.text], kubeflow, report)
+    client = connect(arguments)
+    options = PipelineOptions.from_arguments(arguments)
+    compiled = compile_workload(schedule.workload, options.images, options.steps)
+    submission = replace(options.submission, service_account=schedule.service_account)
+    submission.check_requirements([compiled.text], client.connection.namespace, report)
     workload = discovery.get(schedule.workload)
-    uploaded = upload(kubeflow, compiled, workload.summary)
-    with run_output.progress(f"{schedule.name}: {len(times)} runs, one by one") as listener:
-        backfill(kubeflow, schedule, uploaded, times, steps.longest(workload), listener)
+    uploaded = upload(client, compiled, workload.summary)
+    with run_output.progress(f"{schedule.name}: {len(times)} runs, one at a time") as listener:
+        backfill(client, schedule, uploaded, times, options.steps.max_duration(workload), listener)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    made = argparse.ArgumentParser(
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
         prog="python -m pipelines.schedule",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=CODES,
+        epilog=EXIT_CODES,
     )
-    verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")
+    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb in ("apply", "diff", "list", "pause", "resume", "delete", "backfill"):
-        sub = verbs.add_parser(verb)
+        subparser = subparsers.add_parser(verb)
         if verb in ("pause", "resume", "delete", "backfill"):
-            sub.add_argument("name", metavar="NAME")
+            subparser.add_argument("name", metavar="NAME")
         if verb in ("apply", "diff", "backfill"):
-            sub.add_argument("--file", type=Path, default=DEFAULT_FILE, help="default: %(default)s")
-            add_image_arguments(sub)
-            add_steps_argument(sub)
+            subparser.add_argument("--file", type=Path, default=DEFAULT_FILE, help="default: %(default)s")
+            add_image_arguments(subparser)
+            add_steps_argument(subparser)
         if verb in ("apply", "backfill"):
-            add_skip_argument(sub)
-            sub.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
-        if verb == "backfill":
-            sub.add_argument(
-                "--from", dest="start", required=True, metavar="DAY", help="2026-11-01, included"
+            add_no_preflight_argument(subparser)
+            subparser.add_argument(
+                "--dry-run", action="store_true", help="print the changes without making them"
             )
-            sub.add_argument("--to", dest="end", required=True, metavar="DAY", help="2026-11-08, included")
-        add_server_arguments(sub)
-    return made
+        if verb == "backfill":
+            for option, name, day in (("--from", "start", "2026-11-01"), ("--to", "end", "2026-11-08")):
+                subparser.add_argument(
+                    option, dest=name, required=True, metavar="DAY", help=f"{day}, included"
+                )
+        add_server_arguments(subparser)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the subcommand. Return the exit code."""
-    arguments = parser().parse_args(argv)
-    return run_command(
-        lambda: _run_subcommand(arguments),
-        "interrupted: runs on the server continue, and the changes listed above were made; run the same "
-        "command again to make the rest",
-    )
+    arguments = create_parser().parse_args(argv)
+    return run_command(lambda: _run_subcommand(arguments), INTERRUPTION)
 
 
 def _run_subcommand(arguments: argparse.Namespace) -> int:
     if arguments.verb in ("apply", "diff"):
         apply(arguments, dry_run=arguments.verb == "diff" or arguments.dry_run)
     elif arguments.verb == "list":
-        show(arguments)
+        list_schedules(arguments)
     elif arguments.verb == "backfill":
         run_backfill(arguments)
     else:
-        by_hand(arguments)
+        change_schedule(arguments)
     return DONE
 
 

@@ -1,7 +1,7 @@
-"""Uploads compiled pipelines to Kubeflow Pipelines: `python -m pipelines.upload --host URL`.
+"""Upload compiled pipelines to Kubeflow Pipelines: `python -m pipelines.upload --host URL`.
 
-A pipeline is named after its workload, a version after the content of its file: what is there already
-is left alone, so the command may be run as often as one likes.
+A pipeline is named after its workload, and a version after the content of its file. An existing version is
+not uploaded again, so the command can be repeated.
 """
 
 from __future__ import annotations
@@ -15,39 +15,43 @@ from continuous_training.core.command import ItemProgress, run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.messages import report
-from continuous_training.kubeflow.api import Kubeflow
-from continuous_training.kubeflow.connection import find_access
+from continuous_training.kubeflow.api import KubeflowClient
+from continuous_training.kubeflow.connection import resolve_connection
 from continuous_training.kubeflow.upload import upload
 from workloads import discovery
 
 from .compile import compile_workload
-from .images import add_image_arguments, images_of
-from .steps import add_steps_argument, steps_of
+from .images import add_image_arguments, images_from_arguments
+from .steps import add_steps_argument, steps_from_arguments
 
-CODES = "exit codes: 0 done, 2 user error, 75 try again, 130 interrupted, 1 unexpected"
+EXIT_CODES = (
+    "exit codes: 0 done, 2 user error, 75 temporarily unavailable: try again, 130 interrupted, 1 defect"
+)
 
 
 def add_server_arguments(parser: argparse._ActionsContainer) -> None:
     """Add --host and --namespace."""
-    parser.add_argument("--host", metavar="URL", help="Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT")
-    parser.add_argument("--namespace", help="the profile's namespace, where Kubeflow has several users")
+    parser.add_argument(
+        "--host", metavar="URL", help="address of Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT"
+    )
+    parser.add_argument("--namespace", help="namespace of the profile, on a Kubeflow with several users")
 
 
-def connect(arguments: argparse.Namespace) -> Kubeflow:
-    """Return the server that arguments and environment name."""
-    return Kubeflow(find_access(os.environ, arguments.host, arguments.namespace))
+def connect(arguments: argparse.Namespace) -> KubeflowClient:
+    """Return a client for the server that arguments and environment select."""
+    return KubeflowClient(resolve_connection(os.environ, arguments.host, arguments.namespace))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Upload what is asked for, or everything; returns the exit code."""
+    """Upload the pipelines of the selected workloads, by default of all. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.upload",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=CODES,
+        epilog=EXIT_CODES,
     )
     parser.add_argument(
-        "--workload", nargs="+", action="extend", metavar="NAME", help="default: every registered one"
+        "--workload", nargs="+", action="extend", metavar="NAME", help="default: all registered workloads"
     )
     add_server_arguments(parser)
     add_image_arguments(parser)
@@ -59,16 +63,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def _upload(arguments: argparse.Namespace, progress: ItemProgress) -> int:
     """Upload the pipelines of the workloads and print their versions. Return the exit code."""
-    images, steps = images_of(arguments), steps_of(arguments)
+    images, steps = images_from_arguments(arguments), steps_from_arguments(arguments)
     names, broken = discovery.usable(arguments.workload)
     progress.start(names)
     pipelines = [compile_workload(name, images, steps) for name in names]
-    kubeflow = connect(arguments)
+    client = connect(arguments)
     for compiled in pipelines:
-        uploaded = upload(kubeflow, compiled, discovery.get(compiled.name).summary)
-        status = "uploaded" if uploaded.new else "is there"
-        page = kubeflow.access.pipeline_page(uploaded.pipeline_id, uploaded.version_id)
-        print(f"{compiled.version} {status}: {page}")
+        uploaded = upload(client, compiled, discovery.get(compiled.name).summary)
+        version = uploaded.version
+        url = client.connection.version_url(version.pipeline_id, version.version_id)
+        print(f"{compiled.version} {'uploaded' if uploaded.is_new else 'already exists'}: {url}")
         progress.finish(compiled.name)
     for name, reason in broken.items():
         report(f"broken: {name}: {reason}")

@@ -1,1 +1,1 @@
-"""Kubeflow Pipelines: what a running step asks it (tasks), and what the verbs tell it (access, api)."""
+"""Kubeflow Pipelines: API client, pipeline upload, runs, schedules and preflight."""

@@ -1,7 +1,7 @@
-"""The Kubeflow Pipelines API 2.17, v2beta1 over REST, as far as the verbs need it.
+"""Client of the Kubeflow Pipelines API 2.17 (v2beta1, REST).
 
-What is asked twice in a row harms nothing: reading is tried again when the server is away, and writing
-is not, for nobody knows what came of it; the verbs look first at what is there.
+Only GET requests are retried after a response, because the result of a failed write is unknown. Therefore
+the commands list the existing objects before they write, and each command can be repeated.
 Reference: https://www.kubeflow.org/docs/components/pipelines/reference/api/kubeflow-pipeline-api-spec/
 """
 
@@ -16,186 +16,217 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from continuous_training.core.errors import TransientError, UserError
-from continuous_training.kubeflow.connection import Access
+from continuous_training.kubeflow.api_objects import (
+    PipelineVersion,
+    RecurringRun,
+    RecurringRunSpec,
+    Run,
+    RunRequest,
+)
+from continuous_training.kubeflow.connection import Connection
 
-ROOT = "/apis/v2beta1"
-PAGE = 100
-FINAL = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
-"""The states in which a run stays."""
+API_PATH = "/apis/v2beta1"
+PAGE_SIZE = 100
 
 _TIMEOUT = (5, 60)
-_AWAY = (429, 500, 502, 503, 504)
+_UNAVAILABLE = (429, 500, 502, 503, 504)
 
-Object = dict[str, Any]
-"""One of the server's objects, as its JSON is."""
+_Json = dict[str, Any]
 
 
-class Kubeflow:
-    """The pipelines, runs and recurring runs of one server, in one namespace of it."""
+class KubeflowClient:
+    """Pipelines, runs and recurring runs of one server, in the namespace of the connection."""
 
-    def __init__(self, access: Access, backoff: float = 0.5) -> None:
-        self.access = access
+    def __init__(self, connection: Connection, backoff: float = 0.5) -> None:
+        self.connection = connection
         self.session = requests.Session()
-        # Only GET is repeated after an answer; all are when no connection came about.
+        # Requests of any method are retried when no connection was established.
         retry = Retry(
             total=5,
             backoff_factor=backoff,
-            status_forcelist=_AWAY,
+            status_forcelist=_UNAVAILABLE,
             allowed_methods=("GET",),
             raise_on_status=False,
         )
         self.session.mount("http://", HTTPAdapter(max_retries=retry))
         self.session.mount("https://", HTTPAdapter(max_retries=retry))
 
-    def pipeline(self, name: str) -> Object | None:
-        """Return the pipeline of that name, or None."""
-        return next(self._list("pipelines", "pipelines", self._named(name), self._namespace()), None)
+    def find_pipeline(self, name: str) -> str | None:
+        """Return the id of the pipeline with this name, or None."""
+        rows = self._list("pipelines", "pipelines", _name_filter(name) | self._namespace())
+        return next((str(row["pipeline_id"]) for row in rows), None)
 
-    def create_pipeline(self, name: str, description: str) -> Object:
-        """Make a pipeline without versions; returns the one that is there when somebody was faster."""
+    def create_pipeline(self, name: str, description: str) -> str:
+        """Create a pipeline without versions and return its id. Returns an existing id after a conflict."""
         body = {"name": name, "display_name": name, "description": description} | self._namespace()
-        made = self._call("POST", "pipelines", json=body, conflict=True)
-        found = made if made is not None else self.pipeline(name)
-        if found is None:
-            raise TransientError(f"pipeline {name} was there, and is not any more; try again")
-        return found
+        created = self._call("POST", "pipelines", json=body, allow_conflict=True)
+        pipeline_id = str(created["pipeline_id"]) if created is not None else self.find_pipeline(name)
+        if pipeline_id is None:
+            raise TransientError(f"pipeline {name} was deleted while it was created: try again")
+        return pipeline_id
 
-    def versions(self, pipeline_id: str) -> Iterator[Object]:
-        """Yield the versions of a pipeline."""
-        return self._list(f"pipelines/{pipeline_id}/versions", "pipeline_versions", {}, {"sort_by": ""})
+    def find_version(self, pipeline_id: str, name: str) -> PipelineVersion | None:
+        """Return the version of a pipeline with this name, or None."""
+        path = f"pipelines/{pipeline_id}/versions"
+        for row in self._list(path, "pipeline_versions", {"sort_by": ""}):
+            if name in (row.get("name"), row.get("display_name")):
+                return PipelineVersion(pipeline_id, str(row["pipeline_version_id"]))
+        return None
 
-    def upload_version(self, pipeline_id: str, name: str, description: str, text: str) -> Object | None:
-        """Upload a pipeline file as a version; None when the name is taken."""
-        return self._call(
+    def upload_version(
+        self, pipeline_id: str, name: str, description: str, text: str
+    ) -> PipelineVersion | None:
+        """Upload a pipeline file as a version. Returns None when the name is in use."""
+        created = self._call(
             "POST",
             "pipelines/upload_version",
             params={"name": name, "pipelineid": pipeline_id, "description": description},
             files={"uploadfile": (f"{name}.yaml", text.encode(), "application/x-yaml")},
-            conflict=True,
+            allow_conflict=True,
         )
+        return PipelineVersion(pipeline_id, str(created["pipeline_version_id"])) if created else None
 
-    def experiment(self, name: str, make: bool = True) -> str:
-        """Return the id of the experiment of that name, made when it is missing; `(new)` without `make`."""
-        params = self._named(name)
-        found = next(
-            self._list("experiments", "experiments", params, {"namespace": self.access.namespace}), None
-        )
-        if found is None and not make:
+    def experiment(self, name: str, create: bool = True) -> str:
+        """Return the id of the experiment with this name.
+
+        A missing experiment is created. Without `create`, the result is `(new)` instead.
+        """
+        params = _name_filter(name) | {"namespace": self.connection.namespace}
+        row = next(self._list("experiments", "experiments", params), None)
+        if row is None and not create:
             return "(new)"
-        if found is None:
-            body = {"display_name": name, "namespace": self.access.namespace}
-            found = self._send("experiments", body)
-        return str(found["experiment_id"])
+        if row is None:
+            row = self._post("experiments", {"display_name": name, "namespace": self.connection.namespace})
+        return str(row["experiment_id"])
 
-    def start_run(self, body: Object) -> Object:
-        """Start a run; UserError for parameters that the pipeline does not take."""
-        return self._send("runs", body)
+    def start_run(self, request: RunRequest) -> Run:
+        """Start a run. Raises UserError for parameters that the pipeline does not have."""
+        return Run.from_json(self._post("runs", request.to_json()))
 
-    def run(self, run_id: str) -> Object:
-        """Return a run as it is now."""
-        return self._call("GET", f"runs/{run_id}") or {}
+    def run(self, run_id: str) -> Run:
+        """Return the current state of a run."""
+        return Run.from_json(self._call("GET", f"runs/{run_id}") or {"run_id": run_id})
 
-    def runs(self, experiment_id: str) -> Iterator[Object]:
-        """Yield the runs of an experiment, the newest first."""
-        more = {"experiment_id": experiment_id, "sort_by": "created_at desc"}
-        return self._list("runs", "runs", {}, more)
+    def runs(self, experiment_id: str) -> Iterator[Run]:
+        """Yield the runs of an experiment, the newest run first."""
+        params = {"experiment_id": experiment_id, "sort_by": "created_at desc"}
+        return map(Run.from_json, self._list("runs", "runs", params))
 
     def terminate(self, run_id: str) -> None:
-        """Stop a run; it ends as FAILED, and its exit handler does not run."""
+        """Stop a run. It ends with the state FAILED, and its exit handler is not executed."""
         self._call("POST", f"runs/{run_id}:terminate")
 
-    def schedules(self) -> Iterator[Object]:
+    def recurring_runs(self) -> Iterator[RecurringRun]:
         """Yield the recurring runs."""
-        return self._list("recurringruns", "recurringRuns", {}, {"sort_by": ""} | self._namespace())
+        rows = self._list("recurringruns", "recurringRuns", {"sort_by": ""} | self._namespace())
+        return map(RecurringRun.from_json, rows)
 
-    def create_schedule(self, body: Object) -> Object:
-        """Make a recurring run; names are not unique, so look first."""
-        return self._send("recurringruns", body)
+    def create_recurring_run(self, spec: RecurringRunSpec) -> RecurringRun:
+        """Create a recurring run. Names are not unique, so the caller first lists the existing ones."""
+        return RecurringRun.from_json(self._post("recurringruns", spec.to_json()))
 
     def enable(self, recurring_run_id: str) -> None:
-        """Let a recurring run start runs again."""
+        """Enable a recurring run: it starts runs at its times."""
         self._call("POST", f"recurringruns/{recurring_run_id}:enable")
 
     def disable(self, recurring_run_id: str) -> None:
-        """Let a recurring run start no more runs; those that go on go on."""
+        """Disable a recurring run: it starts no further runs. Active runs continue."""
         self._call("POST", f"recurringruns/{recurring_run_id}:disable")
 
-    def delete_schedule(self, recurring_run_id: str) -> None:
-        """Delete a recurring run, **and kill its runs that go on**; nothing when it is gone already."""
-        self._call("DELETE", f"recurringruns/{recurring_run_id}", missing=True)
+    def delete_recurring_run(self, recurring_run_id: str) -> None:
+        """Delete a recurring run **and kill its active runs**. Does nothing when it does not exist."""
+        self._call("DELETE", f"recurringruns/{recurring_run_id}", allow_missing=True)
 
     def _namespace(self) -> dict[str, str]:
-        return {"namespace": self.access.namespace} if self.access.namespace else {}
+        return {"namespace": self.connection.namespace} if self.connection.namespace else {}
 
-    @staticmethod
-    def _named(name: str) -> dict[str, str]:
-        predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
-        return {"filter": json.dumps({"predicates": [predicate]})}
-
-    def _list(self, path: str, key: str, filter_: dict[str, str], more: dict[str, str]) -> Iterator[Object]:
+    def _list(self, path: str, key: str, params: dict[str, str]) -> Iterator[_Json]:
+        """Yield the rows of all pages of a list."""
         token = ""
         while True:
-            page = {"page_token": token, "page_size": PAGE}
-            answer = self._call("GET", path, params={**page, **more, **filter_}) or {}
-            yield from answer.get(key) or []
-            token = answer.get("next_page_token") or ""
+            page = {"page_token": token, "page_size": PAGE_SIZE}
+            response = self._call("GET", path, params={**page, **params}) or {}
+            yield from response.get(key) or []
+            token = response.get("next_page_token") or ""
             if not token:
                 return
 
-    def _send(self, path: str, body: Object) -> Object:
+    def _post(self, path: str, body: _Json) -> _Json:
         return self._call("POST", path, json=body) or {}
 
     def _call(
-        self, method: str, path: str, *, conflict: bool = False, missing: bool = False, **request: Any
-    ) -> Object | None:
-        """Send a request; returns the answer's JSON, None for an awaited 409 (`conflict`) or 404 (`missing`).
+        self,
+        method: str,
+        path: str,
+        *,
+        allow_conflict: bool = False,
+        allow_missing: bool = False,
+        **options: Any,
+    ) -> _Json | None:
+        """Send a request and return the JSON of the response, or None for an allowed status 409 or 404.
 
-        UserError for what is refused, TransientError when the server is away.
+        Raises UserError for a rejected request, and TransientError when the server is not available.
         """
-        url = f"{self.access.host}{ROOT}/{path}"
-        where = f"Kubeflow Pipelines at {self.access.host}"
+        url = f"{self.connection.host}{API_PATH}/{path}"
         try:
-            answer = self.session.request(
+            response = self.session.request(
                 method,
                 url,
-                headers=self.access.headers(),
+                headers=self.connection.headers(),
                 timeout=_TIMEOUT,
-                # A login page is where a redirect leads.
+                # A redirect leads to a login page.
                 allow_redirects=False,
-                **request,
+                **options,
             )
         except requests.RequestException as error:
-            raise TransientError(f"{where} cannot be reached: {_reason(error)}") from error
-        status = answer.status_code
-        if (status == 409 and conflict) or (status == 404 and missing):
+            reason = _root_cause(error)
+            raise TransientError(f"{self._server_name()} cannot be reached: {reason}") from error
+        status = response.status_code
+        if (status == 409 and allow_conflict) or (status == 404 and allow_missing):
             return None
-        if status in (401, 403) or answer.is_redirect:
-            raise UserError(
-                f"{where} does not let this in ({status}{_said(answer)}): set CT_KFP_TOKEN, "
-                "CT_KFP_TOKEN_FILE or CT_KFP_COOKIE; what was set may have expired, or may not do this"
-            )
-        if status in _AWAY:
-            raise TransientError(f"{where} fails for the moment: {method} {path}: {status}{_said(answer)}")
-        if not answer.ok:
-            raise UserError(f"{where} refuses {method} {path}: {status}{_said(answer)}")
+        self._raise_for_status(response, f"{method} {path}")
         try:
-            return dict(answer.json())
+            return dict(response.json())
         except (ValueError, TypeError):
-            raise UserError(f"what answers at {url} is not Kubeflow Pipelines: it sends no JSON") from None
+            raise UserError(
+                f"the server at {url} is not Kubeflow Pipelines: its response is not JSON"
+            ) from None
+
+    def _raise_for_status(self, response: requests.Response, request: str) -> None:
+        status, server = response.status_code, self._server_name()
+        detail = f"{status}{_error_message(response)}"
+        if status in (401, 403) or response.is_redirect:
+            raise UserError(
+                f"{server} denied access ({detail}): set CT_KFP_TOKEN, CT_KFP_TOKEN_FILE or CT_KFP_COOKIE. "
+                "If one of them is set, it may have expired or may not permit this operation"
+            )
+        if status in _UNAVAILABLE:
+            raise TransientError(f"{server} is temporarily unavailable: {request}: {detail}")
+        if not response.ok:
+            raise UserError(f"{server} rejected {request}: {detail}")
+
+    def _server_name(self) -> str:
+        return f"Kubeflow Pipelines at {self.connection.host}"
 
 
-def _said(answer: requests.Response) -> str:
-    """Return the server's own words."""
+def _name_filter(name: str) -> dict[str, str]:
+    """Return the query parameter that selects objects by their display name."""
+    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    return {"filter": json.dumps({"predicates": [predicate]})}
+
+
+def _error_message(response: requests.Response) -> str:
+    """Return the error message in a response, with a space before it, or an empty string."""
     try:
-        body = answer.json()
-        words = body.get("message") or body.get("error_message") or body.get("error_details")
+        body = response.json()
+        message = body.get("message") or body.get("error_message") or body.get("error_details")
     except (ValueError, AttributeError):
-        words = answer.text[:200]
-    return f" {words}" if words else ""
+        message = response.text[:200]
+    return f" {message}" if message else ""
 
 
-def _reason(error: requests.RequestException) -> str:
-    """Return the innermost reason: the rest repeats the address."""
+def _root_cause(error: requests.RequestException) -> str:
+    """Return the innermost error message. The outer messages only repeat the address."""
     inner: BaseException = error
     while inner.args and isinstance(inner.args[-1], BaseException):
         inner = inner.args[-1]

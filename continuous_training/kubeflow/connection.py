@@ -1,14 +1,14 @@
-"""Where the Kubeflow Pipelines API is, and how it lets us in: the SDK's own environment and context.
+"""Address and credentials of the Kubeflow Pipelines API, from the sources that the SDK uses too.
 
-| what | from |
+| value | sources, the first one that is set counts |
 |---|---|
-| address | --host, KF_PIPELINES_ENDPOINT, or the cluster's own service when this runs in a pod |
-| token | CT_KFP_TOKEN, the file in CT_KFP_TOKEN_FILE, or the pod's projected one |
-| cookie (Dex, oauth2-proxy) | CT_KFP_COOKIE, or the SDK's context file |
-| namespace (several users) | --namespace, or the SDK's context file |
-| web pages | KF_PIPELINES_UI_ENDPOINT, or the address |
+| address | --host, KF_PIPELINES_ENDPOINT, in a pod the Service of Kubeflow Pipelines |
+| token | CT_KFP_TOKEN, the file in CT_KFP_TOKEN_FILE, the projected token of the pod |
+| cookie (Dex, oauth2-proxy) | CT_KFP_COOKIE, the context file of the SDK |
+| namespace (several users) | --namespace, the context file of the SDK |
+| address of the web UI | KF_PIPELINES_UI_ENDPOINT, the address of the API |
 
-Credentials are never arguments: a command line is seen by everybody on the machine.
+Credentials are never arguments, because all users of a machine can read its command lines.
 """
 
 from __future__ import annotations
@@ -21,72 +21,73 @@ from urllib.parse import urlsplit
 
 from continuous_training.core.errors import UserError
 
-SERVICE = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
-CONTEXT = ".config/kfp/context.json"
-PROJECTED = "/var/run/secrets/kubeflow/pipelines/token"
+SERVICE_URL = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+SDK_CONTEXT_FILE = ".config/kfp/context.json"
+PROJECTED_TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
 _PORT_FORWARD = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
 
 
 @dataclass(frozen=True)
-class Access:
-    """The API's address and the credentials of its callers; see the module's table."""
+class Connection:
+    """Addresses and credentials. See the table of the module."""
 
     host: str
-    pages: str
+    ui_url: str
     namespace: str = ""
     token: str = ""
     token_file: Path | None = None
     cookie: str = ""
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that let a request in; a token file is read anew, since it is rotated.
+        """Return the authentication headers of one request.
 
-        UserError when it cannot be read.
+        The token file is read for each request, because Kubernetes rotates the token. Raises UserError when
+        the file cannot be read.
         """
-        found = {}
+        headers = {}
         token = self.token
         if not token and self.token_file:
             try:
                 token = self.token_file.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"the token of Kubeflow Pipelines cannot be read: {error}") from None
+                raise UserError(f"the token for Kubeflow Pipelines cannot be read: {error}") from None
         if token:
-            found["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {token}"
         if self.cookie:
-            found["Cookie"] = self.cookie
-        return found
+            headers["Cookie"] = self.cookie
+        return headers
 
-    def run_page(self, run_id: str) -> str:
-        """Return the address where a person sees the run."""
-        return f"{self.pages}/#/runs/details/{run_id}"
+    def run_url(self, run_id: str) -> str:
+        """Return the address of a run in the web UI."""
+        return f"{self.ui_url}/#/runs/details/{run_id}"
 
-    def pipeline_page(self, pipeline_id: str, version_id: str) -> str:
-        """Return the address where a person sees the pipeline's version."""
-        return f"{self.pages}/#/pipelines/details/{pipeline_id}/version/{version_id}"
+    def version_url(self, pipeline_id: str, version_id: str) -> str:
+        """Return the address of a pipeline version in the web UI."""
+        return f"{self.ui_url}/#/pipelines/details/{pipeline_id}/version/{version_id}"
 
 
-def find_access(
+def resolve_connection(
     environment: Mapping[str, str], host: str | None = None, namespace: str | None = None
-) -> Access:
-    """Return the access that arguments, environment and the SDK's context give.
+) -> Connection:
+    """Return the connection that arguments, environment and SDK context define.
 
-    UserError when no address is known, or one is not http(s).
+    Raises UserError when no address is set or an address is not http(s).
     """
-    context = _context(environment)
+    context = _read_sdk_context(environment)
     in_pod = "KUBERNETES_SERVICE_HOST" in environment
-    address = host or environment.get("KF_PIPELINES_ENDPOINT") or (SERVICE if in_pod else "")
+    address = host or environment.get("KF_PIPELINES_ENDPOINT") or (SERVICE_URL if in_pod else "")
     if not address:
         raise UserError(
-            "where Kubeflow Pipelines is, nobody says: give --host URL or set KF_PIPELINES_ENDPOINT. "
+            "the address of Kubeflow Pipelines is not set: pass --host URL or set KF_PIPELINES_ENDPOINT. "
             f"From a laptop: {_PORT_FORWARD}   and then   --host http://localhost:8080"
         )
-    address = _checked(address)
+    address = _validate_url(address)
     token_file = environment.get("CT_KFP_TOKEN_FILE") or environment.get("KF_PIPELINES_SA_TOKEN_PATH")
-    if not token_file and Path(PROJECTED).is_file():
-        token_file = PROJECTED
-    return Access(
+    if not token_file and Path(PROJECTED_TOKEN_FILE).is_file():
+        token_file = PROJECTED_TOKEN_FILE
+    return Connection(
         host=address,
-        pages=_checked(environment.get("KF_PIPELINES_UI_ENDPOINT") or address),
+        ui_url=_validate_url(environment.get("KF_PIPELINES_UI_ENDPOINT") or address),
         namespace=namespace or str(context.get("namespace") or ""),
         token=environment.get("CT_KFP_TOKEN", ""),
         token_file=Path(token_file) if token_file else None,
@@ -94,25 +95,25 @@ def find_access(
     )
 
 
-def _checked(address: str) -> str:
-    """Return the address without its last slash; UserError for what is no web address."""
+def _validate_url(address: str) -> str:
+    """Return the address without a slash at its end. Raises UserError for an invalid address."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(
-            f"the address of Kubeflow Pipelines is {address!r}: give http(s)://HOST[:PORT][/PATH]"
+            f"the address of Kubeflow Pipelines, {address!r}, is not valid: use http(s)://HOST[:PORT][/PATH]"
         )
     if parts.username or parts.password:
-        raise UserError("the address of Kubeflow Pipelines holds credentials; set CT_KFP_TOKEN instead")
+        raise UserError("the address of Kubeflow Pipelines contains credentials: set CT_KFP_TOKEN instead")
     return address.rstrip("/")
 
 
-def _context(environment: Mapping[str, str]) -> dict[str, object]:
-    """Return the SDK's saved context; nothing where there is none."""
+def _read_sdk_context(environment: Mapping[str, str]) -> dict[str, object]:
+    """Return the content of the SDK's context file, or an empty mapping if there is no file."""
     home = environment.get("HOME")
-    path = Path(home, CONTEXT) if home else None
+    path = Path(home, SDK_CONTEXT_FILE) if home else None
     if path is None or not path.is_file():
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"the context of the Kubeflow SDK in {path} cannot be read: {error}") from None
+        raise UserError(f"the context file of the Kubeflow SDK, {path}, cannot be read: {error}") from None

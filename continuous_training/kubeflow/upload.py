@@ -6,12 +6,13 @@ import hashlib
 from dataclasses import dataclass
 
 from continuous_training.core.errors import TransientError
-from continuous_training.kubeflow.api import Kubeflow
+from continuous_training.kubeflow.api import KubeflowClient
+from continuous_training.kubeflow.api_objects import PipelineVersion
 
 
 @dataclass(frozen=True)
-class Compiled:
-    """A compiled pipeline: its text, and the version that follows from it."""
+class CompiledPipeline:
+    """A compiled pipeline: its name and its YAML text."""
 
     name: str
     text: str
@@ -23,51 +24,41 @@ class Compiled:
 
     @property
     def version(self) -> str:
-        """`NAME-` and the first twelve digits of the digest."""
+        """The name of the version: `NAME-` and the first twelve digits of the digest."""
         return f"{self.name}-{self.digest[:12]}"
 
 
 @dataclass(frozen=True)
-class Uploaded:
-    """A pipeline's version on the server; `new` tells whether this upload brought it."""
+class UploadedPipeline:
+    """A version on the server. `is_new` is True when the version did not exist before."""
 
-    compiled: Compiled
-    pipeline_id: str
-    version_id: str
-    new: bool
+    compiled: CompiledPipeline
+    version: PipelineVersion
+    is_new: bool
 
 
-def upload(kubeflow: Kubeflow, compiled: Compiled, description: str) -> Uploaded:
-    """Return the version with this content, uploaded when it is not there."""
-    pipeline = kubeflow.pipeline(compiled.name) or kubeflow.create_pipeline(compiled.name, description)
-    found, new = find_version(kubeflow, pipeline["pipeline_id"], compiled.version), False
-    if found is None:
-        # The pipeline is made without a version first: uploaded in one, it would get one of its own name.
-        made = kubeflow.upload_version(
-            pipeline["pipeline_id"], compiled.version, f"sha256:{compiled.digest}", compiled.text
-        )
-        found = made["pipeline_version_id"] if made else None
-        new = found is not None
-    if found is None:
-        found = find_version(kubeflow, pipeline["pipeline_id"], compiled.version)
-    if found is None:
+def upload(client: KubeflowClient, compiled: CompiledPipeline, description: str) -> UploadedPipeline:
+    """Return the version with this content. Uploads the version if it does not exist."""
+    pipeline_id = client.find_pipeline(compiled.name) or client.create_pipeline(compiled.name, description)
+    existing = client.find_version(pipeline_id, compiled.version)
+    if existing is not None:
+        return UploadedPipeline(compiled, existing, is_new=False)
+    # The pipeline is created without a version first, because an upload that creates both
+    # names the version after the pipeline.
+    created = client.upload_version(pipeline_id, compiled.version, f"sha256:{compiled.digest}", compiled.text)
+    if created is not None:
+        return UploadedPipeline(compiled, created, is_new=True)
+    existing = client.find_version(pipeline_id, compiled.version)
+    if existing is None:
         raise TransientError(
-            f"the server says that version {compiled.version} is there and does not list it; try again"
+            f"the server reports that version {compiled.version} exists, but does not list it: try again"
         )
-    return Uploaded(compiled, pipeline["pipeline_id"], found, new)
+    return UploadedPipeline(compiled, existing, is_new=False)
 
 
-def look_up(kubeflow: Kubeflow, compiled: Compiled) -> Uploaded:
-    """Return what an upload would lead to, without one; ids that are not given yet say so."""
-    pipeline = kubeflow.pipeline(compiled.name)
-    there = find_version(kubeflow, pipeline["pipeline_id"], compiled.version) if pipeline else None
-    version_id = there or f"(to be uploaded: {compiled.version})"
-    return Uploaded(compiled, pipeline["pipeline_id"] if pipeline else "(new)", version_id, there is None)
-
-
-def find_version(kubeflow: Kubeflow, pipeline_id: str, name: str) -> str | None:
-    """Return the id of the pipeline's version of that name, or None."""
-    for version in kubeflow.versions(pipeline_id):
-        if name in (version.get("name"), version.get("display_name")):
-            return str(version["pipeline_version_id"])
-    return None
+def plan_upload(client: KubeflowClient, compiled: CompiledPipeline) -> UploadedPipeline:
+    """Return the result that an upload would have, without an upload. New ids are placeholders."""
+    pipeline_id = client.find_pipeline(compiled.name)
+    existing = client.find_version(pipeline_id, compiled.version) if pipeline_id else None
+    placeholder = PipelineVersion(pipeline_id or "(new)", f"(to be uploaded: {compiled.version})")
+    return UploadedPipeline(compiled, existing or placeholder, is_new=existing is None)

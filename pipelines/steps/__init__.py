@@ -1,8 +1,14 @@
-"""How each step runs on a cluster: settings with defaults in `defaults`, changed by a file (`file`)."""
+"""Settings for the execution of each step on a cluster: the defaults, and a file that changes them."""
 
 from continuous_training.kubeflow.object_names import STEPS_CONFIG_MAP as CONFIG_MAP
 from continuous_training.kubeflow.object_names import STEPS_SECRET as SECRET
-from pipelines.steps.settings_file import DEFAULTS, Steps, add_steps_argument, read_steps, steps_of
+from pipelines.steps.settings_file import (
+    DEFAULTS,
+    Steps,
+    add_steps_argument,
+    read_steps,
+    steps_from_arguments,
+)
 
 from .defaults import STEPS, USER, Environment, environment_of
 from .settings import PipelineSettings, StepSettings, Toleration
@@ -21,5 +27,5 @@ __all__ = [
     "add_steps_argument",
     "environment_of",
     "read_steps",
-    "steps_of",
+    "steps_from_arguments",
 ]

@@ -1,6 +1,7 @@
-"""Prints how a workload's steps run on a cluster, as a file that --steps takes: `python -m pipelines.steps`.
+"""Print the step settings of a workload as a file for --steps: `python -m pipelines.steps`.
 
-Without --steps these are the defaults; with it, what they become. A file needs to hold only what differs.
+Without --steps, the output has the defaults; with --steps, it has the settings that result from the file.
+A settings file needs to contain only the values that differ from the defaults.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import yaml
 
 from continuous_training.core.command import NOTHING_DONE, run_command
 from continuous_training.core.exit_codes import DONE
-from pipelines.steps.settings_file import Steps, add_steps_argument, steps_of
+from pipelines.steps.settings_file import TRAIN_ONLY_KEYS, Steps, add_steps_argument, steps_from_arguments
 from workloads import discovery
 from workloads.contract import Workload
 
@@ -22,26 +23,28 @@ from .defaults import STEPS
 from .settings import StepSettings
 
 
-def content_of(steps: Steps, workload: Workload) -> dict[str, Any]:
-    """Return a workload's settings as the content of a file; what only train has stands under train."""
+def to_file_content(steps: Steps, workload: Workload) -> dict[str, Any]:
+    """Return the settings of a workload as the content of a settings file."""
     pipeline = steps.pipeline(workload)
-    return {step: _plain(steps.of(workload, step), step) for step in STEPS} | {"pipeline": vars(pipeline)}
+    return {step: _to_section(steps.of(workload, step), step) for step in STEPS} | {
+        "pipeline": vars(pipeline)
+    }
 
 
-def _plain(settings: StepSettings, step: str) -> dict[str, Any]:
-    told = {item.name: getattr(settings, item.name) for item in fields(settings)}
-    told["tolerations"] = [toleration.to_json() for toleration in settings.tolerations]
-    told["pull_secrets"] = list(settings.pull_secrets)
-    hidden = () if step == "train" else ("nodes", "training_runtime")
+def _to_section(settings: StepSettings, step: str) -> dict[str, Any]:
+    values = {item.name: getattr(settings, item.name) for item in fields(settings)}
+    values["tolerations"] = [toleration.to_json() for toleration in settings.tolerations]
+    values["pull_secrets"] = list(settings.pull_secrets)
+    omitted = () if step == "train" else TRAIN_ONLY_KEYS
     return {
         name: dict(value) if hasattr(value, "items") else value
-        for name, value in told.items()
-        if name not in hidden
+        for name, value in values.items()
+        if name not in omitted
     }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the settings; returns the exit code."""
+    """Print the settings. Return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.steps",
         description=__doc__,
@@ -52,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def work() -> int:
-        content = content_of(steps_of(arguments), discovery.get(arguments.workload))
+        content = to_file_content(steps_from_arguments(arguments), discovery.get(arguments.workload))
         print(yaml.safe_dump(content, sort_keys=False, default_flow_style=False), end="")
         return DONE
 

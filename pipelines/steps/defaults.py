@@ -1,4 +1,4 @@
-"""The settings that hold where no file says otherwise, and what each step finds in its environment."""
+"""The default settings of the steps, and the environment variables that each step needs."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from workloads.contract import Workload
 from .settings import StepSettings
 
 USER = 10001
-"""The images' numeric user: Pod Security `restricted` asks for one that is not root."""
+"""The numeric user of the images. Pod Security `restricted` requires a user other than root."""
 
 STEPS = {
     "prep-data": StepSettings(timeout=3600, memory="1Gi"),
     "train": StepSettings(timeout=4 * 3600, cpu="1", memory="4Gi"),
     "evaluate": StepSettings(timeout=3600, cpu="1", memory="2Gi"),
     "archive": StepSettings(timeout=1800),
-    # A rollout that was rolled back is seldom better at once; one try more is for a pod that died.
+    # A reverted rollout rarely succeeds at a second attempt. The retry is for a pod that died.
     "deploy-serving": StepSettings(timeout=1800, retries=1, memory="1Gi"),
     "notify": StepSettings(timeout=300, retries=1, cpu="100m", memory="256Mi"),
 }
-"""Every step has a time limit: without one, a missing Secret or image leaves a run RUNNING for ever."""
+"""Each step has a timeout, because without one a missing Secret or image leaves a run RUNNING for ever."""
 
 
 def defaults_of(workload: Workload, step: str) -> StepSettings:
-    """Return a step's settings as they are for a workload without a file."""
+    """Return the settings of a step for a workload without a settings file."""
     settings = STEPS[step]
     if step == "train" and "torch" in workload.extras:
-        # The 64 MiB that a container has there are soon used up by tensors that processes share.
+        # Processes share tensors there, and the 64 MiB of a container by default are not sufficient.
         return replace(settings, shared_memory="1Gi")
     return settings
 
 
 @dataclass(frozen=True)
 class Environment:
-    """The variables that a step takes from the ConfigMap and from the Secret, each under its own name."""
+    """The variables that a step reads from the ConfigMap and the Secret, under the same names."""
 
     config_map: tuple[str, ...]
     secret: tuple[str, ...]
@@ -63,22 +63,22 @@ _SERVING = Environment(
     ),
     (),
 )
-_OUTCOME = Environment(("CT_KFP_API",), ("CT_WEBHOOK",))
+_NOTIFICATION = Environment(("CT_KFP_API",), ("CT_WEBHOOK",))
 
-_NEEDED = {
+_REQUIRED = {
     "prep-data": (_STORE, _SOURCES),
     "train": (_STORE,),
     "evaluate": (_STORE, _REGISTRY),
     "archive": (_STORE, _REGISTRY),
     "deploy-serving": (_STORE, _REGISTRY, _SERVING),
-    "notify": (_STORE, _OUTCOME),
+    "notify": (_STORE, _NOTIFICATION),
 }
 
 
 def environment_of(step: str) -> Environment:
-    """Return what a step takes from the ConfigMap and the Secret: what it needs, and no more."""
-    needed = _NEEDED[step]
+    """Return the variables of a step. A step gets only the variables that it needs."""
+    groups = _REQUIRED[step]
     return Environment(
-        tuple(name for part in needed for name in part.config_map),
-        tuple(name for part in needed for name in part.secret),
+        tuple(name for group in groups for name in group.config_map),
+        tuple(name for group in groups for name in group.secret),
     )

@@ -1,4 +1,4 @@
-"""The spec of the TrainJob that trains on several nodes: the step's settings, applied to each node."""
+"""The spec of the TrainJob for a training on several nodes. The settings of the step apply to each node."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .settings import StepSettings
 
 _MANAGER = "continuous-training/train"
 _CONTAINER = "node"
-"""What the Trainer's runtimes call the Job that trains, and its container."""
+"""The name of the training Job and of its container in the runtimes of Kubeflow Trainer."""
 
 
-def launcher_of(settings: StepSettings) -> StepSettings:
-    """Return the settings of the step's own pod, which only waits while its nodes train."""
+def launcher_settings(settings: StepSettings) -> StepSettings:
+    """Return the settings of the pod of the step, which only waits while the nodes train."""
     return replace(
         settings,
         cpu="250m",
@@ -33,7 +33,7 @@ def launcher_of(settings: StepSettings) -> StepSettings:
 
 
 def trainjob_spec(settings: StepSettings, image: str) -> dict[str, Any]:
-    """Return the `spec` of a TrainJob (trainer.kubeflow.org/v1alpha1), without what only a run knows."""
+    """Return the `spec` of a TrainJob (trainer.kubeflow.org/v1alpha1), without the values of a single run."""
     return {
         "runtimeRef": {
             "apiGroup": "trainer.kubeflow.org",
@@ -67,31 +67,35 @@ def trainjob_spec(settings: StepSettings, image: str) -> dict[str, Any]:
 
 def _resources(settings: StepSettings) -> dict[str, Any]:
     requests = {"cpu": settings.cpu, "memory": settings.memory}
-    limits = {"cpu": settings.cpu_limit, "memory": settings.most_memory}
+    limits = {"cpu": settings.cpu_limit, "memory": settings.effective_memory_limit}
     if settings.accelerator:
-        # Of what is not shared, requests follow limits.
+        # Kubernetes sets the request of an extended resource to its limit.
         limits[settings.accelerator] = str(settings.accelerators)
-    found = {"requests": requests, "limits": {name: value for name, value in limits.items() if value}}
-    return {name: quantities for name, quantities in found.items() if quantities}
+    resources = {"requests": requests, "limits": {name: value for name, value in limits.items() if value}}
+    return {name: quantities for name, quantities in resources.items() if quantities}
 
 
 def _environment(settings: StepSettings) -> list[dict[str, Any]]:
-    needed = environment_of("train")
-    own = {*settings.environment, *settings.from_config_map, *settings.from_secret}
-    found: list[dict[str, Any]] = [{"name": n, "value": v} for n, v in settings.environment.items()]
-    for kind, place, names, others in (
-        ("configMapKeyRef", CONFIG_MAP, needed.config_map, settings.from_config_map),
-        ("secretKeyRef", SECRET, needed.secret, settings.from_secret),
+    required = environment_of("train")
+    overridden = settings.variable_names
+    variables: list[dict[str, Any]] = [{"name": n, "value": v} for n, v in settings.environment.items()]
+    for kind, object_name, names, sources in (
+        ("configMapKeyRef", CONFIG_MAP, required.config_map, settings.from_config_map),
+        ("secretKeyRef", SECRET, required.secret, settings.from_secret),
     ):
-        found += [_variable(name, kind, place, name, optional=True) for name in names if name not in own]
-        found += [
-            _variable(name, kind, *source.split("/"), optional=False) for name, source in others.items()
+        variables += [
+            _variable(name, kind, object_name, name, optional=True)
+            for name in names
+            if name not in overridden
         ]
-    return found
+        variables += [
+            _variable(name, kind, *source.split("/"), optional=False) for name, source in sources.items()
+        ]
+    return variables
 
 
-def _variable(name: str, kind: str, place: str, key: str, *, optional: bool) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {kind: {"name": place, "key": key, "optional": optional}}}
+def _variable(name: str, kind: str, object_name: str, key: str, *, optional: bool) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {kind: {"name": object_name, "key": key, "optional": optional}}}
 
 
 def _pod(settings: StepSettings) -> dict[str, Any]:

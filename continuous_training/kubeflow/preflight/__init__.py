@@ -1,1 +1,1 @@
-"""What a cluster must have before a run: what the pipeline names, and a look for each of it."""
+"""Preflight: checks, before anything is submitted, whether a cluster has everything that a run needs."""

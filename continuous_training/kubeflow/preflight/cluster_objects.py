@@ -1,4 +1,4 @@
-"""A look for the objects that a run names: there, or missing with the manifest that brings each."""
+"""Preflight checks of the objects to which a run refers. Each missing object is named with its manifest."""
 
 from __future__ import annotations
 
@@ -21,56 +21,57 @@ from continuous_training.kubeflow.object_names import (
     STEPS_CONFIG_MAP,
     STEPS_SECRET,
 )
-from continuous_training.kubeflow.preflight.finding import DOUBTFUL, MISSING, THERE, UNSEEN, Finding
-from continuous_training.kubeflow.preflight.references import Named
+from continuous_training.kubeflow.preflight.finding import Finding, State
+from continuous_training.kubeflow.preflight.references import Reference
 
 CLAIM = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 
 _RESOURCES = {resource.kind: resource for resource in (CONFIG_MAP, SECRET, SERVICE_ACCOUNT, CLAIM)}
 _BASE = "manifests/base"
-_BROUGHT_BY = {
+_MANIFESTS = {
     ("ConfigMap", STEPS_CONFIG_MAP): f"{_BASE}/configmap.yaml",
     ("Secret", STEPS_SECRET): f"{_BASE}/secret.example.yaml",
     ("Secret", SERVER_SECRET): f"{_BASE}/secret.example.yaml",
     ("ServiceAccount", STEPS_ACCOUNT): f"{_BASE}/service-accounts.yaml",
     ("ServiceAccount", SERVER_ACCOUNT): f"{_BASE}/service-accounts.yaml",
 }
+"""The manifest that creates each object."""
 
 
-def namespace(cluster: Cluster) -> Finding:
-    """Return whether the cluster's namespace is there; TransientError when the cluster does not answer."""
-    what = f"Namespace {cluster.namespace}"
-    return _seen(
-        what,
+def check_namespace(cluster: Cluster) -> Finding:
+    """Return whether the cluster's namespace exists. Raises TransientError if the cluster does not answer."""
+    return _check_existence(
+        f"Namespace {cluster.namespace}",
         lambda: cluster.get(NAMESPACE, cluster.namespace) is not None,
         f"kubectl create namespace {cluster.namespace}",
     )
 
 
-def look_for(cluster: Cluster, named: Named) -> Finding:
-    """Return whether the object is there; of an optional one that is not, a warning."""
-    what = f"{named.kind} {named.name} in namespace {cluster.namespace}"
-    resource = _RESOURCES[named.kind]
-    found = _seen(what, lambda: is_there(cluster, resource, named.name), _advice(named))
-    # Each step starts without its settings, too, and then finds nothing of what the one before has left.
-    optional = named.optional and (named.kind, named.name) != ("ConfigMap", STEPS_CONFIG_MAP)
-    if found.state == MISSING and optional:
-        return Finding(DOUBTFUL, f"there is no {what}", f"steps start without it; {found.advice}")
-    return found
+def check_object(cluster: Cluster, reference: Reference) -> Finding:
+    """Return whether the object exists. A missing optional object is a warning."""
+    name = f"{reference.kind} {reference.name} in namespace {cluster.namespace}"
+    resource = _RESOURCES[reference.kind]
+    finding = _check_existence(name, lambda: is_there(cluster, resource, reference.name), _advice(reference))
+    # A step also starts without its settings, but then it does not find the results of the previous step.
+    optional = reference.optional and (reference.kind, reference.name) != ("ConfigMap", STEPS_CONFIG_MAP)
+    if finding.state == State.MISSING and optional:
+        advice = f"steps start without it; {finding.advice}"
+        return Finding(State.WARNING, f"{name} does not exist", advice)
+    return finding
 
 
-def _advice(named: Named) -> str:
-    manifest = _BROUGHT_BY.get((named.kind, named.name))
+def _advice(reference: Reference) -> str:
+    manifest = _MANIFESTS.get((reference.kind, reference.name))
     if manifest is None:
-        return f"the pipeline names it; create it, or compile the pipeline without that {named.kind}"
-    if named.kind == "Secret":
-        return f"manifests/secrets.sh makes it, {manifest} shows what is in it"
-    return f"{manifest} brings it"
+        return f"the pipeline refers to it: create it, or compile the pipeline without that {reference.kind}"
+    if reference.kind == "Secret":
+        return f"manifests/secrets.sh creates it, and {manifest} shows its content"
+    return f"{manifest} creates it"
 
 
-def _seen(what: str, look: Callable[[], bool], advice: str) -> Finding:
+def _check_existence(requirement: str, exists: Callable[[], bool], advice: str) -> Finding:
     try:
-        there = look()
+        found = exists()
     except ForbiddenError:
-        return Finding(UNSEEN, what, "this user may not look for it")
-    return Finding(THERE, what) if there else Finding(MISSING, what, advice)
+        return Finding(State.NOT_VISIBLE, requirement, "this user has no permission to read it")
+    return Finding(State.OK, requirement) if found else Finding(State.MISSING, requirement, advice)

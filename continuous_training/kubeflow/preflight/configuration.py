@@ -1,4 +1,4 @@
-"""A look at the ConfigMap that the steps take their settings from, and at what those settings name."""
+"""Preflight checks of the settings in the steps' ConfigMap, and of the objects that the settings require."""
 
 from __future__ import annotations
 
@@ -11,66 +11,76 @@ from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
 from continuous_training.kubeflow.object_names import SERVER_ACCOUNT, SERVER_SECRET, STEPS_CONFIG_MAP
-from continuous_training.kubeflow.preflight import cluster_objects, images
-from continuous_training.kubeflow.preflight.finding import DOUBTFUL, MISSING, THERE, Finding
-from continuous_training.kubeflow.preflight.references import Named
+from continuous_training.kubeflow.preflight.cluster_objects import check_object
+from continuous_training.kubeflow.preflight.finding import Finding, State
+from continuous_training.kubeflow.preflight.images import check_image
+from continuous_training.kubeflow.preflight.references import Reference
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 
-_BROUGHT_BY = "manifests/base/configmap.yaml shows it"
+_EXAMPLE = "manifests/base/configmap.yaml shows an example"
 _REQUIRED = {
-    "MLFLOW_TRACKING_URI": "without it each step has a registry of its own, in its own pod",
-    "CT_STORE": "without it each step has a store of its own, in its own pod",
+    "MLFLOW_TRACKING_URI": "without it, each step uses a separate registry in its own pod",
+    "CT_STORE": "without it, each step uses a separate store in its own pod",
 }
 
 
-def read(cluster: Cluster) -> Mapping[str, str] | None:
-    """Return what the ConfigMap holds; None when it is not there, or this user may not read it."""
+def read_config_map(cluster: Cluster) -> Mapping[str, str] | None:
+    """Return the data of the steps' ConfigMap. None if it does not exist or the user may not read it."""
     try:
-        found = cluster.get(CONFIG_MAP, STEPS_CONFIG_MAP)
+        config_map = cluster.get(CONFIG_MAP, STEPS_CONFIG_MAP)
     except ForbiddenError:
         return None
-    return None if found is None else found.get("data") or {}
+    return None if config_map is None else config_map.get("data") or {}
 
 
-def look_at(data: Mapping[str, str]) -> tuple[list[Finding], Settings | None]:
-    """Return what is wrong with the settings, and the settings themselves when they can be read."""
-    found = []
-    for name, why in _REQUIRED.items():
-        if not data.get(name):
-            what = f"{name} in ConfigMap {STEPS_CONFIG_MAP}"
-            found.append(Finding(MISSING, what, f"{why}; {_BROUGHT_BY}"))
+def check_settings(data: Mapping[str, str]) -> tuple[list[Finding], Settings | None]:
+    """Return a finding for each mistake in the settings, and the settings if they can be parsed."""
+    findings = [
+        Finding(State.MISSING, _setting(name), f"{consequence}; {_EXAMPLE}")
+        for name, consequence in _REQUIRED.items()
+        if not data.get(name)
+    ]
     try:
         settings = Settings.from_environment(data)
     except UserError as error:
-        return [*found, Finding(MISSING, f"ConfigMap {STEPS_CONFIG_MAP}", str(error))], None
+        return [*findings, Finding(State.MISSING, f"ConfigMap {STEPS_CONFIG_MAP}", str(error))], None
     if settings.target == "local":
-        advice = "the endpoint would live and die in the step's own pod; set kubernetes or kserve"
-        found.append(Finding(DOUBTFUL, f"CT_TARGET is local in ConfigMap {STEPS_CONFIG_MAP}", advice))
-    return found, settings
+        advice = "the endpoint would run in the step's pod and end with it: set kubernetes or kserve"
+        findings.append(Finding(State.WARNING, f"CT_TARGET is local in ConfigMap {STEPS_CONFIG_MAP}", advice))
+    return findings, settings
 
 
-def look_behind(cluster: Cluster, settings: Settings) -> list[Finding]:
-    """Return whether the namespace of the model servers (the cluster's) has what the target needs there."""
+def check_serving_requirements(cluster: Cluster, settings: Settings) -> list[Finding]:
+    """Return a finding for each object that the deployment target requires in the cluster's namespace."""
     if settings.target == "local":
         return []
-    account = Named("ServiceAccount", SERVER_ACCOUNT, optional=False)
-    secret = Named("Secret", SERVER_SECRET, optional=True)
-    found = [cluster_objects.look_for(cluster, named) for named in (account, secret)]
-    serving, torchserve = settings.serving, settings.target == "torchserve"
-    image = serving.torchserve_image if torchserve else serving.image
-    if image:
-        found.append(images.look_for(image))
-    else:
-        name = "CT_TORCHSERVE_IMAGE" if torchserve else "CT_SERVING_IMAGE"
-        what = f"{name} in ConfigMap {STEPS_CONFIG_MAP}"
-        advice = f"make images prints the image by its digest; {_BROUGHT_BY}"
-        found.append(Finding(MISSING, what, advice))
-    return [*found, kserve(cluster)] if settings.target == "kserve" else found
+    findings = [
+        check_object(cluster, Reference("ServiceAccount", SERVER_ACCOUNT, optional=False)),
+        check_object(cluster, Reference("Secret", SERVER_SECRET, optional=True)),
+        _check_serving_image(settings),
+    ]
+    if settings.target == "kserve":
+        findings.append(check_kserve(cluster))
+    return findings
 
 
-def kserve(cluster: Cluster) -> Finding:
-    """Return whether the cluster knows KServe's InferenceService."""
-    what = f"KServe's {INFERENCE_SERVICE.kind} ({INFERENCE_SERVICE.api_version})"
+def check_kserve(cluster: Cluster) -> Finding:
+    """Return whether the cluster has the InferenceService resource of KServe."""
+    requirement = f"KServe's {INFERENCE_SERVICE.kind} ({INFERENCE_SERVICE.api_version})"
     if is_known(cluster, INFERENCE_SERVICE):
-        return Finding(THERE, what)
-    return Finding(MISSING, what, "install KServe, or set CT_TARGET=kubernetes")
+        return Finding(State.OK, requirement)
+    return Finding(State.MISSING, requirement, "install KServe, or set CT_TARGET=kubernetes")
+
+
+def _check_serving_image(settings: Settings) -> Finding:
+    uses_torchserve = settings.target == "torchserve"
+    serving = settings.serving
+    if image := serving.torchserve_image if uses_torchserve else serving.image:
+        return check_image(image)
+    name = "CT_TORCHSERVE_IMAGE" if uses_torchserve else "CT_SERVING_IMAGE"
+    advice = f"make images prints the image with its digest; {_EXAMPLE}"
+    return Finding(State.MISSING, _setting(name), advice)
+
+
+def _setting(name: str) -> str:
+    return f"{name} in ConfigMap {STEPS_CONFIG_MAP}"

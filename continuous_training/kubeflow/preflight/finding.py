@@ -1,25 +1,33 @@
-"""What a look at a cluster found: there, missing, doubtful, or not to be seen from here."""
+"""A finding: one line of a preflight."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
-THERE, MISSING, DOUBTFUL, UNSEEN = "ok", "MISSING", "warning", "not seen"
+
+class State(StrEnum):
+    """The result of one preflight check, as it is printed."""
+
+    OK = "ok"
+    MISSING = "MISSING"
+    WARNING = "warning"
+    NOT_VISIBLE = "not seen"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for; `advice` says what brings it, or why it could not be seen."""
+    """The result for one requirement. `advice` states how to provide it, or why it is not visible."""
 
-    state: str
-    what: str
+    state: State
+    requirement: str
     advice: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state}: {self.what}" + (f": {self.advice}" if self.advice else "")
+        return f"{self.state}: {self.requirement}" + (f": {self.advice}" if self.advice else "")
 
 
 def missing(findings: Iterable[Finding]) -> list[Finding]:
-    """Return what a run cannot go without."""
-    return [finding for finding in findings if finding.state == MISSING]
+    """Return the findings that prevent a run."""
+    return [finding for finding in findings if finding.state == State.MISSING]

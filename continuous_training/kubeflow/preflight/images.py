@@ -1,22 +1,23 @@
-"""A look for the images that a run names, in their registries."""
+"""Preflight check of an image: its registry has it."""
 
 from __future__ import annotations
 
 from continuous_training.adapters import image_registry
 from continuous_training.core.errors import PipelineError
 from continuous_training.kubeflow.object_names import DISTRIBUTION
-from continuous_training.kubeflow.preflight.finding import MISSING, THERE, UNSEEN, Finding
+from continuous_training.kubeflow.preflight.finding import Finding, State
 
 
-def look_for(image: str) -> Finding:
-    """Return whether the registry has the image; one that cannot be asked is not held against it."""
-    what = f"image {image}"
+def check_image(image: str) -> Finding:
+    """Return whether the registry has the image. An unreachable registry is not a failure."""
+    requirement = f"image {image}"
     if image.startswith(f"{DISTRIBUTION}/"):
-        return Finding(UNSEEN, what, "it names no registry: give --registry")
+        return Finding(State.NOT_VISIBLE, requirement, "its name contains no registry: pass --registry")
     try:
-        there = image_registry.is_there(image)
+        exists = image_registry.is_there(image)
     except PipelineError as error:
-        return Finding(UNSEEN, what, str(error))
-    if there:
-        return Finding(THERE, what)
-    return Finding(MISSING, what, "make images REGISTRY=... TAG=... builds and pushes it (docs/images.md)")
+        return Finding(State.NOT_VISIBLE, requirement, str(error))
+    if exists:
+        return Finding(State.OK, requirement)
+    advice = "make images REGISTRY=... TAG=... builds and pushes it (docs/images.md)"
+    return Finding(State.MISSING, requirement, advice)

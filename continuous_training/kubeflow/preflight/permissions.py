@@ -1,4 +1,4 @@
-"""Whether the account that the steps run as may do what deploy-serving does."""
+"""Preflight check of permissions: the service account of the steps can perform a rollout."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ from continuous_training.adapters.kubernetes.access_reviews import permissions_o
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
 from continuous_training.adapters.kubernetes.resources import Resource
-from continuous_training.kubeflow.preflight.finding import MISSING, THERE, UNSEEN, Finding
+from continuous_training.kubeflow.preflight.finding import Finding, State
 from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
 
 _ROLE, _KSERVE = "manifests/base/role.yaml", "manifests/components/kserve"
 
 
-def look_for(cluster: Cluster, target: str, account: str, namespace: str) -> Finding:
-    """Return whether `account` of `namespace` may do all that the target needs in the cluster's one."""
-    user, rules = user_of(namespace, account), REQUIRED_PERMISSIONS[target]
-    what = f"permissions of {account} in namespace {cluster.namespace} for CT_TARGET={target}"
-    if not rules:
-        return Finding(THERE, what, "it needs none")
+def check_permissions(cluster: Cluster, target: str, account: str, namespace: str) -> Finding:
+    """Return whether the account of `namespace` has the target's permissions in the cluster's namespace."""
+    required = REQUIRED_PERMISSIONS[target]
+    requirement = f"permissions of {account} in namespace {cluster.namespace} for CT_TARGET={target}"
+    if not required:
+        return Finding(State.OK, requirement, "none is required")
     try:
-        allowed = permissions_of(cluster, user)
-        lacking = [
-            f"{verb} {_name(resource, sub)}"
-            for resource, sub, verbs in rules
+        is_allowed = permissions_of(cluster, user_of(namespace, account))
+        denied = [
+            f"{verb} {_kubectl_name(resource, subresource)}"
+            for resource, subresource, verbs in required
             for verb in verbs
-            if not allowed(verb, resource, sub)
+            if not is_allowed(verb, resource, subresource)
         ]
     except ForbiddenError:
-        return Finding(UNSEEN, what, "this user may neither review its access nor impersonate it")
-    if lacking:
-        return Finding(MISSING, what, f"it may not {', '.join(lacking)}; {_grants(target)}")
-    return Finding(THERE, what)
+        advice = "this user can neither review the access of the account nor impersonate it"
+        return Finding(State.NOT_VISIBLE, requirement, advice)
+    if denied:
+        return Finding(State.MISSING, requirement, f"it may not {', '.join(denied)}; {_granted_by(target)}")
+    return Finding(State.OK, requirement)
 
 
-def _grants(target: str) -> str:
+def _granted_by(target: str) -> str:
     return f"{_ROLE} and {_KSERVE} grant it" if target == "kserve" else f"{_ROLE} grants it"
 
 
-def _name(resource: Resource, sub: str) -> str:
-    """Return the kind of object as kubectl names it: `deployments.apps`, `pods/log`."""
-    return f"{resource.plural}{f'.{resource.group}' if resource.group else ''}{f'/{sub}' if sub else ''}"
+def _kubectl_name(resource: Resource, subresource: str) -> str:
+    """Return the resource as kubectl names it: `deployments.apps`, `pods/log`."""
+    group = f".{resource.group}" if resource.group else ""
+    return f"{resource.plural}{group}{f'/{subresource}' if subresource else ''}"

@@ -1,4 +1,4 @@
-"""What a compiled pipeline names on its cluster: images, ConfigMaps, Secrets, volumes."""
+"""The cluster objects and images to which a compiled pipeline refers."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ _SOURCES = {
     "imagePullSecret": ("Secret", "secretName"),
     "pvcMount": ("PersistentVolumeClaim", "constant"),
 }
-"""Where an executor's platform settings name an object: the list, its kind, and the field with its name."""
+"""The lists in an executor's platform settings: the kind of the objects, and the field with their name."""
 
 
 @dataclass(frozen=True, order=True)
-class Named:
-    """An object that steps name; an optional one may be absent, and they start all the same."""
+class Reference:
+    """A reference of a step to an object. Steps start without an object whose reference is optional."""
 
     kind: str
     name: str
     optional: bool
 
 
-def objects_of(text: str) -> list[Named]:
-    """Return the objects that a compiled pipeline (YAML) names, each once, sorted.
+def object_references(text: str) -> list[Reference]:
+    """Return one reference for each object that a compiled pipeline (YAML) names, sorted.
 
-    What one step can do without and another cannot is not optional. A name that is only known when the
-    pipeline runs (from a parameter or another task) is left out.
+    A reference is optional only if it is optional for all steps. A name that is known only at run time
+    (from a parameter or another task) is left out.
     """
-    found: dict[tuple[str, str], bool] = {}
-    for named in _of_executors(text):
-        key = (named.kind, named.name)
-        found[key] = found.get(key, True) and named.optional
-    return sorted(Named(kind, name, optional) for (kind, name), optional in found.items())
+    optional: dict[tuple[str, str], bool] = {}
+    for reference in _executor_references(text):
+        key = (reference.kind, reference.name)
+        optional[key] = optional.get(key, True) and reference.optional
+    return sorted(Reference(kind, name, value) for (kind, name), value in optional.items())
 
 
-def images_of(text: str) -> list[str]:
-    """Return the images of a compiled pipeline's steps, each once, sorted."""
+def image_references(text: str) -> list[str]:
+    """Return each image of a compiled pipeline once, sorted."""
     executors = _documents(text)[0]["deploymentSpec"]["executors"].values()
     return sorted({executor["container"]["image"] for executor in executors if "container" in executor})
 
 
-def _of_executors(text: str) -> Iterator[Named]:
+def _executor_references(text: str) -> Iterator[Reference]:
     for document in _documents(text)[1:]:
         kubernetes = document.get("platforms", {}).get("kubernetes", {})
         for settings in kubernetes.get("deploymentSpec", {}).get("executors", {}).values():
@@ -55,7 +55,7 @@ def _of_executors(text: str) -> Iterator[Named]:
                 for entry in settings.get(key, []):
                     name = entry.get(field) or _constant(entry, field)
                     if name:
-                        yield Named(kind, str(name), bool(entry.get("optional")))
+                        yield Reference(kind, str(name), bool(entry.get("optional")))
 
 
 def _constant(entry: dict[str, Any], field: str) -> str | None:

@@ -1,1 +1,1 @@
-"""The parts of the schedule verb: cron, the file, making the server match it, and runs for the past."""
+"""Schedules of a Kubeflow Pipelines server: cron, schedule file, reconciliation, backfill."""

@@ -1,4 +1,4 @@
-"""Runs for the past: one for each time that a schedule had, in order and one by one."""
+"""Backfill: one run for each past time of a schedule, in order, one run at a time."""
 
 from __future__ import annotations
 
@@ -6,76 +6,83 @@ from datetime import UTC, datetime, timedelta
 
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.progress import StepListener
-from continuous_training.kubeflow.api import FINAL, Kubeflow
+from continuous_training.kubeflow.api import KubeflowClient
+from continuous_training.kubeflow.api_objects import Run, RunRequest
 from continuous_training.kubeflow.follow import follow
 from continuous_training.kubeflow.schedules.schedule_file import Schedule
-from continuous_training.kubeflow.upload import Uploaded
+from continuous_training.kubeflow.upload import UploadedPipeline
 
-MOST = 1000
-"""Runs of one backfill: more are a mistake in the cron or the days."""
+MAX_RUNS = 1000
+"""Runs of one backfill. A larger number indicates a mistake in the cron expression or the days."""
 
 
-def moments(schedule: Schedule, first: str, last: str) -> list[datetime]:
-    """Return the schedule's times from the start of one day (UTC) to the end of another, both included.
+def past_times(schedule: Schedule, first: str, last: str) -> list[datetime]:
+    """Return the times of the schedule from the first day to the last day (UTC), both included.
 
-    UserError for a day that is none, an empty range, or a time that has not come yet.
+    Raises UserError for an invalid day, and when the range contains no past time or too many.
     """
-    start, end = _day(first), _day(last) + timedelta(days=1)
+    start, end = _parse_day(first), _parse_day(last) + timedelta(days=1)
     end = min(end, datetime.now(UTC))
-    found = []
-    for when in schedule.cron.times(start - timedelta(seconds=1), end):
-        found.append(when)
-        if len(found) > MOST:
+    times = []
+    for time in schedule.cron.times(start - timedelta(seconds=1), end):
+        times.append(time)
+        if len(times) > MAX_RUNS:
             raise UserError(
-                f"{schedule.name} has more than {MOST} times from {first} to {last}; take less days"
+                f"{schedule.name} has more than {MAX_RUNS} times from {first} to {last}: choose fewer days"
             )
-    if not found:
-        raise UserError(f"{schedule.name} has no time from {first} to {last} that has passed")
-    return found
+    if not times:
+        raise UserError(f"{schedule.name} has no past time from {first} to {last}")
+    return times
 
 
-def _day(text: str) -> datetime:
+def _parse_day(text: str) -> datetime:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise UserError(f"{text!r} is no day; one is, for instance, 2026-11-01") from None
+        raise UserError(f"{text!r} is not a valid day: use the form 2026-11-01") from None
 
 
 def backfill(
-    kubeflow: Kubeflow,
+    client: KubeflowClient,
     schedule: Schedule,
-    uploaded: Uploaded,
+    uploaded: UploadedPipeline,
     times: list[datetime],
     deadline: float,
     listener: StepListener,
 ) -> None:
-    """Start a run for each time and wait for its end; one that was done before is not done again.
+    """Start a run for each time and wait for its end. A time whose run succeeded before is skipped.
 
-    PipelineError when a run fails: those after it are not started.
+    `deadline` is in seconds per run. Raises PipelineError when a run fails; later runs are not started.
     """
-    experiment = kubeflow.experiment(schedule.workload)
-    known = {str(run.get("display_name")): run for run in reversed(list(kubeflow.runs(experiment)))}
-    for when in times:
-        as_of = f"{when:%Y-%m-%dT%H:%M:%SZ}"
+    experiment_id = client.experiment(schedule.workload)
+    runs = {run.display_name: run for run in reversed(list(client.runs(experiment_id)))}
+    for time in times:
+        as_of = f"{time:%Y-%m-%dT%H:%M:%SZ}"
         name = f"{schedule.name} as of {as_of}"
-        run = known.get(name)
-        if run is None or run.get("state") in ("FAILED", "CANCELED"):
-            run = kubeflow.start_run(
-                {
-                    "experiment_id": experiment,
-                    "display_name": name,
-                    "pipeline_version_reference": {
-                        "pipeline_id": uploaded.pipeline_id,
-                        "pipeline_version_id": uploaded.version_id,
-                    },
-                    "runtime_config": {"parameters": {**schedule.parameters, "as_of": as_of}},
-                    **schedule.account(),
-                }
-            )
-        page = kubeflow.access.run_page(run["run_id"])
-        listener(as_of, "starts", page)
-        ended = run if run.get("state") in FINAL else follow(kubeflow, run["run_id"], listener, deadline)
-        if ended["state"] != "SUCCEEDED":
-            listener(as_of, "failed", page)
-            raise PipelineError(f"the run as of {as_of} ended as {ended['state']}; see {page}")
-        listener(as_of, "done", "")
+        run = runs.get(name)
+        if run is None or run.state in ("FAILED", "CANCELED"):
+            run = client.start_run(_run_request(schedule, uploaded, experiment_id, name, as_of))
+        _wait(client, run, as_of, deadline, listener)
+
+
+def _run_request(
+    schedule: Schedule, uploaded: UploadedPipeline, experiment_id: str, name: str, as_of: str
+) -> RunRequest:
+    return RunRequest(
+        experiment_id=experiment_id,
+        display_name=name,
+        version=uploaded.version,
+        parameters={**schedule.parameters, "as_of": as_of},
+        service_account=schedule.service_account,
+    )
+
+
+def _wait(client: KubeflowClient, run: Run, as_of: str, deadline: float, listener: StepListener) -> None:
+    """Follow the run until it ends. Raises PipelineError if it does not succeed."""
+    url = client.connection.run_url(run.run_id)
+    listener(as_of, "starts", url)
+    ended = run if run.has_ended else follow(client, run.run_id, listener, deadline)
+    if ended.state != "SUCCEEDED":
+        listener(as_of, "failed", url)
+        raise PipelineError(f"the run as of {as_of} ended with state {ended.state}; see {url}")
+    listener(as_of, "done", "")

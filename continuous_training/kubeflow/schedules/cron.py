@@ -1,8 +1,8 @@
-"""Cron as people write it, and as the Kubeflow server reads it: six fields, seconds first, in UTC.
+"""Cron expressions: five or six fields in any time zone, converted to six fields in UTC for the server.
 
-Five fields are minutes to weekdays, six have the seconds in front; names (MON, JAN), ranges, lists and
-steps as in https://pkg.go.dev/github.com/robfig/cron#hdr-CRON_Expression_Format. The server reads five
-fields as if the first were seconds, and refuses a time zone: both are turned into what it means here.
+Five fields are minute, hour, day, month, weekday; six fields begin with the second. Names (MON, JAN), ranges,
+lists and steps follow https://pkg.go.dev/github.com/robfig/cron#hdr-CRON_Expression_Format. The conversion is
+necessary because the server reads the first of five fields as seconds, and rejects time zones.
 """
 
 from __future__ import annotations
@@ -17,103 +17,108 @@ from croniter import CroniterError, croniter
 
 from continuous_training.core.errors import UserError
 
-_CHECKED = 40
-"""Times that the turned expression is compared with the given one for."""
+_COMPARED_TIMES = 40
+"""Number of times for which a converted expression is compared with the original."""
+
+_MINUTES_PER_DAY = 24 * 60
 
 
 @dataclass(frozen=True)
 class Cron:
-    """An expression of six fields, and the zone that its times are in."""
+    """A cron expression with six fields, and its time zone."""
 
     text: str
     zone: str = "UTC"
 
     @classmethod
     def parse(cls, text: str, zone: str = "UTC") -> Cron:
-        """Return the cron of five or six fields; UserError for anything else."""
+        """Return the expression with six fields. Raises UserError for an invalid expression or zone."""
         fields = str(text).split()
         if len(fields) == 5:
             fields = ["0", *fields]
-        joined = " ".join(fields)
-        if len(fields) != 6 or not croniter.is_valid(joined, second_at_beginning=True):
+        expression = " ".join(fields)
+        if len(fields) != 6 or not croniter.is_valid(expression, second_at_beginning=True):
             raise UserError(
-                f"cron {text!r}: five fields (minute hour day month weekday) or six (second first), "
-                "as in '30 2 * * *' for half past two each night"
+                f"cron {text!r} is not valid: use five fields (minute hour day month weekday) or six (second "
+                "first), for example '30 2 * * *' for 02:30 every day"
             )
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise UserError(f"there is no time zone {zone!r}; one is, for instance, Europe/Berlin") from None
-        return cls(joined, zone)
+            raise UserError(
+                f"the time zone {zone!r} does not exist: use a name such as Europe/Berlin"
+            ) from None
+        return cls(expression, zone)
 
     def times(self, start: datetime, end: datetime | None = None) -> Iterator[datetime]:
-        """Yield the times (UTC) after `start`, up to and without `end`."""
+        """Yield the times (UTC) after `start` and before `end`."""
         try:
-            found = croniter(self.text, start.astimezone(ZoneInfo(self.zone)), second_at_beginning=True)
-            while end is None or found.get_next(datetime) < end:
-                if end is None:
-                    found.get_next(datetime)
-                yield found.get_current(datetime).astimezone(UTC)
+            iterator = croniter(self.text, start.astimezone(ZoneInfo(self.zone)), second_at_beginning=True)
+            while True:
+                time = iterator.get_next(datetime)
+                if end is not None and time >= end:
+                    return
+                yield time.astimezone(UTC)
         except CroniterError:
-            raise UserError(f"cron {self.text!r} never comes about") from None
+            raise UserError(f"cron {self.text!r} matches no date") from None
 
     def in_utc(self, now: datetime) -> Cron:
-        """Return the same times as UTC says them, until the zone changes its clock.
+        """Return an expression in UTC with the same times. It is valid until the zone changes its clock.
 
-        UserError where one expression cannot say them.
+        Raises UserError when one expression cannot represent the times.
         """
-        offset = _offset(self.zone, now)
+        offset = _utc_offset(self.zone, now)
         if not offset:
             return Cron(self.text)
-        turned = Cron(_shifted(self, offset))
-        fixed = timezone(offset)
-        wanted = croniter(self.text, now.astimezone(fixed), second_at_beginning=True)
-        given = [wanted.get_next(datetime).astimezone(UTC) for _ in range(_CHECKED)]
-        if given != list(islice(turned.times(now), _CHECKED)):
-            raise _unsayable(self)
-        return turned
+        converted = Cron(_shift_to_utc(self, offset))
+        iterator = croniter(self.text, now.astimezone(timezone(offset)), second_at_beginning=True)
+        expected = [iterator.get_next(datetime).astimezone(UTC) for _ in range(_COMPARED_TIMES)]
+        if expected != list(islice(converted.times(now), _COMPARED_TIMES)):
+            raise _conversion_error(self)
+        return converted
 
     def clock_change(self, now: datetime) -> date | None:
-        """Return the next day on which the zone changes its clock, looking a year ahead; None for none."""
-        before = _offset(self.zone, now)
+        """Return the next day, within a year, on which the clock of the zone changes. None if there is none."""
+        offset = _utc_offset(self.zone, now)
         days = (now + timedelta(days=number) for number in range(1, 366))
-        return next((day.date() for day in days if _offset(self.zone, day) != before), None)
+        return next((day.date() for day in days if _utc_offset(self.zone, day) != offset), None)
 
 
-def _offset(zone: str, when: datetime) -> timedelta:
-    return when.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
+def _utc_offset(zone: str, time: datetime) -> timedelta:
+    return time.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
 
 
-def _unsayable(cron: Cron) -> UserError:
+def _conversion_error(cron: Cron) -> UserError:
     return UserError(
-        f"cron {cron.text!r} in {cron.zone} is no single cron expression in UTC, and the server knows "
-        "no other: it crosses midnight there. Write it in UTC, or as two schedules"
+        f"cron {cron.text!r} in {cron.zone} cannot be converted to one cron expression in UTC, and the "
+        "server accepts only UTC: its times are on different days in UTC. Write it in UTC, or as two schedules"
     )
 
 
-def _shifted(cron: Cron, offset: timedelta) -> str:
-    """Return the expression with its clock times moved to UTC, its weekdays too where midnight is crossed."""
+def _shift_to_utc(cron: Cron, offset: timedelta) -> str:
+    """Return the expression with its hours and minutes in UTC, and its weekdays where the day changes."""
     second, _, _, day, month, weekday = cron.text.split()
     expanded = croniter.expand(cron.text, second_at_beginning=True)[0]
-    minutes, hours = _numbers(expanded[0], 60), _numbers(expanded[1], 24)
-    moved = [divmod(60 * h + m - int(offset.total_seconds()) // 60, 24 * 60) for h in hours for m in minutes]
-    days = {shift for shift, _ in moved}
-    clocks = {divmod(minute, 60) for _, minute in moved}
-    new_hours, new_minutes = sorted({h for h, _ in clocks}), sorted({m for _, m in clocks})
-    if len(clocks) != len(new_hours) * len(new_minutes):
-        raise _unsayable(cron)
-    if days != {0} and (day, month, weekday) != ("*", "*", "*"):
-        if len(days) > 1 or (day, month) != ("*", "*"):
-            raise _unsayable(cron)
-        wanted = {(number + min(days)) % 7 for number in _numbers(expanded[4], 7)}
-        weekday = ",".join(map(str, sorted(wanted)))
-    hour = "*" if len(new_hours) == 24 else ",".join(map(str, new_hours))
-    minute = "*" if len(new_minutes) == 60 else ",".join(map(str, new_minutes))
+    minutes, hours = _field_numbers(expanded[0], 60), _field_numbers(expanded[1], 24)
+    offset_minutes = int(offset.total_seconds()) // 60
+    shifted = [divmod(60 * h + m - offset_minutes, _MINUTES_PER_DAY) for h in hours for m in minutes]
+    day_shifts = {day_shift for day_shift, _ in shifted}
+    clock_times = {divmod(minute, 60) for _, minute in shifted}
+    utc_hours, utc_minutes = sorted({h for h, _ in clock_times}), sorted({m for _, m in clock_times})
+    if len(clock_times) != len(utc_hours) * len(utc_minutes):
+        raise _conversion_error(cron)
+    if day_shifts != {0} and (day, month, weekday) != ("*", "*", "*"):
+        if len(day_shifts) > 1 or (day, month) != ("*", "*"):
+            raise _conversion_error(cron)
+        weekdays = {(number + min(day_shifts)) % 7 for number in _field_numbers(expanded[4], 7)}
+        weekday = ",".join(map(str, sorted(weekdays)))
+    hour = "*" if len(utc_hours) == 24 else ",".join(map(str, utc_hours))
+    minute = "*" if len(utc_minutes) == 60 else ",".join(map(str, utc_minutes))
     return " ".join([second, minute, hour, day, month, weekday])
 
 
-def _numbers(expanded: list[int | str], count: int) -> list[int]:
-    """Return a field's numbers; croniter says `*` for all of them."""
+def _field_numbers(expanded: list[int | str], count: int) -> list[int]:
+    """Return the numbers of a field. croniter writes `*` for all of them."""
     if "*" in expanded:
         return list(range(count))
     return sorted({int(number) % count for number in expanded})

@@ -1,157 +1,143 @@
-"""Makes the server's recurring runs match the file: what to do, decided first and done afterwards.
+"""Make the recurring runs of a server match the schedule file: plan the changes first, then execute them.
 
-The server cannot change a recurring run, its names are not unique, and deleting one kills its running
-work. So a changed schedule is disabled, a new one made, and the old one deleted when none of its runs
-goes on: at once, or by a later apply. Doing it again, after a crash too, leads to the same end.
+The server cannot change a recurring run, accepts several with one name, and kills the active runs of a
+recurring run that is deleted. Therefore a changed schedule is replaced: the old recurring run is disabled,
+a new one is created, and the old one is deleted when all its runs have ended, at once or by a later apply.
+Repeated applies have the same result, also after a crash.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
-from continuous_training.kubeflow.api import FINAL, Kubeflow, Object
+from continuous_training.kubeflow.api import KubeflowClient
+from continuous_training.kubeflow.api_objects import DISABLED, ENABLED, RecurringRun, RecurringRunSpec, Run
 from continuous_training.kubeflow.schedules.schedule_file import Schedule
-from continuous_training.kubeflow.upload import Uploaded
+from continuous_training.kubeflow.upload import UploadedPipeline
 
-MARK = "kept by pipelines.schedule"
-"""Begins the description of every recurring run that was made from a file; others are left alone."""
+MANAGED_BY = "kept by pipelines.schedule"
+"""Start of the description of each recurring run that was created from a file. Others are not changed.
+
+The text is stored on the servers, so it must not change."""
+
+Action = Literal["create", "replace", "pause", "resume", "clean up", "nothing to do"]
 
 
 @dataclass(frozen=True)
 class Change:
-    """What differs for one name: `verb` is create, replace, pause, resume, or nothing to do."""
+    """The planned change of one schedule.
 
-    name: str
-    verb: str
-    body: Object
-    why: tuple[str, ...] = ()
-    current: Object | None = None
-    old: tuple[Object, ...] = ()
-    strangers: tuple[Object, ...] = field(default_factory=tuple)
+    `differences` are the reasons for a replacement. `current` is the recurring run that matches the file,
+    `outdated` are those to remove, and `unmanaged` are those of the same name that no file created.
+    """
+
+    action: Action
+    spec: RecurringRunSpec
+    differences: tuple[str, ...] = ()
+    current: RecurringRun | None = None
+    outdated: tuple[RecurringRun, ...] = ()
+    unmanaged: tuple[RecurringRun, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the schedule."""
+        return self.spec.display_name
 
 
-def ours(row: Object) -> bool:
-    """Tell whether the recurring run was made from a file."""
-    return str(row.get("description") or "").startswith(MARK)
+def is_managed(recurring_run: RecurringRun) -> bool:
+    """Return whether the recurring run was created from a schedule file."""
+    return recurring_run.spec.description.startswith(MANAGED_BY)
 
 
-def body_of(schedule: Schedule, uploaded: Uploaded, experiment_id: str, now: datetime) -> Object:
-    """Return the recurring run that says what the schedule says."""
+def spec_of(
+    schedule: Schedule, uploaded: UploadedPipeline, experiment_id: str, now: datetime
+) -> RecurringRunSpec:
+    """Return the recurring run that the schedule describes."""
     cron = schedule.cron
-    body: Object = {
-        "display_name": schedule.name,
-        "description": f"{MARK}: {schedule.workload}, {cron.text} {cron.zone}",
-        "pipeline_version_reference": {
-            "pipeline_id": uploaded.pipeline_id,
-            "pipeline_version_id": uploaded.version_id,
-        },
-        "runtime_config": {"parameters": schedule.parameters},
-        "max_concurrency": schedule.max_concurrency,
-        "trigger": {"cron_schedule": {"cron": cron.in_utc(now).text}},
-        "mode": "DISABLE" if schedule.paused else "ENABLE",
-        "no_catchup": not schedule.catchup,
-        "experiment_id": experiment_id,
-    }
-    return body | schedule.account()
-
-
-def change_of(body: Object, rows: Iterable[Object]) -> Change:
-    """Return what has to be done so that the recurring run is there once and as the file has it."""
-    named = [row for row in rows if row.get("display_name") == body["display_name"]]
-    own = sorted(
-        (row for row in named if ours(row)), key=lambda row: str(row.get("created_at")), reverse=True
+    return RecurringRunSpec(
+        display_name=schedule.name,
+        description=f"{MANAGED_BY}: {schedule.workload}, {cron.text} {cron.zone}",
+        version=uploaded.version,
+        experiment_id=experiment_id,
+        cron=cron.in_utc(now).text,
+        parameters=schedule.parameters,
+        max_concurrency=schedule.max_concurrency,
+        mode=DISABLED if schedule.paused else ENABLED,
+        no_catchup=not schedule.catchup,
+        service_account=schedule.service_account,
     )
-    strangers = tuple(row for row in named if not ours(row))
-    name = body["display_name"]
-    current = next((row for row in own if not differences(body, row)), None)
-    old = tuple(row for row in own if row is not current)
+
+
+def plan_change(spec: RecurringRunSpec, recurring_runs: Iterable[RecurringRun]) -> Change:
+    """Return the change after which the recurring run exists exactly once and matches the file."""
+    same_name = [row for row in recurring_runs if row.spec.display_name == spec.display_name]
+    unmanaged = tuple(row for row in same_name if not is_managed(row))
+    managed = sorted(filter(is_managed, same_name), key=lambda row: row.created_at, reverse=True)
+    current = next((row for row in managed if not list_differences(spec, row.spec)), None)
+    outdated = tuple(row for row in managed if row is not current)
     if current is None:
-        why = tuple(differences(body, own[0])) if own else ()
-        return Change(name, "replace" if own else "create", body, why, None, old, strangers)
-    verb = ""
-    if current.get("mode") != body["mode"]:
-        verb = "pause" if body["mode"] == "DISABLE" else "resume"
-    return Change(name, verb or ("tidy" if old else "nothing to do"), body, (), current, old, strangers)
+        differences = tuple(list_differences(spec, managed[0].spec)) if managed else ()
+        return Change("replace" if managed else "create", spec, differences, None, outdated, unmanaged)
+    action: Action = "clean up" if outdated else "nothing to do"
+    if current.spec.mode != spec.mode:
+        action = "pause" if spec.mode == DISABLED else "resume"
+    return Change(action, spec, (), current, outdated, unmanaged)
 
 
-def differences(body: Object, row: Object) -> list[str]:
-    """Say in words where a recurring run is not as it should be; its mode can be changed and is left out."""
-    found = []
-    for label, wanted, there in (
-        ("pipeline version", _version(body), _version(row)),
-        ("cron", _cron(body), _cron(row)),
-        ("parameters", _parameters(body), _parameters(row)),
-        ("max_concurrency", _concurrency(body), _concurrency(row)),
-        ("catchup", not body.get("no_catchup"), not row.get("no_catchup")),
-        ("experiment", body["experiment_id"], row.get("experiment_id")),
-        (
-            "service account",
-            body.get("service_account") or row.get("service_account"),
-            row.get("service_account"),
-        ),
-    ):
-        if wanted != there:
-            found.append(f"{label}: {there} -> {wanted}")
-    return found
+def list_differences(spec: RecurringRunSpec, existing: RecurringRunSpec) -> list[str]:
+    """Return one line for each difference that requires a replacement. The mode can be changed in place."""
+    account = spec.service_account or existing.service_account
+    values = (
+        ("pipeline version", spec.version.version_id, existing.version.version_id),
+        ("cron", spec.cron, existing.cron),
+        ("parameters", spec.parameters, existing.parameters),
+        ("max_concurrency", spec.max_concurrency, existing.max_concurrency),
+        ("catchup", not spec.no_catchup, not existing.no_catchup),
+        ("experiment", spec.experiment_id, existing.experiment_id),
+        ("service account", account, existing.service_account),
+    )
+    return [f"{label}: {before} -> {after}" for label, after, before in values if after != before]
 
 
-def carry_out(kubeflow: Kubeflow, change: Change) -> list[str]:
-    """Do it; returns what was done and what is left, in words."""
-    done = []
-    for row in change.old:
-        if row.get("mode") != "DISABLE":
-            kubeflow.disable(row["recurring_run_id"])
-            done.append(f"disabled the former one ({row['recurring_run_id']})")
+def execute(client: KubeflowClient, change: Change) -> list[str]:
+    """Execute the change. Returns one line for each operation that was done or postponed."""
+    lines = []
+    for row in change.outdated:
+        if row.spec.mode != DISABLED:
+            client.disable(row.recurring_run_id)
+            lines.append(f"disabled the previous recurring run ({row.recurring_run_id})")
     if change.current is None:
-        made = kubeflow.create_schedule(change.body)
-        done.append(f"created {made['recurring_run_id']}")
-    elif change.verb == "pause":
-        kubeflow.disable(change.current["recurring_run_id"])
-        done.append("paused")
-    elif change.verb == "resume":
-        kubeflow.enable(change.current["recurring_run_id"])
-        done.append("resumed")
-    return done + [remove(kubeflow, row) for row in change.old]
+        created = client.create_recurring_run(change.spec)
+        lines.append(f"created {created.recurring_run_id}")
+    elif change.action == "pause":
+        client.disable(change.current.recurring_run_id)
+        lines.append("paused")
+    elif change.action == "resume":
+        client.enable(change.current.recurring_run_id)
+        lines.append("resumed")
+    return lines + [delete_when_idle(client, row) for row in change.outdated]
 
 
-def remove(kubeflow: Kubeflow, row: Object) -> str:
-    """Delete a disabled recurring run when none of its runs goes on; returns what came of it."""
-    going = in_flight(kubeflow, row)
-    if going:
-        names = ", ".join(str(run.get("display_name")) for run in going)
+def delete_when_idle(client: KubeflowClient, recurring_run: RecurringRun) -> str:
+    """Delete a disabled recurring run if none of its runs is active. Returns a line with the result."""
+    identifier = recurring_run.recurring_run_id
+    if active := active_runs(client, recurring_run):
+        names = ", ".join(run.display_name for run in active)
         return (
-            f"kept the former one, disabled ({row['recurring_run_id']}): {names} goes on, and deleting it "
-            "would kill that; a later apply removes it"
+            f"kept the previous recurring run disabled ({identifier}): a deletion would kill its active runs "
+            f"({names}). A later apply deletes it"
         )
-    kubeflow.delete_schedule(row["recurring_run_id"])
-    return f"deleted the former one ({row['recurring_run_id']})"
+    client.delete_recurring_run(identifier)
+    return f"deleted the previous recurring run ({identifier})"
 
 
-def in_flight(kubeflow: Kubeflow, row: Object) -> list[Object]:
+def active_runs(client: KubeflowClient, recurring_run: RecurringRun) -> list[Run]:
     """Return the runs of a recurring run that have not ended."""
     return [
         run
-        for run in kubeflow.runs(row["experiment_id"])
-        if run.get("recurring_run_id") == row["recurring_run_id"] and run.get("state") not in FINAL
+        for run in client.runs(recurring_run.spec.experiment_id)
+        if run.recurring_run_id == recurring_run.recurring_run_id and not run.has_ended
     ]
-
-
-def _version(row: Object) -> Any:
-    return (row.get("pipeline_version_reference") or {}).get("pipeline_version_id")
-
-
-def _cron(row: Object) -> Any:
-    return ((row.get("trigger") or {}).get("cron_schedule") or {}).get("cron")
-
-
-def _parameters(row: Object) -> Any:
-    # The server answers without the key where there are none.
-    return (row.get("runtime_config") or {}).get("parameters") or {}
-
-
-def _concurrency(row: Object) -> int:
-    # A 64-bit number is text in the server's JSON.
-    return int(row.get("max_concurrency") or 1)

@@ -18,26 +18,26 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.files import write_text
 from continuous_training.core.messages import report
-from continuous_training.kubeflow.upload import Compiled
+from continuous_training.kubeflow.upload import CompiledPipeline
 from workloads import discovery
 
-from .images import Images, add_image_arguments, images_of
-from .steps import DEFAULTS, Steps, add_steps_argument, steps_of
+from .images import Images, add_image_arguments, images_from_arguments
+from .steps import DEFAULTS, Steps, add_steps_argument, steps_from_arguments
 
 DEFAULT_OUTPUT = Path("build/pipelines")
 
 
-def compile_workload(name: str, images: Images, steps: Steps = DEFAULTS) -> Compiled:
+def compile_workload(name: str, images: Images, steps: Steps = DEFAULTS) -> CompiledPipeline:
     """Return the workload's pipeline as IR YAML. The same arguments give the same text."""
-    return Compiled(name, _compile(name, images, steps, None))
+    return CompiledPipeline(name, _compile(name, images, steps, None))
 
 
 def compile_manifest(
     name: str, images: Images, namespace: str | None = None, steps: Steps = DEFAULTS
-) -> Compiled:
+) -> CompiledPipeline:
     """Return the Kubernetes objects `Pipeline` and `PipelineVersion`, named after the pipeline's content."""
     version = compile_workload(name, images, steps).version
-    return Compiled(name, _compile(name, images, steps, (version, namespace)))
+    return CompiledPipeline(name, _compile(name, images, steps, (version, namespace)))
 
 
 def _compile(name: str, images: Images, steps: Steps, manifest: tuple[str, str | None] | None) -> str:
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 def _compile_workloads(arguments: argparse.Namespace, progress: ItemProgress) -> int:
     """Write the pipelines, print their paths and versions, and report broken workloads."""
     _check_namespace(arguments)
-    images, steps = images_of(arguments), steps_of(arguments)
+    images, steps = images_from_arguments(arguments), steps_from_arguments(arguments)
     names, broken = discovery.usable(arguments.workload)
     progress.start(names)
     for name in names:

@@ -27,9 +27,9 @@ from pipelines.local_run.local_run import check_extras, plan_local, run_local
 from workloads import discovery
 from workloads.contract import Workload
 
-from .images import add_image_arguments, images_of
-from .preflight import add_preflight_arguments, submission_of
-from .steps import add_steps_argument, steps_of
+from .images import add_image_arguments, images_from_arguments
+from .preflight import add_preflight_arguments, submission_from_arguments
+from .steps import add_steps_argument, steps_from_arguments
 from .upload import add_server_arguments, connect
 
 LOCAL_INTERRUPTION = (
@@ -75,21 +75,26 @@ def _run_on_cluster(
 ) -> dict[str, Any]:
     from pipelines.cluster_run import plan_on_cluster, run_on_cluster
 
-    images, steps, kubeflow = images_of(arguments), steps_of(arguments), connect(arguments)
+    images, steps, client = (
+        images_from_arguments(arguments),
+        steps_from_arguments(arguments),
+        connect(arguments),
+    )
+    submission = submission_from_arguments(arguments, os.environ)
     if arguments.dry_run:
-        return plan_on_cluster(workload, given, kubeflow, images, steps, submission_of(arguments, os.environ))
+        return plan_on_cluster(workload, given, client, images, steps, submission).to_json()
     with run_output.progress(f"{workload.name}: {workload.summary}") as listener:
         return run_on_cluster(
             workload,
             given,
-            kubeflow,
+            client,
             images,
             listener,
             arguments.timeout,
             steps,
-            submission_of(arguments, os.environ),
+            submission,
             os.environ.get("CT_STORE", ""),
-        )
+        ).to_json()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -38,7 +38,7 @@ def configure(
 
 
 def _add_pod_identity(task: PipelineTask) -> None:
-    """Give a pod that starts other pods the id of its run, for their names, and its own identity, as owner."""
+    """Set the id of the run (for the names of the nodes' pods) and the pod's identity (for their owner)."""
     kubernetes.use_field_path_as_env(task, "CT_RUN", "metadata.labels['pipeline/runid']")
     kubernetes.use_field_path_as_env(task, "CT_POD_NAME", "metadata.name")
     kubernetes.use_field_path_as_env(task, "CT_POD_UID", "metadata.uid")

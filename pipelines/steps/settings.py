@@ -122,7 +122,7 @@ class StepSettings:
 
         Each attempt includes ten minutes for the scheduling of its pod and the pull of its image.
         """
-        waits = sum(self.backoff * 2**number for number in range(self.retries))
+        waits = sum(self.backoff << attempt for attempt in range(self.retries))
         return (self.retries + 1) * (self.timeout + 600) + waits
 
 
@@ -166,9 +166,7 @@ def _check_pairs(pairs: Mapping[str, str], key: str, value: str, name: str, expe
         if not re.fullmatch(key, left):
             raise UserError(f"{name}: {left!r} is not a valid name in Kubernetes")
         if not re.fullmatch(value, right, re.DOTALL):
-            raise UserError(
-                f"{name}, {left}: {right!r} is not {expected or 'a valid value in Kubernetes'}"
-            )
+            raise UserError(f"{name}, {left}: {right!r} is not {expected or 'a valid value in Kubernetes'}")
 
 
 def _check_choice(value: str, allowed: tuple[str, ...], name: str) -> None:

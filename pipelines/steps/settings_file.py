@@ -47,7 +47,7 @@ class Steps:
     def of(self, workload: Workload, step: str) -> StepSettings:
         """Return the settings of a step for a workload. Raises UserError for an invalid combination."""
         settings, location = defaults_of(workload, step), self.origin
-        for location, section in self._sections(workload, step):  # noqa: B007 - the last one is used below
+        for location, section in self._sections(workload, step):
             settings = _override(settings, section, location)
         if settings.nodes > 1 and not workload.distributed:
             raise UserError(

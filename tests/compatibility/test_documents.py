@@ -184,21 +184,21 @@ def kfp() -> Iterator[KfpServer]:
     """A Kubeflow Pipelines server with the pipeline and the schedules that the former version made."""
     with kfp_server() as server:
         for table, rows in document("cluster/schedules.json").items():
-            setattr(server, table, rows)
+            setattr(server, {"recurring": "recurring_runs"}.get(table, table), rows)
         yield server
 
 
 def test_schedules_are_recognised_as_made_from_the_file(kfp: KfpServer, tmp_path: Path) -> None:
     env = environment(KF_PIPELINES_ENDPOINT=kfp.url, HOME=str(tmp_path), KUBECONFIG=str(tmp_path / "none"))
-    before = {row["display_name"]: dict(row) for row in kfp.recurring.values()}
+    before = {row["display_name"]: dict(row) for row in kfp.recurring_runs.values()}
     python("pipelines.schedule", "apply", "--file", FIXTURES / "schedules.yaml", env=env)
-    assert len(kfp.recurring) == len(before)
+    assert len(kfp.recurring_runs) == len(before)
     # A replaced one has another identity, and another pipeline version if the compiled pipeline changed.
     changing = ("pipeline_version_reference", "recurring_run_id", "created_at", "updated_at")
-    for row in kfp.recurring.values():
+    for row in kfp.recurring_runs.values():
         recorded = before[row["display_name"]]
         assert {key: row[key] for key in row if key not in changing} == {
             key: recorded[key] for key in recorded if key not in changing
         }
     python("pipelines.schedule", "pause", "nightly", env=env)
-    assert {row["mode"] for row in kfp.recurring.values()} == {"DISABLE"}
+    assert {row["mode"] for row in kfp.recurring_runs.values()} == {"DISABLE"}

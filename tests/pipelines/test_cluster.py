@@ -1,4 +1,4 @@
-"""Uploading, running and following on a Kubeflow server, by the command lines."""
+"""Uploading, running and following a pipeline on a Kubeflow server, by the command lines."""
 
 import json
 import os
@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from continuous_training.core.errors import TransientError, UserError
-from continuous_training.kubeflow.api import Kubeflow
-from continuous_training.kubeflow.connection import find_access
+from continuous_training.kubeflow.api import KubeflowClient
+from continuous_training.kubeflow.api_objects import Run, RunRequest
+from continuous_training.kubeflow.connection import resolve_connection
 from continuous_training.kubeflow.follow import follow, steps_of
-from continuous_training.kubeflow.upload import find_version
 from continuous_training.kubeflow.upload import upload as upload_pipeline
 from pipelines import run, upload
-from tests.kfp_server import Refused, kfp_server
+from pipelines.compile import compile_workload
+from pipelines.images import Images
+from tests.fakes import web
+from tests.kfp_server import ApiError, kfp_server
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving", "notify")
@@ -24,6 +27,7 @@ PROMOTED = [(step, state) for step in STEPS for state in ("RUNNING", "SUCCEEDED"
 UNCHANGED = [("prep-data", "SUCCEEDED"), ("train", "SKIPPED"), ("notify", "SUCCEEDED"), ("run", "SUCCEEDED")]
 REJECTED = [*PROMOTED[:6], ("archive", "SKIPPED"), ("notify", "SUCCEEDED"), ("run", "SUCCEEDED")]
 FAILED = [*PROMOTED[:3], ("train", "FAILED"), ("notify", "SUCCEEDED"), ("run", "FAILED")]
+SPEC = "pipelineInfo: {name: x}\nroot: {}\nschemaVersion: 2.1.0\n"
 
 
 @pytest.fixture
@@ -37,196 +41,192 @@ def kfp(monkeypatch, tmp_path):
         yield server
 
 
-def client(kfp):
-    return Kubeflow(find_access({}, kfp.url), backoff=0)
+def create_client(kfp):
+    return KubeflowClient(resolve_connection({}, kfp.url), backoff=0)
 
 
-def run_it(kfp, *arguments):
+def run_on_cluster(kfp, *arguments):
     return run.main(["--target", "cluster", "--workload", "diabetes", "--host", kfp.url, *arguments])
 
 
-def test_uploads_each_pipeline_once_under_the_name_of_its_content(kfp, capsys):
+def always_unavailable(*_):
+    raise ApiError(503, {"message": "upstream connect error"})
+
+
+def test_upload_names_the_version_after_the_content_and_is_idempotent(kfp, capsys):
     assert upload.main(["--workload", "diabetes", "--host", kfp.url]) == 0
-    first = capsys.readouterr().out
+    output = capsys.readouterr().out
     (pipeline,) = kfp.pipelines.values()
     (version,) = kfp.versions.values()
     assert pipeline["name"] == "diabetes"
     assert version["name"].startswith("diabetes-")
     assert version["pipeline_spec"]["pipelineInfo"]["name"] == "diabetes"
-    assert "uploaded" in first
-    assert f"/#/pipelines/details/{pipeline['pipeline_id']}/version/{version['pipeline_version_id']}" in first
+    assert "uploaded" in output
+    url = f"/#/pipelines/details/{pipeline['pipeline_id']}/version/{version['pipeline_version_id']}"
+    assert url in output
     assert upload.main(["--workload", "diabetes", "--host", kfp.url]) == 0
-    assert "is there" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
     assert upload.main(["--workload", "diabetes", "--host", kfp.url, "--tag", "abc"]) == 0
     assert (len(kfp.pipelines), len(kfp.versions)) == (1, 2)
 
 
-def test_finds_what_is_on_a_later_page(kfp):
-    kfp.page = 2
-    made = client(kfp).create_pipeline("diabetes", "text")["pipeline_id"]
-    for number in range(5):
-        kfp._version(made, f"v{number}", "", {})
-    assert find_version(client(kfp), made, "v4")
-    assert len(list(client(kfp).versions(made))) == 5
+def test_lists_are_read_to_the_last_page(kfp):
+    kfp.page_size = 2
+    pipeline_id = create_client(kfp).create_pipeline("diabetes", "text")
+    created = [kfp.create_version(pipeline_id, f"v{number}", "", {}) for number in range(5)]
+    version = create_client(kfp).find_version(pipeline_id, "v4")
+    assert version.version_id == created[4]["pipeline_version_id"]
+    assert create_client(kfp).find_version(pipeline_id, "v5") is None
 
 
-def test_a_race_for_a_name_is_no_error(kfp):
-    there = client(kfp).create_pipeline("diabetes", "text")
-    assert client(kfp).create_pipeline("diabetes", "text") == there
-    assert client(kfp).upload_version(there["pipeline_id"], "v", "d", SPEC) is not None
-    assert client(kfp).upload_version(there["pipeline_id"], "v", "d", SPEC) is None
-
-
-SPEC = "pipelineInfo: {name: x}\nroot: {}\nschemaVersion: 2.1.0\n"
+def test_a_conflict_returns_the_existing_object(kfp):
+    pipeline_id = create_client(kfp).create_pipeline("diabetes", "text")
+    assert create_client(kfp).create_pipeline("diabetes", "text") == pipeline_id
+    assert create_client(kfp).upload_version(pipeline_id, "v", "d", SPEC) is not None
+    assert create_client(kfp).upload_version(pipeline_id, "v", "d", SPEC) is None
 
 
 @pytest.mark.parametrize(
-    ("outcome", "verdict", "code"),
+    ("outcome", "verdict", "exit_code"),
     [(PROMOTED, "promoted", 0), (REJECTED, "rejected", 3), (UNCHANGED, "unchanged", 0)],
 )
-def test_a_run_is_followed_to_its_verdict(kfp, capsys, outcome, verdict, code):
+def test_a_run_is_followed_to_its_verdict(kfp, capsys, outcome, verdict, exit_code):
     kfp.outcome = outcome
-    assert run_it(kfp, "--set", "test_size=0.3", "--set", "features=bmi", "--json") == code
-    told = capsys.readouterr()
-    result = json.loads(told.out)
-    (made,) = kfp.runs.values()
+    assert run_on_cluster(kfp, "--set", "test_size=0.3", "--set", "features=bmi", "--json") == exit_code
+    output = capsys.readouterr()
+    result = json.loads(output.out)
+    (started,) = kfp.runs.values()
     assert result["verdict"] == verdict
-    assert result["page"] == f"{kfp.url}/#/runs/details/{made['run_id']}"
-    assert made["runtime_config"]["parameters"] == {"test_size": 0.3, "features": "bmi"}
-    assert result["page"] in told.err
+    assert result["page"] == f"{kfp.url}/#/runs/details/{started['run_id']}"
+    assert started["runtime_config"]["parameters"] == {"test_size": 0.3, "features": "bmi"}
+    assert result["page"] in output.err
     assert set(result["seconds"]) == {name for name, state in outcome if state == "SUCCEEDED"} - {"run"}
 
 
-def test_the_failed_step_and_its_pod_are_named(kfp, capsys):
+def test_a_failure_names_the_step_and_its_pod(kfp, capsys):
     kfp.outcome = FAILED
-    assert run_it(kfp) == 1
-    told = capsys.readouterr().err
-    assert "error: train:" in told
-    assert "kubectl logs digits-x1-train-impl" in told
+    assert run_on_cluster(kfp) == 1
+    output = capsys.readouterr().err
+    assert "error: train:" in output
+    assert "kubectl logs digits-x1-train-impl" in output
 
 
-def test_a_terminated_run_says_so(kfp, capsys):
+def test_a_terminated_run_without_a_failed_step(kfp, capsys):
     kfp.outcome = [("prep-data", "RUNNING"), ("run", "FAILED")]
-    assert run_it(kfp) == 1
-    assert "terminated, or never got a pod" in capsys.readouterr().err
+    assert run_on_cluster(kfp) == 1
+    assert "it was terminated, or no pod was started" in capsys.readouterr().err
 
 
-def test_a_server_that_is_away_for_a_while_is_waited_for(kfp):
+def test_follow_tolerates_a_temporary_outage(kfp):
     kfp.outcome = UNCHANGED
-    kubeflow, told = client(kfp), []
-    uploaded = upload_pipeline(
-        kubeflow, upload.compile_workload("diabetes", upload.images_of(ARGUMENTS)), "a summary"
-    )
-    body = {"experiment_id": kubeflow.experiment("diabetes"), "display_name": "r"}
-    body["pipeline_version_reference"] = {
-        "pipeline_id": uploaded.pipeline_id,
-        "pipeline_version_id": uploaded.version_id,
-    }
-    run_id = kubeflow.start_run(body)["run_id"]
-    down = iter([True] * 14 + [False] * 1000)
+    client, events = create_client(kfp), []
+    uploaded = upload_pipeline(client, compile_workload("diabetes", Images("r.example", "t")), "a summary")
+    request = RunRequest(client.experiment("diabetes"), "r", uploaded.version)
+    run_id = client.start_run(request).run_id
+    outage = iter([True] * 14 + [False] * 1000)
 
     def fail(method, path):
-        if next(down):
-            raise Refused(503, {"message": "upstream connect error"})
+        if next(outage):
+            always_unavailable()
 
     kfp.fail = fail
-    ended = follow(kubeflow, run_id, lambda *news: told.append(news), deadline=60)
-    assert ended["state"] == "SUCCEEDED"
-    assert ("prep-data", "done", "") in told
-    kfp.fail = fail_always
+    ended = follow(client, run_id, lambda *event: events.append(event), deadline=60)
+    assert ended.state == "SUCCEEDED"
+    assert ("prep-data", "done", "") in events
+    kfp.fail = always_unavailable
     with pytest.raises(TransientError, match="503 upstream connect error"):
-        follow(kubeflow, run_id, lambda *_: None, deadline=1000, interval=100)
+        follow(client, run_id, lambda *_: None, deadline=1000, interval=100)
 
 
-def fail_always(*_):
-    raise Refused(503, {"message": "upstream connect error"})
-
-
-class ARGUMENTS:
-    registry, tag, digests = "r.example", "t", None
-
-
-def test_a_run_that_never_ends_is_not_followed_for_ever(kfp, capsys):
+def test_a_run_that_does_not_end_is_followed_until_the_timeout(kfp, capsys):
     kfp.outcome = [("prep-data", "RUNNING"), ("run", "RUNNING")]
-    assert run_it(kfp, "--timeout", "60") == 75
-    assert "has not ended after 60 s" in capsys.readouterr().err
+    assert run_on_cluster(kfp, "--timeout", "60") == 75
+    assert "did not end within 60 s" in capsys.readouterr().err
 
 
-def test_a_start_is_not_repeated(kfp, capsys):
+def test_a_failed_start_is_not_retried(kfp):
     def fail(method, path):
         if (method, path) == ("POST", "/apis/v2beta1/runs"):
-            raise Refused(500, {"message": "etcd timeout"})
+            raise ApiError(500, {"message": "etcd timeout"})
 
     kfp.fail = fail
-    assert run_it(kfp) == 75
+    assert run_on_cluster(kfp) == 75
     assert kfp.requests.count(("POST", "/apis/v2beta1/runs")) == 1
 
 
 def test_dry_run_changes_nothing(kfp, capsys):
-    assert run_it(kfp, "--dry-run", "--tag", "abc") == 0
+    assert run_on_cluster(kfp, "--dry-run", "--tag", "abc") == 0
     plan = json.loads(capsys.readouterr().out)
+    assert list(plan) == [
+        "workload",
+        "pipeline",
+        "uploaded",
+        "parameters",
+        "images",
+        "host",
+        "service_account",
+    ]
     assert plan["uploaded"] is False
     assert plan["images"]["train"] == "continuous-training/train:abc"
     assert {method for method, _ in kfp.requests} == {"GET"}
 
 
-def test_credentials_come_from_the_environment_or_a_file_that_rotates(kfp, monkeypatch, tmp_path, capsys):
+def test_credentials_are_read_from_the_environment_or_a_file_that_rotates(kfp, monkeypatch, tmp_path, capsys):
     kfp.token = "one"  # noqa: S105
     assert upload.main(["--workload", "diabetes", "--host", kfp.url]) == 2
-    assert "does not let this in (401" in capsys.readouterr().err
+    assert "denied access (401" in capsys.readouterr().err
     monkeypatch.setenv("CT_KFP_TOKEN", "one")
     assert upload.main(["--workload", "diabetes", "--host", kfp.url]) == 0
     file = tmp_path / "token"
     file.write_text("one\n")
-    kubeflow = Kubeflow(find_access({"CT_KFP_TOKEN_FILE": str(file)}, kfp.url), backoff=0)
-    assert kubeflow.pipeline("diabetes")
+    client = KubeflowClient(resolve_connection({"CT_KFP_TOKEN_FILE": str(file)}, kfp.url), backoff=0)
+    assert client.find_pipeline("diabetes")
     kfp.token = "two"  # noqa: S105
     with pytest.raises(UserError, match="expired"):
-        kubeflow.pipeline("diabetes")
+        client.find_pipeline("diabetes")
     file.write_text("two\n")
-    assert kubeflow.pipeline("diabetes")
+    assert client.find_pipeline("diabetes")
 
 
-def test_the_sdks_context_and_environment_are_known(tmp_path):
+def test_the_connection_is_read_from_the_sdk_context_and_the_environment(tmp_path):
     context = tmp_path / ".config/kfp/context.json"
     context.parent.mkdir(parents=True)
     context.write_text(json.dumps({"namespace": "team", "client_authentication_cookie": "session=1"}))
-    access = find_access({"HOME": str(tmp_path), "KF_PIPELINES_ENDPOINT": "https://kf.example/pipeline/"})
-    assert (access.host, access.namespace) == ("https://kf.example/pipeline", "team")
-    assert access.headers() == {"Cookie": "session=1"}
-    in_pod = find_access({"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    environment = {"HOME": str(tmp_path), "KF_PIPELINES_ENDPOINT": "https://kf.example/pipeline/"}
+    connection = resolve_connection(environment)
+    assert (connection.host, connection.namespace) == ("https://kf.example/pipeline", "team")
+    assert connection.headers() == {"Cookie": "session=1"}
+    in_pod = resolve_connection({"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
     assert in_pod.host == "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "message"),
     [
         (None, "kubectl port-forward"),
-        ("kf.example", "give http"),
-        ("https://me:pw@kf.example", "holds credentials"),
+        ("kf.example", "is not valid: use http"),
+        ("https://me:pw@kf.example", "contains credentials"),
     ],
 )
-def test_an_address_that_is_none_is_refused(host, said):
-    with pytest.raises(UserError, match=said):
-        find_access({}, host)
+def test_an_invalid_address_is_rejected(host, message):
+    with pytest.raises(UserError, match=message):
+        resolve_connection({}, host)
 
 
-def test_nobody_answers(kfp, capsys):
+def test_an_unreachable_server_is_a_transient_error(kfp, capsys):
     assert upload.main(["--workload", "diabetes", "--host", "http://127.0.0.1:1"]) == 75
     assert "cannot be reached: " in capsys.readouterr().err
 
 
-def test_what_answers_is_something_else():
-    from tests.fakes import web
-
+def test_a_server_that_is_not_kubeflow_is_rejected():
     with (
         web(lambda *_: (200, b"<html>login</html>")) as page,
-        pytest.raises(UserError, match="no JSON"),
+        pytest.raises(UserError, match="not JSON"),
     ):
-        Kubeflow(find_access({}, page.url), backoff=0).pipeline("x")
+        KubeflowClient(resolve_connection({}, page.url), backoff=0).find_pipeline("x")
 
 
-def test_ctrl_c_leaves_the_run_alone_and_says_where_it_is(tmp_path):
+def test_ctrl_c_ends_the_command_and_not_the_run(tmp_path):
     with kfp_server() as kfp:
         kfp.outcome = [("prep-data", "RUNNING")]
         process = subprocess.Popen(
@@ -244,30 +244,33 @@ def test_ctrl_c_leaves_the_run_alone_and_says_where_it_is(tmp_path):
             if "/#/runs/details/" in line:
                 break
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "the run goes on" in told
+        assert "the run continues" in output
         assert not [path for method, path in kfp.requests if "terminate" in path]
 
 
-def test_states_of_one_step_are_read_together():
-    entries = [("train-driver", "SUCCEEDED"), ("train", "RUNNING"), ("train(0)", "FAILED"), ("archive", None)]
-    details = [{"display_name": name, "state": state} for name, state in entries]
-    found = steps_of({"state": "FAILED", "run_details": {"task_details": details}})
-    assert {name: step.state for name, step in found.items()} == {"train": "FAILED"}
+def create_run(state, tasks):
+    details = [{"display_name": name, "state": task_state} for name, task_state in tasks]
+    return Run.from_json({"run_id": "r", "state": state, "run_details": {"task_details": details}})
+
+
+def test_the_state_of_a_step_is_derived_from_all_its_entries():
+    tasks = [("train-driver", "SUCCEEDED"), ("train", "RUNNING"), ("train(0)", "FAILED"), ("archive", None)]
+    steps = steps_of(create_run("FAILED", tasks))
+    assert {name: step.state for name, step in steps.items()} == {"train": "FAILED"}
 
 
 @pytest.mark.parametrize(
-    ("tasks", "over", "state"),
+    ("tasks", "run_state", "state"),
     [
-        ((("train", "RUNNING"), ("train(0)", "FAILED")), False, "RUNNING"),
-        ((("train", "RUNNING"), ("train(0)", "FAILED"), ("train(1)", "RUNNING")), False, "RUNNING"),
-        ((("train", "SUCCEEDED"), ("train(0)", "FAILED"), ("train(1)", "SUCCEEDED")), True, "SUCCEEDED"),
-        ((("train", "FAILED"), ("train(0)", "FAILED"), ("train(1)", "FAILED")), True, "FAILED"),
-        ((("train", "RUNNING"), ("train(0)", "FAILED"), ("train(1)", "FAILED")), True, "FAILED"),
+        ((("train", "RUNNING"), ("train(0)", "FAILED")), "RUNNING", "RUNNING"),
+        ((("train", "RUNNING"), ("train(0)", "FAILED"), ("train(1)", "RUNNING")), "RUNNING", "RUNNING"),
+        ((("train", "SUCCEEDED"), ("train(0)", "FAILED"), ("train(1)", "SUCCEEDED")), "FAILED", "SUCCEEDED"),
+        ((("train", "FAILED"), ("train(0)", "FAILED"), ("train(1)", "FAILED")), "FAILED", "FAILED"),
+        ((("train", "RUNNING"), ("train(0)", "FAILED"), ("train(1)", "FAILED")), "FAILED", "FAILED"),
     ],
 )
-def test_a_try_that_failed_is_not_the_steps_end(tasks, over, state):
-    details = [{"display_name": name, "state": told} for name, told in tasks]
-    run = {"state": "FAILED" if over else "RUNNING", "run_details": {"task_details": details}}
-    assert {name: step.state for name, step in steps_of(run).items()} == {"train": state}
+def test_a_failed_attempt_is_not_the_end_of_the_step(tasks, run_state, state):
+    steps = steps_of(create_run(run_state, tasks))
+    assert {name: step.state for name, step in steps.items()} == {"train": state}

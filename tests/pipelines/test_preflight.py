@@ -1,4 +1,4 @@
-"""The look at a cluster before a run, without one: what pipelines name, and what is said and done then."""
+"""The preflight without a cluster: references of pipelines, required permissions, and effects on a run."""
 
 import json
 from pathlib import Path
@@ -6,17 +6,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from continuous_training.kubeflow.preflight.finding import DOUBTFUL, MISSING, THERE, UNSEEN, Finding
-from continuous_training.kubeflow.preflight.references import Named, images_of, objects_of
+from continuous_training.core.errors import UserError
+from continuous_training.kubeflow import submission
+from continuous_training.kubeflow.api_objects import service_account_field
+from continuous_training.kubeflow.preflight import cluster_preflight
+from continuous_training.kubeflow.preflight.finding import Finding, State
+from continuous_training.kubeflow.preflight.references import Reference, image_references, object_references
+from continuous_training.kubeflow.submission import Submission
 from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
 from pipelines import preflight, run
 from pipelines.compile import compile_workload
 from pipelines.images import Images
-from pipelines.preflight import Submission
 from tests.kfp_server import kfp_server
 
 ROOT = Path(__file__).parents[2]
-AWAY = {
+UNREACHABLE_CLUSTER = {
     "apiVersion": "v1",
     "kind": "Config",
     "clusters": [{"name": "away", "cluster": {"server": "https://127.0.0.1:1"}}],
@@ -27,22 +31,30 @@ AWAY = {
 
 
 @pytest.fixture
-def without_cluster(monkeypatch, tmp_path):
+def kubeconfig(monkeypatch, tmp_path):
+    """The path of a kubeconfig that does not exist; KUBECONFIG names it."""
+    path = tmp_path / "kubeconfig"
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    return path
 
 
-def test_a_compiled_pipeline_tells_what_it_names():
+def write_unreachable_cluster(kubeconfig, monkeypatch):
+    kubeconfig.write_text(json.dumps(UNREACHABLE_CLUSTER))
+    monkeypatch.setattr(cluster_preflight, "RETRY_BUDGET", 0.0)
+
+
+def test_references_of_a_compiled_pipeline():
     text = compile_workload("digits", Images("registry.example/ct", "abc")).text
-    found = objects_of(text)
-    assert Named("ConfigMap", "continuous-training", True) in found
-    assert Named("Secret", "continuous-training", True) in found
-    assert len({(one.kind, one.name) for one in found}) == len(found)
+    references = object_references(text)
+    assert Reference("ConfigMap", "continuous-training", True) in references
+    assert Reference("Secret", "continuous-training", True) in references
+    assert len({(reference.kind, reference.name) for reference in references}) == len(references)
     steps = ("archive", "deploy-serving", "evaluate", "notify", "prep-data", "train")
-    assert images_of(text) == [f"registry.example/ct/{step}:abc" for step in steps]
+    assert image_references(text) == [f"registry.example/ct/{step}:abc" for step in steps]
 
 
-def test_what_one_step_needs_is_needed():
+def test_a_reference_is_optional_only_if_it_is_optional_for_all_steps():
     executors = {
         "exec-a": {
             "secretAsEnv": [{"secretName": "keys", "optional": True}],
@@ -55,12 +67,12 @@ def test_what_one_step_needs_is_needed():
         },
     }
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
-    assert objects_of(yaml.safe_dump_all([{"pipelineInfo": {"name": "x"}}, platform])) == [
-        Named("PersistentVolumeClaim", "data", False),
-        Named("Secret", "keys", False),
-        Named("Secret", "pull", False),
+    assert object_references(yaml.safe_dump_all([{"pipelineInfo": {"name": "x"}}, platform])) == [
+        Reference("PersistentVolumeClaim", "data", False),
+        Reference("Secret", "keys", False),
+        Reference("Secret", "pull", False),
     ]
-    assert objects_of(yaml.safe_dump({"pipelineInfo": {"name": "x"}})) == []
+    assert object_references(yaml.safe_dump({"pipelineInfo": {"name": "x"}})) == []
 
 
 @pytest.mark.parametrize(
@@ -70,111 +82,98 @@ def test_what_one_step_needs_is_needed():
         ("kserve", ["base/role.yaml", "components/kserve/role.yaml"]),
     ],
 )
-def test_the_shipped_roles_grant_what_is_needed(target, files):
+def test_the_shipped_roles_grant_the_required_permissions(target, files):
     granted = set()
     for file in files:
         path = ROOT / "manifests" / file
         if not path.is_file():
-            pytest.skip(f"there is no {path}")
-        for found in yaml.safe_load_all(path.read_text()):
-            for rule in found.get("rules", []) if found["kind"] == "Role" else []:
+            pytest.skip(f"{path} does not exist")
+        for document in yaml.safe_load_all(path.read_text()):
+            for rule in document.get("rules", []) if document["kind"] == "Role" else []:
                 granted |= {
-                    (group, kind, verb)
+                    (group, resource, verb)
                     for group in rule["apiGroups"]
-                    for kind in rule["resources"]
+                    for resource in rule["resources"]
                     for verb in rule["verbs"]
                 }
-    needed = {
-        (resource.group, f"{resource.plural}/{sub}" if sub else resource.plural, verb)
-        for resource, sub, verbs in REQUIRED_PERMISSIONS[target]
+    required = {
+        (resource.group, f"{resource.plural}/{subresource}" if subresource else resource.plural, verb)
+        for resource, subresource, verbs in REQUIRED_PERMISSIONS[target]
         for verb in verbs
     }
-    assert needed <= granted
+    assert required <= granted
 
 
-def test_without_a_cluster_the_verb_says_so_in_a_line(without_cluster, capsys):
+def test_the_command_without_a_configured_cluster_fails_with_one_line(kubeconfig, capsys):
     assert preflight.main(["--workload", "digits"]) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith("error: no Kubernetes cluster is configured")
-    assert "set KUBECONFIG" in told.err
-    assert told.err.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: no Kubernetes cluster is configured")
+    assert "set KUBECONFIG" in error
+    assert error.count("\n") == 1
 
 
-def test_a_cluster_that_is_away_is_worth_another_try(without_cluster, capsys, monkeypatch, tmp_path):
-    (tmp_path / "none").write_text(json.dumps(AWAY))
-    monkeypatch.setattr(preflight, "PATIENCE", 0.0)
+def test_the_command_with_an_unreachable_cluster_is_a_transient_error(kubeconfig, capsys, monkeypatch):
+    write_unreachable_cluster(kubeconfig, monkeypatch)
     assert preflight.main(["--workload", "digits"]) == 75
     assert "the API server https://127.0.0.1:1 does not answer" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("away", [False, True])
-def test_without_a_cluster_a_run_is_submitted_all_the_same(
-    without_cluster, capsys, monkeypatch, tmp_path, away
-):
-    if away:
-        (tmp_path / "none").write_text(json.dumps(AWAY))
-        monkeypatch.setattr(preflight, "PATIENCE", 0.0)
+@pytest.mark.parametrize("cluster_configured", [False, True])
+def test_a_run_is_submitted_without_a_reachable_cluster(kubeconfig, capsys, monkeypatch, cluster_configured):
+    if cluster_configured:
+        write_unreachable_cluster(kubeconfig, monkeypatch)
     monkeypatch.setattr("time.sleep", lambda _: None)
     with kfp_server() as kfp:
         kfp.outcome = [("prep-data", "SUCCEEDED"), ("train", "SKIPPED"), ("run", "SUCCEEDED")]
-        asked = ["--target", "cluster", "--workload", "digits", "--host", kfp.url, "--json"]
-        assert run.main(asked) == 0
-        told = capsys.readouterr().err
-        assert told.count("preflight: skipped: ") == 1
-        assert run.main([*asked, "--no-preflight", "--service-account", ""]) == 0
+        arguments = ["--target", "cluster", "--workload", "digits", "--host", kfp.url, "--json"]
+        assert run.main(arguments) == 0
+        assert capsys.readouterr().err.count("preflight: skipped: ") == 1
+        assert run.main([*arguments, "--no-preflight", "--service-account", ""]) == 0
         assert "preflight" not in capsys.readouterr().err
         assert len(kfp.runs) == 2
 
 
-def test_a_service_account_is_asked_for_by_name():
-    assert Submission().body() == {"service_account": "continuous-training"}
-    assert Submission("").body() == {}
+def test_an_empty_service_account_is_not_part_of_a_request():
+    assert service_account_field(Submission().service_account) == {"service_account": "continuous-training"}
+    assert service_account_field(Submission("").service_account) == {}
 
 
-class Asked:
-    """A server of Kubeflow Pipelines, as far as a look needs one."""
-
-    def __init__(self, namespace=""):
-        self.access = self
-        self.namespace = namespace
-
-
-PLACE = Finding(THERE, "Namespace kubeflow")
-FOUND = [
-    Finding(THERE, "image a"),
-    Finding(DOUBTFUL, "there is no Secret s", "steps start without it"),
-    Finding(UNSEEN, "image b", "the registry cannot be reached"),
+NAMESPACE = Finding(State.OK, "Namespace kubeflow")
+FINDINGS = [
+    Finding(State.OK, "image a"),
+    Finding(State.WARNING, "there is no Secret s", "steps start without it"),
+    Finding(State.NOT_VISIBLE, "image b", "the registry cannot be reached"),
 ]
 
 
-def test_only_what_is_missing_holds_a_run_back(monkeypatch):
-    told = []
-    monkeypatch.setattr(preflight, "preflight", lambda *_: [PLACE, *FOUND])
-    Submission().look(["text"], Asked(), told.append)
-    assert told == [
+def test_only_missing_requirements_prevent_a_run(monkeypatch):
+    messages = []
+    monkeypatch.setattr(submission, "check_cluster", lambda *_: [NAMESPACE, *FINDINGS])
+    Submission().check_requirements(["text"], "", messages.append)
+    assert messages == [
         "preflight: warning: there is no Secret s: steps start without it",
         "preflight: not seen: image b: the registry cannot be reached",
     ]
-    lacking = [
-        Finding(MISSING, "ConfigMap c", "x.yaml brings it"),
-        Finding(MISSING, "image d", "make images"),
+    failures = [
+        Finding(State.MISSING, "ConfigMap c", "x.yaml creates it"),
+        Finding(State.MISSING, "image d", "make images"),
     ]
-    monkeypatch.setattr(preflight, "preflight", lambda *_: [PLACE, *FOUND, *lacking])
-    with pytest.raises(preflight.UserError) as error:
-        Submission().look(["text"], Asked(), told.append)
+    monkeypatch.setattr(submission, "check_cluster", lambda *_: [NAMESPACE, *FINDINGS, *failures])
+    with pytest.raises(UserError) as error:
+        Submission().check_requirements(["text"], "", messages.append)
     assert str(error.value).splitlines()[1:] == [
-        "  ConfigMap c: x.yaml brings it",
+        "  ConfigMap c: x.yaml creates it",
         "  image d: make images",
     ]
-    Submission(looked_at=False).look(["text"], Asked(), pytest.fail)
+    Submission(preflight=False).check_requirements(["text"], "", pytest.fail)
 
 
-def test_a_kubeconfig_of_another_cluster_holds_nothing_back(monkeypatch):
-    """Only a namespace that somebody named can be missing."""
-    told = []
-    nowhere = Finding(MISSING, "Namespace kubeflow", "kubectl create namespace kubeflow")
-    monkeypatch.setattr(preflight, "preflight", lambda *_: [nowhere])
-    Submission().look(["text"], Asked(), told.append)
-    assert told == ["preflight: skipped: the kubeconfig's cluster has no namespace kubeflow"]
-    with pytest.raises(preflight.UserError, match="kubectl create namespace"):
-        Submission().look(["text"], Asked("kubeflow"), told.append)
+def test_a_kubeconfig_of_another_cluster_does_not_prevent_a_run(monkeypatch):
+    """The namespace counts as missing only if the user named it."""
+    messages = []
+    finding = Finding(State.MISSING, "Namespace kubeflow", "kubectl create namespace kubeflow")
+    monkeypatch.setattr(submission, "check_cluster", lambda *_: [finding])
+    Submission().check_requirements(["text"], "", messages.append)
+    assert messages == ["preflight: skipped: the cluster of the kubeconfig has no namespace kubeflow"]
+    with pytest.raises(UserError, match="kubectl create namespace"):
+        Submission().check_requirements(["text"], "kubeflow", messages.append)

@@ -1,4 +1,4 @@
-"""Schedules on a Kubeflow server, by the command line: what apply does, and what it never does."""
+"""The schedule command against a Kubeflow server: effects on the server, and rejected files."""
 
 import re
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 from continuous_training.core.errors import UserError
 from continuous_training.kubeflow.schedules.cron import Cron
 from pipelines import schedule
-from tests.kfp_server import Refused, kfp_server
+from tests.kfp_server import ApiError, kfp_server
 
 NIGHTLY = """
 schedules:
@@ -35,198 +35,201 @@ def write(tmp_path, text):
     (tmp_path / "schedules.yaml").write_text(text)
 
 
-def changed(kfp):
+def write_requests(kfp):
     return [(method, path) for method, path in kfp.requests if method != "GET"]
 
 
-def test_apply_creates_leaves_alone_and_replaces(kfp, tmp_path, capsys):
+def test_apply_creates_keeps_and_replaces(kfp, tmp_path, capsys):
     write(tmp_path, NIGHTLY)
     assert schedule.main(["apply"]) == 0
-    told = capsys.readouterr().out
-    (made,) = kfp.recurring.values()
-    assert made["trigger"]["cron_schedule"]["cron"] == "0 30 2 * * *", "the server reads seconds first"
-    assert (made["no_catchup"], made["max_concurrency"], made["mode"]) == (True, "1", "ENABLE")
-    assert made["runtime_config"]["parameters"] == {"test_size": 0.3}
-    assert "nightly: create" in told
-    assert len(re.findall(r"\d\d 02:30:00", told)) == 5, "the next five times"
+    output = capsys.readouterr().out
+    (created,) = kfp.recurring_runs.values()
+    assert created["trigger"]["cron_schedule"]["cron"] == "0 30 2 * * *", "the server reads seconds first"
+    assert (created["no_catchup"], created["max_concurrency"], created["mode"]) == (True, "1", "ENABLE")
+    assert created["runtime_config"]["parameters"] == {"test_size": 0.3}
+    assert created["description"] == "kept by pipelines.schedule: diabetes, 0 30 2 * * * UTC"
+    assert created["service_account"] == "continuous-training"
+    assert "nightly: create" in output
+    assert len(re.findall(r"\d\d 02:30:00", output)) == 5, "the next five times"
 
     kfp.requests.clear()
     assert schedule.main(["apply"]) == 0
     assert "nightly: nothing to do" in capsys.readouterr().out
-    assert changed(kfp) == []
+    assert write_requests(kfp) == []
 
     write(tmp_path, NIGHTLY.replace("30 2", "45 3"))
     assert schedule.main(["apply"]) == 0
-    told = capsys.readouterr().out
-    (now,) = kfp.recurring.values()
-    assert now["recurring_run_id"] != made["recurring_run_id"]
-    assert "cron: 0 30 2 * * * -> 0 45 3 * * *" in told
+    output = capsys.readouterr().out
+    (replacement,) = kfp.recurring_runs.values()
+    assert replacement["recurring_run_id"] != created["recurring_run_id"]
+    assert "cron: 0 30 2 * * * -> 0 45 3 * * *" in output
 
 
-def test_a_replacement_kills_no_running_work(kfp, tmp_path, capsys):
+def test_replacement_does_not_kill_active_runs(kfp, tmp_path, capsys):
     write(tmp_path, NIGHTLY)
     schedule.main(["apply"])
-    (first,) = kfp.recurring
+    (first,) = kfp.recurring_runs
     kfp.outcome = [("prep-data", "RUNNING")]
     run = kfp.tick(first)
     write(tmp_path, NIGHTLY.replace("0.3", "0.4"))
     assert schedule.main(["apply"]) == 0
-    assert "goes on, and deleting it would kill that" in capsys.readouterr().out
-    assert (len(kfp.recurring), kfp.recurring[first]["mode"]) == (2, "DISABLE")
+    assert "a deletion would kill its active runs" in capsys.readouterr().out
+    assert (len(kfp.recurring_runs), kfp.recurring_runs[first]["mode"]) == (2, "DISABLE")
     assert kfp.runs[run]["state"] == "PENDING"
-    assert schedule.main(["apply"]) == 0, "still running: still there"
-    assert len(kfp.recurring) == 2
+    assert schedule.main(["apply"]) == 0, "the run is still active, so both remain"
+    assert len(kfp.recurring_runs) == 2
     kfp.runs[run]["state"] = "SUCCEEDED"
     assert schedule.main(["apply"]) == 0
-    assert first not in kfp.recurring
-    assert len(kfp.recurring) == 1
+    assert first not in kfp.recurring_runs
+    assert len(kfp.recurring_runs) == 1
 
 
-@pytest.mark.parametrize("dies_at", [":disable", "/recurringruns"])
-def test_apply_takes_up_what_a_crash_left(kfp, tmp_path, dies_at):
+@pytest.mark.parametrize("failing_path", [":disable", "/recurringruns"])
+def test_apply_completes_an_apply_that_crashed(kfp, tmp_path, failing_path):
     write(tmp_path, NIGHTLY)
     schedule.main(["apply"])
     write(tmp_path, NIGHTLY.replace("0.3", "0.4"))
 
-    def die(method, path):
-        if method == "POST" and path.endswith(dies_at):
-            raise Refused(500, {"message": "gone"})
+    def fail(method, path):
+        if method == "POST" and path.endswith(failing_path):
+            raise ApiError(500, {"message": "gone"})
 
-    kfp.fail = die
+    kfp.fail = fail
     assert schedule.main(["apply"]) == 75
     kfp.fail = lambda *_: None
     assert schedule.main(["apply"]) == 0
-    (left,) = kfp.recurring.values()
-    assert left["mode"] == "ENABLE"
-    assert left["runtime_config"]["parameters"] == {"test_size": 0.4}
+    (remaining,) = kfp.recurring_runs.values()
+    assert remaining["mode"] == "ENABLE"
+    assert remaining["runtime_config"]["parameters"] == {"test_size": 0.4}
 
 
-def test_diff_changes_nothing_and_says_what_apply_would_do(kfp, tmp_path, capsys):
+def test_diff_prints_the_changes_without_making_them(kfp, tmp_path, capsys):
     write(tmp_path, NIGHTLY)
     assert schedule.main(["diff"]) == 0
     assert "nightly: create" in capsys.readouterr().out
-    assert changed(kfp) == []
+    assert write_requests(kfp) == []
     schedule.main(["apply"])
     kfp.requests.clear()
     write(tmp_path, NIGHTLY.replace("0.3", "0.4"))
     assert schedule.main(["apply", "--dry-run"]) == 0
     assert "parameters: {'test_size': 0.3} -> {'test_size': 0.4}" in capsys.readouterr().out
-    assert changed(kfp) == []
+    assert write_requests(kfp) == []
 
 
-def test_pause_resume_and_delete_by_hand(kfp, tmp_path, capsys):
+def test_pause_resume_and_delete_commands(kfp, tmp_path, capsys):
     write(tmp_path, NIGHTLY)
     schedule.main(["apply"])
-    (made,) = kfp.recurring.values()
+    (created,) = kfp.recurring_runs.values()
     assert schedule.main(["pause", "nightly"]) == 0
-    assert made["mode"] == "DISABLE"
+    assert created["mode"] == "DISABLE"
     assert schedule.main(["resume", "nightly"]) == 0
-    assert made["mode"] == "ENABLE"
+    assert created["mode"] == "ENABLE"
     kfp.outcome = []
-    run = kfp.tick(made["recurring_run_id"])
+    run = kfp.tick(created["recurring_run_id"])
     assert schedule.main(["delete", "nightly"]) == 0
-    assert made["recurring_run_id"] in kfp.recurring, "a run goes on"
+    assert created["recurring_run_id"] in kfp.recurring_runs, "one of its runs is active"
     kfp.runs[run]["state"] = "FAILED"
     assert schedule.main(["delete", "nightly"]) == 0
-    assert not kfp.recurring
+    assert not kfp.recurring_runs
     assert schedule.main(["pause", "nightly"]) == 2
-    assert "there is no schedule nightly" in capsys.readouterr().err
+    assert "no schedule nightly was created from a file" in capsys.readouterr().err
 
 
-def test_the_file_pauses_and_resumes_without_a_replacement(kfp, tmp_path, capsys):
+def test_paused_in_the_file_changes_the_mode_without_a_replacement(kfp, tmp_path, capsys):
     write(tmp_path, NIGHTLY)
     schedule.main(["apply"])
-    (first,) = kfp.recurring
+    (first,) = kfp.recurring_runs
     write(tmp_path, NIGHTLY + "    paused: true\n")
     schedule.main(["apply"])
-    assert kfp.recurring[first]["mode"] == "DISABLE"
+    assert kfp.recurring_runs[first]["mode"] == "DISABLE"
     write(tmp_path, NIGHTLY)
     schedule.main(["apply"])
-    assert {key: row["mode"] for key, row in kfp.recurring.items()} == {first: "ENABLE"}
+    assert {key: row["mode"] for key, row in kfp.recurring_runs.items()} == {first: "ENABLE"}
     assert "nightly: resume" in capsys.readouterr().out
 
 
-def test_strangers_of_the_same_name_are_told_of_and_left_alone(kfp, tmp_path, capsys):
+def test_unmanaged_recurring_runs_of_the_same_name_are_reported_and_not_changed(kfp, tmp_path, capsys):
     write(tmp_path, NIGHTLY)
     schedule.main(["apply"])
-    (made,) = kfp.recurring.values()
-    body = {key: made[key] for key in ("display_name", "pipeline_version_reference", "experiment_id", "mode")}
+    (created,) = kfp.recurring_runs.values()
+    copied = ("display_name", "pipeline_version_reference", "experiment_id", "mode")
+    body = {key: created[key] for key in copied}
     body |= {"trigger": {"cron_schedule": {"cron": "30 2 * * *"}}, "max_concurrency": 1}
-    stranger = kfp._schedule(body)["recurring_run_id"]
+    unmanaged = kfp.create_recurring_run(body)["recurring_run_id"]
     capsys.readouterr()
     assert schedule.main(["apply"]) == 0
-    assert f"warning: {stranger} has this name, too" in capsys.readouterr().err
-    assert stranger in kfp.recurring
+    assert f"warning: {unmanaged} has the same name" in capsys.readouterr().err
+    assert unmanaged in kfp.recurring_runs
     assert schedule.main(["list"]) == 0
     printed = capsys.readouterr()
-    assert "not made from a file; there is another one of this name" in printed.out
+    assert "not created from a file; another one has the same name" in printed.out
     assert "warning: five fields" in printed.err
 
 
-def test_what_is_on_the_server_and_not_in_the_file_is_told_of(kfp, tmp_path, capsys):
+def test_schedules_that_are_not_in_the_file_are_reported(kfp, tmp_path, capsys):
     write(tmp_path, NIGHTLY)
     schedule.main(["apply"])
     write(tmp_path, NIGHTLY.replace("nightly", "weekly"))
     schedule.main(["apply"])
-    assert "nightly: not in schedules.yaml; left alone" in capsys.readouterr().out
-    assert len(kfp.recurring) == 2
+    assert "nightly: not in schedules.yaml; not changed" in capsys.readouterr().out
+    assert len(kfp.recurring_runs) == 2
 
 
-def test_a_backfill_runs_each_time_once_and_goes_on_where_it_ended(kfp, tmp_path, capsys, monkeypatch):
+def test_backfill_runs_each_time_once_and_continues_after_a_failure(kfp, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     write(tmp_path, NIGHTLY)
     days = ["--from", "2026-11-01", "--to", "2026-11-03"]
     assert schedule.main(["backfill", "nightly", *days, "--dry-run"]) == 0
     assert capsys.readouterr().out.split() == [f"2026-11-0{n}T02:30:00Z" for n in (1, 2, 3)]
-    ends = iter(["SUCCEEDED", "FAILED"])
-    real = kfp.start
+    states = iter(["SUCCEEDED", "FAILED"])
+    start_run = kfp.start_run
 
-    def start(body, *more):
-        kfp.outcome = [("run", next(ends, "SUCCEEDED"))]
-        return real(body, *more)
+    def start_with_outcome(body, *arguments):
+        kfp.outcome = [("run", next(states, "SUCCEEDED"))]
+        return start_run(body, *arguments)
 
-    monkeypatch.setattr(kfp, "start", start)
+    monkeypatch.setattr(kfp, "start_run", start_with_outcome)
     assert schedule.main(["backfill", "nightly", *days]) == 1
-    assert "the run as of 2026-11-02T02:30:00Z ended as FAILED" in capsys.readouterr().err
+    assert "the run as of 2026-11-02T02:30:00Z ended with state FAILED" in capsys.readouterr().err
     assert schedule.main(["backfill", "nightly", *days]) == 0
     times = [run["runtime_config"]["parameters"]["as_of"] for run in kfp.runs.values()]
     assert times == [f"2026-11-0{n}T02:30:00Z" for n in (1, 2, 2, 3)]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("schedules: nightly", "holds one key, schedules, with a list"),
-        ("schedules: [a]", "schedule 1: is no mapping"),
-        (NIGHTLY.replace("    cron:", "    crn:"), "has no cron"),
-        (NIGHTLY + "    catch_up: true\n", "there is no key 'catch_up'; the keys are name, workload"),
-        (NIGHTLY + "    paused: 'yes'\n", "paused: 'yes' is no bool"),
-        (NIGHTLY + "    max_concurrency: 11\n", "is not from 1 to 10"),
+        ("schedules: nightly", "exactly one key, schedules, with a list"),
+        ("schedules: [a]", "schedule 1: must be a mapping"),
+        (NIGHTLY.replace("    cron:", "    crn:"), "the key cron is missing"),
+        (NIGHTLY + "    catch_up: true\n", "unknown key 'catch_up'; the keys are name, workload"),
+        (NIGHTLY + "    paused: 'yes'\n", "paused: 'yes' is not of type bool"),
+        (NIGHTLY + "    max_concurrency: 11\n", "is not between 1 and 10"),
         (NIGHTLY.replace("30 2 * * *", "often"), "five fields"),
         (NIGHTLY.replace("30 2 * * *", "61 2 * * *"), "five fields"),
-        (NIGHTLY + "    timezone: Mars/Base\n", "there is no time zone 'Mars/Base'"),
+        (NIGHTLY + "    timezone: Mars/Base\n", "the time zone 'Mars/Base' does not exist"),
         (NIGHTLY.replace("test_size", "tset_size"), "did you mean test_size?"),
         (NIGHTLY.replace("0.3", "0.9"), "a number from 0.05 to 0.5"),
-        (NIGHTLY.replace("test_size: 0.3", "as_of: '2026-01-01'"), "take their own time"),
-        (NIGHTLY.replace("diabetes", "diabetis"), "registered are"),
-        (NIGHTLY.replace("name: nightly", "name: Nightly!"), "a name has small letters"),
-        (NIGHTLY + NIGHTLY.split("schedules:")[1], "the name nightly is there twice"),
+        (NIGHTLY.replace("test_size: 0.3", "as_of: '2026-01-01'"), "parameter as_of cannot be set"),
+        (NIGHTLY.replace("diabetes", "diabetis"), "diabetis"),
+        (NIGHTLY.replace("name: nightly", "name: Nightly!"), "lower-case letters"),
+        (NIGHTLY + NIGHTLY.split("schedules:")[1], "the name nightly is used twice"),
     ],
 )
-def test_a_file_with_a_mistake_changes_nothing(kfp, tmp_path, capsys, text, said):
+def test_a_file_with_a_mistake_is_rejected_before_any_request(kfp, tmp_path, capsys, text, message):
     write(tmp_path, text)
     assert schedule.main(["apply"]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert kfp.requests == []
 
 
-def test_there_is_no_file(kfp, capsys):
+def test_a_missing_file_is_rejected(kfp, capsys):
     assert schedule.main(["diff"]) == 2
-    assert "there is no schedules.yaml" in capsys.readouterr().err
+    assert "schedules.yaml does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("cron", "zone", "turned"),
+    ("cron", "zone", "converted"),
     [
         ("30 2 * * *", "UTC", "0 30 2 * * *"),
         ("15 30 2 * * *", "UTC", "15 30 2 * * *"),
@@ -238,8 +241,8 @@ def test_there_is_no_file(kfp, capsys):
         ("0 * * * *", "Europe/Berlin", "0 0 * * * *"),
     ],
 )
-def test_local_times_are_turned_into_the_servers(cron, zone, turned):
-    assert Cron.parse(cron, zone).in_utc(NOW).text == turned
+def test_local_times_are_converted_to_utc(cron, zone, converted):
+    assert Cron.parse(cron, zone).in_utc(NOW).text == converted
 
 
 @pytest.mark.parametrize(
@@ -250,19 +253,19 @@ def test_local_times_are_turned_into_the_servers(cron, zone, turned):
         ("0,45 9 * * *", "Asia/Kolkata"),
     ],
 )
-def test_what_utc_cannot_say_is_refused(cron, zone):
+def test_times_without_one_expression_in_utc_are_rejected(cron, zone):
     with pytest.raises(UserError, match="Write it in UTC, or as two schedules"):
         Cron.parse(cron, zone).in_utc(NOW)
 
 
-def test_the_day_when_the_clock_changes_is_told():
+def test_clock_change_returns_the_next_day_with_another_offset():
     berlin = Cron.parse("30 2 * * *", "Europe/Berlin")
     assert str(berlin.clock_change(NOW)) == "2027-03-28"
     assert Cron.parse("30 2 * * *", "Asia/Seoul").clock_change(NOW) is None
     summer = datetime(2026, 7, 1, tzinfo=UTC)
-    assert berlin.in_utc(NOW).text != berlin.in_utc(summer).text, "which is what diff then shows"
+    assert berlin.in_utc(NOW).text != berlin.in_utc(summer).text, "diff shows this difference"
 
 
-def test_times_go_by_the_zone():
+def test_times_respect_the_time_zone():
     times = islice(Cron.parse("30 2 * * *", "Asia/Seoul").times(NOW), 2)
-    assert [f"{when:%d %H:%M %Z}" for when in times] == ["21 17:30 UTC", "22 17:30 UTC"]
+    assert [f"{time:%d %H:%M %Z}" for time in times] == ["21 17:30 UTC", "22 17:30 UTC"]

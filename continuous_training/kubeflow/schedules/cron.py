@@ -78,7 +78,7 @@ class Cron:
         return converted
 
     def clock_change(self, now: datetime) -> date | None:
-        """Return the next day, within a year, on which the clock of the zone changes. None if there is none."""
+        """Return the next day, within a year, on which the clock of the zone changes, or None."""
         offset = _utc_offset(self.zone, now)
         days = (now + timedelta(days=number) for number in range(1, 366))
         return next((day.date() for day in days if _utc_offset(self.zone, day) != offset), None)
@@ -91,7 +91,8 @@ def _utc_offset(zone: str, time: datetime) -> timedelta:
 def _conversion_error(cron: Cron) -> UserError:
     return UserError(
         f"cron {cron.text!r} in {cron.zone} cannot be converted to one cron expression in UTC, and the "
-        "server accepts only UTC: its times are on different days in UTC. Write it in UTC, or as two schedules"
+        "server accepts only UTC: some of its times are on another day in UTC. Write it in UTC, or as two "
+        "schedules"
     )
 
 

@@ -1,4 +1,4 @@
-"""The preflight on a real cluster: what a run needs exists, is missing, or is not visible to the user."""
+"""The preflight on a real cluster: requirements that exist, are missing, or are not visible to the user."""
 
 from __future__ import annotations
 
@@ -85,15 +85,15 @@ def test_each_missing_object_is_named_with_its_manifest(
     location = f"in namespace {own_namespace.name}"
     missing_items = missing(lines)
     assert (
-        f"ConfigMap continuous-training {location}: manifests/base/configmap.yaml brings it" in missing_items
+        f"ConfigMap continuous-training {location}: manifests/base/configmap.yaml creates it" in missing_items
     )
     assert (
-        f"ServiceAccount continuous-training {location}: manifests/base/service-accounts.yaml brings it"
+        f"ServiceAccount continuous-training {location}: manifests/base/service-accounts.yaml creates it"
         in missing_items
     )
     assert any(line.startswith(f"image {REGISTRY}/train:no-such-tag: make images") for line in missing_items)
     assert any(
-        line.startswith(f"warning: there is no Secret continuous-training {location}") for line in lines
+        line.startswith(f"warning: Secret continuous-training {location} does not exist") for line in lines
     )
 
     create_requirements(own_namespace, CT_STORE="", CT_SERVING_IMAGE="")
@@ -206,7 +206,7 @@ def test_invisible_objects_are_reported_and_do_not_fail_the_preflight(
     code, lines = run_preflight(own_namespace, capsys)
     assert code == 0
     location = f"in namespace {own_namespace.name}"
-    assert f"not seen: Secret continuous-training {location}: this user may not look for it" in lines
+    assert f"not seen: Secret continuous-training {location}: this user has no permission to read it" in lines
     assert f"ok: ConfigMap continuous-training {location}" in lines
     assert any(line.startswith("not seen: permissions of continuous-training") for line in lines)
 
@@ -247,8 +247,8 @@ def test_run_is_not_submitted_without_its_requirements(
         arguments += ["--namespace", own_namespace.name]
         assert run.main(arguments) == 2
         output = capsys.readouterr().err
-        assert "the cluster lacks what a run needs; --no-preflight submits all the same:" in output
-        assert "manifests/base/configmap.yaml brings it" in output
+        assert "the cluster lacks objects that a run needs (--no-preflight submits anyway):" in output
+        assert "manifests/base/configmap.yaml creates it" in output
         assert not kfp.pipelines
         assert not kfp.runs
         assert run.main([*arguments, "--dry-run"]) == 2

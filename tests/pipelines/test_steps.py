@@ -124,12 +124,12 @@ def test_a_file_with_a_mistake_is_rejected(tmp_path, text, message):
         ("train: {labels: {a b: c}}", "labels: 'a b' is not a valid name in Kubernetes"),
         ("train: {labels: {a: b c}}", "labels, a: 'b c' is not a valid value in Kubernetes"),
         ("train: {from_secret: {TOKEN: hub}}", "from_secret, TOKEN: 'hub' is not NAME/KEY"),
-        ("train: {environment: {A-B: x}}", "environment: 'A-B' is not a name"),
+        ("train: {environment: {A-B: x}}", "environment: 'A-B' is not a valid name"),
         ("train: {pull_secrets: ['']}", "pull_secrets: '' is not the name of a Secret"),
         ("train: {nodes: 2}", "digits trains on one node, not on 2"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_before_anything_is_write_steps(tmp_path, capsys, text, message):
+def test_an_invalid_value_is_rejected_before_a_file_is_written(tmp_path, capsys, text, message):
     path, output = write_steps(tmp_path, text), tmp_path / "out"
     arguments = ["--workload", "digits", "--steps", str(path), "--output", str(output)]
     assert compile_command.main(arguments) == 2

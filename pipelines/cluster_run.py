@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from continuous_training.adapters.object_store import open_store
@@ -20,40 +20,9 @@ from continuous_training.kubeflow.submission import Submission
 from continuous_training.kubeflow.upload import plan_upload, upload
 from pipelines.compile import compile_workload
 from pipelines.images import Images
+from pipelines.run_result import RunResult
 from pipelines.steps import DEFAULTS, STEPS, Steps
 from workloads.contract import Workload
-
-
-@dataclass(frozen=True)
-class ClusterRunResult:
-    """The result of a run that succeeded. `seconds` has the duration of each executed step."""
-
-    workload: str
-    run: str
-    verdict: str
-    reasons: list[str]
-    page: str
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    version: str | None = None
-    digest: str | None = None
-    endpoint: str | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the object that `--json` prints. Its keys are those of a local run, and the page."""
-        return {
-            "workload": self.workload,
-            "run": self.run,
-            "verdict": self.verdict,
-            "reasons": self.reasons,
-            "metrics": dict(self.metrics),
-            "version": self.version,
-            "digest": self.digest,
-            "endpoint": self.endpoint,
-            "seconds": dict(self.seconds),
-            "report": None,
-            "page": self.page,
-        }
 
 
 @dataclass(frozen=True)
@@ -85,7 +54,7 @@ def run_on_cluster(
     steps: Steps = DEFAULTS,
     submission: Submission | None = None,
     store: str = "",
-) -> ClusterRunResult:
+) -> RunResult:
     """Run the workload's pipeline on the server and return the result.
 
     `parameters` are those that differ from the defaults. The run is followed for `deadline` seconds, by
@@ -154,21 +123,11 @@ def _describe_failure(run: Run, url: str) -> str:
     return f"{name}: {reason}{pod}. See {url}"
 
 
-def _create_result(workload: Workload, run: Run, url: str, store: str) -> ClusterRunResult:
+def _create_result(workload: Workload, run: Run, url: str, store: str) -> RunResult:
     steps = steps_of(run)
     record = _read_record(store, workload.name, run.run_id) or _derive_verdict(steps, url)
-    return ClusterRunResult(
-        workload=workload.name,
-        run=run.run_id,
-        verdict=record["verdict"],
-        reasons=record["reasons"],
-        metrics=record.get("metrics") or {},
-        version=record.get("version"),
-        digest=record.get("digest"),
-        endpoint=record.get("endpoint"),
-        seconds={name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None},
-        page=url,
-    )
+    seconds = {name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None}
+    return replace(RunResult.from_record(workload.name, run.run_id, record, seconds), page=url)
 
 
 def _read_record(store: str, workload: str, run_id: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The demo: one run of a workload, one prediction asked of the endpoint, and where to look next."""
+"""The demo: run a workload, send one prediction to the endpoint, and print commands to try next."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +21,54 @@ from continuous_training.core.parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from pipelines import run_output
 from pipelines.local_run.local_run import run_local
+from pipelines.run_result import RunResult
 from workloads import discovery
 from workloads.contract import Workload
 
-from .run import parser, run_with_workload
+from .run import create_parser, run_with_workload
 
 
-def ask(result: dict[str, Any]) -> tuple[Any, Any]:
-    """Ask the endpoint the first golden request of what it serves; returns request and answer."""
+@dataclass(frozen=True)
+class DemoResult:
+    """The result of the run, and a prediction. `request` and `response` are None if nothing is served."""
+
+    run: RunResult
+    request: Any
+    response: Any
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that --json prints."""
+        return {**self.run.to_json(), "request": self.request, "response": self.response}
+
+
+def predict(result: RunResult) -> tuple[Any, Any]:
+    """Send the first golden request of the served version to the endpoint. Return request and response."""
+    # Import here for a shorter start-up time: only a run that ended needs the server.
     from continuous_training.artifacts import archive
     from continuous_training.serving.process import daemon
     from continuous_training.serving.process.client import ServerClient
 
-    running = daemon.status(Path(result["state"]))
+    running = daemon.status(Path(str(result.state)))
     if running is None:
-        raise TransientError("the server went away; run it again")
-    served = next(model for model in ServerClient(running).models() if model.name == result["workload"])
-    request = archive.read_manifest(Path(str(served.archive))).golden.requests[0].request
-    response = requests.post(result["endpoint"], json=request, timeout=10)
+        raise TransientError("the model server stopped after the run; run the same command again")
+    model = next(model for model in ServerClient(running).models() if model.name == result.workload)
+    request = archive.read_manifest(Path(str(model.archive))).golden.requests[0].request
+    response = requests.post(str(result.endpoint), json=request, timeout=10)
     response.raise_for_status()
     return request, response.json()
 
 
-def where_next(workload: Workload, result: dict[str, Any], request: Any) -> str:
-    """Return the commands that a person may try now."""
-    state = shlex.quote(os.path.relpath(result["state"]))
+def next_commands(workload: Workload, result: RunResult, request: Any) -> str:
+    """Return the commands that a person can try after the demo."""
+    state = shlex.quote(os.path.relpath(str(result.state)))
     python = interpreter()
     body = shlex.quote(json.dumps(request, separators=(",", ":")))
-    lines = [
-        ("ask it yourself", f"curl -s {result['endpoint']} -H 'content-type: application/json' -d {body}"),
-        ("the report", _relative(result["report"])),
+    commands = [
+        (
+            "send a request",
+            f"curl -s {result.endpoint} -H 'content-type: application/json' -d {body}",
+        ),
+        ("the report", os.path.relpath(result.report) if result.report else "none"),
         (
             "the registry",
             f"{python} -m mlflow ui --backend-store-uri sqlite:///{state}/mlflow/mlflow.db "
@@ -57,13 +76,13 @@ def where_next(workload: Workload, result: dict[str, Any], request: Any) -> str:
         ),
         ("try a challenger", f"make demo WORKLOAD={workload.name} SET={_another_value(workload)}"),
         ("stop the server", f"{python} -m serving stop --state {state}"),
-        ("forget it all", f"{python} -m serving stop --state {state}; rm -r {state}"),
+        ("delete everything", f"{python} -m serving stop --state {state}; rm -r {state}"),
     ]
-    return "\n".join(f"{title}:\n  {line}" for title, line in lines)
+    return "\n".join(f"{title}:\n  {command}" for title, command in commands)
 
 
 def _another_value(workload: Workload) -> str:
-    """Return `name=value` of a run that trains anew: the first parameter with another value."""
+    """Return `name=value` for a run that trains again: another value of the first parameter."""
     parameter = workload.parameters()[0]
     if parameter.choices:
         return f"{parameter.name}={next(c for c in parameter.choices if c != parameter.default)}"
@@ -74,44 +93,39 @@ def _another_value(workload: Workload) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo and print its result. Return the exit code: 0 also for a rejected challenger."""
-    arguments = parser().parse_args(argv)
+    arguments = create_parser().parse_args(argv)
 
     def run() -> int:
         with quiet_output():
             workload = discovery.get(arguments.workload)
-            result = _demonstrate(workload, arguments)
+            result = _run(workload, arguments)
         _show(result, arguments)
-        if not result["endpoint"]:
-            report("nothing is served yet: the first model did not reach the floors of its promotion rule")
+        if not result.run.endpoint:
+            report("no version is served yet: the first model did not reach the floors of its promotion rule")
             return REJECTED
-        report(where_next(workload, result, result["request"]))
+        report(next_commands(workload, result.run, result.request))
         return DONE
 
     return run_with_workload(run, arguments)
 
 
-def _demonstrate(workload: Workload, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the result of the run with the request that was sent to the endpoint and the response."""
+def _run(workload: Workload, arguments: argparse.Namespace) -> DemoResult:
     values = workload.parse(parse_assignments(arguments.set))
     result = run_local(workload, values, Settings.from_environment(os.environ, arguments.state))
-    request, response = ask(result) if result["endpoint"] else (None, None)
-    return {**result, "request": request, "response": response}
+    request, response = predict(result) if result.endpoint else (None, None)
+    return DemoResult(result, request, response)
 
 
-def _show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
+def _show(result: DemoResult, arguments: argparse.Namespace) -> None:
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result.to_json()))
         return
-    run_output.show(result)
-    if result["endpoint"]:
-        print(f"\nasked:    {_short(result['request'])}\nanswered: {_short(result['response'])}\n")
+    run_output.show(result.run)
+    if result.run.endpoint:
+        print(f"\nrequest:  {_shorten(result.request)}\nresponse: {_shorten(result.response)}\n")
 
 
-def _relative(path: str | None) -> str:
-    return os.path.relpath(path) if path else "none"
-
-
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 300 else f"{text[:297]}..."
 

@@ -1,9 +1,9 @@
-"""The DAG: one function for every workload.
+"""The DAG of all workloads.
 
-    prep-data ─ train ─ evaluate ─ archive ─ deploy-serving      and notify, whatever happens
+    prep-data ─ train ─ evaluate ─ archive ─ deploy-serving      and notify at the end of every run
 
-train and evaluate run only when there is something new to learn from, archive and deploy-serving only
-when the gate let the model through. A skipped branch has recorded its reason before it ended.
+train and evaluate run only on new inputs. archive and deploy-serving run only if the gate promotes the model.
+The step before a skipped branch records the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .steps.trainjob import trainjob_spec
 
 
 def build(workload: Workload, images: Images, steps: Steps = DEFAULTS) -> BaseComponent:
-    """Return the workload's pipeline; its inputs are the workload's run parameters, typed, with defaults."""
+    """Return the workload's pipeline. Its inputs are the typed run parameters with their defaults."""
     signature = inspect.Signature(
         [
             inspect.Parameter(
@@ -41,7 +41,7 @@ def build(workload: Workload, images: Images, steps: Steps = DEFAULTS) -> BaseCo
     )
 
     def graph(*values: Any) -> None:
-        # One text, a line a parameter: a dict of pipeline inputs is mangled where it is resolved locally.
+        # One text with a line for each parameter: the local runner damages a dict of pipeline inputs.
         _wire(workload, to_lines(dict(zip(signature.parameters, values, strict=True))), images, steps)
 
     graph.__signature__ = signature  # type: ignore[attr-defined]
@@ -62,9 +62,9 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
         configure(task, step, images.of(step), steps.of(workload, step))
 
     run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    told = notify(workload=workload.name, run_id=run_id)
-    configured(told, "notify")
-    with dsl.ExitHandler(told, name="notify whatever happens"):
+    notification = notify(workload=workload.name, run_id=run_id)
+    configured(notification, "notify")
+    with dsl.ExitHandler(notification, name="notify whatever happens"):
         prepared = prep_data(
             workload=workload.name,
             parameters=parameters,
@@ -72,8 +72,8 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
             scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
         )
         configured(prepared, "prep-data")
-        # Conditions gate on a step's one unnamed output: on a named one the local runner needs an Else,
-        # and that would be two pods more on a cluster.
+        # A condition uses the only unnamed output of a step: for a named output, the local runner requires an
+        # Else branch, which would need two more pods on a cluster.
         with dsl.If(prepared.outputs["Output"] == True, name="data is new"):  # noqa: E712
             image, settings = images.of(_train_image(workload)), steps.of(workload, "train")
             nodes = {"trainjob": trainjob_spec(settings, image)} if settings.nodes > 1 else {}
@@ -81,17 +81,19 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
                 workload=workload.name, parameters=parameters, data=prepared.outputs["data"], **nodes
             )
             configure(trained, "train", image, settings, cached=True)
-            judged = evaluate(
+            evaluated = evaluate(
                 workload=workload.name,
                 run_id=run_id,
                 data=prepared.outputs["data"],
                 model=trained.outputs["model"],
             )
-            configured(judged, "evaluate")
-            with dsl.If(judged.outputs["Output"] == True, name="promoted"):  # noqa: E712
-                packed = archive(model=trained.outputs["model"], evaluation=judged.outputs["evaluation"])
-                configured(packed, "archive")
-                deployed = deploy_serving(archived=packed.outputs["archived"], data=prepared.outputs["data"])
+            configured(evaluated, "evaluate")
+            with dsl.If(evaluated.outputs["Output"] == True, name="promoted"):  # noqa: E712
+                packaged = archive(model=trained.outputs["model"], evaluation=evaluated.outputs["evaluation"])
+                configured(packaged, "archive")
+                deployed = deploy_serving(
+                    archived=packaged.outputs["archived"], data=prepared.outputs["data"]
+                )
                 configured(deployed, "deploy-serving")
 
 

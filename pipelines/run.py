@@ -1,10 +1,11 @@
-"""Runs a workload's pipeline, from raw data to the served endpoint.
+"""Run a workload's pipeline, from the raw data to the served endpoint.
 
-The local target compiles the pipeline and executes that file on this machine. Everything it leaves
-behind is under the state folder, which may be deleted. The cluster target uploads the file where its
-version is missing, starts a run of it and follows that to its end.
+With the local target, the command compiles the pipeline and executes that file on this machine. All data is
+in the state directory, which can be deleted. With the cluster target, the command uploads the file unless
+the server has its version, starts a run, and follows the run until it ends.
 
-exit codes: 0 promoted or unchanged, 3 rejected, 2 user error, 4 rolled back, 75 try again, 1 unexpected
+exit codes: 0 promoted or unchanged, 2 wrong input or set-up, 3 rejected, 4 reverted, 75 temporarily
+unavailable: try again, 130 interrupted, 1 unexpected error
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from continuous_training.core.command import run_command
 from continuous_training.core.exit_codes import DONE, REJECTED
@@ -23,7 +23,9 @@ from continuous_training.core.parameters import Value, parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
 from pipelines import run_output
+from pipelines.command_line import CommandResult
 from pipelines.local_run.local_run import check_extras, plan_local, run_local
+from pipelines.run_result import RunResult
 from workloads import discovery
 from workloads.contract import Workload
 
@@ -39,77 +41,50 @@ LOCAL_INTERRUPTION = (
 CLUSTER_INTERRUPTION = "interrupted: the command stopped; a run that it started continues on the cluster"
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line of a run."""
-    made = argparse.ArgumentParser(
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of a run's arguments."""
+    parser = argparse.ArgumentParser(
         prog="python -m pipelines.run",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
-    made.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a run parameter; may be repeated"
+    parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a run parameter; the option may be repeated",
     )
-    made.add_argument(
-        "--target", choices=["local", "cluster"], default="local", help="where it runs; default: local"
+    parser.add_argument(
+        "--target", choices=["local", "cluster"], default="local", help="where to run; default: local"
     )
-    made.add_argument(
-        "--state", type=state_directory, metavar="DIR", help="local: the state folder; default: .state"
+    parser.add_argument(
+        "--state", type=state_directory, metavar="DIR", help="local: the state directory; default: .state"
     )
-    made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    made.add_argument(
-        "--dry-run", action="store_true", help="check everything, say what would be run, and stop"
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, print what would be run, and stop"
     )
-    cluster = made.add_argument_group("on a cluster")
+    cluster = parser.add_argument_group("on a cluster")
     add_server_arguments(cluster)
     add_image_arguments(cluster)
     add_steps_argument(cluster)
     add_preflight_arguments(cluster)
-    told = "follow the run no longer; default: what the steps' timeouts and retries come to"
-    cluster.add_argument("--timeout", type=float, metavar="SECONDS", help=told)
-    return made
-
-
-def _run_on_cluster(
-    workload: Workload, given: dict[str, Value], arguments: argparse.Namespace
-) -> dict[str, Any]:
-    from pipelines.cluster_run import plan_on_cluster, run_on_cluster
-
-    images, steps, client = (
-        images_from_arguments(arguments),
-        steps_from_arguments(arguments),
-        connect(arguments),
+    cluster.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="how long to follow the run; default: the sum of the steps' timeouts and retries",
     )
-    submission = submission_from_arguments(arguments, os.environ)
-    if arguments.dry_run:
-        return plan_on_cluster(workload, given, client, images, steps, submission).to_json()
-    with run_output.progress(f"{workload.name}: {workload.summary}") as listener:
-        return run_on_cluster(
-            workload,
-            given,
-            client,
-            images,
-            listener,
-            arguments.timeout,
-            steps,
-            submission,
-            os.environ.get("CT_STORE", ""),
-        ).to_json()
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the pipeline, and print the table or the JSON object. Return the exit code."""
-    arguments = parser().parse_args(argv)
-
-    def run() -> int:
-        with quiet_output():
-            result = _work(arguments)
-        if arguments.dry_run:
-            print(json.dumps(result, indent=2))
-            return DONE
-        return _show(result, arguments)
-
-    return run_with_workload(run, arguments)
+    arguments = create_parser().parse_args(argv)
+    work = _print_plan if arguments.dry_run else _run_and_print
+    return run_with_workload(lambda: work(arguments), arguments)
 
 
 def run_with_workload(work: Callable[[], int], arguments: argparse.Namespace) -> int:
@@ -122,26 +97,76 @@ def run_with_workload(work: Callable[[], int], arguments: argparse.Namespace) ->
     )
 
 
-def _work(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run the workload where the arguments say; returns the result, or the plan with --dry-run."""
-    workload = discovery.get(arguments.workload)
-    given = parse_assignments(arguments.set)
-    values = workload.parse(given)
-    if arguments.target == "cluster":
-        return _run_on_cluster(workload, {name: values[name] for name in given}, arguments)
-    settings = Settings.from_environment(os.environ, arguments.state)
-    check_extras(workload, values)
-    if arguments.dry_run:
-        return plan_local(workload, values, settings)
-    return run_local(workload, values, settings)
+def _print_plan(arguments: argparse.Namespace) -> int:
+    with quiet_output():
+        plan = _plan(arguments)
+    print(json.dumps(plan.to_json(), indent=2))
+    return DONE
 
 
-def _show(result: dict[str, Any], arguments: argparse.Namespace) -> int:
+def _run_and_print(arguments: argparse.Namespace) -> int:
+    with quiet_output():
+        result = _run(arguments)
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result.to_json()))
     else:
         run_output.show(result)
-    return REJECTED if result["verdict"] == "rejected" else DONE
+    return REJECTED if result.verdict == "rejected" else DONE
+
+
+def _plan(arguments: argparse.Namespace) -> CommandResult:
+    workload = discovery.get(arguments.workload)
+    assignments = parse_assignments(arguments.set)
+    values = workload.parse(assignments)
+    if arguments.target == "cluster":
+        # Import here for a shorter start-up time of local runs.
+        from pipelines.cluster_run import plan_on_cluster
+
+        images, steps, client = (
+            images_from_arguments(arguments),
+            steps_from_arguments(arguments),
+            connect(arguments),
+        )
+        submission = submission_from_arguments(arguments, os.environ)
+        overrides = {name: values[name] for name in assignments}
+        return plan_on_cluster(workload, overrides, client, images, steps, submission)
+    settings = Settings.from_environment(os.environ, arguments.state)
+    check_extras(workload, values)
+    return plan_local(workload, values, settings)
+
+
+def _run(arguments: argparse.Namespace) -> RunResult:
+    workload = discovery.get(arguments.workload)
+    assignments = parse_assignments(arguments.set)
+    values = workload.parse(assignments)
+    if arguments.target == "cluster":
+        return _run_on_cluster(workload, {name: values[name] for name in assignments}, arguments)
+    return run_local(workload, values, Settings.from_environment(os.environ, arguments.state))
+
+
+def _run_on_cluster(
+    workload: Workload, overrides: dict[str, Value], arguments: argparse.Namespace
+) -> RunResult:
+    # Import here for a shorter start-up time of local runs.
+    from pipelines.cluster_run import run_on_cluster
+
+    images, steps, client = (
+        images_from_arguments(arguments),
+        steps_from_arguments(arguments),
+        connect(arguments),
+    )
+    with run_output.progress(f"{workload.name}: {workload.summary}") as listener:
+        return run_on_cluster(
+            workload,
+            overrides,
+            client,
+            images,
+            listener,
+            arguments.timeout,
+            steps,
+            submission_from_arguments(arguments, os.environ),
+            os.environ.get("CT_STORE", ""),
+        )
 
 
 if __name__ == "__main__":

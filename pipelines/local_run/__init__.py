@@ -1,1 +1,1 @@
-"""Run the compiled pipeline on this machine."""
+"""Run a compiled pipeline on this machine."""

@@ -1,4 +1,4 @@
-"""Runs a compiled pipeline on this machine: the very file that a cluster would get, by KFP's local runner."""
+"""Run a compiled pipeline with KFP's local runner: the same file that a cluster would run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def run_compiled(
     environment: Mapping[str, str],
     listener: StepListener,
 ) -> Transcript:
-    """Run the pipeline of the IR YAML `text` in subprocesses; returns what it said.
+    """Run the pipeline of the IR YAML `text` in subprocesses, and return the transcript of its output.
 
-    Everything it writes is in `folder`: the file as it was run, `log.txt` and the artifacts. A failed
-    step is in the transcript's `failure`; nothing is raised for it.
+    `folder` then contains the file that was run, `log.txt` and the artifacts. A failed step is the
+    transcript's `failure`, and not an exception.
     """
     path = folder / "pipeline.yaml"
     path.write_text(resolve(text, run_id), encoding="utf-8")
@@ -42,8 +42,8 @@ def run_compiled(
         ):
             from kfp import components, local
 
-            # KFP warns of every image whose name does not say python, and of each setting that is the
-            # cluster's alone; docs/pipeline.md says so once.
+            # KFP warns about every image without "python" in its name, and about each setting that applies
+            # to clusters only. docs/pipeline.md describes this.
             warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp.local")
             warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
             local.init(
@@ -62,9 +62,9 @@ def run_compiled(
 
 
 def resolve(text: str, run_id: str) -> str:
-    """Put values where the local runner knows no placeholder, or one of its own.
+    """Replace the placeholders that the local runner does not replace, or replaces differently.
 
-    A step that fails is not tried again: here somebody waits, and may run it again when the cause is mended.
+    Failed steps are not retried: a person waits for a local run, and can correct the cause and run it again.
     """
     text = re.sub(r"maxRetryCount: \d+", "maxRetryCount: 0", text)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -75,31 +75,31 @@ def resolve(text: str, run_id: str) -> str:
 
 @contextlib.contextmanager
 def _interpreter() -> Iterator[None]:
-    """Have the steps' `python3` be this interpreter, wherever it stands.
+    """Use this interpreter as `python3` in the steps, also if its path contains a space.
 
-    KFP puts the interpreter's path unquoted in the place of each `python3` in a step's command, parameters
-    included, which breaks on a space in the path. Here it replaces the name by itself, and the PATH decides.
+    KFP replaces each `python3` in a step's command, parameters included, by the unquoted path of the
+    interpreter. Here, it replaces the name by itself, and PATH contains a script of this name.
     """
-    # Not in the run's folder: a colon in its path would cut the PATH in two.
+    # The script is not in the run's folder, because a colon in that path would separate two entries of PATH.
     with tempfile.TemporaryDirectory(prefix="python-") as folder:
         script = Path(folder, "python3")
         script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
-        before, sys.executable = sys.executable, "python3"
+        previous, sys.executable = sys.executable, "python3"
         try:
             with _environment({"PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])}):
                 yield
         finally:
-            sys.executable = before
+            sys.executable = previous
 
 
 @contextlib.contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the steps' processes, and put the old ones back."""
-    before = dict(os.environ)
+    """Set environment variables for the processes of the steps, and restore the previous ones afterwards."""
+    previous = dict(os.environ)
     os.environ.update(changes)
     try:
         yield
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(previous)

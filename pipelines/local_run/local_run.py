@@ -1,4 +1,4 @@
-"""A run on one machine: the compiled file executed here, all that it leaves behind under the state folder."""
+"""Run a pipeline on this machine: execute the compiled file, and keep all data in the state directory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import importlib.util
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.file_lock import held
@@ -18,15 +19,22 @@ from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings, local_registry_uri
 from continuous_training.operations.retention import RUN_LOCK
 from pipelines import run_output
+from pipelines.run_result import LocalRunPlan, RunResult
 from workloads.contract import Workload
 
-"""The file in a run's folder that the run holds locked for as long as it lives."""
+if TYPE_CHECKING:
+    from continuous_training.adapters.local_registry import LocalRegistry
+    from continuous_training.adapters.run_history import Record
+    from pipelines.local_run.progress_events import Transcript
+
+_MODULES = {"hf": "transformers"}
+"""The module that an extra installs, if its name differs from that of the extra."""
 
 
-def run_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
-    """Run the workload's pipeline on this machine; returns the result as `--json` prints it.
+def run_local(workload: Workload, values: Values, settings: Settings) -> RunResult:
+    """Run the workload's pipeline on this machine, and return its result.
 
-    Raises the PipelineError of the step that failed: the champion and what is served are as before.
+    Raises the PipelineError of the step that failed. Champion and endpoint are unchanged then.
     """
     check_extras(workload, values)
     run_id = new_run_id(workload.name)
@@ -36,69 +44,79 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> dict[st
         return _run_in(folder, run_id, workload, values, settings)
 
 
-def _run_in(
-    folder: Path, run_id: str, workload: Workload, values: Values, settings: Settings
-) -> dict[str, Any]:
+def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, settings: Settings) -> RunResult:
+    # Import here for a shorter start-up time: progress must be visible within a second.
     from continuous_training.adapters.local_registry import LocalRegistry
     from continuous_training.adapters.object_store import open_store
     from continuous_training.adapters.run_history import RunHistory
 
-    own = settings.registry == local_registry_uri(settings.state)
-    registry = LocalRegistry(settings.state / "mlflow") if own else None
+    is_local = settings.registry == local_registry_uri(settings.state)
+    registry = LocalRegistry(settings.state / "mlflow") if is_local else None
     if registry:
         registry.check()
+    history = RunHistory(open_store(settings.store), workload.name)
+    started = time.perf_counter()
+    try:
+        transcript = _execute(folder, run_id, workload, values, settings, registry)
+    except KeyboardInterrupt:
+        history.write_run(run_id, {"verdict": "interrupted", "reasons": ["interrupted by hand"]})
+        raise
+    finally:
+        if registry:
+            registry.close()
+    if transcript.failure:
+        step, code, message = transcript.failure
+        error = _step_error(code, message)
+        error = registry.explain(error) if registry else error
+        raise type(error)(f"{step}: {error}\n  log: {folder / 'log.txt'}")
+    record = history.run(run_id)
+    if record is None:
+        raise PipelineError(f"the run ended without a record; log: {folder / 'log.txt'}")
+    seconds = transcript.seconds | {"total": time.perf_counter() - started}
+    result = _create_result(workload, settings, run_id, record, seconds)
+    (folder / "result.json").write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
+    return result
+
+
+def _execute(
+    folder: Path,
+    run_id: str,
+    workload: Workload,
+    values: Values,
+    settings: Settings,
+    registry: LocalRegistry | None,
+) -> Transcript:
+    """Compile the pipeline and execute it in the run's folder."""
     temporary = folder / "tmp"
     temporary.mkdir()
     environment = {
-        # KFP leaves a folder for each step in the system's temporary one.
+        # KFP leaves a folder for each step in the temporary directory.
         "TMPDIR": str(temporary),
         "CT_STATE": str(settings.state),
         "CT_STORE": settings.store,
         "MLFLOW_TRACKING_URI": registry.uri if registry else settings.registry,
     }
-    records = RunHistory(open_store(settings.store), workload.name)
-    began = time.perf_counter()
     try:
         with run_output.progress(f"{workload.name}: {workload.summary}") as listener:
+            # Import here, after the first line of progress: kfp takes a second.
             from pipelines.compile import compile_workload
             from pipelines.images import Images
             from pipelines.local_run.kfp_local import run_compiled
 
-            def listen(step: str, event: StepEvent, words: str) -> None:
-                # On a quiet day nothing comes after prep-data, and the registry is not woken.
+            def start_registry_and_listen(step: str, event: StepEvent, message: str) -> None:
+                # A run on unchanged data ends after prep-data and needs no registry.
                 if registry and step == "train" and event == "starts":
                     registry.start()
-                listener(step, event, words)
+                listener(step, event, message)
 
             text = compile_workload(workload.name, Images()).text
-            transcript = run_compiled(text, values, run_id, folder, environment, listen)
-    except KeyboardInterrupt:
-        records.write_run(run_id, {"verdict": "interrupted", "reasons": ["interrupted by hand"]})
-        raise
+            return run_compiled(text, values, run_id, folder, environment, start_registry_and_listen)
     finally:
-        if registry:
-            registry.close()
         shutil.rmtree(temporary, ignore_errors=True)
-    if transcript.failure:
-        step, code, message = transcript.failure
-        error = _error(code, message)
-        error = registry.explain(error) if registry else error
-        raise type(error)(f"{step}: {error}\n  log: {folder / 'log.txt'}")
-    record = records.run(run_id)
-    if record is None:
-        raise PipelineError(f"the run ended without a record; log: {folder / 'log.txt'}")
-    seconds = transcript.seconds | {"total": time.perf_counter() - began}
-    result = _result(workload, settings, run_id, record, seconds)
-    (folder / "result.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
-    return result
-
-
-_MODULES = {"hf": "transformers"}
-"""What an extra brings, where it is not called so itself."""
 
 
 def check_extras(workload: Workload, values: Values) -> None:
-    """Return when what this training needs is installed; UserError with the command otherwise."""
+    """Raise UserError with the command to type if a library that the training needs is not installed."""
     missing = [
         name for name in workload.needs(values) if importlib.util.find_spec(_MODULES.get(name, name)) is None
     ]
@@ -109,52 +127,47 @@ def check_extras(workload: Workload, values: Values) -> None:
         )
 
 
-def _error(code: int, message: str) -> PipelineError:
-    kinds = {kind.exit_code: kind for kind in PipelineError.__subclasses__()}
-    return kinds.get(code, PipelineError)(message)
+def _step_error(code: int, message: str) -> PipelineError:
+    """Return the error of the class that has the exit code of a step."""
+    classes = {cls.exit_code: cls for cls in PipelineError.__subclasses__()}
+    return classes.get(code, PipelineError)(message)
 
 
-def _result(
-    workload: Workload, settings: Settings, run_id: str, record: dict[str, Any], seconds: dict[str, float]
-) -> dict[str, Any]:
-    return {
-        "workload": workload.name,
-        "run": run_id,
-        "verdict": record["verdict"],
-        "reasons": record["reasons"],
-        "metrics": _primary_first(record.get("metrics", {}), workload.rule.metric),
-        "version": record.get("version"),
-        "digest": record.get("digest"),
-        "endpoint": _endpoint(settings, workload.name),
-        "seconds": {step: round(value, 3) for step, value in seconds.items()},
-        "report": _report(settings.state / "runs", run_id, record),
-        "state": str(settings.state),
-    }
+def _create_result(
+    workload: Workload, settings: Settings, run_id: str, record: Record, seconds: dict[str, float]
+) -> RunResult:
+    rounded = {step: round(value, 3) for step, value in seconds.items()}
+    result = RunResult.from_record(workload.name, run_id, record, rounded)
+    return replace(
+        result.with_primary_metric_first(workload.rule.metric),
+        endpoint=_endpoint(settings, workload.name),
+        report=_find_report(settings.state / "runs", run_id, record),
+        state=str(settings.state),
+    )
 
 
-def _primary_first(metrics: dict[str, Any], primary: str) -> dict[str, Any]:
-    return {name: metrics[name] for name in sorted(metrics, key=lambda name: (name != primary, name))}
+def _find_report(runs: Path, run_id: str, record: Record) -> str | None:
+    """Copy the run's report to its folder and return the path.
 
-
-def _report(runs: Path, run_id: str, record: dict[str, Any]) -> str | None:
-    """Return the run's report, moved to where it is easy to find; that of the judging run when unchanged."""
+    For unchanged data, this is the report of the run that evaluated the same inputs.
+    """
     target = runs / run_id / "report.html"
     artifacts = runs / run_id / "artifacts"
-    judged = (*artifacts.glob("*/deploy-serving/report.html"), *artifacts.glob("*/evaluate/*/report.html"))
-    # A model that was judged again has a second report, from deploy-serving.
-    found = next(iter(judged), None)
-    if found:
-        shutil.copyfile(found, target)
+    # A challenger that was evaluated again by deploy-serving has a second report, which is the newer one.
+    reports = (*artifacts.glob("*/deploy-serving/report.html"), *artifacts.glob("*/evaluate/*/report.html"))
+    if reports:
+        shutil.copyfile(reports[0], target)
     elif "judged_by" in record:
         target = runs / record["judged_by"] / "report.html"
     return str(target) if target.is_file() else None
 
 
 def _endpoint(settings: Settings, name: str) -> str | None:
-    """Return the endpoint's address; a stopped server is started, a champion that it lost is served again.
+    """Return the address of the endpoint, or None if there is no champion.
 
-    None when there is no champion.
+    A stopped server is started, and the champion is served again if the server has lost it.
     """
+    # Import here for a shorter start-up time: only a run that ended needs the server.
     from continuous_training.operations.repair import serve_champion
     from continuous_training.serving.process import daemon
     from continuous_training.serving.process.client import ServerClient
@@ -167,17 +180,18 @@ def _endpoint(settings: Settings, name: str) -> str | None:
     return serve_champion(name, settings)
 
 
-def plan_local(workload: Workload, values: Values, settings: Settings) -> dict[str, Any]:
+def plan_local(workload: Workload, values: Values, settings: Settings) -> LocalRunPlan:
     """Return what a run would do, for --dry-run."""
+    # Import here for a shorter start-up time: kfp takes a second.
     from pipelines.compile import compile_workload
     from pipelines.images import Images
 
-    return {
-        "workload": workload.name,
-        "pipeline": compile_workload(workload.name, Images()).version,
-        "parameters": values,
-        "source": values["source"] or workload.default_source,
-        "state": str(settings.state),
-        "registry": settings.registry,
-        "store": settings.store,
-    }
+    return LocalRunPlan(
+        workload=workload.name,
+        pipeline=compile_workload(workload.name, Images()).version,
+        parameters=values,
+        source=str(values["source"] or workload.default_source),
+        state=str(settings.state),
+        registry=settings.registry,
+        store=settings.store,
+    )

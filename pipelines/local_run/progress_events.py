@@ -1,4 +1,4 @@
-"""What a local run says while it runs, read from the text that KFP and the steps print."""
+"""Read the progress of a local run from the text that KFP and the steps print."""
 
 from __future__ import annotations
 
@@ -17,44 +17,48 @@ _ENDED = re.compile(r"Task '([\w-]+)' finished with status (\w+)")
 
 
 class Transcript(io.TextIOBase):
-    """Takes the place of standard output during a run: everything goes to the log, the news to listeners.
+    """A text stream that replaces standard output during a run.
 
-    `seconds` holds the time of each finished step, `failure` the error that ended the run: the step, its
-    exit code and its message.
+    All text is written to the log, and events are passed to the listener. `seconds` contains the duration of
+    each finished step. `failure` is the error that ended the run: the step, its exit code and its message.
     """
 
     def __init__(self, log: TextIO, listener: StepListener) -> None:
         self.log, self.listener = log, listener
         self.seconds: dict[str, float] = {}
         self.failure: tuple[str, int, str] | None = None
-        self._step, self._began = "", 0.0
-        self._line = ""
+        self._step, self._started = "", 0.0
+        self._incomplete_line = ""
 
     def writable(self) -> bool:
-        """Return true: this is a text stream to write to."""
+        """Return True: text can be written to this stream."""
         return True
 
     def write(self, text: str) -> int:
-        """Take in text as it is printed."""
+        """Write text to the log, and read the events in its complete lines."""
         self.log.write(text)
         self.log.flush()
-        self._line += text
-        *lines, self._line = self._line.split("\n")
+        self._incomplete_line += text
+        *lines, self._incomplete_line = self._incomplete_line.split("\n")
         for line in lines:
-            self._read(_ANSI.sub("", line).strip())
+            self._read_line(_ANSI.sub("", line).strip())
         return len(text)
 
-    def _read(self, line: str) -> None:
+    def _read_line(self, line: str) -> None:
         if match := _STARTED.search(line):
-            self._step, self._began = match[1], time.perf_counter()
+            self._step, self._started = match[1], time.perf_counter()
             self.listener(self._step, "starts", "")
         elif match := _ENDED.search(line):
-            self.seconds[match[1]] = time.perf_counter() - self._began
+            self.seconds[match[1]] = time.perf_counter() - self._started
             self.listener(match[1], "failed" if match[2] == "FAILURE" else "done", "")
             if match[2] == "FAILURE" and not self.failure:
-                self.failure = (match[1], 1, f"{match[1]} failed unexpectedly; the log has its traceback")
+                self.failure = (
+                    match[1],
+                    1,
+                    f"{match[1]} failed unexpectedly; the log contains its traceback",
+                )
         elif line.startswith(MARK):
             self.listener(self._step, "says", line.removeprefix(MARK))
         elif line.startswith(ERROR):
-            told = json.loads(line.removeprefix(ERROR))
-            self.failure = (self._step, told["exit_code"], told["error"])
+            error = json.loads(line.removeprefix(ERROR))
+            self.failure = (self._step, error["exit_code"], error["error"])

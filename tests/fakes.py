@@ -1,4 +1,4 @@
-"""Real HTTP servers that say what a test tells them to."""
+"""HTTP servers with responses that a test defines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = tuple[int, Any]
-"""Status and body: bytes as they are, anything else as JSON."""
+"""Status and body. A body of bytes is sent unchanged, other values are sent as JSON."""
 
 
 @dataclass
 class Web:
-    """A server's address, and the requests that it got: method, path, body; and their authorizations."""
+    """The URL of a server, its requests (method, path, body) and their Authorization headers."""
 
     url: str
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
@@ -26,15 +26,15 @@ class Web:
 
 @contextmanager
 def web(answer: Callable[[str, str], Answer]) -> Iterator[Web]:
-    """Serve on 127.0.0.1 for the while; `answer` gets the method and the path."""
+    """Serve on 127.0.0.1 in the `with` block. `answer` receives the method and the path."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            served.requests.append((self.command, self.path, body))
-            served.authorizations.append(self.headers.get("authorization"))
+            site.requests.append((self.command, self.path, body))
+            site.authorizations.append(self.headers.get("authorization"))
             status, content = answer(self.command, self.path)
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
@@ -45,15 +45,15 @@ def web(answer: Callable[[str, str], Answer]) -> Iterator[Web]:
         do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Do not log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    served = Web(f"http://127.0.0.1:{server.server_address[1]}")
+    site = Web(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield served
+        yield site
     finally:
         server.shutdown()
         thread.join()
@@ -61,7 +61,7 @@ def web(answer: Callable[[str, str], Answer]) -> Iterator[Web]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return an unused port of 127.0.0.1."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

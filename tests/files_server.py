@@ -1,4 +1,4 @@
-"""A real web server of a file, or of several, that keeps the protocol as badly as a test asks for."""
+"""A web server for one or more files, with protocol faults that a test configures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ NAME = "rows.csv.gz"
 
 @dataclass
 class Files:
-    """What the server does; a test changes it while it runs.
+    """The configuration of the server. A test can change it while the server runs.
 
-    `cuts` holds, for each coming answer, after how many bytes the connection is cut (None: never);
-    `statuses` the status of each coming answer (0: as it should be). `requests` are the headers that came.
-    `others` are contents under paths of their own.
+    `cuts`: for each following response, the number of bytes before the connection closes (None: all bytes).
+    `statuses`: the status of each following response (0: the correct status).
+    `requests`: path and headers of the received requests.
+    `other_files`: additional files by path.
     """
 
     content: bytes
@@ -31,7 +32,7 @@ class Files:
     length: bool = True
     cuts: list[int | None] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
-    others: dict[str, bytes] = field(default_factory=dict)
+    other_files: dict[str, bytes] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     present: set[str] = field(default_factory=lambda: {f"/data/{NAME}"})
     requests: list[dict[str, str]] = field(default_factory=list)
@@ -40,11 +41,11 @@ class Files:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
-        """Say nothing of a client that went away."""
+        """Ignore a client that disconnected."""
 
 
-def certified(folder: Path) -> ssl.SSLContext:
-    """Return the context of a server on 127.0.0.1 that `folder/cert.pem` speaks for; it is made there."""
+def server_context(folder: Path) -> ssl.SSLContext:
+    """Create a certificate for 127.0.0.1 in `folder/cert.pem`, and return a TLS context with it."""
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", "key.pem", "-out", "cert.pem"]
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, *files]
@@ -56,7 +57,7 @@ def certified(folder: Path) -> ssl.SSLContext:
 
 @contextmanager
 def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Files]:
-    """Serve `content` on 127.0.0.1 as /data/rows.csv.gz for the while."""
+    """Serve `content` on 127.0.0.1 as /data/rows.csv.gz in the `with` block."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -65,7 +66,7 @@ def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Files]:
             files.requests.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
             files.before()
             status = files.statuses.pop(0) if files.statuses else 0
-            if status or self.path not in files.present | files.others.keys():
+            if status or self.path not in files.present | files.other_files.keys():
                 self._head(status or 404, b"")
             elif files.etag and self.headers.get("If-None-Match") == files.etag:
                 self._head(304, b"")
@@ -74,10 +75,10 @@ def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Files]:
 
         def _send(self) -> None:
             begin, status, extra = 0, 200, {}
-            content = files.others.get(self.path, files.content)
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            if asked and files.ranges and self.headers.get("If-Range", files.etag) == files.etag:
-                begin, status = int(asked[1]), 206
+            content = files.other_files.get(self.path, files.content)
+            byte_range = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            if byte_range and files.ranges and self.headers.get("If-Range", files.etag) == files.etag:
+                begin, status = int(byte_range[1]), 206
                 extra = {"Content-Range": f"bytes {begin}-{len(content) - 1}/{len(content)}"}
             body = content[begin:]
             self._head(status, body, **extra)
@@ -97,7 +98,7 @@ def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Files]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Do not log."""
 
     server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -11,7 +11,7 @@ PACKAGES = ("pipelines", "serving", "components", "workloads", "continuous_train
 
 
 class Import(NamedTuple):
-    """One module of the product that imports another one."""
+    """An import of a module of the product by another module of the product."""
 
     importer: str
     imported: str

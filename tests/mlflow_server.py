@@ -1,4 +1,4 @@
-"""A real MLflow server process, as it runs in a cluster: database and bucket elsewhere, artifacts proxied."""
+"""An MLflow server process as in a cluster: external database and bucket, proxied artifacts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .s3 import ACCESS, Bucket
 
 
 class MlflowServer:
-    """One server, which can be killed and started again on the same port."""
+    """A server that a test can kill and restart on the same port."""
 
     def __init__(self, database: str, bucket: Bucket, log: Path, access: tuple[str, str] = ACCESS) -> None:
         self.port, self.log = free_port(), log
@@ -33,31 +33,31 @@ class MlflowServer:
             "AWS_SECRET_ACCESS_KEY": access[1],
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_MAX_ATTEMPTS": "1",
-            # Six more processes, for what nobody here asks of it.
+            # Job execution starts six more processes, and no test uses it.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the server and return when it answers."""
+        """Start the server, and wait until it responds."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + 180
-        while not self._answers():
+        while not self._is_healthy():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"mlflow does not serve: {self.log.read_text()[-3000:]}")
+                raise RuntimeError(f"MLflow did not start: {self.log.read_text()[-3000:]}")
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """End the server and its workers, at once."""
+        """Kill the server and its workers."""
         if self.process:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
-    def _answers(self) -> bool:
+    def _is_healthy(self) -> bool:
         try:
             return requests.get(f"{self.uri}/health", timeout=5).ok
         except requests.RequestException:

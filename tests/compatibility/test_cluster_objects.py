@@ -1,7 +1,7 @@
-"""Objects that the former version left on a cluster are recognised, and written as it wrote them.
+"""Commands recognize the cluster objects of the earlier version, and write the same objects.
 
-The recordings have whole objects: names, labels, annotations, selectors, and the commands of pods, which are
-a public interface (`python -m serving serve` and `python -m serving.fetch`).
+The recordings contain complete objects: names, labels, annotations, selectors, and the commands of pods. The
+commands are a public interface (`python -m serving serve` and `python -m serving.fetch`).
 """
 
 from __future__ import annotations
@@ -15,58 +15,58 @@ from typing import Any
 
 import pytest
 
-from . import former, kubernetes_api
-from .former import document, json_of, python
+from . import earlier_version, kubernetes_api
+from .earlier_version import read_document, run_json, run_module
 from .kubernetes_api import Api, Object
 
-VERSION = document("documents/run-2.json")["digest"]
+VERSION = read_document("documents/run-2.json")["digest"]
 TARGETS = {
-    name: document(f"cluster/{name}.json") for name in ("kubernetes", "kserve", "torchserve", "canary")
+    name: read_document(f"cluster/{name}.json") for name in ("kubernetes", "kserve", "torchserve", "canary")
 }
-"""By name: objects (`settled`, `interrupted`), what `status` printed over them, and what commands wrote."""
+"""By target: cluster objects (`settled`, `interrupted`), output of `status`, and writes of commands."""
 
 Command = Callable[[str, str, list[Object]], tuple[Any, list[Object]]]
 
 
 @pytest.fixture(scope="module")
-def command(with_registry: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Run a command over objects of a target; returns what it printed, and what it wrote."""
+def command(registry_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """A function that runs a command with cluster objects, and returns its output and its writes."""
     folder = tmp_path_factory.mktemp("cluster")
-    state = Path(with_registry["CT_STATE"])
+    state = Path(registry_environment["CT_STATE"])
     (archive,) = (
         path.parent
         for path in state.glob("runs/digits*/artifacts/*/archive/archived/archived.json")
         if VERSION in path.read_text()
     )
-    metrics = (former.FIXTURES / "documents" / "metrics.txt").read_text()
+    metrics = (earlier_version.FIXTURES / "documents" / "metrics.txt").read_text()
 
-    def run(target: str, verb: str, objects: list[Object]) -> tuple[Any, list[Object]]:
+    def run(target: str, action: str, objects: list[Object]) -> tuple[Any, list[Object]]:
         api = Api(state / "store" / "archives", metrics)
         api.load(objects)
         with kubernetes_api.serve(api):
             config = kubernetes_api.kubeconfig(api, folder / f"{api.url.rpartition(':')[2]}.json")
-            env = with_registry | {
+            env = registry_environment | {
                 "KUBECONFIG": str(config),
                 "CT_TARGET": target.replace("canary", "kubernetes"),
                 "CT_SERVING_STORE": "s3://models/ct?endpoint=store:9000",
                 "CT_SERVING_IMAGE": "registry.example/serving@sha256:" + "cd" * 32,
                 "CT_TORCHSERVE_IMAGE": "registry.example/torchserve@sha256:" + "ef" * 32,
             }
-            if verb == "status":
-                return json_of("pipelines.status", env=env), []
-            if verb == "rollback":
+            if action == "status":
+                return run_json("pipelines.status", env=env), []
+            if action == "rollback":
                 digits = ("--workload", "digits", "--to", "1")
-                return json_of("pipelines.rollback", *digits, env=env), api.writes
+                return run_json("pipelines.rollback", *digits, env=env), api.writes
             step = ("components.deploy_serving", "--archive", archive)
-            done = python(*step, "--output", folder / f"{target}.json", env=env)
-            return done.stdout + done.stderr, api.writes
+            process = run_module(*step, "--output", folder / f"{target}.json", env=env)
+            return process.stdout + process.stderr, api.writes
 
     return run
 
 
 @pytest.fixture(scope="module")
 def results(command: Command) -> dict[tuple[str, str], tuple[Any, list[Object]]]:
-    """The result of each command, by target and what the recording calls it."""
+    """Output and writes of each command, by target and by the key of the recording."""
     steps = [
         ("kubernetes", "status", "settled"),
         ("kubernetes", "status", "interrupted"),
@@ -80,22 +80,22 @@ def results(command: Command) -> dict[tuple[str, str], tuple[Any, list[Object]]]
     ]
     with ThreadPoolExecutor(3) as pool:
         running = {
-            (target, f"{objects}_status" if verb == "status" else verb): pool.submit(
-                command, target, verb, TARGETS[target][objects] if objects else []
+            (target, f"{objects}_status" if action == "status" else action): pool.submit(
+                command, target, action, TARGETS[target][objects] if objects else []
             )
-            for target, verb, objects in steps
+            for target, action, objects in steps
         }
-    found = {key: future.result() for key, future in running.items()}
-    # These move the registry's aliases, so they come last.
+    outputs = {key: future.result() for key, future in running.items()}
+    # The rollbacks move the aliases of the registry, so they run last.
     for target in ("kubernetes", "kserve"):
-        found[target, "rollback"] = command(target, "rollback", TARGETS[target]["settled"])
-    return found
+        outputs[target, "rollback"] = command(target, "rollback", TARGETS[target]["settled"])
+    return outputs
 
 
 def comparable(writes: list[Object]) -> list[Object]:
-    """Return the writes without what differs between two runs: the Lease's holder and times."""
-    found = copy.deepcopy(writes)
-    for write in found:
+    """Return the writes without the values that differ between runs: holder and times of the Lease."""
+    result = copy.deepcopy(writes)
+    for write in result:
         body = write["body"]
         if body and write["object"].startswith("leases/"):
             body["metadata"] = {"name": body["metadata"]["name"]}
@@ -105,9 +105,9 @@ def comparable(writes: list[Object]) -> list[Object]:
                 body["spec"][key] = "TIME"
         annotations = (body or {}).get("metadata", {}).get("annotations", {})
         if "continuous-training/former" in annotations:
-            # JSON, whose spaces and order do not matter.
+            # The annotation is JSON: its spaces and the order of its keys have no meaning.
             annotations["continuous-training/former"] = json.loads(annotations["continuous-training/former"])
-    return found
+    return result
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def comparable(writes: list[Object]) -> list[Object]:
         ("canary", "interrupted_status"),
     ],
 )
-def test_status_recognises_what_is_served(results: Any, target: str, key: str) -> None:
-    now, then = results[target, key][0], TARGETS[target][key]
-    assert now["server"] == then["server"]
-    for row, recorded in zip(now["workloads"], then["workloads"], strict=True):
+def test_status_shows_the_recorded_served_versions(results: Any, target: str, key: str) -> None:
+    current, recorded = results[target, key][0], TARGETS[target][key]
+    assert current["server"] == recorded["server"]
+    for row, recorded_row in zip(current["workloads"], recorded["workloads"], strict=True):
         for part in ("workload", "endpoint", "served", "agree"):
-            assert row[part] == recorded[part], part
-        assert set(row) == set(recorded)
+            assert row[part] == recorded_row[part], part
+        assert set(row) == set(recorded_row)
 
 
 @pytest.mark.parametrize(
@@ -141,27 +141,27 @@ def test_status_recognises_what_is_served(results: Any, target: str, key: str) -
     ],
 )
 def test_a_rollout_writes_the_same_objects(results: Any, target: str, key: str) -> None:
-    now, then = comparable(results[target, key][1]), comparable(TARGETS[target][key])
-    assert [f"{one['method']} {one['object']}" for one in now] == [
-        f"{one['method']} {one['object']}" for one in then
+    current, recorded = comparable(results[target, key][1]), comparable(TARGETS[target][key])
+    assert [f"{item['method']} {item['object']}" for item in current] == [
+        f"{item['method']} {item['object']}" for item in recorded
     ]
-    for write, recorded in zip(now, then, strict=True):
-        assert write["body"] == recorded["body"], write["object"]
+    for write, recorded_write in zip(current, recorded, strict=True):
+        assert write["body"] == recorded_write["body"], write["object"]
 
 
 @pytest.mark.parametrize("target", ["kubernetes", "kserve", "canary"])
 def test_the_lease_of_a_dead_rollout_is_taken_over(results: Any, target: str) -> None:
     output = results[target, "resume"][0]
     assert "deploy-serving-of-the-former-version" in output
-    # The former holder counts as one transition.
-    (lease,) = (one for one in TARGETS[target]["interrupted"] if one["kind"] == "Lease")
-    taken = results[target, "resume"][1][0]["body"]["spec"]
-    assert taken["leaseTransitions"] == lease["spec"]["leaseTransitions"] + 1
+    # The change of the holder is one transition.
+    (lease,) = (item for item in TARGETS[target]["interrupted"] if item["kind"] == "Lease")
+    spec = results[target, "resume"][1][0]["body"]["spec"]
+    assert spec["leaseTransitions"] == lease["spec"]["leaseTransitions"] + 1
 
 
 @pytest.mark.parametrize("target", ["kubernetes", "kserve"])
-def test_a_rollback_reports_the_same(results: Any, target: str) -> None:
-    now, then = results[target, "rollback"][0], TARGETS[target]["rollback_output"]
-    assert set(now) == set(then)
-    assert now["to"] == then["to"]
-    assert now["endpoint"] == then["endpoint"]
+def test_a_rollback_prints_the_recorded_result(results: Any, target: str) -> None:
+    current, recorded = results[target, "rollback"][0], TARGETS[target]["rollback_output"]
+    assert set(current) == set(recorded)
+    assert current["to"] == recorded["to"]
+    assert current["endpoint"] == recorded["endpoint"]

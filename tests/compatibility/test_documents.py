@@ -1,4 +1,4 @@
-"""Stored documents: new ones have the keys of the former ones, and steps read the former ones."""
+"""New documents have the keys of the recorded documents, and steps can read the recorded documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 from tests.kfp_server import KfpServer, kfp_server
 
 from .conftest import NextRun
-from .former import FIXTURES, document, environment, json_of, python
+from .earlier_version import FIXTURES, clean_environment, read_document, run_json, run_module
 
 STEPS = "artifacts/*"
 DOCUMENTS = {
@@ -28,56 +28,60 @@ DOCUMENTS = {
     "archive manifest": f"{STEPS}/archive/archived/*.mar!archive.json",
     "TorchServe's manifest": f"{STEPS}/archive/archived/*.mar!MAR-INF/MANIFEST.json",
 }
-"""By name: a path in the folder of a run, and after `!` a member of the archive at that path."""
+"""By document: the path in the folder of a run. After `!`: the member of the archive at that path."""
 
 KILLED = "wine-20261128T235325-2ef0"
-"""The run in the state directory `confirmed` that was killed: it had judged the model against a champion."""
+"""The killed run in the state directory `confirmed`: it had compared the model with a champion."""
 PROMOTED = "digits-20261128T235050-89bf"
 """The run in the state directory of local runs that replaced a champion."""
 
 
 def read(folder: Path, path: str) -> Any:
-    """Read the one document that a path with wildcards means."""
+    """Read the only document that matches a path with wildcards."""
     pattern, _, member = path.partition("!")
-    (found,) = folder.glob(pattern)
+    (file,) = folder.glob(pattern)
     if member:
-        with zipfile.ZipFile(found) as archive:
+        with zipfile.ZipFile(file) as archive:
             return json.loads(archive.read(member))
-    text = found.read_text(encoding="utf-8")
-    return yaml.safe_load(text) if found.name == "MLmodel" else json.loads(text)
+    text = file.read_text(encoding="utf-8")
+    return yaml.safe_load(text) if file.name == "MLmodel" else json.loads(text)
 
 
-def missing(former_value: Any, value: Any, at: str = "") -> list[str]:
-    """Return the paths at which a document lacks a key or has another type; more keys are allowed."""
-    if former_value is None or value is None:
+def missing_keys(recorded_value: Any, value: Any, at: str = "") -> list[str]:
+    """Return the paths where a key is missing or has another type. Additional keys are allowed."""
+    if recorded_value is None or value is None:
         return []
     numbers = (int, float)
-    if isinstance(former_value, numbers) and not isinstance(former_value, bool):
+    if isinstance(recorded_value, numbers) and not isinstance(recorded_value, bool):
         return [] if isinstance(value, numbers) else [f"{at} is {type(value).__name__}"]
-    if type(former_value) is not type(value):
+    if type(recorded_value) is not type(value):
         return [f"{at} is {type(value).__name__}"]
-    if isinstance(former_value, dict):
+    if isinstance(recorded_value, dict):
         return [
             problem
-            for key, item in former_value.items()
-            for problem in (missing(item, value[key], f"{at}.{key}") if key in value else [f"{at}.{key}"])
+            for key, item in recorded_value.items()
+            for problem in (
+                missing_keys(item, value[key], f"{at}.{key}") if key in value else [f"{at}.{key}"]
+            )
         ]
-    if isinstance(former_value, list) and former_value and value:
-        return missing(former_value[0], value[0], f"{at}[0]")
+    if isinstance(recorded_value, list) and recorded_value and value:
+        return missing_keys(recorded_value[0], value[0], f"{at}[0]")
     return []
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_step_s_document_has_the_former_keys(name: str, interrupted: Path, next_run: NextRun) -> None:
-    killed = interrupted / "confirmed" / "runs" / KILLED
-    now = read(next_run.state / "runs" / next_run.result["run"], DOCUMENTS[name])
-    then = read(killed, DOCUMENTS[name])
+def test_a_document_of_a_step_has_the_recorded_keys(
+    name: str, interrupted_rollouts: Path, next_run: NextRun
+) -> None:
+    killed = interrupted_rollouts / "confirmed" / "runs" / KILLED
+    current = read(next_run.state / "runs" / next_run.result["run"], DOCUMENTS[name])
+    recorded = read(killed, DOCUMENTS[name])
     changing = {"archive manifest": ("files",)}.get(name, ())
     for key in changing:
-        # The files of the handler's code: their names are those of today's modules.
-        now.pop(key)
-        then.pop(key)
-    assert missing(then, now) == []
+        # The key lists the files of the handler's code, and these modules have new names.
+        current.pop(key)
+        recorded.pop(key)
+    assert missing_keys(recorded, current) == []
 
 
 PROMOTION = {
@@ -87,118 +91,132 @@ PROMOTION = {
     "alias": "store/aliases/{name}/champion.json",
     "model flavor": "mlflow/artifacts/*/*/artifacts/model/MLmodel",
 }
-"""By name: a path in the state directory; the newest of several files is the one of the run."""
+"""By document: the path in the state directory. If several files match, the latest belongs to the run."""
 
 
 @pytest.mark.parametrize("name", PROMOTION)
-def test_a_document_of_a_promotion_has_the_former_keys(name: str, local: Path, next_run: NextRun) -> None:
-    def newest(state: Path, workload: str, run: str) -> Any:
+def test_a_document_of_a_promotion_has_the_recorded_keys(
+    name: str, local_runs: Path, next_run: NextRun
+) -> None:
+    def latest(state: Path, workload: str, run: str) -> Any:
         paths = state.glob(PROMOTION[name].format(name=workload, run=run))
         path = max(paths, key=lambda path: path.stat().st_mtime)
         return read(path.parent, path.name)
 
-    then = newest(local / "state", "digits", PROMOTED)
-    assert missing(then, newest(next_run.state, "wine", next_run.result["run"])) == []
+    recorded = latest(local_runs / "state", "digits", PROMOTED)
+    assert missing_keys(recorded, latest(next_run.state, "wine", next_run.result["run"])) == []
 
 
-def test_the_record_of_the_input_digest_has_the_former_keys(local: Path, next_run: NextRun) -> None:
-    """It is stored under the input digest, which the archived model names `recipe`."""
-    folders = [root / "store" / "records" / "wine" / "recipes" for root in (local / "state", next_run.state)]
-    then = next(one for one in map(_json, folders[0].iterdir()) if one["verdict"] == "promoted")
-    now = next(one for one in map(_json, folders[1].iterdir()) if one["run"] == next_run.result["run"])
-    assert missing(then, now) == []
-    # The same rows, parameters, rule and code: the same digest.
-    assert now["recipe"] == then["recipe"]
+def test_the_record_of_an_input_digest_has_the_recorded_keys(local_runs: Path, next_run: NextRun) -> None:
+    """The record is stored under the input digest; the key of the input digest in documents is `recipe`."""
+    folders = [
+        root / "store" / "records" / "wine" / "recipes" for root in (local_runs / "state", next_run.state)
+    ]
+    recorded = next(item for item in map(_json, folders[0].iterdir()) if item["verdict"] == "promoted")
+    current = next(item for item in map(_json, folders[1].iterdir()) if item["run"] == next_run.result["run"])
+    assert missing_keys(recorded, current) == []
+    # Rows, parameters, rule and code are the same, so the input digest is the same.
+    assert current["recipe"] == recorded["recipe"]
 
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def test_the_registry_has_the_former_tags_parameters_and_metrics(local: Path, next_run: NextRun) -> None:
+def test_the_registry_has_the_recorded_tags_parameters_and_metrics(
+    local_runs: Path, next_run: NextRun
+) -> None:
     def keys(state: Path, run: str) -> dict[str, set[str]]:
         with closing(sqlite3.connect(state / "mlflow" / "mlflow.db")) as database:
 
-            def ask(query: str, *values: str) -> list[tuple[str, ...]]:
+            def select(query: str, *values: str) -> list[tuple[str, ...]]:
                 return database.execute(query, values).fetchall()
 
-            ((identifier,),) = ask("SELECT run_uuid FROM runs WHERE name = ?", run)
-            moves = ask("SELECT key, value FROM registered_model_tags WHERE name = 'wine'")
+            ((identifier,),) = select("SELECT run_uuid FROM runs WHERE name = ?", run)
+            moves = select("SELECT key, value FROM registered_model_tags WHERE name = 'wine'")
             return {
-                "tags": {key for (key,) in ask("SELECT key FROM tags WHERE run_uuid = ?", identifier)},
+                "tags": {key for (key,) in select("SELECT key FROM tags WHERE run_uuid = ?", identifier)},
                 "parameters": {
-                    key for (key,) in ask("SELECT key FROM params WHERE run_uuid = ?", identifier)
+                    key for (key,) in select("SELECT key FROM params WHERE run_uuid = ?", identifier)
                 },
-                "metrics": {key for (key,) in ask("SELECT key FROM metrics WHERE run_uuid = ?", identifier)},
-                "versions": {key for (key,) in ask("SELECT key FROM model_version_tags WHERE name = 'wine'")},
+                "metrics": {
+                    key for (key,) in select("SELECT key FROM metrics WHERE run_uuid = ?", identifier)
+                },
+                "versions": {
+                    key for (key,) in select("SELECT key FROM model_version_tags WHERE name = 'wine'")
+                },
                 "moves": {
                     part for key, value in moves for part in (key.partition(".")[0], *json.loads(value))
                 },
             }
 
-    then = keys(local / "state", "wine-20261128T235112-09e7")
-    now = keys(next_run.state, next_run.result["run"])
-    for table, names in then.items():
-        assert names <= now[table], table
+    recorded = keys(local_runs / "state", "wine-20261128T235112-09e7")
+    current = keys(next_run.state, next_run.result["run"])
+    for table, names in recorded.items():
+        assert names <= current[table], table
 
 
-def test_steps_read_the_former_steps_outputs(with_registry: dict[str, str], tmp_path: Path) -> None:
-    (run,) = Path(with_registry["CT_STATE"]).glob("runs/wine-20261128T235112-09e7/artifacts/*")
+def test_steps_read_the_outputs_of_the_earlier_version(
+    registry_environment: dict[str, str], tmp_path: Path
+) -> None:
+    (run,) = Path(registry_environment["CT_STATE"]).glob("runs/wine-20261128T235112-09e7/artifacts/*")
     evaluate = ("components.evaluate", "--workload", "wine", "--run-id", "wine-again")
     paths = ("--data", run / "prep-data" / "data", "--model", run / "train" / "model")
-    # The model is the champion's own, which the step recognises by the digest of the bundle.
-    python(*evaluate, *paths, "--output", tmp_path / "evaluation", env=with_registry)
-    now = _json(tmp_path / "evaluation" / "evaluation.json")
-    assert missing(_json(run / "evaluate" / "evaluation" / "evaluation.json"), now) == []
+    # The model is the champion itself: the step recognizes it by the digest of the bundle.
+    run_module(*evaluate, *paths, "--output", tmp_path / "evaluation", env=registry_environment)
+    current = _json(tmp_path / "evaluation" / "evaluation.json")
+    assert missing_keys(_json(run / "evaluate" / "evaluation" / "evaluation.json"), current) == []
 
     archive = ("components.archive", "--model", run / "train" / "model")
     evaluation = ("--evaluation", run / "evaluate" / "evaluation")
-    python(*archive, *evaluation, "--output", tmp_path / "archive", env=with_registry)
-    archived, then = (
+    run_module(*archive, *evaluation, "--output", tmp_path / "archive", env=registry_environment)
+    archived, recorded = (
         _json(tmp_path / "archive" / "archived.json"),
         _json(run / "archive" / "archived" / "archived.json"),
     )
-    assert archived["metrics"] == then["metrics"]
-    assert archived["recipe"] == then["recipe"]
+    assert archived["metrics"] == recorded["metrics"]
+    assert archived["recipe"] == recorded["recipe"]
 
 
-def test_the_plans_of_runs_have_the_former_keys(tmp_path: Path) -> None:
-    plan = json_of("pipelines.run", "--workload", "digits", "--state", tmp_path, "--dry-run")
-    then = document("documents/run-dry-run.json")
-    assert set(plan) == set(then)
-    assert plan["parameters"] == then["parameters"]
+def test_the_plan_of_a_run_has_the_recorded_keys(tmp_path: Path) -> None:
+    plan = run_json("pipelines.run", "--workload", "digits", "--state", tmp_path, "--dry-run")
+    recorded = read_document("documents/run-dry-run.json")
+    assert set(plan) == set(recorded)
+    assert plan["parameters"] == recorded["parameters"]
 
 
-def test_the_parameters_of_the_workloads_are_the_same() -> None:
+def test_workloads_have_the_recorded_parameters() -> None:
     def keys(rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {
-            row["name"]: (set(row), [(one["name"], one["default"]) for one in row["parameters"]])
+            row["name"]: (set(row), [(item["name"], item["default"]) for item in row["parameters"]])
             for row in rows
         }
 
-    assert keys(json_of("workloads")) == keys(document("documents/workloads.json"))
+    assert keys(run_json("workloads")) == keys(read_document("documents/workloads.json"))
 
 
 @pytest.fixture
 def kfp() -> Iterator[KfpServer]:
-    """A Kubeflow Pipelines server with the pipeline and the schedules that the former version made."""
+    """A simulated Kubeflow Pipelines server with the pipeline and the schedules of the earlier version."""
     with kfp_server() as server:
-        for table, rows in document("cluster/schedules.json").items():
+        for table, rows in read_document("cluster/schedules.json").items():
             setattr(server, {"recurring": "recurring_runs"}.get(table, table), rows)
         yield server
 
 
-def test_schedules_are_recognised_as_made_from_the_file(kfp: KfpServer, tmp_path: Path) -> None:
-    env = environment(KF_PIPELINES_ENDPOINT=kfp.url, HOME=str(tmp_path), KUBECONFIG=str(tmp_path / "none"))
+def test_apply_recognizes_the_recorded_schedules(kfp: KfpServer, tmp_path: Path) -> None:
+    env = clean_environment(
+        KF_PIPELINES_ENDPOINT=kfp.url, HOME=str(tmp_path), KUBECONFIG=str(tmp_path / "none")
+    )
     before = {row["display_name"]: dict(row) for row in kfp.recurring_runs.values()}
-    python("pipelines.schedule", "apply", "--file", FIXTURES / "schedules.yaml", env=env)
+    run_module("pipelines.schedule", "apply", "--file", FIXTURES / "schedules.yaml", env=env)
     assert len(kfp.recurring_runs) == len(before)
-    # A replaced one has another identity, and another pipeline version if the compiled pipeline changed.
+    # A replaced schedule has another id, and another pipeline version if the compiled pipeline has changed.
     changing = ("pipeline_version_reference", "recurring_run_id", "created_at", "updated_at")
     for row in kfp.recurring_runs.values():
         recorded = before[row["display_name"]]
         assert {key: row[key] for key in row if key not in changing} == {
             key: recorded[key] for key in recorded if key not in changing
         }
-    python("pipelines.schedule", "pause", "nightly", env=env)
+    run_module("pipelines.schedule", "pause", "nightly", env=env)
     assert {row["mode"] for row in kfp.recurring_runs.values()} == {"DISABLE"}

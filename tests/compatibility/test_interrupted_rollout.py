@@ -1,4 +1,4 @@
-"""A rollout of the former version that was killed half way is settled by the next one."""
+"""The next rollout completes a rollout of the earlier version that was killed."""
 
 from __future__ import annotations
 
@@ -12,63 +12,69 @@ import pytest
 from continuous_training.adapters.local_registry import open_registry
 
 from .conftest import NextRun
-from .former import ask, copy, environment, json_of, python
+from .earlier_version import clean_environment, copy_state, predict, run_json, run_module
 
-FORMER = "4e34294da0db1293c089618ca01a39e50456d5722fa7843856d12cd680b26552"
+CHAMPION = "4e34294da0db1293c089618ca01a39e50456d5722fa7843856d12cd680b26552"
 CHALLENGER = "569240bfb5b21d997ddd77cabed74946a9e7f3260305837daad0d1a0ff1b4940"
 
 POINTS = ("promoted", "confirmed")
-"""Where deploy-serving was killed, and the server with it:
+"""The points at which deploy-serving and the server were killed:
 
 promoted    the champion's alias has moved; the server has not confirmed the version
 confirmed   the server has confirmed the version; the store's aliases and records are missing
 
-The directory `moving` is for the test of a whole run: the challenger answered on trial, and the registry's
-trail says that the champion moves; the alias does not yet.
+The test of a complete run uses the directory `moving`: the challenger is on trial, and the alias history of
+the registry records that the champion alias moves, but the alias has not moved.
 """
 
 EXPECTED = {
-    "promoted": (FORMER, CHALLENGER),
+    "promoted": (CHAMPION, CHALLENGER),
     "confirmed": (CHALLENGER, CHALLENGER),
 }
-"""What a server that is started again serves, and the registry's champion."""
+"""By point: the version that a restarted server serves, and the champion in the registry."""
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What was there before the next deploy-serving, and what is there after it."""
+class RolloutResult:
+    """The status before and after the next deploy-serving, and the digest in the response afterwards."""
 
     before: dict[str, Any]
     after: dict[str, Any]
-    answered: str
+    response_digest: str
 
 
 @pytest.fixture(scope="module")
-def settled(interrupted: Path, local: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Settled]:
+def results(
+    interrupted_rollouts: Path, local_runs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, RolloutResult]:
     """The result of deploy-serving on a copy of each state directory."""
     folder = tmp_path_factory.mktemp("settled")
     with ThreadPoolExecutor(2) as pool:
         runs = {
-            point: pool.submit(settle, interrupted / point, folder / point, str(local / "ours"))
+            point: pool.submit(
+                complete_rollout, interrupted_rollouts / point, folder / point, str(local_runs / "ours")
+            )
             for point in POINTS
         }
     return {point: run.result() for point, run in runs.items()}
 
 
-def settle(source: Path, state: Path, ours: str) -> Settled:
-    """Run deploy-serving again on what the killed run had archived, and look before and after it."""
-    copy(source, state)
+def complete_rollout(source: Path, state: Path, workloads_path: str) -> RolloutResult:
+    """Run deploy-serving on the archive of the killed run, and read the status before and after it."""
+    copy_state(source, state)
     (archive,) = (
         path.parent
         for path in state.glob("runs/*/artifacts/*/archive/archived/archived.json")
         if CHALLENGER in path.read_text()
     )
-    # One server of the registry for all commands: each would start its own.
+    # The commands share one server of the registry; otherwise, each command starts its own.
     with open_registry(f"sqlite:///{state}/mlflow/mlflow.db") as registry:
-        env = environment(CT_STATE=str(state), MLFLOW_TRACKING_URI=registry.uri, PYTHONPATH=ours)
+        env = clean_environment(
+            CT_STATE=str(state), MLFLOW_TRACKING_URI=registry.uri, PYTHONPATH=workloads_path
+        )
         try:
-            before = json_of("pipelines.status", env=env, codes=(0, 3))
-            python(
+            before = run_json("pipelines.status", env=env, codes=(0, 3))
+            run_module(
                 "components.deploy_serving",
                 "--archive",
                 archive,
@@ -76,16 +82,16 @@ def settle(source: Path, state: Path, ours: str) -> Settled:
                 state / "deployed.json",
                 env=env,
             )
-            after = json_of("pipelines.status", env=env)
-            answered = ask(after["server"]["url"], "wine").headers["x-model-digest"]
+            after = run_json("pipelines.status", env=env)
+            response_digest = predict(after["server"]["url"], "wine").headers["x-model-digest"]
         finally:
-            python("serving", "stop", "--state", state)
-    return Settled(before, after, answered)
+            run_module("serving", "stop", "--state", state)
+    return RolloutResult(before, after, response_digest)
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_status_shows_what_is_not_settled(settled: dict[str, Settled], point: str) -> None:
-    (row,) = settled[point].before["workloads"]
+def test_status_shows_an_incomplete_rollout(results: dict[str, RolloutResult], point: str) -> None:
+    (row,) = results[point].before["workloads"]
     served, champion = EXPECTED[point]
     assert (row["served"]["digest"], row["champion"]["digest"]) == (served, champion)
     assert row["agree"] is (served == champion)
@@ -94,21 +100,21 @@ def test_status_shows_what_is_not_settled(settled: dict[str, Settled], point: st
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_the_next_deploy_serving_finishes_the_rollout(settled: dict[str, Settled], point: str) -> None:
-    after = settled[point]
-    assert after.answered == CHALLENGER
-    (row,) = after.after["workloads"]
+def test_the_next_deploy_serving_completes_the_rollout(results: dict[str, RolloutResult], point: str) -> None:
+    result = results[point]
+    assert result.response_digest == CHALLENGER
+    (row,) = result.after["workloads"]
     assert (row["agree"], row["champion"]["version"], row["champion"]["digest"]) == (True, "2", CHALLENGER)
     assert row["previous"] == "1"
     assert (row["served"]["digest"], row["served"]["phase"]) == (CHALLENGER, "serving")
 
 
-def test_the_next_run_takes_up_what_the_killed_run_left(next_run: NextRun) -> None:
+def test_the_next_run_succeeds_after_a_killed_run(next_run: NextRun) -> None:
     state, result = next_run.state, next_run.result
     assert result["verdict"] == "promoted"
-    answer = ask(result["endpoint"].removesuffix("/predict/wine"), "wine")
-    assert answer.headers["x-model-digest"] == result["digest"]
-    events = json_of("pipelines.history", "--state", state, "--workload", "wine")["events"]
+    response = predict(result["endpoint"].removesuffix("/predict/wine"), "wine")
+    assert response.headers["x-model-digest"] == result["digest"]
+    events = run_json("pipelines.history", "--state", state, "--workload", "wine")["events"]
     assert [(event["kind"], event["champion"]) for event in events] == [
         ("promoted", "1"),
         ("promoted", result["version"]),

@@ -1,4 +1,4 @@
-"""Every command works on a state directory that the former version's local runs left behind."""
+"""Commands work on a state directory with local runs of the earlier version."""
 
 from __future__ import annotations
 
@@ -11,115 +11,123 @@ import pytest
 
 from continuous_training.adapters.local_registry import open_registry
 
-from .former import DIGIT, ask, copy, document, environment, json_of, python
+from .earlier_version import (
+    DIGIT,
+    clean_environment,
+    copy_state,
+    predict,
+    read_document,
+    run_json,
+    run_module,
+)
 
-VERSIONS = {number: document(f"documents/run-{number}.json")["digest"] for number in ("1", "2")}
-"""Digests of the workload digits: version 2 is the champion, version 1 stands behind it."""
+VERSIONS = {number: read_document(f"documents/run-{number}.json")["digest"] for number in ("1", "2")}
+"""Digests of the workload digits by version: version 2 is the champion, version 1 is the previous version."""
 
 
 @pytest.fixture(scope="module")
-def reports(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What the commands print about a copy, by the name of the stored document; then a server serves it."""
-    state = copy(local / "state", tmp_path_factory.mktemp("read") / "state")
-    env, digits = environment(PYTHONPATH=str(local / "ours")), ("--workload", "digits")
-    # This command starts the registry itself; for the others one server of it is enough.
-    found = {"state": str(state), "status": json_of("pipelines.status", "--state", state, env=env)}
+def reports(local_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """The output of commands on a copy of the state directory, by document name. A server serves the copy."""
+    state = copy_state(local_runs / "state", tmp_path_factory.mktemp("read") / "state")
+    env, digits = clean_environment(PYTHONPATH=str(local_runs / "ours")), ("--workload", "digits")
+    # This command starts its own server of the registry; the other commands share one server.
+    outputs = {"state": str(state), "status": run_json("pipelines.status", "--state", state, env=env)}
     try:
         with open_registry(f"sqlite:///{state}/mlflow/mlflow.db") as registry:
             env |= {"CT_STATE": str(state), "MLFLOW_TRACKING_URI": registry.uri}
-            found["history"] = json_of("pipelines.history", *digits, env=env)
-            found["prune"] = json_of("pipelines.prune", "--keep", "1", "--dry-run", env=env)
-            found["trace-1"] = json_of("pipelines.trace", VERSIONS["1"][:12], env=env)
-            python("serving", "start", "--state", state)
-            found["serving-status"] = json_of("serving", "status", "--state", state)
-            found["rollback-1"] = json_of("pipelines.rollback", *digits, env=env)
-        yield found
+            outputs["history"] = run_json("pipelines.history", *digits, env=env)
+            outputs["prune"] = run_json("pipelines.prune", "--keep", "1", "--dry-run", env=env)
+            outputs["trace-1"] = run_json("pipelines.trace", VERSIONS["1"][:12], env=env)
+            run_module("serving", "start", "--state", state)
+            outputs["serving-status"] = run_json("serving", "status", "--state", state)
+            outputs["rollback-1"] = run_json("pipelines.rollback", *digits, env=env)
+        yield outputs
     finally:
-        python("serving", "stop", "--state", state)
+        run_module("serving", "stop", "--state", state)
 
 
 def without(value: Any, *keys: str) -> Any:
-    """Return the value without what depends on the machine, the checkout or the time, at any depth."""
+    """Return the value without these keys, at every depth."""
     if isinstance(value, dict):
         return {key: without(item, *keys) for key, item in value.items() if key not in keys}
     return [without(item, *keys) for item in value] if isinstance(value, list) else value
 
 
 def test_status_shows_the_same_champions(reports: dict[str, Any]) -> None:
-    now, then = reports["status"], document("documents/status.json")
-    assert set(now) == set(then)
-    assert (now["server"], now["state"]) == (None, reports["state"])
-    # No server runs, so there is no endpoint; whether the code is the same is a fact about the checkout.
+    current, recorded = reports["status"], read_document("documents/status.json")
+    assert set(current) == set(recorded)
+    assert (current["server"], current["state"]) == (None, reports["state"])
+    # No server runs, so there is no endpoint. `commit` and `code_is_here` depend on the checkout.
     changing = ("endpoint", "served", "agree", "trouble", "mend", "commit", "code_is_here")
-    assert without(now["workloads"], *changing) == without(then["workloads"], *changing)
-    for row, former in zip(now["workloads"], then["workloads"], strict=True):
-        assert set(row) == set(former)
+    assert without(current["workloads"], *changing) == without(recorded["workloads"], *changing)
+    for row, recorded_row in zip(current["workloads"], recorded["workloads"], strict=True):
+        assert set(row) == set(recorded_row)
         assert row["agree"] is True
         assert row["mend"] == f"python -m serving start --state {reports['state']}"
-        assert row["served"]["digest"] == former["served"]["digest"]
+        assert row["served"]["digest"] == recorded_row["served"]["digest"]
         assert row["champion"]["archive"]["intact"] is True
 
 
 def test_history_shows_the_same_events(reports: dict[str, Any]) -> None:
-    now, then = reports["history"], document("documents/history.json")
-    assert without(now, "figure") == without(then, "figure")
-    assert [event["kind"] for event in now["events"]] == [
+    current, recorded = reports["history"], read_document("documents/history.json")
+    assert without(current, "figure") == without(recorded, "figure")
+    assert [event["kind"] for event in current["events"]] == [
         "promoted", "promoted", "rejected", "rollback", "rollback",
     ]  # fmt: skip
 
 
-def test_trace_finds_run_data_and_parameters(reports: dict[str, Any]) -> None:
-    now, then = reports["trace-1"], document("documents/trace-1.json")
-    assert set(now) == set(then)
+def test_trace_shows_run_data_and_parameters(reports: dict[str, Any]) -> None:
+    current, recorded = reports["trace-1"], read_document("documents/trace-1.json")
+    assert set(current) == set(recorded)
     changing = ("commit", "code_is_here", "report", "rows_at")
-    assert without(now, *changing) == without(then, *changing)
+    assert without(current, *changing) == without(recorded, *changing)
     for path in ("report", "rows_at"):
-        assert now[path] == then[path].replace("/tmp/ct/state", reports["state"])  # noqa: S108
-        assert Path(now[path]).is_file()
+        assert current[path] == recorded[path].replace("/tmp/ct/state", reports["state"])  # noqa: S108
+        assert Path(current[path]).is_file()
 
 
-def test_prune_would_remove_the_same(reports: dict[str, Any]) -> None:
-    now, then = reports["prune"], document("documents/prune.json")
-    assert without(now, "state") == without(then, "state")
-    assert now["runs"] == 2
+def test_prune_selects_the_same_files(reports: dict[str, Any]) -> None:
+    current, recorded = reports["prune"], read_document("documents/prune.json")
+    assert without(current, "state") == without(recorded, "state")
+    assert current["runs"] == 2
 
 
 def test_the_server_serves_the_confirmed_versions(reports: dict[str, Any]) -> None:
-    now, then = reports["serving-status"], document("documents/serving-status.json")
-    assert set(now) == set(then)
+    current, recorded = reports["serving-status"], read_document("documents/serving-status.json")
+    assert set(current) == set(recorded)
     changing = ("loaded_at", "archive")
-    assert without(now["models"], *changing) == without(then["models"], *changing)
-    assert ask(now["url"], "wine").json() == {"growers": [0]}
+    assert without(current["models"], *changing) == without(recorded["models"], *changing)
+    assert predict(current["url"], "wine").json() == {"growers": [0]}
 
 
-def test_a_rollback_serves_a_version_that_the_former_code_archived(reports: dict[str, Any]) -> None:
-    now, then = reports["rollback-1"], document("documents/rollback-1.json")
-    assert set(now) == set(then)
-    assert (now["verdict"], now["to"]) == (then["verdict"], then["to"])
-    assert now["endpoint"] == f"{reports['serving-status']['url']}/predict/digits"
-    served = ask(reports["serving-status"]["url"], "digits", DIGIT)
-    assert (served.status_code, served.headers["x-model-digest"]) == (200, VERSIONS["1"])
+def test_a_rollback_serves_an_archive_of_the_earlier_version(reports: dict[str, Any]) -> None:
+    current, recorded = reports["rollback-1"], read_document("documents/rollback-1.json")
+    assert set(current) == set(recorded)
+    assert (current["verdict"], current["to"]) == (recorded["verdict"], recorded["to"])
+    assert current["endpoint"] == f"{reports['serving-status']['url']}/predict/digits"
+    response = predict(reports["serving-status"]["url"], "digits", DIGIT)
+    assert (response.status_code, response.headers["x-model-digest"]) == (200, VERSIONS["1"])
     models = json.loads((Path(reports["state"]) / "serving" / "models.json").read_text())
     assert models["digits"]["digest"] == VERSIONS["1"]
 
 
-def test_a_run_on_unchanged_data_is_recognised(state: Path, local: Path) -> None:
-    """The workload's code is the same, so the input digest is: nothing is trained."""
-    env = environment(PYTHONPATH=str(local / "ours"))
-    result = json_of("pipelines.run", "--state", state, "--workload", "wine", env=env)
-    then = document("documents/run-7.json")
-    assert set(result) == set(then)
-    assert (result["verdict"], result["digest"]) == ("unchanged", then["digest"])
-    assert ask(result["endpoint"].removesuffix("/predict/wine"), "wine").json() == {"growers": [0]}
+def test_a_run_with_unchanged_inputs_is_unchanged(state: Path, local_runs: Path) -> None:
+    """The code of the workload is the same, so the input digest is the same, and the run trains no model."""
+    env = clean_environment(PYTHONPATH=str(local_runs / "ours"))
+    result = run_json("pipelines.run", "--state", state, "--workload", "wine", env=env)
+    recorded = read_document("documents/run-7.json")
+    assert set(result) == set(recorded)
+    assert (result["verdict"], result["digest"]) == ("unchanged", recorded["digest"])
+    assert predict(result["endpoint"].removesuffix("/predict/wine"), "wine").json() == {"growers": [0]}
 
 
-def test_a_run_of_a_workload_whose_code_has_moved_does_no_harm(state: Path) -> None:
-    """The digest of the code is part of the input digest, so the first run after an upgrade may train."""
+def test_a_run_of_a_workload_with_moved_code_serves_the_champion(state: Path) -> None:
+    """The input digest includes the code, so the first run after an upgrade may train a model."""
     arguments = ("pipelines.run", "--state", state, "--workload", "digits", "--set", "components=16")
-    result = json_of(*arguments, codes=(0, 3))
+    result = run_json(*arguments, codes=(0, 3))
     assert result["verdict"] in ("unchanged", "promoted", "rejected")
-    served = ask(result["endpoint"].removesuffix("/predict/digits"), "digits", DIGIT)
+    response = predict(result["endpoint"].removesuffix("/predict/digits"), "digits", DIGIT)
     champion = result["digest"] if result["verdict"] == "promoted" else VERSIONS["2"]
-    assert served.headers["x-model-digest"] == champion
+    assert response.headers["x-model-digest"] == champion
     aliases = json.loads((state / "store" / "aliases" / "digits" / "champion.json").read_text())
     assert aliases["digest"] == champion

@@ -1,4 +1,4 @@
-"""What the former version's documentation of workloads named can be imported and called as before."""
+"""The documented names of the workload contract can be imported and called as in the earlier version."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .former import FIXTURES, ROOT, document, environment, python
+from .earlier_version import FIXTURES, ROOT, clean_environment, read_document, run_module
 
-CONTRACT = document("contract.json")
-"""By module: documented names with parameters, methods and attributes, and names that others import."""
+CONTRACT = read_document("contract.json")
+"""By module: documented names with parameters, methods and attributes, and other importable names."""
 
 INSPECT = """
 import importlib, inspect, json, sys, warnings
@@ -27,69 +27,71 @@ def parameters(value):
     except (TypeError, ValueError):
         return None
 
-found = {}
+results = {}
 for module, names in json.load(sys.stdin).items():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         imported = importlib.import_module(module)
-    found[module] = {"warnings": [w.category.__name__ for w in caught], "file": bool(imported), "names": {}}
+    results[module] = {"warnings": [w.category.__name__ for w in caught], "file": bool(imported), "names": {}}
     for name in names:
         value = getattr(imported, name, None)
         members = {member: getattr(value, member, None) for member in dir(value) if member[0] != "_"}
         bases = getattr(value, "__mro__", ())
         annotated = {key for base in bases for key in getattr(base, "__annotations__", {})}
-        found[module]["names"][name] = value is not None and {
+        results[module]["names"][name] = value is not None and {
             "parameters": parameters(value),
             "methods": {key: parameters(member) for key, member in members.items() if callable(member)},
             "attributes": sorted({*members, *annotated}),
         }
-print(json.dumps(found))
+print(json.dumps(results))
 """
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    """What a new process finds in the modules of the contract."""
-    wanted = {module: list(names) for module, names in CONTRACT["documented"].items()}
+def contract_modules() -> dict[str, Any]:
+    """The inspected modules of the contract, imported in a new process."""
+    names_by_module = {module: list(names) for module, names in CONTRACT["documented"].items()}
     for module, names in CONTRACT["importable"].items():
-        wanted.setdefault(module, []).extend(names)
-    done = subprocess.run(
+        names_by_module.setdefault(module, []).extend(names)
+    process = subprocess.run(
         [sys.executable, "-c", INSPECT],
-        input=json.dumps(wanted),
+        input=json.dumps(names_by_module),
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=environment(),
+        env=clean_environment(),
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    assert process.returncode == 0, process.stderr
+    return dict(json.loads(process.stdout))
 
 
 @pytest.mark.parametrize(
     ("module", "name"),
     [(module, name) for part in CONTRACT.values() for module, names in part.items() for name in names],
 )
-def test_the_name_can_be_imported(found: dict[str, Any], module: str, name: str) -> None:
-    assert found[module]["names"][name], f"from {module} import {name}"
+def test_the_name_can_be_imported(contract_modules: dict[str, Any], module: str, name: str) -> None:
+    assert contract_modules[module]["names"][name], f"from {module} import {name}"
 
 
 @pytest.mark.parametrize(
     ("module", "name"),
     [(module, name) for module, names in CONTRACT["documented"].items() for name in names],
 )
-def test_it_takes_and_has_what_it_did(found: dict[str, Any], module: str, name: str) -> None:
-    former, now = CONTRACT["documented"][module][name], found[module]["names"][name]
-    if "parameters" in former:
-        # More may follow, with defaults.
-        assert now["parameters"][: len(former["parameters"])] == former["parameters"]
-    for method, parameters in former.get("methods", {}).items():
-        assert now["methods"][method][: len(parameters)] == parameters, method
-    assert set(former.get("attributes", ())) <= set(now["attributes"])
+def test_the_name_has_the_documented_parameters_and_attributes(
+    contract_modules: dict[str, Any], module: str, name: str
+) -> None:
+    documented, current = CONTRACT["documented"][module][name], contract_modules[module]["names"][name]
+    if "parameters" in documented:
+        # Additional parameters with defaults are allowed.
+        assert current["parameters"][: len(documented["parameters"])] == documented["parameters"]
+    for method, parameters in documented.get("methods", {}).items():
+        assert current["methods"][method][: len(parameters)] == parameters, method
+    assert set(documented.get("attributes", ())) <= set(current["attributes"])
 
 
-def test_all_imports_of_the_pages_work() -> None:
-    """The pages as they are now, too."""
+def test_all_names_in_the_documentation_can_be_imported() -> None:
+    """Check the current pages of the documentation."""
     pages = [ROOT / "docs" / "workloads.md", *(ROOT / "docs" / "workloads").glob("*.md")]
     lines = {
         line.strip()
@@ -110,15 +112,15 @@ def test_all_imports_of_the_pages_work() -> None:
     assert names
     code = "import workloads, pkgutil\n" + "\n".join(lines)
     code += "".join(f"\npkgutil.resolve_name({name!r})" for name in names)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment()
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=clean_environment()
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.fixture
 def workload(tmp_path: Path) -> tuple[dict[str, str], Path]:
-    """The environment in which the workload `former` is found, and its data."""
+    """The environment variables for the workload `former`, and the path of its data."""
     folder = tmp_path / "ours" / "workloads" / "former"
     folder.mkdir(parents=True)
     for path in (folder / "__init__.py", folder.parent / "__init__.py"):
@@ -128,25 +130,25 @@ def workload(tmp_path: Path) -> tuple[dict[str, str], Path]:
         (folder / f"{part}.py").write_text(text)
     rng = np.random.default_rng(0)
     growers = rng.integers(0, 3, 150)
-    measured = growers[:, None] + rng.normal(0, 0.3, (150, 13))
+    features = growers[:, None] + rng.normal(0, 0.3, (150, 13))
     rows = [
         ",".join([*map(str, row.round(6)), str(grower)])
-        for row, grower in zip(measured, growers, strict=True)
+        for row, grower in zip(features, growers, strict=True)
     ]
     (tmp_path / "wines.csv").write_text("\n".join(rows) + "\n")
-    return environment(PYTHONPATH=str(tmp_path / "ours")), tmp_path / "wines.csv"
+    return clean_environment(PYTHONPATH=str(tmp_path / "ours")), tmp_path / "wines.csv"
 
 
-def test_a_workload_with_the_former_imports_is_trained(
+def test_a_workload_with_the_earlier_imports_can_be_trained(
     workload: tuple[dict[str, str], Path], tmp_path: Path
 ) -> None:
     env, source = workload
     step = ("components.prep_data", "--workload", "former", "--output", tmp_path / "data")
-    refused = python(*step, "--set", "source=missing", env=env, codes=(2,))
+    refused = run_module(*step, "--set", "source=missing", env=env, codes=(2,))
     assert "there are no wines" in refused.stderr
-    python(*step, "--set", f"source={source}", env=env)
+    run_module(*step, "--set", f"source={source}", env=env)
     train = ("components.train", "--workload", "former", "--data", tmp_path / "data")
-    python(*train, "--output", tmp_path / "model", env=env)
+    run_module(*train, "--output", tmp_path / "model", env=env)
     description = json.loads((tmp_path / "model" / "model.json").read_text())
     assert description["handler"] == "workloads.former.handler:FormerHandler"
     assert (tmp_path / "model" / "workloads" / "former" / "handler.py").is_file()

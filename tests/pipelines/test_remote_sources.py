@@ -74,19 +74,21 @@ def test_reviews_out_of_a_bucket_and_how_far_new_ones_have_moved(bucket: Bucket,
 def test_pictures_from_an_https_address_are_fetched_once(tmp_path: Path) -> None:
     state, sample = tmp_path / "state", Path(mnist.__file__).parent / "sample"
     settings = ("epochs=1", "gate_floor=0.2", "gate_slice_rows=0")
-    with files_server.serve(b"", files_server.certified(tmp_path)) as files:
-        files.others = {f"/data/{path.name}": path.read_bytes() for path in sample.glob("*.gz")}
+    with files_server.serve(b"", files_server.server_context(tmp_path)) as files:
+        files.other_files = {f"/data/{path.name}": path.read_bytes() for path in sample.glob("*.gz")}
         trust = {"REQUESTS_CA_BUNDLE": str(tmp_path / "cert.pem")}
         try:
             first = run("mnist", state, f"source={files.url}", *settings, env=trust)
             assert first["verdict"] == "promoted"
-            assert len(files.others) == 4
-            answered = [r for r in files.requests if r["path"] in files.others and "if-none-match" not in r]
-            assert sorted(r["path"] for r in answered) == sorted(files.others)
+            assert len(files.other_files) == 4
+            answered = [
+                r for r in files.requests if r["path"] in files.other_files and "if-none-match" not in r
+            ]
+            assert sorted(r["path"] for r in answered) == sorted(files.other_files)
             files.requests.clear()
             again = run("mnist", state, f"source={files.url}", *settings, env=trust)
             assert again["verdict"] == "unchanged"
-            asked = [request for request in files.requests if request["path"] in files.others]
+            asked = [request for request in files.requests if request["path"] in files.other_files]
             assert len(asked) == 4
             assert all("if-none-match" in request for request in asked), "asked only whether they changed"
             strange = run("mnist", state, f"source={files.url}", *settings, env={}, code=2)

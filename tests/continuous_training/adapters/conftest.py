@@ -1,4 +1,4 @@
-"""The registry on both of its backends: the same tests prove both."""
+"""Fixtures of the registry on both of its storage backends."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BACKENDS = ("SQLite and a folder", "PostgreSQL and S3")
 
 @pytest.fixture(scope="session")
 def mlflow_database(postgres_server: postgres.Server) -> str:
-    """The URI of a database on a running PostgreSQL, as MLflow takes it.
+    """The SQLAlchemy URI of a database on a running PostgreSQL server.
 
-    It names the driver: which one SQLAlchemy takes by itself depends on its version.
+    The URI names the driver, because SQLAlchemy's default driver depends on its version.
     """
     for module in ("psycopg2", "boto3"):
         if importlib.util.find_spec(module) is None:
@@ -34,23 +34,23 @@ def mlflow_database(postgres_server: postgres.Server) -> str:
 def server(
     mlflow_database: str, s3_server: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MlflowServer]:
-    """A running MLflow server over PostgreSQL and S3."""
+    """A running MLflow server that stores its data in PostgreSQL and S3."""
     from minio import Minio
 
     folder, endpoint = s3_server
     Minio(endpoint, *s3.ACCESS, secure=False).make_bucket("mlflow")
     log = tmp_path_factory.mktemp("mlflow") / "server.log"
-    made = MlflowServer(mlflow_database, Bucket(folder / "mlflow", endpoint), log)
-    made.start()
-    yield made
-    made.kill()
+    mlflow = MlflowServer(mlflow_database, Bucket(folder / "mlflow", endpoint), log)
+    mlflow.start()
+    yield mlflow
+    mlflow.kill()
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with a real MLflow server behind it, on each backend."""
+    """A client of a real MLflow server, once for each backend."""
     if request.param == BACKENDS[1]:
         yield Registry(request.getfixturevalue("server").uri)
         return
-    with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as opened:
-        yield opened
+    with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as client:
+        yield client

@@ -1,4 +1,4 @@
-"""Data files from folders, web servers that misbehave, and a real S3 server."""
+"""Fetch data files from local folders, from faulty web servers and from a real S3 server."""
 
 from __future__ import annotations
 
@@ -31,60 +31,62 @@ OTHER = random.Random(2).randbytes(700_000)
 
 @pytest.fixture
 def files() -> Iterator[Files]:
-    with files_server.serve(CONTENT) as served:
-        yield served
+    with files_server.serve(CONTENT) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep copies below the test's folder, and do not wait between attempts."""
+    """Store copies in the test's folder, and do not wait between attempts."""
     monkeypatch.setattr(cache_module, "FIRST_WAIT", 0.0)
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def told() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture(autouse=True)
-def surroundings(cache: Path, told: list[str]) -> Iterator[None]:
-    # A generator fixture runs in the test's own context, so the block holds during the test.
-    with fetching(cache, told.append):
+def fetch_settings(cache: Path, messages: list[str]) -> Iterator[None]:
+    # A generator fixture runs in the context of the test, so the setting applies during the test.
+    with fetching(cache, messages.append):
         yield
 
 
-def kept(cache: Path) -> list[str]:
+def cached_files(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*") if path.is_file() and path.name != ".lock")
 
 
 # Local ------------------------------------------------------------------------------------------
 
 
-def test_the_first_of_the_names_in_a_folder_is_taken_where_it_stands(folder: Path) -> None:
+def test_the_first_existing_name_in_a_folder_is_used_without_a_copy(folder: Path) -> None:
     (folder / "rows.csv").write_bytes(b"plain")
     assert fetch(str(folder), [NAME, "rows.csv"]) == folder / "rows.csv"
     (folder / NAME).write_bytes(b"packed")
     assert fetch(str(folder), [NAME, "rows.csv"], SHA256) == folder / NAME
 
 
-def test_a_file_is_taken_whatever_its_name(folder: Path) -> None:
+def test_a_local_file_with_any_name_is_used(folder: Path) -> None:
     (folder / "mine.tsv").write_bytes(b"x")
     assert fetch(str(folder / "mine.tsv"), [NAME]) == folder / "mine.tsv"
 
 
-def test_what_is_not_there_is_told_with_the_names(folder: Path) -> None:
+def test_a_missing_local_file_raises_an_error_with_the_expected_names(folder: Path) -> None:
     with pytest.raises(UserError, match=r"source .*folder contains none of rows\.csv\.gz, rows\.csv"):
         fetch(str(folder), [NAME, "rows.csv"])
     with pytest.raises(UserError, match=r"nothing is neither a file nor a folder with one of rows"):
         fetch(str(folder / "nothing"), [NAME])
 
 
-def test_a_local_file_that_may_not_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_file_without_read_permission_raises_a_user_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / NAME).touch()
 
     def denied(path: Path, *_: object) -> None:
-        # Root, who runs the tests in a container, may read everything.
+        # The tests run as root in a container, and root may read every file.
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", denied)
@@ -95,82 +97,82 @@ def test_a_local_file_that_may_not_be_read_is_told(folder: Path, monkeypatch: py
 # A web server -----------------------------------------------------------------------------------
 
 
-def test_a_file_below_a_folder_is_fetched_once(files: Files, cache: Path, told: list[str]) -> None:
+def test_a_file_below_a_url_is_downloaded_once(files: Files, cache: Path, messages: list[str]) -> None:
     path = fetch(files.url, ["rows.csv", NAME], SHA256)
-    assert (path.name, path.read_bytes(), kept(cache)) == (NAME, CONTENT, ["copy.json", NAME])
-    assert told == [
+    assert (path.name, path.read_bytes(), cached_files(cache)) == (NAME, CONTENT, ["copy.json", NAME])
+    assert messages == [
         f"fetching {files.url}/{NAME}, 0 bytes of 0.7 MB here",
         f"{NAME} is downloaded: 0.7 MB",
     ]
     before = len(files.requests)
     assert fetch(files.url, [NAME], SHA256) == path
     assert len(files.requests) == before
-    assert told[-1] == f"{NAME} is in the cache"
+    assert messages[-1] == f"{NAME} is in the cache"
 
 
-def test_an_address_that_ends_as_a_name_does_is_the_files_own(files: Files) -> None:
+def test_a_url_with_a_file_extension_is_the_url_of_the_file(files: Files) -> None:
     files.present = {"/data/mine.gz?token=secret"}
     path = fetch(f"{files.url}/mine.gz?token=secret", [NAME])
     assert (path.name, path.read_bytes()) == ("mine.gz", CONTENT)
     assert [r["path"] for r in files.requests] == ["/data/mine.gz?token=secret"]
 
 
-def test_what_follows_the_path_is_kept_for_each_name_and_never_told(files: Files, told: list[str]) -> None:
+def test_the_query_of_a_url_is_sent_for_each_name_and_never_logged(files: Files, messages: list[str]) -> None:
     files.present = {f"/data/{NAME}?token=secret"}
     assert fetch(f"{files.url}/?token=secret", ["rows.csv", NAME]).read_bytes() == CONTENT
     with pytest.raises(UserError, match="not there") as raised:
         fetch(f"{files.url}/?token=another", ["rows.csv"])
-    assert "secret" not in "".join(told)
+    assert "secret" not in "".join(messages)
     assert "another" not in str(raised.value)
 
 
-def test_without_a_digest_the_server_is_asked_whether_the_file_has_changed(
-    files: Files, told: list[str]
+def test_without_a_digest_a_conditional_request_detects_a_changed_file(
+    files: Files, messages: list[str]
 ) -> None:
     path = fetch(files.url, [NAME])
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
     assert files.requests[-1]["if-none-match"] == '"one"'
-    assert told[-1] == f"{NAME} has not changed since it was downloaded"
+    assert messages[-1] == f"{NAME} has not changed since it was downloaded"
     files.content, files.etag = OTHER, '"two"'
     assert fetch(files.url, [NAME]) == path
     assert path.read_bytes() == OTHER
 
 
-def test_a_copy_that_was_damaged_is_fetched_again(files: Files) -> None:
+def test_a_damaged_copy_is_downloaded_again(files: Files) -> None:
     for digests in ({}, SHA256):
         path = fetch(files.url, [NAME], digests)
         path.write_bytes(CONTENT[:-1])
         assert fetch(files.url, [NAME], digests).read_bytes() == CONTENT
 
 
-def test_a_cut_connection_is_taken_up_where_it_broke(files: Files, told: list[str]) -> None:
+def test_a_download_resumes_after_a_closed_connection(files: Files, messages: list[str]) -> None:
     files.cuts = [300_000, 200_000]
     assert fetch(files.url, [NAME], SHA256).read_bytes() == CONTENT
-    # What the client had in its hands when the line broke may be lost, never what was written.
+    # Bytes in the client's buffer may be lost when the connection ends; bytes on disk are not.
     begins = [int(r.get("range", "bytes=0-")[6:-1]) for r in files.requests]
     assert begins[0] == 0 < begins[1] <= 300_000
     assert begins[1] < begins[2] <= 500_000
     assert [r.get("if-range") for r in files.requests] == [None, '"one"', '"one"']
-    assert sum("was interrupted" in line for line in told) == 2
+    assert sum("was interrupted" in line for line in messages) == 2
 
 
-def test_a_server_that_ignores_ranges_sends_the_whole_again(files: Files) -> None:
+def test_a_download_restarts_when_the_server_ignores_ranges(files: Files) -> None:
     files.ranges, files.cuts = False, [300_000]
     assert fetch(files.url, [NAME], SHA256).read_bytes() == CONTENT
     assert "range" in files.requests[-1]
 
 
-def test_a_process_that_was_killed_is_taken_up_by_the_next(files: Files, cache: Path) -> None:
+def test_the_next_process_resumes_an_incomplete_download(files: Files, cache: Path) -> None:
     files.cuts = [300_000] + [0] * (cache_module.ATTEMPTS - 1)
     with pytest.raises(TransientError, match=r"tried 5 times; the 0\.\d MB already here are kept"):
         fetch(files.url, [NAME])
-    assert kept(cache) == [".part", ".part.json"]
+    assert cached_files(cache) == [".part", ".part.json"]
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
     assert int(files.requests[-1]["range"][6:-1]) > 0
-    assert kept(cache) == ["copy.json", NAME]
+    assert cached_files(cache) == ["copy.json", NAME]
 
 
-def test_a_file_that_changed_in_between_is_never_pieced_together(files: Files) -> None:
+def test_a_download_restarts_when_the_file_has_changed(files: Files) -> None:
     files.cuts = [300_000] + [0] * (cache_module.ATTEMPTS - 1)
     with pytest.raises(TransientError):
         fetch(files.url, [NAME])
@@ -179,7 +181,7 @@ def test_a_file_that_changed_in_between_is_never_pieced_together(files: Files) -
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"one"'])
-def test_without_a_version_to_rely_on_only_a_digest_allows_to_go_on(files: Files, etag: str) -> None:
+def test_without_a_strong_etag_a_download_resumes_only_with_a_digest(files: Files, etag: str) -> None:
     files.etag, files.cuts = etag, [300_000]
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
     assert "range" not in files.requests[-1]
@@ -190,25 +192,25 @@ def test_without_a_version_to_rely_on_only_a_digest_allows_to_go_on(files: Files
     assert "range" in files.requests[-1]
 
 
-def test_parts_of_two_versions_are_found_out_by_the_digest(files: Files, told: list[str]) -> None:
-    """The server names no versions: the first 300,000 bytes are of another file than the rest."""
+def test_the_digest_detects_parts_of_two_versions(files: Files, messages: list[str]) -> None:
+    """The server sends no ETag: the first 300,000 bytes belong to another file than the rest."""
     files.etag, files.content, files.cuts = "", OTHER, [300_000] + [0] * (cache_module.ATTEMPTS - 1)
     with pytest.raises(TransientError):
         fetch(files.url, [NAME], SHA256)
     files.content = CONTENT
     assert fetch(files.url, [NAME], SHA256).read_bytes() == CONTENT
-    assert any("its parts have different versions" in line for line in told)
+    assert any("its parts have different versions" in line for line in messages)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_asked_again(files: Files, status: int, told: list[str]) -> None:
+def test_a_server_error_is_retried(files: Files, status: int, messages: list[str]) -> None:
     files.statuses = [status, status]
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
-    assert sum(f"HTTP {status}); next attempt in" in line for line in told) == 2
+    assert sum(f"HTTP {status}); next attempt in" in line for line in messages) == 2
 
 
-def test_the_wait_that_a_server_asks_for_is_kept(
-    files: Files, told: list[str], monkeypatch: pytest.MonkeyPatch
+def test_retries_wait_for_the_retry_after_time(
+    files: Files, messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(cache_module.time, "sleep", waits.append)
@@ -218,47 +220,47 @@ def test_the_wait_that_a_server_asks_for_is_kept(
     assert waits == [1, 1, 2]
 
 
-def test_a_server_that_stays_broken_is_transient(files: Files, cache: Path) -> None:
+def test_repeated_server_errors_raise_a_transient_error(files: Files, cache: Path) -> None:
     files.statuses = [503] * cache_module.ATTEMPTS
     with pytest.raises(TransientError, match=r"busy or has failed \(HTTP 503\); tried 5 times$"):
         fetch(files.url, [NAME])
-    assert kept(cache) == []
+    assert cached_files(cache) == []
 
 
-def test_wrong_bytes_are_refused_with_the_facts_and_removed(files: Files, cache: Path) -> None:
+def test_a_file_with_another_digest_is_rejected_and_removed(files: Files, cache: Path) -> None:
     files.content = OTHER
     digest = hashlib.sha256(OTHER).hexdigest()
     with pytest.raises(UserError, match=f"700,000 bytes with sha256 {digest}, not {SHA256[NAME]}"):
         fetch(files.url, [NAME], SHA256)
-    assert not {NAME, ".part"} & set(kept(cache))
+    assert not {NAME, ".part"} & set(cached_files(cache))
     files.content = CONTENT
     assert fetch(files.url, [NAME], SHA256).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("statuses", "words"),
+    ("statuses", "message"),
     [
         ([404, 404], r"rows\.csv, .*rows\.csv\.gz: not there \(HTTP 404\)"),
         ([403, 410], r"rows\.csv: refused \(HTTP 403\); .*rows\.csv\.gz: gone \(HTTP 410\)"),
         ([400], r"rows\.csv: the server answers HTTP 400"),
     ],
 )
-def test_a_file_that_cannot_be_had_is_told_with_the_servers_words(
-    files: Files, statuses: list[int], words: str, cache: Path
+def test_a_client_error_raises_a_user_error_with_the_status(
+    files: Files, statuses: list[int], message: str, cache: Path
 ) -> None:
     files.statuses = statuses
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         fetch(files.url, ["rows.csv", NAME])
-    assert kept(cache) == []
+    assert cached_files(cache) == []
 
 
-def test_a_transfer_that_ends_early_without_a_length_is_found_out_by_the_digest(files: Files) -> None:
+def test_the_digest_detects_a_short_response_without_a_content_length(files: Files) -> None:
     files.length, files.etag, files.cuts = False, "", [300_000]
     with pytest.raises(UserError, match="300,000 bytes with sha256"):
         fetch(files.url, [NAME], SHA256)
 
 
-def test_a_server_that_says_nothing_is_transient(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_timeout_raises_a_transient_error(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_module, "TIMEOUT", (5, 0.05))
     released = threading.Event()
     files.before = lambda: released.wait(30) and None
@@ -269,22 +271,22 @@ def test_a_server_that_says_nothing_is_transient(files: Files, monkeypatch: pyte
         released.set()
 
 
-def test_nobody_listening_is_transient() -> None:
+def test_a_refused_connection_raises_a_transient_error() -> None:
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+ refuses the connection"):
         fetch(f"http://127.0.0.1:{free_port()}/data", [NAME])
 
 
-def test_a_host_that_does_not_exist_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A proxy of this machine would look the name up in our place.
+def test_an_unknown_host_raises_an_error_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A proxy of this machine would resolve the host name itself.
     monkeypatch.setenv("NO_PROXY", "*")
     with pytest.raises((UserError, TransientError), match=r"no host nowhere\.invalid|cannot be looked up"):
         fetch("https://nowhere.invalid/data", [NAME])
 
 
-def test_a_server_that_cannot_prove_who_it_is_is_told(
+def test_an_invalid_certificate_raises_a_user_error(
     files: Files, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with files_server.serve(CONTENT, files_server.certified(folder)) as secure:
+    with files_server.serve(CONTENT, files_server.server_context(folder)) as secure:
         with pytest.raises(UserError, match=r"certificate of .* is not valid .*REQUESTS_CA_BUNDLE"):
             fetch(secure.url, [NAME])
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "cert.pem"))
@@ -292,7 +294,7 @@ def test_a_server_that_cannot_prove_who_it_is_is_told(
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "message"),
     [
         ("http://example.com/data", "http://example.com is not accepted: data without encryption"),
         ("https://user:secret@example.com/data", r"~/\.netrc"),
@@ -301,41 +303,41 @@ def test_a_server_that_cannot_prove_who_it_is_is_told(
         ("s3:///prefix", "name a bucket"),
     ],
 )
-def test_an_address_that_is_not_read_is_refused(source: str, words: str) -> None:
-    with pytest.raises(UserError, match=words) as raised:
+def test_an_unsupported_url_raises_a_user_error(source: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
         fetch(source, [NAME])
     assert "secret" not in str(raised.value)
 
 
-def test_a_redirect_to_a_line_that_anyone_may_change_is_refused(files: Files) -> None:
+def test_a_redirect_to_an_unencrypted_url_of_another_host_is_refused(files: Files) -> None:
     files.statuses, files.headers = [302], {"Location": f"{files.url}/{NAME}"}
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
     with pytest.MonkeyPatch.context() as patch:
-        # The one loopback address that is not taken for this machine stands for any other host.
+        # 127.0.0.1 is not recognized as this machine here, so it acts as another host.
         patch.setattr(remote_module, "_is_this_machine", lambda host: host != "127.0.0.1")
         files.statuses, files.headers = [302], {"Location": f"{files.url}/{NAME}"}
         with pytest.raises(UserError, match=r"127\.0\.0\.1:\d+ is not accepted"):
             fetch(files.url.replace("127.0.0.1", "localhost"), [NAME])
 
 
-def test_a_cache_that_cannot_be_made_is_told(files: Files, cache: Path) -> None:
+def test_a_cache_that_cannot_be_created_raises_a_user_error(files: Files, cache: Path) -> None:
     cache.write_text("a file where a folder should be")
     with pytest.raises(UserError, match=r"cannot be stored in .*set CT_CACHE to another folder"):
         fetch(files.url, [NAME])
 
 
-def _fetch_in_a_process(url: str, cache: Path, told: Path) -> None:
-    with fetching(cache, lambda line: told.open("a").write(line + "\n") and None):
+def _fetch_in_process(url: str, cache: Path, messages: Path) -> None:
+    with fetching(cache, lambda line: messages.open("a").write(line + "\n") and None):
         assert fetch(url, [NAME], SHA256).read_bytes() == CONTENT
 
 
-def test_two_processes_at_once_fetch_once(files: Files, cache: Path, folder: Path) -> None:
-    """The first is held in the middle of its request until the second waits for it."""
+def test_two_processes_at_the_same_time_download_once(files: Files, cache: Path, folder: Path) -> None:
+    """The request of the first process is blocked until the second process waits for it."""
     second_waits = threading.Event()
     files.before = lambda: second_waits.wait(60) and None
     spawn = multiprocessing.get_context("spawn")
     logs = [folder / "one.txt", folder / "two.txt"]
-    running = [spawn.Process(target=_fetch_in_a_process, args=(files.url, cache, log)) for log in logs]
+    running = [spawn.Process(target=_fetch_in_process, args=(files.url, cache, log)) for log in logs]
     for process in running:
         process.start()
     while not any(log.exists() and "waiting for it" in log.read_text() for log in logs):
@@ -346,7 +348,7 @@ def test_two_processes_at_once_fetch_once(files: Files, cache: Path, folder: Pat
         process.join(60)
     assert [process.exitcode for process in running] == [0, 0]
     assert len(files.requests) == 1
-    assert kept(cache) == ["copy.json", NAME]
+    assert cached_files(cache) == ["copy.json", NAME]
 
 
 # A bucket ---------------------------------------------------------------------------------------
@@ -360,23 +362,21 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("keys")
-def test_an_object_below_a_prefix_is_fetched_once_and_again_when_it_changes(
-    bucket: Bucket, told: list[str]
-) -> None:
-    place = bucket.folder / "some" / "prefix"
-    place.mkdir(parents=True)
-    (place / NAME).write_bytes(CONTENT)
+def test_an_object_is_downloaded_once_and_again_after_a_change(bucket: Bucket, messages: list[str]) -> None:
+    prefix = bucket.folder / "some" / "prefix"
+    prefix.mkdir(parents=True)
+    (prefix / NAME).write_bytes(CONTENT)
     path = fetch(bucket.uri, ["rows.csv", NAME], SHA256)
     assert path.read_bytes() == CONTENT
     assert fetch(bucket.uri.replace("/some/prefix", f"/some/prefix/{NAME}"), [NAME]).read_bytes() == CONTENT
     assert fetch(bucket.uri, [NAME]).read_bytes() == CONTENT
-    assert told[-1] == f"{NAME} has not changed since it was downloaded"
-    (place / NAME).write_bytes(OTHER[:-1])
+    assert messages[-1] == f"{NAME} has not changed since it was downloaded"
+    (prefix / NAME).write_bytes(OTHER[:-1])
     assert fetch(bucket.uri, [NAME]).read_bytes() == OTHER[:-1]
 
 
 @pytest.mark.usefixtures("keys")
-def test_an_object_that_was_cut_is_taken_up(
+def test_an_interrupted_download_of_an_object_resumes(
     bucket: Bucket, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (bucket.folder / NAME).write_bytes(CONTENT)
@@ -384,36 +384,36 @@ def test_an_object_that_was_cut_is_taken_up(
     opened: list[int] = []
     stream = remote_module.S3Store.stream
 
-    def watched(store: remote_module.S3Store, key: str, begin: int, tag: str) -> object:
+    def recording_stream(store: remote_module.S3Store, key: str, begin: int, tag: str) -> object:
         response = stream(store, key, begin, tag)
         opened.append(begin)
         if len(opened) == 1:
-            monkeypatch.setattr(response, "stream", lambda _: broken(response.read(300_000)))
+            monkeypatch.setattr(response, "stream", lambda _: interrupted(response.read(300_000)))
         return response
 
-    def broken(part: bytes) -> Iterator[bytes]:
+    def interrupted(part: bytes) -> Iterator[bytes]:
         yield part
-        raise OSError("the line is dead")
+        raise OSError("the connection is closed")
 
-    monkeypatch.setattr(remote_module.S3Store, "stream", watched)
+    monkeypatch.setattr(remote_module.S3Store, "stream", recording_stream)
     assert fetch(uri, [NAME], SHA256).read_bytes() == CONTENT
     assert opened == [0, 300_000]
 
 
 @pytest.mark.usefixtures("keys")
-def test_an_object_that_is_not_there_is_told(bucket: Bucket) -> None:
+def test_a_missing_object_raises_a_user_error(bucket: Bucket) -> None:
     with pytest.raises(UserError, match=rf"s3://{bucket.folder.name}/some/prefix/rows\.csv\.gz: not there"):
         fetch(bucket.uri, [NAME])
 
 
-def test_a_wrong_key_is_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_secret_key_raises_a_user_error(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(UserError, match="check the access key and its secret"):
         fetch(bucket.uri, [NAME])
 
 
-def test_no_key_at_all_is_told(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_missing_access_keys_raise_a_user_error(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MINIO_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("minio.credentials.IamAwsProvider.retrieve", _no_role)
@@ -423,27 +423,27 @@ def test_no_key_at_all_is_told(monkeypatch: pytest.MonkeyPatch, folder: Path) ->
 
 
 def _no_role(*_: object) -> None:
-    """A machine's role is asked of an address that only a cloud has."""
+    """Replace the request for the machine's role: its address exists only in a cloud."""
     raise ValueError("no role here")
 
 
-# From a command's line --------------------------------------------------------------------------
+# The cache setting ---------------------------------------------------------------------------
 
 
-def test_a_copy_goes_where_the_environment_says(files: Files, folder: Path) -> None:
-    """prep-data of a workload whose rows come from an address keeps them in CT_CACHE."""
+def test_a_copy_is_stored_in_the_cache_of_the_environment(files: Files, folder: Path) -> None:
+    """prep-data stores files from a URL in the directory CT_CACHE."""
     code = (
         "import os, sys; from pathlib import Path; from continuous_training.core.settings import Settings\n"
         "from continuous_training.adapters.data_sources import fetch, fetching\n"
         "cache = Settings.from_environment(os.environ).cache\n"
         "with fetching(cache, print): print(fetch(sys.argv[1], [sys.argv[2]]))"
     )
-    environment = {**os.environ, "CT_CACHE": str(folder / "there")}
-    done = subprocess.run(
+    environment = {**os.environ, "CT_CACHE": str(folder / "cache")}
+    process = subprocess.run(
         [sys.executable, "-c", code, files.url, NAME], capture_output=True, text=True, env=environment
     )
-    assert done.returncode == 0, done.stderr
-    path = Path(done.stdout.splitlines()[-1])
-    assert path.is_relative_to(folder / "there")
+    assert process.returncode == 0, process.stderr
+    path = Path(process.stdout.splitlines()[-1])
+    assert path.is_relative_to(folder / "cache")
     assert path.read_bytes() == CONTENT
     assert json.loads((path.parent / "copy.json").read_text())["sha256"] == SHA256[NAME]

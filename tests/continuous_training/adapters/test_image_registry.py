@@ -1,4 +1,4 @@
-"""Whether an image is in its registry: over HTTP, with and without a token, and what cannot be told."""
+"""Look up images in a container registry over HTTP: with and without a token, and with errors."""
 
 import json
 import threading
@@ -16,27 +16,31 @@ MANIFESTS = {f"/v2/ct/train/manifests/{version}" for version in ("abc", DIGEST)}
 
 
 @contextmanager
-def registry(token="", credentials=False, broken=False):
-    """A registry with one image; `token`: it wants this one, and gives it to everybody who asks."""
+def registry(token="", credentials=False, unavailable=False):
+    """Serve a registry with one image.
+
+    With `token`, the registry requires this token and returns it to every client.
+    With `credentials`, it requires a password. With `unavailable`, it answers 503.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self):
-            if broken:
-                return self.say(503)
+            if unavailable:
+                return self.respond(503)
             if credentials:
-                return self.say(401, {"www-authenticate": 'Basic realm="private"'})
+                return self.respond(401, {"www-authenticate": 'Basic realm="private"'})
             if token and self.headers["authorization"] != f"Bearer {token}":
                 realm = f'Bearer realm="{url}/token",service="registry",scope="repository:ct/train:pull"'
-                return self.say(401, {"www-authenticate": realm})
+                return self.respond(401, {"www-authenticate": realm})
             accepted = "application/vnd.oci.image.index.v1+json" in self.headers["accept"]
-            return self.say(200 if accepted and self.path in MANIFESTS else 404)
+            return self.respond(200 if accepted and self.path in MANIFESTS else 404)
 
         def do_GET(self):
-            asked = parse_qs(urlsplit(self.path).query)
-            assert asked == {"service": ["registry"], "scope": ["repository:ct/train:pull"]}
-            self.say(200, body=json.dumps({"token": token}).encode())
+            query = parse_qs(urlsplit(self.path).query)
+            assert query == {"service": ["registry"], "scope": ["repository:ct/train:pull"]}
+            self.respond(200, body=json.dumps({"token": token}).encode())
 
-        def say(self, status, headers=None, body=b""):
+        def respond(self, status, headers=None, body=b""):
             self.send_response(status)
             for name, value in ({"content-length": str(len(body))} | (headers or {})).items():
                 self.send_header(name, value)
@@ -68,32 +72,32 @@ def registry(token="", credentials=False, broken=False):
         ("grafana/loki:3", "https://registry-1.docker.io/v2/grafana/loki/manifests/3"),
     ],
 )
-def test_a_name_is_taken_apart_as_docker_does(image, url):
+def test_an_image_name_is_parsed_as_docker_does(image, url):
     assert Reference.parse(image).url == url
 
 
 @pytest.mark.parametrize("image", ["", "a@b", "a:b:c@", "reg/a@sha256:xyz"])
-def test_what_is_no_name_is_refused(image):
+def test_an_invalid_image_name_raises_a_user_error(image):
     with pytest.raises(UserError, match="is not an image"):
         is_there(image)
 
 
 @pytest.mark.parametrize("token", ["", "secret"])
 @pytest.mark.parametrize(
-    ("version", "there"), [(":abc", True), (f"@{DIGEST}", True), (":other", False), ("", False)]
+    ("version", "exists"), [(":abc", True), (f"@{DIGEST}", True), (":other", False), ("", False)]
 )
-def test_the_registry_tells_by_tag_and_by_digest(token, version, there):
+def test_an_image_is_looked_up_by_tag_and_by_digest(token, version, exists):
     with registry(token) as host:
-        assert is_there(f"{host}/ct/train{version}") is there
+        assert is_there(f"{host}/ct/train{version}") is exists
 
 
-def test_a_registry_that_wants_credentials_does_not_tell():
+def test_a_registry_that_requires_credentials_raises_a_user_error():
     with registry(credentials=True) as host, pytest.raises(UserError, match="requires credentials"):
         is_there(f"{host}/ct/train:abc")
 
 
-def test_a_registry_that_is_away_or_broken_does_not_tell():
-    with registry(broken=True) as host, pytest.raises(TransientError, match="HTTP 503"):
+def test_an_unavailable_registry_raises_a_transient_error():
+    with registry(unavailable=True) as host, pytest.raises(TransientError, match="HTTP 503"):
         is_there(f"{host}/ct/train:abc")
     with pytest.raises(TransientError, match=r"cannot be reached: .*refused"):
         is_there(f"{host}/ct/train:abc")

@@ -1,4 +1,4 @@
-"""What a request to an API server that has troubles comes to; tests/cluster has the real one."""
+"""Requests to a simulated API server that fails; tests/cluster uses a real one."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def refusal(code: int, message: str = "no", **headers: str) -> Answer:
 
 
 class Server:
-    """Gives its answers one after the other; None closes the connection without one."""
+    """Returns its responses in order; None closes the connection without a response."""
 
-    def __init__(self, *answers: Answer | None) -> None:
-        self.answers, self.asked = list(answers), list[str]()
+    def __init__(self, *responses: Answer | None) -> None:
+        self.responses, self.requests = list(responses), list[str]()
 
 
 @contextmanager
@@ -49,14 +49,14 @@ def serving(tmp_path: Path, server: Server, retry_budget: float = 10.0) -> Itera
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def answer(self) -> None:
+        def respond(self) -> None:
             self.rfile.read(int(self.headers.get("content-length") or 0))
-            server.asked.append(f"{self.command} {self.path}")
-            given = server.answers.pop(0)
-            if given is None:
+            server.requests.append(f"{self.command} {self.path}")
+            response = server.responses.pop(0)
+            if response is None:
                 self.close_connection = True
                 return
-            code, headers, body = given
+            code, headers, body = response
             lines = body if isinstance(body, list) else [body]
             text = "".join(json.dumps(line) + "\n" for line in lines).encode()
             self.send_response(code)
@@ -65,7 +65,7 @@ def serving(tmp_path: Path, server: Server, retry_budget: float = 10.0) -> Itera
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_PATCH = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+        do_GET = do_PATCH = do_POST = do_PUT = do_DELETE = respond  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
@@ -97,49 +97,49 @@ def kubeconfig(folder: Path, port: int) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_BACKOFF", 0.01)
     monkeypatch.setattr(retry, "MAX_BACKOFF", 0.02)
 
 
 @pytest.mark.parametrize(
-    "trouble", [None, refusal(500), refusal(503), refusal(429), refusal(409), refusal(504)]
+    "failure", [None, refusal(500), refusal(503), refusal(429), refusal(409), refusal(504)]
 )
-def test_an_apply_is_tried_again_until_it_succeeds(tmp_path: Path, trouble: Answer | None) -> None:
-    server = Server(trouble, trouble, OK)
+def test_an_apply_is_retried_until_it_succeeds(tmp_path: Path, failure: Answer | None) -> None:
+    server = Server(failure, failure, OK)
     with serving(tmp_path, server) as cluster:
         assert cluster.apply(DEPLOYMENT, {"metadata": {"name": "one"}})["metadata"]["name"] == "one"
     path = "/apis/apps/v1/namespaces/here/deployments/one?fieldManager=continuous-training&force=true"
-    assert server.asked == [f"PATCH {path}"] * 3
+    assert server.requests == [f"PATCH {path}"] * 3
 
 
-def test_throttling_waits_for_as_long_as_the_server_asks(
+def test_a_throttled_request_waits_for_the_retry_after_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", waited.append)
+    waits: list[float] = []
+    monkeypatch.setattr(retry.time, "sleep", waits.append)
     with serving(tmp_path, Server(refusal(429, Retry_After="3"), OK)) as cluster:
         assert cluster.get(POD, "one") is not None
-    assert waited == [3.0]
+    assert waits == [3.0]
 
 
-def test_a_conflict_of_a_replace_is_told_at_once(tmp_path: Path) -> None:
+def test_a_conflict_of_a_replace_is_not_retried(tmp_path: Path) -> None:
     server = Server(refusal(409, "the object has been modified"))
     with serving(tmp_path, server) as cluster, pytest.raises(ConflictError, match="has been modified"):
         cluster.replace(POD, {"metadata": {"name": "one"}})
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
-def test_the_patience_ends_with_what_was_wrong(tmp_path: Path) -> None:
-    server = Server(*[refusal(503, "etcd is away")] * 1000)
+def test_an_exhausted_retry_budget_raises_the_last_error(tmp_path: Path) -> None:
+    server = Server(*[refusal(503, "etcd is unavailable")] * 1000)
     with (
         serving(tmp_path, server, retry_budget=0.1) as cluster,
-        pytest.raises(TransientError, match="etcd is away"),
+        pytest.raises(TransientError, match="etcd is unavailable"),
     ):
         cluster.find(POD)
 
 
-def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_an_unreachable_server_raises_a_transient_error(tmp_path: Path) -> None:
     cluster = connect("", str(kubeconfig(tmp_path, free_port()))).with_retry_budget(0.1)
     assert cluster.namespace == "there"
     with pytest.raises(TransientError, match=r"could not get Pod x: the API server .* does not answer"):
@@ -150,7 +150,7 @@ ROLE = 'deployments.apps "one" is forbidden: User "u" cannot patch resource "dep
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "words"),
+    ("answer", "kind", "message"),
     [
         (refusal(403, ROLE), ForbiddenError, "verb patch on deployments of API group 'apps'"),
         (refusal(403, "exceeded quota: small"), RefusedError, "refused to apply Deployment one: exceeded"),
@@ -160,22 +160,22 @@ ROLE = 'deployments.apps "one" is forbidden: User "u" cannot patch resource "dep
         ((418, {}, "short and stout"), PipelineError, "HTTP 418"),
     ],
 )
-def test_a_refusal_says_what_to_do_and_is_not_repeated(
-    tmp_path: Path, answer: Answer, kind: type[PipelineError], words: str
+def test_a_rejected_request_raises_a_helpful_error_and_is_not_retried(
+    tmp_path: Path, answer: Answer, kind: type[PipelineError], message: str
 ) -> None:
     server = Server(answer)
-    with serving(tmp_path, server) as cluster, pytest.raises(kind, match=words):
+    with serving(tmp_path, server) as cluster, pytest.raises(kind, match=message):
         cluster.apply(DEPLOYMENT, {"metadata": {"name": "one"}})
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("code", [401, 403])
-def test_a_server_that_has_just_started_may_not_know_its_callers_yet(tmp_path: Path, code: int) -> None:
+def test_a_server_that_has_just_started_may_reject_credentials_temporarily(tmp_path: Path, code: int) -> None:
     with serving(tmp_path, Server(None, refusal(code), refusal(code), OK)) as cluster:
         assert cluster.get(POD, "one") is not None
 
 
-def listed(version: str, *names: str) -> Answer:
+def object_list(version: str, *names: str) -> Answer:
     items = [{"metadata": {"name": name}} for name in names]
     return 200, {}, {"metadata": {"resourceVersion": version}, "items": items}
 
@@ -184,20 +184,20 @@ def event(kind: str, name: str, version: str) -> dict[str, Any]:
     return {"type": kind, "object": {"metadata": {"name": name, "resourceVersion": version}}}
 
 
-def names(seen: list[list[dict[str, Any]]]) -> list[list[str]]:
-    return [[one["metadata"]["name"] for one in objects] for objects in seen]
+def names(states: list[list[dict[str, Any]]]) -> list[list[str]]:
+    return [[item["metadata"]["name"] for item in objects] for objects in states]
 
 
-def test_a_watch_sees_each_change_and_goes_on_from_there(tmp_path: Path) -> None:
+def test_a_watch_yields_each_change_and_continues_from_the_last_version(tmp_path: Path) -> None:
     server = Server(
-        listed("5", "a"),
+        object_list("5", "a"),
         (200, {}, [event("ADDED", "b", "6"), event("DELETED", "a", "7"), event("BOOKMARK", "", "9")]),
         (200, {}, [event("MODIFIED", "b", "10")]),
     )
     with serving(tmp_path, server) as cluster:
-        seen = list(islice(watch(cluster, POD, "x=y", 60), 5))
-    assert names(seen) == [["a"], ["a", "b"], ["b"], ["b"], ["b"]]
-    assert [path.partition("resourceVersion=")[2].partition("&")[0] for path in server.asked] == [
+        states = list(islice(watch(cluster, POD, "x=y", 60), 5))
+    assert names(states) == [["a"], ["a", "b"], ["b"], ["b"], ["b"]]
+    assert [path.partition("resourceVersion=")[2].partition("&")[0] for path in server.requests] == [
         "",
         "5",
         "9",
@@ -208,32 +208,32 @@ EXPIRED = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message":
 
 
 @pytest.mark.parametrize("cut", [(200, {}, [EXPIRED]), refusal(410, "too old"), None, refusal(503)])
-def test_a_watch_that_expires_or_is_cut_off_lists_anew(tmp_path: Path, cut: Answer | None) -> None:
-    server = Server(listed("5", "a"), cut, listed("8", "c"), (200, {}, [event("ADDED", "d", "9")]))
+def test_a_watch_that_expires_or_is_interrupted_lists_again(tmp_path: Path, cut: Answer | None) -> None:
+    server = Server(object_list("5", "a"), cut, object_list("8", "c"), (200, {}, [event("ADDED", "d", "9")]))
     with serving(tmp_path, server) as cluster:
-        seen = list(islice(watch(cluster, POD, "", 60), 3))
-    assert names(seen) == [["a"], ["c"], ["c", "d"]]
+        states = list(islice(watch(cluster, POD, "", 60), 3))
+    assert names(states) == [["a"], ["c"], ["c", "d"]]
 
 
-def test_a_watch_that_is_forbidden_is_told(tmp_path: Path) -> None:
-    server = Server(listed("5"), refusal(403, 'User "u" cannot watch resource "pods" in API group ""'))
+def test_a_forbidden_watch_raises_an_error(tmp_path: Path) -> None:
+    server = Server(object_list("5"), refusal(403, 'User "u" cannot watch resource "pods" in API group ""'))
     with serving(tmp_path, server) as cluster, pytest.raises(ForbiddenError, match="verb watch on pods"):
         list(watch(cluster, POD, "", 60))
 
 
-def test_a_watch_ends(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    with serving(tmp_path, Server(listed("5", "a"))) as cluster:
+def test_a_watch_ends_at_its_timeout(tmp_path: Path) -> None:
+    start = time.monotonic()
+    with serving(tmp_path, Server(object_list("5", "a"))) as cluster:
         assert names(list(watch(cluster, POD, "", 0))) == [["a"]]
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - start < 30
 
 
-def test_no_cluster_is_told_with_what_to_set(tmp_path: Path) -> None:
+def test_a_missing_kubeconfig_raises_an_error_that_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="set KUBECONFIG"):
         connect("", str(tmp_path / "nothing"))
 
 
-def test_paths() -> None:
+def test_resource_paths() -> None:
     assert POD.path("n", "p", "log") == "/api/v1/namespaces/n/pods/p/log"
     assert NAMESPACE.path("n", "x") == "/api/v1/namespaces/x"
     assert (DEPLOYMENT.group, POD.group) == ("apps", "")

@@ -1,4 +1,4 @@
-"""The registry of one machine: starts when it is needed, and leaves no server behind."""
+"""The local registry: it starts an MLflow server when needed and stops it at the end."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ time.sleep(600)
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that nobody has reaped yet does not."""
+    """Return whether the process runs. A zombie process does not run."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
-def test_the_server_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads processes from /proc")
+def test_the_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(tmp_path)]
     parent = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -64,15 +64,15 @@ def test_the_server_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
             os.kill(server, signal.SIGKILL)
 
 
-def test_what_is_kept_is_there_again_and_callers_wait_for_a_server_that_starts_later(
+def test_data_persists_and_an_early_client_waits_for_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with open_registry("sqlite:///kept/mlflow.db") as registry:
+    with open_registry("sqlite:///registry/mlflow.db") as registry:
         run = registry.run("any", "run-1")
         registry.log_file(run, "a.txt", b"a")
-    assert {"artifacts", "mlflow.db", "server.log"} <= {p.name for p in (tmp_path / "kept").iterdir()}
-    local = LocalRegistry(tmp_path / "kept")
+    assert {"artifacts", "mlflow.db", "server.log"} <= {p.name for p in (tmp_path / "registry").iterdir()}
+    local = LocalRegistry(tmp_path / "registry")
     try:
         with socket.create_connection(("127.0.0.1", int(local.uri.rpartition(":")[2])), timeout=60) as early:
             early.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -85,12 +85,12 @@ def test_what_is_kept_is_there_again_and_callers_wait_for_a_server_that_starts_l
     local.close()
 
 
-def test_a_registry_that_nobody_needs_starts_nothing(tmp_path: Path) -> None:
+def test_an_unused_registry_creates_no_files(tmp_path: Path) -> None:
     LocalRegistry(tmp_path / "mlflow").close()
     assert not (tmp_path / "mlflow").exists()
 
 
-def test_a_server_that_dies_is_told_and_not_waited_for(
+def test_a_server_that_exits_at_start_raises_a_transient_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module.time, "sleep", lambda _: None)
@@ -102,14 +102,14 @@ def test_a_server_that_dies_is_told_and_not_waited_for(
         registry.champion("any")
 
 
-def filled(folder: Path) -> Path:
-    """A database with an experiment in it."""
+def create_database(folder: Path) -> Path:
+    """Create a database that contains an experiment."""
     with open_registry(f"sqlite:///{folder}/mlflow.db") as registry:
         registry.run("any", "run-1")
     return folder / "mlflow.db"
 
 
-def test_a_damaged_database_is_the_users_to_restore_or_delete(tmp_path: Path) -> None:
+def test_a_damaged_database_raises_a_user_error_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 100)
     with (
         pytest.raises(UserError, match=r"is damaged \(file is not a database\): restore .*delete"),
@@ -118,10 +118,10 @@ def test_a_damaged_database_is_the_users_to_restore_or_delete(tmp_path: Path) ->
         pass
 
 
-def test_a_database_that_turns_out_damaged_later_is_told_too(tmp_path: Path) -> None:
-    database = filled(tmp_path)
-    whole = database.read_bytes()
-    database.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+def test_explain_detects_a_database_that_was_damaged_later(tmp_path: Path) -> None:
+    database = create_database(tmp_path)
+    content = database.read_bytes()
+    database.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
     local = LocalRegistry(tmp_path)
     local.close()
     explained = local.explain(TransientError(f"registry {local.uri} answers 500, 4 times; is it up?"))
@@ -129,8 +129,8 @@ def test_a_database_that_turns_out_damaged_later_is_told_too(tmp_path: Path) -> 
     assert f"{database} is damaged" in str(explained)
 
 
-def test_a_locked_database_is_tried_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = filled(tmp_path)
+def test_a_locked_database_raises_a_transient_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = create_database(tmp_path)
     monkeypatch.setattr(sqlite_check, "_LOCKED_SECONDS", 0.05)
     with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
@@ -143,8 +143,8 @@ def test_a_locked_database_is_tried_again_later(tmp_path: Path, monkeypatch: pyt
         assert registry.champion("any") is None
 
 
-def test_a_servers_page_of_html_and_its_address_are_not_shown(tmp_path: Path) -> None:
-    filled(tmp_path)
+def test_explain_removes_the_html_page_and_the_address_of_the_server(tmp_path: Path) -> None:
+    create_database(tmp_path)
     local = LocalRegistry(tmp_path)
     local.close()
     page = "<!doctype html>\n<title>500 (Internal)</title>\n<p>(overloaded)"
@@ -159,7 +159,7 @@ def test_a_servers_page_of_html_and_its_address_are_not_shown(tmp_path: Path) ->
     assert local.explain(other) is other
 
 
-def test_a_database_of_another_name_is_refused(tmp_path: Path) -> None:
+def test_a_database_with_another_file_name_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match=r"a local registry is FOLDER/mlflow\.db"),
         open_registry(f"sqlite:///{tmp_path}/other.db"),

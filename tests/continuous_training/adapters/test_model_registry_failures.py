@@ -1,4 +1,4 @@
-"""A registry in a cluster on a bad day: down, slow, refused by its bucket, and a full disk behind it."""
+"""Failures of a registry in a cluster: stopped, slow, rejected by its bucket, or without disk space."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .test_model_registry import add
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait between tries."""
+    """Do not wait between attempts."""
     monkeypatch.setattr(module.time, "sleep", lambda _: None)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_server_that_dies_and_comes_back_has_all_it_had(server: MlflowServer, name: str) -> None:
+def test_a_restarted_server_has_all_data(server: MlflowServer, name: str) -> None:
     registry = Registry(server.uri)
     first, second = add(registry, name, "d1"), add(registry, name, "d2")
     registry.promote(first, None, "why", "run-1")
@@ -47,7 +47,7 @@ def test_a_server_that_dies_and_comes_back_has_all_it_had(server: MlflowServer, 
     assert registry.read_json(registry.run(name, "run-1"), "a.json") == {}
 
 
-def test_a_server_that_starts_while_a_step_asks_is_waited_for(
+def test_requests_are_retried_until_the_server_has_started(
     server: MlflowServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(server.uri)
@@ -56,19 +56,19 @@ def test_a_server_that_starts_while_a_step_asks_is_waited_for(
     server.kill()
     waits: list[float] = []
 
-    def start_at_the_second(seconds: float) -> None:
+    def start_at_second_wait(seconds: float) -> None:
         waits.append(seconds)
         if len(waits) == 2:
             server.start()
 
-    # The module's own name alone: the server's start waits by the real one.
-    monkeypatch.setattr(module, "time", type("Time", (), {"sleep": staticmethod(start_at_the_second)}))
+    # Replace the name in this module only: the start of the server uses the real time module.
+    monkeypatch.setattr(module, "time", type("Time", (), {"sleep": staticmethod(start_at_second_wait)}))
     assert registry.champion(name) == version
     assert waits == [0.5, 1.0]
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_slow_server_is_given_up_and_nothing_is_half_done(
+def test_a_read_timeout_raises_a_transient_error_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_TIMEOUT", (0.2, 0.05))
@@ -86,8 +86,8 @@ def test_a_slow_server_is_given_up_and_nothing_is_half_done(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_whose_answer_is_lost_is_made_once(server: MlflowServer, name: str) -> None:
-    """The call got through, the answer did not: the client calls again."""
+def test_a_run_is_created_once_when_the_response_is_lost(server: MlflowServer, name: str) -> None:
+    """The server processes the request, but its response is lost: the client sends the request again."""
     real, lost = Registry(server.uri), []
 
     def forward(method: str, path: str) -> tuple[int, Any]:
@@ -111,7 +111,7 @@ def test_a_run_whose_answer_is_lost_is_made_once(server: MlflowServer, name: str
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_bucket_that_refuses_the_servers_key_is_told(
+def test_a_bucket_that_rejects_the_servers_key_raises_a_transient_error(
     mlflow_database: str, s3_server: tuple[Path, str], tmp_path: Path, name: str
 ) -> None:
     folder, endpoint = s3_server
@@ -121,7 +121,7 @@ def test_a_bucket_that_refuses_the_servers_key_is_told(
     try:
         registry = Registry(server.uri)
         run = registry.run(name, "run-1")
-        # It answers 500, or lets go of the connection before it has read the file.
+        # The server answers 500, or closes the connection before it has read the file.
         with pytest.raises(
             TransientError, match=f"registry {server.uri} .*, 4 times; check that it is running"
         ):
@@ -133,15 +133,15 @@ def test_a_bucket_that_refuses_the_servers_key_is_told(
 
 
 @pytest.fixture
-def no_room() -> Iterator[None]:
-    """Let no file of this process grow over 10 kB; the system says so as it does on a full disk."""
+def full_disk() -> Iterator[None]:
+    """Limit the files of this process to 10 kB, which simulates a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, no_room: None) -> None:
+def test_a_full_disk_raises_a_user_error_and_leaves_no_partial_file(tmp_path: Path, full_disk: None) -> None:
     store, big = FolderStore(tmp_path / "store"), b"x" * 100_000
     store.write("records/small", b"{}")
     (tmp_path / "big").symlink_to(sys.executable)
@@ -152,7 +152,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, no_room: None) -
     assert [p.name for p in (tmp_path / "store").rglob(".*")] == []
 
 
-def test_a_folder_that_may_not_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_write_permission_raises_a_user_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
@@ -161,7 +163,7 @@ def test_a_folder_that_may_not_be_written_to_is_told(tmp_path: Path, monkeypatch
         FolderStore(tmp_path).write("a", b"")
 
 
-def test_a_full_disk_behind_s3_is_told_and_leaves_nothing(
+def test_a_full_disk_of_the_s3_server_raises_a_transient_error_and_leaves_no_object(
     s3_server: tuple[Path, str], tmp_path: Path, name: str
 ) -> None:
     program = Path(sys.executable).parent / "rclone"

@@ -1,4 +1,4 @@
-"""The object store: the same for a folder and for a bucket of a real S3 server."""
+"""The object store in a folder and in a bucket of a real S3 server."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     return open_store(request.getfixturevalue("bucket").uri, ACCESS)
 
 
-def test_what_is_written_is_read_and_replaced_whole(store: ObjectStore) -> None:
+def test_an_object_can_be_read_and_replaced(store: ObjectStore) -> None:
     assert store.read("records/a.json") is None
     for data in (b"first", b"", "second, 서울".encode()):
         store.write("records/a.json", data)
         assert store.read("records/a.json") == data
 
 
-def test_an_object_is_put_once_and_stays(store: ObjectStore, folder: Path, tmp_path: Path) -> None:
+def test_put_if_absent_keeps_an_existing_object(store: ObjectStore, folder: Path, tmp_path: Path) -> None:
     source = folder / "model.mar"
     source.write_bytes(b"one" * 1000)
     uri = store.put_if_absent("archives/a.mar", source)
@@ -41,19 +41,19 @@ def test_an_object_is_put_once_and_stays(store: ObjectStore, folder: Path, tmp_p
     assert store.fetch("archives/a.mar", tmp_path / "download").read_bytes() == b"one" * 1000
 
 
-def test_an_empty_object_is_there(store: ObjectStore, folder: Path) -> None:
+def test_an_empty_object_exists(store: ObjectStore, folder: Path) -> None:
     (folder / "empty").touch()
     store.put_if_absent("empty", folder / "empty")
     assert store.read("empty") == b""
 
 
-def test_an_object_that_is_not_there_is_named(store: ObjectStore, folder: Path) -> None:
+def test_a_missing_object_raises_an_error_with_its_key(store: ObjectStore, folder: Path) -> None:
     with pytest.raises(UserError, match=r"there is no .*archives/a\.mar"):
         store.fetch("archives/a.mar", folder)
     assert list(folder.iterdir()) == []
 
 
-def test_keys_are_listed_below_a_folder_alone(store: ObjectStore) -> None:
+def test_keys_lists_only_keys_below_a_folder(store: ObjectStore) -> None:
     assert store.keys("records") == store.keys("") == []
     for key in ("records/b.json", "records/runs/a.json", "recordsx/c.json", "d"):
         store.write(key, b"{}")
@@ -63,7 +63,9 @@ def test_keys_are_listed_below_a_folder_alone(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("key", ["../a", "a/../../b", "a/../b", "/etc/passwd", "a//b", "./a", "..", "", "a/"])
-def test_a_key_that_is_no_plain_path_is_refused(store: ObjectStore, folder: Path, key: str) -> None:
+def test_a_key_that_is_not_a_plain_path_raises_a_user_error(
+    store: ObjectStore, folder: Path, key: str
+) -> None:
     (folder / "source").write_bytes(b"x")
     calls: list[Any] = [
         lambda: store.put_if_absent(key, folder / "source"),
@@ -85,17 +87,17 @@ def test_an_object_has_a_size_and_can_be_deleted(store: ObjectStore) -> None:
         assert (store.size("a/b"), store.read("a/b"), store.keys("a")) == (None, None, [])
 
 
-def test_prefixes_keep_two_stores_of_one_bucket_apart(bucket: Bucket) -> None:
-    whole = open_store(bucket.uri.replace("/some/prefix", ""), ACCESS)
-    part = open_store(bucket.uri, ACCESS)
-    part.write("a.json", b"part")
-    whole.write("a.json", b"whole")
-    assert (part.read("a.json"), whole.read("a.json")) == (b"part", b"whole")
-    assert whole.keys("") == ["a.json", "some/prefix/a.json"]
+def test_two_prefixes_of_a_bucket_are_separate_stores(bucket: Bucket) -> None:
+    root_store = open_store(bucket.uri.replace("/some/prefix", ""), ACCESS)
+    prefix_store = open_store(bucket.uri, ACCESS)
+    prefix_store.write("a.json", b"part")
+    root_store.write("a.json", b"whole")
+    assert (prefix_store.read("a.json"), root_store.read("a.json")) == (b"part", b"whole")
+    assert root_store.keys("") == ["a.json", "some/prefix/a.json"]
     assert (bucket.folder / "some/prefix/a.json").read_bytes() == b"part"
 
 
-def test_the_environments_keys_are_used_without_others(
+def test_without_arguments_the_keys_of_the_environment_are_used(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS[0])
@@ -118,20 +120,22 @@ def every_call(store: ObjectStore, folder: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("access", [(ACCESS[0], "wrong"), ("unknown", ACCESS[1])])
-def test_a_wrong_key_is_told(bucket: Bucket, folder: Path, access: tuple[str, str]) -> None:
+def test_wrong_credentials_raise_a_user_error(bucket: Bucket, folder: Path, access: tuple[str, str]) -> None:
     for call in every_call(open_store(bucket.uri, access), folder):
         with pytest.raises(UserError, match=r"refused .*check the access key and its secret"):
             call()
 
 
-def test_a_bucket_that_is_not_there_is_told(bucket: Bucket, folder: Path) -> None:
+def test_a_missing_bucket_raises_a_user_error(bucket: Bucket, folder: Path) -> None:
     uri = bucket.uri.replace(bucket.folder.name, "another")
     for call in every_call(open_store(uri, ACCESS), folder):
         with pytest.raises(UserError, match="the bucket does not exist; create it, or use another one"):
             call()
 
 
-def test_a_server_that_is_down_is_transient(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_raises_a_transient_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("minio.api.Retry", lambda **_: Retry(0))
     uri = f"s3://bucket?endpoint=127.0.0.1:{free_port()}&secure=false"
     for call in every_call(open_store(uri, ACCESS), folder):
@@ -140,39 +144,39 @@ def test_a_server_that_is_down_is_transient(folder: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/a", "https://host/bucket", "file:///tmp/x"])
-def test_another_kind_of_store_is_refused(uri: str) -> None:
+def test_an_unsupported_uri_raises_a_user_error(uri: str) -> None:
     with pytest.raises(UserError, match="give a folder or s3://BUCKET/PREFIX"):
         open_store(uri)
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3:///prefix", "s3://bucket?endpoint=host/path"])
-def test_an_s3_address_that_is_none_is_refused(uri: str) -> None:
+def test_an_invalid_s3_address_raises_a_user_error(uri: str) -> None:
     with pytest.raises(UserError, match="object store"):
         open_store(uri, ACCESS)
 
 
-def test_a_bucket_that_can_have_no_such_name_is_told() -> None:
+def test_an_invalid_bucket_name_raises_a_user_error() -> None:
     with pytest.raises(UserError, match="invalid bucket name"):
         open_store("s3://B_/x?endpoint=127.0.0.1:1", ACCESS).read("a")
 
 
-def test_a_copy_is_whole_before_it_has_its_name(
+def test_a_file_is_complete_before_it_gets_its_name(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "source").write_bytes(b"small")
-    store, replace, seen = FolderStore(tmp_path / "store"), Path.replace, []
+    store, replace, contents = FolderStore(tmp_path / "store"), Path.replace, []
 
-    def watch(source: Path, target: Path) -> None:
-        seen.append(source.read_bytes())
+    def recording_replace(source: Path, target: Path) -> None:
+        contents.append(source.read_bytes())
         replace(source, target)
 
-    monkeypatch.setattr(object_store.Path, "replace", watch)
+    monkeypatch.setattr(object_store.Path, "replace", recording_replace)
     store.put_if_absent("a", folder / "source")
     store.write("b", b"small")
-    assert seen == [b"small", b"small"]
+    assert contents == [b"small", b"small"]
 
 
-def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, folder: Path) -> None:
+def test_a_failed_copy_leaves_no_file(tmp_path: Path, folder: Path) -> None:
     store = FolderStore(tmp_path / "store")
     with pytest.raises(FileNotFoundError):
         store.put_if_absent("a", folder / "missing")

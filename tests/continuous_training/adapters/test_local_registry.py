@@ -135,7 +135,7 @@ def test_a_locked_database_raises_a_transient_error(tmp_path: Path, monkeypatch:
     with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with (
-            pytest.raises(TransientError, match=r"mlflow\.db is locked by another program"),
+            pytest.raises(TransientError, match=r"mlflow\.db has been locked by another program"),
             open_registry(f"sqlite:///{database}"),
         ):
             pass

@@ -107,7 +107,7 @@ class ClusterNamespace:
         target: Any = None,
         **changes: Any,
     ) -> Any:
-        """Roll an archive out, as deploy-serving does; return the deployment target."""
+        """Roll out an archive, as deploy-serving does; return the deployment target."""
         self.store_archive(archive)
         target = target or self.target(**changes)
         with target.rollout_lock(archive.name, self.progress):
@@ -115,14 +115,14 @@ class ClusterNamespace:
         return target
 
     def serves(self, archive: Archive, requests: int = 10) -> bool:
-        """Send requests to the endpoint; raises an error if another version responds."""
+        """Send requests to the endpoint. Raise an error if another version responds."""
         target = self.target()
         for _ in range(requests):
             target.predict(archive.name, {"x": [1.0]}, archive.digest)
         return True
 
     def wait_until_pods_are_deleted(self, archive: Archive) -> None:
-        """Wait until the last pod of a version has ended."""
+        """Wait until all pods of a version are deleted."""
         selector = label_selector(DeployedVersion(archive.name, archive.digest).pod_labels)
         self.kubectl("wait", "--for=delete", "pod", "-l", selector, "--timeout=60s")
 
@@ -159,9 +159,9 @@ def role_rules(permissions: tuple[Permission, ...]) -> list[Manifest]:
         {
             "apiGroups": [resource.group],
             "resources": [f"{resource.plural}/{subresource}" if subresource else resource.plural],
-            "verbs": list(verbs),
+            "verbs": list(allowed_verbs),
         }
-        for resource, subresource, verbs in permissions
+        for resource, subresource, allowed_verbs in permissions
     ]
 
 

@@ -46,7 +46,7 @@ def node_addresses() -> list[str]:
 
 @pytest.fixture(scope="session")
 def host(node_addresses: list[str]) -> str:
-    """An address of this machine that pods can reach."""
+    """The address of this machine that pods can reach."""
     for address in [os.environ.get("CT_TEST_HOST", ""), *node_addresses]:
         with socket.socket() as candidate:
             try:
@@ -54,7 +54,7 @@ def host(node_addresses: list[str]) -> str:
             except OSError:
                 continue
             return address
-    pytest.skip("this machine is no node: set CT_TEST_HOST to an address of it that pods can reach")
+    pytest.skip("this machine is not a node: set CT_TEST_HOST to its address that pods can reach")
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +76,7 @@ def store(store_uri: str) -> ObjectStore:
 
 @pytest.fixture(scope="session")
 def shared_namespace(store: ObjectStore, store_uri: str) -> Iterator[ClusterNamespace]:
-    """A namespace for all tests; each test uses a model name of its own."""
+    """A namespace for all tests; each test uses its own model name."""
     with create_namespace(store, store_uri) as namespace:
         yield namespace
 
@@ -90,7 +90,7 @@ def own_namespace(store: ObjectStore, store_uri: str) -> Iterator[ClusterNamespa
 
 @pytest.fixture(scope="module")
 def served(shared_namespace: ClusterNamespace, tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """A version that is served under the name `steady`; a test of a failed rollout leaves it served."""
+    """The served version of the model `steady`; it is still served after the test of a failed rollout."""
     archive = make_archive(tmp_path_factory.mktemp("steady"), name="steady")
     shared_namespace.deploy(archive)
     return archive

@@ -25,7 +25,7 @@ host, path, body, stop = sys.argv[1], sys.argv[2], sys.argv[3], threading.Event(
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 digests, errors, lock = collections.Counter(), [], threading.Lock()
 # A node may apply a new Service after the first request. It then sends all packets from the source port of
-# that request to the wrong address for two more minutes. So first requests use ports of their own.
+# that request to the wrong address for two more minutes. So each first request uses a new port.
 first_ports = itertools.count(20000)
 
 def send_requests(persistent):
@@ -96,8 +96,8 @@ def generate_load(namespace: ClusterNamespace, name: str, request: Any) -> Itera
 def _wait_for_report(
     namespace: ClusterNamespace, pod: str, condition: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
-    end = time.monotonic() + TIMEOUT
-    while time.monotonic() < end:
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
         lines = namespace.cluster.logs(pod, lines=1)
         if lines and condition(report := json.loads(lines[-1])):
             return dict(report)

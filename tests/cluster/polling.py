@@ -1,4 +1,4 @@
-"""Waiting for a state that a cluster reaches after a delay."""
+"""Poll the cluster until it reaches a state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ POLL_SECONDS = 0.1
 
 def wait_until(condition: Callable[[], bool], timeout: float = 60) -> bool:
     """Poll the condition until it is true or the timeout has passed; return its last value."""
-    end = time.monotonic() + timeout
-    while not (value := condition()) and time.monotonic() < end:
+    deadline = time.monotonic() + timeout
+    while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
     return value

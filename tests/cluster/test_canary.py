@@ -24,7 +24,7 @@ def test_canary_is_reverted_or_promoted_by_its_traffic(
     first = make_archive(tmp_path, name=NAME)
     # This version answers its golden requests, but fails on the requests of the load.
     failing = make_archive(tmp_path, name=NAME, scale=3, fails_on=7.0)
-    good = make_archive(tmp_path, name=NAME, scale=4)
+    correct = make_archive(tmp_path, name=NAME, scale=4)
     namespace.deploy(first)
     with generate_load(namespace, NAME, {"x": [7.0]}) as load, pytest.raises(RolloutReverted) as raised:
         namespace.deploy(failing, pytest.fail, canary=50, canary_seconds=12)
@@ -38,10 +38,10 @@ def test_canary_is_reverted_or_promoted_by_its_traffic(
     assert namespace.cluster.get(DEPLOYMENT, DeployedVersion(NAME, failing.digest).deployment_name) is None
 
     with generate_load(namespace, NAME, {"x": [7.0]}) as load:
-        namespace.deploy(good, canary=50, canary_seconds=3)
-        assert namespace.serves(good)
+        namespace.deploy(correct, canary=50, canary_seconds=3)
+        assert namespace.serves(correct)
     assert load.errors == []
-    assert set(load.digests) == {first.digest, good.digest}
+    assert set(load.digests) == {first.digest, correct.digest}
     assert "canary: canary-" in "\n".join(namespace.messages)
     promoted = next(line for line in reversed(namespace.messages) if line.startswith("canary: promoted"))
     assert "0 server errors in " in promoted
@@ -49,18 +49,18 @@ def test_canary_is_reverted_or_promoted_by_its_traffic(
     service = namespace.cluster.get(SERVICE, NAME)
     assert service is not None
     assert CANARY_ANNOTATION not in service["metadata"]["annotations"]
-    assert service["spec"]["selector"] == DeployedVersion(NAME, good.digest).pod_labels
+    assert service["spec"]["selector"] == DeployedVersion(NAME, correct.digest).pod_labels
 
 
 def test_golden_requests_decide_without_traffic(shared_namespace: ClusterNamespace, tmp_path: Path) -> None:
     namespace = shared_namespace
     first = make_archive(tmp_path, name="quiet")
-    good = make_archive(tmp_path, name="quiet", scale=3)
+    correct = make_archive(tmp_path, name="quiet", scale=3)
     drifting = make_archive(tmp_path, name="quiet", scale=4, drifts_after=20)
     namespace.deploy(first)
-    namespace.deploy(good, canary=20, canary_seconds=1)
+    namespace.deploy(correct, canary=20, canary_seconds=1)
     assert "too little traffic, so the golden requests decide" in "\n".join(namespace.messages)
-    assert namespace.serves(good)
+    assert namespace.serves(correct)
     with pytest.raises(RolloutReverted, match="the canary was reverted: its golden requests failed"):
         namespace.deploy(drifting, pytest.fail, canary=20, canary_seconds=12)
-    assert namespace.serves(good)
+    assert namespace.serves(correct)

@@ -66,7 +66,9 @@ def check_previous_state(namespace: ClusterNamespace, previous: Archive, archive
     assert namespace.cluster.get(DEPLOYMENT, failed.deployment_name) is None
 
 
-def test_missing_image(shared_namespace: ClusterNamespace, served: Archive, tmp_path: Path) -> None:
+def test_missing_image_reverts_the_rollout(
+    shared_namespace: ClusterNamespace, served: Archive, tmp_path: Path
+) -> None:
     archive = make_archive(tmp_path, name="steady", scale=3)
     message = failed_rollout(shared_namespace, archive, served, image=MISSING_IMAGE)
     assert "did not become ready: " in message
@@ -76,7 +78,7 @@ def test_missing_image(shared_namespace: ClusterNamespace, served: Archive, tmp_
     assert "last events: " in message
 
 
-def test_crash_because_of_wrong_golden_responses(
+def test_crash_because_of_wrong_golden_responses_reverts_the_rollout(
     shared_namespace: ClusterNamespace, served: Archive, tmp_path: Path
 ) -> None:
     archive = make_archive(tmp_path, name="steady", scale=4, wrong=True)
@@ -87,7 +89,7 @@ def test_crash_because_of_wrong_golden_responses(
     assert "golden request 1" in message
 
 
-def test_wrong_responses_of_a_ready_version(
+def test_wrong_responses_of_a_ready_version_revert_the_rollout(
     shared_namespace: ClusterNamespace, served: Archive, tmp_path: Path
 ) -> None:
     archive = make_archive(tmp_path, name="steady", scale=5, drifts_after=8)
@@ -96,7 +98,7 @@ def test_wrong_responses_of_a_ready_version(
     assert "expected 5" in message
 
 
-def test_pod_that_cannot_be_scheduled(
+def test_pod_that_cannot_be_scheduled_reverts_the_rollout(
     shared_namespace: ClusterNamespace, served: Archive, tmp_path: Path
 ) -> None:
     archive = make_archive(tmp_path, name="steady", scale=6)
@@ -109,7 +111,7 @@ def test_pod_that_cannot_be_scheduled(
 def test_wrong_setting_of_the_served_version_is_reverted(
     shared_namespace: ClusterNamespace, served: Archive
 ) -> None:
-    """Both settings have the same Deployment, so its previous manifest is applied again."""
+    """Both settings use the same Deployment, so the rollout applies its previous manifest again."""
     version = DeployedVersion("steady", served.digest)
     before = shared_namespace.cluster.get(DEPLOYMENT, version.deployment_name)
     with pytest.raises(RolloutReverted, match="ImagePull"):
@@ -132,7 +134,7 @@ def test_failed_first_version_leaves_no_objects(shared_namespace: ClusterNamespa
 def test_unavailable_registry_reverts_the_switch(
     shared_namespace: ClusterNamespace, served: Archive, tmp_path: Path
 ) -> None:
-    """The traffic has already moved when the alias cannot be set."""
+    """The alias cannot be set after the traffic has moved."""
     archive = make_archive(tmp_path, name="steady", scale=7)
 
     def fail() -> None:
@@ -154,7 +156,7 @@ def served_in_own_namespace(
     return own_namespace, archive
 
 
-def test_requests_that_the_api_server_denies(
+def test_requests_that_the_api_server_denies_revert_the_rollout(
     served_in_own_namespace: tuple[ClusterNamespace, Archive], tmp_path: Path
 ) -> None:
     """A quota, an admission policy and missing permissions, one after the other in one namespace."""
@@ -172,11 +174,11 @@ def test_requests_that_the_api_server_denies(
     assert "apply Deployment small-" in message
     assert POLICY_MESSAGE in message
 
-    for verb, resource, expected in (
+    for missing_verb, resource, expected in (
         ("patch", "deployments", "verb patch on deployments of API group 'apps'"),
         ("patch", "horizontalpodautoscalers", "verb patch on horizontal"),
     ):
-        target = namespace.target(cluster_without(namespace, verb, resource))
+        target = namespace.target(cluster_without(namespace, missing_verb, resource))
         with pytest.raises(RolloutReverted) as raised:
             namespace.deploy(archive, pytest.fail, target=target)
         assert expected in str(raised.value)
@@ -232,7 +234,7 @@ def is_denied(namespace: ClusterNamespace, archive: Archive) -> bool:
     return False
 
 
-def cluster_without(namespace: ClusterNamespace, verb: str, resource: str) -> Cluster:
+def cluster_without(namespace: ClusterNamespace, missing_verb: str, resource: str) -> Cluster:
     """Return the cluster with the permissions of the shipped Role, without a verb (or all) on a resource.
 
     This process is not in the cluster, so it also needs the API server's proxy to Services.
@@ -240,8 +242,10 @@ def cluster_without(namespace: ClusterNamespace, verb: str, resource: str) -> Cl
     rules = []
     for rule in shipped_rules():
         is_reduced = resource in rule["resources"]
-        verbs = [name for name in rule["verbs"] if not is_reduced or (verb and name != verb)]
-        rules += [{**rule, "verbs": verbs}] if verbs else []
+        allowed_verbs = [
+            name for name in rule["verbs"] if not is_reduced or (missing_verb and name != missing_verb)
+        ]
+        rules += [{**rule, "verbs": allowed_verbs}] if allowed_verbs else []
     rules.append({"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["create"]})
     namespace.create_account(rules, "limited")
     token = namespace.kubectl("create", "token", "limited").strip()

@@ -34,7 +34,7 @@ class ForwardingServer(ThreadingTCPServer):
 
 @pytest.fixture
 def registry_uri(registry: Registry, host: str) -> Iterator[str]:
-    """The address of the registry for pods; the registry itself only listens on loopback."""
+    """The address of the registry for pods; the registry itself listens only on the loopback address."""
     port = int(registry.uri.rpartition(":")[2])
 
     class Forward(BaseRequestHandler):
@@ -87,8 +87,8 @@ def run_job(
     data = {"archived.json": json.dumps(archived.to_json())}
     cluster.apply(CONFIG_MAP, {"metadata": {"name": name}, "data": data})
     cluster.create(JOB, job_manifest(namespace, name, registry_uri, environment))
-    end = time.monotonic() + JOB_TIMEOUT
-    while time.monotonic() < end:
+    deadline = time.monotonic() + JOB_TIMEOUT
+    while time.monotonic() < deadline:
         for pod in cluster.find(POD, f"job-name={name}"):
             for status in pod.get("status", {}).get("containerStatuses", []):
                 if terminated := status["state"].get("terminated"):
@@ -145,13 +145,13 @@ def job_manifest(
     return {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": {"spec": pod}}}
 
 
-def test_step_as_a_job_with_the_shipped_role(
+def test_step_runs_as_a_job_with_the_shipped_role(
     own_namespace: ClusterNamespace, registry: Registry, registry_uri: str, name: str, tmp_path: Path
 ) -> None:
     namespace = own_namespace
     namespace.create_account(shipped_rules())
     first = make_archive(tmp_path, name=name)
-    wrong = make_archive(tmp_path, name=name, scale=3, wrong=True)
+    incorrect = make_archive(tmp_path, name=name, scale=3, wrong=True)
     third = make_archive(tmp_path, name=name, scale=4)
 
     code, log = run_job(namespace, register(namespace, registry, first, "one"), registry_uri)
@@ -159,7 +159,7 @@ def test_step_as_a_job_with_the_shipped_role(
     assert f"endpoint: http://{name}.{namespace.name}.svc/predict/{name}" in log
     assert namespace.serves(first)
 
-    code, log = run_job(namespace, register(namespace, registry, wrong, "two"), registry_uri)
+    code, log = run_job(namespace, register(namespace, registry, incorrect, "two"), registry_uri)
     assert code == 4, log
     assert f"the previous version {first.digest[:12]} answers again" in log
     assert namespace.serves(first)
@@ -175,13 +175,13 @@ def test_step_as_a_job_with_the_shipped_role(
     assert model_store.find(namespace.store, name).digest == third.digest
 
 
-def test_step_as_a_job_with_kserve(
+def test_step_runs_as_a_job_with_kserve(
     own_namespace: ClusterNamespace, registry: Registry, registry_uri: str, name: str, tmp_path: Path
 ) -> None:
     namespace = own_namespace
     namespace.create_account(shipped_rules("kserve"))
     first = make_archive(tmp_path, name=name)
-    wrong = make_archive(tmp_path, name=name, scale=3, wrong=True)
+    incorrect = make_archive(tmp_path, name=name, scale=3, wrong=True)
     with crd.installed(namespace.cluster), simulated_kserve(namespace) as (kserve_namespace, _):
         archived = register(namespace, registry, first, "one")
         code, log = run_job(namespace, archived, registry_uri, CT_TARGET="kserve")
@@ -189,7 +189,7 @@ def test_step_as_a_job_with_kserve(
         assert f"endpoint: {kserve_namespace.target().url(name)}" in log
         assert kserve_namespace.serves(first)
 
-        archived = register(namespace, registry, wrong, "two")
+        archived = register(namespace, registry, incorrect, "two")
         code, log = run_job(namespace, archived, registry_uri, CT_TARGET="kserve")
         assert code == 4, log
         assert f"the previous version {first.digest[:12]} answers again" in log

@@ -52,7 +52,7 @@ def simulation(
 
 @pytest.fixture
 def namespace(simulation: tuple[KServeNamespace, SimulatedController]) -> KServeNamespace:
-    """A namespace in Standard mode for all tests; each test uses a model name of its own."""
+    """A namespace in Standard mode for all tests; each test uses its own model name."""
     return simulation[0]
 
 
@@ -69,7 +69,7 @@ def controller(
 def served(
     simulation: tuple[KServeNamespace, SimulatedController], tmp_path_factory: pytest.TempPathFactory
 ) -> Archive:
-    """A version that is served under the name `firm`; a test of a failed rollout leaves it served."""
+    """The served version of the model `firm`; it is still served after the test of a failed rollout."""
     archive = make_archive(tmp_path_factory.mktemp("firm"), name="firm")
     simulation[0].deploy(archive)
     return archive
@@ -169,7 +169,7 @@ def test_version_with_a_missing_image_receives_no_traffic(
     assert before["metadata"]["generation"] == after["metadata"]["generation"]
 
 
-def test_crash_because_of_wrong_golden_responses(
+def test_crash_because_of_wrong_golden_responses_reverts_the_rollout(
     namespace: KServeNamespace, served: Archive, tmp_path: Path
 ) -> None:
     archive = make_archive(tmp_path, name="firm", scale=4, wrong=True)
@@ -180,7 +180,7 @@ def test_crash_because_of_wrong_golden_responses(
     assert "golden request 1" in message
 
 
-def test_wrong_responses_of_a_ready_version(
+def test_wrong_responses_of_a_ready_version_revert_the_rollout(
     namespace: KServeNamespace, served: Archive, tmp_path: Path
 ) -> None:
     archive = make_archive(tmp_path, name="firm", scale=5, drifts_after=8)
@@ -226,7 +226,7 @@ def test_deadline_ends_the_wait_for_readiness(
 def test_error_of_the_registry_reverts_the_switch(
     namespace: KServeNamespace, served: Archive, tmp_path: Path
 ) -> None:
-    """The traffic has already moved when the alias cannot be set."""
+    """The alias cannot be set after the traffic has moved."""
     archive = make_archive(tmp_path, name="firm", scale=8)
 
     def fail() -> None:
@@ -272,7 +272,7 @@ def test_recovery_removes_an_interrupted_first_version(namespace: KServeNamespac
 
 
 def interrupt_rollout(namespace: KServeNamespace, archive: Archive) -> None:
-    """Begin a trial without its end."""
+    """Begin a trial and do not end it."""
     namespace.store_archive(archive)
     target = namespace.target()
     with target.rollout_lock(archive.name, namespace.progress):
@@ -307,7 +307,9 @@ def test_long_name_is_a_user_error(namespace: KServeNamespace, tmp_path: Path) -
         namespace.deploy(make_archive(tmp_path, name="a" * 41), pytest.fail)
 
 
-def test_exceeded_quota(namespace: KServeNamespace, served: Archive, tmp_path: Path) -> None:
+def test_exceeded_quota_reverts_the_rollout(
+    namespace: KServeNamespace, served: Archive, tmp_path: Path
+) -> None:
     namespace.cluster.apply(QUOTA, {"metadata": {"name": "tight"}, "spec": {"hard": {"pods": "1"}}})
     try:
         message = failed_rollout(namespace, make_archive(tmp_path, name="firm", scale=10), served)
@@ -333,15 +335,15 @@ def test_required_permissions_are_sufficient_and_necessary(
     namespace.create_account(rules)
     account = impersonated(namespace.cluster, user_of(namespace.name, ACCOUNT))
     namespace.deploy(make_archive(tmp_path, name="modest"), target=namespace.target(account))
-    wrong = make_archive(tmp_path, name="modest", wrong=True)
+    incorrect = make_archive(tmp_path, name="modest", wrong=True)
     with pytest.raises(RolloutReverted, match=r"last log lines: (?!.*could not be read)"):
-        namespace.deploy(wrong, pytest.fail, target=namespace.target(account))
+        namespace.deploy(incorrect, pytest.fail, target=namespace.target(account))
     for rule in rules:
         if rule["resources"] == [INFERENCE_SERVICE.plural]:
             rule["verbs"].remove("patch")
     namespace.create_account(rules)
     with pytest.raises(RolloutReverted, match=r"verb patch on inferenceservices of API group"):
-        namespace.deploy(wrong, pytest.fail, target=namespace.target(account))
+        namespace.deploy(incorrect, pytest.fail, target=namespace.target(account))
 
 
 @pytest.fixture
@@ -362,7 +364,7 @@ def test_canary_in_knative_mode_is_reverted_or_promoted_by_its_traffic(
     knative_namespace: KServeNamespace, tmp_path: Path
 ) -> None:
     namespace, name, request = knative_namespace, "shared", {"x": [7.0]}
-    first, good = (make_archive(tmp_path, name=name, scale=scale) for scale in (2, 3))
+    first, correct = (make_archive(tmp_path, name=name, scale=scale) for scale in (2, 3))
     # This version answers its golden requests, but fails on the requests of the load.
     failing = make_archive(tmp_path, name=name, scale=4, fails_on=7.0)
     namespace.deploy(first)
@@ -379,11 +381,11 @@ def test_canary_in_knative_mode_is_reverted_or_promoted_by_its_traffic(
     check_served(namespace, first)
 
     with generate_load(namespace, name, request) as load:
-        namespace.deploy(good, canary=50, canary_seconds=3)
+        namespace.deploy(correct, canary=50, canary_seconds=3)
     assert load.errors == []
-    assert set(load.digests) == {first.digest, good.digest}
+    assert set(load.digests) == {first.digest, correct.digest}
     assert "canary: shared " in "\n".join(namespace.messages)
-    check_served(namespace, good)
+    check_served(namespace, correct)
     assert "canaryTrafficPercent" not in get_service(namespace, name)["spec"]["predictor"]
     expected = f"shared.{namespace.name}.svc.cluster.local/predict/shared"
     assert namespace.target().url(name).endswith(expected)

@@ -1,4 +1,4 @@
-"""Status and rollback where the endpoint is on a cluster."""
+"""Status and rollback of an endpoint on a cluster."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def promote(namespace: ClusterNamespace, registry: Registry, archive: Archive, r
     mirror_aliases(registry, namespace.store, archive.name, run)
 
 
-def test_rollback_on_a_cluster(
+def test_rollback_serves_the_previous_version(
     shared_namespace: ClusterNamespace,
     registry: Registry,
     tmp_path: Path,

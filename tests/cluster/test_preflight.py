@@ -58,11 +58,11 @@ def create_requirements(namespace: ClusterNamespace, **variables: str) -> None:
     namespace.cluster.apply(SECRET, {"metadata": metadata})
 
 
-def missing(lines: list[str]) -> list[str]:
+def missing_items(lines: list[str]) -> list[str]:
     return [line.removeprefix("MISSING: ") for line in lines if line.startswith("MISSING: ")]
 
 
-def test_all_requirements_are_met(
+def test_complete_requirements_pass(
     own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     create_requirements(own_namespace)
@@ -83,15 +83,13 @@ def test_each_missing_object_is_named_with_its_manifest(
     code, lines = run_preflight(own_namespace, capsys, "--tag", "no-such-tag")
     assert code == 2
     location = f"in namespace {own_namespace.name}"
-    missing_items = missing(lines)
-    assert (
-        f"ConfigMap continuous-training {location}: manifests/base/configmap.yaml creates it" in missing_items
-    )
+    items = missing_items(lines)
+    assert f"ConfigMap continuous-training {location}: manifests/base/configmap.yaml creates it" in items
     assert (
         f"ServiceAccount continuous-training {location}: manifests/base/service-accounts.yaml creates it"
-        in missing_items
+        in items
     )
-    assert any(line.startswith(f"image {REGISTRY}/train:no-such-tag: make images") for line in missing_items)
+    assert any(line.startswith(f"image {REGISTRY}/train:no-such-tag: make images") for line in items)
     assert any(
         line.startswith(f"warning: Secret continuous-training {location} does not exist") for line in lines
     )
@@ -99,7 +97,7 @@ def test_each_missing_object_is_named_with_its_manifest(
     create_requirements(own_namespace, CT_STORE="", CT_SERVING_IMAGE="")
     code, lines = run_preflight(own_namespace, capsys)
     assert code == 2
-    assert [line.partition(": ")[0] for line in missing(lines)] == [
+    assert [line.partition(": ")[0] for line in missing_items(lines)] == [
         "CT_STORE in ConfigMap continuous-training",
         f"ServiceAccount model-server {location}",
         "CT_SERVING_IMAGE in ConfigMap continuous-training",
@@ -107,7 +105,7 @@ def test_each_missing_object_is_named_with_its_manifest(
     create_requirements(own_namespace, CT_CANARY="80")
     code, lines = run_preflight(own_namespace, capsys)
     assert code == 2
-    assert missing(lines) == [
+    assert missing_items(lines) == [
         "ConfigMap continuous-training: CT_CANARY is 80: give a percentage from 0 (no canary) to 50"
     ]
     create_requirements(own_namespace, CT_TARGET="local")
@@ -116,7 +114,9 @@ def test_each_missing_object_is_named_with_its_manifest(
     assert any(line.startswith("warning: CT_TARGET is local") for line in lines)
 
 
-def test_missing_namespace(own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_namespace_is_named(
+    own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = preflight.main(["--namespace", f"{own_namespace.name}-x", "--workload", "digits"])
     assert code == 2
     assert f"MISSING: Namespace {own_namespace.name}-x: kubectl create namespace" in capsys.readouterr().out
@@ -131,23 +131,23 @@ def test_each_missing_permission_is_named(
     next(rule for rule in reduced if rule["resources"] == ["leases"])["verbs"].remove("update")
     own_namespace.create_account(reduced)
     _, lines = run_preflight(own_namespace, capsys)
-    what = f"permissions of continuous-training in namespace {own_namespace.name} for CT_TARGET={target}"
-    (line,) = [line for line in missing(lines) if line.startswith(what)]
+    title = f"permissions of continuous-training in namespace {own_namespace.name} for CT_TARGET={target}"
+    (line,) = [line for line in missing_items(lines) if line.startswith(title)]
     assert "it may not update leases.coordination.k8s.io, get pods/log; manifests/base/role.yaml" in line
     own_namespace.create_account(role_rules(REQUIRED_PERMISSIONS[target]))
     _, lines = run_preflight(own_namespace, capsys)
-    assert f"ok: {what}" in lines
+    assert f"ok: {title}" in lines
 
 
-def test_missing_kserve(own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_kserve_is_named(own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     create_requirements(own_namespace, CT_TARGET="kserve")
     is_installed = is_known(
         own_namespace.cluster, Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
     )
     _, lines = run_preflight(own_namespace, capsys)
-    what = "KServe's InferenceService (serving.kserve.io/v1beta1)"
+    title = "KServe's InferenceService (serving.kserve.io/v1beta1)"
     assert (
-        f"ok: {what}" if is_installed else f"MISSING: {what}: install KServe, or set CT_TARGET=kubernetes"
+        f"ok: {title}" if is_installed else f"MISSING: {title}: install KServe, or set CT_TARGET=kubernetes"
     ) in lines
     assert is_known(own_namespace.cluster, DEPLOYMENT)
     assert is_known(own_namespace.cluster, POD)
@@ -212,7 +212,7 @@ def test_invisible_objects_are_reported_and_do_not_fail_the_preflight(
 
 
 def test_preflight_reads_no_data_of_secrets(own_namespace: ClusterNamespace) -> None:
-    """The API server sends only metadata, so no key can appear in the output."""
+    """The API server sends only metadata, so the output cannot contain a key."""
     responses: list[Any] = []
     api = own_namespace.cluster.transport.api
     call = api.call_api

@@ -1,4 +1,4 @@
-"""Successful rollouts on Kubernetes: no failed request under load, and no objects left behind."""
+"""Successful rollouts on Kubernetes: no request fails under load, and no old objects remain."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_new_version_replaces_the_previous_one_under_load(
 
 
 def check_objects(namespace: ClusterNamespace, previous: DeployedVersion, served: DeployedVersion) -> None:
-    """Assert that the objects of the served version exist, and those of the previous version do not."""
+    """Assert that the objects of the served version exist and the previous version has no objects."""
     cluster, name = namespace.cluster, served.name
     assert cluster.get(DEPLOYMENT, previous.deployment_name) is None
     deployment = cluster.get(DEPLOYMENT, served.deployment_name)

@@ -1,9 +1,13 @@
-"""A simulation of KServe's controller, as it was observed: Ready is always true, whatever the pods do.
+"""A simulation of KServe's controller, based on its observed behaviour.
 
-In Standard mode it creates a Deployment and a Service NAME-predictor. The Deployment rolls, and
-canaryTrafficPercent is ignored. In Knative mode it creates a Deployment per revision and one Service. The
-traffic moves to a revision when that is available, or is shared with the previous revision while
-canaryTrafficPercent is set.
+The condition Ready is always true, also without ready pods.
+
+In Standard mode it creates a Deployment and a Service NAME-predictor. The Deployment makes rolling updates,
+and canaryTrafficPercent is ignored.
+
+In Knative mode it creates one Service, and a Deployment for each revision. The traffic moves to a revision
+when the revision is available. With canaryTrafficPercent, the revision and the previous revision share the
+traffic.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from continuous_training.core.errors import PipelineError
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL, Manifest
 
-_NOT_OF_THE_POD = {
+_PREDICTOR_ONLY_KEYS = {
     "minReplicas",
     "maxReplicas",
     "canaryTrafficPercent",
@@ -86,7 +90,7 @@ class SimulatedController:
         self._update_status(service, self._apply_service(service, name, selector), {})
 
     def _reconcile_knative(self, service: Manifest) -> None:
-        """Keep the newest revision, and the one that was rolled out before it."""
+        """Keep the latest revision and the revision that was rolled out before it."""
         name, predictor = service["metadata"]["name"], service["spec"]["predictor"]
         revision = f"{name}-predictor-{service['metadata']['labels'][DIGEST_LABEL]}"
         labels = {"app": name, "revision": revision}
@@ -114,7 +118,7 @@ class SimulatedController:
     def _deployment(self, service: Manifest, name: str, selector: dict[str, str]) -> Manifest:
         metadata, predictor = service["metadata"], service["spec"]["predictor"]
         labels = {**metadata.get("labels", {}), _SERVICE_LABEL: metadata["name"], **selector}
-        pod = {key: value for key, value in predictor.items() if key not in _NOT_OF_THE_POD}
+        pod = {key: value for key, value in predictor.items() if key not in _PREDICTOR_ONLY_KEYS}
         image = self.image_overrides.get((metadata["name"], labels.get(DIGEST_LABEL, "")))
         if image:
             pod["containers"] = [{**pod["containers"][0], "image": image}, *pod["containers"][1:]]

@@ -1,8 +1,8 @@
 """A simulation of the controllers of Kubeflow Trainer and JobSet, which create the Job of a TrainJob.
 
-The Job is the one that trainer 2.3.0 and jobset 0.11.1 create: same name and labels, indexed with one pod per
+The Job is equal to the Job of trainer 2.3.0 and jobset 0.11.1: same name and labels, indexed with one pod per
 node, the runtime's container `node` with the patches of the TrainJob. The end of the Job becomes the
-condition of the TrainJob. Only the command and the image, which has no torch, are those of the test.
+condition of the TrainJob. The test provides the command and the image, which does not contain torch.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ POLL_SECONDS = 0.3
 class SimulatedController:
     """A controller whose pods run `script`.
 
-    With `reports_complete_early` a TrainJob is Complete immediately, whatever the Job does. With `absent` the
-    controller does nothing.
+    With `reports_complete_early` a TrainJob is Complete immediately, independently of its Job. With `absent`
+    the controller does nothing.
     """
 
     cluster: Cluster
@@ -80,8 +80,8 @@ class SimulatedController:
     def _job(self, train_job: Object) -> Object:
         metadata, spec = train_job["metadata"], train_job["spec"]
         (patch,) = spec["runtimePatches"]
-        (replicated,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
-        pod = replicated["template"]["spec"]["template"]
+        (replicated_job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+        pod = replicated_job["template"]["spec"]["template"]
         (container,) = pod["spec"]["containers"]
         trainer = spec["trainer"]
         labels = {
@@ -119,7 +119,7 @@ class SimulatedController:
 
 
 @contextmanager
-def running(controller: SimulatedController) -> Iterator[SimulatedController]:
+def run_in_background(controller: SimulatedController) -> Iterator[SimulatedController]:
     """Run the controller in a thread during the block."""
     stop = threading.Event()
 

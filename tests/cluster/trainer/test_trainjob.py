@@ -37,7 +37,7 @@ from workloads import discovery
 
 from ..cluster_namespace import kubectl
 from ..polling import wait_until
-from .simulated_controller import SimulatedController, running
+from .simulated_controller import SimulatedController, run_in_background
 
 ROOT = Path(__file__).parents[3]
 WORKLOAD = discovery.get("diabetes")
@@ -47,7 +47,7 @@ WAIT_SCRIPT = "trap 'exit 1' TERM; sleep 600 & wait"
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def prepared_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A dataset, and the model bundle that the nodes would produce from it."""
     folder = tmp_path_factory.mktemp("diabetes")
     prep_data.run(WORKLOAD, {}, folder / "data")
@@ -69,13 +69,13 @@ class TrainStep:
     """The train step of one run, in this process."""
 
     def __init__(
-        self, cluster: Cluster, store: ObjectStore, prepared: tuple[Path, Path], output: Path
+        self, cluster: Cluster, store: ObjectStore, prepared_files: tuple[Path, Path], output: Path
     ) -> None:
-        self.cluster, self.store, self.data, self.bundle = cluster, store, *prepared
+        self.cluster, self.store, self.data, self.bundle = cluster, store, *prepared_files
         self.output, self.messages = output, list[str]()
         self.step = Step(run="a-run")
-        recipe = json.loads((self.data / "dataset.json").read_text())["recipe"]
-        self.name = name_of(WORKLOAD, recipe, self.step)
+        input_digest = json.loads((self.data / "dataset.json").read_text())["recipe"]
+        self.name = name_of(WORKLOAD, input_digest, self.step)
         self.exchange = Exchange(store, f"trainjobs/{self.name}")
 
     def __call__(self, spec: Object | None = None) -> BundleMetadata:
@@ -100,16 +100,16 @@ class TrainStep:
 
 @pytest.fixture
 def train_step(
-    cluster: Cluster, store: ObjectStore, prepared: tuple[Path, Path], tmp_path: Path
+    cluster: Cluster, store: ObjectStore, prepared_files: tuple[Path, Path], tmp_path: Path
 ) -> TrainStep:
-    return TrainStep(cluster, store, prepared, tmp_path / "model")
+    return TrainStep(cluster, store, prepared_files, tmp_path / "model")
 
 
 def test_success_downloads_the_model_and_leaves_no_objects(
     train_step: TrainStep, controller: SimulatedController, capsys: pytest.CaptureFixture[str]
 ) -> None:
     controller.script, controller.before_complete = LOG_LINES, train_step.store_bundle
-    with running(controller):
+    with run_in_background(controller):
         metadata = train_step()
     assert digest_of_folder(train_step.output) == digest_of_folder(train_step.bundle)
     assert metadata.to_json() == json.loads((train_step.bundle / "model.json").read_text())
@@ -125,7 +125,7 @@ def test_failure_reports_the_exit_code_and_the_last_log_lines(
     train_step: TrainStep, controller: SimulatedController
 ) -> None:
     controller.script = "echo · epoch 1; echo torch.OutOfMemoryError: no more >&2; exit 7"
-    with running(controller), pytest.raises(PipelineError) as raised:
+    with run_in_background(controller), pytest.raises(PipelineError) as raised:
         train_step()
     message = str(raised.value)
     assert (
@@ -142,7 +142,10 @@ def test_failure_reports_the_exit_code_and_the_last_log_lines(
 def test_user_error_in_a_pod_ends_the_step(train_step: TrainStep, controller: SimulatedController) -> None:
     report = json.dumps({"exit_code": 2, "error": "the rows have no target; prepare them again"})
     controller.script = f"echo 'step failed: {report}'; {WAIT_SCRIPT}"
-    with running(controller), pytest.raises(UserError, match="the rows have no target; prepare them again"):
+    with (
+        run_in_background(controller),
+        pytest.raises(UserError, match="the rows have no target; prepare them again"),
+    ):
         train_step()
     assert train_step.remaining_objects() == []
 
@@ -153,7 +156,7 @@ def test_complete_trainjob_with_a_running_job_is_an_error(
     monkeypatch.setattr(trainjob, "SETTLING", 2.0)
     controller.script, controller.reports_complete_early = WAIT_SCRIPT, True
     with (
-        running(controller),
+        run_in_background(controller),
         pytest.raises(PipelineError, match="is complete according to its condition, but 0 of 2 pods"),
     ):
         train_step()
@@ -164,15 +167,15 @@ def test_complete_trainjob_without_a_model_is_an_error(
     train_step: TrainStep, controller: SimulatedController
 ) -> None:
     controller.script = "true"
-    with running(controller), pytest.raises(PipelineError, match="ended without leaving a model"):
+    with run_in_background(controller), pytest.raises(PipelineError, match="ended without leaving a model"):
         train_step()
     assert train_step.remaining_objects() == []
     assert not train_step.output.exists()
 
 
-def test_timeout(train_step: TrainStep, controller: SimulatedController) -> None:
+def test_timeout_is_a_transient_error(train_step: TrainStep, controller: SimulatedController) -> None:
     controller.script = f"echo · epoch 1; {WAIT_SCRIPT}"
-    with running(controller), pytest.raises(TransientError) as raised:
+    with run_in_background(controller), pytest.raises(TransientError) as raised:
         train_step(spec_of(activeDeadlineSeconds=MARGIN + 10))
     assert "raise the timeout of train" in str(raised.value)
     assert "· epoch 1" in str(raised.value)
@@ -182,7 +185,7 @@ def test_timeout(train_step: TrainStep, controller: SimulatedController) -> None
 def test_reason_of_the_wait_is_reported(train_step: TrainStep, controller: SimulatedController) -> None:
     spec = spec_of(activeDeadlineSeconds=MARGIN + 8)
     spec["trainer"]["resourcesPerNode"] = {"requests": {"cpu": "4000"}}
-    with running(controller), pytest.raises(TransientError, match="has not ended after 8 s"):
+    with run_in_background(controller), pytest.raises(TransientError, match="has not ended after 8 s"):
         train_step(spec)
     assert any(
         "is waiting: Unschedulable: " in line and "Insufficient cpu" in line for line in train_step.messages
@@ -202,12 +205,12 @@ def test_deleted_trainjob_is_an_error(train_step: TrainStep, controller: Simulat
     controller.absent = True
     wait = trainjob.wait
 
-    def deleted(cluster: Cluster, name: str, *rest: Any) -> None:
+    def delete_and_wait(cluster: Cluster, name: str, *rest: Any) -> None:
         cluster.delete(TRAIN_JOB, name)
         wait(cluster, name, *rest)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(trainjob, "wait", deleted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainjob, "wait", delete_and_wait)
         with pytest.raises(PipelineError, match="does not exist any more: it was deleted"):
             train_step()
     assert train_step.remaining_objects() == []
@@ -225,11 +228,11 @@ def test_older_trainer_is_refused_before_it_creates_objects(train_step: TrainSte
     manifest = manifest_of(WORKLOAD, train_step.name, train_step.exchange.key, spec_of(), train_step.step)
     apply = train_step.cluster.apply
 
-    def older(resource: Resource, body: Object, dry_run: bool = False) -> Object:
+    def apply_on_older_version(resource: Resource, body: Object, dry_run: bool = False) -> Object:
         supported = {key: value for key, value in body["spec"].items() if key != "runtimePatches"}
         return apply(resource, {**body, "spec": supported}, dry_run)
 
-    train_step.cluster.apply = older  # type: ignore[method-assign]
+    train_step.cluster.apply = apply_on_older_version  # type: ignore[method-assign]
     with pytest.raises(UserError, match=r"version 2\.2 or newer is needed"):
         trainjob.start(train_step.cluster, manifest, print)
     assert train_step.cluster.find(TRAIN_JOB) == []
@@ -296,7 +299,7 @@ def test_cancelled_step_deletes_its_trainjob(
     train_step: TrainStep, controller: SimulatedController, start_step: Callable[[], subprocess.Popen[str]]
 ) -> None:
     controller.script = f"echo · epoch 1; {WAIT_SCRIPT}"
-    with running(controller):
+    with run_in_background(controller):
         process = start_step()
         read_until(process, "· epoch 1")
         process.send_signal(signal.SIGTERM)
@@ -312,7 +315,7 @@ def test_retry_of_a_killed_step_continues_its_trainjob(
 ) -> None:
     controller.script = f"echo · epoch 1; while [ ! -e {CONTINUE_FILE} ]; do sleep 0.1; done; {LOG_LINES}"
     controller.before_complete = train_step.store_bundle
-    with running(controller):
+    with run_in_background(controller):
         first = start_step()
         read_until(first, "· epoch 1")
         first.kill()
@@ -329,7 +332,7 @@ def test_retry_of_a_killed_step_continues_its_trainjob(
         output, _ = second.communicate(timeout=120)
     assert second.returncode == 0, output
     assert "· node 0 says 2" in output
-    assert len(controller.created_jobs) == 1, "the work of the first try was not begun anew"
+    assert len(controller.created_jobs) == 1, "the second attempt did not start a new Job"
     assert train_job["metadata"]["name"] == train_step.name
     assert digest_of_folder(train_step.output) == digest_of_folder(train_step.bundle)
     assert train_step.remaining_objects() == []
@@ -339,7 +342,7 @@ def test_stored_model_is_downloaded_without_a_second_training(
     train_step: TrainStep, controller: SimulatedController
 ) -> None:
     train_step.store_bundle()
-    with running(controller):
+    with run_in_background(controller):
         train_step()
     assert controller.created_jobs == []
     assert digest_of_folder(train_step.output) == digest_of_folder(train_step.bundle)
@@ -349,7 +352,7 @@ def test_stored_model_is_downloaded_without_a_second_training(
 def test_failed_trainjob_is_replaced(train_step: TrainStep, controller: SimulatedController) -> None:
     manifest = manifest_of(WORKLOAD, train_step.name, train_step.exchange.key, spec_of(), train_step.step)
     controller.script = "exit 1"
-    with running(controller):
+    with run_in_background(controller):
         train_step.cluster.apply(TRAIN_JOB, manifest)
         assert wait_until(lambda: has_failed(train_step))
         controller.script, controller.before_complete = "true", train_step.store_bundle
@@ -433,7 +436,7 @@ def test_documented_role_is_sufficient(
     )
     controller.script = f"{LOG_LINES}; {'true' if outcome == 'succeeds' else 'exit 3'}"
     controller.before_complete = train_step.store_bundle
-    with running(controller):
+    with run_in_background(controller):
         if outcome == "succeeds":
             own_step()
         else:
@@ -449,7 +452,7 @@ def test_each_rule_of_the_documented_role_is_necessary(
 ) -> None:
     rules = shipped_rules()
     assert len(rules) == 4
-    lacked = rules.pop(missing)["resources"][0]
+    missing_resource = rules.pop(missing)["resources"][0]
     path = create_kubeconfig(train_step.cluster, rules, tmp_path)
     own_step = TrainStep(
         connect(train_step.cluster.namespace, str(path)),
@@ -458,12 +461,12 @@ def test_each_rule_of_the_documented_role_is_necessary(
         train_step.output,
     )
     controller.script, controller.before_complete = LOG_LINES, train_step.store_bundle
-    with running(controller):
-        if lacked == "pods/log":
+    with run_in_background(controller):
+        if missing_resource == "pods/log":
             own_step()
             assert not any("says" in line for line in own_step.messages)
         else:
-            with pytest.raises(UserError, match=f"its Role lacks the verb .* on {lacked}"):
+            with pytest.raises(UserError, match=f"its Role lacks the verb .* on {missing_resource}"):
                 own_step()
 
 

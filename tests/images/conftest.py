@@ -1,4 +1,4 @@
-"""The images as this checkout builds them, with the Docker engine that there is; without one, a skip."""
+"""The images of this checkout, built with the local Docker engine. The tests are skipped without one."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ HARDENED = {
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
 }
-"""What Pod Security `restricted` leaves a step: the image's own user, and nothing to write to but /tmp."""
+"""Container options like Pod Security `restricted`: the user of the image, and only /tmp is writable."""
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
-    """A client of a Docker engine that has the base image, or can get it."""
+    """A client of a Docker engine that has the base image or can pull it."""
     try:
         client = docker.from_env()
         client.ping()
     except DockerException:
-        pytest.skip("there is no Docker engine: https://docs.docker.com/engine/install")
+        pytest.skip("no Docker engine is available: https://docs.docker.com/engine/install")
     try:
         client.images.get(BASE)
     except ImageNotFound:
@@ -45,19 +45,19 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="session")
 def names() -> Images:
-    """The images' names, of `make images` where CT_TEST_REGISTRY and CT_TEST_TAG say so."""
+    """The names of the images. CT_TEST_REGISTRY and CT_TEST_TAG select those of `make images`."""
     registry = os.environ.get("CT_TEST_REGISTRY", "localhost:5000/continuous-training")
     return Images(registry, os.environ.get("CT_TEST_TAG", "test"))
 
 
 @pytest.fixture(scope="session")
 def images(engine: docker.DockerClient, names: Images) -> Images:
-    """The images without torch, built; what did not change comes from Docker's cache."""
-    make(names, *TORCH_FREE, "--no-push")
+    """The built images without torch. Unchanged layers are taken from the cache of Docker."""
+    build(names, *TORCH_FREE, "--no-push")
     return names
 
 
-def make(names: Images, *arguments: str) -> None:
-    """Run `python -m pipelines.build_images` for some targets, with further arguments."""
-    where = ["--registry", names.registry, "--tag", names.tag]
-    assert build_images.main([*where, "--images", *arguments, "--", "--network", "host"]) == 0
+def build(names: Images, *arguments: str) -> None:
+    """Run `python -m pipelines.build_images` for targets, with further arguments."""
+    options = ["--registry", names.registry, "--tag", names.tag]
+    assert build_images.main([*options, "--images", *arguments, "--", "--network", "host"]) == 0

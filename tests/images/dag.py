@@ -1,4 +1,4 @@
-"""The compiled pipeline, run by KFP's DockerRunner in the images, as strictly as a cluster would."""
+"""Run the compiled pipeline in the images with KFP's DockerRunner and the restrictions of a cluster."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from .conftest import HARDENED
 
 
 @dataclass
-class Machine:
-    """What stands around the steps: the folder that they share, and what they find in their environment."""
+class PipelineRunner:
+    """Runs pipelines in containers that share a folder and have the environment variables of a cluster."""
 
     engine: docker.DockerClient
     images: Images
     folder: Path
     environment: dict[str, str]
-    said: str = field(default="", init=False)
+    output: str = field(default="", init=False)
 
     def run(self, workload: str, **parameters: Any) -> str:
-        """Run the workload's pipeline file and return the run's id; RuntimeError when it fails.
+        """Run the pipeline of the workload and return the id of the run. Raises RuntimeError when it fails.
 
-        `said` is what the steps said.
+        Sets `output` to the output of the steps.
         """
         from kfp import components, local
 
         run_id = new_run_id(workload)
         file = self.folder / f"{run_id}.yaml"
         file.write_text(resolve(compile_workload(workload, self.images).text, run_id))
-        artifacts = self.open_folder(run_id)
-        said = io.StringIO()
+        artifacts = self.create_folder(run_id)
+        output = io.StringIO()
         try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(said):
-                # Of the settings that are the cluster's alone.
+            with warnings.catch_warnings(), contextlib.redirect_stdout(output):
+                # KFP warns about settings that apply only to a cluster.
                 warnings.simplefilter("ignore")
-                runner = local.DockerRunner(environment=self.environment, **self.surroundings)
+                runner = local.DockerRunner(environment=self.environment, **self.container_options)
                 local.init(runner, pipeline_root=str(artifacts), raise_on_error=True, enable_caching=False)
                 components.load_component_from_file(str(file))(**parameters)
         finally:
-            self.said = said.getvalue()
-            print(self.said)
+            self.output = output.getvalue()
+            print(self.output)
         return run_id
 
     @contextlib.contextmanager
     def server(self) -> Iterator[str]:
-        """Run the model server of the state folder for the while; yields its address."""
+        """Run the model server of the state directory within the block. Yields its address."""
         port = free_port()
         command = [
             "-m",
@@ -71,11 +71,11 @@ class Machine:
             str(port),
         ]
         server = self.engine.containers.run(
-            self.images.of("serving"), command, entrypoint=["python"], detach=True, **self.surroundings
+            self.images.of("serving"), command, entrypoint=["python"], detach=True, **self.container_options
         )
         try:
             deadline = time.monotonic() + 60
-            while not _answers(port):
+            while not _is_live(port):
                 server.reload()
                 if server.status == "exited" or time.monotonic() > deadline:
                     raise RuntimeError(f"the server does not answer: {server.logs().decode()}")
@@ -86,30 +86,30 @@ class Machine:
 
     @property
     def state(self) -> Path:
-        """The state folder: how deploy-serving finds the server, as on one machine."""
+        """The state directory, through which deploy-serving finds the server, as on one machine."""
         return self.folder / "state"
 
     @property
-    def surroundings(self) -> dict[str, Any]:
-        """What each container has: this machine's network, the state folder, and no rights beside."""
+    def container_options(self) -> dict[str, Any]:
+        """The options of each container: the host network, the state directory, and restricted privileges."""
         mounts = [Mount(str(self.state), str(self.state), type="bind")]
         return {"network_mode": "host", "mounts": mounts, **HARDENED}
 
-    def open_folder(self, name: str) -> Path:
-        """Make a folder that the images' user, who is nobody on this machine, may write to."""
-        made = self.folder / name
-        made.mkdir()
-        made.chmod(0o777)
-        return made
+    def create_folder(self, name: str) -> Path:
+        """Create a folder in which the user of the images can write, who does not exist on this machine."""
+        created = self.folder / name
+        created.mkdir()
+        created.chmod(0o777)
+        return created
 
-    def hand_over(self) -> None:
-        """Let this machine's user remove what the images' user has written."""
-        folder = {str(self.folder): {"bind": "/left", "mode": "rw"}}
-        command = ["sh", "-c", "chmod -R a+rwX /left/* || true"]
+    def make_files_removable(self) -> None:
+        """Allow the user of this machine to delete the files of the images' user."""
+        folder = {str(self.folder): {"bind": "/folder", "mode": "rw"}}
+        command = ["sh", "-c", "chmod -R a+rwX /folder/* || true"]
         self.engine.containers.run(self.images.of("notify"), command, volumes=folder, remove=True)
 
 
-def _answers(port: int) -> bool:
+def _is_live(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/v2/health/live", timeout=5).ok
     except requests.RequestException:

@@ -1,4 +1,4 @@
-"""What is in each image without torch, and what is not."""
+"""The content of each image without torch: distributions, programs, permissions, layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.steps import USER
 
 from .conftest import HARDENED, TORCH_FREE
 
-LOOK = """
+INSPECTION_SCRIPT = """
 import importlib.util, json, os, shutil, sys
 from importlib import metadata
 from typing import Any
@@ -42,70 +42,77 @@ def target(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def look(engine: docker.DockerClient, images: Images, target: str) -> dict[str, Any]:
-    """What a process in the image finds there."""
-    found = json.loads(run(engine, images.of(target), "python", "-c", LOOK))
-    return found | {"requires": {canonicalize_name(name): its for name, its in found["requires"].items()}}
+def content(engine: docker.DockerClient, images: Images, target: str) -> dict[str, Any]:
+    """The result of the inspection script in the image."""
+    result = json.loads(run(engine, images.of(target), "python", "-c", INSPECTION_SCRIPT))
+    requires = {canonicalize_name(name): lines for name, lines in result["requires"].items()}
+    return result | {"requires": requires}
 
 
 def run(engine: docker.DockerClient, image: str, *command: str) -> str:
-    """Run a command in the image, or what the image runs by itself; returns what it prints."""
-    more: dict[str, Any] = {"entrypoint": []} if command else {}
-    return engine.containers.run(image, [*command], remove=True, **HARDENED, **more).decode()
+    """Run a command in the image, by default its entry point. Return the output."""
+    options: dict[str, Any] = {"entrypoint": []} if command else {}
+    return engine.containers.run(image, [*command], remove=True, **HARDENED, **options).decode()
 
 
-def test_it_holds_what_its_extra_names_and_no_more(target: str, look: dict[str, Any]) -> None:
-    wanted = needed(look["requires"], look["python"], "continuous-training", target)
-    assert set(look["requires"]) - wanted == (set() if target == "serving" else {"kfp"})
-    assert wanted <= set(look["requires"])
+def test_the_image_contains_exactly_the_distributions_of_its_extra(
+    target: str, content: dict[str, Any]
+) -> None:
+    expected = required_distributions(content["requires"], content["python"], "continuous-training", target)
+    assert set(content["requires"]) - expected == (set() if target == "serving" else {"kfp"})
+    assert expected <= set(content["requires"])
 
 
-def needed(requires: dict[str, list[str]], python: str, name: str, extra: str = "") -> set[str]:
-    """Return a distribution and all that it needs with an extra, on that version of Python."""
+def required_distributions(
+    requires: dict[str, list[str]], python: str, name: str, extra: str = ""
+) -> set[str]:
+    """Return a distribution and its transitive requirements with an extra, for a version of Python."""
     environment = {"extra": extra, "python_full_version": python, "python_version": python.rpartition(".")[0]}
-    found = {name}
+    names = {name}
     for line in requires.get(name, []):
-        one = Requirement(line)
-        if one.marker is None or one.marker.evaluate(environment):
-            for its in one.extras or {""}:
-                found |= needed(requires, python, canonicalize_name(one.name), its)
-    return found
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            for required_extra in requirement.extras or {""}:
+                names |= required_distributions(
+                    requires, python, canonicalize_name(requirement.name), required_extra
+                )
+    return names
 
 
-def test_what_only_training_needs_is_elsewhere(target: str, look: dict[str, Any]) -> None:
-    assert not {"torch", "mlflow"} & set(look["requires"])
-    assert ("scikit-learn" in look["requires"]) == (target in {"prep-data", "train"})
+def test_training_libraries_are_only_in_the_training_images(target: str, content: dict[str, Any]) -> None:
+    assert not {"torch", "mlflow"} & set(content["requires"])
+    assert ("scikit-learn" in content["requires"]) == (target in {"prep-data", "train"})
 
 
-def test_only_steps_that_talk_to_a_cluster_can(target: str, look: dict[str, Any]) -> None:
-    assert ("kubernetes" in look["requires"]) == (target in {"train", "deploy-serving"})
+def test_only_images_of_cluster_clients_contain_kubernetes(target: str, content: dict[str, Any]) -> None:
+    assert ("kubernetes" in content["requires"]) == (target in {"train", "deploy-serving"})
 
 
-def test_it_can_install_nothing_and_write_to_tmp_alone(look: dict[str, Any]) -> None:
-    assert look["user"] == [USER, USER]
-    assert (look["modules"], look["programs"], look["writable"]) == ([], [], [TMP])
+def test_the_image_has_no_installer_and_only_tmp_is_writable(content: dict[str, Any]) -> None:
+    assert content["user"] == [USER, USER]
+    assert (content["modules"], content["programs"], content["writable"]) == ([], [], [TMP])
 
 
-def test_left_alone_it_tells_what_it_takes(engine: docker.DockerClient, images: Images, target: str) -> None:
+def test_the_entry_point_prints_its_usage(engine: docker.DockerClient, images: Images, target: str) -> None:
     module = "serving serve" if target == "serving" else f"components.{target.replace('-', '_')}"
     assert run(engine, images.of(target)).startswith(f"usage: python -m {module}")
 
 
-def test_a_step_can_be_run_by_the_executor(target: str, look: dict[str, Any]) -> None:
-    assert look["executor"] == (target != "serving")
+def test_the_executor_of_kfp_is_in_the_images_of_steps(target: str, content: dict[str, Any]) -> None:
+    assert content["executor"] == (target != "serving")
 
 
-def test_its_labels_say_what_it_is(engine: docker.DockerClient, images: Images, target: str) -> None:
+def test_labels(engine: docker.DockerClient, images: Images, target: str) -> None:
     image = engine.images.get(images.of(target))
-    told = {key.removeprefix("org.opencontainers.image."): value for key, value in image.labels.items()}
-    assert told["title"] == target
-    assert told["description"]
-    assert told["version"] == metadata.version("continuous-training")
+    labels = {key.removeprefix("org.opencontainers.image."): value for key, value in image.labels.items()}
+    assert labels["title"] == target
+    assert labels["description"]
+    assert labels["version"] == metadata.version("continuous-training")
     print(f"{target}: {image.attrs['Size'] / 1e6:.0f} MB")
 
 
-def test_what_several_images_hold_is_one_layer(engine: docker.DockerClient, images: Images) -> None:
-    """All that is below the code, which is the last and the smallest."""
+def test_images_share_the_layers_of_common_packages(engine: docker.DockerClient, images: Images) -> None:
+    """The last and smallest layer contains the code; the layers below it are compared."""
     below = {step: engine.images.get(images.of(step)).attrs["RootFS"]["Layers"][:-1] for step in STEPS}
     for step in STEPS:
         inherited = below["notify"] if step == "notify" else below["archive"]

@@ -1,4 +1,4 @@
-"""The Dockerfile, as it is read."""
+"""The text of the Dockerfile."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipelines.steps import STEPS
 DOCKERFILE = Path("components/Dockerfile")
 
 
-def test_hadolint_finds_nothing() -> None:
+def test_hadolint_reports_nothing() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    process = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (0, ""), process.stderr
 
 
 def test_every_step_has_a_target() -> None:

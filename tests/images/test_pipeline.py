@@ -1,7 +1,6 @@
-"""The whole pipeline in its images: as their own user, with nothing to write to but /tmp and the artifacts.
+"""The whole pipeline in its images, as their user, with write access only to /tmp and the artifacts.
 
-The registry is MLflow's server and the store an S3 server, both of this machine; the model server runs in
-its own image.
+An MLflow server and an S3 server run on this machine. The model server runs in its own image.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ from pipelines.images import Images
 from tests.s3 import ACCESS, Bucket
 from workloads import discovery, mnist
 
-from .conftest import HARDENED, TORCH_FREE, make
-from .dag import Machine
+from .conftest import HARDENED, TORCH_FREE, build
+from .dag import PipelineRunner
 
 
 @pytest.fixture
 def mlflow(tmp_path: Path) -> Iterator[Registry]:
-    """A registry of this test's own, behind a real MLflow server."""
+    """A registry of this test, with a real MLflow server."""
     with open_registry(f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}") as opened:
         yield opened
 
 
 @pytest.fixture
-def machine(
+def runner(
     engine: docker.DockerClient, images: Images, mlflow: Registry, bucket: Bucket, tmp_path: Path
-) -> Iterator[Machine]:
-    # Those that were pushed are run by digest, as `make images` and then pipelines.compile would have it.
+) -> Iterator[PipelineRunner]:
+    # Pushed images are selected by digest, as after `make images` and pipelines.compile.
     digests = {target: build_images.pushed_digest(images.of(target)) for target in TORCH_FREE}
     pinned = {target: digest for target, digest in digests.items() if digest}
-    folder = tmp_path / "machine"
+    folder = tmp_path / "runner"
     folder.mkdir()
     environment = {
         "CT_STATE": str(folder / "state"),
@@ -54,40 +53,40 @@ def machine(
         "AWS_ACCESS_KEY_ID": ACCESS[0],
         "AWS_SECRET_ACCESS_KEY": ACCESS[1],
     }
-    made = Machine(engine, Images(images.registry, images.tag, pinned), folder, environment)
-    made.open_folder("state")
-    yield made
-    made.hand_over()
+    runner = PipelineRunner(engine, Images(images.registry, images.tag, pinned), folder, environment)
+    runner.create_folder("state")
+    yield runner
+    runner.make_files_removable()
 
 
-def test_raw_data_to_an_answering_endpoint(machine: Machine, mlflow: Registry) -> None:
-    with machine.server() as url:
-        machine.run("digits")
+def test_from_raw_data_to_a_served_endpoint(runner: PipelineRunner, mlflow: Registry) -> None:
+    with runner.server() as url:
+        runner.run("digits")
         champion = mlflow.champion("digits")
-        assert champion is not None, machine.said
+        assert champion is not None, runner.output
 
-        pictures, labels = digits(200)
-        answer = requests.post(f"{url}/predict/digits", json={"images": pictures.tolist()}, timeout=30)
-        told = np.array([one["label"] for one in answer.json()["predictions"]])
-        assert answer.headers["x-model-digest"] == champion.digest
-        assert (told == labels).mean() > 0.95
+        samples, labels = digits(200)
+        response = requests.post(f"{url}/predict/digits", json={"images": samples.tolist()}, timeout=30)
+        predicted = np.array([prediction["label"] for prediction in response.json()["predictions"]])
+        assert response.headers["x-model-digest"] == champion.digest
+        assert (predicted == labels).mean() > 0.95
 
-        # A quiet day: nothing is trained again, and what is served stays.
-        machine.run("digits")
-        assert "data unchanged" in machine.said
-        assert "Executing task 'train'" not in machine.said
+        # With unchanged data, nothing is trained and the served version does not change.
+        runner.run("digits")
+        assert "data unchanged" in runner.output
+        assert "Executing task 'train'" not in runner.output
         assert mlflow.champion("digits") == champion
 
 
-def test_a_step_that_fails_is_told_as_such(machine: Machine, bucket: Bucket) -> None:
+def test_a_failed_step_is_recorded(runner: PipelineRunner, bucket: Bucket) -> None:
     with pytest.raises(RuntimeError, match="prep-data"):
-        machine.run("digits", source="/nowhere.csv")
-    assert "step failed" in machine.said
+        runner.run("digits", source="/nowhere.csv")
+    assert "step failed" in runner.output
     (record,) = RunHistory(open_store(bucket.uri, ACCESS), "digits").runs()
     assert record["verdict"] == "failed"
 
 
-def test_remote_files_are_kept_where_one_may_write(engine: docker.DockerClient, images: Images) -> None:
+def test_remote_files_are_cached_in_a_writable_folder(engine: docker.DockerClient, images: Images) -> None:
     sample = Path(mnist.__file__).parent / "sample"
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(sample)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -101,34 +100,34 @@ def test_remote_files_are_kept_where_one_may_write(engine: docker.DockerClient, 
     finally:
         server.shutdown()
         server.server_close()
-    told = prepared.decode().splitlines()
-    assert "dataset: /tmp/data" in told
-    assert sum(line.endswith(".gz") for line in told) == 4
+    lines = prepared.decode().splitlines()
+    assert "dataset: /tmp/data" in lines
+    assert sum(line.endswith(".gz") for line in lines) == 4
 
 
 @pytest.mark.full
-def test_the_same_with_torch(machine: Machine, mlflow: Registry) -> None:
-    make(machine.images, "train-torch", "--no-push")
-    with machine.server() as url:
-        machine.run("mnist", epochs=3)
+def test_from_raw_data_to_a_served_endpoint_with_torch(runner: PipelineRunner, mlflow: Registry) -> None:
+    build(runner.images, "train-torch", "--no-push")
+    with runner.server() as url:
+        runner.run("mnist", epochs=3)
         champion = mlflow.champion("mnist")
-        assert champion is not None, machine.said
+        assert champion is not None, runner.output
 
         workload = discovery.get("mnist")
         first = next(iter(workload.load(workload.default_source, workload.parse({}))))
         rows = pa.Table.from_batches([first.batch]).slice(0, 50)
-        right = 0
+        correct = 0
         for index in range(rows.num_rows):
             row = rows.slice(index, 1)
-            answer = requests.post(f"{url}/predict/mnist", json=workload.request(row), timeout=30)
-            assert answer.headers["x-model-digest"] == champion.digest
-            right += answer.json()["predictions"][0]["label"] == row["label"][0].as_py()
-        assert right >= 45
+            response = requests.post(f"{url}/predict/mnist", json=workload.request(row), timeout=30)
+            assert response.headers["x-model-digest"] == champion.digest
+            correct += response.json()["predictions"][0]["label"] == row["label"][0].as_py()
+        assert correct >= 45
 
 
 def digits(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first pictures that scikit-learn has, and what they are of."""
+    """Return the first images of the digits dataset, shape (count, 8, 8), and their labels."""
     from sklearn.datasets import load_digits
 
-    pictures, labels = load_digits(return_X_y=True)
-    return pictures[:count].reshape(-1, 8, 8), labels[:count]
+    samples, labels = load_digits(return_X_y=True)
+    return samples[:count].reshape(-1, 8, 8), labels[:count]

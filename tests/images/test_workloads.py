@@ -1,4 +1,4 @@
-"""The steps that ask a workload something can import it: those that come along, and somebody's own."""
+"""The steps that call a workload can import it: the included workloads, and a workload of a user."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PAGE = Path("docs/workloads.md")
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the workload that the page on workloads shows in full."""
-    folder = tmp_path_factory.mktemp("ours")
+def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the complete example workload of docs/workloads.md."""
+    folder = tmp_path_factory.mktemp("user")
     files = re.findall(r"```python\n# (workloads/wine/\w+\.py)\n(.*?)```", PAGE.read_text(), re.DOTALL)
     for name, text in [("workloads/__init__.py", ""), ("workloads/wine/__init__.py", ""), *files]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -30,16 +30,16 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("step", ["prep-data", "train", "evaluate", "deploy-serving"])
-def test_a_step_knows_every_workload(
-    engine: docker.DockerClient, images: Images, ours: Path, step: str
+def test_a_step_can_import_every_workload(
+    engine: docker.DockerClient, images: Images, user_folder: Path, step: str
 ) -> None:
     listing = "from workloads import register; [print(register.get(name).name) for name in register.names()]"
-    told = engine.containers.run(
+    output = engine.containers.run(
         images.of(step),
         ["python", "-c", listing],
-        environment={"PYTHONPATH": "/app:/ours"},
-        volumes={str(ours): {"bind": "/ours", "mode": "ro"}},
+        environment={"PYTHONPATH": "/app:/user"},
+        volumes={str(user_folder): {"bind": "/user", "mode": "ro"}},
         remove=True,
         **HARDENED,
     ).decode()
-    assert told.split() == sorted([*discovery.names(), "wine"])
+    assert output.split() == sorted([*discovery.names(), "wine"])

@@ -1,1 +1,1 @@
-"""The manifests: rendered, checked, accepted by an API server, and brought up."""
+"""Tests of the manifests: rendering, validation, and installation on a cluster."""

@@ -1,4 +1,4 @@
-"""What a service account asked of the API server, from the server's own audit log."""
+"""The API requests of a service account, read from the audit log of the API server."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import pytest
 
 from .rendering import Object
 
-LOG = Path(os.environ.get("CT_AUDIT_LOG", "~/.cache/local-cluster/log/audit.log")).expanduser()
+AUDIT_LOG = Path(os.environ.get("CT_AUDIT_LOG", "~/.cache/local-cluster/log/audit.log")).expanduser()
 
 
 @dataclass(frozen=True, order=True)
-class Right:
-    """A verb on a kind of object, as a Role writes it: `resource` may be `pods/log`."""
+class Permission:
+    """A verb on a resource, as in a Role. `resource` can contain a subresource: `pods/log`."""
 
     group: str
     resource: str
     verb: str
 
 
-def rights(rules: Iterable[Object]) -> set[Right]:
-    """Return what a Role's rules allow."""
+def permissions_of_rules(rules: Iterable[Object]) -> set[Permission]:
+    """Return the permissions that the rules of a Role grant."""
     return {
-        Right(group, resource, verb)
+        Permission(group, resource, verb)
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -35,31 +35,33 @@ def rights(rules: Iterable[Object]) -> set[Right]:
     }
 
 
-def asked(namespace: str, account: str) -> tuple[set[Right], list[str]]:
-    """Return the rights that the account's calls took, and the calls that were refused, in words."""
-    taken, refused = set(), []
+def requested_permissions(namespace: str, account: str) -> tuple[set[Permission], list[str]]:
+    """Return the permissions that the requests of the account used, and a line for each denied request."""
+    used, denied = set(), []
     for event in _events(namespace, f"system:serviceaccount:{namespace}:{account}"):
-        what, code = event["objectRef"], event.get("responseStatus", {}).get("code", 0)
-        resource = "/".join(part for part in (what["resource"], what.get("subresource")) if part)
-        right = Right(what.get("apiGroup", ""), resource, event["verb"])
+        reference, code = event["objectRef"], event.get("responseStatus", {}).get("code", 0)
+        resource = "/".join(part for part in (reference["resource"], reference.get("subresource")) if part)
+        permission = Permission(reference.get("apiGroup", ""), resource, event["verb"])
         if code == 403:
-            refused.append(f"{right}: {event['responseStatus'].get('message', '')}")
+            denied.append(f"{permission}: {event['responseStatus'].get('message', '')}")
             continue
-        taken.add(right)
-        # A server-side apply of what is not there yet is allowed by `patch` and `create` together.
-        if right.verb == "patch" and code == 201:
-            taken.add(Right(right.group, right.resource, "create"))
-    return taken, refused
+        used.add(permission)
+        # A server-side apply of a new object requires `patch` and `create`.
+        if permission.verb == "patch" and code == 201:
+            used.add(Permission(permission.group, permission.resource, "create"))
+    return used, denied
 
 
 def _events(namespace: str, user: str) -> Iterator[Object]:
-    if not LOG.is_file():
-        pytest.skip(f"the API server's audit log is not at {LOG}: CT_AUDIT_LOG says where")
-    # The log is turned over at some size: what came before may have gone into the file that was put away.
-    for path in sorted(LOG.parent.glob(f"{LOG.stem}*{LOG.suffix}"), key=lambda found: found.stat().st_mtime):
+    if not AUDIT_LOG.is_file():
+        pytest.skip(f"the audit log of the API server is not at {AUDIT_LOG}: set CT_AUDIT_LOG")
+    # The log is rotated, so older requests can be in another file.
+    for path in sorted(
+        AUDIT_LOG.parent.glob(f"{AUDIT_LOG.stem}*{AUDIT_LOG.suffix}"), key=lambda file: file.stat().st_mtime
+    ):
         with path.open(encoding="utf-8") as lines:
             for line in lines:
-                # The log of a whole cluster is long, and reading a line as JSON takes long.
+                # Parsing every line of the log as JSON would take long.
                 if user not in line:
                     continue
                 event = json.loads(line)

@@ -1,4 +1,4 @@
-"""The standalone overlay, installed once into a namespace of its own, for the tests that need a cluster."""
+"""The standalone overlay, installed once in a separate namespace, for the tests that need a cluster."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import pytest
 import yaml
 
 from . import building
-from .kube import Kube, make_namespace
-from .rendering import MANIFESTS, beside, kubectl, render, write
+from .kube import Kube, create_namespace
+from .rendering import MANIFESTS, kubectl, relative_path, render, write
 
 NO_CLAIMS = """
 - {op: remove, path: /spec/volumeClaimTemplates}
 - {op: add, path: /spec/template/spec/volumes/-, value: {name: data, emptyDir: {}}}
 """
-"""A cluster may have no storage provisioner; what is installed here is gone with the namespace anyway."""
+"""Replaces volume claims, because the cluster may have no storage provisioner and the data is temporary."""
 
 
-SMALL = {"CT_SERVING_REPLICAS": "1", "CT_SERVING_CPU": "50m", "CT_ROLLOUT_DEADLINE": "120"}
-"""For a cluster of one small node."""
+SMALL_CLUSTER_SETTINGS = {"CT_SERVING_REPLICAS": "1", "CT_SERVING_CPU": "50m", "CT_ROLLOUT_DEADLINE": "120"}
+"""Settings for a cluster with one small node."""
 
 
 @dataclass(frozen=True)
-class Installed:
-    """The overlay in a namespace, and what it was installed from."""
+class Installation:
+    """The overlay in a namespace, and the folder of its kustomization."""
 
     kube: Kube
     overlay: Path
@@ -37,35 +37,35 @@ class Installed:
 
 @pytest.fixture(scope="session")
 def cluster() -> None:
-    """Skip where there is no cluster, or none that answers."""
+    """Skip the test if no cluster is configured or it does not answer."""
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("no cluster: KUBECONFIG is not set")
     ready = [kubectl(), "get", "--raw", "/readyz", "--request-timeout=10s"]
-    done = subprocess.run(ready, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"the cluster of KUBECONFIG does not answer: {done.stderr.strip()[-200:]}")
+    process = subprocess.run(ready, capture_output=True, text=True, check=False)
+    if process.returncode:
+        pytest.skip(f"the cluster of KUBECONFIG does not answer: {process.stderr.strip()[-200:]}")
 
 
 @pytest.fixture(scope="session")
 def kube(cluster: None) -> Iterator[Kube]:
-    """A namespace that enforces Pod Security `restricted`, for this session alone."""
-    made = make_namespace(f"manifests-{secrets.token_hex(3)}")
+    """A namespace for this session that enforces Pod Security `restricted`."""
+    kube = create_namespace(f"manifests-{secrets.token_hex(3)}")
     try:
-        yield made
+        yield kube
     finally:
-        made.run("delete", "namespace", made.namespace, "--wait=false")
+        kube.run("delete", "namespace", kube.namespace, "--wait=false")
 
 
 @pytest.fixture(scope="session")
-def installed(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The standalone overlay, up: as docs/cluster.md installs it, with images that this cluster reaches."""
+def installed(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The standalone overlay, installed as in docs/cluster.md, with images that the cluster can pull."""
     folder = tmp_path_factory.mktemp("site")
-    settings = {"CT_SERVING_IMAGE": building.step_image("serving")} | SMALL
+    settings = {"CT_SERVING_IMAGE": building.step_image("serving")} | SMALL_CLUSTER_SETTINGS
     overlay = write(
         folder / "overlay",
         {
             "namespace": kube.namespace,
-            "resources": [beside(folder / "overlay", MANIFESTS / "overlays/standalone")],
+            "resources": [relative_path(folder / "overlay", MANIFESTS / "overlays/standalone")],
             "images": [
                 _image("registry", building.registry_image()),
                 _image("postgres", building.postgres_image()),
@@ -80,13 +80,15 @@ def installed(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Installed
             ],
         },
     )
-    made = subprocess.run([MANIFESTS / "secrets.sh"], capture_output=True, text=True, check=True).stdout
-    kube.run("create", "-f", "-", given=made)
+    secret_objects = subprocess.run(
+        [MANIFESTS / "secrets.sh"], capture_output=True, text=True, check=True
+    ).stdout
+    kube.run("create", "-f", "-", stdin=secret_objects)
     kube.apply(*render(overlay))
-    for part in ("statefulset/registry-database", "statefulset/store", "deployment/registry"):
-        kube.run("rollout", "status", part, "--timeout=240s")
+    for workload in ("statefulset/registry-database", "statefulset/store", "deployment/registry"):
+        kube.run("rollout", "status", workload, "--timeout=240s")
     kube.run("wait", "--for=condition=complete", "job/store-setup", "--timeout=120s")
-    return Installed(kube, overlay)
+    return Installation(kube, overlay)
 
 
 def _setting(name: str, value: str) -> dict[str, str]:

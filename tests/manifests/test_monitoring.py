@@ -1,4 +1,4 @@
-"""Alerts and dashboard speak of metrics that the model server has, in words that Prometheus reads."""
+"""Alerts and dashboard use metrics of the model server, in valid PromQL."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from continuous_training.serving.process.metrics import Metrics
 from .rendering import MANIFESTS
 
 MONITORING = MANIFESTS / "components/monitoring"
-OF_PROMETHEUS = {"up"}
+PROMETHEUS_METRICS = {"up"}
 
 
 def expressions() -> Iterator[Any]:
-    """Yield every expression of the rules and the dashboard, with where it stands."""
+    """Yield each expression of the rules and the dashboard, with its location as the test id."""
     rules = yaml.safe_load((MONITORING / "rules.yaml").read_text(encoding="utf-8"))
     for group in rules["spec"]["groups"]:
         for rule in group["rules"]:
@@ -33,28 +33,28 @@ def expressions() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of what a model server writes."""
+def server_metrics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of the metrics of a model server."""
     metrics = Metrics(ModelRepository(tmp_path_factory.mktemp("server"), 1))
     metrics.add_queue_gauges(lambda: 0, lambda: 0)
-    endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
     return {
-        family.name + ending
+        family.name + suffix
         for family in metrics.registry.collect()
-        for ending in endings.get(family.type, ("",))
+        for suffix in suffixes.get(family.type, ("",))
     }
 
 
 @pytest.mark.parametrize("expression", list(expressions()))
-def test_expressions_parse_and_name_metrics_that_there_are(expression: str, served: set[str]) -> None:
-    written = expression.replace("$__rate_interval", "5m").replace("$namespace", "ct").replace("$model", "m")
-    promql_parser.parse(written)
-    names = set(re.findall(r"\b(up|(?:serving|process)_\w+)\b", written))
+def test_expressions_are_valid_and_use_existing_metrics(expression: str, server_metrics: set[str]) -> None:
+    query = expression.replace("$__rate_interval", "5m").replace("$namespace", "ct").replace("$model", "m")
+    promql_parser.parse(query)
+    names = set(re.findall(r"\b(up|(?:serving|process)_\w+)\b", query))
     assert names
-    assert names - OF_PROMETHEUS <= served
+    assert names - PROMETHEUS_METRICS <= server_metrics
 
 
-def test_alerts_name_the_job_that_the_service_monitor_makes() -> None:
+def test_alerts_use_the_job_of_the_service_monitor() -> None:
     documents = list(yaml.safe_load_all((MONITORING / "service-monitor.yaml").read_text(encoding="utf-8")))
     service, monitor = documents
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()

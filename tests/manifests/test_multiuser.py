@@ -1,11 +1,11 @@
-"""The overlay for a profile: its own service account, a token for the Pipelines API, and Istio."""
+"""The overlay for a profile: service account, token for the Pipelines API, and Istio."""
 
 from __future__ import annotations
 
 from .rendering import MANIFESTS, of_kind, pod_templates, render
 
 
-def test_a_profile_runs_steps_as_default_editor_and_asks_pipelines_with_a_token() -> None:
+def test_steps_use_default_editor_and_a_token_for_the_pipelines_api() -> None:
     objects = render(MANIFESTS / "overlays/kubeflow-multiuser")
     (binding,) = [
         item
@@ -24,13 +24,13 @@ def test_a_profile_runs_steps_as_default_editor_and_asks_pipelines_with_a_token(
     assert variable["value"] == f"{mount['mountPath']}/{source['serviceAccountToken']['path']}"
 
 
-def test_what_steps_without_a_sidecar_call_has_none_either() -> None:
+def test_the_services_that_steps_call_have_no_sidecar() -> None:
     objects = render(MANIFESTS / "overlays/kubeflow-multiuser")
     for name, template in pod_templates(objects).items():
         assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "false", name
 
 
-def test_istio_lets_callers_at_the_port_that_answers_alone() -> None:
+def test_istio_opens_only_the_inference_port() -> None:
     (policy,) = of_kind(render(MANIFESTS / "overlays/kubeflow-multiuser"), "AuthorizationPolicy")
     (rule,) = policy["spec"]["rules"]
     (to,) = rule["to"]

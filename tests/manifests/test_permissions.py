@@ -1,4 +1,4 @@
-"""The Roles allow what the look before a run asks for, by target."""
+"""The Roles grant the permissions that the preflight requires, for each deployment target."""
 
 from __future__ import annotations
 
@@ -7,29 +7,36 @@ from pathlib import Path
 
 import yaml
 
-from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS, Permission
+from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
+from continuous_training.rollout.kubernetes.permissions import Permission as RequiredPermission
 
-from .audit import Right, rights
+from .audit import Permission, permissions_of_rules
 from .rendering import MANIFESTS, of_kind
 
 
-def needed(rules: Iterable[Permission]) -> set[Right]:
+def required(rules: Iterable[RequiredPermission]) -> set[Permission]:
     return {
-        Right(resource.group, "/".join(part for part in (resource.plural, sub) if part), verb)
+        Permission(resource.group, "/".join(part for part in (resource.plural, sub) if part), verb)
         for resource, sub, verbs in rules
         for verb in verbs
     }
 
 
-def allowed(path: Path) -> set[Right]:
+def granted(path: Path) -> set[Permission]:
     documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    return {right for role in of_kind(documents, "Role") for right in rights(role["rules"])}
+    return {
+        permission
+        for role in of_kind(documents, "Role")
+        for permission in permissions_of_rules(role["rules"])
+    }
 
 
-def test_the_base_has_what_a_rollout_on_kubernetes_needs_and_no_more() -> None:
-    assert allowed(MANIFESTS / "base/role.yaml") == needed(REQUIRED_PERMISSIONS["kubernetes"])
+def test_the_base_grants_exactly_the_permissions_of_a_rollout_on_kubernetes() -> None:
+    assert granted(MANIFESTS / "base/role.yaml") == required(REQUIRED_PERMISSIONS["kubernetes"])
 
 
-def test_the_component_adds_what_kserve_needs_beside_it() -> None:
-    base = allowed(MANIFESTS / "base/role.yaml")
-    assert allowed(MANIFESTS / "components/kserve/role.yaml") == needed(REQUIRED_PERMISSIONS["kserve"]) - base
+def test_the_component_grants_exactly_the_additional_permissions_of_kserve() -> None:
+    base = granted(MANIFESTS / "base/role.yaml")
+    assert (
+        granted(MANIFESTS / "components/kserve/role.yaml") == required(REQUIRED_PERMISSIONS["kserve"]) - base
+    )

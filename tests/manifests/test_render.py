@@ -1,4 +1,4 @@
-"""What each overlay renders to: whole, confined, and with no secret in it."""
+"""The rendered objects of each overlay: valid, restricted, and without secrets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .rendering import (
     MANIFESTS,
     OVERLAYS,
     Object,
-    beside,
     containers,
     of_kind,
     pod_templates,
     references,
+    relative_path,
     render,
     write,
 )
@@ -35,30 +35,30 @@ SCHEMAS = Path(__file__).parent / "schemas"
 
 @pytest.fixture(scope="module", params=[*OVERLAYS, "standalone with monitoring", "standalone with trainer"])
 def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """The objects of an overlay, and of one with an optional component on top."""
-    name, _, more = request.param.partition(" with ")
+    """The objects of an overlay, and of an overlay with an optional component."""
+    name, _, component = request.param.partition(" with ")
     overlay = MANIFESTS / "overlays" / name
-    if not more:
+    if not component:
         return render(overlay)
     folder = tmp_path_factory.mktemp("site")
-    added = {
-        "resources": [beside(folder, overlay)],
-        "components": [beside(folder, MANIFESTS / "components" / more)],
+    kustomization = {
+        "resources": [relative_path(folder, overlay)],
+        "components": [relative_path(folder, MANIFESTS / "components" / component)],
         "namespace": "kubeflow",
     }
-    return render(write(folder, added))
+    return render(write(folder, kustomization))
 
 
-def test_every_object_fits_its_schema(objects: list[Object]) -> None:
+def test_every_object_is_valid(objects: list[Object]) -> None:
     for item in objects:
-        own = SCHEMAS / f"{item['kind']}.json"
-        if own.exists():
-            Draft202012Validator(json.loads(own.read_text(encoding="utf-8"))).validate(item)
+        schema = SCHEMAS / f"{item['kind']}.json"
+        if schema.exists():
+            Draft202012Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(item)
         else:
             kubernetes_validate.validate(item, KUBERNETES, strict=True)
 
 
-def test_the_schemas_refuse_what_is_misspelt() -> None:
+def test_the_schemas_reject_misspelt_keys() -> None:
     (rule,) = [
         item
         for item in yaml.safe_load_all((MANIFESTS / "components/monitoring/rules.yaml").read_text())
@@ -70,19 +70,19 @@ def test_the_schemas_refuse_what_is_misspelt() -> None:
     assert not schema.is_valid(rule)
 
 
-def test_all_of_it_is_in_one_namespace(objects: list[Object]) -> None:
+def test_all_objects_are_in_one_namespace(objects: list[Object]) -> None:
     assert len({item["metadata"]["namespace"] for item in objects}) == 1
 
 
-def test_no_overlay_makes_or_deletes_a_namespace_or_holds_a_secret(objects: list[Object]) -> None:
+def test_overlays_contain_no_namespace_secret_or_cluster_role(objects: list[Object]) -> None:
     assert not of_kind(objects, "Namespace", "Secret", "ClusterRole", "ClusterRoleBinding")
 
 
-def test_images_are_named_by_a_tag_or_a_digest_that_does_not_move(objects: list[Object]) -> None:
+def test_images_are_pinned(objects: list[Object]) -> None:
     for template in pod_templates(objects).values():
         for container in containers(template):
             image = container["image"]
-            # `registry` is this project's own: whoever installs it says where it is.
+            # The user sets the location of `registry`, which is an image of this project.
             assert image == "registry" or re.search(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$", image), (
                 image
             )
@@ -104,7 +104,7 @@ def test_pods_are_restricted_and_have_a_read_only_root(objects: list[Object]) ->
             assert container["resources"]["limits"]["memory"], name
 
 
-def test_every_secret_that_is_referred_to_is_in_the_example(objects: list[Object]) -> None:
+def test_every_referenced_secret_is_in_the_example(objects: list[Object]) -> None:
     known = {secret["metadata"]["name"]: set(secret["data"]) for secret in example()}
     templates = list(pod_templates(objects).values())
     for reference in references(templates, "secretKeyRef"):
@@ -116,11 +116,11 @@ def test_every_secret_that_is_referred_to_is_in_the_example(objects: list[Object
         assert volume["name"] in maps
 
 
-def test_every_service_has_pods_with_the_port_that_it_leads_to(objects: list[Object]) -> None:
+def test_every_service_selects_pods_with_its_port(objects: list[Object]) -> None:
     for service in of_kind(objects, "Service"):
         selector = service["spec"]["selector"]
         if selector == {"app.kubernetes.io/name": "model-server"}:
-            continue  # deploy-serving makes those pods
+            continue  # deploy-serving creates those pods
         (template,) = [
             template
             for template in pod_templates(objects).values()
@@ -130,7 +130,7 @@ def test_every_service_has_pods_with_the_port_that_it_leads_to(objects: list[Obj
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
 
 
-def test_every_pod_is_named_by_a_network_policy_of_its_own(objects: list[Object]) -> None:
+def test_every_pod_is_selected_by_a_network_policy(objects: list[Object]) -> None:
     policies = of_kind(objects, "NetworkPolicy")
     (deny,) = [p for p in policies if p["metadata"]["name"] == "continuous-training-default-deny"]
     assert not {"ingress", "egress"} & set(deny["spec"])
@@ -140,7 +140,7 @@ def test_every_pod_is_named_by_a_network_policy_of_its_own(objects: list[Object]
         assert [p for p in policies if p is not deny and selects(p, labels)], name
 
 
-def test_model_servers_are_reached_on_the_port_that_answers_alone(objects: list[Object]) -> None:
+def test_model_servers_accept_only_the_inference_port(objects: list[Object]) -> None:
     labels = {"app.kubernetes.io/name": "model-server"}
     rules = [
         rule
@@ -152,19 +152,19 @@ def test_model_servers_are_reached_on_the_port_that_answers_alone(objects: list[
     assert all(rule["ports"] == [{"port": "http"}] and rule["from"] for rule in rules)
 
 
-def test_egress_is_named(objects: list[Object]) -> None:
+def test_egress_is_restricted(objects: list[Object]) -> None:
     for policy in of_kind(objects, "NetworkPolicy"):
         for rule in policy["spec"].get("egress", []):
             assert rule.get("to") or rule.get("ports"), policy["metadata"]["name"]
 
 
-def test_the_registry_is_asked_by_its_own_names_and_proxies_artifacts() -> None:
+def test_the_registry_restricts_host_names_and_proxies_artifacts() -> None:
     (registry,) = of_kind(render(MANIFESTS / "overlays/standalone"), "Deployment")
-    given = registry["spec"]["template"]["spec"]["containers"][0]["args"]
-    (hosts,) = [word for word in given if word.startswith("--allowed-hosts=")]
+    arguments = registry["spec"]["template"]["spec"]["containers"][0]["args"]
+    (hosts,) = [argument for argument in arguments if argument.startswith("--allowed-hosts=")]
     assert "*" not in hosts.partition("=")[2].split(",")
-    assert "--serve-artifacts" in given
-    assert not re.search(r"://[^/@]*:[^/@]*@", " ".join(given)), "a password on a command line"
+    assert "--serve-artifacts" in arguments
+    assert not re.search(r"://[^/@]*:[^/@]*@", " ".join(arguments)), "a password on a command line"
 
 
 def test_targets_of_the_overlays() -> None:
@@ -175,14 +175,14 @@ def test_targets_of_the_overlays() -> None:
     }
 
 
-def test_the_config_map_is_what_a_step_reads_and_says_its_defaults() -> None:
-    given = settings_of("standalone")
-    read = Settings.from_environment(given)
-    assert (read.registry, read.store) == (given["MLFLOW_TRACKING_URI"], given["CT_STORE"])
-    assert (read.target, read.kfp_api) == (given["CT_TARGET"], given["CT_KFP_API"])
-    assert read.serving == ServingSettings(store=given["CT_STORE"])
+def test_the_config_map_contains_the_settings_of_a_step() -> None:
+    data = settings_of("standalone")
+    settings = Settings.from_environment(data)
+    assert (settings.registry, settings.store) == (data["MLFLOW_TRACKING_URI"], data["CT_STORE"])
+    assert (settings.target, settings.kfp_api) == (data["CT_TARGET"], data["CT_KFP_API"])
+    assert settings.serving == ServingSettings(store=data["CT_STORE"])
     table = continuous_training.core.settings.__doc__ or ""
-    assert [name for name in given if name not in table] == []
+    assert [name for name in data if name not in table] == []
 
 
 def test_the_namespace_enforces_restricted() -> None:
@@ -191,7 +191,7 @@ def test_the_namespace_enforces_restricted() -> None:
 
 
 def settings_of(overlay: str) -> dict[str, str]:
-    """Return what an overlay's ConfigMap gives to every step."""
+    """Return the data of the ConfigMap of an overlay."""
     (settings,) = [
         item
         for item in of_kind(render(MANIFESTS / "overlays" / overlay), "ConfigMap")
@@ -207,7 +207,7 @@ def example() -> list[Object]:
 
 
 def selects(policy: Object, labels: dict[str, str]) -> bool:
-    """Tell whether a network policy is about pods with these labels."""
+    """Return whether a network policy selects pods with these labels."""
     selector = policy["spec"]["podSelector"]
     if not selector.get("matchLabels", {}).items() <= labels.items():
         return False

@@ -1,4 +1,4 @@
-"""The Role of deploy-serving: what its calls need, and nothing that no call needs."""
+"""The Role of deploy-serving grants exactly the permissions that its requests use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
 from tests.continuous_training.serving.toy_models import make_archive
 
 from . import steps
-from .audit import asked, rights
-from .conftest import Installed
+from .audit import permissions_of_rules, requested_permissions
+from .conftest import Installation
 from .rendering import MANIFESTS, Object, of_kind
 
 pytestmark = pytest.mark.cluster
@@ -26,10 +26,10 @@ Archive = Callable[[str, float], Path]
 
 
 @pytest.fixture
-def archive(installed: Installed, tmp_path: Path) -> Archive:
-    """Store and register a version of a toy model as the archive step does; returns what that hands on."""
+def archive(installed: Installation, tmp_path: Path) -> Archive:
+    """Store and register a version of a toy model like the step archive. Return its output folder."""
 
-    def made(run: str, scale: float) -> Path:
+    def create(run: str, scale: float) -> Path:
         folder = tmp_path / run
         folder.mkdir()
         archive = make_archive(folder, name=MODEL, scale=scale)
@@ -41,32 +41,32 @@ def archive(installed: Installed, tmp_path: Path) -> Archive:
             tags = {"archive_digest": archive.digest, "archive_key": key, "pipeline_run": run, "recipe": run}
             version = registry.register(MODEL, registry.run(MODEL, run), tags)
             champion = registry.champion(MODEL)
-        judged_against = champion.version if champion else None
-        done = ArchivedModel(
-            MODEL, version.version, archive.digest, key, run, run, judged_against, ("it is better",), {}, {}
+        compared_with = champion.version if champion else None
+        archived = ArchivedModel(
+            MODEL, version.version, archive.digest, key, run, run, compared_with, ("it is better",), {}, {}
         )
-        (folder / ARCHIVED).write_text(json.dumps(done.to_json()), encoding="utf-8")
+        (folder / ARCHIVED).write_text(json.dumps(archived.to_json()), encoding="utf-8")
         return folder
 
-    return made
+    return create
 
 
-def test_its_rules_are_the_calls_that_deploy_serving_makes(installed: Installed, archive: Archive) -> None:
+def test_the_rules_match_the_requests_of_deploy_serving(installed: Installation, archive: Archive) -> None:
     kube = installed.kube
     code, log = steps.deploy(kube, archive("first", 2.0))
     assert code == 0, log
-    # An image that is not there: the pod's log and the events are read, the former version put back.
+    # With a missing image, the rollout reads pod log and events, and restores the previous version.
     code, log = steps.deploy(kube, archive("broken", 3.0), CT_SERVING_IMAGE="localhost:1/nothing:1.0")
     assert code == 4, log
     code, log = steps.deploy(kube, archive("second", 4.0))
     assert code == 0, log
 
-    taken, refused = asked(kube.namespace, "continuous-training")
-    allowed = rights(role("base/role.yaml")["rules"])
-    assert refused == []
-    assert {"never called": sorted(allowed - taken), "not allowed": sorted(taken - allowed)} == {
-        "never called": [],
-        "not allowed": [],
+    used, denied = requested_permissions(kube.namespace, "continuous-training")
+    granted = permissions_of_rules(role("base/role.yaml")["rules"])
+    assert denied == []
+    assert {"unused": sorted(granted - used), "not granted": sorted(used - granted)} == {
+        "unused": [],
+        "not granted": [],
     }
 
 

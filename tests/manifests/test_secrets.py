@@ -1,4 +1,4 @@
-"""Secrets: an example that is none, and a generator that writes nothing down."""
+"""The example of the Secrets, and the generator of random Secrets."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .rendering import MANIFESTS
 from .test_render import example
 
 
-def test_the_example_holds_no_value_and_is_no_secret_as_it_is() -> None:
+def test_the_example_contains_no_values_and_is_not_valid_base64() -> None:
     for secret in example():
         for value in secret["data"].values():
             with pytest.raises(binascii.Error):
                 base64.b64decode(value, validate=True)
 
 
-def test_the_generator_fills_it_with_other_values_each_time() -> None:
+def test_the_generator_creates_new_values_each_time() -> None:
     def generate() -> dict[str, dict[str, str]]:
         text = subprocess.run(
             [MANIFESTS / "secrets.sh"], capture_output=True, text=True, check=True, cwd="/"
@@ -33,5 +33,5 @@ def test_the_generator_fills_it_with_other_values_each_time() -> None:
     }
     values = [value for secrets in (first, second) for data in secrets.values() for value in data.values()]
     assert len(set(values)) == len(values)
-    # Hexadecimal: nothing that a URL, a shell or a connection string would read otherwise.
+    # Hexadecimal values need no quoting in a URL, a shell or a connection string.
     assert all(int(base64.b64decode(value, validate=True), 16).bit_length() > 128 for value in values)

@@ -1,4 +1,4 @@
-"""The standalone overlay on a cluster: it comes up, keeps its doors, and a model put through it answers."""
+"""The standalone overlay on a cluster: access control, and a pipeline from raw data to a served model."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 
 from . import steps
-from .conftest import Installed
+from .conftest import Installation
 
 pytestmark = pytest.mark.cluster
 
 
-def test_the_registry_answers_to_its_own_names_alone(installed: Installed) -> None:
+def test_the_registry_accepts_only_its_own_host_names(installed: Installation) -> None:
     namespace = installed.kube.namespace
-    with installed.kube.forwarded("service/registry", 5000) as address:
+    with installed.kube.port_forward("service/registry", 5000) as address:
 
         def status(host: str) -> int:
             url = f"http://{address}/api/2.0/mlflow/experiments/get"
-            answer = requests.get(url, {"experiment_id": "0"}, headers={"host": host}, timeout=30)
-            return answer.status_code
+            response = requests.get(url, {"experiment_id": "0"}, headers={"host": host}, timeout=30)
+            return response.status_code
 
         names = [
             "registry:5000",
@@ -38,46 +38,46 @@ def test_the_registry_answers_to_its_own_names_alone(installed: Installed) -> No
         assert [status(name) for name in ("evil.example", "registry.evil.example:5000")] == [403, 403]
 
 
-def test_each_key_opens_what_its_holder_needs(installed: Installed) -> None:
-    with installed.kube.forwarded("service/store", 9000) as address:
+def test_each_access_key_has_only_the_required_permissions(installed: Installation) -> None:
+    with installed.kube.port_forward("service/store", 9000) as address:
 
-        def opened(secret: str, bucket: str = "continuous-training") -> ObjectStore:
-            held = steps.keys(installed.kube, secret)
-            access = (held["AWS_ACCESS_KEY_ID"], held["AWS_SECRET_ACCESS_KEY"])
+        def open_as(secret: str, bucket: str = "continuous-training") -> ObjectStore:
+            data = steps.secret_data(installed.kube, secret)
+            access = (data["AWS_ACCESS_KEY_ID"], data["AWS_SECRET_ACCESS_KEY"])
             return open_store(f"s3://{bucket}?endpoint={address}&secure=false", access)
 
         for key in ("aliases/a.json", "archives/a.mar", "records/a.json"):
-            opened("continuous-training").write(key, b"{}")
-        server = opened("model-server")
+            open_as("continuous-training").write(key, b"{}")
+        server = open_as("model-server")
         assert server.read("aliases/a.json") == server.read("archives/a.mar") == b"{}"
-        refused = [
+        denied = [
             lambda: server.read("records/a.json"),
             lambda: server.write("aliases/a.json", b"another"),
             lambda: server.delete("archives/a.mar"),
-            lambda: opened("registry").read("aliases/a.json"),
-            lambda: opened("continuous-training", "registry").read("any"),
+            lambda: open_as("registry").read("aliases/a.json"),
+            lambda: open_as("continuous-training", "registry").read("any"),
         ]
-        for attempt in refused:
+        for operation in denied:
             with pytest.raises(UserError, match="AccessDenied"):
-                attempt()
+                operation()
 
 
-def test_digits_from_raw_data_to_an_answering_endpoint(installed: Installed, tmp_path: Path) -> None:
+def test_digits_from_raw_data_to_a_served_endpoint(installed: Installation, tmp_path: Path) -> None:
     kube = installed.kube
-    code, log = steps.carry_through(kube, "digits")
+    code, log = steps.run_all_steps(kube, "digits")
     assert code == 0, log
     with steps.environment(kube) as environment:
         access = (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
         champion = Registry(environment["MLFLOW_TRACKING_URI"]).champion("digits")
         assert champion is not None
         archive = open_store(environment["CT_STORE"], access).fetch(champion.archive, tmp_path)
-    asked = read_manifest(archive).golden.to_json()
-    with kube.forwarded("service/digits", 80) as address:
+    golden = read_manifest(archive).golden.to_json()
+    with kube.port_forward("service/digits", 80) as address:
 
-        def ask(request: Any) -> Any:
-            answer = requests.post(f"http://{address}/predict/digits", json=request, timeout=30)
-            assert answer.headers["x-model-digest"] == champion.digest
-            return answer.json()
+        def predict(request: Any) -> Any:
+            response = requests.post(f"http://{address}/predict/digits", json=request, timeout=30)
+            assert response.headers["x-model-digest"] == champion.digest
+            return response.json()
 
-        assert asked
-        assert GoldenSet.from_json(asked).check(ask) == []
+        assert golden
+        assert GoldenSet.from_json(golden).check(predict) == []

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-import continuous_training.core.settings
+import continuous_training.core.serving_settings as serving_settings_module
+import continuous_training.core.settings as settings_module
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.core.settings import Settings
 
@@ -181,8 +182,8 @@ def test_the_config_map_contains_the_settings_of_a_step() -> None:
     assert (settings.registry, settings.store) == (data["MLFLOW_TRACKING_URI"], data["CT_STORE"])
     assert (settings.target, settings.kfp_api) == (data["CT_TARGET"], data["CT_KFP_API"])
     assert settings.serving == ServingSettings(store=data["CT_STORE"])
-    table = continuous_training.core.settings.__doc__ or ""
-    assert [name for name in data if name not in table] == []
+    documentation = f"{settings_module.__doc__}{serving_settings_module.__doc__}"
+    assert [name for name in data if name not in documentation] == []
 
 
 def test_the_namespace_enforces_restricted() -> None:

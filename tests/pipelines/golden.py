@@ -1,4 +1,4 @@
-"""Writes the golden pipelines that the tests compare with: `make golden`."""
+"""Write the golden pipelines with which the tests compare: `make golden`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NAMES = tuple(discovery.names())
 
 
 def texts() -> dict[str, str]:
-    """Return each golden file's name and the text that it should hold."""
-    found = {f"{name}.yaml": compile_workload(name, IMAGES).text for name in NAMES}
-    return found | {
+    """Return the expected text of each golden file by its name."""
+    files = {f"{name}.yaml": compile_workload(name, IMAGES).text for name in NAMES}
+    return files | {
         "digits.manifest.yaml": compile_manifest("digits", IMAGES, "kubeflow").text,
         "mnist.steps.yaml": compile_workload("mnist", IMAGES, read_steps(FOLDER / "steps.yaml")).text,
         "mnist.nodes.yaml": compile_workload("mnist", IMAGES, read_steps(FOLDER / "nodes.yaml")).text,

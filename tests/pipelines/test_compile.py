@@ -1,4 +1,4 @@
-"""The compiled pipelines: golden, the same every time, short, and free of what KFP gets wrong."""
+"""The compiled pipelines: equal to the golden files, deterministic, and without faulty features of KFP."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import compile as verb
+from pipelines import compile as compile_command
 from pipelines.compile import compile_workload
 from pipelines.images import Images
 from pipelines.steps import STEPS
@@ -31,10 +31,10 @@ def compiled(request):
 @pytest.mark.parametrize("name", sorted(golden.texts()))
 def test_is_the_golden_file(name):
     expected = (golden.FOLDER / name).read_text(encoding="utf-8")
-    assert golden.texts()[name] == expected, "if the change is meant: make golden, and read the difference"
+    assert golden.texts()[name] == expected, "for an intended change: run make golden and review it"
 
 
-def test_is_the_same_from_any_folder_and_process(tmp_path):
+def test_is_the_same_in_any_directory_and_process(tmp_path):
     texts = set()
     for folder in (ROOT, tmp_path):
         out = tmp_path / folder.name / "out"
@@ -53,12 +53,12 @@ def test_inputs_are_the_workloads_parameters(compiled):
     inputs = pipeline["root"]["inputDefinitions"]["parameters"]
     workload = discovery.get(pipeline["pipelineInfo"]["name"])
     kinds = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", bool: "BOOLEAN"}
-    assert {name: given["parameterType"] for name, given in inputs.items()} == {
+    assert {name: definition["parameterType"] for name, definition in inputs.items()} == {
         p.name: kinds[p.type] for p in workload.parameters()
     }
 
 
-def test_every_step_has_a_time_limit_and_a_plain_user(compiled):
+def test_every_step_has_a_timeout_and_an_unprivileged_user(compiled):
     _, platform = compiled
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert {name.removeprefix("exec-") for name in executors} == set(STEPS)
@@ -67,24 +67,24 @@ def test_every_step_has_a_time_limit_and_a_plain_user(compiled):
         assert settings["securityContext"] == {"runAsNonRoot": True, "runAsUser": "10001"}
 
 
-def test_uses_nothing_that_is_broken(compiled):
+def test_uses_no_faulty_feature_of_kfp(compiled):
     pipeline, _ = compiled
     text = yaml.safe_dump(pipeline)
-    assert "taskFinalStatus" not in text, "the status that KFP hands an exit handler is wrong too often"
+    assert "taskFinalStatus" not in text, "the status that KFP passes to an exit handler is often wrong"
     assert "OneOf" not in text
     assert "pip install" not in text
     assert ":latest" not in text
 
 
 def test_is_short(compiled):
-    """Six tasks and three groups: each task is two pods on a cluster, each group one more."""
+    """Six tasks and three groups: a task needs two pods on a cluster, and a group one more."""
     pipeline, _ = compiled
     groups = [pipeline["root"], *(c for c in pipeline["components"].values() if "dag" in c)]
     tasks = [name for group in groups for name in group["dag"]["tasks"]]
     assert len(tasks) == 9
 
 
-def test_does_not_cache_what_looks_outside(compiled):
+def test_only_train_is_cached(compiled):
     pipeline, _ = compiled
     cached = set()
     for group in [pipeline["root"], *(c for c in pipeline["components"].values() if "dag" in c)]:
@@ -94,7 +94,7 @@ def test_does_not_cache_what_looks_outside(compiled):
     assert cached == {"train"}
 
 
-def test_a_change_makes_another_version():
+def test_a_change_creates_another_version():
     images = golden.IMAGES
     same, other = (
         compile_workload("digits", images),
@@ -118,7 +118,7 @@ def test_images_by_digest(tmp_path, capsys):
         "--digests",
         str(digests),
     ]
-    assert verb.main([*arguments, "--output", str(tmp_path)]) == 0
+    assert compile_command.main([*arguments, "--output", str(tmp_path)]) == 0
     executors = spec((tmp_path / "digits.yaml").read_text())[0]["deploymentSpec"]["executors"]
     assert executors["exec-train"]["container"]["image"] == f"r.example/ct/train@{digest}"
     assert executors["exec-evaluate"]["container"]["image"] == "r.example/ct/evaluate:abc"
@@ -128,7 +128,7 @@ def test_images_by_digest(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--workload", "nothere"], f"registered are: {', '.join(golden.NAMES)}"),
         (["--tag", "latest"], "no pin"),
@@ -136,15 +136,15 @@ def test_images_by_digest(tmp_path, capsys):
         (["--digests", "/nowhere.json"], "cannot be read"),
     ],
 )
-def test_refuses_with_a_reason_and_writes_nothing(arguments, said, tmp_path, capsys):
-    assert verb.main([*arguments, "--output", str(tmp_path / "out")]) == 2
-    assert said in capsys.readouterr().err
+def test_refuses_with_a_reason_and_writes_nothing(arguments, message, tmp_path, capsys):
+    assert compile_command.main([*arguments, "--output", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_without_arguments_compiles_everything(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert verb.main([]) == 0
+    assert compile_command.main([]) == 0
     assert sorted(path.name for path in Path("build/pipelines").iterdir()) == [
         f"{name}.yaml" for name in golden.NAMES
     ]

@@ -1,4 +1,4 @@
-"""Two runs of one workload at once, as real processes: one winner, and the other is judged again."""
+"""Two runs of one workload at the same time, as processes: the second one is evaluated again."""
 
 import json
 import os
@@ -24,7 +24,7 @@ WAITING = "waiting for another rollout of fence"
 
 
 def start(state, fence):
-    """Start a run; its words can be read line by line."""
+    """Start a run. Its standard error can be read line by line."""
     path = os.pathsep.join([str(TOYS), str(ROOT)])
     arguments = ["--workload", "fence", "--state", str(state), "--set", f"fence={fence}", "--json"]
     return subprocess.Popen(
@@ -38,30 +38,30 @@ def start(state, fence):
     )
 
 
-def await_words(process, words):
+def wait_for_line(process, text):
     for line in process.stderr:
-        if words in line:
+        if text in line:
             return
-    raise AssertionError(f"the run ended without saying {words!r}")
+    raise AssertionError(f"the run ended without the line {text!r}")
 
 
 def result(process):
-    out, said = process.communicate(timeout=120)
-    assert out, said
-    return process.returncode, json.loads(out)
+    output, error = process.communicate(timeout=120)
+    assert output, error
+    return process.returncode, json.loads(output)
 
 
 @pytest.mark.parametrize(("slow", "code", "verdict"), [("50", 0, "promoted"), ("70", 3, "rejected")])
-def test_the_one_that_comes_second_is_judged_again_against_the_winner(tmp_path, slow, code, verdict):
-    """Both are judged before there is a champion, then wait for the endpoint; `slow` is let in last."""
+def test_the_second_run_is_evaluated_again_against_the_new_champion(tmp_path, slow, code, verdict):
+    """Both are evaluated without a champion, then wait for the lock of rollouts. `slow` gets it last."""
     fast = {"50": "70", "70": "50"}[slow]
     daemon.start(tmp_path, free_port())
     first = second = None
     try:
         with LocalTarget(tmp_path).rollout_lock("fence", print):
             first, second = start(tmp_path, fast), start(tmp_path, slow)
-            await_words(first, WAITING)
-            await_words(second, WAITING)
+            wait_for_line(first, WAITING)
+            wait_for_line(second, WAITING)
             os.killpg(second.pid, signal.SIGSTOP)
         ended = result(first)
         os.killpg(second.pid, signal.SIGCONT)
@@ -76,9 +76,9 @@ def test_the_one_that_comes_second_is_judged_again_against_the_winner(tmp_path, 
             champion = registry.champion("fence")
             assert champion is not None
             assert champion.digest == best["digest"] == LocalTarget(tmp_path).served_digest("fence")
-            crowned = [move["to"] for move in registry.trail("fence") if move["alias"] == CHAMPION]
-            assert crowned[-1] == champion.version
-            assert len(crowned) == (2 if verdict == "promoted" else 1)
+            promoted = [move["to"] for move in registry.trail("fence") if move["alias"] == CHAMPION]
+            assert promoted[-1] == champion.version
+            assert len(promoted) == (2 if verdict == "promoted" else 1)
         assert len(RunHistory(open_store(settings.store), "fence").runs()) == 2
     finally:
         for process in (first, second):
@@ -88,14 +88,14 @@ def test_the_one_that_comes_second_is_judged_again_against_the_winner(tmp_path, 
         daemon.stop(tmp_path)
 
 
-def test_two_runs_of_the_same_are_one_version(tmp_path):
-    """Schedule and hand at once: the same rows and parameters make the same archive."""
+def test_two_runs_with_the_same_inputs_create_one_version(tmp_path):
+    """The same rows and parameters produce the same archive."""
     daemon.start(tmp_path, free_port())
     try:
-        both = [start(tmp_path, "50") for _ in range(2)]
-        ended = [result(process) for process in both]
+        processes = [start(tmp_path, "50") for _ in range(2)]
+        ended = [result(process) for process in processes]
         assert [code for code, _ in ended] == [0, 0]
-        assert {said["verdict"] for _, said in ended} <= {"promoted", "unchanged"}
+        assert {outcome["verdict"] for _, outcome in ended} <= {"promoted", "unchanged"}
         settings = Settings.from_environment({}, tmp_path)
         with open_registry(*settings.registry_access) as registry:
             assert [version.version for version in registry.versions("fence")] == ["1"]

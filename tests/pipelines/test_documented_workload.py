@@ -1,4 +1,4 @@
-"""The workload that docs/workloads.md shows in full runs as it stands there."""
+"""The complete workload in docs/workloads.md runs without a change."""
 
 import json
 import os
@@ -14,25 +14,25 @@ from continuous_training.serving.process import daemon
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_s_example_goes_through_the_whole_pipeline(tmp_path):
+def test_the_documented_workload_runs_through_the_whole_pipeline(tmp_path):
     page = (ROOT / "docs/workloads.md").read_text(encoding="utf-8")
     files = re.findall(r"```python\n# (workloads/wine/\w+\.py)\n(.*?)```", page, re.DOTALL)
     assert [name for name, _ in files] == ["workloads/wine/handler.py", "workloads/wine/workload.py"]
     for name, text in [("workloads/__init__.py", ""), ("workloads/wine/__init__.py", ""), *files]:
-        path = tmp_path / "ours" / name
+        path = tmp_path / "path" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     state = tmp_path / "state"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "pipelines.run", "--workload", "wine", "--state", str(state), "--json"],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "ours")},
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "path")},
     )
     try:
-        assert done.returncode == 0, done.stderr
-        result = json.loads(done.stdout)
+        assert process.returncode == 0, process.stderr
+        result = json.loads(process.stdout)
         assert result["verdict"] == "promoted"
         answer = requests.post(result["endpoint"], json={"wines": [[13.0] * 13]}, timeout=10)
         assert answer.json()["growers"][0] in (0, 1, 2)

@@ -1,4 +1,4 @@
-"""A new workload is one folder: a third one, in a folder of its own, through the whole DAG."""
+"""A new workload is one folder: a workload outside the project runs through the whole DAG."""
 
 import json
 import os
@@ -103,8 +103,8 @@ WORKLOAD = Toy
 
 
 @pytest.fixture
-def elsewhere(tmp_path):
-    """A folder outside the project that holds one workload, on the Python path."""
+def environment(tmp_path):
+    """An environment whose Python path has a folder outside the project, with one workload."""
     folder = tmp_path / "path" / "workloads" / "toy"
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").write_text("")
@@ -114,33 +114,33 @@ def elsewhere(tmp_path):
 
 
 def python(*arguments, env, expect=0):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", *arguments], capture_output=True, text=True, env=env, cwd=ROOT, timeout=300
     )
-    assert done.returncode == expect, done.stderr[-3000:]
-    return done.stdout
+    assert process.returncode == expect, process.stderr[-3000:]
+    return process.stdout
 
 
-def test_goes_through_the_whole_dag(elsewhere, tmp_path):
+def test_a_new_workload_runs_through_the_whole_dag(environment, tmp_path):
     state = tmp_path / "state"
-    assert "tells questions from statements" in python("workloads", env=elsewhere)
+    assert "tells questions from statements" in python("workloads", env=environment)
     arguments = ("pipelines.run", "--workload", "toy", "--state", str(state), "--json")
     try:
-        first = json.loads(python(*arguments, env=elsewhere))
+        first = json.loads(python(*arguments, env=environment))
         assert first["verdict"] == "promoted"
         assert first["metrics"]["accuracy"]["value"] == 1.0
         answer = requests.post(first["endpoint"], json={"text": ["ready?", "ready."]}, timeout=10)
         assert answer.json() == {"question": [1, 0]}
         assert requests.post(first["endpoint"], json={"text": 3}, timeout=10).status_code == 400
-        again = json.loads(python(*arguments, env=elsewhere))
-        assert again["verdict"] == "unchanged"
-        more = json.loads(python(*arguments, "--set", "rows=800", env=elsewhere, expect=3))
-        assert "no difference on any row" in " ".join(more["reasons"])
+        repeated = json.loads(python(*arguments, env=environment))
+        assert repeated["verdict"] == "unchanged"
+        rejected = json.loads(python(*arguments, "--set", "rows=800", env=environment, expect=3))
+        assert "no difference on any row" in " ".join(rejected["reasons"])
     finally:
         daemon.stop(state)
 
 
-def test_compiles_like_any_other(elsewhere, tmp_path):
-    said = python("pipelines.compile", "--workload", "toy", "--output", str(tmp_path), env=elsewhere)
-    assert "toy.yaml" in said
+def test_a_new_workload_is_compiled(environment, tmp_path):
+    output = python("pipelines.compile", "--workload", "toy", "--output", str(tmp_path), env=environment)
+    assert "toy.yaml" in output
     assert "rows: int" in (tmp_path / "toy.yaml").read_text()

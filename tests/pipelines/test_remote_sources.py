@@ -1,4 +1,4 @@
-"""Rows from afar through the whole pipeline: reviews out of a bucket, pictures from an https:// address."""
+"""The whole pipeline with remote sources: reviews in a bucket, images at an https:// address."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ ENGLISH = "Not bad at all, and the end is a surprise"
 
 
 def run(workload: str, state: Path, *sets: str, env: dict[str, str], code: int = 0) -> dict[str, Any]:
-    """The pipeline by its command line; returns its result."""
-    given = [part for one in sets for part in ("--set", one)]
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines.run", "--workload", workload, "--state", state, "--json", *given],
+    """Run the pipeline as a process. Return its result."""
+    options = [part for assignment in sets for part in ("--set", assignment)]
+    process = subprocess.run(
+        [sys.executable, "-m", "pipelines.run", "--workload", workload, "--state", state, "--json", *options],
         capture_output=True,
         text=True,
         env={**os.environ, "CT_CACHE": str(state / "cache"), **env},
         cwd=ROOT,
     )
-    assert done.returncode == code, done.stderr[-3000:]
-    result: dict[str, Any] = json.loads(done.stdout)
+    assert process.returncode == code, process.stderr[-3000:]
+    result: dict[str, Any] = json.loads(process.stdout)
     return result
 
 
-def test_reviews_out_of_a_bucket_and_how_far_new_ones_have_moved(bucket: Bucket, tmp_path: Path) -> None:
+def test_reviews_from_a_bucket_and_the_drift_of_new_reviews(bucket: Bucket, tmp_path: Path) -> None:
     state, sample = tmp_path / "state", Path(nsmc.__file__).parent / "sample"
     prefix = bucket.folder / "some/prefix"
     prefix.mkdir(parents=True)
@@ -49,15 +49,17 @@ def test_reviews_out_of_a_bucket_and_how_far_new_ones_have_moved(bucket: Bucket,
         first = run("nsmc", state, f"source={bucket.uri}", env=keys)
         assert first["verdict"] == "promoted"
         assert not any("a sample that comes with the code" in reason for reason in first["reasons"])
-        again = run("nsmc", state, f"source={bucket.uri}", env=keys)
-        assert (again["verdict"], again["digest"]) == ("unchanged", first["digest"])
+        repeated = run("nsmc", state, f"source={bucket.uri}", env=keys)
+        assert (repeated["verdict"], repeated["digest"]) == ("unchanged", first["digest"])
         rows = (prefix / "ratings_train.txt").read_text().splitlines()
         head, half = rows[0], len(rows) // 2
-        turned = [f"{row.split(chr(9))[0]}\t{ENGLISH}\t{row.split(chr(9))[2]}" for row in rows[1:half]]
-        (prefix / "ratings_train.txt").write_text("\n".join([head, *turned, *rows[half:]]) + "\n")
+        replaced = [f"{row.split(chr(9))[0]}\t{ENGLISH}\t{row.split(chr(9))[2]}" for row in rows[1:half]]
+        (prefix / "ratings_train.txt").write_text("\n".join([head, *replaced, *rows[half:]]) + "\n")
         moved = run("nsmc", state, f"source={bucket.uri}", env=keys, code=3)
-        (found,) = (state / "runs" / moved["run"]).glob("artifacts/*/evaluate/evaluation/evaluation.json")
-        drift = {one["column"]: one for one in json.loads(found.read_text())["drift"]}
+        (evaluation,) = (state / "runs" / moved["run"]).glob(
+            "artifacts/*/evaluate/evaluation/evaluation.json"
+        )
+        drift = {column["column"]: column for column in json.loads(evaluation.read_text())["drift"]}
         assert drift["document characters"]["word"] == "large"
         assert drift["label"]["word"] == "stable"
         report = Path(moved["report"]).read_text()
@@ -71,27 +73,27 @@ def test_reviews_out_of_a_bucket_and_how_far_new_ones_have_moved(bucket: Bucket,
 @pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="mnist trains with torch: make install EXTRAS=torch"
 )
-def test_pictures_from_an_https_address_are_fetched_once(tmp_path: Path) -> None:
+def test_images_from_an_https_address_are_downloaded_once(tmp_path: Path) -> None:
     state, sample = tmp_path / "state", Path(mnist.__file__).parent / "sample"
     settings = ("epochs=1", "gate_floor=0.2", "gate_slice_rows=0")
     with files_server.serve(b"", files_server.server_context(tmp_path)) as files:
         files.other_files = {f"/data/{path.name}": path.read_bytes() for path in sample.glob("*.gz")}
-        trust = {"REQUESTS_CA_BUNDLE": str(tmp_path / "cert.pem")}
+        ca_bundle = {"REQUESTS_CA_BUNDLE": str(tmp_path / "cert.pem")}
         try:
-            first = run("mnist", state, f"source={files.url}", *settings, env=trust)
+            first = run("mnist", state, f"source={files.url}", *settings, env=ca_bundle)
             assert first["verdict"] == "promoted"
             assert len(files.other_files) == 4
-            answered = [
+            downloads = [
                 r for r in files.requests if r["path"] in files.other_files and "if-none-match" not in r
             ]
-            assert sorted(r["path"] for r in answered) == sorted(files.other_files)
+            assert sorted(r["path"] for r in downloads) == sorted(files.other_files)
             files.requests.clear()
-            again = run("mnist", state, f"source={files.url}", *settings, env=trust)
-            assert again["verdict"] == "unchanged"
-            asked = [request for request in files.requests if request["path"] in files.other_files]
-            assert len(asked) == 4
-            assert all("if-none-match" in request for request in asked), "asked only whether they changed"
-            strange = run("mnist", state, f"source={files.url}", *settings, env={}, code=2)
-            assert "is not valid" in strange["reasons"][0]
+            repeated = run("mnist", state, f"source={files.url}", *settings, env=ca_bundle)
+            assert repeated["verdict"] == "unchanged"
+            conditional = [request for request in files.requests if request["path"] in files.other_files]
+            assert len(conditional) == 4
+            assert all("if-none-match" in request for request in conditional), "only conditional requests"
+            untrusted = run("mnist", state, f"source={files.url}", *settings, env={}, code=2)
+            assert "is not valid" in untrusted["reasons"][0]
         finally:
             daemon.stop(state)

@@ -1,4 +1,4 @@
-"""The whole run, by its command line: every verdict, and what goes wrong on a bad day."""
+"""A local run as a process: every verdict, invalid input, interrupts, and lost files."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments, expect=0, env=None, module="pipelines.run", python=sys.executable):
-    done = subprocess.run(
+    process = subprocess.run(
         [python, "-m", module, *arguments],
         capture_output=True,
         text=True,
@@ -29,14 +29,14 @@ def run(*arguments, expect=0, env=None, module="pipelines.run", python=sys.execu
         env={**os.environ, **(env or {})},
         cwd=ROOT,
     )
-    assert done.returncode == expect, done.stderr[-3000:]
-    return done
+    assert process.returncode == expect, process.stderr[-3000:]
+    return process
 
 
 def result_of(*arguments, expect=0, env=None):
-    done = run(*arguments, "--json", expect=expect, env=env)
-    assert done.stdout.count("\n") == 1, "one object and nothing else"
-    return json.loads(done.stdout)
+    process = run(*arguments, "--json", expect=expect, env=env)
+    assert process.stdout.count("\n") == 1, "standard output is one JSON object and nothing else"
+    return json.loads(process.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,11 @@ def state(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(state):
-    """The first run of diabetes, on which the tests below build."""
+    """The result of the first run of diabetes. The tests below use its state directory."""
     return result_of("--workload", "diabetes", "--state", str(state))
 
 
-def test_the_first_model_is_promoted_and_answers(first, state):
+def test_the_first_model_is_promoted_and_served(first, state):
     assert first["verdict"] == "promoted"
     assert first["version"] == "1"
     assert any("no champion yet" in reason for reason in first["reasons"])
@@ -68,31 +68,31 @@ def test_the_first_model_is_promoted_and_answers(first, state):
     assert isinstance(answer.json()["progression"][0], float)
 
 
-def test_unchanged_data_leaves_all_as_it_is(first, state):
+def test_a_run_on_unchanged_data_changes_nothing(first, state):
     before = sorted(p for p in (state / "mlflow").rglob("*") if p.name != "server.log")
     stamps = [p.stat().st_mtime_ns for p in before]
-    again = result_of("--workload", "diabetes", "--state", str(state))
-    assert again["verdict"] == "unchanged"
-    assert "data unchanged" in again["reasons"][0]
-    assert again["digest"] == first["digest"]
-    assert again["endpoint"] == first["endpoint"]
-    assert set(again["seconds"]) == {"prep-data", "notify", "total"}
-    assert again["report"] == first["report"]
-    assert [p.stat().st_mtime_ns for p in before] == stamps, "the registry is not touched"
+    repeated = result_of("--workload", "diabetes", "--state", str(state))
+    assert repeated["verdict"] == "unchanged"
+    assert "data unchanged" in repeated["reasons"][0]
+    assert repeated["digest"] == first["digest"]
+    assert repeated["endpoint"] == first["endpoint"]
+    assert set(repeated["seconds"]) == {"prep-data", "notify", "total"}
+    assert repeated["report"] == first["report"]
+    assert [p.stat().st_mtime_ns for p in before] == stamps, "the registry is not changed"
 
 
-def test_a_worse_challenger_is_judged_and_rejected(first, state):
+def test_a_worse_challenger_is_rejected(first, state):
     rejected = result_of("--workload", "diabetes", "--state", str(state), "--set", "features=age", expect=3)
     assert rejected["verdict"] == "rejected"
     assert rejected["version"] is None
     assert any("against champion 1" in reason for reason in rejected["reasons"])
     answer = requests.get(first["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
     assert answer["versions"] == [first["digest"][:12]]
-    again = result_of("--workload", "diabetes", "--state", str(state), "--set", "features=age")
-    assert again["verdict"] == "unchanged", "what was rejected once is not trained every night again"
+    repeated = result_of("--workload", "diabetes", "--state", str(state), "--set", "features=age")
+    assert repeated["verdict"] == "unchanged", "rejected inputs are not trained again"
 
 
-def test_a_better_challenger_takes_over(tmp_path):
+def test_a_better_challenger_is_promoted(tmp_path):
     try:
         arguments = ("--workload", "diabetes", "--state", str(tmp_path), "--set", "test_size=0.5")
         weak = result_of(*arguments, "--set", "features=bmi")
@@ -106,11 +106,11 @@ def test_a_better_challenger_takes_over(tmp_path):
         daemon.stop(tmp_path)
 
 
-def test_a_stopped_server_comes_back_with_the_champion(first, state):
+def test_a_stopped_server_is_started_with_the_champion(first, state):
     daemon.stop(state)
-    again = result_of("--workload", "diabetes", "--state", str(state))
-    assert again["verdict"] == "unchanged"
-    assert requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).ok
+    repeated = result_of("--workload", "diabetes", "--state", str(state))
+    assert repeated["verdict"] == "unchanged"
+    assert requests.get(repeated["endpoint"].replace("/predict", "/v2/models"), timeout=10).ok
 
 
 @pytest.mark.parametrize("lost", ["all of it", "models.json"])
@@ -121,22 +121,22 @@ def test_a_lost_endpoint_serves_the_champion_again(first, state, lost):
         shutil.rmtree(state / "archives")
     else:
         (state / "serving/models.json").write_text("{")
-    again = result_of("--workload", "diabetes", "--state", str(state))
-    assert again["verdict"] == "unchanged"
-    answer = requests.get(again["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
+    repeated = result_of("--workload", "diabetes", "--state", str(state))
+    assert repeated["verdict"] == "unchanged"
+    answer = requests.get(repeated["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
     assert answer["versions"] == [first["digest"][:12]]
 
 
-def test_the_table_and_the_progress(first, state):
-    done = run("--workload", "diabetes", "--state", str(state))
-    assert "unchanged" in done.stdout
-    assert "prep-data: reading sklearn:diabetes" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Warning" not in done.stderr
+def test_the_table_and_the_progress_are_printed(first, state):
+    process = run("--workload", "diabetes", "--state", str(state))
+    assert "unchanged" in process.stdout
+    assert "prep-data: reading sklearn:diabetes" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert "Warning" not in process.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--workload", "nothere"], "registered are: diabetes, digits,"),
         (["--workload", "diabetes", "--set", "featurs=bmi"], "did you mean features?"),
@@ -146,21 +146,21 @@ def test_the_table_and_the_progress(first, state):
         (["--workload", "diabetes", "--set", "features"], "not of the form name=value"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_starts(arguments, said, tmp_path):
-    done = run(*arguments, "--state", str(tmp_path / "state"), expect=2)
-    assert said in done.stderr
+def test_bad_arguments_are_refused_before_anything_starts(arguments, message, tmp_path):
+    process = run(*arguments, "--state", str(tmp_path / "state"), expect=2)
+    assert message in process.stderr
     assert not (tmp_path / "state").exists()
 
 
 def test_dry_run_starts_nothing(tmp_path):
-    done = run("--workload", "digits", "--set", "seed=3", "--dry-run", "--state", str(tmp_path / "state"))
-    plan = json.loads(done.stdout)
+    process = run("--workload", "digits", "--set", "seed=3", "--dry-run", "--state", str(tmp_path / "state"))
+    plan = json.loads(process.stdout)
     assert plan["parameters"]["seed"] == 3
     assert plan["pipeline"].startswith("digits-")
     assert not (tmp_path / "state").exists()
 
 
-def test_bad_data_names_the_place_and_loses_nothing(first, state, tmp_path):
+def test_invalid_data_is_reported_with_row_and_column(first, state, tmp_path):
     rows = ["50,1,25,100,200,100,50,4,5,90,150"] * 150
     rows[120] = "50,1,250,100,200,100,50,4,5,90,150"
     source = tmp_path / "new.csv"
@@ -185,28 +185,28 @@ def test_new_rows_are_new_data(first, state, tmp_path):
     for name, content in {"old": rows, "same": [*rows, *rows[:2]], "more": [*rows, *younger]}.items():
         (tmp_path / f"{name}.csv").write_text("\n".join(content))
     arguments = ("--workload", "diabetes", "--state", str(state), "--set")
-    judged = result_of(*arguments, f"source={tmp_path}/old.csv", expect=3)
-    assert any("against champion 1" in reason for reason in judged["reasons"])
-    again = result_of(*arguments, f"source={tmp_path}/same.csv")
-    assert again["verdict"] == "unchanged", "content decides, not its place, and a row is there once"
-    judged = result_of(*arguments, f"source={tmp_path}/more.csv", expect=3)
-    assert any("against champion 1" in reason for reason in judged["reasons"])
+    evaluated = result_of(*arguments, f"source={tmp_path}/old.csv", expect=3)
+    assert any("against champion 1" in reason for reason in evaluated["reasons"])
+    repeated = result_of(*arguments, f"source={tmp_path}/same.csv")
+    assert repeated["verdict"] == "unchanged", "only the content counts, without duplicate rows"
+    evaluated = result_of(*arguments, f"source={tmp_path}/more.csv", expect=3)
+    assert any("against champion 1" in reason for reason in evaluated["reasons"])
 
 
-def test_odd_paths_are_no_trouble(tmp_path):
-    """An interpreter below a folder with a space, and a state folder with all that paths may hold."""
+def test_paths_with_special_characters(tmp_path):
+    """An interpreter in a folder with a space, and a state directory with special characters."""
     venv.create(tmp_path / "a b", symlinks=True)
     (site,) = (tmp_path / "a b").glob("lib/python*/site-packages")
     site.joinpath("ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     state = tmp_path / "ein Zustand: 100 % ü?#&'"
     try:
-        done = run("--workload", "diabetes", "--state", str(state), python=tmp_path / "a b/bin/python")
-        assert "promoted" in done.stdout
+        process = run("--workload", "diabetes", "--state", str(state), python=tmp_path / "a b/bin/python")
+        assert "promoted" in process.stdout
     finally:
         daemon.stop(state)
 
 
-def test_an_interruption_leaves_nothing_half_done(tmp_path):
+def test_a_run_after_an_interrupt_succeeds(tmp_path):
     arguments = ["--workload", "digits", "--state", str(tmp_path), "--set", "max_iter=500"]
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.run", *arguments],
@@ -220,11 +220,11 @@ def test_an_interruption_leaves_nothing_half_done(tmp_path):
     for line in process.stderr:
         if "train: learning" in line:
             break
-    # As a terminal does it: every process of the foreground group.
+    # A terminal sends the signal to every process of the foreground group, too.
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert LOCAL_INTERRUPTION in said
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert LOCAL_INTERRUPTION in error
     try:
         after = result_of("--workload", "digits", "--state", str(tmp_path))
         assert after["verdict"] == "promoted"
@@ -232,8 +232,8 @@ def test_an_interruption_leaves_nothing_half_done(tmp_path):
         daemon.stop(tmp_path)
 
 
-def test_a_killed_run_is_taken_up_by_the_next(tmp_path):
-    """kill -9 in the middle: the registry's server goes too, and the next run does the work."""
+def test_a_run_after_a_killed_run_succeeds(tmp_path):
+    """SIGKILL also ends the server of the registry. The next run is complete."""
     arguments = ["--workload", "diabetes", "--state", str(tmp_path)]
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.run", *arguments],
@@ -250,23 +250,23 @@ def test_a_killed_run_is_taken_up_by_the_next(tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     deadline = time.monotonic() + 30
-    while _uses(tmp_path / "mlflow") and time.monotonic() < deadline:
+    while _processes_with(tmp_path / "mlflow") and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not _uses(tmp_path / "mlflow"), "the registry's server outlives its run"
+    assert not _processes_with(tmp_path / "mlflow"), "the server of the registry still runs"
     try:
         assert result_of(*arguments)["verdict"] == "promoted"
     finally:
         daemon.stop(tmp_path)
 
 
-def _uses(folder: Path) -> list[str]:
-    """Return the command lines of living processes that name the folder."""
-    found = []
+def _processes_with(folder: Path) -> list[str]:
+    """Return the command lines of running processes that contain the folder."""
+    lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if str(folder) in line:
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines

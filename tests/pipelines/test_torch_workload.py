@@ -1,4 +1,4 @@
-"""A vision workload that trains with torch: the contract carries it, and serving never sees torch."""
+"""An image workload that trains with torch. The server does not import torch."""
 
 import importlib.util
 import json
@@ -140,23 +140,23 @@ def environment(tmp_path):
 
 
 def python(*arguments, env):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", *arguments], capture_output=True, text=True, env=env, cwd=ROOT, timeout=300
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout
 
 
 @pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="needs torch: make install EXTRAS=torch"
 )
-def test_trains_with_torch_and_serves_without(environment, tmp_path):
+def test_training_uses_torch_and_serving_does_not(environment, tmp_path):
     state = tmp_path / "state"
     try:
-        told = python(
+        output = python(
             "pipelines.run", "--workload", "halves", "--state", str(state), "--json", env=environment
         )
-        result = json.loads(told)
+        result = json.loads(output)
         assert result["verdict"] == "promoted"
         answer = requests.post(result["endpoint"], json={"image": [[0, 0, 1, 1]] * 4}, timeout=10)
         assert answer.json() == {"half": 1}
@@ -166,7 +166,7 @@ def test_trains_with_torch_and_serves_without(environment, tmp_path):
         daemon.stop(state)
 
 
-def test_its_train_step_gets_the_image_with_torch(environment, tmp_path):
+def test_only_the_train_step_uses_the_image_with_torch(environment, tmp_path):
     python(
         "pipelines.compile",
         "--workload",
@@ -183,7 +183,7 @@ def test_its_train_step_gets_the_image_with_torch(environment, tmp_path):
     assert [name for name, image in images.items() if "torch" in image] == ["exec-train"]
 
 
-def test_a_missing_extra_is_told_with_the_command():
+def test_a_missing_extra_is_reported_with_the_command():
     class NeedsMore(Digits):
         extras = ("nosuchlibrary",)
 
@@ -191,7 +191,7 @@ def test_a_missing_extra_is_told_with_the_command():
         check_extras(NeedsMore(), {})
 
 
-def test_an_extra_is_asked_for_only_by_the_parameters_that_need_it():
+def test_an_extra_is_required_only_by_parameters_that_need_it():
     class MayNeedMore(Digits):
         extras = ("nosuchlibrary",)
 

@@ -391,7 +391,9 @@ def test_canary_in_knative_mode_is_reverted_or_promoted_by_its_traffic(
     assert namespace.target().url(name).endswith(expected)
 
 
-def test_missing_image_in_knative_mode(knative_namespace: KServeNamespace, tmp_path: Path) -> None:
+def test_missing_image_in_knative_mode_reverts_the_rollout(
+    knative_namespace: KServeNamespace, tmp_path: Path
+) -> None:
     served = make_archive(tmp_path, name="quiet")
     knative_namespace.deploy(served)
     archive = make_archive(tmp_path, name="quiet", scale=3)

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.simulated import CASES, share_promoted
 from continuous_training.core.files import write_text
-from continuous_training.evaluation.budgets import latencies_ms
+from continuous_training.evaluation.cost_measurement import latencies_ms
 
 BEGIN, END = "<!-- begin: python -m benchmarks.gate -->", "<!-- end -->"
 COMPARISONS = 1000

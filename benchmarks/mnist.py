@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from continuous_training.adapters.data_sources import fetching
-from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.run_parameters import parse_assignments
 from workloads.mnist.workload import Mnist
 
 

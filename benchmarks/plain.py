@@ -14,9 +14,9 @@ from components.prep_data.step import run as prepare
 from components.run_context import RunContext
 from components.train.step import run as train
 from continuous_training.adapters.local_registry import open_registry
-from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.adapters.webhook import Notifier
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.local import LocalTarget

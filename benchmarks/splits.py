@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.evaluation.metrics import METRICS, score
 from workloads import discovery
 from workloads.contract import Values, Workload

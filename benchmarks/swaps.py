@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from continuous_training.artifacts import archive
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts import archive_writer
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
 from continuous_training.artifacts.handler_packaging import copy_handler
 from continuous_training.serving.process import daemon
@@ -183,7 +183,7 @@ def digits_versions(folder: Path) -> tuple[list[Archive], Any]:
     answer = handler.handle([{"body": request}])[0]
     golden = GoldenSet((GoldenRequest(request, answer),))
     versions = [
-        archive.write(bundle, folder / "archives", golden=golden, provenance={"version": number})
+        archive_writer.write(bundle, folder / "archives", golden=golden, provenance={"version": number})
         for number in (1, 2)
     ]
     return versions, request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from continuous_training.core.files import code_digest, digest_of
+from continuous_training.core.digest import code_digest, digest_of
 from continuous_training.evaluation.promotion_rule import is_gate_parameter
 from workloads import discovery
 from workloads.contract import Workload

@@ -14,7 +14,7 @@ from pathlib import Path
 from continuous_training.core.command import run_command
 from continuous_training.core.errors import PipelineError, as_pipeline_error
 from continuous_training.core.messages import report
-from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
 

@@ -10,9 +10,9 @@ from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.messages import report
-from continuous_training.core.parameters import Value
 from continuous_training.core.progress import StepListener
 from continuous_training.core.run_id import new_run_id
+from continuous_training.core.run_parameters import Value
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of

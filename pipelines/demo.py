@@ -17,7 +17,7 @@ from components.step_cli import interpreter
 from continuous_training.core.errors import TransientError
 from continuous_training.core.exit_codes import DONE, REJECTED
 from continuous_training.core.messages import quiet_output, report
-from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from pipelines import run_output
 from pipelines.local_run.local_run import run_local
@@ -44,7 +44,7 @@ class DemoResult:
 def predict(result: RunResult) -> tuple[Any, Any]:
     """Send the first golden request of the served version to the endpoint. Return request and response."""
     # Import here for a shorter start-up time: only a run that ended needs the server.
-    from continuous_training.artifacts import archive
+    from continuous_training.artifacts import archive_writer
     from continuous_training.serving.process import daemon
     from continuous_training.serving.process.client import ServerClient
 
@@ -52,7 +52,7 @@ def predict(result: RunResult) -> tuple[Any, Any]:
     if running is None:
         raise TransientError("the model server stopped after the run; run the same command again")
     model = next(model for model in ServerClient(running).models() if model.name == result.workload)
-    request = archive.read_manifest(Path(str(model.archive))).golden.requests[0].request
+    request = archive_writer.read_manifest(Path(str(model.archive))).golden.requests[0].request
     response = requests.post(str(result.endpoint), json=request, timeout=10)
     response.raise_for_status()
     return request, response.json()

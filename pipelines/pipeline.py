@@ -20,13 +20,13 @@ from components.evaluate.component import evaluate
 from components.notify.component import notify
 from components.prep_data.component import prep_data
 from components.train.component import train
-from continuous_training.core.parameters import to_lines
+from continuous_training.core.run_parameters import to_lines
 from pipelines.steps.apply_settings import configure
+from pipelines.steps.trainjob_spec import trainjob_spec
 from workloads.contract import Workload
 
 from .images import Images
 from .steps import DEFAULTS, PipelineSettings, Steps
-from .steps.trainjob import trainjob_spec
 
 
 def build(workload: Workload, images: Images, steps: Steps = DEFAULTS) -> BaseComponent:

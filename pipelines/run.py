@@ -19,7 +19,7 @@ from collections.abc import Callable
 from continuous_training.core.command import run_command
 from continuous_training.core.exit_codes import DONE, REJECTED
 from continuous_training.core.messages import quiet_output
-from continuous_training.core.parameters import Value, parse_assignments
+from continuous_training.core.run_parameters import Value, parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
 from pipelines import run_output

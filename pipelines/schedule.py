@@ -24,7 +24,7 @@ from continuous_training.core.command import run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.messages import report
-from continuous_training.core.parameters import Values
+from continuous_training.core.run_parameters import Values
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import ENABLED, RecurringRun
 from continuous_training.kubeflow.schedules.backfill import backfill, past_times

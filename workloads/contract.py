@@ -20,10 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from continuous_training.artifacts.parquet_rows import StoredRows
-from continuous_training.core.parameters import Parameter, Value, Values, parse_values
 from continuous_training.core.progress import Progress
+from continuous_training.core.run_parameters import Parameter, Value, Values, parse_values
 from continuous_training.evaluation.promotion_rule import PromotionRule, gate_parameters, override_rule
 
+from .columns import Column, Rows
 from .handler import Handler, Tensors
 
 Schema = dict[str, Any]
@@ -41,40 +42,6 @@ class Checkpoints(Protocol):
 
     def save(self, state: bytes) -> None:
         """Replace the latest checkpoint atomically."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the raw data, with its allowed values.
-
-    `kind` is text, integer, number, bytes, or vector (`length` numbers per row). `minimum` and `maximum` are
-    inclusive. `values` is the set of allowed values, for example the labels.
-    """
-
-    name: str
-    kind: Literal["text", "integer", "number", "bytes", "vector"]
-    minimum: float | None = None
-    maximum: float | None = None
-    values: tuple[str | int, ...] = ()
-    length: int = 0
-    help: str = ""
-
-    @property
-    def arrow(self) -> pa.DataType:
-        """The column's Arrow type."""
-        if self.kind == "vector":
-            return pa.list_(pa.float32(), self.length)
-        kinds = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "bytes": pa.binary()}
-        return kinds[self.kind]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A batch of raw rows with their position: row i is row number `first + i` of the file `origin`."""
-
-    batch: pa.RecordBatch
-    origin: str
-    first: int = 1
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ NEW_NAMES = {
     "adapters.postgres": "continuous_training.adapters.postgres",
     "adapters.sources": "continuous_training.adapters.data_sources",
     "workloads.checks": "workloads.validation",
-    "workloads.parameters": "continuous_training.core.parameters",
+    "workloads.parameters": "continuous_training.core.run_parameters",
     "workloads.peers": "workloads.distributed",
     "workloads.register": "workloads.discovery",
     "workloads.rule": "continuous_training.evaluation.promotion_rule",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import requests
 
-from continuous_training.artifacts.archive import Archive, unpack
+from continuous_training.artifacts.archive_writer import Archive, unpack
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError
 from continuous_training.serving.models.model import Model, load_model

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from textwrap import fill
 
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 
 from .bodies import BATCH
 from .contenders import OURS, OURS_TOGETHER, REFERENCE

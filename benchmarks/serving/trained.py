@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.prep_data.step import run as prepare
 from components.train.step import run as train
-from continuous_training.artifacts import archive
+from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
 from continuous_training.serving.models.model import load_model
@@ -45,7 +45,7 @@ def trained(name: str, cache: Path) -> Path:
     model, holdout = load_model(folder / "model"), Dataset.open(folder / "data").read("holdout")
     requests = [workload.request(holdout.slice(row, 1)) for row in range(min(GOLDEN, holdout.num_rows))]
     golden = GoldenSet(tuple(GoldenRequest(request, model.predict(request)) for request in requests))
-    written = archive.write(folder / "model", folder / "store", golden=golden, provenance={}).path
+    written = archive_writer.write(folder / "model", folder / "store", golden=golden, provenance={}).path
     if name == "nsmc":
         _train_seed(folder / "data", written.with_name(SEED))
     (folder / "complete").touch()

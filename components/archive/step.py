@@ -13,13 +13,14 @@ import yaml
 from components.evaluate.tracking import EVALUATION, GOLDEN
 from continuous_training.adapters.model_registry import CHALLENGER, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts import archive
+from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
 from continuous_training.artifacts.bundle import BundleMetadata, Signature, TensorSpec
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
+from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
-from continuous_training.core.files import digest_of_folder, new_folder, to_json
+from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 
@@ -57,7 +58,7 @@ def run(
     golden = GoldenSet.read(evaluation / GOLDEN)
     name = record.workload
     with new_folder(output, ARCHIVED) as folder:
-        written = archive.write(model, folder, golden=golden, provenance=_provenance(record))
+        written = archive_writer.write(model, folder, golden=golden, provenance=_provenance(record))
         key = f"archives/{name}/{written.digest}.mar"
         progress(f"storing {written.path.name}, {written.path.stat().st_size / 1e3:,.0f} kB")
         store.put_if_absent(key, written.path)

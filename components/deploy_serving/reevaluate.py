@@ -10,7 +10,7 @@ from components.evaluate.tracking import log_evaluation
 from components.run_context import RunContext
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts import archive
+from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.progress import Progress
@@ -54,7 +54,7 @@ def reevaluate(
     context = RunContext(workload, archived.run, registry, store, progress)
     with tempfile.TemporaryDirectory(prefix="reevaluate-") as folder:
         bundle = Path(folder) / "model"
-        archive.unpack(store.fetch(archived.key, Path(folder)), bundle, archived.digest)
+        archive_writer.unpack(store.fetch(archived.key, Path(folder)), bundle, archived.digest)
         model = load_model(bundle)
         try:
             result = evaluate(context, dataset, model, version.tags["model_digest"], reason)

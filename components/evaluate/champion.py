@@ -10,7 +10,7 @@ from pathlib import Path
 
 from components.run_context import RunContext
 from continuous_training.adapters.model_registry import ModelVersion
-from continuous_training.artifacts import archive
+from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.bundle import TrainingData
 from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import Model, load_model
@@ -53,7 +53,7 @@ def open_champion(context: RunContext) -> Iterator[Champion | None]:
 def _load(context: RunContext, version: ModelVersion, folder: Path) -> Model:
     try:
         path = context.store.fetch(version.archive, folder)
-        archive.unpack(path, folder / "model", version.digest)
+        archive_writer.unpack(path, folder / "model", version.digest)
         return load_model(folder / "model")
     except UserError as error:
         workload, number = context.workload.name, version.version

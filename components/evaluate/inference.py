@@ -10,8 +10,8 @@ import pyarrow as pa
 from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
 from continuous_training.artifacts.measurements import ServingCost
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
-from continuous_training.evaluation.budgets import latencies_ms, size_mb
 from continuous_training.evaluation.comparison import Costs
+from continuous_training.evaluation.cost_measurement import latencies_ms, size_mb
 from continuous_training.evaluation.predictions import Outputs, OutputSpec, OutputValidator, predict
 from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.serving.models.model import Model

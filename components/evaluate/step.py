@@ -11,8 +11,9 @@ from components.run_context import RunContext
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
+from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
-from continuous_training.core.files import digest_of_folder, new_folder, plain, to_json
+from continuous_training.core.files import new_folder, plain, to_json
 from continuous_training.evaluation.comparison import Comparison, compare, primary_metric
 from continuous_training.evaluation.gate import Check, Decision, decide, note, promote_same_model
 from continuous_training.evaluation.predictions import Predictions, non_finite_responses

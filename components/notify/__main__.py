@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable
 
 from components import step_cli
-from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.adapters.webhook import Notifier
 from continuous_training.core.settings import Settings
 
 from .step import run

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.run_history import Record, RunHistory
+from continuous_training.adapters.webhook import Notifier
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.in_pod_client import failed_tasks
 

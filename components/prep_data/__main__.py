@@ -16,7 +16,7 @@ from components import step_cli
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
-from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from workloads import discovery
 

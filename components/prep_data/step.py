@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.input_digest import input_digest_of
-from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
+from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests
 from continuous_training.adapters.data_sources import fetching
 from continuous_training.adapters.run_history import Record, RunHistory
 from continuous_training.artifacts.dataset_manifest import (
@@ -23,8 +23,9 @@ from continuous_training.artifacts.dataset_manifest import (
     DatasetManifest,
     SplitManifest,
 )
+from continuous_training.core.digest import digest_of
 from continuous_training.core.errors import UserError
-from continuous_training.core.files import digest_of, new_folder, to_json
+from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 from continuous_training.evaluation.column_statistics import Statistics

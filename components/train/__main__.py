@@ -15,7 +15,7 @@ from typing import Any
 from components import step_cli
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.bundle import BundleMetadata
-from continuous_training.core.parameters import parse_assignments
+from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from workloads import discovery
 from workloads.contract import Workload

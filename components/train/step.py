@@ -20,8 +20,9 @@ from continuous_training.artifacts.bundle import (
 )
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.handler_packaging import copy_handler, handler_files
+from continuous_training.core.digest import code_digest, digest_of_folder
 from continuous_training.core.errors import UserError
-from continuous_training.core.files import code_digest, digest_of_folder, new_folder, plain, to_json
+from continuous_training.core.files import new_folder, plain, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 from continuous_training.evaluation.promotion_rule import is_gate_parameter

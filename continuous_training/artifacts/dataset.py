@@ -14,7 +14,7 @@ from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.core.errors import UserError
 from continuous_training.core.json_object import JsonObject
-from continuous_training.core.parameters import Parameter, Values
+from continuous_training.core.run_parameters import Parameter, Values
 
 
 @dataclass(frozen=True)

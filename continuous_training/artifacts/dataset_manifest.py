@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from continuous_training.core.json_object import JsonObject
-from continuous_training.core.parameters import Values
+from continuous_training.core.run_parameters import Values
 
 MANIFEST = "dataset.json"
 FORMAT = 1

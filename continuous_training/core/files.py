@@ -1,8 +1,7 @@
-"""Atomic writes of files and folders, and digests of JSON values."""
+"""Atomic writes of files and folders, and deterministic JSON."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -61,19 +60,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def digest_of(value: Any) -> str:
-    """Return the sha256 of a value that can be written as JSON."""
-    return hashlib.sha256(to_json(value).encode()).hexdigest()
-
-
-def digest_of_folder(folder: Path, pattern: str = "**/*") -> str:
-    """Return the sha256 of the names and contents of the folder's files that match."""
-    files = sorted(p for p in folder.glob(pattern) if p.is_file() and "__pycache__" not in p.parts)
-    return digest_of({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
-
-
-def code_digest(folder: Path) -> str:
-    """Return the digest of the Python files in a folder."""
-    return digest_of_folder(folder, "**/*.py")

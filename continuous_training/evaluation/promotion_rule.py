@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from continuous_training.core.errors import UserError
-from continuous_training.core.parameters import Parameter, Value, Values
+from continuous_training.core.run_parameters import Parameter, Value, Values
 
 METRIC_NAMES = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1"),

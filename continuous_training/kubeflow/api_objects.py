@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from continuous_training.core.parameters import Value
+from continuous_training.core.run_parameters import Value
 from continuous_training.kubeflow.tasks import Task, tasks_of
 
 FINAL_STATES = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")

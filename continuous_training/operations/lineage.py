@@ -12,7 +12,7 @@ from typing import Any
 
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts import archive
+from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.bundle import METADATA, BundleMetadata
 from continuous_training.artifacts.errors import ArchiveError, ArtifactError
 from continuous_training.artifacts.evaluation import Evaluation
@@ -51,7 +51,7 @@ def read_contents(store: ObjectStore, key: str) -> ArchiveContents:
         try:
             path = store.fetch(key, Path(folder))
             digest = digest_file(path)
-            manifest = archive.read_manifest(path)
+            manifest = archive_writer.read_manifest(path)
             data = _metadata(path).require_training(path).data.to_json()
             statistics = data.pop("statistics")
             return ArchiveContents(digest, data, statistics, manifest.provenance, manifest.libraries)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.adapters.model_registry import ModelVersion, Registry
-from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.adapters.webhook import Notifier
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.interrupts import postpone_interrupt

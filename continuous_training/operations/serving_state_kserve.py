@@ -13,8 +13,8 @@ from continuous_training.rollout.kserve.inference_service import (
     served_digest,
 )
 from continuous_training.rollout.kserve.predictor import deployment_name
-from continuous_training.rollout.kubernetes.manifests import trial_name
 from continuous_training.rollout.kubernetes.readiness import label_selector
+from continuous_training.rollout.kubernetes.serving_objects import trial_name
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 from continuous_training.serving.models.model_status import (
     ON_TRIAL,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from continuous_training.operations.serving_state import ClusterServingState
-from continuous_training.rollout.kubernetes.manifests import (
+from continuous_training.rollout.kubernetes.serving_objects import (
     CANARY_ANNOTATION,
     CONFIRMED_ANNOTATION,
     SERVED_ANNOTATION,

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from continuous_training.core.files import code_digest, digest_of
+from continuous_training.core.digest import code_digest, digest_of
 
 MAX_COMMITS = 500
 """The number of commits of a workload's folder that are searched, the newest first."""

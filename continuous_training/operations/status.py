@@ -13,7 +13,7 @@ from continuous_training.adapters.run_history import Record, RunHistory
 from continuous_training.core.errors import TransientError
 from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import ChampionMove, read_champion_history
-from continuous_training.operations.drift_since_champion import DriftSinceChampion, drift_since_champion
+from continuous_training.operations.drift_status import DriftSinceChampion, drift_since_champion
 from continuous_training.operations.lineage import Lineage, read_lineage
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.serving_state import (

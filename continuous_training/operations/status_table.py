@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from continuous_training.artifacts.measurements import ColumnDrift
-from continuous_training.operations.drift_since_champion import DriftSinceChampion
+from continuous_training.operations.drift_status import DriftSinceChampion
 from continuous_training.operations.formatting import (
     VERDICT_COLOURS,
     format_archive,

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from continuous_training.artifacts.dataset_manifest import ColumnDescription
-from continuous_training.report import plots
+from continuous_training.report import evaluation_plots
 from continuous_training.report.formatting import NOTHING, clean, finite, parameter_text, real
 from continuous_training.report.report_data import ReportData
 from continuous_training.report.svg import CHALLENGER
@@ -100,7 +100,7 @@ def _drift(data: ReportData) -> dict[str, Any]:
     uncompared = sorted(data.dataset.train.statistics.keys() - {drift.column for drift in drifts})
     return {
         "drifts": drifts[:MAX_COLUMNS],
-        "drift_plot": plots.drift_plot(drifts) if drifts else None,
+        "drift_plot": evaluation_plots.drift_plot(drifts) if drifts else None,
         "drift_count": len(drifts),
         "drift_large": levels["large"],
         "drift_moderate": levels["moderate"],

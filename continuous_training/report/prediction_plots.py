@@ -9,8 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from continuous_training.artifacts.measurements import SliceMetric
+from continuous_training.report.evaluation_plots import FULL_WIDTH, HALF_WIDTH
 from continuous_training.report.formatting import clean, real, short
-from continuous_training.report.plots import FULL_WIDTH, HALF_WIDTH
 from continuous_training.report.report_data import ReportData
 from continuous_training.report.svg import (
     CHALLENGER,

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from continuous_training.artifacts.measurements import SliceMetric
-from continuous_training.report import plots, prediction_plots, regression_plots
+from continuous_training.report import evaluation_plots, prediction_plots, regression_plots
 from continuous_training.report.formatting import (
     LOWER_IS_BETTER,
     change_text,
@@ -41,8 +41,10 @@ def context(data: ReportData) -> dict[str, Any]:
     curve = data.curve
     return {
         "metric_rows": [_metric_row(data, name) for name in data.evaluation.metrics],
-        "metrics_plot": plots.metrics_plot(data) if data.evaluation.metrics else None,
-        "curve_plot": plots.curve_plot(curve) if plots.curve_quantities(curve) else None,
+        "metrics_plot": evaluation_plots.metrics_plot(data) if data.evaluation.metrics else None,
+        "curve_plot": evaluation_plots.curve_plot(curve)
+        if evaluation_plots.curve_quantities(curve)
+        else None,
         **_difference(data),
         **_predictions(data),
     }
@@ -73,7 +75,7 @@ def _difference(data: ReportData) -> dict[str, Any]:
     low, high = change_text(metric, difference.low), change_text(metric, difference.high)
     confidence = 100 * data.evaluation.bootstrap.confidence
     return {
-        "difference_plot": plots.difference_plot(data, difference),
+        "difference_plot": evaluation_plots.difference_plot(data, difference),
         "difference_interval": f"{confidence:g} % interval {low} to {high}",
     }
 
@@ -85,7 +87,7 @@ def _predictions(data: ReportData) -> dict[str, Any]:
     if not prediction_plots.has_predictions(data):
         return variables
     if data.task == "regression":
-        slices = _slices(data, data.evaluation.slices, data.primary, "slice", plots.FULL_WIDTH)
+        slices = _slices(data, data.evaluation.slices, data.primary, "slice", evaluation_plots.FULL_WIDTH)
         return {
             **variables,
             **slices,
@@ -94,9 +96,11 @@ def _predictions(data: ReportData) -> dict[str, Any]:
             "residuals_plot": regression_plots.residuals_plot(data),
         }
     if data.evaluation.slices:
-        slices = _slices(data, data.evaluation.slices, data.primary, "slice", plots.HALF_WIDTH)
+        slices = _slices(data, data.evaluation.slices, data.primary, "slice", evaluation_plots.HALF_WIDTH)
     else:
-        slices = _slices(data, prediction_plots.class_slices(data), "accuracy", "class", plots.HALF_WIDTH)
+        slices = _slices(
+            data, prediction_plots.class_slices(data), "accuracy", "class", evaluation_plots.HALF_WIDTH
+        )
     return {**variables, **slices, "confusion_plot": prediction_plots.confusion_plot(data)}
 
 
@@ -106,9 +110,12 @@ def _slices(
     """Return the plot of the slices, which are groups of the given kind, with its caption."""
     if not slices:
         return {}
-    omitted = len(slices) - plots.MAX_SLICES
+    omitted = len(slices) - evaluation_plots.MAX_SLICES
     caption = f"By {kind}, with the number of rows"
     caption += " and the 95 % interval" if any(finite(part.low) for part in slices.values()) else ""
     caption += "." if data.evaluation.champion is None else "; the open marker is the champion."
     caption += f" The {omitted} best are left out." if omitted > 0 else ""
-    return {"slices_plot": plots.slices_plot(data, slices, metric, width), "slices_caption": caption}
+    return {
+        "slices_plot": evaluation_plots.slices_plot(data, slices, metric, width),
+        "slices_caption": caption,
+    }

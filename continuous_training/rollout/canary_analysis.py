@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 MIN_REQUESTS = 100
 INTERIM_SIGNIFICANCE, FINAL_SIGNIFICANCE = 0.001, 0.05

@@ -16,9 +16,9 @@ from continuous_training.rollout.canary_analysis import (
     decide_canary,
 )
 from continuous_training.rollout.golden_verification import describe_failures
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.readiness import pods_of
 from continuous_training.rollout.kubernetes.service_client import ServiceClient
+from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest
 
 CHECKS = 12
 """The number of checks within CT_CANARY_SECONDS."""

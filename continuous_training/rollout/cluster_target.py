@@ -24,9 +24,9 @@ from continuous_training.rollout.archive_cache import ArchiveCache
 from continuous_training.rollout.canary_watch import watch_canary
 from continuous_training.rollout.golden_verification import describe_failures
 from continuous_training.rollout.kubernetes.lease import LEASE_SECONDS, LeaseLock
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion, trial_name
 from continuous_training.rollout.kubernetes.readiness import Deadline
 from continuous_training.rollout.kubernetes.service_client import ServiceClient, open_service_client
+from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, trial_name
 from continuous_training.rollout.kubernetes.serving_runtimes import ServingRuntime
 from continuous_training.serving.errors import VersionMismatchError
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.file_lock import held
 from continuous_training.core.messages import report
-from continuous_training.core.parameters import Values
 from continuous_training.core.progress import StepEvent
 from continuous_training.core.run_id import new_run_id
+from continuous_training.core.run_parameters import Values
 from continuous_training.core.settings import Settings, local_registry_uri
 from continuous_training.operations.retention import RUN_LOCK
 from pipelines import run_output

@@ -8,7 +8,7 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from pipelines.steps import CONFIG_MAP, SECRET, StepSettings, environment_of
-from pipelines.steps.trainjob import launcher_settings
+from pipelines.steps.trainjob_spec import launcher_settings
 
 LABELS = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io/component": "step"}
 """Labels by which network policies and, in a profile, the PodDefault with the API token select step pods."""

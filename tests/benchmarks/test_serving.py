@@ -12,7 +12,7 @@ from benchmarks.serving.contenders import REFERENCE
 from benchmarks.serving.environments import NotInstalledError, python_of
 from benchmarks.serving.measuring import Measured
 from benchmarks.serving.report import Results, write
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from workloads import discovery
 
 

@@ -20,12 +20,12 @@ from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.connection import connect
 from continuous_training.adapters.kubernetes.resources import NAMESPACE, SECRET, SERVICE_ACCOUNT, Resource
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.engine import roll_out
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest
-from continuous_training.rollout.kubernetes.permissions import Permission
 from continuous_training.rollout.kubernetes.readiness import label_selector
+from continuous_training.rollout.kubernetes.required_permissions import Permission
+from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 from continuous_training.rollout.kubernetes.target import KubernetesTarget
 from tests.s3 import ACCESS

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from continuous_training.adapters.object_store import ObjectStore, open_store
-from continuous_training.artifacts.archive import Archive
-from continuous_training.rollout.kubernetes import pod_diagnostics
+from continuous_training.artifacts.archive_writer import Archive
+from continuous_training.rollout.kubernetes import pod_problems
 from tests import s3
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -99,6 +99,6 @@ def served(shared_namespace: ClusterNamespace, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def short_grace_periods(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time after which a problem of a pod fails a rollout."""
-    monkeypatch.setattr(pod_diagnostics, "IMAGE_GRACE", 5.0)
-    monkeypatch.setattr(pod_diagnostics, "CRASH_GRACE", 3.0)
-    monkeypatch.setattr(pod_diagnostics, "CREATION_GRACE", 3.0)
+    monkeypatch.setattr(pod_problems, "IMAGE_GRACE", 5.0)
+    monkeypatch.setattr(pod_problems, "CRASH_GRACE", 3.0)
+    monkeypatch.setattr(pod_problems, "CREATION_GRACE", 3.0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from continuous_training.adapters.kubernetes.resources import POD
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 from .cluster_namespace import ClusterNamespace
 

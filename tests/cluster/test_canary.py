@@ -8,7 +8,7 @@ import pytest
 
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from continuous_training.core.errors import RolloutReverted
-from continuous_training.rollout.kubernetes.manifests import CANARY_ANNOTATION, DeployedVersion
+from continuous_training.rollout.kubernetes.serving_objects import CANARY_ANNOTATION, DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ClusterNamespace

@@ -12,9 +12,9 @@ from kubernetes.client import ApiClient, Configuration
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD, SERVICE, Resource
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UserError
-from continuous_training.rollout.kubernetes.manifests import (
+from continuous_training.rollout.kubernetes.serving_objects import (
     CONFIRMED_ANNOTATION,
     MODEL_LABEL,
     SERVED_ANNOTATION,

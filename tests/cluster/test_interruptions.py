@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from continuous_training.adapters.kubernetes.resources import LEASE, SERVICE
-from continuous_training.artifacts.archive import Archive
-from continuous_training.rollout.kubernetes.manifests import CONFIRMED_ANNOTATION, SERVED_ANNOTATION
+from continuous_training.artifacts.archive_writer import Archive
+from continuous_training.rollout.kubernetes.serving_objects import CONFIRMED_ANNOTATION, SERVED_ANNOTATION
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ROOT, ClusterNamespace

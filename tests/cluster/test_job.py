@@ -16,9 +16,9 @@ import pytest
 from continuous_training.adapters import model_store
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP, JOB, POD
 from continuous_training.adapters.model_registry import Registry
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.archived_model import ArchivedModel
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ACCOUNT, ClusterNamespace, image, shipped_rules

@@ -13,14 +13,14 @@ import pytest
 from continuous_training.adapters.kubernetes.access_reviews import impersonated, user_of
 from continuous_training.adapters.kubernetes.errors import RefusedError
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.core.errors import PipelineError, RolloutReverted, UserError
 from continuous_training.operations.serving_state_kserve import read_inference_services
 from continuous_training.rollout.kserve import deployment_mode
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
-from continuous_training.rollout.kubernetes.manifests import Manifest
-from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
+from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ACCOUNT, MISSING_IMAGE, QUOTA, ClusterNamespace, role_rules

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from continuous_training.adapters.model_registry import CHAMPION, PREVIOUS, Registry
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.core.settings import Settings
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.rollout.alias_mirror import mirror_aliases

@@ -23,7 +23,7 @@ from continuous_training.adapters.kubernetes.resources import (
     SERVICE_ACCOUNT,
     Resource,
 )
-from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS, Permission
+from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS, Permission
 from pipelines import preflight, run
 from tests.kfp_server import kfp_server
 

@@ -14,7 +14,7 @@ from continuous_training.adapters.kubernetes.resources import (
     SERVICE,
 )
 from continuous_training.core.errors import UserError
-from continuous_training.rollout.kubernetes.manifests import (
+from continuous_training.rollout.kubernetes.serving_objects import (
     CONFIRMED_ANNOTATION,
     MODEL_LABEL,
     SERVED_ANNOTATION,

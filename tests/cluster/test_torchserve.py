@@ -10,8 +10,8 @@ import pytest
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
-from continuous_training.rollout.kubernetes import manifests
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion
+from continuous_training.rollout.kubernetes import serving_objects
+from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -31,7 +31,7 @@ def test_restricted_namespace_accepts_the_objects(shared_namespace: ClusterNames
     cluster, archive = shared_namespace.cluster, make_archive(tmp_path, name="torch")
     version = DeployedVersion("torch", archive.digest)
     pod = TorchServe(torchserve_settings(shared_namespace)).pod(version)
-    cluster.apply(DEPLOYMENT, manifests.deployment(version, 1, pod), dry_run=True)
+    cluster.apply(DEPLOYMENT, serving_objects.deployment(version, 1, pod), dry_run=True)
     # The API server checks the security standard of a pod, but not of a Deployment.
     cluster.apply(POD, {"metadata": {"name": "torch"}, "spec": pod}, dry_run=True)
 

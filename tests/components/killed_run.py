@@ -24,9 +24,9 @@ from components.prep_data import step as prep_data
 from components.run_context import RunContext
 from components.train import step as train
 from continuous_training.adapters.model_registry import Registry
-from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.adapters.webhook import Notifier
 from continuous_training.rollout.local import LocalTarget
 
 CONTEXT = multiprocessing.get_context("forkserver")

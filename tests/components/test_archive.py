@@ -11,7 +11,7 @@ import pytest
 
 from components.archive.__main__ import main
 from continuous_training.adapters.model_registry import CHALLENGER, Registry
-from continuous_training.artifacts.archive import read_manifest
+from continuous_training.artifacts.archive_writer import read_manifest
 from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError

@@ -10,9 +10,9 @@ import pytest
 
 from components.notify.__main__ import main
 from components.notify.step import run
-from continuous_training.adapters.notifications import Notifier
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.adapters.webhook import Notifier
 from tests.fakes import free_port, web
 
 

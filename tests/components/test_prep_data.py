@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.prep_data.__main__ import main, unchanged_record
-from components.prep_data.fingerprint import Fingerprint, in_holdout, key_digests
+from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests
 from components.prep_data.step import run
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory

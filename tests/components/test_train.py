@@ -14,8 +14,8 @@ from components.prep_data import step as prep_data
 from components.train.__main__ import main
 from components.train.step import run
 from continuous_training.adapters.object_store import FolderStore
+from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import TransientError, UserError
-from continuous_training.core.files import digest_of_folder
 from continuous_training.serving.models.model import load_model
 from workloads import discovery
 from workloads.contract import Resumable, StoredRows, Training, Workload

@@ -24,9 +24,8 @@ from components.train.nodes.heartbeat import EVERY, SILENCE, Heartbeat
 from components.train.nodes.object_store_exchange import Exchange
 from continuous_training.adapters.object_store import FolderStore, ObjectStore, open_store
 from continuous_training.artifacts.dataset import Dataset
-from continuous_training.core.digest import digest_file
+from continuous_training.core.digest import digest_file, digest_of_folder
 from continuous_training.core.errors import PipelineError, TransientError
-from continuous_training.core.files import digest_of_folder
 from continuous_training.serving.models.model import load_model
 from tests import s3
 from tests.fakes import free_port

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
-from continuous_training.rollout.kubernetes.permissions import Permission as RequiredPermission
+from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS
+from continuous_training.rollout.kubernetes.required_permissions import Permission as RequiredPermission
 
 from .audit import Permission, permissions_of_rules
 from .rendering import MANIFESTS, of_kind

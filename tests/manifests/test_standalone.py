@@ -10,7 +10,7 @@ import requests
 
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
-from continuous_training.artifacts.archive import read_manifest
+from continuous_training.artifacts.archive_writer import read_manifest
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 

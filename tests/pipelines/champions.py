@@ -19,7 +19,7 @@ from continuous_training.adapters.local_registry import LocalRegistry, open_regi
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.artifacts import archive
+from continuous_training.artifacts import archive_writer
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
@@ -133,11 +133,11 @@ def add_another(folder: Path, registry: Registry, note: str) -> ModelVersion:
     store, temporary = open_store(str(folder / "store")), folder / "work" / note
     newest = registry.versions(NAME)[-1]
     bundle = temporary / "bundle"
-    manifest = archive.unpack(store.fetch(newest.archive, temporary), bundle)
+    manifest = archive_writer.unpack(store.fetch(newest.archive, temporary), bundle)
     for name in ("archive.json", "torchserve_handler.py", "MAR-INF/MANIFEST.json"):
         (bundle / name).unlink()
     provenance = {**manifest.provenance, "note": note}
-    written = archive.write(bundle, temporary, golden=manifest.golden, provenance=provenance)
+    written = archive_writer.write(bundle, temporary, golden=manifest.golden, provenance=provenance)
     key = f"archives/{NAME}/{written.digest}.mar"
     store.put_if_absent(key, written.path)
     shutil.rmtree(folder / "work")

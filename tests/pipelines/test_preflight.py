@@ -13,7 +13,7 @@ from continuous_training.kubeflow.preflight import cluster_preflight
 from continuous_training.kubeflow.preflight.finding import Finding, State
 from continuous_training.kubeflow.preflight.references import Reference, image_references, object_references
 from continuous_training.kubeflow.submission import Submission
-from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
+from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS
 from pipelines import preflight, run
 from pipelines.compile import compile_workload
 from pipelines.images import Images

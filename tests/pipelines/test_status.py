@@ -12,7 +12,7 @@ from sklearn.datasets import load_diabetes
 
 from components.prep_data.__main__ import in_pipeline
 from continuous_training.adapters.model_registry import CHAMPION
-from continuous_training.core.parameters import to_lines
+from continuous_training.core.run_parameters import to_lines
 from continuous_training.serving.process import daemon
 from pipelines import rollback
 from pipelines.status import main

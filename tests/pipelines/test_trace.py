@@ -13,8 +13,8 @@ import requests
 
 import workloads
 from continuous_training.adapters.object_store import open_store
-from continuous_training.artifacts import archive
-from continuous_training.core.files import code_digest
+from continuous_training.artifacts import archive_writer
+from continuous_training.core.digest import code_digest
 from continuous_training.operations.source_commit import commit_of
 from continuous_training.serving.process import daemon
 from pipelines.trace import main
@@ -114,10 +114,10 @@ def test_an_altered_archive_is_shown(state: ChampionState, capsys):
 
 
 def test_trace_of_an_archive_that_was_never_registered(state: ChampionState, capsys, tmp_path: Path):
-    manifest = archive.unpack(state.archive(2), tmp_path / "bundle")
+    manifest = archive_writer.unpack(state.archive(2), tmp_path / "bundle")
     for name in ("archive.json", "torchserve_handler.py", "MAR-INF/MANIFEST.json"):
         (tmp_path / "bundle" / name).unlink()
-    written = archive.write(
+    written = archive_writer.write(
         tmp_path / "bundle", tmp_path, golden=manifest.golden, provenance={"code": "c0de"}
     )
     store = open_store(str(state.folder / "store"))

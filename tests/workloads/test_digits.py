@@ -13,8 +13,8 @@ import pytest
 from components.prep_data import step as prep_data
 from components.train import step as train
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
-from continuous_training.core.files import digest_of_folder
 from workloads import discovery
 from workloads.contract import Workload
 from workloads.digits.handler import DigitsHandler

@@ -14,7 +14,7 @@ import pytest
 
 from components.prep_data import step as prep_data
 from continuous_training.adapters.object_store import FolderStore
-from continuous_training.core.files import digest_of_folder
+from continuous_training.core.digest import digest_of_folder
 from workloads import discovery
 
 torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")

@@ -20,12 +20,13 @@ from components.step_cli import ERROR
 from components.train.checkpoints import StoredCheckpoints
 from components.train.nodes.object_store_exchange import Exchange
 from components.train.step import open_dataset
-from continuous_training.adapters.kubernetes import trainjob
+from continuous_training.adapters.kubernetes import trainjob_client
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.object_store import ObjectStore, S3Store
 from continuous_training.artifacts.bundle import METADATA, BundleMetadata
+from continuous_training.core.digest import digest_of
 from continuous_training.core.errors import PipelineError, UserError
-from continuous_training.core.files import digest_of, new_folder
+from continuous_training.core.files import new_folder
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 from workloads.contract import Resumable, Workload
@@ -83,9 +84,9 @@ def run_on_nodes(
             exchange.put_data(data)
             heartbeat = Heartbeat(store, exchange.key)
             heartbeat.beat()
-            trainjob.start(cluster, manifest_of(workload, name, exchange.key, spec, step), progress)
+            trainjob_client.start(cluster, manifest_of(workload, name, exchange.key, spec, step), progress)
             left = spec["activeDeadlineSeconds"] - MARGIN - (time.monotonic() - began)
-            trainjob.wait(cluster, name, left, progress, _hear, heartbeat.beat)
+            trainjob_client.wait(cluster, name, left, progress, _hear, heartbeat.beat)
         with new_folder(output, METADATA) as folder:
             exchange.fetch_bundle(folder)
             metadata = BundleMetadata.read(folder)
@@ -145,7 +146,7 @@ def _removed(cluster: Cluster, name: str, exchange: Exchange, progress: Progress
     try:
         yield
     finally:
-        for remove in (lambda: trainjob.remove(cluster, name), exchange.remove):
+        for remove in (lambda: trainjob_client.remove(cluster, name), exchange.remove):
             try:
                 remove()
             except PipelineError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from continuous_training.kubeflow.preflight import cluster_objects, configuration, images, permissions
+from continuous_training.kubeflow.preflight import cluster_objects, configuration, images, permission_check
 from continuous_training.kubeflow.preflight.finding import Finding, State
 from continuous_training.kubeflow.preflight.references import Reference, image_references, object_references
 
@@ -47,4 +47,4 @@ def check_cluster(
     cluster.namespace = settings.serving.namespace or namespace
     yield from configuration.check_serving_requirements(cluster, settings)
     if account:
-        yield permissions.check_permissions(cluster, settings.target, account, namespace)
+        yield permission_check.check_permissions(cluster, settings.target, account, namespace)

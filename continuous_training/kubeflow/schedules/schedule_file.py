@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from continuous_training.core.errors import UserError
-from continuous_training.core.parameters import Value
+from continuous_training.core.run_parameters import Value
 from continuous_training.kubeflow.object_names import STEPS_ACCOUNT
 from continuous_training.kubeflow.schedules.cron import Cron
 

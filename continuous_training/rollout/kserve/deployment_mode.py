@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 CONFIG_MAP_NAME = "inferenceservice-config"

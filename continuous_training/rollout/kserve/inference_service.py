@@ -8,7 +8,11 @@ from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION, is_standard
-from continuous_training.rollout.kubernetes.manifests import SERVED_ANNOTATION, DeployedVersion, Manifest
+from continuous_training.rollout.kubernetes.serving_objects import (
+    SERVED_ANNOTATION,
+    DeployedVersion,
+    Manifest,
+)
 
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 

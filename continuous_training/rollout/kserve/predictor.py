@@ -15,8 +15,8 @@ from continuous_training.adapters.kubernetes.retry import until
 from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
-from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL, Manifest
 from continuous_training.rollout.kubernetes.readiness import Deadline, ReadinessMonitor
+from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, Manifest
 
 POLL_SECONDS = 0.5
 CONSECUTIVE_RESPONSES = 10

@@ -25,8 +25,8 @@ from continuous_training.rollout.kserve.inference_service import (
     with_canary,
 )
 from continuous_training.rollout.kserve.predictor import CONSECUTIVE_RESPONSES, Predictor
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest, trial_name
 from continuous_training.rollout.kubernetes.readiness import Deadline
+from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest, trial_name
 
 MAX_NAME_LENGTH = 40
 """In Knative mode a Service is named NAME-trial-predictor-00001, which may have at most 63 characters."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from continuous_training.core.errors import PipelineError
 from continuous_training.rollout.canary_analysis import ReadMetrics, TrafficCounter
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 QUIET_SECONDS = 1.0
 

@@ -15,7 +15,7 @@ from continuous_training.adapters.kubernetes.errors import ConflictError
 from continuous_training.adapters.kubernetes.resources import LEASE
 from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.core.progress import Progress
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 LEASE_SECONDS = 30
 """A Lease that was not renewed for this long belongs to a process that no longer runs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from continuous_training.core.serving_settings import ServingSettings
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 USER_ID = 10001
 SERVICE_ACCOUNT_NAME, SECRET_NAME = "model-server", "model-server"

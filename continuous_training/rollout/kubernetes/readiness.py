@@ -10,12 +10,12 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest
-from continuous_training.rollout.kubernetes.pod_diagnostics import (
+from continuous_training.rollout.kubernetes.pod_problems import (
     PodProblem,
     collect_evidence,
     find_problem,
 )
+from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest
 
 WATCH_INTERVAL = 2.0
 

@@ -19,7 +19,7 @@ from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import NotThereError, error_of, status_of
 from continuous_training.adapters.kubernetes.transport import Request
 from continuous_training.core.errors import PipelineError, TransientError
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 CONNECT_TIMEOUT, RESPONSE_TIMEOUT, METRICS_TIMEOUT = 5.0, 60.0, 5.0
 """Seconds."""

@@ -7,10 +7,9 @@ import zipfile
 from pathlib import Path
 from typing import Protocol
 
-from continuous_training.artifacts.archive import TORCHSERVE_MANIFEST
+from continuous_training.artifacts.archive_writer import TORCHSERVE_MANIFEST
 from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
-from continuous_training.rollout.kubernetes.manifests import DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.pod_spec import (
     TERMINATION_DELAY,
     container_defaults,
@@ -20,6 +19,7 @@ from continuous_training.rollout.kubernetes.pod_spec import (
     store_credentials,
 )
 from continuous_training.rollout.kubernetes.service_client import PORT, ServiceResponse
+from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest
 
 MODEL_FOLDER = "/models"
 DIGEST_HEADER = "x-model-digest"

@@ -19,9 +19,15 @@ from continuous_training.adapters.kubernetes.resources import (
 from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.rollout.canary_watch import canary_replicas
 from continuous_training.rollout.cluster_target import ClusterTarget, InterruptedTrial, Trial
-from continuous_training.rollout.kubernetes import manifests
+from continuous_training.rollout.kubernetes import serving_objects
 from continuous_training.rollout.kubernetes.draining import wait_until_drained
-from continuous_training.rollout.kubernetes.manifests import (
+from continuous_training.rollout.kubernetes.readiness import (
+    Deadline,
+    label_selector,
+    pods_of,
+    wait_until_ready,
+)
+from continuous_training.rollout.kubernetes.serving_objects import (
     CANARY_ANNOTATION,
     CONFIRMED_ANNOTATION,
     SERVED_ANNOTATION,
@@ -30,12 +36,6 @@ from continuous_training.rollout.kubernetes.manifests import (
     annotations_of,
     model_labels,
     trial_name,
-)
-from continuous_training.rollout.kubernetes.readiness import (
-    Deadline,
-    label_selector,
-    pods_of,
-    wait_until_ready,
 )
 from continuous_training.serving.errors import VersionMismatchError
 
@@ -92,7 +92,7 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
         replicas = canary_replicas(self.settings.canary, previous_replicas)
         self.check_lease()
         self.cluster.apply(
-            SERVICE, manifests.endpoint_service(previous, previous.digest, canary=version.digest)
+            SERVICE, serving_objects.endpoint_service(previous, previous.digest, canary=version.digest)
         )
         total = replicas + previous_replicas
         self.progress(
@@ -114,7 +114,7 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
         """Record the version as confirmed, then remove the other versions."""
         version = DeployedVersion(name, digest)
         self.check_lease()
-        self.cluster.apply(SERVICE, manifests.endpoint_service(version, confirmed=digest))
+        self.cluster.apply(SERVICE, serving_objects.endpoint_service(version, confirmed=digest))
         self._wait_for_nodes()
         self._remove_all_except(name, version, drain_timeout=CONFIRM_DRAIN_TIMEOUT)
         self.cluster.delete(SERVICE, trial_name(name))
@@ -162,7 +162,7 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
     def _route(self, version: DeployedVersion, confirmed: str) -> None:
         """Route all the traffic to the version, and wait until it answers."""
         self.check_lease()
-        self.cluster.apply(SERVICE, manifests.endpoint_service(version, confirmed))
+        self.cluster.apply(SERVICE, serving_objects.endpoint_service(version, confirmed))
         self._wait_for_responses(version.name, version)
 
     def _start_pods(self, trial: KubernetesTrial, replicas: int, autoscaled: bool = True) -> None:
@@ -174,12 +174,12 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
             # The autoscaler may have added pods.
             replicas = max(replicas, int(current["spec"].get("replicas") or 0))
         deployment = self.cluster.apply(
-            DEPLOYMENT, manifests.deployment(version, replicas, self.runtime.pod(version))
+            DEPLOYMENT, serving_objects.deployment(version, replicas, self.runtime.pod(version))
         )
-        self.cluster.apply(SERVICE, manifests.trial_service(version))
-        self.cluster.apply(DISRUPTION_BUDGET, manifests.disruption_budget(version.name))
+        self.cluster.apply(SERVICE, serving_objects.trial_service(version))
+        self.cluster.apply(DISRUPTION_BUDGET, serving_objects.disruption_budget(version.name))
         if autoscaled:
-            self.cluster.apply(AUTOSCALER, manifests.autoscaler(version, self.settings, deployment))
+            self.cluster.apply(AUTOSCALER, serving_objects.autoscaler(version, self.settings, deployment))
         wait_until_ready(self.cluster, version, replicas, trial.deadline, self.progress, self.check_lease)
 
     def _replicas(self, version: DeployedVersion) -> int:

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from continuous_training.serving.api.endpoint import Parse, Response
 from continuous_training.serving.api.predict_endpoints import prediction_response
+from continuous_training.serving.http.connection_limits import MAX_BYTES_PER_BODY_BYTE, LimitedProtocol
 from continuous_training.serving.http.errors import HttpError
 from continuous_training.serving.http.requests import (
     InFlightBytes,
@@ -34,7 +35,6 @@ from continuous_training.serving.http.responses import (
     request_id_of,
 )
 from continuous_training.serving.http.routing import MAX_CACHED_PATHS, Router
-from continuous_training.serving.http.uvicorn_protocol import MAX_BYTES_PER_BODY_BYTE, LimitedProtocol
 from continuous_training.serving.models.batcher import Batcher, QueuedRequest
 from continuous_training.serving.models.inference_request import InferenceRequest, InferenceResponse
 

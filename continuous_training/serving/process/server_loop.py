@@ -19,9 +19,9 @@ from typing import Any, cast
 import uvicorn
 
 from continuous_training.serving.http.app import HttpApp
+from continuous_training.serving.http.connection_limits import ConnectionLimits, LimitedProtocol
 from continuous_training.serving.http.fast_path import FastPath, FastPathProtocol
 from continuous_training.serving.http.management import ManagementApp
-from continuous_training.serving.http.uvicorn_protocol import ConnectionLimits, LimitedProtocol
 from continuous_training.serving.process.settings import ServerSettings
 
 try:

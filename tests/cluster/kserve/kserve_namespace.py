@@ -10,8 +10,8 @@ from typing import Any
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 from continuous_training.rollout.kserve.target import KServeTarget
-from continuous_training.rollout.kubernetes.manifests import Manifest
 from continuous_training.rollout.kubernetes.service_client import open_service_client
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 
 from ..cluster_namespace import ClusterNamespace

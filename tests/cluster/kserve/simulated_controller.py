@@ -23,7 +23,7 @@ from continuous_training.adapters.kubernetes.transport import APPLY, Request
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
-from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL, Manifest
+from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, Manifest
 
 _PREDICTOR_ONLY_KEYS = {
     "minReplicas",

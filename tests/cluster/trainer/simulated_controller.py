@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.resources import JOB
-from continuous_training.adapters.kubernetes.trainjob import TRAIN_JOB, condition
+from continuous_training.adapters.kubernetes.trainjob_client import TRAIN_JOB, condition
 from continuous_training.adapters.kubernetes.transport import Request
 from continuous_training.core.errors import PipelineError
 

@@ -19,17 +19,17 @@ from components.prep_data import step as prep_data
 from components.train import step as train
 from components.train.nodes.launcher import MARGIN, Step, manifest_of, name_of, run_on_nodes, whole_numbers
 from components.train.nodes.object_store_exchange import Exchange
-from continuous_training.adapters.kubernetes import trainjob
+from continuous_training.adapters.kubernetes import trainjob_client
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.connection import connect
 from continuous_training.adapters.kubernetes.resources import JOB, POD, SERVICE_ACCOUNT, Resource
-from continuous_training.adapters.kubernetes.trainjob import TRAIN_JOB
+from continuous_training.adapters.kubernetes.trainjob_client import TRAIN_JOB
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.bundle import BundleMetadata
+from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import PipelineError, TransientError, UserError
-from continuous_training.core.files import digest_of_folder
 from pipelines.steps import StepSettings
-from pipelines.steps.trainjob import trainjob_spec
+from pipelines.steps.trainjob_spec import trainjob_spec
 from tests import s3
 from tests.pipelines import golden
 from tests.s3 import Bucket
@@ -153,7 +153,7 @@ def test_user_error_in_a_pod_ends_the_step(train_step: TrainStep, controller: Si
 def test_complete_trainjob_with_a_running_job_is_an_error(
     train_step: TrainStep, controller: SimulatedController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainjob, "SETTLING", 2.0)
+    monkeypatch.setattr(trainjob_client, "SETTLING", 2.0)
     controller.script, controller.reports_complete_early = WAIT_SCRIPT, True
     with (
         run_in_background(controller),
@@ -195,7 +195,7 @@ def test_reason_of_the_wait_is_reported(train_step: TrainStep, controller: Simul
 def test_missing_controller_is_reported(
     train_step: TrainStep, controller: SimulatedController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainjob, "UNNOTICED", 1.0)
+    monkeypatch.setattr(trainjob_client, "UNNOTICED", 1.0)
     with pytest.raises(TransientError, match="has not ended after 6 s"):
         train_step(spec_of(activeDeadlineSeconds=MARGIN + 6))
     assert "no pods yet: is the controller of Kubeflow Trainer running, and JobSet's?" in train_step.messages
@@ -203,21 +203,21 @@ def test_missing_controller_is_reported(
 
 def test_deleted_trainjob_is_an_error(train_step: TrainStep, controller: SimulatedController) -> None:
     controller.absent = True
-    wait = trainjob.wait
+    wait = trainjob_client.wait
 
     def delete_and_wait(cluster: Cluster, name: str, *rest: Any) -> None:
         cluster.delete(TRAIN_JOB, name)
         wait(cluster, name, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainjob, "wait", delete_and_wait)
+        patch.setattr(trainjob_client, "wait", delete_and_wait)
         with pytest.raises(PipelineError, match="does not exist any more: it was deleted"):
             train_step()
     assert train_step.remaining_objects() == []
 
 
 def test_missing_trainer_is_a_user_error(train_step: TrainStep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainjob, "TRAIN_JOB", Resource("nothere.example/v1", "TrainJob", "trainjobs"))
+    monkeypatch.setattr(trainjob_client, "TRAIN_JOB", Resource("nothere.example/v1", "TrainJob", "trainjobs"))
     with pytest.raises(UserError, match=r"has no TrainJobs: install Kubeflow Trainer 2\.2 or newer"):
         train_step()
     assert train_step.store.keys("trainjobs") == []
@@ -234,7 +234,7 @@ def test_older_trainer_is_refused_before_it_creates_objects(train_step: TrainSte
 
     train_step.cluster.apply = apply_on_older_version  # type: ignore[method-assign]
     with pytest.raises(UserError, match=r"version 2\.2 or newer is needed"):
-        trainjob.start(train_step.cluster, manifest, print)
+        trainjob_client.start(train_step.cluster, manifest, print)
     assert train_step.cluster.find(TRAIN_JOB) == []
 
 
@@ -368,7 +368,7 @@ def test_trainjob_under_deletion_is_awaited(train_step: TrainStep, controller: S
     train_step.cluster.delete(TRAIN_JOB, train_step.name)
     release = threading.Timer(2, train_step.cluster.apply, (TRAIN_JOB, manifest))
     release.start()
-    trainjob.start(train_step.cluster, manifest, train_step.messages.append)
+    trainjob_client.start(train_step.cluster, manifest, train_step.messages.append)
     release.join()
     (new,) = train_step.cluster.find(TRAIN_JOB)
     assert new["metadata"]["uid"] != old["metadata"]["uid"]
@@ -376,7 +376,10 @@ def test_trainjob_under_deletion_is_awaited(train_step: TrainStep, controller: S
 
 
 def has_failed(train_step: TrainStep) -> bool:
-    return trainjob.condition(train_step.cluster.get(TRAIN_JOB, train_step.name) or {}, "Failed") is not None
+    return (
+        trainjob_client.condition(train_step.cluster.get(TRAIN_JOB, train_step.name) or {}, "Failed")
+        is not None
+    )
 
 
 def test_trainjob_is_deleted_with_the_pod_of_the_step(
@@ -392,7 +395,7 @@ def test_trainjob_is_deleted_with_the_pod_of_the_step(
     body = {"metadata": {"name": "step"}, "spec": {"containers": [container], "securityContext": security}}
     pod = train_step.cluster.create(POD, body)
     step = Step("a-run", "step", pod["metadata"]["uid"])
-    trainjob.start(
+    trainjob_client.start(
         train_step.cluster,
         manifest_of(WORKLOAD, train_step.name, train_step.exchange.key, spec_of(), step),
         print,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from continuous_training.adapters.notifications import Notifier
+from continuous_training.adapters.webhook import Notifier
 from tests.fakes import web
 
 

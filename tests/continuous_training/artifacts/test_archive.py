@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from continuous_training.artifacts import archive
+from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.bundle import BundleMetadata
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.artifacts.golden_requests import GoldenSet
@@ -36,15 +36,15 @@ def test_the_same_input_gives_the_same_bytes_in_every_folder(tmp_path: Path) -> 
 
 def test_bytecode_is_not_archived(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path)
-    before = archive.write(bundle, tmp_path / "a", golden=GOLDEN, provenance={})
+    before = archive_writer.write(bundle, tmp_path / "a", golden=GOLDEN, provenance={})
     write_package(bundle, {"toy/__pycache__/base.cpython-311.pyc": "x"})
-    assert archive.write(bundle, tmp_path / "b", golden=GOLDEN, provenance={}).digest == before.digest
+    assert archive_writer.write(bundle, tmp_path / "b", golden=GOLDEN, provenance={}).digest == before.digest
 
 
 def test_unpack_returns_the_files_that_were_written(tmp_path: Path) -> None:
     written = make_archive(tmp_path)
-    manifest = archive.unpack(written.path, tmp_path / "out", written.digest)
-    assert manifest == archive.read_manifest(written.path)
+    manifest = archive_writer.unpack(written.path, tmp_path / "out", written.digest)
+    assert manifest == archive_writer.read_manifest(written.path)
     assert manifest.provenance == {"run": "test"}
     assert manifest.libraries.keys() == {"numpy", "onnxruntime", "faiss", "pillow"}
     assert all(manifest.libraries.values())
@@ -78,8 +78,8 @@ def test_the_torchserve_handler_responds_to_a_batch_and_isolates_an_invalid_requ
             "        return [self.postprocess(self.inference(self.preprocess(r['body']))) for r in data]\n"
         },
     )
-    written = archive.write(bundle, tmp_path, golden=GOLDEN, provenance={})
-    archive.unpack(written.path, tmp_path / "model_dir")
+    written = archive_writer.write(bundle, tmp_path, golden=GOLDEN, provenance={})
+    archive_writer.unpack(written.path, tmp_path / "model_dir")
     source = (tmp_path / "model_dir/torchserve_handler.py").read_text()
     scope: dict[str, Any] = {}
     exec(compile(source, "torchserve_handler.py", "exec"), scope)  # noqa: S102
@@ -125,7 +125,7 @@ def test_a_bundle_with_an_unsafe_file_name_is_rejected(tmp_path: Path, damage: A
     bundle = make_bundle(tmp_path)
     damage(bundle)
     with pytest.raises(UserError, match=message):
-        archive.write(bundle, tmp_path / "out", golden=GOLDEN, provenance={})
+        archive_writer.write(bundle, tmp_path / "out", golden=GOLDEN, provenance={})
     assert not (tmp_path / "out").exists()
 
 
@@ -142,7 +142,7 @@ def test_invalid_golden_requests_or_provenance_are_rejected(
     tmp_path: Path, golden: list[dict[str, Any]], provenance: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        archive.write(
+        archive_writer.write(
             make_bundle(tmp_path), tmp_path / "out", golden=GoldenSet.from_json(golden), provenance=provenance
         )
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True

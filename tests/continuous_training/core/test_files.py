@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from continuous_training.core.digest import digest_of, digest_of_folder
 from continuous_training.core.errors import UserError
-from continuous_training.core.files import digest_of, digest_of_folder, new_folder, plain, to_json, write_text
+from continuous_training.core.files import new_folder, plain, to_json, write_text
 
 
 def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from continuous_training.core.errors import UserError
-from continuous_training.core.parameters import Parameter, Value, parse_assignments, parse_values, to_lines
+from continuous_training.core.run_parameters import (
+    Parameter,
+    Value,
+    parse_assignments,
+    parse_values,
+    to_lines,
+)
 from workloads.contract import COMMON
 
 TEXT = Parameter("city", "Seoul", "where")

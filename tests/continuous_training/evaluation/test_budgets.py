@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from continuous_training.evaluation.budgets import latencies_ms, size_mb
+from continuous_training.evaluation.cost_measurement import latencies_ms, size_mb
 
 
 class Clock:

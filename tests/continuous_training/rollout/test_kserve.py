@@ -29,8 +29,8 @@ from continuous_training.rollout.kserve.inference_service import (
     with_canary,
 )
 from continuous_training.rollout.kserve.predictor import rollout_status
-from continuous_training.rollout.kubernetes.manifests import DIGEST_LABEL, DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.service_client import InClusterClient
+from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, DeployedVersion, Manifest
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 
 VERSION = DeployedVersion("digits", "ab" * 32)

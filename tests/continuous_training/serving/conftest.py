@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.server_state import RunningServer

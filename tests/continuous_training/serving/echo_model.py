@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from continuous_training.artifacts import archive
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts import archive_writer
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 
@@ -45,4 +45,4 @@ def make_echo(root: Path, name: str = "echo") -> Archive:
     }
     (bundle / "model.json").write_text(json.dumps(metadata))
     golden = GoldenSet.from_json([{"request": {}, "answer": {}}])
-    return archive.write(bundle, root / "archives", golden=golden, provenance={})
+    return archive_writer.write(bundle, root / "archives", golden=golden, provenance={})

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,7 +13,7 @@ import requests
 from echo_model import make_echo
 from toy_models import make_archive
 
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.bundle import TensorSpec
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.serving.api.tensor_inputs import decode_inputs

@@ -17,7 +17,7 @@ from foreground import Server, serving
 from toy_models import make_archive
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.serving.api.endpoint import Response
 from continuous_training.serving.http.fast_path import response_head
 from continuous_training.serving.models.model_repository import ModelRepository

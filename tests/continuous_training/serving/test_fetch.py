@@ -15,7 +15,7 @@ from toy_models import make_archive
 from workload_archives import workload_archive
 
 from continuous_training.adapters.object_store import FolderStore
-from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.artifacts.archive_writer import Archive, read_manifest
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.digest import digest_file
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe

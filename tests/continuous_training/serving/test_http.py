@@ -13,7 +13,7 @@ import pytest
 import requests
 from toy_models import make_archive
 
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.artifacts.archive_writer import Archive, read_manifest
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.serving.api.image_decoding import ImageFormat, decode_image
 from continuous_training.serving.errors import RequestError

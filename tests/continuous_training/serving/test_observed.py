@@ -11,7 +11,7 @@ from foreground import serving
 from prometheus_samples import scrape, value
 from toy_models import make_archive
 
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.logs import rotate
 from continuous_training.serving.process.server_state import RunningServer

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from toy_models import make_archive
 
-from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.artifacts.archive_writer import Archive, read_manifest
 from continuous_training.serving.process.client import ServerClient
 
 NAMES = ("diabetes", "digits", "reviews", "toy")

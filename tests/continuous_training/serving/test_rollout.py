@@ -11,8 +11,8 @@ import pytest
 from load_generator import LoadGenerator
 from toy_models import make_archive
 
-from continuous_training.artifacts.archive import Archive
 from continuous_training.artifacts.archive_reader import read_manifest
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process.client import ServerClient

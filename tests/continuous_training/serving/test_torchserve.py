@@ -27,7 +27,7 @@ import requests
 from PIL import Image
 from workload_archives import workload_archive
 
-from continuous_training.artifacts.archive import Archive, read_manifest
+from continuous_training.artifacts.archive_writer import Archive, read_manifest
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient

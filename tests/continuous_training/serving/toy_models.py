@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts import archive
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts import archive_writer
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.artifacts.handler_packaging import copy_handler
 
@@ -147,7 +147,7 @@ def make_archive(
         {"request": {"x": [1.0, 2.5]}, "answer": {"scale": scale, "y": [scale, 2.5 * scale + wrong]}},
         {"request": {"x": []}, "answer": {"scale": scale, "y": []}},
     ]
-    return archive.write(
+    return archive_writer.write(
         bundle, root / "archives", golden=GoldenSet.from_json(golden), provenance={"run": "test"}
     )
 

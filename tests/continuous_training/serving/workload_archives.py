@@ -9,8 +9,8 @@ from toy_models import import_handler
 
 from components.prep_data.step import run as prepare
 from components.train.step import run as train
-from continuous_training.artifacts import archive
-from continuous_training.artifacts.archive import Archive
+from continuous_training.artifacts import archive_writer
+from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.artifacts.handler_packaging import copy_handler
@@ -68,7 +68,9 @@ def workload_archive(name: str, folder: Path, **values: str) -> Archive:
     model, holdout = load_model(folder / "model"), Dataset.open(folder / "data").read("holdout")
     requests = [workload.request(holdout.slice(i, 1)) for i in range(20)]
     rows = [{"request": request, "answer": model.predict(request)} for request in requests]
-    return archive.write(folder / "model", folder / "store", golden=GoldenSet.from_json(rows), provenance={})
+    return archive_writer.write(
+        folder / "model", folder / "store", golden=GoldenSet.from_json(rows), provenance={}
+    )
 
 
 def reviews_archive(folder: Path) -> Archive:
@@ -96,4 +98,4 @@ def reviews_archive(folder: Path) -> Archive:
         {"text": ["So good!"], "do_fast": True},
     ]
     rows = [{"request": request, "answer": model.predict(request)} for request in requests]
-    return archive.write(bundle, folder / "store", golden=GoldenSet.from_json(rows), provenance={})
+    return archive_writer.write(bundle, folder / "store", golden=GoldenSet.from_json(rows), provenance={})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from continuous_training.artifacts.archive import MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST
+from continuous_training.artifacts.archive_writer import MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST
 
 _ADDED_BY_ARCHIVE = {MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST}
 _MIN_ROUNDS, _MAX_ROUNDS = 10, 60

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.resources import EVENT
 from continuous_training.core.errors import PipelineError
-from continuous_training.rollout.kubernetes.manifests import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 IMAGE_GRACE, CRASH_GRACE, CREATION_GRACE, NO_LIMIT = 30.0, 15.0, 15.0, float("inf")
 LOG_LINES, MAX_EVENTS, MAX_LINE = 10, 5, 300

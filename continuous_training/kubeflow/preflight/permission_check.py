@@ -7,7 +7,7 @@ from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.kubeflow.preflight.finding import Finding, State
-from continuous_training.rollout.kubernetes.permissions import REQUIRED_PERMISSIONS
+from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS
 
 _ROLE, _KSERVE = "manifests/base/role.yaml", "manifests/components/kserve"
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from workloads.nsmc.reading import HEADER, open_plain
+from workloads.nsmc.review_file import HEADER, open_review_file
 
 from .processes import ROOT, Taken, measured
 
@@ -33,7 +33,7 @@ def repeat(source: Path, times: int, output: Path) -> None:
             file.write(HEADER + b"\n")
             for number in range(times):
                 rng = random.Random(number)  # noqa: S311 - not for secrets
-                with open_plain(given) as lines:
+                with open_review_file(given) as lines:
                     next(lines)
                     file.writelines(_perturbed(line, number, rng) if number else line for line in lines)
 

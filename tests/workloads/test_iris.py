@@ -1,4 +1,4 @@
-"""iris: out of a real PostgreSQL table, as scikit-learn answers, and what it says to a bad request."""
+"""The workload iris: reading from PostgreSQL, agreement with scikit-learn, invalid requests."""
 
 from __future__ import annotations
 
@@ -29,65 +29,65 @@ from workloads.iris.seed import flower, main, seed
 from workloads.iris.workload import scikit_learn_rows
 
 Database = tuple[str, Any]
-Made = tuple[Dataset, IrisHandler]
+Trained = tuple[Dataset, IrisHandler]
 
 
-def make(folder: Path, **given: str) -> Made:
+def train_model(folder: Path, **parameters: str) -> Trained:
     iris = discovery.get("iris")
-    prep_data.run(iris, given, folder / "data")
-    train.run(iris, given, folder / "data", folder / "model")
+    prep_data.run(iris, parameters, folder / "data")
+    train.run(iris, parameters, folder / "data", folder / "model")
     handler = IrisHandler()
     handler.load(folder / "model")
     return Dataset.open(folder / "data"), handler
 
 
-def prepared(folder: Path, source: str, **given: str) -> Dataset:
-    prep_data.run(discovery.get("iris"), {"source": source, **given}, folder)
+def prepare(folder: Path, source: str, **parameters: str) -> Dataset:
+    prep_data.run(discovery.get("iris"), {"source": source, **parameters}, folder)
     return Dataset.open(folder)
 
 
 def reference(rows: Any, C: float = 1.0) -> Any:  # noqa: N803
-    """What scikit-learn makes of the rows, in its own words."""
+    """Return scikit-learn's own model, trained on the rows."""
     model = make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(C=C), cv=5, ensemble=False))
     return model.fit(discovery.get("iris").tensors(rows)["measurements"], rows["species"].to_numpy())
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make(tmp_path_factory.mktemp("iris"))
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train_model(tmp_path_factory.mktemp("iris"))
 
 
 # The model --------------------------------------------------------------------------------------
 
 
-def test_the_rows_are_scikit_learns() -> None:
-    theirs = load_iris()
+def test_the_rows_equal_scikit_learns_copy() -> None:
+    dataset = load_iris()
     rows = scikit_learn_rows()
-    assert [list(row[1:5]) for row in rows] == theirs.data.tolist()
-    assert [row[5] for row in rows] == [str(theirs.target_names[label]) for label in theirs.target]
+    assert [list(row[1:5]) for row in rows] == dataset.data.tolist()
+    assert [row[5] for row in rows] == [str(dataset.target_names[label]) for label in dataset.target]
     assert [row[0] for row in rows] == list(range(1, 151))
 
 
-def test_95_percent_of_the_holdout_is_right(whole: Made) -> None:
-    data, handler = whole
+def test_the_holdout_accuracy_is_at_least_95_percent(trained: Trained) -> None:
+    data, handler = trained
     holdout = data.read("holdout")
     answers = handler.inference(discovery.get("iris").tensors(holdout))["species"]
     assert (answers == holdout["species"].to_numpy()).mean() >= 0.95
 
 
-def test_the_graph_answers_as_scikit_learn_does(whole: Made) -> None:
-    """On the holdout, and on flowers that nobody has seen, some of them far from any."""
-    data, handler = whole
+def test_the_graph_and_scikit_learn_predict_the_same(trained: Trained) -> None:
+    """Compare on the holdout, and on random measurements, some of them far from all training rows."""
+    data, handler = trained
     model = reference(data.read("train").sort_by("id"))
-    held = discovery.get("iris").tensors(data.read("holdout"))["measurements"]
-    anywhere = np.random.default_rng(0).uniform(-5, 30, (2000, 4))
-    for measured in (held, anywhere, np.zeros((1, 4)), np.full((1, 4), 1e6)):
-        answers = handler.inference({"measurements": measured})
-        np.testing.assert_allclose(answers["probabilities"], model.predict_proba(measured), atol=1e-9)
-        assert answers["species"].tolist() == model.predict(measured).tolist()
+    held_out = discovery.get("iris").tensors(data.read("holdout"))["measurements"]
+    random = np.random.default_rng(0).uniform(-5, 30, (2000, 4))
+    for measurements in (held_out, random, np.zeros((1, 4)), np.full((1, 4), 1e6)):
+        answers = handler.inference({"measurements": measurements})
+        np.testing.assert_allclose(answers["probabilities"], model.predict_proba(measurements), atol=1e-9)
+        assert answers["species"].tolist() == model.predict(measurements).tolist()
 
 
-def test_the_graph_holds_for_another_number_of_classes() -> None:
+def test_the_graph_works_for_another_number_of_classes() -> None:
     import onnxruntime
 
     rng = np.random.default_rng(1)
@@ -99,18 +99,16 @@ def test_the_graph_holds_for_another_number_of_classes() -> None:
     np.testing.assert_allclose(answers, model.predict_proba(scaler.transform(x)), atol=1e-9)
 
 
-def test_probabilities_add_up_and_the_species_has_the_greatest(whole: Made) -> None:
-    answers = whole[1].inference({"measurements": np.random.default_rng(2).uniform(0, 8, (500, 4))})
+def test_probabilities_sum_to_one_and_the_species_has_the_maximum(trained: Trained) -> None:
+    answers = trained[1].inference({"measurements": np.random.default_rng(2).uniform(0, 8, (500, 4))})
     np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, atol=1e-12)
     assert [SPECIES[i] for i in answers["probabilities"].argmax(axis=1)] == answers["species"].tolist()
 
 
-def test_a_second_training_gives_the_same_bytes_and_another_penalty_other_ones(
-    whole: Made, tmp_path: Path
-) -> None:
-    make(tmp_path / "again")
-    make(tmp_path / "other", C="3")
-    first = (whole[0].folder.parent / "model/model.onnx").read_bytes()
+def test_training_is_reproducible_and_depends_on_the_penalty(trained: Trained, tmp_path: Path) -> None:
+    train_model(tmp_path / "again")
+    train_model(tmp_path / "other", C="3")
+    first = (trained[0].folder.parent / "model/model.onnx").read_bytes()
     assert (tmp_path / "again/model/model.onnx").read_bytes() == first
     assert (tmp_path / "other/model/model.onnx").read_bytes() != first
 
@@ -121,12 +119,12 @@ def test_a_second_training_gives_the_same_bytes_and_another_penalty_other_ones(
 def test_the_table_and_scikit_learns_copy_are_the_same_data(database: Database, tmp_path: Path) -> None:
     url, _ = database
     assert seed(url) == (150, 150)
-    ours, theirs = prepared(tmp_path / "one", url), prepared(tmp_path / "two", "sklearn:iris")
-    assert ours.manifest.fingerprint == theirs.manifest.fingerprint
-    assert ours.manifest.input_digest == theirs.manifest.input_digest
+    from_table, from_copy = prepare(tmp_path / "one", url), prepare(tmp_path / "two", "sklearn:iris")
+    assert from_table.manifest.fingerprint == from_copy.manifest.fingerprint
+    assert from_table.manifest.input_digest == from_copy.manifest.input_digest
 
 
-def test_seeding_is_idempotent_and_new_rows_are_new(database: Database, tmp_path: Path) -> None:
+def test_seed_threads_is_idempotent_and_new_rows_are_new(database: Database, tmp_path: Path) -> None:
     url, connection = database
     assert seed(url) == (150, 150)
     assert seed(url) == (0, 150)
@@ -143,31 +141,31 @@ def test_seeding_is_idempotent_and_new_rows_are_new(database: Database, tmp_path
         "FROM iris_data ORDER BY id"
     )
     assert rows.fetchall() == expected
-    before = prepared(tmp_path / "one", url)
+    before = prepare(tmp_path / "one", url)
     seed(url, more=5)
-    after = prepared(tmp_path / "two", url)
+    after = prepare(tmp_path / "two", url)
     assert before.manifest.input_digest != after.manifest.input_digest
-    kept = {row["id"] for row in before.read("holdout").to_pylist()}
-    assert kept <= {row["id"] for row in after.read("holdout").to_pylist()}
+    before_ids = {row["id"] for row in before.read("holdout").to_pylist()}
+    assert before_ids <= {row["id"] for row in after.read("holdout").to_pylist()}
 
 
-def test_two_who_seed_at_once_do_no_harm(database: Database) -> None:
+def test_concurrent_seed_threads_is_safe(database: Database) -> None:
     url, _ = database
     added: list[int] = []
-    seeding = [threading.Thread(target=lambda: added.append(seed(url)[0])) for _ in range(4)]
-    for thread in seeding:
+    seed_threads = [threading.Thread(target=lambda: added.append(seed(url)[0])) for _ in range(4)]
+    for thread in seed_threads:
         thread.start()
-    for thread in seeding:
+    for thread in seed_threads:
         thread.join()
     assert sorted(added) == [0, 0, 0, 150]
 
 
-def test_limit_and_order_say_which_rows(database: Database, tmp_path: Path) -> None:
+def test_limit_and_order_select_the_rows(database: Database, tmp_path: Path) -> None:
     url, _ = database
     seed(url, rows=200)
 
-    def ids(**given: str) -> set[int]:
-        data = prepared(tmp_path / "data", url, **given)
+    def ids(**parameters: str) -> set[int]:
+        data = prepare(tmp_path / "data", url, **parameters)
         return {row["id"] for split in ("train", "holdout") for row in data.read(split).to_pylist()}
 
     assert ids() == set(range(1, 201))
@@ -178,7 +176,7 @@ def test_limit_and_order_say_which_rows(database: Database, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
         ({"order": "id; DROP TABLE iris_data"}, "parameter order: .* is not one of id, id desc"),
         ({"table": "iris_data; DROP TABLE iris_data"}, "parameter table: .* is not text such as"),
@@ -186,21 +184,21 @@ def test_limit_and_order_say_which_rows(database: Database, tmp_path: Path) -> N
         ({"limit": "1 OFFSET 5"}, "parameter limit"),
     ],
 )
-def test_a_parameter_is_never_sql(given: dict[str, str], words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_a_parameter_is_never_sql(given: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         discovery.get("iris").parse(given)
 
 
-def test_a_wrong_password_is_told(
+def test_a_wrong_password_is_an_error(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", "wrong")
     with pytest.raises(UserError, match="Check PGUSER and PGPASSWORD"):
-        prepared(tmp_path / "data", database[0])
+        prepare(tmp_path / "data", database[0])
 
 
 @pytest.mark.parametrize(
-    ("sql", "words"),
+    ("sql", "message"),
     [
         ("DROP TABLE iris_data", 'relation "iris_data" does not exist'),
         ("DELETE FROM iris_data", "the table iris_data has no rows"),
@@ -228,14 +226,12 @@ def test_a_wrong_password_is_told(
     ],
     ids=["table", "rows", "column", "few", "nan", "label", "null", "twice"],
 )
-def test_what_is_wrong_with_the_table_is_told(
-    database: Database, tmp_path: Path, sql: str, words: str
-) -> None:
+def test_invalid_tables_are_errors(database: Database, tmp_path: Path, sql: str, message: str) -> None:
     url, connection = database
     seed(url)
     connection.execute(sql)
-    with pytest.raises(UserError, match=words):
-        prepared(tmp_path / "data", url)
+    with pytest.raises(UserError, match=message):
+        prepare(tmp_path / "data", url)
     assert not (tmp_path / "data").exists()
 
 
@@ -246,60 +242,60 @@ def test_a_table_that_is_locked_for_too_long_is_transient(database: Database, tm
     seed(url)
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE iris_data")
-        with pytest.raises(TransientError, match=r"no answer within 0\.2 s"):
-            prepared(tmp_path / "data", url, timeout="0.2")
+        with pytest.raises(TransientError, match=r"no response within 0\.2 s"):
+            prepare(tmp_path / "data", url, timeout="0.2")
     with pytest.raises(TransientError, match="refused"):
-        prepared(tmp_path / "data", f"postgresql://127.0.0.1:{free_port()}/x")
+        prepare(tmp_path / "data", f"postgresql://127.0.0.1:{free_port()}/x")
 
 
 @pytest.mark.parametrize("source", ["sklearn:digits", "/a/file.csv", "https://host/iris.csv"])
-def test_another_source_is_refused(source: str, tmp_path: Path) -> None:
+def test_an_unknown_source_is_an_error(source: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give postgresql://HOST:PORT/DATABASE or sklearn:iris"):
-        prepared(tmp_path / "data", source)
+        prepare(tmp_path / "data", source)
 
 
-def test_a_species_that_hardly_occurs_is_told(database: Database, tmp_path: Path) -> None:
+def test_a_species_with_too_few_rows_is_an_error(database: Database, tmp_path: Path) -> None:
     url, connection = database
     seed(url, rows=300)
     connection.execute("DELETE FROM iris_data WHERE species = 'setosa' AND id > 4")
-    with pytest.raises(UserError, match="each species needs 5 rows to learn from at least; there are"):
-        make(tmp_path, source=url)
+    with pytest.raises(UserError, match="each species needs at least 5 training rows; there are"):
+        train_model(tmp_path, source=url)
 
 
 def test_the_seed_runs_as_a_module(database: Database) -> None:
     url, _ = database
     command = [sys.executable, "-m", "workloads.iris.seed", url, "--more", "3"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.stdout, done.returncode) == ("iris_data: 153 rows added, 153 there\n", 0)
+    completed = subprocess.run(command, capture_output=True, text=True)
+    assert (completed.stdout, completed.returncode) == ("iris_data: 153 rows added, 153 rows in total\n", 0)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["postgresql://me:x@host/d"], "set PGUSER and PGPASSWORD"),
         (["postgresql://host/d", "--table", "a b"], "parameter table"),
-        (["postgresql://host/d", "--more", "-1"], "are not negative"),
+        (["postgresql://host/d", "--more", "-1"], "must not be negative"),
     ],
 )
-def test_the_seeds_errors_are_told(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_arguments_of_seed_are_errors(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 # The handler ------------------------------------------------------------------------------------
 
 
-def test_one_flower_and_several_are_answered_in_order(whole: Made) -> None:
-    data, handler = whole
+def test_one_flower_and_several_are_answered_in_order(trained: Trained) -> None:
+    data, handler = trained
     iris, holdout = discovery.get("iris"), data.read("holdout")
     flowers = [iris.request(holdout.slice(i, 1))["flower"] for i in range(3)]
-    one, two = handler.handle([{"body": {"flower": flowers[0]}}, {"body": {"flowers": flowers[1:]}}])
+    first, second = handler.handle([{"body": {"flower": flowers[0]}}, {"body": {"flowers": flowers[1:]}}])
     expected = handler.inference(iris.tensors(holdout.slice(0, 3)))
-    found = [*one["predictions"], *two["predictions"]]
-    assert [answer["species"] for answer in found] == expected["species"].tolist()
-    probabilities = [[answer["probabilities"][name] for name in SPECIES] for answer in found]
+    predictions = [*first["predictions"], *second["predictions"]]
+    assert [answer["species"] for answer in predictions] == expected["species"].tolist()
+    probabilities = [[answer["probabilities"][name] for name in SPECIES] for answer in predictions]
     np.testing.assert_allclose(probabilities, expected["probabilities"], atol=1e-12)
 
 
@@ -307,7 +303,7 @@ GOOD = dict.fromkeys(MEASUREMENTS, 1)
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("request_", "message"),
     [
         (None, 'send {"flower": {...}} or {"flowers": [...]} with sepal_length'),
         ({"flower": GOOD, "flowers": [GOOD]}, 'send {"flower"'),
@@ -319,6 +315,6 @@ GOOD = dict.fromkeys(MEASUREMENTS, 1)
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_bad_request_is_answered_in_words(request_: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(words)):
+def test_an_invalid_request_is_an_error(request_: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         IrisHandler().preprocess(request_)

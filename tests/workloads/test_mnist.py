@@ -1,4 +1,4 @@
-"""mnist on the sample that comes with it: its rows, its files, its answers, and what it refuses."""
+"""The workload mnist on its sample: rows, files, responses, invalid input."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mnist() -> Workload:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, mnist: Workload) -> tuple[Path, Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory, mnist: Workload) -> tuple[Path, Path]:
     """The dataset of the sample, and a bundle."""
     folder = tmp_path_factory.mktemp("mnist")
     prep_data.run(mnist, QUICK, folder / "data")
@@ -48,14 +48,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, mnist: Workload) -> tuple[Pat
 
 
 @pytest.fixture(scope="module")
-def holdout(made: tuple[Path, Path]) -> pa.Table:
-    return Dataset.open(made[0]).read("holdout")
+def holdout(trained: tuple[Path, Path]) -> pa.Table:
+    return Dataset.open(trained[0]).read("holdout")
 
 
 @pytest.fixture(scope="module")
-def handler(made: tuple[Path, Path]) -> MnistHandler:
+def handler(trained: tuple[Path, Path]) -> MnistHandler:
     loaded = MnistHandler()
-    loaded.load(made[1])
+    loaded.load(trained[1])
     return loaded
 
 
@@ -72,8 +72,8 @@ def files(tmp_path: Path) -> Path:
 
 
 class TestRows:
-    def test_the_sample_has_its_own_split_and_every_digit(self, made: tuple[Path, Path]) -> None:
-        dataset = Dataset.open(made[0])
+    def test_the_sample_has_its_own_split_and_every_digit(self, trained: tuple[Path, Path]) -> None:
+        dataset = Dataset.open(trained[0])
         assert dataset.manifest.split_rule == "the source's own"
         for split, each in (("train", 100), ("holdout", 50)):
             rows = dataset.read(split)
@@ -97,39 +97,43 @@ class TestRows:
             load(mnist, files)
 
     @pytest.mark.parametrize(
-        ("name", "content", "words"),
+        ("name", "content", "message"),
         [
-            ("train-labels-idx1-ubyte", b"", "train-labels-idx1-ubyte: is not an idx file of bytes"),
+            ("train-labels-idx1-ubyte", b"", "train-labels-idx1-ubyte: this is not an idx file"),
             (
                 "train-labels-idx1-ubyte",
                 b"<!DOCTYPE html>",
-                "is not an idx file of bytes; it begins with 3c 21",
+                "is not an idx file of bytes; it starts with 3c 21",
             ),
             (
                 "train-labels-idx1-ubyte",
                 b"\0\0\x08\x01\0\0\0\x02\1",
-                "2 bytes (2), and 1 follow; is the file whole?",
+                "2 bytes follow (2), but the file has 1; is it complete?",
             ),
             (
                 "train-labels-idx1-ubyte",
                 b"\0\0\x08\x01\0\0\0\x02\1\2",
-                "holds 1,000 pictures, and train-labels-",
+                "has 1,000 images, but train-labels-",
             ),
             ("train-labels-idx1-ubyte", b"\x1f\x8b\x08\0", "cannot be read"),
             ("train-images-idx3-ubyte", b"\0\0\x08\x01\0\0\0\x02\1\2", "is not an idx file of bytes"),
-            ("train-images-idx3-ubyte", b"\0\0\x08\x01\0\0\0\x0c" + bytes(12), "has 1 dimensions, where 3"),
+            (
+                "train-images-idx3-ubyte",
+                b"\0\0\x08\x01\0\0\0\x0c" + bytes(12),
+                "has 1 dimensions; 3 are",
+            ),
             (
                 "train-images-idx3-ubyte",
                 b"\0\0\x08\x03\0\0\0\x01\0\0\0\x02\0\0\0\x02\1\2\3\4",
-                "its pictures are (2, 2) pixels, not 28 x 28",
+                "the images have (2, 2) pixels, not 28 x 28",
             ),
         ],
     )
     def test_a_file_that_is_none_is_named(
-        self, mnist: Workload, files: Path, name: str, content: bytes, words: str
+        self, mnist: Workload, files: Path, name: str, content: bytes, message: str
     ) -> None:
         (files / name).write_bytes(content)
-        with pytest.raises(UserError, match=re.escape(words)):
+        with pytest.raises(UserError, match=re.escape(message)):
             load(mnist, files)
 
     def test_a_label_that_is_no_digit_is_refused_with_its_row(
@@ -156,32 +160,32 @@ class TestModel:
         assert ((answers["confidence"] > 0) & (answers["confidence"] <= 1)).all()
 
     def test_onnx_torchscript_and_the_index_are_of_one_network(
-        self, mnist: Workload, made: tuple[Path, Path], handler: MnistHandler, holdout: pa.Table
+        self, mnist: Workload, trained: tuple[Path, Path], handler: MnistHandler, holdout: pa.Table
     ) -> None:
         images = mnist.tensors(holdout)["image"]
         (by_onnx,) = handler.session.run(None, {"image": images})
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.filterwarnings("ignore", category=DeprecationWarning)
-            by_torch = torch.jit.load(made[1] / "embedding.pt")(torch.tensor(images)).numpy()
+            by_torch = torch.jit.load(trained[1] / "embedding.pt")(torch.tensor(images)).numpy()
         assert by_onnx.shape == (500, 64)
         assert np.abs(by_onnx - by_torch).max() <= 1e-4
         assert np.abs(np.linalg.norm(by_onnx, axis=1) - 1).max() <= 1e-5
-        learned = mnist.tensors(Dataset.open(made[0]).read("train").slice(0, 50))
-        found = handler.inference(learned)
-        assert found["neighbours"][:, 0].tolist() == list(range(50)), "each is its own neighbour"
-        assert found["distances"][:, 0].max() <= 1e-6
+        learned = mnist.tensors(Dataset.open(trained[0]).read("train").slice(0, 50))
+        output = handler.inference(learned)
+        assert output["neighbours"][:, 0].tolist() == list(range(50)), "each is its own neighbour"
+        assert output["distances"][:, 0].max() <= 1e-6
 
     def test_a_second_training_gives_the_same_bytes_and_another_seed_others(
-        self, mnist: Workload, made: tuple[Path, Path], tmp_path: Path
+        self, mnist: Workload, trained: tuple[Path, Path], tmp_path: Path
     ) -> None:
-        train.run(mnist, {}, made[0], tmp_path / "again")
-        assert digest_of_folder(tmp_path / "again") == digest_of_folder(made[1])
+        train.run(mnist, {}, trained[0], tmp_path / "again")
+        assert digest_of_folder(tmp_path / "again") == digest_of_folder(trained[1])
         prep_data.run(mnist, QUICK | {"seed": "1"}, tmp_path / "data")
         train.run(mnist, {}, tmp_path / "data", tmp_path / "other")
-        assert digest_of_folder(tmp_path / "other") != digest_of_folder(made[1])
+        assert digest_of_folder(tmp_path / "other") != digest_of_folder(trained[1])
 
-    def test_the_learning_curve_falls(self, made: tuple[Path, Path]) -> None:
-        curve = json.loads((made[1] / "model.json").read_text())["curve"]
+    def test_the_learning_curve_falls(self, trained: tuple[Path, Path]) -> None:
+        curve = json.loads((trained[1] / "model.json").read_text())["curve"]
         assert [row["step"] for row in curve] == [1, 2, 3]
         assert curve[-1]["error"] < curve[0]["error"]
         assert curve[-1]["loss"] < curve[0]["loss"]
@@ -240,19 +244,19 @@ class TestAnswers:
         assert [a["label"] for a in answers] == [a["label"] for a in alone]
 
     def test_an_answer_is_illustrated_with_the_very_pictures_that_it_rests_on(
-        self, made: tuple[Path, Path], handler: MnistHandler, holdout: pa.Table, mnist: Workload
+        self, trained: tuple[Path, Path], handler: MnistHandler, holdout: pa.Table, mnist: Workload
     ) -> None:
-        rows = Dataset.open(made[0]).read("train")
+        rows = Dataset.open(trained[0]).read("train")
         learned, labels = mnist.pictures(rows), rows["label"].to_numpy()
         assert learned is not None
         answer = handler.handle([{"body": mnist.request(holdout.slice(0, 1))}])[0]
-        (found,) = handler.illustrate(answer)["predictions"]
-        assert {key: found[key] for key in answer["predictions"][0]} == answer["predictions"][0]
-        assert (np.array(found["pictures"]) == learned[found["neighbours"]]).all()
-        assert found["labels"] == labels[found["neighbours"]].tolist()
-        assert (handler.gallery.show(range(len(learned))) == learned).all()
+        (output,) = handler.illustrate(answer)["predictions"]
+        assert {key: output[key] for key in answer["predictions"][0]} == answer["predictions"][0]
+        assert (np.array(output["pictures"]) == learned[output["neighbours"]]).all()
+        assert output["labels"] == labels[output["neighbours"]].tolist()
+        assert (handler.gallery.read(range(len(learned))) == learned).all()
 
-    def test_the_nearest_decides_a_tie(self, made: tuple[Path, Path], handler: MnistHandler) -> None:
+    def test_the_nearest_decides_a_tie(self, trained: tuple[Path, Path], handler: MnistHandler) -> None:
         class Index:
             def search(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
                 return np.zeros((1, 10), np.float32), np.arange(10)[None]
@@ -264,10 +268,10 @@ class TestAnswers:
         assert (answer["label"][0], answer["confidence"][0]) == (3, 0.5)
 
     def test_the_bundle_answers_alone_in_its_folder(
-        self, mnist: Workload, made: tuple[Path, Path], tmp_path: Path, holdout: pa.Table
+        self, mnist: Workload, trained: tuple[Path, Path], tmp_path: Path, holdout: pa.Table
     ) -> None:
         """The archive's code is the bundle's own: pictures.py has travelled with the handler."""
-        shutil.copytree(made[1], tmp_path / "model")
+        shutil.copytree(trained[1], tmp_path / "model")
         model = load_model(tmp_path / "model")
         image = mnist.pictures(holdout)[0]  # type: ignore[index]
         text = base64.b64encode(png(image)).decode()
@@ -279,17 +283,17 @@ BLANK = [[0] * 28] * 28
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("request_", "message"),
     [
         (None, 'send {"image": IMAGE}'),
         ([BLANK], 'send {"image": IMAGE}'),
         ({}, 'send {"image": IMAGE}'),
         ({"image": BLANK, "images": [BLANK]}, 'send {"image": IMAGE}'),
-        ({"images": []}, "images holds no list of images"),
-        ({"images": 5}, "images holds no list of images"),
-        ({"images": {"0": BLANK}}, "images holds no list of images"),
-        ({"images": "five"}, "images holds no list of images"),
-        ({"images": [BLANK] * 1025}, "images holds 1025 images; send at most 1024"),
+        ({"images": []}, "images must be a list with at least one image"),
+        ({"images": 5}, "images must be a list with at least one image"),
+        ({"images": {"0": BLANK}}, "images must be a list with at least one image"),
+        ({"images": "five"}, "images must be a list with at least one image"),
+        ({"images": [BLANK] * 1025}, "has 1025 images; send at most 1024"),
         ({"image": BLANK[:27]}, "not of shape [27, 28]"),
         ({"image": [[0] * 27] * 28}, "not of shape [28, 27]"),
         ({"image": [[0] * 28] * 27 + [[0] * 29]}, "an image is 28 rows of 28 numbers"),
@@ -303,15 +307,15 @@ BLANK = [[0] * 28] * 28
         ({"image": [[-1] * 28] * 28}, "a pixel is a number from 0"),
         ({"image": [[float("nan")] * 28] * 28}, "a pixel is a number from 0"),
         ({"image": [[10**400] * 28] * 28}, "an image is 28 rows of 28 numbers"),
-        ({"image": "a five"}, "must be a picture file in base64"),
+        ({"image": "a five"}, "must be an image file in base64"),
         ({"image": "ZmluZQ=="}, "cannot be read as PNG or JPEG"),
         ({"image": ""}, "cannot be read as PNG or JPEG"),
-        ({"image": "é"}, "must be a picture file in base64"),
+        ({"image": "é"}, "must be an image file in base64"),
         ({"images": [BLANK, "ZmluZQ=="]}, "cannot be read as PNG or JPEG"),
         (b"no picture", "cannot be read as PNG or JPEG"),
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_bad_request_is_answered_in_words(handler: MnistHandler, request_: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(words)):
+def test_a_bad_request_is_answered_in_message(handler: MnistHandler, request_: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         handler.preprocess(request_)

@@ -1,4 +1,4 @@
-"""A training that is killed goes on where it was, in the real step, and comes to the same model."""
+"""A training step that was killed resumes from its checkpoint and produces the same model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workloads import discovery
 
 torch = pytest.importorskip("torch", reason="mnist trains with torch: make install EXTRAS=torch")
 
-from workloads.mnist.training import Recipe, Trainer  # noqa: E402
+from workloads.mnist.training import Hyperparameters, Trainer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -46,9 +46,9 @@ def step(data: Path, model: Path, state: Path) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    return said
+    messages, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, messages
+    return messages
 
 
 def checkpoints(state: Path) -> list[str]:
@@ -56,9 +56,7 @@ def checkpoints(state: Path) -> list[str]:
     return store.keys("checkpoints")
 
 
-def test_a_killed_step_goes_on_from_its_last_epoch_and_comes_to_the_same_model(
-    data: Path, tmp_path: Path
-) -> None:
+def test_a_killed_step_resumes_and_produces_the_same_model(data: Path, tmp_path: Path) -> None:
     undisturbed = finish(step(data, tmp_path / "undisturbed", tmp_path / "other"))
     assert "epoch 1 of 3" in undisturbed
     assert checkpoints(tmp_path / "other") == [], "a training that succeeded needs none"
@@ -76,16 +74,16 @@ def test_a_killed_step_goes_on_from_its_last_epoch_and_comes_to_the_same_model(
     (key,) = checkpoints(state)
     assert key.startswith("checkpoints/mnist/")
 
-    said = finish(step(data, tmp_path / "model", state))
-    assert "going on after epoch" in said
-    assert "epoch 1 of 3" not in said
-    assert "epoch 3 of 3" in said
+    messages = finish(step(data, tmp_path / "model", state))
+    assert "resuming after epoch" in messages
+    assert "epoch 1 of 3" not in messages
+    assert "epoch 3 of 3" in messages
     assert digest_of_folder(tmp_path / "model") == digest_of_folder(tmp_path / "undisturbed")
     assert checkpoints(state) == []
 
 
-def test_a_checkpoint_of_another_torch_is_not_gone_on_from() -> None:
-    class Kept:
+def test_a_checkpoint_of_another_torch_version_is_ignored() -> None:
+    class MemoryCheckpoints:
         state = b""
 
         def latest(self) -> bytes:
@@ -95,14 +93,16 @@ def test_a_checkpoint_of_another_torch_is_not_gone_on_from() -> None:
             self.state = state
 
     images, labels = np.zeros((128, 28, 28), np.uint8), np.zeros(128, np.int64)
-    recipe = Recipe(epochs=1, rate=0.001, margin=0.3, seed=0, half=False)
-    kept, old = Kept(), io.BytesIO()
-    said: list[str] = []
+    hyperparameters = Hyperparameters(epochs=1, learning_rate=0.001, margin=0.3, seed=0, bfloat16=False)
+    checkpoints_in_memory, old = MemoryCheckpoints(), io.BytesIO()
+    messages: list[str] = []
     torch.save({"torch": "1.0"}, old)
-    kept.state = old.getvalue()
-    Trainer(images, labels, 10, recipe).run(said.append, kept)
-    assert "is of torch 1.0" in said[0]
-    assert "epoch 1 of 1" in said[1]
-    said.clear()
-    Trainer(images, labels, 10, recipe).run(said.append, kept)
-    assert said == ["going on after epoch 1, where a former try was cut off"], "nothing is left to learn"
+    checkpoints_in_memory.state = old.getvalue()
+    Trainer(images, labels, 10, hyperparameters).run(messages.append, checkpoints_in_memory)
+    assert "was written by torch 1.0" in messages[0]
+    assert "epoch 1 of 1" in messages[1]
+    messages.clear()
+    Trainer(images, labels, 10, hyperparameters).run(messages.append, checkpoints_in_memory)
+    assert messages == ["resuming after epoch 1 from the checkpoint of an interrupted training"], (
+        "all epochs are complete"
+    )

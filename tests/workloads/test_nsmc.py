@@ -1,4 +1,4 @@
-"""nsmc on the sample that comes with it: reading, learning, answering, and what is refused."""
+"""The workload nsmc on its sample: reading, training, responses, invalid input."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def nsmc() -> Workload:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, nsmc: Workload) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, nsmc: Workload) -> Path:
     """A folder with the sample's dataset and the fast model's bundle."""
     folder = tmp_path_factory.mktemp("nsmc")
     prep_data.run(nsmc, {}, folder / "data")
@@ -41,13 +41,13 @@ def made(tmp_path_factory: pytest.TempPathFactory, nsmc: Workload) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(made: Path) -> Model:
-    return load_model(made / "model")
+def model(trained: Path) -> Model:
+    return load_model(trained / "model")
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A copy of the sample to spoil."""
+    """A copy of the sample that a test may damage."""
     return shutil.copytree(FOLDER, tmp_path / "source")
 
 
@@ -56,8 +56,8 @@ def accuracy(nsmc: Workload, model: Model, holdout: pa.Table, **changes: Any) ->
     return float((answers["label"] == holdout["label"].to_numpy()).mean())
 
 
-def test_the_sample_is_marked_as_one_and_split_as_its_author_did(made: Path) -> None:
-    data = Dataset.open(made / "data")
+def test_the_sample_is_marked_as_one_and_split_as_its_author_did(trained: Path) -> None:
+    data = Dataset.open(trained / "data")
     assert data.sample
     assert (data.read("train").num_rows, data.read("holdout").num_rows) == (800, 200)
     assert data.manifest.split_rule == "the source's own"
@@ -65,27 +65,27 @@ def test_the_sample_is_marked_as_one_and_split_as_its_author_did(made: Path) -> 
     assert first == {"id": "9976970", "document": "아 더빙.. 진짜 짜증나네요 목소리", "label": 0}
 
 
-def test_it_learns_from_800_reviews_what_can_be_learned(nsmc: Workload, made: Path, model: Model) -> None:
-    assert accuracy(nsmc, model, Dataset.open(made / "data").read("holdout")) >= 0.72
-    curve = json.loads((made / "model" / "model.json").read_text())["curve"]
+def test_it_learns_from_800_reviews_what_can_be_learned(nsmc: Workload, trained: Path, model: Model) -> None:
+    assert accuracy(nsmc, model, Dataset.open(trained / "data").read("holdout")) >= 0.72
+    curve = json.loads((trained / "model" / "model.json").read_text())["curve"]
     assert [point["step"] for point in curve] == [1, 2, 3]
     assert curve[-1]["loss"] < curve[0]["loss"]
 
 
-def test_the_same_again_is_the_same_to_the_byte(nsmc: Workload, made: Path, tmp_path: Path) -> None:
-    train.run(nsmc, {}, made / "data", tmp_path / "again")
-    assert digest_of_folder(tmp_path / "again") == digest_of_folder(made / "model")
+def test_the_same_again_is_the_same_to_the_byte(nsmc: Workload, trained: Path, tmp_path: Path) -> None:
+    train.run(nsmc, {}, trained / "data", tmp_path / "again")
+    assert digest_of_folder(tmp_path / "again") == digest_of_folder(trained / "model")
     files = {path.name for path in (tmp_path / "again").iterdir()}
     assert files == {"weights.npy", "plan.json", "model.json", "workloads"}
 
 
-def test_a_table_teaches_the_same_as_rows_on_disk(nsmc: Workload, made: Path, tmp_path: Path) -> None:
-    rows = Dataset.open(made / "data").read("train")
+def test_a_table_teaches_the_same_as_rows_on_disk(nsmc: Workload, trained: Path, tmp_path: Path) -> None:
+    rows = Dataset.open(trained / "data").read("train")
     nsmc.train(rows, nsmc.parse({}), tmp_path, lambda _: None)
-    assert (tmp_path / "weights.npy").read_bytes() == (made / "model" / "weights.npy").read_bytes()
+    assert (tmp_path / "weights.npy").read_bytes() == (trained / "model" / "weights.npy").read_bytes()
 
 
-def test_gzipped_files_are_the_same_data(nsmc: Workload, made: Path, source: Path) -> None:
+def test_gzipped_files_are_the_same_data(nsmc: Workload, trained: Path, source: Path) -> None:
     for path in list(source.glob("*.txt")):
         (source / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
@@ -95,27 +95,30 @@ def test_gzipped_files_are_the_same_data(nsmc: Workload, made: Path, source: Pat
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("damage", "message"),
     [
-        (lambda text: text.replace(b"id\t", b"key\t", 1), "row 1: must be the header id, document, label"),
-        (lambda _: b"", "row 1: must be the header"),
-        (lambda text: text + b"1\tgood\n", "row 202: 2 cells where id, document and label are expected"),
+        (
+            lambda text: text.replace(b"id\t", b"key\t", 1),
+            "row 1: expected is the header id, document",
+        ),
+        (lambda _: b"", "row 1: expected is the header"),
+        (lambda text: text + b"1\tgood\n", "row 202: 2 cells; expected are id, document and label"),
         (lambda text: text + b"1\tgood\t5\n", "row 202, column label: 5 is not one of 0, 1"),
         (lambda text: text + b"1\tgood\tgood\n", "row 202, column label: 'good' is neither 0 nor 1"),
-        (lambda text: text + b"1\tg\xff\t1\n", "row 202, column document: is not UTF-8"),
-        (lambda text: text + text.splitlines()[5] + b"\n", "row 202, column id: the key of"),
+        (lambda text: text + b"1\tg\xff\t1\n", "row 202, column document: not UTF-8"),
+        (lambda text: text + text.splitlines()[5] + b"\n", "row 202, column id: the same key as in"),
         (lambda text: gzip.compress(text)[:-20], "cannot be read"),
     ],
 )
-def test_a_broken_file_is_refused_where_it_is_broken(
-    nsmc: Workload, source: Path, tmp_path: Path, spoil: Any, words: str
+def test_a_damaged_file_is_an_error_with_the_row(
+    nsmc: Workload, source: Path, tmp_path: Path, damage: Any, message: str
 ) -> None:
     path = source / "ratings_test.txt"
-    path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(UserError) as refused:
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError) as error:
         prep_data.run(nsmc, {"source": str(source)}, tmp_path / "data")
-    assert "ratings_test.txt" in str(refused.value)
-    assert words in str(refused.value)
+    assert "ratings_test.txt" in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_folder_without_the_files_is_told(nsmc: Workload, tmp_path: Path) -> None:
@@ -124,12 +127,12 @@ def test_a_folder_without_the_files_is_told(nsmc: Workload, tmp_path: Path) -> N
 
 
 def test_only_the_deep_model_needs_torch(nsmc: Workload) -> None:
-    wanted = {model: nsmc.needs(nsmc.parse({"model": model})) for model in ("fast", "deep", "both")}
-    assert wanted == {"fast": (), "deep": ("torch",), "both": ("torch",)}
+    expected = {model: nsmc.needs(nsmc.parse({"model": model})) for model in ("fast", "deep", "both")}
+    assert expected == {"fast": (), "deep": ("torch",), "both": ("torch",)}
 
 
-def test_slices_are_lengths(nsmc: Workload, made: Path) -> None:
-    holdout = Dataset.open(made / "data").read("holdout")
+def test_slices_are_lengths(nsmc: Workload, trained: Path) -> None:
+    holdout = Dataset.open(trained / "data").read("holdout")
     slices = nsmc.slices(holdout)
     assert (sum(mask.astype(int) for mask in slices.values()) == 1).all()
     lengths = np.array([len(text) for text in holdout["document"].to_pylist()])
@@ -177,28 +180,28 @@ def test_requests_of_many_callers_are_answered_together(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("request_", "message"),
     [
         (None, 'send {"text"'),
         ([], 'send {"text"'),
         ({}, 'send {"text"'),
-        ({"text": []}, "at least one text"),
-        ({"text": [1]}, "at least one text"),
-        ({"text": [None]}, "at least one text"),
-        ({"text": {"0": "a"}}, "at least one text"),
-        ({"text": [["a"]]}, "at least one text"),
-        ({"text": ["a"], "fast": True}, "fast: nothing is known of it"),
-        ({"text": ["a"], "do_fast": 1}, "do_fast (or use_fast) is true or false"),
-        ({"text": ["a"], "do_fast": "true"}, "do_fast (or use_fast) is true or false"),
-        ({"text": ["a"], "do_fast": True, "use_fast": False}, "do_fast (or use_fast) is true or false"),
+        ({"text": []}, "at least one string"),
+        ({"text": [1]}, "at least one string"),
+        ({"text": [None]}, "at least one string"),
+        ({"text": {"0": "a"}}, "at least one string"),
+        ({"text": [["a"]]}, "at least one string"),
+        ({"text": ["a"], "fast": True}, "unknown: fast"),
+        ({"text": ["a"], "do_fast": 1}, "do_fast (or use_fast) must be true or false"),
+        ({"text": ["a"], "do_fast": "true"}, "do_fast (or use_fast) must be true or false"),
+        ({"text": ["a"], "do_fast": True, "use_fast": False}, "do_fast (or use_fast) must be true or false"),
         ({"text": ["a"], "do_fast": False}, "this version has no deep model"),
     ],
     ids=str,
 )
-def test_a_bad_request_is_told_what_to_send(model: Model, request_: Any, words: str) -> None:
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the contract's own error
+def test_a_bad_request_is_told_what_to_send(model: Model, request_: Any, message: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the contract's own error
         model.handler.preprocess(request_)
-    assert words in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +221,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, nsmc: Workload) -> Model:
 def test_both_models_answer_as_asked_and_the_deep_one_by_default(both: Model, model: Model) -> None:
     text = ["정말 재미있어요 최고", "", "쓰레기 최악", "가" * 10_000]
     fast, deep, default = (
-        both.predict({"text": text, **wish}) for wish in ({"do_fast": True}, {"do_fast": False}, {})
+        both.predict({"text": text, **flags}) for flags in ({"do_fast": True}, {"do_fast": False}, {})
     )
     assert (fast["model"], deep["model"]) == ("fast", "deep")
     assert default == deep != fast
@@ -252,7 +255,7 @@ def test_the_graph_says_what_the_network_says() -> None:
     network = Network().eval()
     pairs = tokens(*ngrams(["재미있다", "", "가나다라마바사" * 9]))
     with torch.no_grad():
-        wanted = network(*map(torch.from_numpy, pairs)).numpy()
+        expected = network(*map(torch.from_numpy, pairs)).numpy()
     session = onnxruntime.InferenceSession(_onnx(network), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, dict(zip(("characters", "bigrams"), pairs, strict=True)))
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    (scores,) = session.run(None, dict(zip(("characters", "bigrams"), pairs, strict=True)))
+    np.testing.assert_allclose(scores, expected, atol=1e-4)

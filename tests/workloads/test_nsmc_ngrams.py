@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.nsmc.ngrams import BUCKETS, ORDERS, ngrams, summed
-from workloads.nsmc.tokens import LONGEST, MARGIN, tokens
+from workloads.nsmc.ngrams import BUCKETS, ORDERS, ngrams, score
+from workloads.nsmc.tokens import MAX_LENGTH, PADDING, tokens
 
 # Surrogates and control characters are texts, too.
 TEXTS = st.text(st.characters(codec=None), max_size=40)
@@ -57,15 +57,15 @@ def test_a_text_is_seen_alike_alone_and_among_others(texts: list[str]) -> None:
     parts = np.split(buckets, starts[1:], axis=1)
     for text, part in zip(texts, parts, strict=True):
         assert part.tolist() == of(text)
-    scores = summed(TABLE, buckets, starts)
-    alone = [summed(TABLE, *ngrams([text]))[0] for text in texts]
+    scores = score(TABLE, buckets, starts)
+    alone = [score(TABLE, *ngrams([text]))[0] for text in texts]
     np.testing.assert_allclose(scores, alone, rtol=1e-5, atol=1e-5)
 
 
 def test_the_score_is_the_sum_over_the_root_of_the_number() -> None:
     buckets, starts = ngrams(["가나", "다"])
     np.testing.assert_allclose(
-        summed(TABLE, buckets, starts),
+        score(TABLE, buckets, starts),
         [TABLE[buckets[:, :3]].sum() / 12**0.5, TABLE[buckets[:, 3:]].sum() / 8**0.5],
         rtol=1e-5,
     )
@@ -73,10 +73,10 @@ def test_the_score_is_the_sum_over_the_root_of_the_number() -> None:
 
 def test_tokens_are_padded_behind_and_cut_at_the_longest() -> None:
     characters, bigrams = tokens(*ngrams(["가나다", "가", "가" * 1000]))
-    assert characters.shape == bigrams.shape == (3, LONGEST + MARGIN)
+    assert characters.shape == bigrams.shape == (3, MAX_LENGTH + PADDING)
     assert characters.dtype == bigrams.dtype == np.int64
-    assert (characters > 0).sum(axis=1).tolist() == [4, 2, LONGEST]
-    assert (bigrams > 0).sum(axis=1).tolist() == [4, 2, LONGEST]
+    assert (characters > 0).sum(axis=1).tolist() == [4, 2, MAX_LENGTH]
+    assert (bigrams > 0).sum(axis=1).tolist() == [4, 2, MAX_LENGTH]
     assert characters[0, 1] == characters[1, 1] == characters[2, 7]
     alone, _ = tokens(*ngrams(["가"]))
-    assert alone.tolist() == [characters[1, : 2 + MARGIN].tolist()]
+    assert alone.tolist() == [characters[1, : 2 + PADDING].tolist()]

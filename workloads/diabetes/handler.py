@@ -1,4 +1,4 @@
-"""Answers for a patient: how far the disease has progressed after a year."""
+"""The handler of the workload diabetes: the progression of a patient's disease after a year."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 
 
 class DiabetesHandler(Handler):
-    """Predicts progression from ten measurements, whatever features the model was trained on.
+    """Predicts the progression. Requests have all ten measurements, even if the model uses only one.
 
-    A request is `{"patient": {"age": ..., ..., "s6": ...}}` or `{"patients": [patient, ...]}`; the answer is
-    `{"progression": [...]}`, one number a patient, in the target's own unit.
+    A request is `{"patient": {"age": ..., ..., "s6": ...}}` or `{"patients": [patient, ...]}`. The response
+    is `{"progression": [...]}`, one number per patient, in the unit of the label column.
     """
 
     inputs = (Tensor("features", "FP64", (-1, len(FEATURES))),)
     outputs = (Tensor("progression", "FP64", (-1,)),)
 
     def load(self, folder: Path) -> None:
-        """Open the linear model (ONNX)."""
+        """Load the linear model (ONNX)."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -32,7 +32,7 @@ class DiabetesHandler(Handler):
         )
 
     def preprocess(self, request: Any) -> Tensors:
-        """Read one patient or a list of them from the request."""
+        """Return the measurements of the request: float64 [n, 10]."""
         return {"features": read_rows(request, "patient", "patients", FEATURES)}
 
     def inference(self, tensors: Tensors) -> Tensors:
@@ -41,5 +41,5 @@ class DiabetesHandler(Handler):
         return {"progression": output[:, 0]}
 
     def postprocess(self, tensors: Tensors) -> Any:
-        """List a number for each patient."""
+        """Return a response with one number per patient."""
         return {"progression": tensors["progression"].tolist()}

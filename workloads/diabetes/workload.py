@@ -1,4 +1,4 @@
-"""Progression of diabetes after a year: least squares on one measurement or on all ten."""
+"""The workload diabetes: progression after a year, least squares on one measurement or on all ten."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLE_HOLDOUT = 20
 
 
 class Diabetes(Workload):
-    """Ordinary least squares over the 442 patients of Efron et al., "Least Angle Regression" (2004)."""
+    """Ordinary least squares on the 442 patients of Efron et al., "Least Angle Regression" (2004)."""
 
     name = "diabetes"
     summary = "progression of diabetes from ten measurements; linear regression"
@@ -72,26 +72,29 @@ class Diabetes(Workload):
         )
     )
     intended = (
-        "To show a regression carried through: how far the disease of a group like the one studied goes."
+        "A demonstration of a regression: the mean progression of a group similar to the patients studied."
     )
     limits = (
-        "442 patients of one study, measured once, decades ago; half of the variance stays unexplained, and "
-        "single predictions are off by some 45 points. Not for any decision on a patient."
+        "The data are 442 patients of one study, measured once, decades ago. Half of the variance remains "
+        "unexplained, and the typical error of a prediction is 45 points. Do not use the model for decisions "
+        "about a patient."
     )
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
-        """Yield patients from scikit-learn's copy, or each row once from CSV files."""
-        own = source == self.default_source
-        blocks, keyed = (_scikit_learn(), numbered_rows) if own else (_csv(source), distinct_rows)
+        """Yield the patients of scikit-learn's copy, or each distinct row of CSV files."""
+        if source == self.default_source:
+            blocks, add_keys = _read_scikit_learn(), numbered_rows
+        else:
+            blocks, add_keys = _read_csv(source), distinct_rows
         if values["split"] == "hash":
-            for block, keys in keyed(blocks):
+            for block, keys in add_keys(blocks):
                 yield Rows(self._batch(block, keys), block.origin, block.first)
             return
-        whole = list(blocks)
-        held_from = sum(len(block.values) for block in whole) - EXAMPLE_HOLDOUT
-        for block, keys in keyed(whole):
+        all_blocks = list(blocks)
+        last_training_row = sum(len(block.values) for block in all_blocks) - EXAMPLE_HOLDOUT
+        for block, keys in add_keys(all_blocks):
             numbers = np.arange(block.number, block.number + len(block.values))
-            split = np.where(numbers <= held_from, "train", "holdout").astype(object)
+            split = np.where(numbers <= last_training_row, "train", "holdout").astype(object)
             batch = self._batch(block, keys).append_column("split", pa.array(split))
             yield Rows(batch, block.origin, block.first)
 
@@ -101,13 +104,13 @@ class Diabetes(Workload):
         return pa.record_batch([pa.array(keys), *columns], schema=self.schema())
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
-        """Fit least squares; features that were not asked for get the weight zero."""
+        """Fit least squares. Features that are not selected get the weight zero."""
         from sklearn.linear_model import LinearRegression
 
-        chosen = [name for name in FEATURES if values["features"] in ("all", name)]
-        columns = [FEATURES.index(name) for name in chosen]
+        selected = [name for name in FEATURES if values["features"] in ("all", name)]
+        columns = [FEATURES.index(name) for name in selected]
         features = self.tensors(rows)["features"]
-        progress(f"least squares on {len(features)} patients and {', '.join(chosen)}")
+        progress(f"least squares on {len(features)} patients and {', '.join(selected)}")
         model = LinearRegression().fit(features[:, columns], rows[self.target].to_numpy())
         weights = np.zeros((len(FEATURES), 1))
         weights[columns, 0] = model.coef_
@@ -115,35 +118,35 @@ class Diabetes(Workload):
             "features", (len(FEATURES),), weights, np.array([model.intercept_]), dtype=np.float64
         )
         (output / "model.onnx").write_bytes(graph)
-        slopes = {name: float(slope) for name, slope in zip(chosen, model.coef_, strict=True)}
+        slopes = {name: float(slope) for name, slope in zip(selected, model.coef_, strict=True)}
         return Training(notes={"intercept": float(model.intercept_), "slopes": slopes})
 
     def tensors(self, rows: pa.Table) -> Tensors:
-        """Stack the ten measurements: float64 [n, 10]."""
+        """Return the ten measurements: float64 [n, 10]."""
         return {"features": np.stack([rows[name].to_numpy().astype(np.float64) for name in FEATURES], axis=1)}
 
     def request(self, row: pa.Table) -> Any:
-        """Ask about one patient."""
+        """Return a request with the row's patient."""
         return {"patient": {name: row[name][0].as_py() for name in FEATURES}}
 
     def single_feature(self, values: Values) -> str:
-        """Name the measurement, where it was one that was asked for."""
+        """Return the selected measurement, or an empty string if the model uses all."""
         return "" if values["features"] == "all" else str(values["features"])
 
     def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
-        """Judge each sex on its own."""
+        """Return one slice per sex."""
         sex = rows["sex"].to_numpy()
         return {f"sex {value}": sex == value for value in (1, 2)}
 
 
-def _scikit_learn() -> Iterator[Block]:
+def _read_scikit_learn() -> Iterator[Block]:
     features = read_numbers(scikit_learn_file("diabetes_data_raw.csv.gz"), FEATURES, delimiter=" ")
     targets = read_numbers(scikit_learn_file("diabetes_target.csv.gz"), ["progression"])
     for left, right in zip(features, targets, strict=True):
         yield left._replace(values=np.hstack([left.values, right.values]))
 
 
-def _csv(source: str) -> Iterator[Block]:
+def _read_csv(source: str) -> Iterator[Block]:
     if source.startswith("sklearn:"):
         raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
     return read_numbers(source, (*FEATURES, "progression"))

@@ -1,4 +1,4 @@
-"""Answers for a picture of a digit: its label, and the training pictures nearest to it."""
+"""The handler of the workload digits: the label of an image, and the most similar training images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NEIGHBOURS = 5
 
 
 class DigitsHandler(Handler):
-    """Embeds an 8x8 picture and lets its five nearest training pictures vote.
+    """Predicts the majority label of the five nearest training images.
 
     A request is `{"image": [[...] x 8]}` or `{"images": [image, ...]}` with pixels from 0 (paper) to 16
-    (ink); the answer is `{"predictions": [{"label", "neighbours", "distances"}, ...]}`, one an image.
+    (ink). The response is `{"predictions": [{"label", "neighbours", "distances"}, ...]}`, one per image.
     """
 
     inputs = (Tensor("image", "FP32", (-1, SIDE, SIDE)),)
@@ -30,7 +30,7 @@ class DigitsHandler(Handler):
     )
 
     def load(self, folder: Path) -> None:
-        """Open the embedding (ONNX), the index of training embeddings (FAISS) and their labels."""
+        """Load the embedding (ONNX), the index of the training embeddings (FAISS) and their labels."""
         import faiss
         import onnxruntime
 
@@ -40,12 +40,12 @@ class DigitsHandler(Handler):
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self.index = faiss.read_index(str(folder / "index.faiss"))
-        # Left on disk: only a person who looks at an answer wants to see them.
+        # The file is memory-mapped, because only `illustrate` reads it.
         self.pictures = np.load(folder / "pictures.npy", mmap_mode="r")
         self.labels = np.array(json.loads((folder / "labels.json").read_text()), dtype=np.int64)
 
     def preprocess(self, request: Any) -> Tensors:
-        """Read one picture or a list of them from the request."""
+        """Return the images of the request: float32 [n, 8, 8]."""
         if not isinstance(request, dict) or list(request) not in (["image"], ["images"]):
             raise ValueError('send {"image": [[...]]} or {"images": [...]}: 8 rows of 8 pixels each')
         pictures = [request["image"]] if "image" in request else request["images"]
@@ -58,8 +58,8 @@ class DigitsHandler(Handler):
         if array.shape[1:] != (SIDE, SIDE):
             raise ValueError(f"an image is 8 rows of 8 numbers, not of shape {list(array.shape[1:])}")
         if not len(array):
-            raise ValueError("images holds no image")
-        # Among numbers, numpy takes true for 1.
+            raise ValueError("images must be a list with at least one image")
+        # numpy converts booleans among numbers to 0 and 1.
         if any(bool in map(type, row) for picture in pictures for row in picture):
             raise ValueError("an image is 8 rows of 8 numbers")
         if not ((array >= 0) & (array <= BRIGHTEST)).all():
@@ -67,7 +67,7 @@ class DigitsHandler(Handler):
         return {"image": array.astype(np.float32)}
 
     def inference(self, tensors: Tensors) -> Tensors:
-        """Embed, search, and vote; the nearest neighbour decides a tie."""
+        """Return the majority label of the neighbours. The nearest neighbour decides a tie."""
         (embedded,) = self.session.run(None, {"image": tensors["image"]})
         distances, neighbours = self.index.search(embedded, NEIGHBOURS)
         votes = self.labels[neighbours]
@@ -76,7 +76,7 @@ class DigitsHandler(Handler):
         return {"label": labels, "neighbours": neighbours, "distances": distances}
 
     def postprocess(self, tensors: Tensors) -> Any:
-        """List a prediction for each picture."""
+        """Return a response with one prediction per image."""
         columns = (tensors["label"], tensors["neighbours"], tensors["distances"])
         return {
             "predictions": [
@@ -86,10 +86,10 @@ class DigitsHandler(Handler):
         }
 
     def illustrate(self, answer: Any) -> Any:
-        """Show each neighbour: its picture and its label."""
-        return {"predictions": [{**found, **self._shown(found)} for found in answer["predictions"]]}
+        """Add the image and the label of each neighbour."""
+        return {"predictions": [{**p, **self._images_and_labels(p)} for p in answer["predictions"]]}
 
-    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
-        neighbours = found["neighbours"]
+    def _images_and_labels(self, prediction: dict[str, Any]) -> dict[str, Any]:
+        neighbours = prediction["neighbours"]
         pictures = self.pictures[neighbours].tolist()
         return {"pictures": pictures, "labels": self.labels[neighbours].tolist()}

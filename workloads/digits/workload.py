@@ -1,4 +1,4 @@
-"""Handwritten digits of 8x8 pixels: a learned linear embedding and its nearest neighbours."""
+"""The workload digits: handwritten digits of 8x8 pixels, a learned linear embedding, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .handler import BRIGHTEST, NEIGHBOURS, SIDE, DigitsHandler
 
 PIXELS = SIDE * SIDE
 PIXEL_NAMES = tuple(f"pixel_{row}_{column}" for row in range(SIDE) for column in range(SIDE))
-"""scikit-learn's names of the columns."""
+"""The column names in scikit-learn."""
 
 _IMAGE = picture(SIDE, SIDE, BRIGHTEST)
 _PREDICTION = exactly(
     label={"type": "integer", "minimum": 0, "maximum": 9, "description": "the digit", "x-headline": True},
     neighbours=list_of(
-        {"type": "integer", "minimum": 0, "description": "number of a training picture"}, NEIGHBOURS
+        {"type": "integer", "minimum": 0, "description": "number of a training image"}, NEIGHBOURS
     ),
-    distances=list_of({"type": "number", "description": "squared, in the embedding"}, NEIGHBOURS),
+    distances=list_of({"type": "number", "description": "squared distance in the embedding"}, NEIGHBOURS),
     optional={
         "pictures": list_of(_IMAGE, NEIGHBOURS),
         "labels": list_of({"type": "integer"}, NEIGHBOURS),
@@ -36,7 +36,7 @@ _PREDICTION = exactly(
 
 
 class Digits(Workload):
-    """Neighbourhood components (Goldberger et al., NIPS 2004) under a FAISS index of training pictures."""
+    """Neighbourhood components analysis (Goldberger et al., NIPS 2004) with a FAISS index."""
 
     name = "digits"
     summary = "handwritten digits, 8x8 pixels; a learned embedding with nearest neighbours"
@@ -59,7 +59,7 @@ class Digits(Workload):
         Parameter(
             "max_iter",
             5,
-            "steps of the optimiser; more fit the training rows better than new ones",
+            "steps of the optimiser; with more steps, the model overfits the training rows",
             minimum=1,
             maximum=500,
             shapes_data=False,
@@ -70,20 +70,22 @@ class Digits(Workload):
             f"{CSV}: pixel_0_0 to pixel_7_7, row by row, and label; empty: scikit-learn's copy",
         ),
     )
-    intended = "To show the whole way with real data that is at hand: digits scanned, centred, in 8x8 pixels."
+    intended = "A demonstration of the pipeline with real data: scanned, centred digits of 8x8 pixels."
     limits = (
-        "Pictures of another scanner, size or stroke are others than it has learnt from; it answers a digit "
-        "to any picture, and the distances tell how far it is from those that it knows."
+        "The model was trained on images of one scanner, size and stroke width. It predicts a digit for any "
+        "image; large distances indicate that the image is unlike the training images."
     )
     rule = PromotionRule(metric="accuracy", floor=0.95, minimum_rows=200, slice_floor=0.8)
     request_schema = one_or_many("image", "images", _IMAGE)
     answer_schema = exactly(predictions=list_of(_PREDICTION))
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
-        """Yield pictures from scikit-learn's copy, or each row once from CSV files."""
-        own = source == self.default_source
-        path, keyed = (scikit_learn_file("digits.csv.gz"), numbered_rows) if own else (source, distinct_rows)
-        for (origin, first, _, block), keys in keyed(read_numbers(path, (*PIXEL_NAMES, "label"))):
+        """Yield the images of scikit-learn's copy, or each distinct row of CSV files."""
+        if source == self.default_source:
+            path, add_keys = scikit_learn_file("digits.csv.gz"), numbered_rows
+        else:
+            path, add_keys = source, distinct_rows
+        for (origin, first, _, block), keys in add_keys(read_numbers(path, (*PIXEL_NAMES, "label"))):
             pixels = pa.array(block[:, :PIXELS].astype(np.float32).ravel())
             columns = [
                 pa.array(keys),
@@ -93,7 +95,7 @@ class Digits(Workload):
             yield Rows(pa.record_batch(columns, schema=self.schema()), origin, first)
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
-        """Learn the embedding and index the training pictures in it."""
+        """Train the embedding, and write it with an index of the embedded training images."""
         import faiss
         from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
@@ -101,20 +103,20 @@ class Digits(Workload):
         flat = images.reshape(len(images), PIXELS).astype(np.float64) / BRIGHTEST
         curve: list[dict[str, float]] = []
 
-        def watch(solution: np.ndarray, step: int) -> None:
-            agreement = _agreement(flat @ solution.reshape(-1, PIXELS).T, labels)
-            curve.append({"step": step, "error": 1 - agreement})
-            progress(f"step {step}: {agreement:.1%} of the pictures are nearest to their own digit")
+        def record_step(solution: np.ndarray, step: int) -> None:
+            accuracy = _neighbour_accuracy(flat @ solution.reshape(-1, PIXELS).T, labels)
+            curve.append({"step": step, "error": 1 - accuracy})
+            progress(f"step {step}: for {accuracy:.1%} of the images, the nearest image has the same label")
 
         model = NeighborhoodComponentsAnalysis(
             n_components=int(values["components"]),
             init="pca",
             max_iter=int(values["max_iter"]),
             random_state=int(values["seed"]),
-            callback=watch,
+            callback=record_step,
         )
         with warnings.catch_warnings():
-            # Stopping at max_iter is what was asked for, not a failure to converge.
+            # Reaching max_iter is intended, so the convergence warning is not a problem.
             warnings.filterwarnings("ignore", message="maximum number of iterations|.*CONVERGENCE")
             model.fit(flat, labels)
 
@@ -130,31 +132,31 @@ class Digits(Workload):
         return Training(curve, {"indexed": len(labels)})
 
     def tensors(self, rows: pa.Table) -> Tensors:
-        """Stack the pictures: float32 [n, 8, 8]."""
+        """Return the images: float32 [n, 8, 8]."""
         flat = rows["image"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return {"image": flat.astype(np.float32).reshape(-1, SIDE, SIDE)}
 
     def request(self, row: pa.Table) -> Any:
-        """Ask about one picture."""
+        """Return a request with the row's image."""
         return {"image": self.tensors(row)["image"][0].astype(int).tolist()}
 
     def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
-        """Judge each digit on its own."""
+        """Return one slice per digit."""
         labels = rows["label"].to_numpy()
         return {f"digit {digit}": labels == digit for digit in range(10)}
 
     def pictures(self, rows: pa.Table) -> np.ndarray:
-        """Return the pictures themselves, with their ink as light."""
+        """Return the images in grey levels from 0 (paper) to 255 (ink)."""
         return (self.tensors(rows)["image"] * (255 / BRIGHTEST)).astype(np.uint8)
 
 
-def _agreement(embedded: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of the first 500 rows whose nearest other row has their label."""
-    sample, own = embedded[:500], labels[:500]
+def _neighbour_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of the first 500 rows whose nearest neighbour among them has the same label."""
+    sample, sample_labels = embedded[:500], labels[:500]
     squares = (sample**2).sum(axis=1)
     distances = squares[:, None] + squares[None, :] - 2 * sample @ sample.T
     np.fill_diagonal(distances, np.inf)
-    return float((own[distances.argmin(axis=1)] == own).mean())
+    return float((sample_labels[distances.argmin(axis=1)] == sample_labels).mean())
 
 
 WORKLOAD = Digits

@@ -1,6 +1,7 @@
 """The ONNX graph of a scaler, a support vector machine and the calibration of its probabilities.
 
-In float64 and operators of ONNX's own domain, so that the answers are scikit-learn's but for rounding.
+The graph computes in float64 and uses only standard ONNX operators, so that its results equal scikit-learn's
+except for rounding.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ import numpy as np
 
 
 def svc_graph(scaler: Any, calibrated: Any) -> bytes:
-    """Return the graph from `measurements` [rows, features] to `probabilities` [rows, classes], as bytes.
+    """Return the serialized graph from `measurements` [rows, features] to `probabilities` [rows, classes].
 
-    `scaler` is a fitted StandardScaler, `calibrated` a fitted CalibratedClassifierCV(SVC(), ensemble=False)
-    with the RBF kernel, sigmoids and three classes or more.
+    `scaler` is a fitted StandardScaler. `calibrated` is a fitted CalibratedClassifierCV(SVC(),
+    ensemble=False) with the RBF kernel, sigmoid calibration and at least three classes.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    (fitted,) = calibrated.calibrated_classifiers_
-    machine = fitted.estimator
+    (classifier,) = calibrated.calibrated_classifiers_
+    machine = classifier.estimator
     classes, features = len(machine.classes_), machine.n_features_in_
     pairs = list(combinations(range(classes), 2))
-    # Pair (i, j) votes for i where its decision is positive, and raises i's confidence by as much as it is.
-    of_first, of_second = (
+    # A positive decision of pair (i, j) is a vote for i, and its value is added to the confidence of i.
+    is_first, is_second = (
         np.array([[p[side] == c for c in range(classes)] for p in pairs]) for side in (0, 1)
     )
     constants = {
@@ -36,14 +37,14 @@ def svc_graph(scaler: Any, calibrated: Any) -> bytes:
         "minus_two": np.array(-2.0),
         "coefficients": _coefficients(machine, pairs),
         "intercept": machine.intercept_,
-        "first": of_first.astype(np.float64),
-        "second": of_second.astype(np.float64),
-        "sign": of_first.astype(np.float64) - of_second,
+        "first": is_first.astype(np.float64),
+        "second": is_second.astype(np.float64),
+        "sign": is_first.astype(np.float64) - is_second,
         "one": np.array(1.0),
         "three": np.array(3.0),
         "zero": np.array(0.0),
-        "slopes": np.array([-calibrator.a_ for calibrator in fitted.calibrators]),
-        "offsets": np.array([-calibrator.b_ for calibrator in fitted.calibrators]),
+        "slopes": np.array([-calibrator.a_ for calibrator in classifier.calibrators]),
+        "offsets": np.array([-calibrator.b_ for calibrator in classifier.calibrators]),
         "last": np.array([-1]),
     }
     node = helper.make_node
@@ -60,7 +61,7 @@ def svc_graph(scaler: Any, calibrated: Any) -> bytes:
         node("Exp", ["exponents"], ["kernel"]),
         node("MatMul", ["kernel", "coefficients"], ["weighted"]),
         node("Add", ["weighted", "intercept"], ["decisions"]),
-        # One decision a class, as sklearn.multiclass._ovr_decision_function makes it of those of the pairs.
+        # One score per class, computed from the pairs as in sklearn.multiclass._ovr_decision_function.
         node("GreaterOrEqual", ["decisions", "zero"], ["for_first"]),
         node("Cast", ["for_first"], ["votes_first"], to=TensorProto.DOUBLE),
         node("Sub", ["one", "votes_first"], ["votes_second"]),
@@ -73,7 +74,7 @@ def svc_graph(scaler: Any, calibrated: Any) -> bytes:
         node("Mul", ["more", "three"], ["bound"]),
         node("Div", ["confidence", "bound"], ["tie_break"]),
         node("Add", ["votes", "tie_break"], ["scores"]),
-        # Platt (1999): a sigmoid of each score; then the classes share what is there.
+        # Platt (1999): a sigmoid of each score, normalised so that the probabilities sum to one.
         node("Mul", ["scores", "slopes"], ["sloped"]),
         node("Add", ["sloped", "offsets"], ["logits"]),
         node("Sigmoid", ["logits"], ["each"]),
@@ -98,12 +99,12 @@ def svc_graph(scaler: Any, calibrated: Any) -> bytes:
 def _coefficients(machine: Any, pairs: list[tuple[int, int]]) -> np.ndarray:
     """Return the weight of each support vector in each pair's decision: [vectors, pairs].
 
-    libsvm keeps, for a vector of class i, its weights against the other classes in one column of
-    `dual_coef_`: row j - 1 holds the one against class j > i, row j the one against class j < i.
+    libsvm stores the weights of a vector of class i against the other classes in one column of
+    `dual_coef_`: row j - 1 contains the weight against class j > i, row j the weight against class j < i.
     """
     ends = np.concatenate([[0], np.cumsum(machine.n_support_)])
     weights = np.zeros((ends[-1], len(pairs)))
-    for place, (i, j) in enumerate(pairs):
-        weights[ends[i] : ends[i + 1], place] = machine.dual_coef_[j - 1, ends[i] : ends[i + 1]]
-        weights[ends[j] : ends[j + 1], place] = machine.dual_coef_[i, ends[j] : ends[j + 1]]
+    for pair, (i, j) in enumerate(pairs):
+        weights[ends[i] : ends[i + 1], pair] = machine.dual_coef_[j - 1, ends[i] : ends[i + 1]]
+        weights[ends[j] : ends[j + 1], pair] = machine.dual_coef_[i, ends[j] : ends[j + 1]]
     return weights

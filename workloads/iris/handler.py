@@ -1,4 +1,4 @@
-"""Answers for a flower: its species, and how probable each of the three is."""
+"""The handler of the workload iris: the species of a flower, and the probability of each species."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SPECIES = ("setosa", "versicolor", "virginica")
 
 
 class IrisHandler(Handler):
-    """Tells the species of an iris from the lengths and widths of its sepals and petals, in centimetres.
+    """Predicts the species from the lengths and widths of sepals and petals, in centimetres.
 
-    A request is `{"flower": {"sepal_length": ..., ...}}` or `{"flowers": [flower, ...]}`; the answer is
-    `{"predictions": [{"species", "probabilities": {"setosa": ..., ...}}, ...]}`, one a flower. The species is
-    the most probable one.
+    A request is `{"flower": {"sepal_length": ..., ...}}` or `{"flowers": [flower, ...]}`. The response is
+    `{"predictions": [{"species", "probabilities": {"setosa": ..., ...}}, ...]}`, one prediction per flower.
+    The species is the most probable one.
     """
 
     inputs = (Tensor("measurements", "FP64", (-1, len(MEASUREMENTS))),)
@@ -29,7 +29,7 @@ class IrisHandler(Handler):
     )
 
     def load(self, folder: Path) -> None:
-        """Open the scaler and the machine (one ONNX graph)."""
+        """Load the scaler and the support vector machine (one ONNX graph)."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -39,17 +39,17 @@ class IrisHandler(Handler):
         )
 
     def preprocess(self, request: Any) -> Tensors:
-        """Read one flower or a list of them from the request."""
+        """Return the measurements of the request: float64 [n, 4]."""
         return {"measurements": read_rows(request, "flower", "flowers", MEASUREMENTS)}
 
     def inference(self, tensors: Tensors) -> Tensors:
-        """Run the graph and name the most probable species."""
+        """Return the probabilities and the most probable species of each flower."""
         (probabilities,) = self.session.run(None, {"measurements": tensors["measurements"]})
         species = np.array(SPECIES, dtype=object)[probabilities.argmax(axis=1)]
         return {"species": species, "probabilities": probabilities}
 
     def postprocess(self, tensors: Tensors) -> Any:
-        """List a prediction for each flower."""
+        """Return a response with one prediction per flower."""
         rows = zip(tensors["species"].tolist(), tensors["probabilities"].tolist(), strict=True)
         return {
             "predictions": [

@@ -1,9 +1,8 @@
-"""Makes the table of the iris workload and fills it; again, it changes nothing.
+"""Create the table of the iris workload and fill it. Rows that exist are not changed.
 
-The first 150 rows are Fisher's flowers. Those beyond (--rows 170, or --more 20 as a trickle of new data) are
-drawn around them: each is one of Fisher's flowers whose measurements are moved by a little, by a generator
-that the row's number seeds, so that row 151 is the same wherever it is made. The column `drawn` tells them
-apart.
+The first 150 rows are Fisher's flowers. Further rows (--rows 170, or --more 20 for new data) are generated:
+each is a flower of Fisher with a small random change of its measurements. The random numbers depend only on
+the row number, so that row 151 is the same in every database. The column `drawn` marks generated rows.
 
 User and password are read from PGUSER and PGPASSWORD, or from the file that PGPASSFILE names.
 """
@@ -27,27 +26,27 @@ if TYPE_CHECKING:
     from psycopg.sql import Composed
 
 SPREAD = 0.1
-"""Standard deviation, in centimetres, of how far a drawn flower is from the one that it is drawn from."""
+"""Standard deviation of the random change of a measurement, in centimetres."""
 
 
 def flower(number: int, fishers: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Return row `number` (from 1): id, four measurements in cm, species, and whether it is drawn."""
+    """Return row `number` (from 1): id, four measurements in cm, species, and whether it is generated."""
     if number <= len(fishers):
         return (*fishers[number - 1], False)
     rng = np.random.default_rng(number)
-    _, *measured, species = fishers[rng.integers(len(fishers))]
-    moved = np.round(np.maximum(np.array(measured) + rng.normal(0, SPREAD, len(measured)), 0.1), 1)
-    return (number, *moved.tolist(), species, True)
+    _, *original, species = fishers[rng.integers(len(fishers))]
+    measurements = np.round(np.maximum(np.array(original) + rng.normal(0, SPREAD, len(original)), 0.1), 1)
+    return (number, *measurements.tolist(), species, True)
 
 
 def seed(source: str, table: str = TABLE, rows: int = 150, more: int = 0) -> tuple[int, int]:
-    """Make the table where it is missing and let it hold rows 1 to `rows`, and `more` new ones.
+    """Create the table if it is missing, and insert the missing rows of 1 to `rows` and `more` new rows.
 
-    Returns how many rows were added and how many there are. Two who do this at once do no harm.
+    Returns the number of added rows and the number of all rows. Concurrent calls are safe.
     """
     fishers = scikit_learn_rows()
     with postgres.connect(source) as connection, connection.cursor() as cursor:
-        # IF NOT EXISTS does not save two who create at once from each other; the lock lasts to the end.
+        # CREATE TABLE IF NOT EXISTS fails in concurrent transactions; this lock is held until the commit.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [table])
         create, insert, count = _statements(table)
         cursor.execute(create)
@@ -59,11 +58,12 @@ def seed(source: str, table: str = TABLE, rows: int = 150, more: int = 0) -> tup
 
 
 def _statements(table: str) -> tuple[Composed, Composed, Composed]:
-    """Return the statements that make the table, insert a row, and count rows with the greatest id."""
+    """Return the statements that create the table, insert a row, and select the row count and maximum id."""
     from psycopg import sql
 
-    name, measured = sql.Identifier(*table.split(".")), list(map(sql.Identifier, MEASUREMENTS))
-    columns = sql.SQL(", ").join(sql.SQL("{} double precision NOT NULL").format(one) for one in measured)
+    name, measurements = sql.Identifier(*table.split(".")), list(map(sql.Identifier, MEASUREMENTS))
+    column = sql.SQL("{} double precision NOT NULL")
+    columns = sql.SQL(", ").join(column.format(measurement) for measurement in measurements)
     create = sql.SQL(
         "CREATE TABLE IF NOT EXISTS {} (id bigint PRIMARY KEY, {}, species text NOT NULL, "
         "drawn boolean NOT NULL, added timestamptz NOT NULL DEFAULT now())"
@@ -73,30 +73,31 @@ def _statements(table: str) -> tuple[Composed, Composed, Composed]:
         "ON CONFLICT (id) DO NOTHING"
     )
     count = sql.SQL("SELECT count(*), coalesce(max(id), 0) FROM {}")
-    return create.format(name, columns), insert.format(name, sql.SQL(", ").join(measured)), count.format(name)
+    names = sql.SQL(", ").join(measurements)
+    return create.format(name, columns), insert.format(name, names), count.format(name)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Seed from a shell; returns the exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m workloads.iris.seed",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="postgresql://HOST:PORT/DATABASE", help="where the table is made")
-    parser.add_argument("--table", default=TABLE, help=f"its name; default: {TABLE}")
-    parser.add_argument("--rows", type=int, default=150, metavar="N", help="let it hold rows 1 to N")
+    parser.add_argument("source", metavar="postgresql://HOST:PORT/DATABASE", help="the database")
+    parser.add_argument("--table", default=TABLE, help=f"the table's name; default: {TABLE}")
+    parser.add_argument("--rows", type=int, default=150, metavar="N", help="insert the rows 1 to N")
     parser.add_argument("--more", type=int, default=0, metavar="N", help="add N new rows")
     arguments = parser.parse_args(argv)
     try:
         if min(arguments.rows, arguments.more) < 0:
-            raise UserError("--rows and --more are not negative")
+            raise UserError("--rows and --more must not be negative")
         next(p for p in Iris.own_parameters if p.name == "table").parse(arguments.table)
-        added, there = seed(arguments.source, arguments.table, arguments.rows, arguments.more)
+        added, total = seed(arguments.source, arguments.table, arguments.rows, arguments.more)
     except PipelineError as error:
         report(f"error: {error}")
         return error.exit_code
-    print(f"{arguments.table}: {added} rows added, {there} there")
+    print(f"{arguments.table}: {added} rows added, {total} rows in total")
     return 0
 
 

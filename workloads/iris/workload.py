@@ -1,4 +1,4 @@
-"""Species of irises: a support vector machine over four measurements, from a table or scikit-learn's copy."""
+"""The workload iris: species of irises, a support vector machine on four measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .handler import MEASUREMENTS, SPECIES, IrisHandler
 
 TABLE = "iris_data"
 _SQL = {"integer": "bigint", "number": "double precision", "text": "text"}
-_ORDERS = tuple(f"{name}{way}" for name in ("id", *MEASUREMENTS, "species") for way in ("", " desc"))
+_ORDERS = tuple(f"{name}{suffix}" for name in ("id", *MEASUREMENTS, "species") for suffix in ("", " desc"))
 
 
 class Iris(Workload):
@@ -38,38 +38,43 @@ class Iris(Workload):
     handler = IrisHandler
     minimum_rows = 100
     columns = (
-        Column("id", "integer", minimum=1, help="the table's own"),
+        Column("id", "integer", minimum=1, help="the id in the table"),
         *(Column(name, "number", 0, 30, help=name.replace("_", " ") + ", cm") for name in MEASUREMENTS),
-        Column("species", "text", values=SPECIES, help="as a botanist named it"),
+        Column("species", "text", values=SPECIES, help="as identified by a botanist"),
     )
     own_parameters = (
         Parameter(
-            "C", 1.0, "penalty of a flower on the wrong side", minimum=0.001, maximum=1000, shapes_data=False
+            "C",
+            1.0,
+            "penalty for a flower on the wrong side of the decision boundary",
+            minimum=0.001,
+            maximum=1000,
+            shapes_data=False,
         ),
         Parameter(
             "table",
             TABLE,
-            "the table, with its schema where it needs one",
+            "the table, with its schema if necessary",
             pattern=r"[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?",
             example="iris_data or garden.iris_data",
         ),
-        Parameter("limit", 0, "the most rows that are read; 0: all", minimum=0),
-        Parameter("order", "id", "the column that they come in the order of", choices=_ORDERS),
-        Parameter("timeout", 60.0, "seconds that the database may take to answer", minimum=0.1, maximum=3600),
+        Parameter("limit", 0, "maximum number of rows; 0: all", minimum=0),
+        Parameter("order", "id", "the column that rows are sorted by", choices=_ORDERS),
+        Parameter("timeout", 60.0, "maximum number of seconds for a query", minimum=0.1, maximum=3600),
     )
-    # The table grows by a few rows at a time: a model of more rows that is no worse is wanted.
     intended = (
-        "To tell three species of iris apart that were measured as Fisher's were, on plants that are known."
+        "Classification of three species of iris that were measurements in the same way as Fisher's flowers."
     )
     limits = (
-        "Knows three species and answers one of them to any flower. Versicolor and virginica overlap in "
-        "these measurements, and a few dozen held-out rows place the accuracy within some ten points."
+        "The model predicts one of three species for any flower. Versicolor and virginica overlap in these "
+        "measurements. With a few dozen held-out rows, the accuracy is known only to within some ten points."
     )
     request_schema = one_or_many("flower", "flowers", record(columns[1:-1], LARGEST))
+    # The table grows by a few rows at a time: a model of more rows is preferred unless it is worse.
     rule = PromotionRule(metric="accuracy", floor=0.9, margin=0.05, superiority=False, minimum_rows=20)
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
-        """Yield flowers from a table (postgresql://HOST:PORT/DATABASE) or from scikit-learn's copy."""
+        """Yield the flowers of a table (postgresql://HOST:PORT/DATABASE) or of scikit-learn's copy."""
         if source.startswith(("postgresql:", "postgres:")):
             origin, blocks = f"table {values['table']}", self._from_table(source, values)
         elif source == self.default_source:
@@ -86,10 +91,10 @@ class Iris(Workload):
             first += len(block)
 
     def _from_table(self, source: str, values: Values) -> Iterator[list[tuple[Any, ...]]]:
-        column, _, way = str(values["order"]).partition(" ")
-        order = [(column, way == "desc")]
-        # Ties would make LIMIT take any of the rows, and the same data another dataset.
-        order += [("id", way == "desc")] if column != "id" else []
+        column, _, direction = str(values["order"]).partition(" ")
+        order = [(column, direction == "desc")]
+        # With ties, LIMIT could select other rows of the same data in another run.
+        order += [("id", direction == "desc")] if column != "id" else []
         return postgres.select(
             source,
             str(values["table"]),
@@ -100,44 +105,44 @@ class Iris(Workload):
         )
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
-        """Scale, fit the machine and calibrate its probabilities on the training rows alone."""
+        """Fit the scaler, the support vector machine and the calibration of its probabilities."""
         from sklearn.calibration import CalibratedClassifierCV
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
 
-        measured = self.tensors(rows)["measurements"]
+        measurements = self.tensors(rows)["measurements"]
         species = np.array([SPECIES.index(name) for name in rows["species"].to_pylist()])
         counts = np.bincount(species, minlength=len(SPECIES))
         if counts.min() < FOLDS:
-            few = ", ".join(f"{n} of {name}" for name, n in zip(SPECIES, counts, strict=True))
-            raise UserError(f"each species needs {FOLDS} rows to learn from at least; there are {few}")
-        # The order that rows come in must not show in the model.
+            listed = ", ".join(f"{n} of {name}" for name, n in zip(SPECIES, counts, strict=True))
+            raise UserError(f"each species needs at least {FOLDS} training rows; there are {listed}")
+        # The model must not depend on the order of the rows.
         order = np.argsort(rows["id"].to_numpy(), kind="stable")
-        progress(f"a support vector machine on {len(measured)} flowers")
-        scaler = StandardScaler().fit(measured[order])
-        # What SVC(probability=True) was, without its random numbers; that option leaves in scikit-learn 1.11.
+        progress(f"training a support vector machine on {len(measurements)} flowers")
+        scaler = StandardScaler().fit(measurements[order])
+        # This replaces SVC(probability=True), which uses random numbers and is removed in scikit-learn 1.11.
         model = CalibratedClassifierCV(SVC(C=float(values["C"])), cv=FOLDS, ensemble=False)
-        model.fit(scaler.transform(measured[order]), species[order])
+        model.fit(scaler.transform(measurements[order]), species[order])
         (output / "model.onnx").write_bytes(svc_graph(scaler, model))
         vectors = model.calibrated_classifiers_[0].estimator.n_support_
         return Training(notes={"support vectors": dict(zip(SPECIES, vectors.tolist(), strict=True))})
 
     def tensors(self, rows: pa.Table) -> Tensors:
-        """Stack the measurements: float64 [n, 4]."""
+        """Return the measurements: float64 [n, 4]."""
         return {"measurements": np.stack([rows[name].to_numpy() for name in MEASUREMENTS], axis=1)}
 
     def request(self, row: pa.Table) -> Any:
-        """Ask about one flower."""
+        """Return a request with the row's flower."""
         return {"flower": {name: row[name][0].as_py() for name in MEASUREMENTS}}
 
     def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
-        """Judge each species on its own."""
+        """Return one slice per species."""
         species = rows["species"].to_numpy()
         return {name: species == name for name in SPECIES}
 
 
 FOLDS = 5
-"""Parts of the training rows that calibration is learnt across."""
+"""Number of folds of the cross-validation that calibrates the probabilities."""
 
 
 def scikit_learn_rows() -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Pictures as another hand would have written them: moved, turned, stretched, slanted and bent a little."""
+"""Random augmentation of images: shift, rotation, scale, shear and elastic deformation."""
 
 from __future__ import annotations
 
@@ -10,52 +10,57 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SHIFT, TURN, STRETCH, SLANT = 2.0, math.radians(10), 0.1, 0.1
-"""The most in pixels, in radians, and as shares of the size."""
-BEND, KNOTS = 1.0, 4
-"""How far ink is moved by itself: the standard deviation in pixels at KNOTS x KNOTS places, smooth between.
-After Simard et al., "Best practices for convolutional neural networks" (ICDAR 2003)."""
+SHIFT, ROTATION, SCALE, SHEAR = 2.0, math.radians(10), 0.1, 0.1
+"""The maximum of each: pixels, radians, and shares of the size."""
+DEFORMATION, KNOTS = 1.0, 4
+"""Elastic deformation: standard deviation of the displacement in pixels at KNOTS x KNOTS points, interpolated
+between them. After Simard et al., "Best practices for convolutional neural networks" (ICDAR 2003)."""
 
 
 @dataclass(frozen=True)
-class Variations:
-    """What is done to each of n pictures: affine maps, float32 [n, 2, 3], and bends, [n, 2, KNOTS, KNOTS]."""
+class Transforms:
+    """The transforms of n images.
 
-    maps: Tensor
-    bends: Tensor
+    `affine` are affine maps, float32 [n, 2, 3]. `displacements` are those of the elastic deformation at the
+    knots, float32 [n, 2, KNOTS, KNOTS].
+    """
 
-    def part(self, rows: slice) -> Variations:
-        """Return those of some of the pictures."""
-        return Variations(self.maps[rows], self.bends[rows])
+    affine: Tensor
+    displacements: Tensor
+
+    def part(self, rows: slice) -> Transforms:
+        """Return the transforms of these rows."""
+        return Transforms(self.affine[rows], self.displacements[rows])
 
 
-def draw(count: int, side: int, chance: torch.Generator) -> Variations:
-    """Return random variations for that many pictures of `side` pixels."""
+def random_transforms(count: int, side: int, generator: torch.Generator) -> Transforms:
+    """Return random transforms for `count` images of `side` pixels."""
 
-    def up_to(most: float) -> Tensor:
-        return (2 * torch.rand(count, generator=chance) - 1) * most
+    def uniform(limit: float) -> Tensor:
+        return (2 * torch.rand(count, generator=generator) - 1) * limit
 
-    angle, wide, high, slant = up_to(TURN), 1 + up_to(STRETCH), 1 + up_to(STRETCH), up_to(SLANT)
+    angle, width, height, shear = uniform(ROTATION), 1 + uniform(SCALE), 1 + uniform(SCALE), uniform(SHEAR)
     sine, cosine = angle.sin(), angle.cos()
-    # Places are told from -1 to 1: a pixel is 2 / side.
+    # torch's coordinates are from -1 to 1, so the width of a pixel is 2 / side.
     rows = [
-        torch.stack([cosine * wide, -sine * high + slant, up_to(2 * SHIFT / side)], dim=1),
-        torch.stack([sine * wide, cosine * high, up_to(2 * SHIFT / side)], dim=1),
+        torch.stack([cosine * width, -sine * height + shear, uniform(2 * SHIFT / side)], dim=1),
+        torch.stack([sine * width, cosine * height, uniform(2 * SHIFT / side)], dim=1),
     ]
-    bends = torch.randn(count, 2, KNOTS, KNOTS, generator=chance) * (2 * BEND / side)
-    return Variations(torch.stack(rows, dim=1), bends)
+    displacements = torch.randn(count, 2, KNOTS, KNOTS, generator=generator) * (2 * DEFORMATION / side)
+    return Transforms(torch.stack(rows, dim=1), displacements)
 
 
-def vary(pictures: Tensor, variations: Variations) -> Tensor:
-    """Return each picture under its variation; float32 [n, side, side], as it came."""
-    channel = pictures[:, None]
-    grid = functional.affine_grid(variations.maps, list(channel.shape), align_corners=False)
-    bent = torch.einsum("ndk,kij->nijd", variations.bends.flatten(2), _between(pictures.shape[1]))
-    return functional.grid_sample(channel, grid + bent, align_corners=False)[:, 0]
+def augment(images: Tensor, transforms: Transforms) -> Tensor:
+    """Return the transformed images, float32 [n, side, side]."""
+    channel = images[:, None]
+    grid = functional.affine_grid(transforms.affine, list(channel.shape), align_corners=False)
+    weights = _interpolation_weights(images.shape[1])
+    deformation = torch.einsum("ndk,kij->nijd", transforms.displacements.flatten(2), weights)
+    return functional.grid_sample(channel, grid + deformation, align_corners=False)[:, 0]
 
 
 @cache
-def _between(side: int) -> Tensor:
-    """Return how much each knot moves each pixel, float32 [KNOTS * KNOTS, side, side]: bicubic."""
+def _interpolation_weights(side: int) -> Tensor:
+    """Return the bicubic weight of each knot for each pixel, float32 [KNOTS * KNOTS, side, side]."""
     knots = torch.eye(KNOTS * KNOTS).reshape(-1, 1, KNOTS, KNOTS)
     return functional.interpolate(knots, size=(side, side), mode="bicubic", align_corners=True)[:, 0]

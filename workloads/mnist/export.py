@@ -1,4 +1,4 @@
-"""The trained module as files that serve: ONNX for ONNX Runtime, TorchScript for torch."""
+"""Export the trained module as ONNX (for ONNX Runtime) and TorchScript (for torch)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 from .pictures import SIDE
 
 _OPSET = 17
-_COUNTED = re.compile(rb"[./]___torch_mangle_\d+")
+_TRACE_COUNTER = re.compile(rb"[./]___torch_mangle_\d+")
 
 
 def write_onnx(network: nn.Module, path: Path) -> None:
@@ -32,41 +32,41 @@ def write_onnx(network: nn.Module, path: Path) -> None:
             output_names=["embedding"],
             dynamic_axes={"image": {0: "rows"}, "embedding": {0: "rows"}},
             opset_version=_OPSET,
-            # The newer exporter needs onnxscript, which nothing else here does.
+            # The newer exporter would add onnxscript to the dependencies.
             dynamo=False,
         )
     path.write_bytes(buffer.getvalue())
 
 
 def write_torchscript(network: nn.Module, path: Path) -> None:
-    """Write the module as TorchScript; the same module gives the same bytes."""
+    """Write the module as TorchScript with reproducible bytes."""
     buffer = io.BytesIO()
     with _quiet(), torch.inference_mode():
         traced = torch.jit.freeze(torch.jit.trace(network, torch.zeros(2, SIDE, SIDE)))
-        # Into memory: a file's own name would become part of the bytes.
+        # torch writes the name of a file into its content, so save to memory.
         torch.jit.save(traced, buffer)
-    _copy_plain(buffer, path)
+    _copy_reproducibly(buffer, path)
 
 
-def _copy_plain(archive: io.BytesIO, path: Path) -> None:
-    """Copy a TorchScript archive without what differs between two makings of it.
+def _copy_reproducibly(archive: io.BytesIO, path: Path) -> None:
+    """Copy a TorchScript archive without the parts that differ between two exports of a module.
 
-    That is where on this machine the code lay, a number that goes up with each module that the process has
-    traced, and a random id. torch reads it without.
+    These are the paths of the source code, a counter of the modules that the process has traced, and a
+    random id. torch can read the archive without them.
     """
-    with zipfile.ZipFile(archive) as given, zipfile.ZipFile(path, "w") as plain:
-        for name in given.namelist():
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
             if name.endswith((".debug_pkl", "/serialization_id")):
                 continue
-            content = given.read(name)
+            content = source.read(name)
             if name.endswith((".py", ".pkl")):
-                content = _COUNTED.sub(b"", content)
-            # Stored, at the beginning of time: the same bytes whatever zlib and the clock say.
-            plain.writestr(zipfile.ZipInfo(_COUNTED.sub(b"", name.encode()).decode()), content)
+                content = _TRACE_COUNTER.sub(b"", content)
+            # No compression and a constant time, so the bytes do not depend on zlib or the clock.
+            target.writestr(zipfile.ZipInfo(_TRACE_COUNTER.sub(b"", name.encode()).decode()), content)
 
 
 def embed(network: nn.Module, images: np.ndarray, batch: int = 1000) -> np.ndarray:
-    """Return the embeddings of uint8 pictures, [n, 28, 28]: float32 [n, 64]."""
+    """Return the embeddings of images (uint8 [n, 28, 28]): float32 [n, 64]."""
     with torch.inference_mode():
         parts = (torch.tensor(images[i : i + batch]).float() for i in range(0, len(images), batch))
         return torch.cat([network(part) for part in parts]).numpy()
@@ -74,7 +74,7 @@ def embed(network: nn.Module, images: np.ndarray, batch: int = 1000) -> np.ndarr
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch from telling everyone that TorchScript and its exporter are no longer developed."""
+    """Suppress torch's warnings that TorchScript and its exporter are deprecated."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         yield

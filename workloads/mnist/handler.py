@@ -1,4 +1,4 @@
-"""Answers for a picture of a digit: its label, and the training pictures nearest to it."""
+"""The handler of the workload mnist: the label of an image, and the most similar training images."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from .neighbours import Neighbours
 from .pictures import INK, SIDE, read_picture
 
 NEIGHBOURS = 10
-_MOST = 1024
-"""Pictures in one request: more would keep the other callers waiting."""
+_MAX_IMAGES = 1024
+"""Maximum number of images in one request, so that it does not delay other requests for long."""
 _USAGE = (
-    'send {"image": IMAGE} or {"images": [IMAGE, ...]}, or a picture file itself; an IMAGE is 28 rows of 28 '
-    "numbers from 0 (paper) to 255 (ink), or the base64 text of a PNG or JPEG file"
+    'send {"image": IMAGE} or {"images": [IMAGE, ...]}, or the bytes of an image file; an IMAGE is 28 rows '
+    "of 28 numbers from 0 (paper) to 255 (ink), or a PNG or JPEG file in base64"
 )
 
 
 class MnistHandler(Handler):
-    """Embeds a picture of 28 x 28 pixels and lets its ten nearest training pictures vote.
+    """Predicts the majority label of the ten nearest training images.
 
-    A request is `{"image": IMAGE}`, `{"images": [IMAGE, ...]}` or the bytes of a picture file; an IMAGE is
-    28 rows of 28 numbers from 0 (paper) to 255 (ink), or a picture file, in base64 where it stands in JSON.
-    The answer is `{"predictions": [{"label", "confidence", "neighbours", "distances"}, ...]}`, one an image:
-    `confidence` is the share of the neighbours that have the label, `neighbours` are numbers of training
-    rows from 0, and `distances` are squared, between embeddings on the unit sphere.
+    A request is `{"image": IMAGE}`, `{"images": [IMAGE, ...]}` or the bytes of an image file. An IMAGE is
+    28 rows of 28 numbers from 0 (paper) to 255 (ink), or an image file (base64 in JSON). The response is
+    `{"predictions": [{"label", "confidence", "neighbours", "distances"}, ...]}`, one prediction per image.
+    `confidence` is the share of neighbours with the label, `neighbours` are numbers of training rows from 0,
+    and `distances` are squared distances between embeddings on the unit sphere.
     """
 
     inputs = (Tensor("image", "FP32", (-1, SIDE, SIDE)),)
-    # More at once are hardly faster for each, and keep the first of them waiting.
+    # Larger batches are not faster per image, and delay the first request of the batch.
     batch_rows = 8
     outputs = (
         Tensor("label", "INT64", (-1,)),
@@ -45,13 +45,13 @@ class MnistHandler(Handler):
     )
 
     def load(self, folder: Path) -> None:
-        """Open the embedding (ONNX), the index of training embeddings (FAISS) and their labels."""
+        """Load the embedding (ONNX), the index of the training embeddings (FAISS) and their labels."""
         import faiss
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        # Threads that wait sleep, and leave their cores to others.
+        # Without spinning, waiting threads leave their cores to other processes.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(
             str(folder / "embedding.onnx"), options, providers=["CPUExecutionProvider"]
@@ -61,73 +61,75 @@ class MnistHandler(Handler):
         self.gallery = Gallery(folder)
 
     def preprocess(self, request: Any) -> Tensors:
-        """Read one picture or several from the request."""
+        """Return the images of the request: float32 [n, 28, 28]."""
         if isinstance(request, bytes | bytearray | memoryview):
             request = {"image": bytes(request)}
         if not isinstance(request, dict) or len(request.keys() & {"image", "images"}) != 1:
             raise ValueError(_USAGE)
         pictures = [request["image"]] if "image" in request else request["images"]
         if not isinstance(pictures, list) or not pictures:
-            raise ValueError(f"images holds no list of images; {_USAGE}")
-        if len(pictures) > _MOST:
-            raise ValueError(f"images holds {len(pictures)} images; send at most {_MOST} at a time")
+            raise ValueError(f"images must be a list with at least one image; {_USAGE}")
+        if len(pictures) > _MAX_IMAGES:
+            raise ValueError(
+                f"the request has {len(pictures)} images; send at most {_MAX_IMAGES} per request"
+            )
         if any(isinstance(picture, str | bytes) for picture in pictures):
             return {"image": np.concatenate([_image(picture) for picture in pictures])}
         return {"image": _arrays(pictures)}
 
     def inference(self, tensors: Tensors) -> Tensors:
-        """Embed, search, and vote; the nearest neighbour decides a tie."""
+        """Return the majority label of the neighbours. The nearest neighbour decides a tie."""
         (embedded,) = self.session.run(None, {"image": tensors["image"]})
         distances, neighbours = self.index.search(embedded, NEIGHBOURS)
         votes = self.labels[neighbours]
         counts = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
-        # argmax takes the first of equals, and the nearest stands first.
-        chosen = counts.argmax(axis=1)
+        # argmax returns the first maximum, and the neighbours are sorted by distance.
+        winners = counts.argmax(axis=1)
         rows = np.arange(len(votes))
         return {
-            "label": votes[rows, chosen],
-            "confidence": (counts[rows, chosen] / NEIGHBOURS).astype(np.float32),
+            "label": votes[rows, winners],
+            "confidence": (counts[rows, winners] / NEIGHBOURS).astype(np.float32),
             "neighbours": neighbours,
             "distances": distances,
         }
 
     def postprocess(self, tensors: Tensors) -> Any:
-        """List a prediction for each picture."""
+        """Return a response with one prediction per image."""
         names = [tensor.name for tensor in self.outputs]
         columns = (tensors[name].tolist() for name in names)
         return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]}
 
     def illustrate(self, answer: Any) -> Any:
-        """Show each neighbour: its picture and its label."""
-        return {"predictions": [{**found, **self._shown(found)} for found in answer["predictions"]]}
+        """Add the image and the label of each neighbour."""
+        return {"predictions": [{**p, **self._images_and_labels(p)} for p in answer["predictions"]]}
 
-    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
-        neighbours = found["neighbours"]
+    def _images_and_labels(self, prediction: dict[str, Any]) -> dict[str, Any]:
+        neighbours = prediction["neighbours"]
         labels = self.labels[neighbours]
-        return {"pictures": self.gallery.show(neighbours).tolist(), "labels": labels.tolist()}
+        return {"pictures": self.gallery.read(neighbours).tolist(), "labels": labels.tolist()}
 
 
 def _image(picture: Any) -> np.ndarray:
-    """Return one picture of any of the forms, float32 [1, 28, 28]."""
+    """Return one image of a request, in any of the formats, as float32 [1, 28, 28]."""
     if isinstance(picture, str):
-        # A browser's canvas gives data:image/png;base64,...
+        # A browser's canvas returns data:image/png;base64,...
         text = picture.partition(",")[2] if picture.startswith("data:") else picture
         try:
             picture = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
-            raise ValueError(f"an image in a text must be a picture file in base64; {_USAGE}") from None
+            raise ValueError(f"an image that is a string must be an image file in base64; {_USAGE}") from None
     return read_picture(picture)[None] if isinstance(picture, bytes) else _arrays([picture])
 
 
 def _arrays(pictures: list[Any]) -> np.ndarray:
-    """Return pictures that are given as rows of numbers, float32 [n, 28, 28]."""
-    if (whole := _whole(pictures)) is not None:
-        return whole
+    """Convert images that are lists of rows of numbers to float32 [n, 28, 28]."""
+    if (array := _integer_arrays(pictures)) is not None:
+        return array
     try:
         array = np.array(pictures)
     except ValueError:
         raise ValueError(f"an image is {SIDE} rows of {SIDE} numbers") from None
-    # Texts and booleans would pass for numbers.
+    # numpy also accepts strings and booleans.
     if array.dtype.kind not in "iuf":
         raise ValueError(f"an image is {SIDE} rows of {SIDE} numbers")
     if array.shape[1:] != (SIDE, SIDE):
@@ -137,8 +139,8 @@ def _arrays(pictures: list[Any]) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def _whole(pictures: list[Any]) -> np.ndarray | None:
-    """Return pictures of whole numbers from 0 to 255, several times faster; None for all others."""
+def _integer_arrays(pictures: list[Any]) -> np.ndarray | None:
+    """Convert images of integers from 0 to 255, several times faster than numpy. Return None for others."""
     rows: list[Any] = []
     for picture in pictures:
         if type(picture) is not list or len(picture) != SIDE:
@@ -150,7 +152,7 @@ def _whole(pictures: list[Any]) -> np.ndarray | None:
         pixels = b"".join(map(bytes, rows))
     except (TypeError, ValueError):
         return None
-    # Nothing but 0 and 1 may have been booleans.
+    # Booleans are integers too. If all pixels are 0 or 1, they may be booleans.
     if not pixels.strip(b"\0\1"):
         return None
     return np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The exact nearest neighbours of a point among many on the unit sphere, without a look at most of them."""
+"""Exact nearest neighbours on the unit sphere, without computing the distance to every point."""
 
 from __future__ import annotations
 
@@ -7,140 +7,146 @@ from typing import Any
 import numpy as np
 
 AXES = 10
-"""Along so many axes of its own the points of one kind spread, nearly; what is left over is one length."""
+"""Number of principal axes of a cluster's projection. The remaining dimensions are reduced to one length."""
 LANES = 64
-"""Points are dealt out to so many lanes; the nearest of each lane tell how many are how near."""
+"""Number of interleaved groups of a cluster's points. Their minima give the threshold of the shortlist."""
 SHORTLIST = 32
-"""At least so many points of a shortlist are measured in full; about forty are."""
-FEW = 5000
-"""So many points are compared with all at once."""
-TOGETHER = 256
-"""So many points are asked about at once; for each, a number per point of its kind is in memory."""
-_SLACK = 1e-5
-"""Squared distances are off by less in float32."""
+"""Minimum number of candidates whose exact distances are computed; about forty in practice."""
+BRUTE_FORCE_LIMIT = 5000
+"""An index with fewer points is searched by brute force."""
+BATCH = 256
+"""Number of query points per batch. It limits memory: one float per query point and point of its cluster."""
+_TOLERANCE = 1e-5
+"""Upper bound of the rounding error of squared distances in float32."""
 
 
 class Neighbours:
-    """Finds the points with the least squared Euclidean distance, the same as a comparison with every one.
+    """Finds the points with the smallest squared Euclidean distances. The result is exact.
 
-    Points belong to the kind whose centre is nearest. Two bounds leave out what cannot be a neighbour. A
-    point that is asked about is no nearer to one of another kind than to the plane half-way between the two
-    centres. And two points are no nearer to each other than their shadows are: their parts along the axes
-    that a kind spreads along most, and the length of the rest. Where the bounds are not enough, all points
-    are compared with.
+    A point belongs to the cluster with the nearest centre. Two lower bounds exclude points. First, the
+    distance of a query point to a point of another cluster is at least its distance to the plane half-way
+    between the two centres. Second, the distance between two points is at least the distance between their
+    projections: their coordinates along the principal axes of the cluster, and the length of the remainder.
+    If the bounds do not prove the result, the query point is searched by brute force.
     """
 
     def __init__(self, index: Any, labels: np.ndarray) -> None:
-        """Arrange the points of a flat FAISS index; each label of `labels`, int64 [n], is a centre's."""
+        """Cluster the points of a flat FAISS index, starting from the mean of each label of `labels`, int64 [n]."""
         self._index = index
-        self._few = index.ntotal < FEW
-        if not self._few:
-            self._arrange(labels)
+        self._brute_force = index.ntotal < BRUTE_FORCE_LIMIT
+        if not self._brute_force:
+            self._build_clusters(labels)
 
     def search(self, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return squared distances and numbers of each point's neighbours, the nearest first: [n, count]."""
-        if self._few or count > SHORTLIST:
-            distances, found = self._index.search(points, count)
-            return distances, found
-        if len(points) > TOGETHER:
-            parts = [self.search(points[i : i + TOGETHER], count) for i in range(0, len(points), TOGETHER)]
+        if self._brute_force or count > SHORTLIST:
+            distances, neighbours = self._index.search(points, count)
+            return distances, neighbours
+        if len(points) > BATCH:
+            parts = [self.search(points[i : i + BATCH], count) for i in range(0, len(points), BATCH)]
             return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-        own, bounds = self._own_kinds(points)
-        rows, found = [], []
-        for kind in set(own.tolist()):
-            asked = np.flatnonzero(own == kind)
-            shortlisted, numbers, reach = self._kinds[kind].shortlist(points[asked])
-            bounds[asked] = np.minimum(bounds[asked], reach)
-            rows.append(asked[shortlisted])
-            found.append(numbers)
-        distances, nearest = self._measure(points, np.concatenate(rows), np.concatenate(found), count)
-        unsure = np.flatnonzero(bounds <= distances[:, -1] + _SLACK)
-        if len(unsure):
-            distances[unsure], nearest[unsure] = self._index.search(points[unsure], count)
+        assigned, bounds = self._assign(points)
+        rows, candidates = [], []
+        for cluster in set(assigned.tolist()):
+            members = np.flatnonzero(assigned == cluster)
+            shortlisted, numbers, bound = self._clusters[cluster].shortlist(points[members])
+            bounds[members] = np.minimum(bounds[members], bound)
+            rows.append(members[shortlisted])
+            candidates.append(numbers)
+        distances, nearest = self._nearest(points, np.concatenate(rows), np.concatenate(candidates), count)
+        unproven = np.flatnonzero(bounds <= distances[:, -1] + _TOLERANCE)
+        if len(unproven):
+            distances[unproven], nearest[unproven] = self._index.search(points[unproven], count)
         return distances, nearest
 
-    def _arrange(self, labels: np.ndarray) -> None:
+    def _build_clusters(self, labels: np.ndarray) -> None:
         import faiss
 
         count, dimensions = self._index.ntotal, self._index.d
-        # The index's own memory, not a copy of it.
+        # This array shares the memory of the index.
         self._points = faiss.rev_swig_ptr(self._index.get_xb(), count * dimensions).reshape(count, dimensions)
-        self._centres = np.stack([self._points[labels == one].mean(axis=0) for one in np.unique(labels)])
-        own = self._centres_of_enough()
-        self._between = np.linalg.norm(self._centres[:, None] - self._centres, axis=2)
-        np.fill_diagonal(self._between, np.inf)
-        self._kinds = [
-            _Kind(self._points, np.flatnonzero(own == kind), centre)
-            for kind, centre in enumerate(self._centres)
+        self._centres = np.stack([self._points[labels == label].mean(axis=0) for label in np.unique(labels)])
+        assigned = self._drop_small_clusters()
+        self._centre_distances = np.linalg.norm(self._centres[:, None] - self._centres, axis=2)
+        np.fill_diagonal(self._centre_distances, np.inf)
+        self._clusters = [
+            _Cluster(self._points, np.flatnonzero(assigned == cluster), centre)
+            for cluster, centre in enumerate(self._centres)
         ]
 
-    def _centres_of_enough(self) -> np.ndarray:
-        """Leave out the centres of few points, which go to the next one; returns each point's centre."""
+    def _drop_small_clusters(self) -> np.ndarray:
+        """Remove the centres of small clusters, and return the nearest remaining centre of each point."""
         while True:
-            own = _squares(self._points, self._centres).argmin(axis=1)
-            sizes = np.bincount(own, minlength=len(self._centres))
-            enough = sizes >= min(SHORTLIST, sizes.max())
-            if enough.all():
-                return own
-            self._centres = self._centres[enough]
+            assigned = _squared_distances(self._points, self._centres).argmin(axis=1)
+            sizes = np.bincount(assigned, minlength=len(self._centres))
+            large = sizes >= min(SHORTLIST, sizes.max())
+            if large.all():
+                return assigned
+            self._centres = self._centres[large]
 
-    def _own_kinds(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return each point's kind, and how near a point of another kind may be, squared."""
-        squares = _squares(points, self._centres)
-        own = squares.argmin(axis=1)
-        nearer = squares - np.take_along_axis(squares, own[:, None], axis=1)
-        planes = nearer / (2 * self._between[own])
-        planes[np.arange(len(own)), own] = np.inf
-        return own, planes.min(axis=1) ** 2
+    def _assign(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return each point's cluster, and a lower bound of its squared distance to other points."""
+        squares = _squared_distances(points, self._centres)
+        assigned = squares.argmin(axis=1)
+        differences = squares - np.take_along_axis(squares, assigned[:, None], axis=1)
+        planes = differences / (2 * self._centre_distances[assigned])
+        planes[np.arange(len(assigned)), assigned] = np.inf
+        return assigned, planes.min(axis=1) ** 2
 
-    def _measure(
-        self, points: np.ndarray, rows: np.ndarray, found: np.ndarray, count: int
+    def _nearest(
+        self, points: np.ndarray, rows: np.ndarray, candidates: np.ndarray, count: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the nearest of what was found for each row, by all dimensions: at least `count` a row."""
-        apart = self._points[found] - points[rows]
-        distances = np.einsum("ij,ij->i", apart, apart)
-        order = np.lexsort((found, distances, rows))
-        begins = np.searchsorted(rows[order], np.arange(len(points)))
-        chosen = order[begins[:, None] + np.arange(count)]
-        return distances[chosen], found[chosen]
+        """Return exact distances and numbers of the `count` nearest candidates of each row.
+
+        `rows` and `candidates` are pairs of a row of `points` and a point's number, at least `count` per row.
+        """
+        differences = self._points[candidates] - points[rows]
+        distances = np.einsum("ij,ij->i", differences, differences)
+        order = np.lexsort((candidates, distances, rows))
+        starts = np.searchsorted(rows[order], np.arange(len(points)))
+        nearest = order[starts[:, None] + np.arange(count)]
+        return distances[nearest], candidates[nearest]
 
 
-class _Kind:
-    """The points of one kind, by their shadows."""
+class _Cluster:
+    """The points of one cluster, and their projections."""
 
     def __init__(self, points: np.ndarray, numbers: np.ndarray, centre: np.ndarray) -> None:
         self._numbers, self._centre = numbers, centre
-        around = points[numbers] - centre
-        self._axes = np.ascontiguousarray(np.linalg.eigh(around.T @ around)[1][:, ::-1][:, :AXES])
-        shadows = self._shadows(around)
-        # A shadow's squared distance from b is |a|^2 - 2 ab + |b|^2: all but the last is one product of two
-        # tables. What fills the last row of lanes up is infinitely far away.
+        offsets = points[numbers] - centre
+        self._axes = np.ascontiguousarray(np.linalg.eigh(offsets.T @ offsets)[1][:, ::-1][:, :AXES])
+        projections = self._project(offsets)
+        # The squared distance |a|^2 - 2 ab + |b|^2 of two projections is, without |a|^2, one product of two
+        # matrices. The padding of the last row of lanes has an infinite distance.
         width = -(-len(numbers) // LANES) * LANES
         self._table = np.zeros((AXES + 2, width), dtype=np.float32)
-        self._table[:-1, : len(numbers)] = -2 * shadows.T
+        self._table[:-1, : len(numbers)] = -2 * projections.T
         self._table[-1] = np.inf
-        self._table[-1, : len(numbers)] = np.einsum("ij,ij->i", shadows, shadows)
+        self._table[-1, : len(numbers)] = np.einsum("ij,ij->i", projections, projections)
 
     def shortlist(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return pairs of a row of `points` and the number of a point that may be near to it.
+        """Return candidates as rows of `points` and numbers of points, and a bound [n].
 
-        And how near a point of the kind may be that is not in the shortlist: squared, [n].
+        The bound is a lower bound of the squared distance to the cluster's points that are not candidates.
         """
-        shadows = self._shadows(points - self._centre)
+        projections = self._project(points - self._centre)
         ones = np.ones((len(points), 1), dtype=np.float32)
-        far = np.concatenate([shadows, ones], axis=1) @ self._table
-        # As many points as lanes are no further than the furthest of their lanes' nearest.
-        lanes = far.reshape(len(points), -1, LANES).min(axis=1)
-        reach = np.partition(lanes, SHORTLIST - 1, axis=1)[:, SHORTLIST - 1]
-        rows, columns = np.divmod(np.flatnonzero(far <= reach[:, None]), far.shape[1])
-        return rows, self._numbers[columns], reach + np.einsum("ij,ij->i", shadows, shadows)
+        distances = np.concatenate([projections, ones], axis=1) @ self._table
+        # At least SHORTLIST points have a distance up to the SHORTLIST-th smallest minimum of the lanes.
+        lanes = distances.reshape(len(points), -1, LANES).min(axis=1)
+        threshold = np.partition(lanes, SHORTLIST - 1, axis=1)[:, SHORTLIST - 1]
+        rows, columns = np.divmod(np.flatnonzero(distances <= threshold[:, None]), distances.shape[1])
+        bound = threshold + np.einsum("ij,ij->i", projections, projections)
+        return rows, self._numbers[columns], bound
 
-    def _shadows(self, around: np.ndarray) -> np.ndarray:
-        along = around @ self._axes
-        rest = np.einsum("ij,ij->i", around, around) - np.einsum("ij,ij->i", along, along)
-        return np.concatenate([along, np.sqrt(np.maximum(rest, 0))[:, None]], axis=1)
+    def _project(self, offsets: np.ndarray) -> np.ndarray:
+        """Return the coordinates along the principal axes, and the length of the remainder: [n, AXES + 1]."""
+        coordinates = offsets @ self._axes
+        squares = np.einsum("ij,ij->i", offsets, offsets)
+        remainder = squares - np.einsum("ij,ij->i", coordinates, coordinates)
+        return np.concatenate([coordinates, np.sqrt(np.maximum(remainder, 0))[:, None]], axis=1)
 
 
-def _squares(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the squared distances of points on the unit sphere to each of the others: [n, m]."""
     return 1 - 2 * points @ others.T + np.einsum("ij,ij->i", others, others)

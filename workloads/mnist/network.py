@@ -1,4 +1,4 @@
-"""The network: pictures in, points on the unit sphere out; and the loss that draws classes apart there."""
+"""The network, which maps images to points on the unit sphere, and its loss, which separates the classes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DIMENSIONS = 64
 
 
 class Embedding(nn.Module):
-    """Embeds pictures, [n, 28, 28] from 0 to 255, as unit vectors, [n, 64]; about 260,000 weights."""
+    """Maps images, [n, 28, 28] from 0 to 255, to unit vectors, [n, 64]; about 260,000 weights."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            # What an answer costs is spent where pictures are large: the width comes where they are small. At
-            # full size a convolution of one channel costs more than all the others; its stride saves that.
+            # Layers on large images dominate the cost, so only the later layers are wide. At full size, the
+            # first convolution would cost more than all others; its stride avoids this.
             *_convolution(1, 16, kernel=5, stride=2, padding=2),
             *_convolution(16, 32),
             nn.MaxPool2d(2),
@@ -33,7 +33,7 @@ class Embedding(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the pictures' unit vectors."""
+        """Return the unit vectors of the images."""
         points = self.layers((image / INK).reshape(-1, 1, SIDE, SIDE))
         return functional.normalize(points.float())
 
@@ -41,8 +41,8 @@ class Embedding(nn.Module):
 class Margin(nn.Module):
     """The additive angular margin loss: Deng et al., "ArcFace" (CVPR 2019), equation 3.
 
-    Each class has a centre on the sphere. A point must be nearer to its own by `margin` radians to be worth
-    as much as without; `scale` makes the softmax over cosines as sharp as one over logits.
+    Each class has a centre on the sphere. The loss adds `margin` radians to the angle between a point and the
+    centre of its class. `scale` multiplies the cosines, so that the softmax is sharp enough.
     """
 
     def __init__(self, classes: int, margin: float, scale: float = 20.0) -> None:
@@ -53,7 +53,7 @@ class Margin(nn.Module):
     def forward(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss, and the nearest centre of each point: int64 [n]."""
         cosines = points @ functional.normalize(self.centres).t()
-        # The derivative of the sine is infinite where the cosine is one.
+        # The derivative of the sine is infinite at a cosine of one.
         own = cosines.gather(1, labels[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
         moved = own * math.cos(self.margin) - (1 - own**2).sqrt() * math.sin(self.margin)
         logits = self.scale * cosines.scatter(1, labels[:, None], moved)

@@ -1,4 +1,4 @@
-"""MNIST: handwritten digits of 28 x 28 pixels; a convolutional embedding under a FAISS index."""
+"""The workload mnist: handwritten digits of 28 x 28 pixels, a convolutional embedding, a FAISS index."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PIXELS = SIDE * SIDE
 DIGITS = tuple(range(10))
 BATCH = 10_000
 FILES = {"train": "train", "holdout": "t10k"}
-"""What the files of each split begin with: the original test pictures are the ones held out."""
+"""The prefix of the file names of each split. The original test images are the holdout."""
 
 SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -47,7 +47,7 @@ ORIGINALS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
     "https://storage.googleapis.com/cvdf-datasets/mnist",
 )
-"""Addresses that hold the original files, which never change; what is elsewhere may be anyone's own."""
+"""Addresses of the original files, whose sha256 is verified. Other sources may have other files."""
 
 _IMAGE = picture(SIDE, SIDE, INK, margin=4 / SIDE, centre="mass")
 _PREDICTION = exactly(
@@ -56,18 +56,18 @@ _PREDICTION = exactly(
         "type": "number",
         "minimum": 0,
         "maximum": 1,
-        "description": "the share of neighbours with it",
+        "description": "the share of neighbours with this label",
     },
     neighbours=list_of(
-        {"type": "integer", "minimum": 0, "description": "number of a training picture"}, NEIGHBOURS
+        {"type": "integer", "minimum": 0, "description": "number of a training image"}, NEIGHBOURS
     ),
-    distances=list_of({"type": "number", "description": "squared, in the embedding"}, NEIGHBOURS),
+    distances=list_of({"type": "number", "description": "squared distance in the embedding"}, NEIGHBOURS),
     optional={"pictures": list_of(_IMAGE, NEIGHBOURS), "labels": list_of({"type": "integer"}, NEIGHBOURS)},
 )
 
 
 class Mnist(Resumable):
-    """A convolutional network that learns by angular margin; ten neighbours vote."""
+    """A convolutional embedding, trained with an angular margin, and a vote of ten neighbours."""
 
     name = "mnist"
     summary = "handwritten digits, 28x28 pixels; a convolutional embedding with nearest neighbours"
@@ -77,15 +77,13 @@ class Mnist(Resumable):
     prediction = "label"
     certainty = "confidence"
     default_source = sample_source = "mnist:sample"
-    intended = (
-        "reading single handwritten digits, 0 to 9, and showing the training pictures that an answer rests on"
-    )
+    intended = "Classification of single handwritten digits, with similar training images as an explanation."
     limits = (
-        "It takes every picture for a digit: a letter or a scribble gets a label too, at a greater distance. "
-        "Several digits in one picture, or lines on the paper, are beyond it."
+        "The model predicts a digit for any image, also for a letter or a scribble, with larger distances. "
+        "It does not work for several digits in one image, or for lines on the paper."
     )
     handler = MnistHandler
-    # A picture's file in base64 is taken too; the page and uploads by form send pixels.
+    # The handler also accepts image files in base64. The page sends pixels.
     request_schema = one_or_many("image", "images", _IMAGE)
     answer_schema = exactly(predictions=list_of(_PREDICTION))
     minimum_rows = 1000
@@ -100,12 +98,17 @@ class Mnist(Resumable):
     own_parameters = (
         Parameter("epochs", 16, "passes over the training rows", minimum=1, maximum=200, shapes_data=False),
         Parameter(
-            "learning_rate", 0.002, "the highest on the way", minimum=1e-6, maximum=1, shapes_data=False
+            "learning_rate",
+            0.002,
+            "maximum of the one-cycle schedule",
+            minimum=1e-6,
+            maximum=1,
+            shapes_data=False,
         ),
         Parameter(
             "angle",
             0.3,
-            "radians by which a picture must be nearer to its kind",
+            "angular margin of the loss in radians",
             minimum=0,
             maximum=1,
             shapes_data=False,
@@ -113,7 +116,7 @@ class Mnist(Resumable):
         Parameter(
             "precision",
             "auto",
-            "arithmetic of training; auto: bfloat16 where the processor has it",
+            "arithmetic of training; auto: bfloat16 if the processor has instructions for it",
             choices=("auto", "bfloat16", "float32"),
             shapes_data=False,
         ),
@@ -121,24 +124,24 @@ class Mnist(Resumable):
     rule = PromotionRule(metric="accuracy", floor=0.95, minimum_rows=300, slice_floor=0.85)
 
     def load(self, source: str, values: Values) -> Iterator[Rows]:
-        """Yield the pictures of the four idx files at `source`, the test files' as the holdout."""
-        place = str(Path(__file__).parent / "sample") if source == self.sample_source else source
-        known = SHA256 if place.rstrip("/") in ORIGINALS else {}
+        """Yield the images of the four idx files in `source`. The test files are the holdout."""
+        location = str(Path(__file__).parent / "sample") if source == self.sample_source else source
+        sha256 = SHA256 if location.rstrip("/") in ORIGINALS else {}
         for split, prefix in FILES.items():
-            pictures = fetch(place, _names(f"{prefix}-images", 3), known)
-            labels = fetch(place, _names(f"{prefix}-labels", 1), known)
+            pictures = fetch(location, _names(f"{prefix}-images", 3), sha256)
+            labels = fetch(location, _names(f"{prefix}-labels", 1), sha256)
             yield from self._rows(split, prefix, pictures, labels)
 
     def _rows(self, split: str, prefix: str, pictures: Path, labels: Path) -> Iterator[Rows]:
         images, digits = read_idx(pictures, 3), read_idx(labels, 1)
         if images.shape[1:] != (SIDE, SIDE):
             raise UserError(
-                f"{pictures.name}: its pictures are {images.shape[1:]} pixels, not {SIDE} x {SIDE}"
+                f"{pictures.name}: the images have {images.shape[1:]} pixels, not {SIDE} x {SIDE}"
             )
         if len(images) != len(digits):
             raise UserError(
-                f"{pictures.name} holds {len(images):,} pictures, and {labels.name} {len(digits):,} labels; "
-                "they belong together one by one"
+                f"{pictures.name} has {len(images):,} images, but {labels.name} has {len(digits):,} labels; "
+                "use two files with the same number of rows"
             )
         for begin in range(0, len(images), BATCH):
             part = images[begin : begin + BATCH].reshape(-1, PIXELS)
@@ -159,33 +162,35 @@ class Mnist(Resumable):
         progress: Progress,
         checkpoints: Checkpoints | None = None,
     ) -> Training:
-        """Learn the embedding, export it, and index the training pictures in it."""
+        """Train the embedding, export it, and write an index of the embedded training images."""
         import faiss
 
         from ..distributed import process_group
         from .export import embed, write_onnx, write_torchscript
-        from .training import Recipe, Trainer, has_bfloat16
+        from .training import Hyperparameters, Trainer, has_bfloat16
 
         images, labels = _images(rows), rows[self.target].to_numpy()
-        half = values["precision"] == "bfloat16" or (values["precision"] == "auto" and has_bfloat16())
-        recipe = Recipe(
+        bfloat16 = values["precision"] == "bfloat16" or (values["precision"] == "auto" and has_bfloat16())
+        hyperparameters = Hyperparameters(
             epochs=int(values["epochs"]),
-            rate=float(values["learning_rate"]),
+            learning_rate=float(values["learning_rate"]),
             margin=float(values["angle"]),
             seed=int(values["seed"]),
-            half=half,
+            bfloat16=bfloat16,
         )
         with process_group() as group:
-            trainer = Trainer(images, labels, len(DIGITS), recipe, group)
-            among = f", among {group.world_size} processes" if group.world_size > 1 else ""
-            arithmetic = "bfloat16" if half else "float32"
-            progress(f"{recipe.epochs} epochs of {trainer.steps} steps, in {arithmetic}{among}")
+            trainer = Trainer(images, labels, len(DIGITS), hyperparameters, group)
+            processes = f", in {group.world_size} processes" if group.world_size > 1 else ""
+            arithmetic = "bfloat16" if bfloat16 else "float32"
+            progress(
+                f"{hyperparameters.epochs} epochs of {trainer.steps} steps, with {arithmetic}{processes}"
+            )
             network = trainer.run(progress, checkpoints)
             if not group.is_first:
                 return Training(trainer.curve)
         write_onnx(network, output / "embedding.onnx")
         write_torchscript(network, output / "embedding.pt")
-        progress(f"indexing {len(labels):,} pictures")
+        progress(f"indexing {len(labels):,} images")
         embedded = embed(network, images)
         index = faiss.IndexFlatL2(embedded.shape[1])
         index.add(embedded)
@@ -197,25 +202,25 @@ class Mnist(Resumable):
         return Training(trainer.curve, notes)
 
     def tensors(self, rows: pa.Table) -> Tensors:
-        """Stack the pictures: float32 [n, 28, 28]."""
+        """Return the images: float32 [n, 28, 28]."""
         return {"image": _images(rows).astype(np.float32)}
 
     def request(self, row: pa.Table) -> Any:
-        """Ask about one picture."""
+        """Return a request with the row's image."""
         return {"image": _images(row)[0].tolist()}
 
     def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
-        """Judge each digit on its own."""
+        """Return one slice per digit."""
         labels = rows[self.target].to_numpy()
         return {f"digit {digit}": labels == digit for digit in DIGITS}
 
     def pictures(self, rows: pa.Table) -> np.ndarray:
-        """Return the pictures themselves."""
+        """Return the images: uint8 [n, 28, 28]."""
         return _images(rows)
 
 
 def _names(stem: str, dimensions: int) -> list[str]:
-    """Return what a file may be called: gzipped or not, and as unpacking by hand often leaves it."""
+    """Return the possible names of a file: gzipped, not gzipped, and with a dot as some tools write it."""
     return [f"{stem}-idx{dimensions}-ubyte{end}" for end in (".gz", "")] + [f"{stem}.idx{dimensions}-ubyte"]
 
 

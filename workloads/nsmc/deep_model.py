@@ -1,4 +1,4 @@
-"""Trains the deep model with torch and writes it as ONNX; torch is imported when it is wanted, not before."""
+"""Train the deep model with torch and export it as ONNX."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..contract import Progress
 from .ngrams import ngrams
 from .tokens import tokens
 
-TOGETHER = 128
-"""Texts a step."""
+BATCH = 128
+"""Number of texts per step."""
 
-RATE = 2e-3
+LEARNING_RATE = 2e-3
 WARM_UP = 200
-"""Steps in which the step size rises to RATE; then it falls in a straight line to 0."""
+"""Number of steps in which the learning rate rises to LEARNING_RATE. It then falls linearly to 0."""
 
-_NEIGHBOURS = 50
-"""So many batches' texts are sorted by length, for less padding."""
+_SORTED_BATCHES = 50
+"""Number of batches whose texts are sorted by length together, to reduce padding."""
 
 
 def train_deep(
@@ -29,8 +29,10 @@ def train_deep(
 ) -> tuple[bytes, list[dict[str, float]]]:
     """Return the ONNX graph of a network trained on `texts` and `labels` (0 or 1), and the learning curve.
 
-    The graph takes `characters` and `bigrams`, int64 [texts, places], and gives `score`, float32 [texts].
+    The inputs of the graph are `characters` and `bigrams`, int64 [texts, positions]; its output is `score`,
+    float32 [texts].
     """
+    # Workloads are imported in processes that have no torch.
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -39,47 +41,52 @@ def train_deep(
     torch.manual_seed(seed)
     network, rng = Network(), np.random.default_rng(seed)
     tables = [network.characters.weight, network.bigrams.weight]
-    others = [one for name, one in network.named_parameters() if name.split(".")[0] in ("filters", "out")]
-    # Only the rows of a table that a batch has used are touched: the rest of a pass would be spent on zeros.
-    optimisers = [torch.optim.SparseAdam(tables, lr=RATE), torch.optim.AdamW(others, lr=RATE)]
+    others = [
+        weights for name, weights in network.named_parameters() if name.split(".")[0] in ("filters", "out")
+    ]
+    # SparseAdam updates only the rows of the tables that a batch uses, which saves most of the time.
+    optimisers = [
+        torch.optim.SparseAdam(tables, lr=LEARNING_RATE),
+        torch.optim.AdamW(others, lr=LEARNING_RATE),
+    ]
     total, step = passes * len(texts), 0
     curve = []
     for number in range(1, passes + 1):
-        loss = right = 0.0
-        for turn, places in enumerate(_batches(texts, rng), 1):
-            done = (number - 1) * len(texts) + turn * TOGETHER
-            rate = RATE * min(1.0, (step + 1) / WARM_UP) * max(1 - done / total, 0.01)
+        loss = correct = 0.0
+        for count, indices in enumerate(_batches(texts, rng), 1):
+            processed = (number - 1) * len(texts) + count * BATCH
+            rate = LEARNING_RATE * min(1.0, (step + 1) / WARM_UP) * max(1 - processed / total, 0.01)
             for optimiser in optimisers:
                 optimiser.zero_grad()
                 optimiser.param_groups[0]["lr"] = rate
-            characters, bigrams = tokens(*ngrams([texts[place] for place in places]))
-            wanted = torch.from_numpy(labels[places].astype(np.float32))
+            characters, bigrams = tokens(*ngrams([texts[i] for i in indices]))
+            targets = torch.from_numpy(labels[indices].astype(np.float32))
             scores = network(torch.from_numpy(characters), torch.from_numpy(bigrams))
-            error = binary_cross_entropy_with_logits(scores, wanted)
-            error.backward()
+            batch_loss = binary_cross_entropy_with_logits(scores, targets)
+            batch_loss.backward()
             for optimiser in optimisers:
                 optimiser.step()
             step += 1
-            loss += float(error.detach()) * len(places)
-            right += int(((scores.detach() > 0) == (wanted > 0)).sum())
+            loss += float(batch_loss.detach()) * len(indices)
+            correct += int(((scores.detach() > 0) == (targets > 0)).sum())
             if step % 200 == 0:
                 progress(
-                    f"pass {number} of {passes}, {turn * TOGETHER:,} texts: loss {loss / turn / TOGETHER:.3f}"
+                    f"pass {number} of {passes}, {count * BATCH:,} texts: loss {loss / count / BATCH:.3f}"
                 )
-        curve.append({"step": number, "loss": loss / len(texts), "error": 1 - right / len(texts)})
+        curve.append({"step": number, "loss": loss / len(texts), "error": 1 - correct / len(texts)})
     return _onnx(network.eval()), curve
 
 
 def _batches(texts: list[str], rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield the places of all texts in random batches, each of texts of about one length."""
+    """Yield the indices of all texts in random batches. The texts of a batch have similar lengths."""
     order, lengths = rng.permutation(len(texts)), np.array([len(text) for text in texts])
     batches = []
-    for first in range(0, len(order), TOGETHER * _NEIGHBOURS):
-        some = order[first : first + TOGETHER * _NEIGHBOURS]
-        some = some[np.argsort(lengths[some], kind="stable")]
-        batches += [some[i : i + TOGETHER] for i in range(0, len(some), TOGETHER)]
-    for place in rng.permutation(len(batches)):
-        yield batches[place]
+    for first in range(0, len(order), BATCH * _SORTED_BATCHES):
+        group = order[first : first + BATCH * _SORTED_BATCHES]
+        group = group[np.argsort(lengths[group], kind="stable")]
+        batches += [group[i : i + BATCH] for i in range(0, len(group), BATCH)]
+    for i in rng.permutation(len(batches)):
+        yield batches[i]
 
 
 def _onnx(network: Any) -> bytes:
@@ -89,7 +96,7 @@ def _onnx(network: Any) -> bytes:
     example = tuple(torch.ones((2, 8), dtype=torch.int64) for _ in range(2))
     axes = {name: {0: "texts", 1: "places"} for name in ("characters", "bigrams")}
     with warnings.catch_warnings():
-        # The exporter that follows this one needs a package more, and gives the same graph.
+        # The newer exporter would add a dependency, and produces the same graph.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,

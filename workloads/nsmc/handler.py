@@ -1,4 +1,4 @@
-"""Answers for reviews of films: positive or negative, by the fast model or by the deep one."""
+"""The handler of the workload nsmc: classifies film reviews with the fast or the deep model."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 
 from ..handler import Handler, Tensor, Tensors
-from .ngrams import ngrams, summed
+from .ngrams import ngrams, score
 from .tokens import tokens
 from .wordpiece import WordPiece
 
 LABELS = ("negative", "positive")
-USAGE = 'send {"text": ["...", ...]} and, if you like, "do_fast": true or false'
-TOGETHER = 256
-"""Texts that the deep model sees at once; they are padded to the longest of them."""
+USAGE = 'send {"text": ["...", ...]} and optionally "do_fast": true or false'
+DEEP_BATCH = 256
+"""Maximum number of texts in one batch of the deep model. A batch is padded to its longest text."""
 
 
 class NsmcHandler(Handler):
-    """Tells whether reviews are positive, each with its probability, in order.
+    """Predicts whether reviews are positive or negative.
 
-    A request is `{"text": ["...", ...], "do_fast": true | false}` (`use_fast` will do as well; one text may
-    stand without a list). Without `do_fast` the better model of this version answers. The answer is
-    `{"predictions": [{"label", "probability"}, ...], "model": "fast" | "deep"}`; the probability is the
-    label's own.
+    A request is `{"text": ["...", ...], "do_fast": true | false}`. `use_fast` is an alias of `do_fast`, and
+    `text` may be one string. Without `do_fast`, the version's better model is used. The response is
+    `{"predictions": [{"label", "probability"}, ...], "model": "fast" | "deep"}`, with the probability of the
+    predicted label.
     """
 
     inputs = (Tensor("text", "BYTES", (-1,)), Tensor("fast", "BOOL", (-1,)))
@@ -36,13 +36,13 @@ class NsmcHandler(Handler):
     )
 
     def load(self, folder: Path) -> None:
-        """Open the fast model's weights, and the deep model's graph (ONNX) where the version has one."""
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-        self.answers: list[str] = plan["answers"]
-        self.share = float(plan["share"])
+        """Load the weights of the fast model, and the graph (ONNX) of the deep model if there is one."""
+        configuration = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        self.models: list[str] = configuration["answers"]
+        self.share = float(configuration["share"])
         self.weights = np.load(folder / "weights.npy", allow_pickle=False)
         self.session: Any = None
-        if "deep" in self.answers:
+        if "deep" in self.models:
             import onnxruntime
 
             pieces = folder / "pieces.json"
@@ -57,44 +57,42 @@ class NsmcHandler(Handler):
             )
 
     def preprocess(self, request: Any) -> Tensors:
-        """Read the texts and the wish for a model from the request."""
+        """Return the texts of the request, and whether the fast model is requested for each."""
         if not isinstance(request, dict) or "text" not in request:
             raise ValueError(USAGE)
         unknown = sorted(map(str, request.keys() - {"text", "do_fast", "use_fast"}))
         if unknown:
-            raise ValueError(f"{', '.join(unknown)[:100]}: nothing is known of it; {USAGE}")
+            raise ValueError(f"unknown: {', '.join(unknown)[:100]}; {USAGE}")
         texts = request["text"]
         texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"text is a list of at least one text; {USAGE}")
+            raise ValueError(f"text must be a list with at least one string; {USAGE}")
         array = np.empty(len(texts), dtype=object)
         array[:] = texts
         return {"text": array, "fast": np.full(len(texts), self._fast(request))}
 
     def _fast(self, request: dict[str, Any]) -> bool:
-        wishes = [request[name] for name in ("do_fast", "use_fast") if request.get(name) is not None]
-        if not wishes:
-            return "deep" not in self.answers
-        if not all(isinstance(wish, bool) for wish in wishes) or len(set(wishes)) > 1:
-            raise ValueError("do_fast (or use_fast) is true or false")
-        wanted = "fast" if wishes[0] else "deep"
-        if wanted not in self.answers:
-            raise ValueError(
-                f"this version has no {wanted} model: leave do_fast out, and it answers as it can"
-            )
-        return bool(wishes[0])
+        flags = [request[name] for name in ("do_fast", "use_fast") if request.get(name) is not None]
+        if not flags:
+            return "deep" not in self.models
+        if not all(isinstance(flag, bool) for flag in flags) or len(set(flags)) > 1:
+            raise ValueError("do_fast (or use_fast) must be true or false")
+        model = "fast" if flags[0] else "deep"
+        if model not in self.models:
+            raise ValueError(f"this version has no {model} model: send the request without do_fast")
+        return bool(flags[0])
 
     def inference(self, tensors: Tensors) -> Tensors:
-        """Score each text by the model that it asks for; rows answer as if they had come alone."""
+        """Score each text with the requested model. The result of a row does not depend on the other rows."""
         texts, fast = tensors["text"], tensors["fast"].astype(bool)
-        if len(self.answers) == 1:
-            fast = np.full(len(texts), "fast" in self.answers)
+        if len(self.models) == 1:
+            fast = np.full(len(texts), "fast" in self.models)
         buckets, starts = ngrams(texts.tolist())
-        scores = summed(self.weights, buckets, starts)
+        scores = score(self.weights, buckets, starts)
         if not fast.all():
             deep = np.flatnonzero(~fast)
             scores[deep] *= 1 - self.share
-            scores[deep] += self.share * self._deep(texts[deep].tolist())
+            scores[deep] += self.share * self._deep_scores(texts[deep].tolist())
         positive = 1 / (1 + np.exp(-np.clip(scores, -80, 80)))
         label = scores > 0
         return {
@@ -103,25 +101,27 @@ class NsmcHandler(Handler):
             "fast": fast,
         }
 
-    def _deep(self, texts: list[str]) -> np.ndarray:
+    def _deep_scores(self, texts: list[str]) -> np.ndarray:
         scores = np.empty(len(texts), dtype=np.float32)
-        # Texts of a size go together, so that little of what is computed is padding.
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        for first in range(0, len(texts), TOGETHER):
-            places = order[first : first + TOGETHER]
-            (scores[places],) = self.session.run(None, self._read([texts[place] for place in places]))
+        # Texts with similar lengths are in the same batch, to reduce padding.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for first in range(0, len(texts), DEEP_BATCH):
+            indices = order[first : first + DEEP_BATCH]
+            (scores[indices],) = self.session.run(None, self._deep_inputs([texts[i] for i in indices]))
         return scores
 
-    def _read(self, texts: list[str]) -> Tensors:
-        """Return what the deep model's graph takes: a checkpoint's has its own pieces of words."""
+    def _deep_inputs(self, texts: list[str]) -> Tensors:
+        """Return the input tensors of the deep model's graph: word pieces if it is a checkpoint."""
         if self.wordpiece:
             return dict(zip(("pieces", "mask"), self.wordpiece(texts), strict=True))
         return dict(zip(("characters", "bigrams"), tokens(*ngrams(texts)), strict=True))
 
     def postprocess(self, tensors: Tensors) -> Any:
-        """List label and probability of each text, and say which model they are from."""
+        """Return a response with label and probability of each text, and the name of the model."""
         pairs = zip(tensors["label"].tolist(), tensors["probability"].tolist(), strict=True)
         return {
-            "predictions": [{"label": LABELS[label], "probability": sure} for label, sure in pairs],
+            "predictions": [
+                {"label": LABELS[label], "probability": probability} for label, probability in pairs
+            ],
             "model": "fast" if tensors["fast"][0] else "deep",
         }

@@ -1,31 +1,31 @@
-"""The deep model's input: each text's characters and bigrams as row numbers of two embedding tables."""
+"""The input of the deep model: the characters and bigrams of each text as rows of two embedding tables."""
 
 from __future__ import annotations
 
 import numpy as np
 
 CHARACTERS, BIGRAMS = 2**15, 2**17
-"""Rows of the tables; row 0 is the empty place behind a text."""
+"""Number of rows of each table. Row 0 is padding."""
 
-LONGEST = 200
-"""Characters of a text that the deep model reads; the fast model reads all."""
+MAX_LENGTH = 200
+"""Number of positions of a text that the deep model reads. The fast model reads the whole text."""
 
-MARGIN = 5
-"""Empty places behind the longest text: as many as the widest filter, so that padding changes no answer."""
+PADDING = 5
+"""Padding after the longest text: the width of the widest filter, so that padding does not change a score."""
 
 
 def tokens(buckets: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return characters and bigrams, int64 [texts, places] each, from what `ngrams` returned."""
-    lengths = np.minimum(np.diff(starts, append=buckets.shape[1]), LONGEST)
-    places = np.arange(int(lengths.max()) + MARGIN)
-    inside = places < lengths[:, None]
-    found = np.minimum(starts[:, None] + places, buckets.shape[1] - 1)
+    """Return the rows of characters and bigrams, int64 [texts, positions] each, for a result of `ngrams`."""
+    lengths = np.minimum(np.diff(starts, append=buckets.shape[1]), MAX_LENGTH)
+    positions = np.arange(int(lengths.max()) + PADDING)
+    inside = positions < lengths[:, None]
+    indices = np.minimum(starts[:, None] + positions, buckets.shape[1] - 1)
     return tuple(  # type: ignore[return-value]
-        np.where(inside, _row(buckets[order][found], rows), 0)
+        np.where(inside, _table_rows(buckets[order][indices], rows), 0)
         for order, rows in enumerate((CHARACTERS, BIGRAMS))
     )
 
 
-def _row(buckets: np.ndarray, rows: int) -> np.ndarray:
-    """Fold buckets into row numbers from 1 on; bucket 0, no n-gram, is row 0."""
+def _table_rows(buckets: np.ndarray, rows: int) -> np.ndarray:
+    """Map buckets to rows from 1. Bucket 0, which means no n-gram, is row 0."""
     return np.where(buckets == 0, 0, buckets.astype(np.int64) % (rows - 1) + 1)

@@ -1,7 +1,7 @@
-"""BERT's tokenizer over a vocabulary, in the standard library: a serving image holds no transformers.
+"""BERT's tokenizer, implemented with the standard library because serving images do not contain transformers.
 
-Devlin et al., "BERT" (NAACL 2019): texts are split at white space and punctuation, words greedily into the
-longest pieces that the vocabulary knows.
+Devlin et al., "BERT" (NAACL 2019): texts are split at white space and punctuation, and words greedily into
+the longest pieces of the vocabulary.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _IDEOGRAPHS = (
 
 @dataclass
 class WordPiece:
-    """Turns texts into rows of piece numbers; `longest` counts the two marks around a text as well."""
+    """Converts texts to piece numbers. `longest`, the maximum length, includes the begin and end markers."""
 
     vocabulary: dict[str, int]
     begin: int
@@ -34,23 +34,23 @@ class WordPiece:
     split_ideographs: bool
 
     def __post_init__(self) -> None:
-        # Words come again and again.
-        self._pieces = lru_cache(maxsize=100_000)(self._pieces_of)
+        # Words are repeated often.
+        self._cached_pieces = lru_cache(maxsize=100_000)(self._pieces)
 
     def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return piece numbers and which of them are no padding: int64 [texts, pieces] each."""
+        """Return piece numbers, and a mask that is 0 for padding: int64 [texts, pieces] each."""
         rows = [self._row(text) for text in texts]
         width = max(map(len, rows))
         numbers = np.full((len(rows), width), self.pad, dtype=np.int64)
-        for place, row in enumerate(rows):
-            numbers[place, : len(row)] = row
+        for i, row in enumerate(rows):
+            numbers[i, : len(row)] = row
         mask = np.arange(width) < np.array([len(row) for row in rows])[:, None]
         return numbers, mask.astype(np.int64)
 
     def _row(self, text: str) -> list[int]:
         row = [self.begin]
         for word in self._words(text):
-            row += self._pieces(word)
+            row += self._cached_pieces(word)
             if len(row) >= self.longest:
                 break
         return [*row[: self.longest - 1], self.end]
@@ -60,10 +60,10 @@ class WordPiece:
             text = text.lower()
         if self.strip_accents:
             text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
-        return "".join(map(self._spaced, text)).split()
+        return "".join(map(self._separate, text)).split()
 
-    def _spaced(self, character: str) -> str:
-        """Return the character with spaces around it where it is a word of its own; nothing for a control."""
+    def _separate(self, character: str) -> str:
+        """Return the character, in spaces if it is a separate word, or an empty string if it is a control."""
         code, category = ord(character), unicodedata.category(character)
         if character in "\t\n\r" or category == "Zs":
             return " "
@@ -73,7 +73,7 @@ class WordPiece:
         symbol = 33 <= code <= 126 and not character.isalnum()
         return f" {character} " if ideograph or symbol or category[0] == "P" else character
 
-    def _pieces_of(self, word: str) -> list[int]:
+    def _pieces(self, word: str) -> list[int]:
         if len(word) > _LONGEST_WORD:
             return [self.unknown]
         pieces, first = [], 0

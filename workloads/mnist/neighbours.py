@@ -31,7 +31,7 @@ class Neighbours:
     """
 
     def __init__(self, index: Any, labels: np.ndarray) -> None:
-        """Cluster the points of a flat FAISS index, starting from the mean of each label of `labels`, int64 [n]."""
+        """Cluster the points of a flat FAISS index around the means of the labels, int64 [n]."""
         self._index = index
         self._brute_force = index.ntotal < BRUTE_FORCE_LIMIT
         if not self._brute_force:

@@ -1,6 +1,6 @@
 """The ways of classifying the corpus that benchmarks/nsmc.py compares, each a whole process.
 
-    python -m benchmarks.nsmc_methods seed|fast|both SOURCE [--latency]
+    python -m benchmarks.nsmc_methods reference|fast|both SOURCE [--latency]
 
 Each reads the two files, learns from one, answers the other, and prints its accuracy as JSON; with
 `--latency` also what one review takes, from text to label, in a process that is warm.
@@ -20,7 +20,7 @@ from typing import Any
 REVIEWS = 1000
 
 
-def seed(source: Path, latency: bool) -> dict[str, Any]:
+def reference(source: Path, latency: bool) -> dict[str, Any]:
     """Do as the project that this one began from did: the 100,000 commonest words, and naive Bayes."""
     import pandas as pd
     from sklearn.feature_extraction.text import CountVectorizer
@@ -92,13 +92,13 @@ def _median(texts: list[str], answer: Callable[[str], Any]) -> float:
 def main() -> None:
     """Run one method and print what it came to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("method", choices=["seed", "fast", "both"])
+    parser.add_argument("method", choices=["reference", "fast", "both"])
     parser.add_argument("source", type=Path)
     parser.add_argument("--latency", action="store_true")
     given = parser.parse_args()
     told = (
-        seed(given.source, given.latency)
-        if given.method == "seed"
+        reference(given.source, given.latency)
+        if given.method == "reference"
         else ours(given.source, given.latency, given.method)
     )
     print(json.dumps(told))

@@ -26,8 +26,8 @@ OURS = "ours, /predict"
 CORES = len(os.sched_getaffinity(0))
 OURS_TOGETHER = f"{OURS}, {CORES} workers"
 OURS_WITHOUT_FAST_PATH = f"{OURS}, without fast path"
-SEED = "seed.joblib"
-"""The seed's own model, beside the archive."""
+REFERENCE_MODEL = "reference.joblib"
+"""The model of the reference implementation, in the folder of the archive."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Place:
             "PYTHONPATH": f"{ROOT}:{SERVERS}",
             "MODEL": str(self.model),
             "PORT": str(self.ports[0]),
-            "SEED": str(self.archive.with_name(SEED)),
+            "REFERENCE_MODEL": str(self.archive.with_name(REFERENCE_MODEL)),
             "TMPDIR": str(self.folder),
         }
 
@@ -132,8 +132,8 @@ def _register(batch: int, delay: int) -> Callable[[Place], None]:
     return register
 
 
-def _seed(place: Place) -> list[str]:
-    script = SERVERS / f"seed_{place.name}.py"
+def _reference_command(place: Place) -> list[str]:
+    script = SERVERS / f"reference_{place.name}.py"
     return [str(place.python), str(script if script.is_file() else SERVERS / "flask_app.py")]
 
 
@@ -145,8 +145,8 @@ def _ours(*options: str) -> Callable[[Place], list[str]]:
     return command
 
 
-def _as_the_seed(model: Model) -> Bodies:
-    # What the seed learns from the words of reviews is another model, with other answers.
+def _reference_bodies(model: Model) -> Bodies:
+    # The reference implementation of nsmc is another model, so its responses differ.
     return in_own_words(model, other=model.name == "nsmc")
 
 
@@ -163,11 +163,11 @@ _TORCHSERVE = (
     *LIBRARIES,
 )
 _FLASK = ("flask==3.1.3", "gunicorn==26.0.0", *LIBRARIES)
-_SEED = ("module:flask", "module:sklearn", "flask==3.1.3", "scikit-learn", *LIBRARIES)
+_REFERENCE_PACKAGES = ("module:flask", "module:sklearn", "flask==3.1.3", "scikit-learn", *LIBRARIES)
 
-REFERENCE = "Flask, app.run, as the seed's"
+REFERENCE = "Flask, app.run, reference"
 CONTENDERS = (
-    Contender(REFERENCE, _SEED, _seed, "/predict", _as_the_seed, alone=False),
+    Contender(REFERENCE, _REFERENCE_PACKAGES, _reference_command, "/predict", _reference_bodies, alone=False),
     Contender("Flask, app.run, our handler", _FLASK, _flask, "/predict", in_own_words),
     Contender(f"Flask, gunicorn, {CORES} workers", _FLASK, _gunicorn, "/predict", in_own_words),
     Contender(

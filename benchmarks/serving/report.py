@@ -69,7 +69,8 @@ Rates are multiples of *{reference}* in the same column, whose own are in bracke
 one thing at that many connections; b64: requests of {batch} things at 4 connections. Memory is that of all of
 a server's processes, pages that they share counted once.
 
-*{reference}* is what most people begin with: {seeds}. Every other server answers with the archive's own
+*{reference}* is the reference implementation, a server as most people write it first:
+{reference_servers}. Every other server answers with the archive's own
 handler, ONNX Runtime and FAISS with one thread in each process unless its name says otherwise: what differs
 among them is the server alone. Before the load, each one's answers were equal to the model's own (those of
 another model: as many).
@@ -77,7 +78,7 @@ another model: as many).
 ![Requests a second by server and load]({figure})
 """
 
-_SEEDS = (
+_REFERENCE_SERVERS = (
     "for mnist Flask's own server, ONNX Runtime with its default threads and a flat FAISS index, for nsmc "
     "scikit-learn's CountVectorizer of 100,000 words and naive Bayes from a joblib file"
 )
@@ -108,7 +109,7 @@ def _page(found: Sequence[Results], picture: str) -> str:
         reference=REFERENCE,
         batch=BATCH,
         figure=picture,
-        seeds=_SEEDS,
+        reference_servers=_REFERENCE_SERVERS,
     )
     paragraphs = [fill(paragraph, 110) for paragraph in introduction.split("\n\n")]
     return "\n\n".join(paragraphs) + "\n" + "".join(map(_section, found))

@@ -14,7 +14,7 @@ from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenS
 from continuous_training.serving.models.model import load_model
 from workloads import discovery
 
-from .contenders import SEED
+from .contenders import REFERENCE_MODEL
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = 64
@@ -30,7 +30,7 @@ _SOURCES = {
 def trained(name: str, cache: Path) -> Path:
     """Prepare, train and archive a workload below `cache`, unless its code has not changed since.
 
-    For nsmc the seed's model, learned from the same rows, lies beside the archive as `seed.joblib`.
+    For nsmc, the reference implementation is trained on the same rows and written to `reference.joblib`.
     """
     folder = cache / f"{name}-{_code(name)}"
     if (folder / "complete").is_file():
@@ -47,7 +47,7 @@ def trained(name: str, cache: Path) -> Path:
     golden = GoldenSet(tuple(GoldenRequest(request, model.predict(request)) for request in requests))
     written = archive_writer.write(folder / "model", folder / "store", golden=golden, provenance={}).path
     if name == "nsmc":
-        _train_seed(folder / "data", written.with_name(SEED))
+        _train_reference(folder / "data", written.with_name(REFERENCE_MODEL))
     (folder / "complete").touch()
     return written
 
@@ -61,8 +61,8 @@ def _code(name: str) -> str:
     return total.hexdigest()[:12]
 
 
-def _train_seed(data: Path, path: Path) -> None:
-    """Learn as the seed does: the 100,000 most frequent words, and naive Bayes."""
+def _train_reference(data: Path, path: Path) -> None:
+    """Train the reference implementation: the 100,000 most frequent words, and naive Bayes."""
     import joblib
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.processes import Taken, measured
-from benchmarks.seeds import SPLITS
+from benchmarks.reference_implementations import SPLITS
 from benchmarks.splits import out_of_fold, rows_of
 from continuous_training.evaluation.metrics import METRICS, paired_improvement
 from continuous_training.serving.process import daemon
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.full
 @pytest.fixture(scope="module")
 def plain() -> Taken:
     """A line over the body mass index, by scikit-learn alone."""
-    return measured("benchmarks.seeds", "diabetes")
+    return measured("benchmarks.reference_implementations", "diabetes")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.full
 
 
 def test_the_served_graph_answers_as_scikit_learn_does(state: Path, table: Table) -> None:
-    done, plain = run("iris", state), measured("benchmarks.seeds", "iris")
+    done, plain = run("iris", state), measured("benchmarks.reference_implementations", "iris")
     accuracy, iris = done.result["metrics"]["accuracy"], Iris()
     train, holdout = (done.dataset.read(split) for split in ("train", "holdout"))
     model = make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(), cv=5, ensemble=False))

@@ -41,7 +41,7 @@ def test_the_original_test_pictures_are_told_apart(trained: Run, table: Table) -
     vote = np.array([one["label"] for one in answers])
     nearest = known[[one["neighbours"][0] for one in answers]]
     accuracy = METRICS["classification"][0]
-    plain = measured("benchmarks.seeds", "mnist", str(SOURCE))
+    plain = measured("benchmarks.reference_implementations", "mnist", str(SOURCE))
     voted, near = (metric_interval(accuracy, labels, found, 0) for found in (vote, nearest))
     table.add(
         Line(

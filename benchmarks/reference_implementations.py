@@ -1,9 +1,11 @@
-"""The plain ways that the workloads were to beat, each a whole process; nsmc's is in nsmc_methods.py.
+"""The reference implementations that the workloads must exceed. The one of nsmc is in nsmc_methods.py.
 
-    python -m benchmarks.seeds mnist SOURCE
-    python -m benchmarks.seeds iris|diabetes
+    python -m benchmarks.reference_implementations mnist SOURCE
+    python -m benchmarks.reference_implementations iris|diabetes
 
-Each reads, learns, answers its held-out rows, and prints what it came to as JSON.
+A reference implementation is a short script with a standard method of scikit-learn or FAISS, without a
+pipeline. Each runs as a separate process: it reads the data, trains, predicts the holdout and prints its
+metrics as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ SPLITS = 20
 
 
 def mnist(source: str) -> dict[str, Any]:
-    """Take the label of the nearest training picture, by the distance between pixels."""
+    """Measure the accuracy of the nearest training image by the distance between pixels."""
     import faiss
 
     from workloads.mnist.workload import Mnist
@@ -31,26 +33,28 @@ def mnist(source: str) -> dict[str, Any]:
         pixels = b"".join(rows.batch.column("image").to_pylist())
         pictures[split].append(np.frombuffer(pixels, np.uint8).reshape(rows.batch.num_rows, -1))
         labels[split].append(rows.batch.column("label").to_numpy())
-    known, asked = (np.concatenate(pictures[split]).astype(np.float32) for split in ("train", "holdout"))
-    index = faiss.IndexFlatL2(known.shape[1])
-    index.add(known)
-    _, nearest = index.search(asked, 1)
+    train, holdout = (np.concatenate(pictures[split]).astype(np.float32) for split in ("train", "holdout"))
+    index = faiss.IndexFlatL2(train.shape[1])
+    index.add(train)
+    _, nearest = index.search(holdout, 1)
     right = np.concatenate(labels["train"])[nearest[:, 0]] == np.concatenate(labels["holdout"])
     return {"accuracy": float(right.mean())}
 
 
 def iris() -> dict[str, Any]:
-    """Fit a support vector machine on measurements as they are; the mean over random splits."""
+    """Measure the mean accuracy of a support vector machine on unscaled measurements over random splits."""
     from sklearn.datasets import load_iris
     from sklearn.model_selection import train_test_split
     from sklearn.svm import SVC
 
     flowers, species = load_iris(return_X_y=True)
-    found = []
+    accuracies = []
     for number in range(SPLITS):
-        train, test, known, wanted = train_test_split(flowers, species, test_size=0.2, random_state=number)
-        found.append(float(SVC().fit(train, known).score(test, wanted)))
-    return {"accuracy": float(np.mean(found))}
+        train, test, train_labels, test_labels = train_test_split(
+            flowers, species, test_size=0.2, random_state=number
+        )
+        accuracies.append(float(SVC().fit(train, train_labels).score(test, test_labels)))
+    return {"accuracy": float(np.mean(accuracies))}
 
 
 def diabetes() -> dict[str, Any]:
@@ -61,28 +65,28 @@ def diabetes() -> dict[str, Any]:
     from sklearn.model_selection import train_test_split
 
     patients, progression = load_diabetes(return_X_y=True)
-    one = patients[:, [2]]
+    bmi = patients[:, [2]]
 
-    def scores(train: Any, test: Any, known: Any, wanted: Any) -> tuple[float, float]:
-        answers = LinearRegression().fit(train, known).predict(test)
-        return float(mean_squared_error(wanted, answers)), float(r2_score(wanted, answers))
+    def scores(train: Any, test: Any, train_labels: Any, test_labels: Any) -> tuple[float, float]:
+        predictions = LinearRegression().fit(train, train_labels).predict(test)
+        return float(mean_squared_error(test_labels, predictions)), float(r2_score(test_labels, predictions))
 
-    example = scores(one[:-20], one[-20:], progression[:-20], progression[-20:])
+    example = scores(bmi[:-20], bmi[-20:], progression[:-20], progression[-20:])
     splits = [
-        scores(*train_test_split(one, progression, test_size=0.2, random_state=n)) for n in range(SPLITS)
+        scores(*train_test_split(bmi, progression, test_size=0.2, random_state=n)) for n in range(SPLITS)
     ]
     mse, r2 = np.mean(splits, axis=0)
     return {"example mse": example[0], "example r2": example[1], "mse": float(mse), "r2": float(r2)}
 
 
 def main() -> None:
-    """Run one of them and print what it came to."""
+    """Run one reference implementation and print its metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("workload", choices=["mnist", "iris", "diabetes"])
     parser.add_argument("source", nargs="?", default="")
-    given = parser.parse_args()
-    told = {"iris": iris, "diabetes": diabetes}.get(given.workload)
-    print(json.dumps(told() if told else mnist(given.source)))
+    arguments = parser.parse_args()
+    implementation = {"iris": iris, "diabetes": diabetes}.get(arguments.workload)
+    print(json.dumps(implementation() if implementation else mnist(arguments.source)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from flask import Flask, jsonify, request
 LABELS = ("negative", "positive")
 
 app = Flask(__name__)
-vectoriser, classifier = joblib.load(os.environ["SEED"])
+vectoriser, classifier = joblib.load(os.environ["REFERENCE_MODEL"])
 
 
 @app.post("/predict")

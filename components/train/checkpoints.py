@@ -1,4 +1,4 @@
-"""Checkpoints in the object store: a retried step finds them on whatever machine it runs."""
+"""Checkpoints in the object store, so that a retried step finds them on any machine."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from continuous_training.core.progress import Progress
 
 @dataclass(frozen=True)
 class StoredCheckpoints:
-    """The checkpoint of one recipe, `checkpoints/WORKLOAD/RECIPE` in the store."""
+    """The checkpoint of one input digest: `checkpoints/WORKLOAD/INPUT_DIGEST` in the store."""
 
     store: ObjectStore
     workload: str
-    recipe: str
+    input_digest: str
     progress: Progress
 
     @property
     def key(self) -> str:
         """The object's key."""
-        return f"checkpoints/{self.workload}/{self.recipe}"
+        return f"checkpoints/{self.workload}/{self.input_digest}"
 
     def latest(self) -> bytes | None:
-        """Return the state that was saved last, or None when there is none."""
+        """Return the state of the latest checkpoint, or None."""
         return self.store.read(self.key)
 
     def save(self, state: bytes) -> None:
-        """Keep `state` in the place of the one before; says so when the store is not there for it."""
+        """Replace the checkpoint. Log a warning if the store is temporarily unavailable."""
         try:
             self.store.write(self.key, state)
         except TransientError as error:
-            # What was learnt is worth more than the way back to it.
+            # Training continues, because the model is more valuable than the checkpoint.
             self.progress(f"no checkpoint could be kept, and training goes on: {error}")
 
     def clear(self) -> None:
-        """Remove what was saved."""
+        """Delete the checkpoint."""
         self.store.delete(self.key)

@@ -1,4 +1,4 @@
-"""The table of `make test-full`: a line for each figure, kept by workload until it is measured again."""
+"""The table of `make test-full`: one line per measured value, stored by workload until the next measurement."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ KEPT = ROOT / "build" / "full-size"
 PAGE = ROOT / "docs" / "full-size.md"
 WORKLOADS = ("mnist", "nsmc", "iris", "diabetes")
 HEAD = ("workload", "figure", "measured (95 % interval)", "target", "seconds", "peak, MB")
-SEED_HEAD = ("the plain way, in the same run", "came to", "seconds", "peak, MB")
-_WORDS = """# At full size
+REFERENCE_HEAD = ("reference implementation, in the same run", "measured", "seconds", "peak, MB")
+_INTRODUCTION = """# At full size
 
-What `make test-full` measured last; it writes this page. Each workload went through its compiled pipeline as
-a user runs it (`python -m pipelines.run --workload NAME --set source=...`), and its figures are those of the
-answers to rows that were held out. Seconds and peak memory are a whole process's: the pipeline's with all its
-steps (the peak is the largest step's), and the plain way's, which has no pipeline around it. A dash under
-seconds: the process of the line above.
+This page is written by `make test-full` and contains its latest results. Each workload went through its compiled
+pipeline as a user runs it (`python -m pipelines.run --workload NAME --set source=...`). The metrics are computed
+from the responses to held-out rows. Seconds and peak memory are those of a whole process: the pipeline with all
+steps (the peak is that of the largest step), and the reference implementation, a short script with a standard
+method of scikit-learn or FAISS and without a pipeline. A dash under seconds means: the same process as in the line
+above.
 
 """
 
 
 @dataclass(frozen=True)
 class Line:
-    """One figure, what was asked of it, and the plain way's beside it where there is one."""
+    """One measured value, its target, and the value of the reference implementation, if any."""
 
     figure: str
     measured: str
@@ -47,7 +48,7 @@ class Line:
 
 @dataclass
 class Table:
-    """The lines of one workload, when they were measured, and how much the machine had to do besides."""
+    """The lines of one workload, the time of the measurement, and the load of the machine."""
 
     workload: str
     measured: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
@@ -55,21 +56,21 @@ class Table:
     lines: list[list[str]] = field(default_factory=list)
 
     def add(self, *lines: Line) -> None:
-        """Add lines, and keep them: what was measured is worth showing though a later test fails."""
+        """Add lines, and store them, so that they are shown even if a later test fails."""
         self.lines += [line.cells(self.workload) for line in lines]
         KEPT.mkdir(parents=True, exist_ok=True)
         (KEPT / f"{self.workload}.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 def kept() -> list[Table]:
-    """Return what was measured of each workload, last time."""
+    """Return the latest stored table of each workload."""
     files = [KEPT / f"{workload}.json" for workload in WORKLOADS]
     return [Table(**json.loads(path.read_text(encoding="utf-8"))) for path in files if path.is_file()]
 
 
 def render(tables: list[Table]) -> str:
-    """Return the table in Markdown, and when and on what it was measured."""
-    rows = [list(HEAD + SEED_HEAD), ["---"] * len(HEAD + SEED_HEAD)]
+    """Return the table in Markdown, with time and machine of the measurement."""
+    rows = [list(HEAD + REFERENCE_HEAD), ["---"] * len(HEAD + REFERENCE_HEAD)]
     rows += [line for table in tables for line in table.lines]
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     times = "; ".join(f"{one.workload} {one.measured} (load {one.load:.1f})" for one in tables)
@@ -78,11 +79,11 @@ def render(tables: list[Table]) -> str:
 
 def write_page(tables: list[Table]) -> None:
     """Write docs/full-size.md."""
-    PAGE.write_text(_WORDS + render(tables), encoding="utf-8")
+    PAGE.write_text(_INTRODUCTION + render(tables), encoding="utf-8")
 
 
 def interval(found: Any, digits: int = 4) -> str:
-    """Return a metric and its interval in words: of a run's result, or an Interval."""
+    """Format a metric and its interval: a dict of a run's result, or an Interval."""
     part = found if isinstance(found, dict) else asdict(found)
     value, low, high = (f"{part[name]:.{digits}f}" for name in ("value", "low", "high"))
     return f"{value} ({low} to {high})"

@@ -92,7 +92,7 @@ def test_a_checkpoint_is_served_as_it_is_or_learned_from(tmp_path: Path, passes:
         logits = theirs(**tokenizer("재미있다 good!", return_tensors="pt")).logits[0]
     handler = NsmcHandler()
     handler.load(tmp_path / "model")
-    same = np.isclose(handler._deep(["재미있다 good!"])[0], float(logits[1] - logits[0]), atol=1e-4)
+    same = np.isclose(handler._deep_scores(["재미있다 good!"])[0], float(logits[1] - logits[0]), atol=1e-4)
     assert same == (passes == 0), "what was served as it is says what it said; what has learned says another"
 
 
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_is_not_to_be_had_says_how_to_give_a_folder(
     # No test asks a hub on the network; an empty cache is the same as one that cannot be reached.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name in ("nobody/nothing", str(tmp_path)):
-        with pytest.raises(UserError, match=r"cannot be had .* give the folder: checkpoint=DIR"):
+        with pytest.raises(UserError, match=r"cannot be loaded .* checkpoint=DIR"):
             train_checkpoint(name, ["a"], np.array([1]), 1, 0, print)
 
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
     from workloads.nsmc.checkpoint import train_checkpoint
 
     three = make(tmp_path / "three", labels=3)
-    with pytest.raises(UserError, match="tells 3 classes apart, not 2"):
+    with pytest.raises(UserError, match="it has 3 classes, not 2"):
         train_checkpoint(str(three), ["a"], np.array([1]), 0, 0, print)
     train_checkpoint(str(three), ["a", "b"], np.array([0, 1]), 1, 0, print)
 

@@ -120,8 +120,8 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"checkpoint": "some/thing"}, "is for the deep model; add model=both"),
-        ({"model": "both", "deep_passes": "0"}, "0 is for a checkpoint that has learned"),
+        ({"checkpoint": "some/thing"}, "it is for the deep model; add model=both"),
+        ({"model": "both", "deep_passes": "0"}, "0 is only allowed with a trained checkpoint"),
     ],
 )
 def test_parameters_that_contradict_each_other_are_refused(

@@ -55,16 +55,16 @@ def run(
     rows = dataset.rows("train")
     progress(f"learning from {rows.num_rows:,} rows")
     started = time.perf_counter()
-    recipe = dataset.manifest.input_digest
+    input_digest = dataset.manifest.input_digest
     if values != dataset.parameters_of(workload.parameters(), workload.parse, {}):
         # By hand, with another hyperparameter; in a pipeline both steps get the same values.
-        recipe = input_digest_of(workload, values, dataset.manifest.fingerprint)
-    kept = StoredCheckpoints(store, workload.name, recipe, progress) if store else None
+        input_digest = input_digest_of(workload, values, dataset.manifest.fingerprint)
+    kept = StoredCheckpoints(store, workload.name, input_digest, progress) if store else None
     with new_folder(output, METADATA) as folder:
         training = _train(workload, rows, values, folder, progress, kept)
         reject_pickles(folder, workload.name)
         copy_handler(workload.handler, folder)
-        metadata = _metadata(workload, values, dataset, recipe, training)
+        metadata = _metadata(workload, values, dataset, input_digest, training)
         (folder / METADATA).write_text(to_json(metadata.to_json()), encoding="utf-8")
         seconds = time.perf_counter() - started
         progress(f"a model of {digest_of_folder(folder)[:12]} in {seconds:.1f} s")

@@ -261,7 +261,7 @@ def test_a_hyperparameter_may_be_another_than_the_data_was_prepared_with(
     assert (said["parameters"]["fence"], said["parameters"]["seed"]) == (50.0, 3)
     assert said["metrics"]["accuracy"]["value"] == 1.0
     later = prep_data.run(workload, {"fence": "50", "seed": "3"}, tmp_path / "later")
-    assert by_hand["recipe"] == said["recipe"] == later.recipe
+    assert by_hand["recipe"] == said["recipe"] == later.input_digest
     with pytest.raises(UserError, match=r"was prepared with test_size=0\.2, not 0\.3"):
         run(workload, {"fence": "50", "test_size": "0.3"}, data, model)
     with pytest.raises(UserError, match=r"was prepared with gate_floor=.*, not 0\.1"):

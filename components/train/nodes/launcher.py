@@ -73,8 +73,8 @@ def run_on_nodes(
             "training on several nodes needs an object store that all of them reach: set CT_STORE to "
             "s3://BUCKET/PREFIX?endpoint=HOST:PORT, or train on one node"
         )
-    recipe = dataset.manifest.input_digest
-    name = name_of(workload, recipe, step)
+    input_digest = dataset.manifest.input_digest
+    name = name_of(workload, input_digest, step)
     exchange = Exchange(store, f"trainjobs/{name}")
     with _terminable(), _removed(cluster, name, exchange, progress):
         if not exchange.has_bundle():
@@ -91,17 +91,17 @@ def run_on_nodes(
             exchange.fetch_bundle(folder)
             metadata = BundleMetadata.read(folder)
             digest = metadata.require_training(folder).input_digest
-            if digest != recipe:
-                raise PipelineError(f"the nodes' model has the input digest {digest}, not {recipe}")
+            if digest != input_digest:
+                raise PipelineError(f"the nodes' model has the input digest {digest}, not {input_digest}")
         progress(f"a model from {spec['trainer']['numNodes']} nodes in {time.monotonic() - began:.1f} s")
     if isinstance(workload, Resumable):
-        StoredCheckpoints(store, workload.name, recipe, progress).clear()
+        StoredCheckpoints(store, workload.name, input_digest, progress).clear()
     return metadata
 
 
-def name_of(workload: Workload, recipe: str, step: Step) -> str:
+def name_of(workload: Workload, input_digest: str, step: Step) -> str:
     """Return the TrainJob's name: the same for each try of one run's step, another for any other run."""
-    return f"train-{workload.name[:30]}-{digest_of([step.run or step.uid, recipe])[:12]}"
+    return f"train-{workload.name[:30]}-{digest_of([step.run or step.uid, input_digest])[:12]}"
 
 
 def manifest_of(workload: Workload, name: str, key: str, spec: Object, step: Step) -> Object:

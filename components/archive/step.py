@@ -119,7 +119,7 @@ def _register(
     version = registry.register(name, run, tags)
     champion = registry.champion(name)
     if champion is None or champion.version != version.version:
-        registry.point(name, CHALLENGER, version.version, "archived", evaluation.run)
+        registry.move_alias(name, CHALLENGER, version.version, "archived", evaluation.run)
     return version.version
 
 

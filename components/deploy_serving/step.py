@@ -138,6 +138,6 @@ def _record_promotion(model: ArchivedModel, endpoint: str, registry: Registry, s
     }
     history = RunHistory(store, model.workload)
     history.write_run(model.run, record)
-    history.settle(model.input_digest, {"run": model.run, **record})
+    history.record_processed(model.input_digest, {"run": model.run, **record})
     tags = {"served_version": model.version, "endpoint": endpoint}
     registry.log(registry.run(model.workload, model.run), tags=tags)

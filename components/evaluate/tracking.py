@@ -35,7 +35,7 @@ def log_evaluation(
     if not evaluation.promoted:
         summary = {key: record[key] for key in _HISTORY_KEYS}
         context.history.write_run(evaluation.run, summary)
-        context.history.settle(evaluation.input_digest, {"run": evaluation.run, **summary})
+        context.history.record_processed(evaluation.input_digest, {"run": evaluation.run, **summary})
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:

@@ -91,7 +91,7 @@ def run(
             parameters=values,
             input_digest=input_digest,
         )
-        earlier = records.judged(input_digest) if records and not values["force"] else None
+        earlier = records.find_processed(input_digest) if records and not values["force"] else None
         if earlier:
             # The run ends here, so no step reads the rows.
             for split in SPLITS:

@@ -51,7 +51,7 @@ def _on_nodes(
 
     names = ("CT_RUN", "CT_POD_NAME", "CT_POD_UID")
     step = Step(*(os.environ.get(name, "") for name in names))
-    cluster = connect(kubeconfig=os.environ.get("KUBECONFIG", ""), say=step_cli.tell)
+    cluster = connect(kubeconfig=os.environ.get("KUBECONFIG", ""), progress=step_cli.tell)
     spec = whole_numbers(spec)
     return run_on_nodes(workload, given, data, output, spec, cluster, store, step, step_cli.tell)
 

@@ -30,14 +30,14 @@ class AliasHistory(ExperimentTracking):
             entry["alias"]: str(entry["version"]) for entry in response["registered_model"].get("aliases", [])
         }
 
-    def trail(self, name: str) -> list[dict[str, Any]]:
+    def alias_history(self, name: str) -> list[dict[str, Any]]:
         """Return the moves of a model's aliases, the oldest first: when, alias, from, to, why, run."""
         response = self.get("registered-models/get", {"name": name}) or {"registered_model": {}}
         tags = {tag["key"]: tag["value"] for tag in response["registered_model"].get("tags", [])}
         moves = [(key.removeprefix(_PREFIX), tags[key]) for key in sorted(tags) if key.startswith(_PREFIX)]
-        return [{"when": when, **json.loads(move)} for when, move in moves]
+        return [{"when": time, **json.loads(move)} for time, move in moves]
 
-    def point(self, name: str, alias: str, version: str, why: str, run: str, **details: str) -> None:
+    def move_alias(self, name: str, alias: str, version: str, reason: str, run: str, **details: str) -> None:
         """Move an alias to a version and record the move. No effect if the alias is already there.
 
         `details` are recorded too. The alias moves last: if this raises, the alias is unchanged.
@@ -46,7 +46,7 @@ class AliasHistory(ExperimentTracking):
         if current == version:
             return
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        move = {"alias": alias, "from": current, "to": version, "why": why, "run": run, **details}
+        move = {"alias": alias, "from": current, "to": version, "why": reason, "run": run, **details}
         self._remove_unfinished(name, move)
         self.post(
             "registered-models/set-tag", {"name": name, "key": f"{_PREFIX}{now}", "value": json.dumps(move)}
@@ -65,7 +65,7 @@ class AliasHistory(ExperimentTracking):
 
     def _remove_unfinished(self, name: str, move: Mapping[str, Any]) -> None:
         """Remove the record of the same move by a process that died before it moved the alias."""
-        moves = [earlier for earlier in self.trail(name) if earlier["alias"] == move["alias"]]
+        moves = [earlier for earlier in self.alias_history(name) if earlier["alias"] == move["alias"]]
         # The challenger alias is also removed, so it can move to the same version twice.
         if not moves or move["alias"] == CHALLENGER:
             return

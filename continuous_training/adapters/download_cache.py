@@ -51,8 +51,8 @@ def cached(remote: Remote, folder: Path, name: str, sha256: str, progress: Progr
 class _Copy:
     def __init__(self, remote: Remote, folder: Path, name: str, sha256: str, progress: Progress) -> None:
         self.remote, self.name, self.sha256, self.progress = remote, name, sha256, progress
-        self.target, self.about = folder / name, folder / "copy.json"
-        self.part, self.about_part = folder / ".part", folder / ".part.json"
+        self.target, self.metadata = folder / name, folder / "copy.json"
+        self.part, self.metadata_part = folder / ".part", folder / ".part.json"
 
     def fetch(self) -> Path:
         """Download with retries, until the copy is complete or several attempts made no progress."""
@@ -78,7 +78,7 @@ class _Copy:
                 time.sleep(wait)
 
     def _attempt(self) -> Path:
-        tag = _read(self.about_part).get("tag", "")
+        tag = _read(self.metadata_part).get("tag", "")
         # A weak tag (RFC 9110, 8.8.1) does not guarantee the same bytes; then only a digest does.
         is_strong = tag and not tag.startswith("W/")
         begin = self._part_size() if is_strong or self.sha256 else 0
@@ -96,7 +96,7 @@ class _Copy:
         """Append the stream to the first `begin` bytes of the part."""
         total = "" if stream.size is None else f" of {_size(stream.size)}"
         self.progress(f"fetching {self.remote.label}, {_size(begin)}{total} here")
-        self.about_part.write_text(json.dumps({"tag": stream.tag}), encoding="utf-8")
+        self.metadata_part.write_text(json.dumps({"tag": stream.tag}), encoding="utf-8")
         reported = time.monotonic()
         with self.part.open("ab") as out:
             out.truncate(begin)
@@ -122,29 +122,29 @@ class _Copy:
                 "there"
             )
         self.part.replace(self.target)
-        self.about.write_text(json.dumps({"tag": stream.tag, "sha256": digest}), encoding="utf-8")
-        self.about_part.unlink(missing_ok=True)
+        self.metadata.write_text(json.dumps({"tag": stream.tag, "sha256": digest}), encoding="utf-8")
+        self.metadata_part.unlink(missing_ok=True)
         self.progress(f"{self.name} is downloaded: {_size(self.target.stat().st_size)}")
         return self.target
 
     def _current_tag(self) -> str:
         """Return the version of the complete copy, or an empty text."""
-        about = _read(self.about)
-        is_complete = self.target.is_file() and about.get("sha256") == digest_file(self.target)
-        return str(about.get("tag", "")) if is_complete and not self.sha256 else ""
+        metadata = _read(self.metadata)
+        is_complete = self.target.is_file() and metadata.get("sha256") == digest_file(self.target)
+        return str(metadata.get("tag", "")) if is_complete and not self.sha256 else ""
 
     def _part_size(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
 
 
 @contextmanager
-def _locked(folder: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold the folder's lock for the block. `busy` is called if another process holds it."""
+def _locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the folder's lock for the block. `on_wait` is called if another process holds it."""
     with (folder / ".lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            busy()
+            on_wait()
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

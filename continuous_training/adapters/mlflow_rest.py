@@ -1,7 +1,7 @@
 """The REST API of an MLflow server: authentication, retries and errors.
 
-The calls are those of https://mlflow.org/docs/latest/rest-api.html. Steps do not import mlflow: the import
-takes one to two seconds in each process, and the package half a gigabyte in each image.
+The paths and fields are documented in https://mlflow.org/docs/latest/rest-api.html. Steps do not import
+mlflow: the import takes one to two seconds in each process, and the package half a gigabyte in each image.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Registry(AliasHistory):
         body = {"name": version.name, "version": version.version, "key": key, "value": value[:_MAX_TAG]}
         self.post("model-versions/set-tag", body)
 
-    def promote(self, version: ModelVersion, expected: str | None, why: str, run: str) -> None:
+    def promote(self, version: ModelVersion, expected: str | None, reason: str, run: str) -> None:
         """Make a version the champion, and the champion before it `previous`. The champion alias moves last.
 
         `expected` is the version that was champion during the evaluation. Raises TransientError if another
@@ -115,9 +115,9 @@ class Registry(AliasHistory):
                 f"evaluated against {expected or 'none'}; run again to evaluate it against the new champion"
             )
         if champion:
-            self.point(version.name, PREVIOUS, champion.version, why, run)
+            self.move_alias(version.name, PREVIOUS, champion.version, reason, run)
         self.remove_alias(version.name, CHALLENGER, version.version)
-        self.point(version.name, CHAMPION, version.version, why, run)
+        self.move_alias(version.name, CHAMPION, version.version, reason, run)
 
 
 def _model_version(response: Mapping[str, Any]) -> ModelVersion:

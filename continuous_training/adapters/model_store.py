@@ -36,7 +36,7 @@ class Pointer:
         return f"archives/{self.name}/{self.digest}.mar"
 
 
-def point(store: ObjectStore, name: str, digest: str, run: str = "", alias: str = CHAMPION) -> None:
+def set_alias(store: ObjectStore, name: str, digest: str, run: str = "", alias: str = CHAMPION) -> None:
     """Set an alias to a digest. No effect if it has that digest already."""
     current = _read(store, name, alias)
     if current is not None and current.digest == digest:
@@ -46,7 +46,7 @@ def point(store: ObjectStore, name: str, digest: str, run: str = "", alias: str 
     store.write(_key(name, alias), text.encode())
 
 
-def forget(store: ObjectStore, name: str, alias: str) -> None:
+def remove_alias(store: ObjectStore, name: str, alias: str) -> None:
     """Remove an alias."""
     store.delete(_key(name, alias))
 

@@ -86,12 +86,12 @@ def _write_errors(root: Path, key: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _DISK_FULL:
-            advice = "no space left on the device; free some space, then run it again"
+            action = "no space left on the device; free some space, then run it again"
         elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            advice = "permission denied; check its owner and mode"
+            action = "permission denied; check its owner and mode"
         else:
             raise
-        raise UserError(f"object store {root}: {key} was not stored: {advice} ({error.strerror})") from error
+        raise UserError(f"object store {root}: {key} was not stored: {action} ({error.strerror})") from error
 
 
 class FolderStore(ObjectStore):

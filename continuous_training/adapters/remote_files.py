@@ -52,11 +52,11 @@ class Remote(Protocol):
 
     label: str
 
-    def open(self, begin: int = 0, tag: str = "", known: str = "") -> Stream | None:
+    def open(self, begin: int = 0, tag: str = "", cached_tag: str = "") -> Stream | None:
         """Return the bytes from `begin` on if the file still has version `tag`, otherwise all bytes.
 
-        With `known` (and no `begin`) return None if the file still has that version. Raises FileUnavailable,
-        Interrupted or UserError.
+        With `cached_tag` (and no `begin`) return None if the file still has that version. Raises
+        FileUnavailable, Interrupted or UserError.
         """
 
 
@@ -74,7 +74,7 @@ class HttpFile:
         self.url, self.label = url, f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._check_secure(url)
 
-    def open(self, begin: int = 0, tag: str = "", known: str = "") -> Stream | None:
+    def open(self, begin: int = 0, tag: str = "", cached_tag: str = "") -> Stream | None:
         """Open the file; see Remote, and sections 13 and 14 of RFC 9110."""
         import requests  # start-up time: most sources are local
 
@@ -82,8 +82,8 @@ class HttpFile:
         headers = {"Accept-Encoding": "identity"}
         if begin:
             headers |= {"Range": f"bytes={begin}-"} | ({"If-Range": tag} if tag else {})
-        elif known:
-            headers["If-None-Match" if known.endswith('"') else "If-Modified-Since"] = known
+        elif cached_tag:
+            headers["If-None-Match" if cached_tag.endswith('"') else "If-Modified-Since"] = cached_tag
         try:
             response = requests.get(self.url, headers=headers, stream=True, timeout=TIMEOUT)
         except requests.RequestException as error:
@@ -91,7 +91,7 @@ class HttpFile:
         try:
             for step in (*response.history, response):
                 self._check_secure(step.url)
-            if response.status_code == 304 and known:
+            if response.status_code == 304 and cached_tag:
                 response.close()
                 return None
             if response.status_code == 416 and begin:
@@ -175,13 +175,13 @@ class S3File:
     def __init__(self, store: S3Store, key: str) -> None:
         self.store, self.key, self.label = store, key, store.uri(key)
 
-    def open(self, begin: int = 0, tag: str = "", known: str = "") -> Stream | None:
+    def open(self, begin: int = 0, tag: str = "", cached_tag: str = "") -> Stream | None:
         """Open the object; see Remote."""
         stat = self.store.stat(self.key)
         if stat is None:
             raise FileUnavailable("not there")
         size, current = stat
-        if known == current and not begin:
+        if cached_tag == current and not begin:
             return None
         start = begin if begin < size and tag in {"", current} else 0
         response = self.store.stream(self.key, start, current)

@@ -23,11 +23,11 @@ class RunHistory:
         self.store = store
         self.prefix = f"records/{workload}"
 
-    def judged(self, input_digest: str) -> Record | None:
+    def find_processed(self, input_digest: str) -> Record | None:
         """Return the record of the run that last processed these inputs, or None."""
         return self._read(f"recipes/{input_digest}")
 
-    def settle(self, input_digest: str, record: Record) -> None:
+    def record_processed(self, input_digest: str, record: Record) -> None:
         """Record that these inputs were processed, so that no run processes them again."""
         self._write(f"recipes/{input_digest}", record)
 

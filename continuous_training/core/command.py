@@ -40,7 +40,7 @@ class ItemProgress:
         self.finished.append(item)
 
     def interruption(self) -> str:
-        """Return the message for Ctrl-C: what was done and what was not."""
+        """Return the message for Ctrl-C, with the processed and the pending items."""
         if not self.finished:
             return f"interrupted: nothing was {self.action} yet"
         pending = ", ".join(self.pending) or "nothing"
@@ -51,21 +51,21 @@ class ItemProgress:
 
 
 def run_command(
-    work: Callable[[], int],
+    execute: Callable[[], int],
     interruption: str | Callable[[], str] = "interrupted",
     *,
     json_output: bool = False,
     fields: Mapping[str, object] = _NO_FIELDS,
 ) -> int:
-    """Run the work of a command, which prints its own result. Return the exit code of the command.
+    """Execute a command, which prints its own result. Return the exit code of the command.
 
     An expected error becomes one line on standard error, an unexpected error its traceback. Ctrl-C becomes
-    `interruption`: the line that states what was done and what was not (empty: no line). With `json_output`,
+    `interruption`: a line that states which items were processed (empty: no line). With `json_output`,
     standard output is one JSON object in these cases too: `fields`, the verdict and the reasons.
     """
     _start_up.end()
     try:
-        return work()
+        return execute()
     except KeyboardInterrupt:
         code, verdict = INTERRUPTED, "interrupted"
         reason = interruption() if callable(interruption) else interruption

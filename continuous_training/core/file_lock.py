@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def acquire(path: Path, within: float) -> int | None:
-    """Acquire the lock and return its file descriptor, or None after the timeout `within` in seconds.
+def acquire(path: Path, timeout: float) -> int | None:
+    """Acquire the lock and return its file descriptor, or None after the `timeout` in seconds.
 
     Closing the descriptor, or the end of the process, releases the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + timeout
     while not _lock(handle, fcntl.LOCK_EX):
         if time.monotonic() >= deadline:
             os.close(handle)
@@ -27,9 +27,9 @@ def acquire(path: Path, within: float) -> int | None:
 
 
 @contextmanager
-def held(path: Path, within: float) -> Iterator[bool]:
-    """Hold the lock for the block. Yields whether it was acquired within the timeout in seconds."""
-    handle = acquire(path, within)
+def hold_lock(path: Path, timeout: float) -> Iterator[bool]:
+    """Hold the lock for the block. Yields whether it was acquired within `timeout` seconds."""
+    handle = acquire(path, timeout)
     try:
         yield handle is not None
     finally:

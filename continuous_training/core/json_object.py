@@ -25,8 +25,8 @@ class JsonObject:
     ) -> None:
         self.document, self.error, self._field = document, error, field
         if not isinstance(value, Mapping):
-            where = f"{document}: {field}" if field else document
-            raise error(f"{where} is {_short(value)}, not a JSON object")
+            location = f"{document}: {field}" if field else document
+            raise error(f"{location} is {_short(value)}, not a JSON object")
         self.value: Mapping[str, Any] = value
 
     @classmethod
@@ -120,10 +120,10 @@ class JsonObject:
         return f"{self._field}.{key}" if self._field else key
 
     def invalid(self, key: str, expected: str) -> UserError:
-        """Return the error for a field whose value is not what it must be."""
+        """Return the error for a field with a missing or invalid value."""
         value = self.value.get(key, _REQUIRED)
-        found = "is missing" if value is _REQUIRED else f"is {_short(value)}"
-        return self.error(f"{self.document}: {self.field(key)} {found}; it must be {expected}")
+        actual = "is missing" if value is _REQUIRED else f"is {_short(value)}"
+        return self.error(f"{self.document}: {self.field(key)} {actual}; it must be {expected}")
 
     def _typed(self, key: str, types: tuple[type, ...], expected: str, default: Any) -> Any:
         value = self.value.get(key)

@@ -110,9 +110,9 @@ class Parameter:
             raise self._invalid(value) from None
         if isinstance(value, bool) or not math.isfinite(number):
             raise self._invalid(value)
-        return number if self.type is float else self._whole(value, number)
+        return number if self.type is float else self._to_integer(value, number)
 
-    def _whole(self, value: Any, number: float) -> int:
+    def _to_integer(self, value: Any, number: float) -> int:
         try:
             # A float represents whole numbers exactly only up to 2^53.
             return int(str(value))
@@ -130,32 +130,32 @@ def _short(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else f"{bound:g}"
 
 
-def parse_values(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> Values:
-    """Return a value for every parameter: from `given`, or the default.
+def parse_values(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> Values:
+    """Return a value for every parameter: from `values`, or the default.
 
     Raises UserError for an unknown name (the message lists the parameters), a wrong type or an invalid value.
     """
-    known = {parameter.name: parameter for parameter in parameters}
-    for name in given:
-        if name not in known:
-            similar = difflib.get_close_matches(name, known, n=1)
+    by_name = {parameter.name: parameter for parameter in parameters}
+    for name in values:
+        if name not in by_name:
+            similar = difflib.get_close_matches(name, by_name, n=1)
             hint = f"; did you mean {similar[0]}?" if similar else "."
-            lines = "\n".join(f"  {p.name}={p.default}  {p.help}: {p.allowed()}" for p in known.values())
+            lines = "\n".join(f"  {p.name}={p.default}  {p.help}: {p.allowed()}" for p in by_name.values())
             raise UserError(f"there is no run parameter {name!r}{hint} The parameters are:\n{lines}")
-    return {name: p.parse(given[name]) if name in given else p.default for name, p in known.items()}
+    return {name: p.parse(values[name]) if name in values else p.default for name, p in by_name.items()}
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     """Split `name=value` texts. Raises UserError for a text without `=` or a duplicate name."""
-    given: dict[str, str] = {}
+    values: dict[str, str] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or not name.strip():
             raise UserError(f"{assignment!r} is not of the form name=value")
-        if name.strip() in given:
+        if name.strip() in values:
             raise UserError(f"parameter {name.strip()} is given twice")
-        given[name.strip()] = value
-    return given
+        values[name.strip()] = value
+    return values
 
 
 def to_lines(values: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ def read_history(
     """
     records = RunHistory(open_store(settings.store), name).runs()
     with existing_registry(settings) as registry:
-        trail = registry.trail(name) if registry else []
+        trail = registry.alias_history(name) if registry else []
         champion = registry.aliases(name).get(CHAMPION) if registry else None
     check_name(name, bool(records or trail))
     metric = _first_metric(records) if primary_metric is None else primary_metric

@@ -99,7 +99,7 @@ def _needed_versions(
 ) -> set[str]:
     """Return the newest versions, those with an alias, the served ones, and those that a rollback needs."""
     aliases = registry.aliases(name)
-    history = read_champion_history(registry.trail(name), aliases.get(CHAMPION))
+    history = read_champion_history(registry.alias_history(name), aliases.get(CHAMPION))
     newest = [version.version for version in versions[-keep:]]
     served = [version.version for version in versions if version.digest in serving.digests()]
     return {*newest, *served, *aliases.values(), *history.path[-(keep + 1) :]}

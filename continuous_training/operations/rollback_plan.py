@@ -54,7 +54,7 @@ def make_plan(
     Raises UserError if there is no previous champion, or if the requested version never was the champion.
     """
     versions = {version.version: version for version in registry.versions(name)}
-    history = read_champion_history(registry.trail(name), registry.aliases(name).get(CHAMPION))
+    history = read_champion_history(registry.alias_history(name), registry.aliases(name).get(CHAMPION))
     unfinished = _unfinished_rollback(history, runs)
     if unfinished and requested in (None, unfinished.to_version):
         number, champion = str(unfinished.to_version), unfinished.from_version

@@ -71,7 +71,9 @@ def _move_alias(
     if version is None:
         registry.remove_alias(name, alias)
     else:
-        registry.point(name, alias, version, metadata.reason, metadata.run, by=metadata.user, kind=ROLLBACK)
+        registry.move_alias(
+            name, alias, version, metadata.reason, metadata.run, by=metadata.user, kind=ROLLBACK
+        )
 
 
 def record_rollback(
@@ -94,7 +96,7 @@ def record_rollback(
 
 def _withdraw(history: RunHistory, version: ModelVersion, run: str) -> None:
     input_digest = version.tags["recipe"]
-    record = history.judged(input_digest) or {
+    record = history.find_processed(input_digest) or {
         "run": version.tags["pipeline_run"],
         "recipe": input_digest,
         "version": version.version,
@@ -103,13 +105,15 @@ def _withdraw(history: RunHistory, version: ModelVersion, run: str) -> None:
     if "withdrawn" in record:
         return
     served = {key: record.pop(key) for key in _SERVED_FIELDS if key in record}
-    history.settle(input_digest, {**record, "verdict": ROLLED_BACK, "withdrawn": {"run": run, **served}})
+    history.record_processed(
+        input_digest, {**record, "verdict": ROLLED_BACK, "withdrawn": {"run": run, **served}}
+    )
 
 
 def _reinstate(history: RunHistory, version: ModelVersion) -> None:
     """Record that the version of an input digest is served again. No effect if it was not withdrawn."""
-    record = history.judged(version.tags["recipe"])
+    record = history.find_processed(version.tags["recipe"])
     if record and "withdrawn" in record:
         withdrawn = record.pop("withdrawn")
         served = {key: withdrawn[key] for key in _SERVED_FIELDS if key in withdrawn}
-        history.settle(version.tags["recipe"], {**record, **served, "verdict": "promoted"})
+        history.record_processed(version.tags["recipe"], {**record, **served, "verdict": "promoted"})

@@ -256,7 +256,7 @@ class _StatusReader:
     def _champion_status(
         self, champion: ModelVersion, registry: Registry, runs: RunHistory
     ) -> ChampionStatus:
-        history = read_champion_history(registry.trail(champion.name), champion.version)
+        history = read_champion_history(registry.alias_history(champion.name), champion.version)
         lineage = read_lineage(champion, registry, self.store)
         return ChampionStatus(
             version=champion.version,

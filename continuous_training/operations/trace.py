@@ -168,7 +168,7 @@ def _trace_registered(
     version: ModelVersion, registry: Registry, store: ObjectStore, folder: Path | None, state: Path
 ) -> RegisteredTrace:
     aliases = registry.aliases(version.name)
-    history = read_champion_history(registry.trail(version.name), aliases.get(CHAMPION))
+    history = read_champion_history(registry.alias_history(version.name), aliases.get(CHAMPION))
     lineage = read_lineage(version, registry, store)
     run_folder = state / "runs" / version.tags.get("pipeline_run", "unknown")
     report = run_folder / "report.html"

@@ -10,7 +10,7 @@ from pathlib import Path
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.core.errors import TransientError
-from continuous_training.core.file_lock import held
+from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.settings import Settings
 
 
@@ -31,7 +31,7 @@ def rollout_lock(settings: Settings, workload: str, timeout: float = 0) -> Itera
 
     Raises TransientError if another command holds it.
     """
-    with held(settings.state / "rollouts" / f"{workload}.lock", timeout) as acquired:
+    with hold_lock(settings.state / "rollouts" / f"{workload}.lock", timeout) as acquired:
         if not acquired:
             status = next_command("pipelines.status", settings)
             raise TransientError(

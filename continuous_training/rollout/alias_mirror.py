@@ -16,6 +16,6 @@ def mirror_aliases(registry: Registry, store: ObjectStore, name: str, run: str) 
     for alias in (PREVIOUS, CHAMPION):
         version = registry.aliased(name, alias)
         if version is None:
-            model_store.forget(store, name, alias)
+            model_store.remove_alias(store, name, alias)
         else:
-            model_store.point(store, name, version.digest, run, alias)
+            model_store.set_alias(store, name, version.digest, run, alias)

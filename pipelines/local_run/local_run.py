@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from continuous_training.core.errors import PipelineError, UserError
-from continuous_training.core.file_lock import held
+from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.messages import report
 from continuous_training.core.progress import StepEvent
 from continuous_training.core.run_id import new_run_id
@@ -40,7 +40,7 @@ def run_local(workload: Workload, values: Values, settings: Settings) -> RunResu
     run_id = new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     folder.mkdir(parents=True)
-    with held(folder / RUN_LOCK, within=0):
+    with hold_lock(folder / RUN_LOCK, timeout=0):
         return _run_in(folder, run_id, workload, values, settings)
 
 

@@ -200,7 +200,7 @@ def serving_settings(namespace: str, uri: str) -> ServingSettings:
 def create_namespace(store: ObjectStore, uri: str) -> Iterator[ClusterNamespace]:
     """Create a namespace that enforces Pod Security `restricted`, and delete it afterwards."""
     name = f"rollout-{secrets.token_hex(3)}"
-    cluster = connect(name, os.environ["KUBECONFIG"], say=print)
+    cluster = connect(name, os.environ["KUBECONFIG"], progress=print)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.create(NAMESPACE, {"metadata": {"name": name, "labels": labels}})
     try:

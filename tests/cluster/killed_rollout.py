@@ -27,7 +27,7 @@ def kill_this_process() -> None:
 def main() -> None:
     namespace, uri, archive, name, digest = sys.argv[1:]
     settings = serving_settings(namespace, uri)
-    cluster = connect(namespace, settings.kubeconfig, say=print)
+    cluster = connect(namespace, settings.kubeconfig, progress=print)
     target = KubernetesTarget(cluster, settings, open_store(uri, ACCESS), print, ModelServer(settings))
     target.lease_seconds = TEST_LEASE_SECONDS
     with target.rollout_lock(name, print):

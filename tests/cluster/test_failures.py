@@ -253,4 +253,4 @@ def cluster_without(namespace: ClusterNamespace, missing_verb: str, resource: st
     configuration = Configuration()
     configuration.host, configuration.ssl_ca_cert = admin.host, admin.ssl_ca_cert
     configuration.api_key = {"authorization": f"Bearer {token}"}
-    return Cluster(ApiClient(configuration), namespace.name, who="the service account limited")
+    return Cluster(ApiClient(configuration), namespace.name, caller="the service account limited")

@@ -68,14 +68,14 @@ def outcome(environment: RunEnvironment) -> dict[str, Any]:
     versions = {version.version: version for version in registry.versions(environment.name)}
     champion = registry.champion(environment.name)
     assert champion is not None
-    processed = history.judged(champion.tags["recipe"])
+    processed = history.find_processed(champion.tags["recipe"])
     assert processed is not None
     served = served_model(environment)
     return {
         "aliases": registry.aliases(environment.name),
         "trail": [
             (move["alias"], move["from"], move["to"])
-            for move in registry.trail(environment.name)
+            for move in registry.alias_history(environment.name)
             if move["alias"] in (CHAMPION, PREVIOUS)
         ],
         "versions": sorted(versions),

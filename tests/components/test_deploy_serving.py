@@ -112,7 +112,7 @@ def test_verified_version_is_served_and_becomes_champion(line: Line, state: Path
     assert line.registry.aliased(name, CHALLENGER) is None
     assert json.loads((line.folder / "run-1/deployed.json").read_text()) == deployed.to_json()
     history = RunHistory(line.store, name)
-    processed, record = history.judged(archived.input_digest), history.run("run-1")
+    processed, record = history.find_processed(archived.input_digest), history.run("run-1")
     assert processed is not None
     assert record is not None
     assert (processed["run"], processed["verdict"], processed["version"]) == ("run-1", "promoted", "1")
@@ -169,7 +169,7 @@ def test_version_with_wrong_responses_is_refused_without_a_failed_request(line: 
     assert model_store.find(line.store, line.workload.name).digest == first.digest
     assert predict(state, line.workload.name) == {"label": [0, 0, 1]}
     history = RunHistory(line.store, line.workload.name)
-    assert history.judged(wrong.input_digest) is None
+    assert history.find_processed(wrong.input_digest) is None
     assert history.run("run-2") is None
     assert not (line.folder / "run-2/deployed.json").exists()
 
@@ -272,7 +272,7 @@ def test_version_is_evaluated_again_when_another_version_became_champion(
     assert record["champion"]["version"] == "2"
     assert record["reasons"][-1] == "evaluated again: the first evaluation was against no champion"
     assert "<html" in (line.folder / "run-1/report.html").read_text()
-    processed = RunHistory(line.store, name).judged(record["recipe"])
+    processed = RunHistory(line.store, name).find_processed(record["recipe"])
     assert processed is not None
     assert processed["verdict"] == record["verdict"]
     repeated = deploy_serving.run(*arguments, LocalTarget(state), messages.append, data)

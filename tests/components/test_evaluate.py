@@ -58,7 +58,7 @@ def test_a_first_model_is_promoted_by_the_floors(line: Line) -> None:
     assert evaluation.reasons == tuple(map(str, result.decision.checks[:2]))
     # The input digest is recorded only after the rollout.
     history = RunHistory(line.store, line.workload.name)
-    assert history.judged(evaluation.input_digest) is None
+    assert history.find_processed(evaluation.input_digest) is None
     assert history.run("run-1") is None
     tags = tags_of(mlflow_run(line, "run-1"))
     assert (tags["verdict"], tags["model_digest"]) == ("promoted", evaluation.model_digest)
@@ -129,7 +129,7 @@ def test_a_worse_challenger_is_rejected_and_recorded(line: Line) -> None:
     assert evaluation.verdict == "rejected"
     assert [check.passed for check in result.decision.checks[:2]] == [True, False]
     history = RunHistory(line.store, line.workload.name)
-    by_digest, by_run = history.judged(evaluation.input_digest), history.run("run-2")
+    by_digest, by_run = history.find_processed(evaluation.input_digest), history.run("run-2")
     assert by_digest is not None
     assert by_run is not None
     assert (by_digest["run"], by_digest["verdict"]) == ("run-2", "rejected")

@@ -293,7 +293,9 @@ class TestUnchanged:
         workload = make()
         records = RunHistory(store, workload.name)
         input_digest = run(workload, {}, tmp_path / "first", records).input_digest
-        records.settle(input_digest, {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}})
+        records.record_processed(
+            input_digest, {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}}
+        )
         return records
 
     @pytest.mark.parametrize("given_", [{}, {"as_of": "2020-01-01"}, {"test_size": "0.2"}])

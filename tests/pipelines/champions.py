@@ -174,5 +174,5 @@ def promote_another(folder: Path, registry: Registry, note: str = "by-another-no
         "digest": version.digest,
     }
     history.write_run(note, record)
-    history.settle(note, {**record, "run": note})
+    history.record_processed(note, {**record, "run": note})
     return version

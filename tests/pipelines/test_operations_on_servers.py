@@ -58,7 +58,7 @@ def test_all_operations_use_the_registry_server_and_the_bucket(state: ChampionSt
 
 def test_the_remedy_of_a_disagreement_uses_the_same_servers(state: ChampionState, capsys):
     """With --state, the command would use the registry and the store of the state directory."""
-    state.registry.point(NAME, CHAMPION, "2", "by a test", "no run")
+    state.registry.move_alias(NAME, CHAMPION, "2", "by a test", "no run")
     remedy = run_json(status.main, capsys)["workloads"][0]["mend"]
     assert remedy == f"python -m pipelines.rollback --workload {NAME} --to 2"
     assert rollback.main(remedy.split()[3:]) == 0

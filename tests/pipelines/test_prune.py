@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS
-from continuous_training.core.file_lock import held
+from continuous_training.core.file_lock import hold_lock
 from continuous_training.operations import prune
 from continuous_training.operations.lineage import PRUNED
 from continuous_training.operations.retention import RUN_LOCK
@@ -51,7 +51,7 @@ def test_nothing_is_removed_if_nothing_is_old_or_a_run_is_active(shared_state: C
     (runs / "notes").mkdir()
     old = runs / "diabetes-20200101T000000-abcd"
     old.mkdir()
-    with held(old / RUN_LOCK, within=0) as acquired:
+    with hold_lock(old / RUN_LOCK, timeout=0) as acquired:
         assert acquired
         out, _ = run_command(main, capsys, "--keep", "3")
         assert "kept of diabetes: 3 archives, 4 run folders, 3 data snapshots" in out
@@ -65,7 +65,7 @@ def test_nothing_is_removed_if_nothing_is_old_or_a_run_is_active(shared_state: C
 
 def test_prune_and_rollback_wait_for_the_lock_of_rollouts(shared_state: ChampionState, capsys, monkeypatch):
     monkeypatch.setattr(prune, "LOCK_TIMEOUT", 0)
-    with held(shared_state.folder / "rollouts" / f"{NAME}.lock", within=0) as acquired:
+    with hold_lock(shared_state.folder / "rollouts" / f"{NAME}.lock", timeout=0) as acquired:
         assert acquired
         for verb, arguments in ((main, ("--keep", "1")), (rollback.main, WORKLOAD)):
             _, error = run_command(verb, capsys, *arguments, expect=75)
@@ -141,7 +141,7 @@ def test_needed_versions_are_kept_whatever_their_age(state: ChampionState, capsy
     for note in ("a", "b", "c"):
         champions.promote_another(state.folder, state.registry, note)
     # Version 6 is served, 5 is the previous one, 1 the challenger, and a restart of the server loads 3.
-    state.registry.point(NAME, CHALLENGER, "1", "by a test", "no run")
+    state.registry.move_alias(NAME, CHALLENGER, "1", "by a test", "no run")
     models = state.folder / "serving" / "models.json"
     before = models.read_text()
     daemon.stop(state.folder)

@@ -41,7 +41,7 @@ def state(tmp_path_factory):
 @pytest.fixture
 def champion_state(state: ChampionState):
     """The state with version 3 as champion, and 2 and 1 as the versions for rollbacks."""
-    path = read_champion_history(state.registry.trail(NAME), state.aliases.get(CHAMPION)).path
+    path = read_champion_history(state.registry.alias_history(NAME), state.aliases.get(CHAMPION)).path
     if path != ("1", "2", "3") or daemon.status(state.folder) is None:
         assert main([*WORKLOAD, "--to", "2"]) == main([*WORKLOAD, "--to", "3"]) == 0
     return state
@@ -118,7 +118,7 @@ def test_two_rollbacks_and_two_returns(champion_state: ChampionState, capsys):
     assert champion_state.aliases == {CHAMPION: "2", PREVIOUS: "1"}
     store = open_store(str(champion_state.folder / "store"))
     assert [find(store, f"{NAME}@{alias}").digest for alias in (CHAMPION, PREVIOUS)] == [two, one]
-    last = champion_state.registry.trail(NAME)[-1]
+    last = champion_state.registry.alias_history(NAME)[-1]
     assert {key: last[key] for key in ("alias", "from", "to", "kind", "why", "run")} == {
         "alias": CHAMPION, "from": "3", "to": "2", "kind": ROLLBACK, "run": result["run"],
         "why": "answers were odd",
@@ -141,7 +141,7 @@ def test_two_rollbacks_and_two_returns(champion_state: ChampionState, capsys):
     assert run_json(main, capsys, *WORKLOAD, "--to", "2")["previous"] == "1"
     records = RunHistory(open_store(str(champion_state.folder / "store")), NAME)
     recipe = champion_state.registry.versions(NAME)[1].tags["recipe"]
-    judged = records.judged(recipe)
+    judged = records.find_processed(recipe)
     assert judged
     assert (judged["verdict"], judged["version"], judged["digest"]) == ("promoted", "2", two)
     back = [record["version"] for record in records.runs() if record["verdict"] == "rolled back"]
@@ -165,7 +165,7 @@ def test_rollback_over_several_versions(champion_state: ChampionState, capsys):
     assert champion_state.served_digest() == champion_state.digests[0]
     records = RunHistory(open_store(str(champion_state.folder / "store")), NAME)
     for version in champion_state.registry.versions(NAME)[1:3]:
-        judged = records.judged(version.tags["recipe"])
+        judged = records.find_processed(version.tags["recipe"])
         assert judged
         assert "rolled back" in judged["verdict"]
     run_command(main, capsys, *WORKLOAD, expect=2)
@@ -182,7 +182,7 @@ def test_rollback_over_several_versions(champion_state: ChampionState, capsys):
 def test_a_version_that_never_was_champion_is_refused(champion_state: ChampionState, capsys, to, text):
     if len(champion_state.digests) < 4:
         challenger = champions.add_another(champion_state.folder, champion_state.registry, "tried-only")
-        champion_state.registry.point(NAME, CHALLENGER, challenger.version, "archived", "run-4")
+        champion_state.registry.move_alias(NAME, CHALLENGER, challenger.version, "archived", "run-4")
     before = champion_state.aliases
     _, error = run_command(main, capsys, *WORKLOAD, "--to", to, expect=2)
     assert text in error
@@ -190,10 +190,10 @@ def test_a_version_that_never_was_champion_is_refused(champion_state: ChampionSt
 
 
 def test_rollback_to_the_champion_changes_nothing(champion_state: ChampionState, capsys):
-    trail = champion_state.registry.trail(NAME)
+    trail = champion_state.registry.alias_history(NAME)
     out, _ = run_command(main, capsys, *WORKLOAD, "--to", "3")
     assert "nothing to do" in out
-    assert champion_state.registry.trail(NAME) == trail
+    assert champion_state.registry.alias_history(NAME) == trail
 
 
 def test_the_endpoint_refuses_an_altered_archive(champion_state: ChampionState, capsys):
@@ -229,7 +229,7 @@ def test_a_lost_archive_is_restored_from_the_endpoints_copy(
     champion_state: ChampionState, capsys, damage, text
 ):
     champion = champion_state.aliases[CHAMPION]
-    path, trail = champion_state.archive(int(champion)), champion_state.registry.trail(NAME)
+    path, trail = champion_state.archive(int(champion)), champion_state.registry.alias_history(NAME)
     content = path.read_bytes()
     path.unlink() if damage == "lose" else path.write_bytes(content[:-1] + b"!")
     try:
@@ -242,7 +242,7 @@ def test_a_lost_archive_is_restored_from_the_endpoints_copy(
         assert "its archive was restored in the store" in out
         assert path.read_bytes() == content
         assert "nothing to do" in run_command(main, capsys, *to)[0]
-        assert champion_state.registry.trail(NAME) == trail
+        assert champion_state.registry.alias_history(NAME) == trail
     finally:
         path.write_bytes(content)
 
@@ -287,7 +287,7 @@ def test_an_error_of_the_registry_reverts_the_endpoint(champion_state: ChampionS
 
 
 def test_rollback_needs_a_version_if_endpoint_and_registry_disagree(champion_state: ChampionState, capsys):
-    champion_state.registry.point(NAME, CHAMPION, "2", "by a test", "no run")
+    champion_state.registry.move_alias(NAME, CHAMPION, "2", "by a test", "no run")
     _, error = run_command(main, capsys, *WORKLOAD, expect=2)
     assert "disagree" in error
     assert "--to 2" in error
@@ -327,7 +327,7 @@ def test_rollback_without_a_champion_is_refused(champion_state: ChampionState, c
     champion_state.registry.remove_alias(NAME, CHAMPION)
     _, error = run_command(main, capsys, *WORKLOAD, expect=2)
     assert "has no champion (its alias was removed" in error
-    champion_state.registry.point(NAME, CHAMPION, "3", "restored by a test", "no run")
+    champion_state.registry.move_alias(NAME, CHAMPION, "3", "restored by a test", "no run")
     _, error = run_command(main, capsys, "--workload", "digits", expect=2)
     assert "digits has no champion (no version was promoted)" in error
 
@@ -395,7 +395,7 @@ def champion_and_previous(state: ChampionState) -> tuple[str | None, str | None]
 def is_rolled_back(state: ChampionState, capsys) -> bool:
     """Return whether everything is as after one uninterrupted rollback from version 3."""
     found = run_json(status.main, capsys)["workloads"][0]
-    judged = RunHistory(open_store(str(state.folder / "store")), NAME).judged(
+    judged = RunHistory(open_store(str(state.folder / "store")), NAME).find_processed(
         state.registry.versions(NAME)[2].tags["recipe"]
     )
     return (
@@ -403,7 +403,7 @@ def is_rolled_back(state: ChampionState, capsys) -> bool:
         and state.served_digest() == state.digests[1]
         and (found["agree"], found["served"].get("phase")) == (True, "serving")
         and "withdrawn" in (judged or {})
-        and read_champion_history(state.registry.trail(NAME), "2").path == ("1", "2")
+        and read_champion_history(state.registry.alias_history(NAME), "2").path == ("1", "2")
     )
 
 

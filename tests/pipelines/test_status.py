@@ -124,7 +124,7 @@ def test_a_missing_archive_of_the_champion_is_shown(state: ChampionState, capsys
 
 def test_a_disagreement_is_shown_with_its_remedy(state: ChampionState, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    state.registry.point(NAME, CHAMPION, "1", "by a test", "no run")
+    state.registry.move_alias(NAME, CHAMPION, "1", "by a test", "no run")
     found = workload_status(capsys)
     assert found["agree"] is False
     assert f"champion is version 1 ({state.digests[0][:12]}), but {state.digests[1][:12]}" in found["trouble"]
@@ -143,7 +143,7 @@ def test_a_registry_without_a_champion_is_a_disagreement(state: ChampionState, c
     found = workload_status(capsys)
     assert (found["agree"], found["champion"]) == (False, None)
     assert "force=true" in found["mend"]
-    state.registry.point(NAME, CHAMPION, version, "restored by a test", "no run")
+    state.registry.move_alias(NAME, CHAMPION, version, "restored by a test", "no run")
 
 
 def test_a_trial_is_shown(state: ChampionState, capsys):

@@ -60,20 +60,20 @@ def _review_of(cluster: Cluster, user: str) -> Allowed:
     # A token contains the groups of its service account; a review needs them in its spec.
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
 
-    def allowed(verb: str, resource: Resource, sub: str = "") -> bool:
+    def allowed(verb: str, resource: Resource, subresource: str = "") -> bool:
         attributes = {
             "namespace": cluster.namespace,
             "verb": verb,
             "group": resource.group,
             "resource": resource.plural,
-            "subresource": sub,
+            "subresource": subresource,
         }
         review = {
             "metadata": {"namespace": cluster.namespace},
             "spec": {"user": user, "groups": groups, "resourceAttributes": attributes},
         }
-        what = f"check whether {user} may {verb} {resource.plural}"
-        return bool(_create(cluster, LOCAL_REVIEW, review, what)["status"]["allowed"])
+        description = f"check whether {user} may {verb} {resource.plural}"
+        return bool(_create(cluster, LOCAL_REVIEW, review, description)["status"]["allowed"])
 
     return allowed
 
@@ -84,10 +84,10 @@ def impersonated(cluster: Cluster, user: str) -> Cluster:
 
     transport = cluster.transport
     api = ApiClient(transport.api.configuration, "Impersonate-User", user)
-    return Cluster(api, cluster.namespace, who=transport.who, retry_budget=transport.retry_budget)
+    return Cluster(api, cluster.namespace, caller=transport.caller, retry_budget=transport.retry_budget)
 
 
-def _create(cluster: Cluster, resource: Resource, review: Object, what: str) -> Object:
+def _create(cluster: Cluster, resource: Resource, review: Object, description: str) -> Object:
     body = {"apiVersion": resource.api_version, "kind": resource.kind, **review}
-    response = cluster.transport.send(Request("POST", cluster.path(resource), what, body=body))
+    response = cluster.transport.send(Request("POST", cluster.path(resource), description, body=body))
     return dict(json.loads(response.data))

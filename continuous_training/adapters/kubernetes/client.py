@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.adapters.kubernetes.errors import NotThereError, RefusedError
 from continuous_training.adapters.kubernetes.resources import ACCESS_REVIEW, POD, Resource
 from continuous_training.adapters.kubernetes.transport import APPLY, Request, Transport
+from continuous_training.core.progress import Progress
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -33,17 +34,19 @@ class Cluster:
         api: ApiClient,
         namespace: str,
         in_pod: bool = False,
-        who: str = "this user",
-        say: Callable[[str], None] = lambda _: None,
+        caller: str = "this user",
+        progress: Progress = lambda _: None,
         retry_budget: float = RETRY_BUDGET,
     ) -> None:
-        self.transport = Transport(api, who, say, retry_budget)
+        self.transport = Transport(api, caller, progress, retry_budget)
         self.namespace, self.in_pod = namespace, in_pod
 
     def with_retry_budget(self, seconds: float) -> Cluster:
         """Return the same cluster with another retry budget."""
         transport = self.transport
-        return Cluster(transport.api, self.namespace, self.in_pod, transport.who, transport.say, seconds)
+        return Cluster(
+            transport.api, self.namespace, self.in_pod, transport.caller, transport.progress, seconds
+        )
 
     def get(self, resource: Resource, name: str) -> Object | None:
         """Return the object, or None if it does not exist."""
@@ -72,9 +75,9 @@ class Cluster:
         """
         name = manifest["metadata"]["name"]
         query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All" if dry_run else ""}
-        what = f"apply {resource.kind} {name}"
+        description = f"apply {resource.kind} {name}"
         body = self._with_type(resource, manifest)
-        return self._send("PATCH", self.path(resource, name), what, query, body, APPLY, (409,))
+        return self._send("PATCH", self.path(resource, name), description, query, body, APPLY, (409,))
 
     def create(self, resource: Resource, manifest: Object) -> Object:
         """Create the object. Raises ConflictError if an object with that name exists.
@@ -83,15 +86,19 @@ class Cluster:
         """
         name = manifest["metadata"].get("name") or manifest["metadata"].get("generateName")
         query = {"fieldManager": FIELD_MANAGER}
-        what = f"create {resource.kind} {name}"
-        return self._send("POST", self.path(resource), what, query, self._with_type(resource, manifest))
+        description = f"create {resource.kind} {name}"
+        return self._send(
+            "POST", self.path(resource), description, query, self._with_type(resource, manifest)
+        )
 
     def replace(self, resource: Resource, manifest: Object) -> Object:
         """Replace an object that was read. Raises ConflictError if it has been changed since."""
         name = manifest["metadata"]["name"]
         query = {"fieldManager": FIELD_MANAGER}
-        what = f"replace {resource.kind} {name}"
-        return self._send("PUT", self.path(resource, name), what, query, self._with_type(resource, manifest))
+        description = f"replace {resource.kind} {name}"
+        return self._send(
+            "PUT", self.path(resource, name), description, query, self._with_type(resource, manifest)
+        )
 
     def delete(self, resource: Resource, name: str) -> None:
         """Delete the object and, in the background, its dependents. No effect if it does not exist."""
@@ -99,20 +106,20 @@ class Cluster:
         with suppress(NotThereError):
             self._send("DELETE", self.path(resource, name), f"delete {resource.kind} {name}", body=body)
 
-    def allowed(self, verb: str, resource: Resource, sub: str = "", name: str = "") -> bool:
+    def allowed(self, verb: str, resource: Resource, subresource: str = "", name: str = "") -> bool:
         """Return whether this caller has a permission in the namespace (SelfSubjectAccessReview)."""
         attributes = {
             "namespace": self.namespace if resource.namespaced else "",
             "verb": verb,
             "group": resource.group,
             "resource": resource.plural,
-            "subresource": sub,
+            "subresource": subresource,
             "name": name,
         }
         review = {"spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}}}
-        what = f"check whether it may {verb} {resource.plural}"
+        description = f"check whether it may {verb} {resource.plural}"
         body = self._with_type(ACCESS_REVIEW, review)
-        return bool(self._send("POST", self.path(ACCESS_REVIEW), what, body=body)["status"]["allowed"])
+        return bool(self._send("POST", self.path(ACCESS_REVIEW), description, body=body)["status"]["allowed"])
 
     def logs(self, pod: str, container: str = "", lines: int = 20, previous: bool = False) -> list[str]:
         """Return the last log lines of a container, or of its previous run; empty if there is no log."""
@@ -143,9 +150,9 @@ class Cluster:
         if rest:
             yield rest.decode(errors="replace")
 
-    def path(self, resource: Resource, name: str = "", sub: str = "") -> str:
+    def path(self, resource: Resource, name: str = "", subresource: str = "") -> str:
         """Return the path of objects in this namespace."""
-        return resource.path(self.namespace, name, sub)
+        return resource.path(self.namespace, name, subresource)
 
     @staticmethod
     def _with_type(resource: Resource, manifest: Object) -> Object:
@@ -155,11 +162,11 @@ class Cluster:
         self,
         method: str,
         path: str,
-        what: str,
+        description: str,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content_type: str = "application/json",
         retried: tuple[int, ...] = (),
     ) -> Object:
-        request = Request(method, path, what, query or {}, body, content_type, retried)
+        request = Request(method, path, description, query or {}, body, content_type, retried)
         return dict(json.loads(self.transport.send(request).data))

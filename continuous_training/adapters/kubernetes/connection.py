@@ -6,12 +6,12 @@ steps take on one machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.core.errors import UserError
+from continuous_training.core.progress import Progress
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -23,7 +23,7 @@ def connect(
     namespace: str = "",
     kubeconfig: str = "",
     context: str = "",
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda _: None,
 ) -> Cluster:
     """Return the cluster of `kubeconfig`, or of this pod, or of ~/.kube/config.
 
@@ -44,8 +44,8 @@ def connect(
             f"no Kubernetes cluster is configured ({str(error).strip()}): set KUBECONFIG to a file that "
             "names one, or run this in a pod with a service account's token"
         ) from None
-    who = "this pod's service account" if in_pod else "the kubeconfig's user"
-    return Cluster(api, namespace or default, in_pod, who, say)
+    caller = "this pod's service account" if in_pod else "the kubeconfig's user"
+    return Cluster(api, namespace or default, in_pod, caller, progress)
 
 
 def _in_pod() -> tuple[ApiClient, str]:
@@ -67,7 +67,7 @@ def _from_kubeconfig(path: str, context: str) -> tuple[ApiClient, str]:
     load_kube_config(file, context or None, client_configuration=configuration)
     configuration.retries = False
     contexts, active = list_kube_config_contexts(file)
-    chosen = next((entry for entry in contexts if entry["name"] == context), active) if context else active
-    if not chosen:
+    entry = next((item for item in contexts if item["name"] == context), active) if context else active
+    if not entry:
         raise ConfigException("the kubeconfig has no current context")
-    return ApiClient(configuration), str(chosen["context"].get("namespace") or "default")
+    return ApiClient(configuration), str(entry["context"].get("namespace") or "default")

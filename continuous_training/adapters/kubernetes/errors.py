@@ -45,23 +45,26 @@ def status_of(body: bytes | str | None) -> dict[str, Any]:
     return status if isinstance(status, dict) else {"message": text.strip()[:500]}
 
 
-def error_of(code: int, status: dict[str, Any], what: str, who: str) -> PipelineError:
-    """Return the error for the response `code` to the request `what` ("apply Deployment x") of `who`."""
+def error_of(code: int, status: dict[str, Any], description: str, caller: str) -> PipelineError:
+    """Return the error for a response with the status `code`.
+
+    `description` is the action of the request ("apply Deployment x"), and `caller` the name of its sender.
+    """
     message = str(status.get("message") or f"HTTP {code}")
     if code == 401:
-        return UserError(f"Kubernetes does not know {who}: {message}. Check the token or the kubeconfig")
+        return UserError(f"Kubernetes does not know {caller}: {message}. Check the token or the kubeconfig")
     if code == 403 and (denied := _NOT_ALLOWED.search(message)):
         rule = f"verb {denied['verb']} on {denied['resource']} of API group {denied['group']!r}"
         return ForbiddenError(
-            f"{who} may not {what}: its Role lacks the {rule}. The shipped Role has it "
+            f"{caller} may not {description}: its Role lacks the {rule}. The shipped Role has it "
             f"(manifests/base/role.yaml); apply it, or add the rule ({message})"
         )
     if code in (400, 403, 422) or (code == 500 and _NO_SUCH_FIELD in message):
-        return RefusedError(f"Kubernetes refused to {what}: {message}")
+        return RefusedError(f"Kubernetes refused to {description}: {message}")
     if code == 404:
-        return NotThereError(f"Kubernetes could not {what}: {message}")
+        return NotThereError(f"Kubernetes could not {description}: {message}")
     if code == 409:
-        return ConflictError(f"could not {what}: another client changed the object first: {message}")
+        return ConflictError(f"could not {description}: another client changed the object first: {message}")
     if code in TRANSIENT:
-        return TransientError(f"Kubernetes could not {what}: {message} (HTTP {code}); try again later")
-    return PipelineError(f"Kubernetes answered HTTP {code} to {what}: {message}")
+        return TransientError(f"Kubernetes could not {description}: {message} (HTTP {code}); try again later")
+    return PipelineError(f"Kubernetes answered HTTP {code} to {description}: {message}")

@@ -22,7 +22,7 @@ def is_there(cluster: Cluster, resource: Resource, name: str) -> bool:
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
-    transport, what = cluster.transport, f"look for {resource.kind} {name}"
+    transport, description = cluster.transport, f"look for {resource.kind} {name}"
     try:
         transport.api.call_api(
             cluster.path(resource, name),
@@ -35,9 +35,9 @@ def is_there(cluster: Cluster, resource: Resource, name: str) -> bool:
     except ApiException as error:
         if error.status == 404:
             return False
-        raise error_of(error.status, status_of(error.body), what, transport.who) from None
+        raise error_of(error.status, status_of(error.body), description, transport.caller) from None
     except HTTPError as error:
-        raise TransientError(f"could not {what}: the API server does not answer ({error})") from None
+        raise TransientError(f"could not {description}: the API server does not answer ({error})") from None
     return True
 
 

@@ -38,7 +38,10 @@ class PodLog:
         return list(self._last)
 
     def follow(self, pods: list[Object]) -> None:
-        """Start to read the newest pod whose container has started, unless it has been read already."""
+        """Start to read the log of the last created pod whose container has started.
+
+        No effect if that log was read already, or while another log is being read.
+        """
         started = [pod for pod in pods if self._restart_count(pod) is not None]
         if not started or (self._thread and self._thread.is_alive()):
             return

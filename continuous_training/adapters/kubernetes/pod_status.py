@@ -5,7 +5,7 @@ from __future__ import annotations
 from continuous_training.adapters.kubernetes.client import Object
 
 
-def why_waiting(pod: Object) -> str:
+def waiting_reason(pod: Object) -> str:
     """Return why a pod does not start (node, image, Secret), or an empty text if it is not waiting."""
     status = pod.get("status") or {}
     for container in status.get("containerStatuses") or []:
@@ -18,8 +18,8 @@ def why_waiting(pod: Object) -> str:
     return ""
 
 
-def why_failed(pod: Object) -> str:
-    """Return how a pod or its container failed, or an empty text if it did not fail."""
+def failure_reason(pod: Object) -> str:
+    """Return the reason why a pod or its container failed, or an empty text if it did not fail."""
     status = pod.get("status") or {}
     for container in status.get("containerStatuses") or []:
         for state in (container.get("state") or {}, container.get("lastState") or {}):

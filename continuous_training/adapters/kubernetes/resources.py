@@ -20,11 +20,11 @@ class Resource:
         group, slash, _ = self.api_version.partition("/")
         return group if slash else ""
 
-    def path(self, namespace: str, name: str = "", sub: str = "") -> str:
+    def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         """Return the path of all objects of a namespace, of one object, or of its subresource."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
         prefix = f"/namespaces/{namespace}" if self.namespaced else ""
-        return "/".join(part for part in (f"{root}{prefix}/{self.plural}", name, sub) if part)
+        return "/".join(part for part in (f"{root}{prefix}/{self.plural}", name, subresource) if part)
 
 
 CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")

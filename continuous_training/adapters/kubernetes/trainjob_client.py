@@ -1,7 +1,7 @@
 """Start, watch and remove a TrainJob of Kubeflow Trainer (2.2 and newer).
 
 The Trainer creates a JobSet for it, which creates a Job, `NAME-node-0`, with one pod per node. The labels are
-those of JobSet. The condition Complete of a TrainJob is confirmed by the conditions of its Jobs.
+JobSet's. The condition Complete of a TrainJob is confirmed by the conditions of its Jobs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.errors import NotThereError
 from continuous_training.adapters.kubernetes.pod_logs import PodLog
-from continuous_training.adapters.kubernetes.pod_status import why_failed, why_waiting
+from continuous_training.adapters.kubernetes.pod_status import failure_reason, waiting_reason
 from continuous_training.adapters.kubernetes.resources import JOB, POD, Resource
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.progress import Progress
 
 TRAIN_JOB = Resource("trainer.kubeflow.org/v1alpha1", "TrainJob", "trainjobs")
 CONTAINER = "node"
@@ -26,12 +27,11 @@ SETTLING = 30.0
 UNNOTICED = 60.0
 """Seconds after which a TrainJob without pods is reported."""
 
-Say = Callable[[str], None]
-Hear = Callable[[str], PipelineError | None]
+LogLineHandler = Callable[[str], PipelineError | None]
 """Receives a line of the first node's log. Returns the error that it reports, if the training has failed."""
 
 
-def start(cluster: Cluster, manifest: Object, say: Say) -> None:
+def start(cluster: Cluster, manifest: Object, progress: Progress) -> None:
     """Create the TrainJob, or continue with the one of an earlier attempt of the same step.
 
     A TrainJob that has ended is removed first. Raises UserError if the cluster has no Trainer, or an old one.
@@ -54,29 +54,29 @@ def start(cluster: Cluster, manifest: Object, say: Say) -> None:
             "this cluster has no TrainJobs: install Kubeflow Trainer 2.2 or newer, or train on one node "
             f"({error})"
         ) from None
-    say(f"TrainJob {name} {'continues' if existing else 'is created'}")
+    progress(f"TrainJob {name} {'continues' if existing else 'is created'}")
 
 
 def wait(
     cluster: Cluster,
     name: str,
     seconds: float,
-    say: Say,
-    hear: Hear = lambda _: None,
-    beat: Callable[[], None] = lambda: None,
+    progress: Progress,
+    on_line: LogLineHandler = lambda _: None,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Wait until the TrainJob and its Jobs have succeeded; pass log lines of the first node to `hear`.
+    """Wait until the TrainJob and its Jobs have succeeded; pass log lines of the first node to `on_line`.
 
-    `beat` is called at least every two seconds. Raises PipelineError, with the state and the logs of the
+    `heartbeat` is called at least every two seconds. Raises PipelineError, with the state and the logs of the
     pods, if the TrainJob has failed or was deleted, and TransientError if it has not ended after `seconds`.
     """
-    log = PodLog(cluster, CONTAINER, hear)
+    log = PodLog(cluster, CONTAINER, on_line)
     selector = _selector(name)
     reported, started, complete = "", time.monotonic(), None
     pods: list[Object] = []
     try:
         for pods in watch(cluster, POD, selector, seconds):
-            beat()
+            heartbeat()
             log.follow([pod for pod in pods if _is_first_node(pod)])
             if log.error:
                 raise log.error
@@ -98,7 +98,7 @@ def wait(
             pending = _pending_reason(job, pods, time.monotonic() - started)
             if pending and pending != reported:
                 reported = pending
-                say(pending)
+                progress(pending)
         raise TransientError(
             f"TrainJob {name} has not ended after {seconds:.0f} s, the rest of the step's timeout: "
             "increase the timeout of train, or the number of its nodes. The next attempt continues from the "
@@ -146,29 +146,29 @@ def _is_first_node(pod: Object) -> bool:
 
 
 def _pending_reason(job: Object, pods: list[Object], seconds: float) -> str:
-    """Return why the training does not run yet, or an empty text if all pods run."""
+    """Return reason the training does not run yet, or an empty text if all pods run."""
     if suspended := condition(job, "Suspended"):
         return f"suspended: {suspended.get('message') or 'a queue has not admitted it yet'}"
     if not pods:
         missing = "no pods yet: is the controller of Kubeflow Trainer running, and JobSet's?"
         return missing if seconds > UNNOTICED else ""
-    waiting = {pod["metadata"]["name"]: why_waiting(pod) for pod in pods}
-    return "; ".join(f"{name} is waiting: {why}" for name, why in sorted(waiting.items()) if why)
+    waiting = {pod["metadata"]["name"]: waiting_reason(pod) for pod in pods}
+    return "; ".join(f"{name} is waiting: {reason}" for name, reason in sorted(waiting.items()) if reason)
 
 
 def _failure(cluster: Cluster, name: str, failed: Object, pods: list[Object], log: PodLog) -> str:
     log.drain()
-    why = ": ".join(part for part in (failed.get("reason"), failed.get("message")) if part)
-    return f"TrainJob {name} has failed ({why}); {_pod_summary(pods, log, cluster)}"
+    reason = ": ".join(part for part in (failed.get("reason"), failed.get("message")) if part)
+    return f"TrainJob {name} has failed ({reason}); {_pod_summary(pods, log, cluster)}"
 
 
 def _pod_summary(pods: Iterable[Object], log: PodLog, cluster: Cluster | None = None) -> str:
     """Return the state of each pod that did not succeed, and the last lines of a log."""
-    states = {pod["metadata"]["name"]: why_failed(pod) or why_waiting(pod) for pod in pods}
-    problems = [f"{name}: {why}" for name, why in sorted(states.items()) if why]
+    states = {pod["metadata"]["name"]: failure_reason(pod) or waiting_reason(pod) for pod in pods}
+    problems = [f"{name}: {reason}" for name, reason in sorted(states.items()) if reason]
     lines = log.last
     if not lines and cluster:
-        failed_pods = [name for name, why in sorted(states.items()) if why]
+        failed_pods = [name for name, reason in sorted(states.items()) if reason]
         lines = next(filter(None, (cluster.logs(name, CONTAINER) for name in failed_pods)), [])
     tail = "\n".join(f"    {line}" for line in lines)
     return ("; ".join(problems) or "its pods do not exist any more") + (

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.adapters.kubernetes.errors import TRANSIENT, error_of, status_of
 from continuous_training.adapters.kubernetes.retry import RetryBudget
 from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.progress import Progress
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -36,14 +37,14 @@ _REPORT_BACKOFF = 2.0
 
 @dataclass(frozen=True)
 class Request:
-    """A request. `what` describes it in messages ("apply Deployment x").
+    """A request. `description` is the action in messages ("apply Deployment x").
 
     `retried` are further statuses that are retried. `seconds` is the read timeout, or None for no timeout.
     """
 
     method: str
     path: str
-    what: str
+    description: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     content_type: str = JSON
@@ -61,13 +62,14 @@ class _ErrorResponse:
 
 
 class Transport:
-    """The connection of one caller. `who` is the caller's name in messages; `say` receives lasting problems.
+    """The connection of one caller.
 
+    `caller` is its name in messages. `progress` receives problems that last longer than a few attempts.
     `retry_budget` is the time in seconds within which a request is retried.
     """
 
-    def __init__(self, api: ApiClient, who: str, say: Callable[[str], None], retry_budget: float) -> None:
-        self.api, self.who, self.say, self.retry_budget = api, who, say, retry_budget
+    def __init__(self, api: ApiClient, caller: str, progress: Progress, retry_budget: float) -> None:
+        self.api, self.caller, self.progress, self.retry_budget = api, caller, progress, retry_budget
         self._connection_lost: float | None = None
 
     @property
@@ -96,18 +98,18 @@ class Transport:
                 budget.record_lost_connection()
                 self._connection_lost = time.monotonic()
                 error: PipelineError = TransientError(
-                    f"could not {request.what}: the API server {self.host} does not answer ({cause})"
+                    f"could not {request.description}: the API server {self.host} does not answer ({cause})"
                 )
             else:
                 if response.status < 300:
                     return response
-                error = error_of(response.status, status_of(response.data), request.what, self.who)
+                error = error_of(response.status, status_of(response.data), request.description, self.caller)
                 if not self._is_retryable(response.status, error, request, budget):
                     raise error
                 retry_after = response.headers.get("Retry-After")
             if budget.backoff > _REPORT_BACKOFF and not reported:
                 reported = True
-                self.say(f"{error}; trying again for up to {self.retry_budget:g} s")
+                self.progress(f"{error}; trying again for up to {self.retry_budget:g} s")
             if not budget.wait(retry_after):
                 raise error
 

@@ -19,9 +19,9 @@ _EXPIRED = TRANSIENT | {410}
 
 
 def watch(
-    cluster: Cluster, resource: Resource, selector: str, seconds: float, pulse: float = 2.0
+    cluster: Cluster, resource: Resource, selector: str, seconds: float, interval: float = 2.0
 ) -> Iterator[list[Object]]:
-    """Yield the current objects: at once, after each change, and at least every `pulse` seconds.
+    """Yield the current objects: at once, after each change, and at least every `interval` seconds.
 
     Ends after `seconds`. After a lost connection or an expired watch (410), the objects are listed again.
     Raises TransientError if the API server does not come back within the retry budget.
@@ -36,7 +36,7 @@ def watch(
         yield list(objects.values())
         if time.monotonic() >= end:
             return
-        for event in _events(cluster, resource, selector, version, min(pulse, end - time.monotonic())):
+        for event in _events(cluster, resource, selector, version, min(interval, end - time.monotonic())):
             version = _apply_event(event, objects)
             if version is None:
                 time.sleep(_PAUSE)
@@ -74,14 +74,14 @@ def _events(
         "timeoutSeconds": str(timeout),
         "allowWatchBookmarks": "true",
     }
-    what = f"watch {resource.plural}"
-    request = Request("GET", cluster.path(resource), what, query, seconds=timeout + _READ_MARGIN)
+    description = f"watch {resource.plural}"
+    request = Request("GET", cluster.path(resource), description, query, seconds=timeout + _READ_MARGIN)
     try:
         response = cluster.transport.once(request)
         if response.status != 200:
             status = status_of(response.data)
             if response.status not in _EXPIRED:
-                raise error_of(response.status, status, what, cluster.transport.who)
+                raise error_of(response.status, status, description, cluster.transport.caller)
             # The following list request is retried, and reports the error if the server stays away.
             yield {"type": "ERROR", "object": status}
             return

@@ -136,7 +136,7 @@ class ApiServerProxyClient:
             raise TransientError(f"the API server does not respond: {error}") from None
         if response.status >= 400 and (status := status_of(body)).get("kind") == "Status":
             # The API server itself responded, not the model server. It may not know a new Service yet.
-            failure = error_of(response.status, status, request.what, self.cluster.transport.who)
+            failure = error_of(response.status, status, request.description, self.cluster.transport.caller)
             raise TransientError(str(failure)) if isinstance(failure, NotThereError) else failure
         return ServiceResponse(response.status, _lower_case(response.headers), body)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from continuous_training.core.errors import PipelineError, TransientError, UserError
-from continuous_training.core.file_lock import held, is_held
+from continuous_training.core.file_lock import hold_lock, is_held
 from continuous_training.serving.process.server_state import RunningServer, StateFiles
 from continuous_training.serving.process.sockets import DEFAULT_PORT
 
@@ -99,7 +99,7 @@ class _SpawnedServer:
 @contextmanager
 def _exclusive(files: StateFiles) -> Iterator[None]:
     """Prevent other processes from starting or stopping the server during the block."""
-    with held(files.starting, START_SECONDS + STOP_SECONDS) as acquired:
+    with hold_lock(files.starting, START_SECONDS + STOP_SECONDS) as acquired:
         if not acquired:
             raise TransientError(
                 f"another process is starting or stopping the server in {files.folder}; try again"

@@ -64,7 +64,7 @@ class SimulatedController:
 
     def _run(self) -> None:
         """Reconcile at each change, and every second."""
-        for services in watch(self.cluster, INFERENCE_SERVICE, "", seconds=_MAX_SECONDS, pulse=1):
+        for services in watch(self.cluster, INFERENCE_SERVICE, "", seconds=_MAX_SECONDS, interval=1):
             if self._stop.is_set():
                 return
             for service in services:

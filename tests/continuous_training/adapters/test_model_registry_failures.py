@@ -80,7 +80,7 @@ def test_a_read_timeout_raises_a_transient_error_and_writes_nothing(
 
     with web(slow) as server:
         with pytest.raises(TransientError, match=r"cannot be reached \(ReadTimeout"):
-            Registry(server.url).point("any", CHAMPION, "1", "why", "run")
+            Registry(server.url).move_alias("any", CHAMPION, "1", "why", "run")
         assert {path for method, path, _ in server.requests if method != "GET"} == set()
         released.set()
 

@@ -11,17 +11,19 @@ from continuous_training.adapters.run_history import RunHistory
 
 def test_a_missing_record_is_none(tmp_path: Path) -> None:
     history = RunHistory(FolderStore(tmp_path), "digits")
-    assert history.judged("recipe") is None
+    assert history.find_processed("recipe") is None
     assert history.run("run-1") is None
 
 
 def test_results_and_runs_are_stored_for_each_workload(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     history = RunHistory(store, "digits")
-    history.settle("recipe", {"run": "run-1", "verdict": "rejected", "reasons": ["schlechter, 나쁨"]})
+    history.record_processed(
+        "recipe", {"run": "run-1", "verdict": "rejected", "reasons": ["schlechter, 나쁨"]}
+    )
     history.write_run("run-1", {"verdict": "failed"})
     history.write_run("run-1", {"verdict": "rejected"})
-    assert history.judged("recipe") == {
+    assert history.find_processed("recipe") == {
         "run": "run-1",
         "verdict": "rejected",
         "reasons": ["schlechter, 나쁨"],
@@ -30,7 +32,7 @@ def test_results_and_runs_are_stored_for_each_workload(tmp_path: Path) -> None:
     assert record is not None
     assert (record["run"], record["verdict"]) == ("run-1", "rejected")
     assert datetime.fromisoformat(record["ended"]).utcoffset() is not None
-    assert RunHistory(store, "diabetes").judged("recipe") is None
+    assert RunHistory(store, "diabetes").find_processed("recipe") is None
     assert store.keys("records") == ["records/digits/recipes/recipe.json", "records/digits/runs/run-1.json"]
 
 

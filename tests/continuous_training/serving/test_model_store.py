@@ -12,7 +12,7 @@ import requests
 from foreground import ROOT
 from toy_models import upload_archive
 
-from continuous_training.adapters.model_store import Pointer, find, forget, point
+from continuous_training.adapters.model_store import Pointer, find, remove_alias, set_alias
 from continuous_training.adapters.object_store import FolderStore, open_store
 from continuous_training.core.errors import UserError
 from tests.fakes import free_port
@@ -22,20 +22,20 @@ from tests.s3 import ACCESS, Bucket
 def test_a_reference_resolves_an_alias_a_digest_or_the_champion(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     first, second = (upload_archive(store, tmp_path, scale) for scale in (2, 3))
-    point(store, "toy", first.digest, "run-1")
+    set_alias(store, "toy", first.digest, "run-1")
     assert find(store, "toy") == find(store, "toy@champion")
     assert (find(store, "toy").digest, find(store, "toy").run) == (first.digest, "run-1")
-    point(store, "toy", second.digest, "run-2")
+    set_alias(store, "toy", second.digest, "run-2")
     before = (tmp_path / "store/aliases/toy/champion.json").read_bytes()
-    point(store, "toy", second.digest, "run-3")
+    set_alias(store, "toy", second.digest, "run-3")
     assert (tmp_path / "store/aliases/toy/champion.json").read_bytes() == before, (
         "setting an alias again changes nothing"
     )
     assert (find(store, "toy").digest, find(store, "toy").run) == (second.digest, "run-2")
-    point(store, "toy", first.digest, "run-2", alias="previous")
+    set_alias(store, "toy", first.digest, "run-2", alias="previous")
     assert find(store, "toy@previous").digest == first.digest
-    forget(store, "toy", "previous")
-    forget(store, "toy", "previous")
+    remove_alias(store, "toy", "previous")
+    remove_alias(store, "toy", "previous")
     with pytest.raises(UserError, match="no toy@previous"):
         find(store, "toy@previous")
     for reference in (f"toy@{first.digest[:12]}", f"toy@{first.digest}"):
@@ -58,7 +58,7 @@ def test_an_unknown_reference_is_rejected_with_the_known_ones(
     tmp_path: Path, reference: str, message: str
 ) -> None:
     store = FolderStore(tmp_path / "store")
-    point(store, "toy", upload_archive(store, tmp_path, 2).digest)
+    set_alias(store, "toy", upload_archive(store, tmp_path, 2).digest)
     with pytest.raises(UserError, match=message):
         find(store, reference)
 
@@ -82,7 +82,7 @@ def test_a_bucket_serves_its_champion_and_a_load_follows_the_alias(bucket: Bucke
 def check_load_follows_alias(uri: str, tmp_path: Path) -> None:
     store = open_store(uri, ACCESS if uri.startswith("s3://") else None)
     first, second = (upload_archive(store, tmp_path, scale) for scale in (2, 3))
-    point(store, "toy", first.digest)
+    set_alias(store, "toy", first.digest)
     token_file, temporary, management_port = tmp_path / "token", tmp_path / "temporary", free_port()
     token_file.write_text("secret")
     temporary.mkdir()
@@ -111,7 +111,7 @@ def check_load_follows_alias(uri: str, tmp_path: Path) -> None:
         assert server.stdout is not None
         url = server.stdout.readline().split(" at ")[1].strip()
         assert requests.post(url, json={"x": [1]}, timeout=5).json()["scale"] == 2
-        point(store, "toy", second.digest)
+        set_alias(store, "toy", second.digest)
         load = requests.post(
             f"http://127.0.0.1:{management_port}/v2/repository/models/toy/load",
             headers={"authorization": "Bearer secret"},

@@ -19,7 +19,7 @@ from foreground import ROOT, Server, serving
 from prometheus_samples import scrape, value
 from toy_models import make_archive, upload_archive
 
-from continuous_training.adapters.model_store import point
+from continuous_training.adapters.model_store import set_alias
 from continuous_training.adapters.object_store import open_store
 
 TWO_WORKERS = ("--workers", "2")
@@ -146,14 +146,14 @@ def test_error_in_a_starting_worker_is_the_error_of_the_server(tmp_path: Path) -
 def test_workers_keep_the_version_of_an_alias_that_moves(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     first, second = upload_archive(store, tmp_path, 2), upload_archive(store, tmp_path, 3)
-    point(store, "toy", first.digest)
+    set_alias(store, "toy", first.digest)
     command = [sys.executable, "-m", "serving", "serve", "--port", "0", *TWO_WORKERS]
     command += ["--model-store", str(tmp_path / "store"), "--model", "toy"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             url = server.stdout.readline().split(" at ")[1].partition("/predict")[0]
-            point(store, "toy", second.digest)
+            set_alias(store, "toy", second.digest)
             before = set(workers_of(server.pid))
             os.kill(min(before), signal.SIGKILL)
             assert eventually(lambda: len(set(workers_of(server.pid)) - before) == 1)

@@ -16,13 +16,8 @@ def contents(folder: Path) -> dict[str, str]:
 def test_all_relative_imports_are_copied_and_packages_are_emptied(tmp_path: Path) -> None:
     files = toy_files()
     copy_handler(import_handler(tmp_path / "src", files, "toy.scale.handler", "ToyHandler"), tmp_path / "out")
-    modules = [
-        path.relative_to(tmp_path / "src").as_posix()
-        for path in (tmp_path / "src" / "toy").rglob("*.py")
-        if path.name not in ("__init__.py", "unused.py")
-    ]
+    modules = ("toy/base.py", "toy/scale/handler.py", "toy/scale/messages.py")
     empty = {"toy/__init__.py": "", "toy/scale/__init__.py": ""}
-    assert len(modules) == 3
     assert contents(tmp_path / "out") == {**{name: files[name] for name in modules}, **empty}
 
 

@@ -322,7 +322,7 @@ def test_retry_of_a_killed_step_continues_its_trainjob(
         first.communicate()
         (train_job,) = train_step.cluster.find(TRAIN_JOB)
         second = start_step()
-        read_until(second, f"TrainJob {train_step.name} goes on")
+        read_until(second, f"TrainJob {train_step.name} continues")
         for pod in train_step.pods():
             # The container may end before the command returns.
             name = pod["metadata"]["name"]

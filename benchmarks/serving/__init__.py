@@ -1,1 +1,1 @@
-"""How fast the server is beside others: the same archive, the same cores, one run."""
+"""Compare the speed of this server with other servers: same archive, same cores, one run."""

@@ -1,4 +1,4 @@
-"""The requests that are sent, and the answers that must come back: one thing, and 64 in one request."""
+"""Request bodies and the expected responses: one item per request, and 64 items in one request."""
 
 from __future__ import annotations
 
@@ -19,88 +19,100 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Body:
-    """A request's bytes with their headers, and a check of an answer to it: what differs, in words."""
+    """The bytes and headers of a request, and a function that lists the differences of a response in text."""
 
     content: bytes
-    differs: Callable[[Any], list[str]]
+    find_differences: Callable[[Any], list[str]]
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
 
 
-def json_body(request: Any, differs: Callable[[Any], list[str]]) -> Body:
-    """Return a body of JSON."""
-    return Body(json.dumps(request).encode(), differs)
+def json_body(request: Any, find_differences: Callable[[Any], list[str]]) -> Body:
+    """Return a JSON body."""
+    return Body(json.dumps(request).encode(), find_differences)
 
 
 @dataclass(frozen=True)
 class Bodies:
-    """One thing and 64 of them in the words of one protocol."""
+    """A request with one item and a request with 64 items, in the format of one protocol."""
 
     single: Body
     batch: Body | None
 
 
 def golden_requests(model: Model) -> list[Any]:
-    """Read the golden requests beside the model's files."""
+    """Read the golden requests from the manifest in the model's directory."""
     manifest = json.loads((model.folder / MANIFEST).read_text(encoding="utf-8"))
     return [row["request"] for row in manifest["golden"]]
 
 
-def in_own_words(model: Model, wrap: str | None = None, other: bool = False) -> Bodies:
-    """Return bodies in the workload's own words; `wrap` is for V1: `instances`.
+def workload_bodies(model: Model, wrap: str | None = None, another_model: bool = False) -> Bodies:
+    """Return bodies in the request format of the workload. `wrap` is the key that V1 requires: `instances`.
 
-    Where another model answers (`other`), there must only be as many predictions.
+    With `another_model`, a different model responds, so only the number of predictions is compared.
     """
     requests = golden_requests(model)
-    many = many_of(model.metadata.request_schema, requests)
-    made = [_own(model, request, wrap, other) for request in (requests[0], many) if request is not None]
-    return Bodies(made[0], made[1] if len(made) > 1 else None)
+    batch = batch_request(model.metadata.request_schema, requests)
+    created = [
+        _workload_body(model, request, wrap, another_model)
+        for request in (requests[0], batch)
+        if request is not None
+    ]
+    return Bodies(created[0], created[1] if len(created) > 1 else None)
 
 
-def many_of(schema: Mapping[str, Any], requests: list[Any]) -> Any:
-    """Return a request of 64 things, made of golden ones; None when the workload has no such request."""
+def batch_request(schema: Mapping[str, Any], requests: list[Any]) -> Any:
+    """Return a request with 64 items of the golden requests, or None if it accepts one item only."""
     alternatives = schema.get("oneOf") or schema.get("anyOf") or [schema]
-    one = next(iter(requests[0]))
+    item_key = next(iter(requests[0]))
     lists = [
         name
         for alternative in alternatives
-        for name, found in alternative.get("properties", {}).items()
-        if found.get("type") == "array" and name in alternative.get("required", ()) and "x-image" not in found
+        for name, property_schema in alternative.get("properties", {}).items()
+        if property_schema.get("type") == "array"
+        and name in alternative.get("required", ())
+        and "x-image" not in property_schema
     ]
     if not lists:
         return None
     name = lists[0]
-    if name == one:  # the golden requests are lists already
+    if name == item_key:  # The golden requests contain lists already.
         items = [item for request in requests for item in request[name]]
     else:
-        items = [request[one] for request in requests]
-    rest = {key: value for key, value in requests[0].items() if key not in (one, name)}
+        items = [request[item_key] for request in requests]
+    rest = {key: value for key, value in requests[0].items() if key not in (item_key, name)}
     return {name: list(itertools.islice(itertools.cycle(items), BATCH)), **rest}
 
 
-def as_tensors(model: Model, raw: bool = False) -> Bodies:
-    """Return bodies in the words of the Open Inference Protocol v2; `raw`: by its binary extension."""
+def tensor_bodies(model: Model, raw: bool = False) -> Bodies:
+    """Return bodies of the Open Inference Protocol v2. `raw` selects its binary tensor data extension."""
     rows = [model.handler.preprocess(request) for request in golden_requests(model)]
     names = [tensor.name for tensor in model.inputs]
-    joined = {name: np.concatenate([row[name] for row in rows]) for name in names}
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in names}
     return Bodies(
         *(
-            _tensors(model, {n: np.resize(joined[n], (size, *joined[n].shape[1:])) for n in names}, raw)
+            _tensors(model, {n: np.resize(columns[n], (size, *columns[n].shape[1:])) for n in names}, raw)
             for size in (1, BATCH)
         )
     )
 
 
-def _own(model: Model, request: Any, wrap: str | None, other: bool) -> Body:
+def _workload_body(model: Model, request: Any, wrap: str | None, another_model: bool) -> Body:
     expected = json.loads(json.dumps(model.predict(request)))
-    if other:
-        return json_body(request, lambda answer: _sizes(expected["predictions"], answer["predictions"]))
+    if another_model:
+        return json_body(
+            request, lambda answer: _count_differences(expected["predictions"], answer["predictions"])
+        )
     if wrap is None:
         return json_body(request, lambda answer: _differences(expected, answer))
     return json_body({wrap: [request]}, lambda answer: _differences([expected], answer["predictions"]))
 
 
-def _sizes(expected: list[Any], found: list[Any]) -> list[str]:
-    return [] if len(expected) == len(found) else [f"{len(found)} predictions, and {len(expected)} expected"]
+def _count_differences(expected: list[Any], predictions: list[Any]) -> list[str]:
+    return (
+        []
+        if len(expected) == len(predictions)
+        else [f"{len(predictions)} predictions instead of {len(expected)}"]
+    )
 
 
 def _tensors(model: Model, tensors: dict[str, np.ndarray], raw: bool) -> Body:
@@ -110,23 +122,23 @@ def _tensors(model: Model, tensors: dict[str, np.ndarray], raw: bool) -> Body:
         for tensor in model.inputs
     ]
 
-    def differs(answer: Any) -> list[str]:
+    def find_differences(answer: Any) -> list[str]:
         return _differences(expected, {tensor["name"]: tensor["data"] for tensor in answer["outputs"]})
 
     if not raw:
-        for one in inputs:
-            one["data"] = tensors[one["name"]].ravel().tolist()
-        return json_body({"inputs": inputs}, differs)
-    parts = [_raw(tensors[one["name"]]) for one in inputs]
-    for one, part in zip(inputs, parts, strict=True):
-        one["parameters"] = {"binary_data_size": len(part)}
+        for tensor_input in inputs:
+            tensor_input["data"] = tensors[tensor_input["name"]].ravel().tolist()
+        return json_body({"inputs": inputs}, find_differences)
+    parts = [_raw(tensors[tensor_input["name"]]) for tensor_input in inputs]
+    for tensor_input, part in zip(inputs, parts, strict=True):
+        tensor_input["parameters"] = {"binary_data_size": len(part)}
     text = json.dumps({"inputs": inputs}).encode()
     headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(text))}
-    return Body(b"".join([text, *parts]), differs, headers)
+    return Body(b"".join([text, *parts]), find_differences, headers)
 
 
 def _raw(array: np.ndarray) -> bytes:
-    """Return a tensor's bytes as the binary extension has them."""
+    """Return the bytes of a tensor in the format of the binary tensor data extension."""
     if array.dtype.kind != "O":
         return array.tobytes()
     texts = [text.encode() for text in array.ravel().tolist()]

@@ -1,4 +1,4 @@
-"""An environment of its own for each server: their dependencies contradict each other."""
+"""A separate virtual environment for each server, because their dependencies conflict."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from pathlib import Path
 
 
 class NotInstalledError(Exception):
-    """A server's packages cannot be installed here; the message says why."""
+    """The packages of a server cannot be installed. The message contains the installer's error."""
 
 
-def python_of(cache: Path, name: str, requirements: Sequence[str]) -> Path:
-    """Return the Python of an environment with these packages, made once; NotInstalledError if it cannot be.
+def environment_python(cache: Path, name: str, requirements: Sequence[str]) -> Path:
+    """Return the Python of an environment with these packages, and create the environment if necessary.
 
-    No requirements, or modules that are installed already (`module:NAME`): this very Python.
+    Without requirements, or if all required modules (`module:NAME`) are installed, return the current Python.
+    Raises NotInstalledError if the packages cannot be installed.
     """
-    here = [
+    modules = [
         requirement.removeprefix("module:")
         for requirement in requirements
         if requirement.startswith("module:")
     ]
     packages = [requirement for requirement in requirements if not requirement.startswith("module:")]
-    if not packages or (here and all(importlib.util.find_spec(module) for module in here)):
+    if not packages or (modules and all(importlib.util.find_spec(module) for module in modules)):
         return Path(sys.executable)
     digest = hashlib.sha256("\n".join([sys.version, *packages]).encode()).hexdigest()[:8]
     folder = cache / f"{name}-{digest}"
@@ -39,13 +40,13 @@ def python_of(cache: Path, name: str, requirements: Sequence[str]) -> Path:
     uv = shutil.which("uv")
     venv.create(folder, with_pip=uv is None)
     pip = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [*pip, "-q", *packages],
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    if completed.returncode:
+        lines = completed.stderr.strip().splitlines() or [f"exit code {completed.returncode}"]
         raise NotInstalledError(f"{', '.join(packages)}: {lines[-1]}")
     (folder / "complete").touch()
     return python

@@ -1,4 +1,4 @@
-"""One server from its start to its end: seconds until it answers, load, memory."""
+"""Measure one server from start to stop: start-up time, request rate and latency, memory."""
 
 from __future__ import annotations
 
@@ -19,62 +19,66 @@ from typing import Any
 import requests
 
 from .bodies import Body
-from .contenders import THREADS, Contender, Place
+from .contenders import THREADS, Contender, LaunchContext
 
 START_WITHIN = 120.0
 LOADS = (("c1", 1), ("c8", 8), ("c32", 32), ("b64", 4))
-"""The loads and their connections; b64 sends 64 things in each request."""
+"""The loads and their connections; b64 sends 64 items in each request."""
 
 
 class FailedError(Exception):
-    """A server does not start, or answers wrongly; the message has the end of its log."""
+    """A server does not start or responds incorrectly. The message contains the end of its log."""
 
 
 @dataclass
-class Measured:
-    """What one server did in one round: seconds, MB, and a dict of each load."""
+class Measurement:
+    """One server in one round: start-up seconds, memory in MB, and for each load its rate, p50 and p99."""
 
     start: float = 0.0
     memory: float = 0.0
     loads: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def measure(contender: Contender, place: Place, bodies: dict[str, Body], seconds: float) -> Measured:
-    """Start a server, hold its answers against the model's own, load it, and end it.
+def measure(
+    contender: Contender, context: LaunchContext, bodies: dict[str, Body], seconds: float
+) -> Measurement:
+    """Start a server, compare its responses with the model's own responses, apply the loads, and stop it.
 
-    FailedError when it does not answer, or not as the model does.
+    Raises FailedError if the server does not respond or its responses differ.
     """
-    measured = Measured()
-    url = f"http://127.0.0.1:{place.ports[0]}{contender.path.format(name=place.name)}"
-    began = time.perf_counter()
-    with _running(contender, place) as process:
-        _await_port(process, place)
-        _settle(contender, process, place)
-        _await_answer(url, bodies["c1"], process, place)
-        measured.start = time.perf_counter() - began
+    measured = Measurement()
+    url = f"http://127.0.0.1:{context.ports[0]}{contender.path.format(name=context.name)}"
+    started = time.perf_counter()
+    with _running(contender, context) as process:
+        _await_port(process, context)
+        _prepare(contender, process, context)
+        _await_answer(url, bodies["c1"], process, context)
+        measured.start = time.perf_counter() - started
         for load, connections in LOADS:
             if load not in bodies:
                 continue
-            answer = _ask(url, bodies[load])
+            answer = _post(url, bodies[load])
             if not answer.ok:
-                raise FailedError(f"{contender.name} answers {answer.status_code}: {answer.text[:200]}")
-            wrong = bodies[load].differs(answer.json())
-            if wrong:
-                raise FailedError(f"{contender.name} does not answer as the model does: {wrong[0]}")
-            _wrk(url, bodies[load], connections, 1.0, place)
-            measured.loads[load] = _wrk(url, bodies[load], connections, seconds, place)
+                raise FailedError(
+                    f"{contender.name} responds with status {answer.status_code}: {answer.text[:200]}"
+                )
+            differences = bodies[load].find_differences(answer.json())
+            if differences:
+                raise FailedError(f"{contender.name} responds differently from the model: {differences[0]}")
+            _wrk(url, bodies[load], connections, 1.0, context)
+            measured.loads[load] = _wrk(url, bodies[load], connections, seconds, context)
         measured.memory = _memory(process.pid) / 1e6
     return measured
 
 
 @contextmanager
-def _running(contender: Contender, place: Place) -> Iterator[subprocess.Popen[bytes]]:
-    command = contender.command(place)
-    with (place.folder / "log.txt").open("wb") as log:
+def _running(contender: Contender, context: LaunchContext) -> Iterator[subprocess.Popen[bytes]]:
+    command = contender.command(context)
+    with (context.folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             command,
-            cwd=place.folder,
-            env={**place.environment, **(THREADS if contender.alone else {})},
+            cwd=context.folder,
+            env={**context.environment, **(THREADS if contender.single_threaded else {})},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -82,57 +86,57 @@ def _running(contender: Contender, place: Place) -> Iterator[subprocess.Popen[by
         try:
             yield process
         finally:
-            # Launchers, workers and a JVM are one group.
+            # The launcher, its workers and a JVM belong to one process group.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
 
 
-def _await_port(process: subprocess.Popen[bytes], place: Place) -> None:
+def _await_port(process: subprocess.Popen[bytes], context: LaunchContext) -> None:
     deadline = time.monotonic() + START_WITHIN
     while True:
         try:
-            socket.create_connection(("127.0.0.1", place.ports[0]), timeout=1).close()
+            socket.create_connection(("127.0.0.1", context.ports[0]), timeout=1).close()
             return
         except OSError:
-            _check(process, place, deadline)
+            _check(process, context, deadline)
             time.sleep(0.01)
 
 
-def _settle(contender: Contender, process: subprocess.Popen[bytes], place: Place) -> None:
+def _prepare(contender: Contender, process: subprocess.Popen[bytes], context: LaunchContext) -> None:
     deadline = time.monotonic() + START_WITHIN
     while True:
         try:
-            return contender.settle(place)
-        except requests.ConnectionError:  # that port opens a moment later
-            _check(process, place, deadline)
+            return contender.prepare(context)
+        except requests.ConnectionError:  # The management port opens later than the first port.
+            _check(process, context, deadline)
             time.sleep(0.02)
 
 
-def _await_answer(url: str, body: Body, process: subprocess.Popen[bytes], place: Place) -> None:
+def _await_answer(url: str, body: Body, process: subprocess.Popen[bytes], context: LaunchContext) -> None:
     deadline = time.monotonic() + START_WITHIN
     while True:
         try:
-            if _ask(url, body).ok:
+            if _post(url, body).ok:
                 return
         except requests.RequestException:
             pass
-        _check(process, place, deadline)
+        _check(process, context, deadline)
         time.sleep(0.02)
 
 
-def _check(process: subprocess.Popen[bytes], place: Place, deadline: float) -> None:
+def _check(process: subprocess.Popen[bytes], context: LaunchContext, deadline: float) -> None:
     if process.poll() is not None or time.monotonic() > deadline:
-        log = (place.folder / "log.txt").read_text(errors="replace")
-        raise FailedError(f"it does not answer: {log[-1500:]}")
+        log = (context.folder / "log.txt").read_text(errors="replace")
+        raise FailedError(f"the server does not respond: {log[-1500:]}")
 
 
-def _ask(url: str, body: Body) -> requests.Response:
+def _post(url: str, body: Body) -> requests.Response:
     return requests.post(url, data=body.content, headers=body.headers, timeout=60)
 
 
-def _wrk(url: str, body: Body, connections: int, seconds: float, place: Place) -> dict[str, Any]:
-    """Load with wrk; returns requests a second, p50 and p99 in ms, and how many answers were bad."""
-    path = place.folder / "body"
+def _wrk(url: str, body: Body, connections: int, seconds: float, context: LaunchContext) -> dict[str, Any]:
+    """Apply the load with wrk. Return `rate` in requests per second, and `p50` and `p99` in ms."""
+    path = context.folder / "body"
     path.write_bytes(body.content)
     headers = "".join(f"{name}: {value}\n" for name, value in body.headers.items())
     environment = {**os.environ, "WRK_BODY": str(path), "WRK_HEADERS": headers}
@@ -148,11 +152,11 @@ def _wrk(url: str, body: Body, connections: int, seconds: float, place: Place) -
         script,
         url,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=seconds + 60)
-    found = re.search(r"^RESULT (.*)$", done.stdout, re.M)
-    if done.returncode or found is None:
-        raise FailedError(f"wrk failed: {done.stderr[-500:] or done.stdout[-500:]}")
-    result = json.loads(found[1])
+    completed = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=seconds + 60)
+    match = re.search(r"^RESULT (.*)$", completed.stdout, re.M)
+    if completed.returncode or match is None:
+        raise FailedError(f"wrk failed: {completed.stderr[-500:] or completed.stdout[-500:]}")
+    result = json.loads(match[1])
     if result["bad"]:
         raise FailedError(
             f"{result['bad']} of {result['requests']} requests failed at {connections} connections"
@@ -161,7 +165,7 @@ def _wrk(url: str, body: Body, connections: int, seconds: float, place: Place) -
 
 
 def _memory(session: int) -> int:
-    """Return the bytes that the processes of a session hold, each shared page divided among its sharers."""
+    """Return the memory of the processes of a session in bytes: the sum of their proportional set sizes."""
     total = 0
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -170,13 +174,13 @@ def _memory(session: int) -> int:
             if os.getsid(int(folder.name)) == session:
                 rollup = (folder / "smaps_rollup").read_text()
                 total += 1024 * int(re.findall(r"^Pss:\s+(\d+)", rollup, re.M)[0])
-        except (OSError, IndexError):  # it ended meanwhile
+        except (OSError, IndexError):  # The process ended in the meantime.
             continue
     return total
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return ports that are free now."""
+    """Return ports that are currently free."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = tuple(s.getsockname()[1] for s in sockets)
     for s in sockets:
@@ -185,7 +189,7 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 
 def new_folder(path: Path) -> Path:
-    """Return the folder, new and empty."""
+    """Create the directory, empty, and return it."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     return path

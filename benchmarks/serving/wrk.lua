@@ -1,4 +1,4 @@
--- One request over and over; what came of it as one line of JSON.
+-- Send one request repeatedly, and print the result as one line of JSON.
 local file = assert(io.open(os.getenv("WRK_BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")

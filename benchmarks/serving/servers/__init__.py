@@ -1,1 +1,1 @@
-"""The other servers, each around the archive's own handler; every file runs in an environment of its own."""
+"""The other servers. Each file runs in a separate environment and uses the archive's own handler."""

@@ -1,4 +1,4 @@
-"""The reference: Flask with the model in the handler, as most people begin."""
+"""Flask with the model in the request handler, a typical first implementation."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ model = load_model(Path(os.environ["MODEL"]))
 
 @app.post("/predict")
 def predict() -> Any:
-    """Answer one request in the workload's own words."""
+    """Return the prediction for one request in the request format of the workload."""
     try:
         return jsonify(model.predict(request.get_json()))
     except ValueError as error:

@@ -9,7 +9,7 @@ from continuous_training.serving.models.model import load_model
 
 
 class Predictor(Model):
-    """Answers each instance with the archive's own handler."""
+    """Predicts each instance with the archive's own handler."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -17,7 +17,7 @@ class Predictor(Model):
         self.ready = True
 
     def predict(self, payload: dict, headers: dict | None = None) -> dict:
-        """Answer `{"instances": [...]}` with `{"predictions": [...]}`."""
+        """Return `{"predictions": [...]}` for `{"instances": [...]}`."""
         return {"predictions": [self.loaded.predict(request) for request in payload["instances"]]}
 
 

@@ -13,7 +13,7 @@ _DTYPES = {"FP32": "float32", "FP64": "float64", "INT64": "int64", "BOOL": "bool
 
 
 class Predictor(MLModel):
-    """Answers tensors with the archive's own handler."""
+    """Runs inference with the archive's own handler."""
 
     async def load(self) -> bool:
         """Load the model from its unpacked folder."""
@@ -23,17 +23,17 @@ class Predictor(MLModel):
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Run one inference."""
         tensors = {
-            given.name: np.array(given.data.root, dtype=_DTYPES[given.datatype]).reshape(given.shape)
-            for given in payload.inputs
+            tensor.name: np.array(tensor.data.root, dtype=_DTYPES[tensor.datatype]).reshape(tensor.shape)
+            for tensor in payload.inputs
         }
         outputs = self.loaded.infer(tensors)
         written = [
             ResponseOutput(
-                name=tensor.name,
-                datatype=tensor.datatype,
-                shape=list(outputs[tensor.name].shape),
-                data=outputs[tensor.name].ravel().tolist(),
+                name=output.name,
+                datatype=output.datatype,
+                shape=list(outputs[output.name].shape),
+                data=outputs[output.name].ravel().tolist(),
             )
-            for tensor in self.loaded.outputs
+            for output in self.loaded.outputs
         ]
         return InferenceResponse(model_name=self.name, outputs=written)

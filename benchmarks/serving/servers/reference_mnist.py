@@ -1,4 +1,4 @@
-"""The reference for mnist: Flask, ONNX Runtime and FAISS as most people put them together."""
+"""The reference for mnist: a typical combination of Flask, ONNX Runtime and FAISS."""
 
 import json
 import os
@@ -22,9 +22,9 @@ labels = json.loads((folder / "labels.json").read_text())
 
 @app.post("/predict")
 def predict() -> Any:
-    """Answer `{"image": ...}` or `{"images": [...]}`."""
-    asked = request.get_json()
-    images = asked["images"] if "images" in asked else [asked["image"]]
+    """Return the predictions for `{"image": ...}` or `{"images": [...]}`."""
+    body = request.get_json()
+    images = body["images"] if "images" in body else [body["image"]]
     (embedded,) = session.run(None, {"image": np.array(images, dtype=np.float32)})
     distances, neighbours = index.search(embedded, NEIGHBOURS)
     predictions = []

@@ -14,10 +14,10 @@ vectoriser, classifier = joblib.load(os.environ["REFERENCE_MODEL"])
 
 @app.post("/predict")
 def predict() -> Any:
-    """Answer `{"text": [...]}`."""
-    shares = classifier.predict_proba(vectoriser.transform(request.get_json()["text"]))
-    rows = zip(shares.argmax(axis=1).tolist(), shares.max(axis=1).tolist(), strict=True)
-    predictions = [{"label": LABELS[label], "probability": share} for label, share in rows]
+    """Return the predictions for `{"text": [...]}`."""
+    probabilities = classifier.predict_proba(vectoriser.transform(request.get_json()["text"]))
+    rows = zip(probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist(), strict=True)
+    predictions = [{"label": LABELS[label], "probability": probability} for label, probability in rows]
     return jsonify(predictions=predictions, model="fast")
 
 

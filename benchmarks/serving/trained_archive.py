@@ -1,4 +1,4 @@
-"""An archive of a workload, trained here with its default parameters, as people would serve it."""
+"""An archive of a workload that is trained with its default parameters."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _SOURCES = {
     "mnist": (_DATA / "mnist", "https://ossci-datasets.s3.amazonaws.com/mnist"),
     "nsmc": (_DATA / "nsmc", "nsmc:original"),
 }
-"""The whole data sets: beside the checkout, or where they come from."""
+"""The complete data sets: a directory next to the checkout, or the address to download them from."""
 
 
-def trained(name: str, cache: Path) -> Path:
-    """Prepare, train and archive a workload below `cache`, unless its code has not changed since.
+def train_archive(name: str, cache: Path) -> Path:
+    """Prepare, train and archive a workload below `cache`. Reuse the archive if the code is unchanged.
 
     For nsmc, the reference implementation is trained on the same rows and written to `reference.joblib`.
     """
@@ -38,8 +38,8 @@ def trained(name: str, cache: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     workload, values = discovery.get(name), {}
     if name in _SOURCES:
-        beside, address = _SOURCES[name]
-        values["source"] = str(beside) if beside.is_dir() else address
+        local, address = _SOURCES[name]
+        values["source"] = str(local) if local.is_dir() else address
     prepare(workload, values, folder / "data", cache=cache / "files")
     train(workload, {}, folder / "data", folder / "model")
     model, holdout = load_model(folder / "model"), Dataset.open(folder / "data").read("holdout")
@@ -53,7 +53,7 @@ def trained(name: str, cache: Path) -> Path:
 
 
 def _code(name: str) -> str:
-    """Name the code that makes the archive by its content."""
+    """Return a digest of the code that creates the archive."""
     total = hashlib.sha256()
     modules = [*(ROOT / "workloads" / name).rglob("*.py"), *(ROOT / "workloads").glob("*.py")]
     for path in [*sorted(modules), Path(__file__)]:
@@ -62,7 +62,7 @@ def _code(name: str) -> str:
 
 
 def _train_reference(data: Path, path: Path) -> None:
-    """Train the reference implementation: the 100,000 most frequent words, and naive Bayes."""
+    """Train the reference implementation: naive Bayes on the counts of the 100,000 most frequent words."""
     import joblib
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB

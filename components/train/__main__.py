@@ -1,7 +1,7 @@
-"""train, alone: a dataset in, a bundle out: the model's files and the handler that serves them.
+"""Run the train step alone: train a model on a dataset and write the model bundle.
 
 In:   --data, the output of prep-data
-Out:  OUTPUT/model.json, the model's files, the handler's code
+Out:  OUTPUT, the bundle: model.json, the model's files and the handler's code
 Next: python -m components.evaluate --workload NAME --data DATA --model OUTPUT --output out/evaluation
 """
 
@@ -24,55 +24,57 @@ from .step import run
 
 
 def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: Any, model: Any) -> None:
-    """Run the step inside a pipeline; on several nodes where `trainjob`, a TrainJob's spec, says so."""
+    """Run the step inside a pipeline, on several nodes if `trainjob`, a TrainJob spec, is not empty."""
     with step_cli.reported():
-        chosen, given = discovery.get(workload), step_cli.arguments_of(parameters)
+        definition, arguments = discovery.get(workload), step_cli.arguments_of(parameters)
         paths = Path(data.path), Path(model.path)
         store = open_store(step_cli.in_pipeline().store)
         if trainjob:
-            metadata = _on_nodes(chosen, given, *paths, trainjob, store)
+            metadata = _on_nodes(definition, arguments, *paths, trainjob, store)
         else:
-            metadata = run(chosen, given, *paths, step_cli.tell, store)
+            metadata = run(definition, arguments, *paths, step_cli.tell, store)
         model.metadata |= {"workload": workload, "recipe": metadata.require_training(paths[1]).input_digest}
 
 
 def _on_nodes(
     workload: Workload,
-    given: dict[str, Any],
+    parameters: dict[str, Any],
     data: Path,
     output: Path,
     spec: dict[str, Any],
     store: ObjectStore,
 ) -> BundleMetadata:
-    # What talks to a cluster takes longer to import than a small model to train.
+    # Imported here for start-up time: importing the Kubernetes client can take longer than training.
     from continuous_training.adapters.kubernetes.connection import connect
 
-    from .nodes.launcher import Step, run_on_nodes, whole_numbers
+    from .nodes.launcher import Step, restore_integers, run_on_nodes
 
     names = ("CT_RUN", "CT_POD_NAME", "CT_POD_UID")
     step = Step(*(os.environ.get(name, "") for name in names))
     cluster = connect(kubeconfig=os.environ.get("KUBECONFIG", ""), progress=step_cli.tell)
-    spec = whole_numbers(spec)
-    return run_on_nodes(workload, given, data, output, spec, cluster, store, step, step_cli.tell)
+    spec = restore_integers(spec)
+    return run_on_nodes(workload, parameters, data, output, spec, cluster, store, step, step_cli.tell)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the step from a shell; returns the exit code."""
+    """Run the step from a shell. Return the exit code."""
     parser = step_cli.command("train", __doc__, state=True)
     step_cli.workload_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the output of prep-data")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the bundle goes")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="the folder to write the bundle to"
+    )
     arguments = parser.parse_args(argv)
 
-    def work() -> int:
-        given = parse_assignments(arguments.set)
+    def run_step() -> int:
+        parameters = parse_assignments(arguments.set)
         workload = discovery.get(arguments.workload)
         store = open_store(Settings.from_environment(os.environ, arguments.state).store)
-        run(workload, given, arguments.data, arguments.output, step_cli.tell, store)
+        run(workload, parameters, arguments.data, arguments.output, step_cli.tell, store)
         print(f"bundle: {arguments.output}")
         return 0
 
-    return step_cli.finish(work)
+    return step_cli.finish(run_step)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class StoredCheckpoints:
             self.store.write(self.key, state)
         except TransientError as error:
             # Training continues, because the model is more valuable than the checkpoint.
-            self.progress(f"no checkpoint could be kept, and training goes on: {error}")
+            self.progress(f"the checkpoint could not be saved; training continues: {error}")
 
     def clear(self) -> None:
         """Delete the checkpoint."""

@@ -1,4 +1,4 @@
-"""train: a dataset in, a bundle out: the model's files, the handler that serves them, and `model.json`."""
+"""The train step: train a model on a dataset and write the model bundle."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .checkpoints import StoredCheckpoints
 
 def run(
     workload: Workload,
-    given: dict[str, Any],
+    parameters: dict[str, Any],
     data: Path,
     output: Path,
     progress: Progress = report,
@@ -43,42 +43,50 @@ def run(
     *,
     keep_checkpoint: bool = False,
 ) -> BundleMetadata:
-    """Learn from the training rows in `data` and write the bundle to `output`; returns its metadata.
+    """Train on the training rows in `data` and write the bundle to `output`. Return its metadata.
 
-    The same rows, parameters and library versions give the same files. With a `store`, a workload that can
-    be resumed goes on where a step on the same data was cut off; its checkpoint is removed at the end, unless
-    it is to be kept. Raises UserError when the data is another workload's, or was prepared with other
-    parameters than those given.
+    The same rows, parameters and library versions give the same files. With a `store`, a resumable workload
+    continues from the checkpoint of an interrupted step on the same data. The checkpoint is deleted at the
+    end, unless `keep_checkpoint` is set. Raises UserError if the data belongs to another workload, or was
+    prepared with parameters that differ from `parameters`.
     """
-    dataset, values = open_dataset(workload, given, data)
+    dataset, values = open_dataset(workload, parameters, data)
     handler_files(workload.handler)
     rows = dataset.rows("train")
-    progress(f"learning from {rows.num_rows:,} rows")
+    progress(f"training on {rows.num_rows:,} rows")
     started = time.perf_counter()
     input_digest = dataset.manifest.input_digest
     if values != dataset.parameters_of(workload.parameters(), workload.parse, {}):
-        # By hand, with another hyperparameter; in a pipeline both steps get the same values.
+        # A person runs the step with another hyperparameter. In a pipeline, both steps get the same values.
         input_digest = input_digest_of(workload, values, dataset.manifest.fingerprint)
-    kept = StoredCheckpoints(store, workload.name, input_digest, progress) if store else None
+    checkpoints = StoredCheckpoints(store, workload.name, input_digest, progress) if store else None
     with new_folder(output, METADATA) as folder:
-        training = _train(workload, rows, values, folder, progress, kept)
+        training = _train(workload, rows, values, folder, progress, checkpoints)
         reject_pickles(folder, workload.name)
         copy_handler(workload.handler, folder)
         metadata = _metadata(workload, values, dataset, input_digest, training)
         (folder / METADATA).write_text(to_json(metadata.to_json()), encoding="utf-8")
         seconds = time.perf_counter() - started
-        progress(f"a model of {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
-    if kept and isinstance(workload, Resumable) and not keep_checkpoint:
-        kept.clear()
+        progress(f"trained the model {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
+    if checkpoints and isinstance(workload, Resumable) and not keep_checkpoint:
+        checkpoints.clear()
     return metadata
 
 
-def open_dataset(workload: Workload, given: dict[str, Any], data: Path) -> tuple[Dataset, dict[str, Any]]:
-    """Return the dataset in `data` and its run parameters; UserError when others were given."""
+def open_dataset(
+    workload: Workload, parameters: dict[str, Any], data: Path
+) -> tuple[Dataset, dict[str, Any]]:
+    """Return the dataset in `data` and its run parameters.
+
+    Raises UserError if the dataset belongs to another workload, or if `parameters` differ from its own.
+    """
     dataset = Dataset.open(data)
     if dataset.workload != workload.name:
-        raise UserError(f"{data} holds the data of {dataset.workload}, not of {workload.name}")
-    return dataset, dataset.parameters_of(workload.parameters(), workload.parse, given)
+        raise UserError(
+            f"{data} contains data of the workload {dataset.workload}, not of {workload.name}; "
+            f"pass the output of prep-data for {workload.name}"
+        )
+    return dataset, dataset.parameters_of(workload.parameters(), workload.parse, parameters)
 
 
 def _train(
@@ -87,10 +95,10 @@ def _train(
     values: Values,
     folder: Path,
     progress: Progress,
-    kept: StoredCheckpoints | None,
+    checkpoints: StoredCheckpoints | None,
 ) -> Training:
     if isinstance(workload, Resumable):
-        return workload.train(rows.table(), values, folder, progress, kept)
+        return workload.train(rows.table(), values, folder, progress, checkpoints)
     return workload.train_stored(rows, values, folder, progress)
 
 
@@ -120,7 +128,9 @@ def _metadata(
                 holdout=SplitSummary(manifest.holdout.rows, manifest.holdout.fingerprint),
                 statistics=manifest.train.statistics,
             ),
-            parameters={n: v for n, v in values.items() if n not in _PREPARED and not is_gate_parameter(n)},
+            parameters={
+                n: v for n, v in values.items() if n not in _PREP_DATA_PARAMETERS and not is_gate_parameter(n)
+            },
             input_digest=input_digest,
             prepared_input_digest=manifest.input_digest,
             code=code_digest(discovery.folder_of(workload)),
@@ -130,5 +140,5 @@ def _metadata(
     )
 
 
-_PREPARED = {"source", "as_of", "test_size", "force"}
-"""The parameters that prep-data has acted on; the dataset remembers them."""
+_PREP_DATA_PARAMETERS = {"source", "as_of", "test_size", "force"}
+"""The parameters that only prep-data uses. The dataset manifest contains them."""

@@ -1,4 +1,4 @@
-"""train: the bundle, and what is not trained on."""
+"""The train step: the bundle, checkpoints and the inputs that it rejects."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def data(make: Make, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_the_bundle_holds_model_handler_and_description(make: Make, data: Path, tmp_path: Path) -> None:
+def test_the_bundle_contains_model_handler_and_metadata(make: Make, data: Path, tmp_path: Path) -> None:
     workload = make()
-    description = run(workload, {}, data, tmp_path / "model").to_json()
+    metadata = run(workload, {}, data, tmp_path / "model").to_json()
     files = sorted(
         str(p.relative_to(tmp_path / "model")) for p in (tmp_path / "model").rglob("*") if p.is_file()
     )
@@ -41,14 +41,14 @@ def test_the_bundle_holds_model_handler_and_description(make: Make, data: Path, 
         "fence.json", "model.json", "workloads/__init__.py", "workloads/fence/__init__.py",
         "workloads/fence/handler.py", "workloads/handler.py",
     ]  # fmt: skip
-    assert json.loads((tmp_path / "model/model.json").read_text()) == description
+    assert json.loads((tmp_path / "model/model.json").read_text()) == metadata
     dataset = json.loads((data / "dataset.json").read_text())
-    assert description["name"] == workload.name
-    assert description["handler"] == "workloads.fence.handler:FenceHandler"
-    assert description["inputs"] == [{"name": "x", "datatype": "FP64", "shape": [-1]}]
-    assert description["outputs"] == [{"name": "label", "datatype": "INT64", "shape": [-1]}]
-    assert description["recipe"] == description["prepared"] == dataset["recipe"]
-    assert description["data"] == {
+    assert metadata["name"] == workload.name
+    assert metadata["handler"] == "workloads.fence.handler:FenceHandler"
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP64", "shape": [-1]}]
+    assert metadata["outputs"] == [{"name": "label", "datatype": "INT64", "shape": [-1]}]
+    assert metadata["recipe"] == metadata["prepared"] == dataset["recipe"]
+    assert metadata["data"] == {
         "fingerprint": dataset["fingerprint"],
         "rows": dataset["splits"]["train"]["rows"],
         "sample": False,
@@ -56,16 +56,16 @@ def test_the_bundle_holds_model_handler_and_description(make: Make, data: Path, 
         "holdout": {key: dataset["splits"]["holdout"][key] for key in ("rows", "fingerprint")},
         "statistics": dataset["splits"]["train"]["statistics"],
     }
-    assert (description["curve"], description["notes"]) == ([{"step": 1, "error": 0.5}], {"fence": 47.0})
+    assert (metadata["curve"], metadata["notes"]) == ([{"step": 1, "error": 0.5}], {"fence": 47.0})
 
 
-def test_the_bundle_answers(make: Make, data: Path, tmp_path: Path) -> None:
+def test_the_bundle_can_be_loaded_and_predicts(make: Make, data: Path, tmp_path: Path) -> None:
     run(make(), {}, data, tmp_path / "model")
     model = load_model(tmp_path / "model")
     assert model.predict({"x": [46, 47]}) == {"label": [0, 1]}
 
 
-def test_the_same_again_is_the_same_and_replaces(make: Make, data: Path, tmp_path: Path) -> None:
+def test_training_again_writes_the_same_bundle(make: Make, data: Path, tmp_path: Path) -> None:
     digests = set()
     for _ in range(2):
         run(make(), {}, data, tmp_path / "model")
@@ -73,17 +73,17 @@ def test_the_same_again_is_the_same_and_replaces(make: Make, data: Path, tmp_pat
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("given", [{}, {"fence": "47"}, {"fence": 47.0, "seed": "0", "force": "no"}])
-def test_the_datasets_parameters_are_the_models(
-    make: Make, data: Path, tmp_path: Path, given: dict[str, Any]
+@pytest.mark.parametrize("parameters", [{}, {"fence": "47"}, {"fence": 47.0, "seed": "0", "force": "no"}])
+def test_the_model_has_the_parameters_of_the_dataset(
+    make: Make, data: Path, tmp_path: Path, parameters: dict[str, Any]
 ) -> None:
-    """Named or not: a model under the dataset's recipe is made with the parameters of that recipe."""
-    parameters = run(make(), given, data, tmp_path / "model").to_json()["parameters"]
-    assert parameters == {"fence": 47.0, "seed": 0}
+    """The parameters of the dataset are used, whether they are passed or not."""
+    metadata = run(make(), parameters, data, tmp_path / "model").to_json()
+    assert metadata["parameters"] == {"fence": 47.0, "seed": 0}
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("parameters", "message"),
     [
         ({"fence": "50"}, "was prepared with fence=47.0, not 50.0; prepare it again: "),
         ({"test_size": "0.3"}, "was prepared with test_size=0.2, not 0.3"),
@@ -92,29 +92,29 @@ def test_the_datasets_parameters_are_the_models(
         ({"fence": "101"}, "'101' is not a number from 0 to 100"),
     ],
 )
-def test_parameters_that_contradict_the_data_are_refused(
-    make: Make, data: Path, tmp_path: Path, given: dict[str, str], words: str
+def test_parameters_that_contradict_the_dataset_are_rejected(
+    make: Make, data: Path, tmp_path: Path, parameters: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(UserError) as refused:
-        run(make(), given, data, tmp_path / "model")
-    assert words in str(refused.value)
+    with pytest.raises(UserError) as error:
+        run(make(), parameters, data, tmp_path / "model")
+    assert message in str(error.value)
     assert not (tmp_path / "model").exists()
 
 
-def test_another_workloads_data_is_refused(make: Make, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds the data of model\d+, not of other"):
+def test_a_dataset_of_another_workload_is_rejected(make: Make, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"contains data of the workload model\d+, not of other"):
         run(make(name="other"), {}, data, tmp_path / "model")
 
 
-@pytest.mark.parametrize("folder", ["nothing", "."])
-def test_a_folder_without_a_dataset_is_told(make: Make, tmp_path: Path, folder: str) -> None:
+@pytest.mark.parametrize("folder", ["missing", "."])
+def test_a_folder_without_a_dataset_is_rejected(make: Make, tmp_path: Path, folder: str) -> None:
     with pytest.raises(
         UserError, match=r"contains no dataset \(dataset\.json is missing\); create it with python"
     ):
         run(make(), {}, tmp_path / folder, tmp_path / "model")
 
 
-def test_a_training_that_fails_leaves_the_old_bundle(make: Make, data: Path, tmp_path: Path) -> None:
+def test_a_failed_training_keeps_the_previous_bundle(make: Make, data: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         run(make(fails="out of memory"), {}, data, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
@@ -126,16 +126,16 @@ def test_a_training_that_fails_leaves_the_old_bundle(make: Make, data: Path, tmp
     assert digest_of_folder(tmp_path / "model") == before
 
 
-def test_a_training_that_diverges_is_written_down_for_the_gate(
+def test_the_metadata_contains_null_for_values_of_a_diverged_training(
     make: Make, data: Path, tmp_path: Path
 ) -> None:
     def diverge(self: Any, rows: Any, values: Any, output: Path, progress: Any) -> Training:
         (output / "fence.json").write_text("50")
         return Training([{"step": 1, "error": float("nan")}], {"loss": float("inf")})
 
-    description = run(make(train=diverge), {}, data, tmp_path / "model").to_json()
-    assert (description["curve"], description["notes"]) == ([{"step": 1, "error": None}], {"loss": None})
-    assert json.loads((tmp_path / "model/model.json").read_text()) == description
+    metadata = run(make(train=diverge), {}, data, tmp_path / "model").to_json()
+    assert (metadata["curve"], metadata["notes"]) == ([{"step": 1, "error": None}], {"loss": None})
+    assert json.loads((tmp_path / "model/model.json").read_text()) == metadata
 
 
 def test_the_command_writes_the_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,39 +145,41 @@ def test_the_command_writes_the_bundle(tmp_path: Path, capsys: pytest.CaptureFix
     assert prepare(["--workload", "fence", "--output", data]) == 0
     assert main(["--workload", "fence", "--data", data, "--output", model]) == 0
     printed = capsys.readouterr()
-    assert "· learning from " in printed.err
+    assert "· training on " in printed.err
     assert printed.out.endswith(f"bundle: {model}\n")
     assert main(["--workload", "fence", "--data", data, "--output", model, "--set", "fence=1"]) == 2
     assert "was prepared with fence=50.0, not 1.0" in capsys.readouterr().err
     assert main(["--workload", "line", "--data", data, "--output", model]) == 2
-    assert "holds the data of fence, not of line" in capsys.readouterr().err
+    assert "contains data of the workload fence, not of line" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("model.pkl", b"anything"), ("deep/model.joblib", b"x"), ("model.bin", b"\x80\x05\x95rest")],
+    [("model.pkl", b"content"), ("deep/model.joblib", b"x"), ("model.bin", b"\x80\x05\x95rest")],
 )
-def test_a_pickle_is_refused(make: Make, data: Path, tmp_path: Path, name: str, content: bytes) -> None:
-    def pickles(self: Any, rows: Any, values: Any, output: Path, progress: Any) -> Training:
+def test_a_pickle_is_rejected(make: Make, data: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    def write_pickle(self: Any, rows: Any, values: Any, output: Path, progress: Any) -> Training:
         (output / "fence.json").write_text("50")
         (output / name).parent.mkdir(exist_ok=True)
         (output / name).write_bytes(content)
         return Training()
 
     with pytest.raises(UserError, match=rf"wrote {name}, which is a pickle.* as ONNX, numpy arrays or JSON"):
-        run(make(train=pickles), {}, data, tmp_path / "model")
+        run(make(train=write_pickle), {}, data, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(("name", "content"), [("dataset.json", "{"), ("train.parquet", "PAR1, and no more")])
-def test_a_damaged_dataset_is_named(make: Make, data: Path, tmp_path: Path, name: str, content: str) -> None:
+def test_a_damaged_dataset_is_rejected(
+    make: Make, data: Path, tmp_path: Path, name: str, content: str
+) -> None:
     (data / name).write_text(content)
     with pytest.raises(UserError, match=rf"{name} is damaged .*; prepare the data again"):
         run(make(), {}, data, tmp_path / "model")
 
 
 class TestCheckpoints:
-    """A training that is cut off, and its second try."""
+    """An interrupted training and its retry."""
 
     def resumable(self, make: Make) -> Workload:
         fence = type(make())
@@ -185,8 +187,8 @@ class TestCheckpoints:
         def train(
             self: Any, rows: Any, values: Any, output: Path, progress: Any, checkpoints: Any = None
         ) -> Training:
-            begun = int(checkpoints.latest() or 0) if checkpoints else 0
-            for epoch in range(begun + 1, 4):
+            completed = int(checkpoints.latest() or 0) if checkpoints else 0
+            for epoch in range(completed + 1, 4):
                 if checkpoints:
                     checkpoints.save(str(epoch).encode())
                 progress(f"epoch {epoch}")
@@ -197,40 +199,47 @@ class TestCheckpoints:
         bases = (Resumable, fence)
         return type("Slow", bases, {"train": train, "__module__": fence.__module__})()
 
-    def test_the_second_try_goes_on_and_leaves_no_checkpoint(
+    def test_a_retry_resumes_and_deletes_the_checkpoint(
         self, make: Make, data: Path, tmp_path: Path, store: FolderStore
     ) -> None:
         slow = self.resumable(make)
-        recipe = json.loads((data / "dataset.json").read_text())["recipe"]
+        input_digest = json.loads((data / "dataset.json").read_text())["recipe"]
         slow.fails = "out of memory"  # type: ignore[attr-defined]
         with pytest.raises(RuntimeError, match="out of memory"):
             run(slow, {}, data, tmp_path / "model", store=store)
-        assert store.keys("checkpoints") == [f"checkpoints/{slow.name}/{recipe}"]
+        assert store.keys("checkpoints") == [f"checkpoints/{slow.name}/{input_digest}"]
         slow.fails = ""  # type: ignore[attr-defined]
-        said: list[str] = []
-        run(slow, {}, data, tmp_path / "model", said.append, store)
-        assert [line for line in said if line.startswith("epoch")] == ["epoch 3"]
+        messages: list[str] = []
+        run(slow, {}, data, tmp_path / "model", messages.append, store)
+        assert [line for line in messages if line.startswith("epoch")] == ["epoch 3"]
         assert store.keys("checkpoints") == []
 
     def test_without_a_store_it_trains_from_the_start(self, make: Make, data: Path, tmp_path: Path) -> None:
-        said: list[str] = []
-        run(self.resumable(make), {}, data, tmp_path / "model", said.append)
-        assert [line for line in said if line.startswith("epoch")] == ["epoch 1", "epoch 2", "epoch 3"]
+        messages: list[str] = []
+        run(self.resumable(make), {}, data, tmp_path / "model", messages.append)
+        assert [line for line in messages if line.startswith("epoch")] == ["epoch 1", "epoch 2", "epoch 3"]
 
-    def test_a_store_that_is_away_for_a_while_does_not_end_the_training(
+    def test_training_continues_when_the_store_is_temporarily_unavailable(
         self, make: Make, data: Path, tmp_path: Path
     ) -> None:
-        class Away(FolderStore):
+        class UnavailableStore(FolderStore):
             def write(self, key: str, data: bytes) -> None:
-                raise TransientError("no route to it")
+                raise TransientError("no route")
 
-        said: list[str] = []
-        run(self.resumable(make), {}, data, tmp_path / "model", said.append, Away(tmp_path / "store"))
-        assert "no checkpoint could be kept, and training goes on: no route to it" in said
+        messages: list[str] = []
+        run(
+            self.resumable(make),
+            {},
+            data,
+            tmp_path / "model",
+            messages.append,
+            UnavailableStore(tmp_path / "store"),
+        )
+        assert "the checkpoint could not be saved; training continues: no route" in messages
         assert (tmp_path / "model").is_dir()
 
 
-def test_a_workload_may_read_its_rows_batch_by_batch_and_twice(
+def test_a_workload_can_read_its_rows_in_batches_several_times(
     make: Make, data: Path, tmp_path: Path
 ) -> None:
     def train_stored(self: Any, rows: StoredRows, values: Any, output: Path, progress: Any) -> Training:
@@ -241,27 +250,25 @@ def test_a_workload_may_read_its_rows_batch_by_batch_and_twice(
         return Training(notes={"rows": rows.num_rows, "sizes": [len(xs) for xs in passes[0]]})
 
     workload = make(train_stored=train_stored)
-    description = run(workload, {}, data, tmp_path / "model").to_json()
-    count = description["data"]["rows"]
-    assert description["notes"]["rows"] == count
-    assert description["notes"]["sizes"] == [100] * (count // 100) + [count % 100]
+    metadata = run(workload, {}, data, tmp_path / "model").to_json()
+    count = metadata["data"]["rows"]
+    assert metadata["notes"]["rows"] == count
+    assert metadata["notes"]["sizes"] == [100] * (count // 100) + [count % 100]
 
 
-def test_a_hyperparameter_may_be_another_than_the_data_was_prepared_with(
-    make: Make, line: Line, tmp_path: Path
-) -> None:
-    """The model is then the one of a run with that value: of its recipe, which such a run finds judged."""
+def test_a_hyperparameter_can_differ_from_that_of_the_dataset(make: Make, line: Line, tmp_path: Path) -> None:
+    """The model then has the input digest of a run with that value, so that such a run is unchanged."""
     tuned = tuple(replace(p, shapes_data=False) for p in make().own_parameters)
     workload = line.workload = make(own_parameters=tuned)
     line.train("run-1", fence="70")
     data, model = line.folder / "run-1/data", line.folder / "run-1/model"
-    by_hand = run(workload, {"fence": "50", "seed": "3"}, data, model).to_json()
-    assert by_hand["recipe"] != by_hand["prepared"]
-    said = line.evaluate("run-1").evaluation.to_json()
-    assert (said["parameters"]["fence"], said["parameters"]["seed"]) == (50.0, 3)
-    assert said["metrics"]["accuracy"]["value"] == 1.0
-    later = prep_data.run(workload, {"fence": "50", "seed": "3"}, tmp_path / "later")
-    assert by_hand["recipe"] == said["recipe"] == later.input_digest
+    metadata = run(workload, {"fence": "50", "seed": "3"}, data, model).to_json()
+    assert metadata["recipe"] != metadata["prepared"]
+    evaluation = line.evaluate("run-1").evaluation.to_json()
+    assert (evaluation["parameters"]["fence"], evaluation["parameters"]["seed"]) == (50.0, 3)
+    assert evaluation["metrics"]["accuracy"]["value"] == 1.0
+    manifest = prep_data.run(workload, {"fence": "50", "seed": "3"}, tmp_path / "later")
+    assert metadata["recipe"] == evaluation["recipe"] == manifest.input_digest
     with pytest.raises(UserError, match=r"was prepared with test_size=0\.2, not 0\.3"):
         run(workload, {"fence": "50", "test_size": "0.3"}, data, model)
     with pytest.raises(UserError, match=r"was prepared with gate_floor=.*, not 0\.1"):
@@ -278,6 +285,8 @@ def test_a_hyperparameter_may_be_another_than_the_data_was_prepared_with(
         ("nsmc", {"model", "passes", "deep_passes", "checkpoint"}),
     ],
 )
-def test_what_shapes_the_data_is_prep_datas(name: str, hyperparameters: set[str]) -> None:
-    free = {parameter.name for parameter in discovery.get(name).parameters() if not parameter.shapes_data}
-    assert free == hyperparameters | {"seed"}
+def test_the_hyperparameters_do_not_shape_the_data(name: str, hyperparameters: set[str]) -> None:
+    hyperparameter_names = {
+        parameter.name for parameter in discovery.get(name).parameters() if not parameter.shapes_data
+    }
+    assert hyperparameter_names == hyperparameters | {"seed"}

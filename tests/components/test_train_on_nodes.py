@@ -1,4 +1,4 @@
-"""The processes of a training on several nodes, started by torchrun on this machine: what they come to."""
+"""Training on several nodes: the processes, which torchrun starts on this machine, and their model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from components.prep_data import step as prep_data
 from components.train import step as train
 from components.train.nodes import heartbeat
 from components.train.nodes.__main__ import main
-from components.train.nodes.heartbeat import EVERY, SILENCE, Heartbeat
+from components.train.nodes.heartbeat import INTERVAL, TIMEOUT, Heartbeat
 from components.train.nodes.object_store_exchange import Exchange
 from continuous_training.adapters.object_store import FolderStore, ObjectStore, open_store
 from continuous_training.artifacts.dataset import Dataset
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[2]
 MNIST = discovery.get("mnist")
 TOLERANCE = 0.03
-"""How far the accuracy of two processes may be from that of one: about a standard deviation of what 500 rows
-say of an accuracy of 90 %, with the same seed and the same steps."""
+"""Maximum difference in accuracy between one and two processes with the same seed and number of steps:
+about two standard deviations of an accuracy of 90 % that is measured on 500 rows."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def uri(s3_server: tuple[Path, str]) -> str:
-    """The URI of a store that all of this module's trainings share."""
+    """The URI of the store that all trainings of this module share."""
     from minio import Minio
 
     _, endpoint = s3_server
@@ -64,18 +64,18 @@ def store(uri: str) -> ObjectStore:
 
 
 def torchrun(uri: str, key: str, nodes: int = 2) -> list[subprocess.Popen[str]]:
-    """Start a node's command on as many nodes, which are processes of this machine."""
-    # What the Trainer's torch runtime sets in a pod.
-    given = {"PET_NNODES": str(nodes), "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
-    given |= {"PET_MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    """Start the command of a node `nodes` times on this machine."""
+    # The variables that the torch runtime of the Trainer sets in a pod.
+    environment = {"PET_NNODES": str(nodes), "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1"}
+    environment |= {"PET_MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     keys = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3.ACCESS, strict=True))
-    given |= {"CT_STORE": uri, **keys}
+    environment |= {"CT_STORE": uri, **keys}
     command = [sys.executable, "-m", "torch.distributed.run", "-m", "components.train.nodes"]
     return [
         subprocess.Popen(
             [*command, "--workload", "mnist", "--key", key],
             cwd=ROOT,
-            env={**os.environ, **given, "PET_NODE_RANK": str(rank)},
+            env={**os.environ, **environment, "PET_NODE_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -84,21 +84,21 @@ def torchrun(uri: str, key: str, nodes: int = 2) -> list[subprocess.Popen[str]]:
     ]
 
 
-def ended(processes: list[subprocess.Popen[str]]) -> list[str]:
+def wait_for_output(processes: list[subprocess.Popen[str]]) -> list[str]:
     return [process.communicate(timeout=300)[0] for process in processes]
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """Kill a node as a cluster does: torchrun, and what it has started, which would outlive it."""
+    """Kill a node as a cluster does: torchrun and its child processes, which would otherwise continue."""
     if process.poll() is None:
-        started = psutil.Process(process.pid).children(recursive=True)
-        for one in [process, *started]:
-            one.send_signal(signal.SIGKILL)
+        children = psutil.Process(process.pid).children(recursive=True)
+        for member in [process, *children]:
+            member.send_signal(signal.SIGKILL)
         process.communicate()
 
 
 @pytest.fixture(scope="module")
-def reaped() -> Iterator[list[subprocess.Popen[str]]]:
+def started_processes() -> Iterator[list[subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
@@ -108,63 +108,63 @@ def reaped() -> Iterator[list[subprocess.Popen[str]]]:
 def accuracy(bundle: Path, data: Path) -> float:
     rows = Dataset.open(data).read("holdout")
     model = load_model(bundle)
-    asked = (MNIST.request(rows.slice(i, 1)) for i in range(rows.num_rows))
-    answers = [model.predict(one)["predictions"][0]["label"] for one in asked]
-    return float(np.mean(np.array(answers) == rows["label"].to_numpy()))
+    requests = (MNIST.request(rows.slice(i, 1)) for i in range(rows.num_rows))
+    labels = [model.predict(request)["predictions"][0]["label"] for request in requests]
+    return float(np.mean(np.array(labels) == rows["label"].to_numpy()))
 
 
 @dataclass
-class Together:
-    """What two nodes have come to: the bundle, and what each of them said."""
+class TwoNodeTraining:
+    """The result of a training on two nodes: the bundle, and the output of each node."""
 
     bundle: Path
-    said: list[str]
+    outputs: list[str]
 
 
 @pytest.fixture(scope="module")
-def together(
+def two_nodes(
     data: Path,
     store: ObjectStore,
     uri: str,
-    reaped: list[subprocess.Popen[str]],
+    started_processes: list[subprocess.Popen[str]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Together:
+) -> TwoNodeTraining:
     exchange = Exchange(store, "trainjobs/two")
     exchange.put_data(data)
     Heartbeat(store, exchange.key).beat()
     processes = torchrun(uri, exchange.key)
-    reaped += processes
-    said = ended(processes)
-    assert [process.returncode for process in processes] == [0, 0], said
-    bundle = tmp_path_factory.mktemp("together")
+    started_processes += processes
+    outputs = wait_for_output(processes)
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    bundle = tmp_path_factory.mktemp("two_nodes")
     exchange.fetch_bundle(bundle)
-    return Together(bundle, said)
+    return TwoNodeTraining(bundle, outputs)
 
 
-def test_two_nodes_come_to_the_model_that_one_comes_to(
-    data: Path, together: Together, tmp_path: Path
+def test_two_nodes_train_the_same_model_as_one_process(
+    data: Path, two_nodes: TwoNodeTraining, tmp_path: Path
 ) -> None:
-    description = json.loads((together.bundle / "model.json").read_text())
-    assert description["notes"]["processes"] == 2
-    assert description["recipe"] == Dataset.open(data).manifest.input_digest
-    alone = train.run(MNIST, {}, data, tmp_path / "alone")
-    one, two = accuracy(tmp_path / "alone", data), accuracy(together.bundle, data)
-    print(f"accuracy {one:.4f} by one process, {two:.4f} by two")
-    assert abs(one - two) < TOLERANCE
-    assert [entry["step"] for entry in description["curve"]] == [entry["step"] for entry in alone["curve"]]
-    for mine, theirs in zip(description["curve"], alone["curve"], strict=True):
-        assert abs(mine["error"] - theirs["error"]) < TOLERANCE
+    metadata = json.loads((two_nodes.bundle / "model.json").read_text())
+    assert metadata["notes"]["processes"] == 2
+    assert metadata["recipe"] == Dataset.open(data).manifest.input_digest
+    single = train.run(MNIST, {}, data, tmp_path / "single").to_json()
+    single_accuracy, two_accuracy = accuracy(tmp_path / "single", data), accuracy(two_nodes.bundle, data)
+    print(f"accuracy {single_accuracy:.4f} with one process, {two_accuracy:.4f} with two")
+    assert abs(single_accuracy - two_accuracy) < TOLERANCE
+    assert [entry["step"] for entry in metadata["curve"]] == [entry["step"] for entry in single["curve"]]
+    for actual, expected in zip(metadata["curve"], single["curve"], strict=True):
+        assert abs(actual["error"] - expected["error"]) < TOLERANCE
 
 
-def test_one_node_tells_and_writes_for_all(together: Together) -> None:
-    first, second = together.said
-    assert "among 2 processes" in first
+def test_only_the_first_node_reports_progress(two_nodes: TwoNodeTraining) -> None:
+    first, second = two_nodes.outputs
+    assert "in 2 processes" in first
     assert "epoch 3 of 3" in first
-    assert "the model is in the object store" in first
+    assert "the model is stored in the object store" in first
     assert "epoch" not in second
 
 
-def test_nodes_see_none_of_what_is_held_out(together: Together, store: ObjectStore) -> None:
+def test_the_holdout_is_not_uploaded(two_nodes: TwoNodeTraining, store: ObjectStore) -> None:
     assert store.keys("trainjobs/two/data") == [
         "trainjobs/two/data/dataset.json",
         "trainjobs/two/data/train.parquet",
@@ -172,12 +172,12 @@ def test_nodes_see_none_of_what_is_held_out(together: Together, store: ObjectSto
 
 
 @pytest.mark.full
-def test_nodes_that_are_killed_go_on_together_and_come_to_the_same_model(
+def test_killed_nodes_resume_and_train_the_same_model(
     data: Path,
-    together: Together,
+    two_nodes: TwoNodeTraining,
     store: ObjectStore,
     uri: str,
-    reaped: list[subprocess.Popen[str]],
+    started_processes: list[subprocess.Popen[str]],
     tmp_path: Path,
 ) -> None:
     for key in store.keys("checkpoints"):
@@ -186,7 +186,7 @@ def test_nodes_that_are_killed_go_on_together_and_come_to_the_same_model(
     exchange.put_data(data)
     Heartbeat(store, exchange.key).beat()
     processes = torchrun(uri, exchange.key)
-    reaped += processes
+    started_processes += processes
     first = processes[0].stdout
     assert first
     for line in first:
@@ -198,18 +198,18 @@ def test_nodes_that_are_killed_go_on_together_and_come_to_the_same_model(
     assert len(store.keys("checkpoints")) == 1
 
     processes = torchrun(uri, exchange.key)
-    reaped += processes
-    said = ended(processes)
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert "going on after epoch" in said[0]
-    assert "epoch 1 of 3" not in said[0]
+    started_processes += processes
+    outputs = wait_for_output(processes)
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "resuming after epoch" in outputs[0]
+    assert "epoch 1 of 3" not in outputs[0]
     exchange.fetch_bundle(tmp_path)
-    assert digest_of_folder(tmp_path) == digest_of_folder(together.bundle)
-    assert len(store.keys("checkpoints")) == 1, "it goes when the step has the model, and not before"
+    assert digest_of_folder(tmp_path) == digest_of_folder(two_nodes.bundle)
+    assert len(store.keys("checkpoints")) == 1, "the step deletes the checkpoint, not the nodes"
 
 
 class TestExchange:
-    """What the step and its nodes hand each other."""
+    """The exchange of data and bundle between the step and its nodes."""
 
     def bundle(self, folder: Path) -> Path:
         (folder / "deep").mkdir(parents=True)
@@ -218,7 +218,7 @@ class TestExchange:
         return folder
 
     @pytest.mark.parametrize("kind", ["bucket", "folder"])
-    def test_a_bundle_arrives_as_it_was(self, kind: str, uri: str, tmp_path: Path) -> None:
+    def test_a_bundle_is_transferred_unchanged(self, kind: str, uri: str, tmp_path: Path) -> None:
         store = open_store(uri, s3.ACCESS) if kind == "bucket" else open_store(str(tmp_path / "store"))
         exchange = Exchange(store, "trainjobs/exchange")
         bundle = self.bundle(tmp_path / "bundle")
@@ -226,36 +226,36 @@ class TestExchange:
         exchange.put_bundle(bundle)
         exchange.put_bundle(bundle)
         assert exchange.has_bundle()
-        (tmp_path / "there").mkdir()
-        exchange.fetch_bundle(tmp_path / "there")
-        assert digest_of_folder(tmp_path / "there") == digest_of_folder(bundle)
+        (tmp_path / "download").mkdir()
+        exchange.fetch_bundle(tmp_path / "download")
+        assert digest_of_folder(tmp_path / "download") == digest_of_folder(bundle)
         exchange.remove()
         assert store.keys("trainjobs/exchange") == []
 
-    def test_a_file_that_was_changed_is_refused(self, tmp_path: Path) -> None:
+    def test_a_changed_file_is_rejected(self, tmp_path: Path) -> None:
         store = open_store(str(tmp_path / "store"))
         exchange = Exchange(store, "trainjobs/x")
         exchange.put_bundle(self.bundle(tmp_path / "bundle"))
         changed = digest_file(tmp_path / "bundle" / "deep" / "weights.onnx")
         store.write(f"trainjobs/x/files/{changed}", b"other")
-        (tmp_path / "there").mkdir()
-        with pytest.raises(PipelineError, match=r"weights\.onnx is not what the node wrote"):
-            exchange.fetch_bundle(tmp_path / "there")
+        (tmp_path / "download").mkdir()
+        with pytest.raises(PipelineError, match=r"weights\.onnx is not the file that the node wrote"):
+            exchange.fetch_bundle(tmp_path / "download")
 
-    def test_a_name_that_leads_out_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_name_outside_the_bundle_is_rejected(self, tmp_path: Path) -> None:
         store = open_store(str(tmp_path / "store"))
         store.write("trainjobs/x/bundle.json", b'{"../evil": "0"}')
-        (tmp_path / "there").mkdir()
-        with pytest.raises(PipelineError, match="leads out of the bundle"):
-            Exchange(store, "trainjobs/x").fetch_bundle(tmp_path / "there")
+        (tmp_path / "download").mkdir()
+        with pytest.raises(PipelineError, match="is outside the bundle"):
+            Exchange(store, "trainjobs/x").fetch_bundle(tmp_path / "download")
 
-    def test_no_bundle_is_told(self, tmp_path: Path) -> None:
+    def test_a_missing_bundle_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(PipelineError, match="without leaving a model"):
             Exchange(open_store(str(tmp_path)), "trainjobs/x").fetch_bundle(tmp_path)
 
 
 class TestHeartbeat:
-    """Whether anybody still waits."""
+    """The heartbeat of the step, and its expiry."""
 
     @pytest.fixture
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
@@ -264,67 +264,65 @@ class TestHeartbeat:
             monkeypatch.setattr(heartbeat.time, name, lambda: now["now"])
         return now
 
-    def test_a_step_that_is_silent_for_too_long_is_gone(
-        self, tmp_path: Path, clock: dict[str, float]
-    ) -> None:
+    def test_the_heartbeat_expires_after_the_timeout(self, tmp_path: Path, clock: dict[str, float]) -> None:
         step, node = (Heartbeat(open_store(str(tmp_path)), "trainjobs/x") for _ in range(2))
-        assert node.abandoned(), "it never was there"
+        assert node.is_expired(), "no heartbeat was written"
         step.beat()
-        assert not node.abandoned()
-        clock["now"] += SILENCE
-        assert not node.abandoned()
+        assert not node.is_expired()
+        clock["now"] += TIMEOUT
+        assert not node.is_expired()
         clock["now"] += 1
-        assert node.abandoned()
+        assert node.is_expired()
         step.beat()
-        assert not node.abandoned()
+        assert not node.is_expired()
 
-    def test_it_is_written_now_and_then_however_often_it_is_asked(
+    def test_the_heartbeat_is_written_at_most_once_per_interval(
         self, tmp_path: Path, clock: dict[str, float]
     ) -> None:
         step, path = Heartbeat(open_store(str(tmp_path)), "x"), tmp_path / "x" / "alive"
         step.beat()
         path.unlink()
-        clock["now"] += EVERY - 1
+        clock["now"] += INTERVAL - 1
         step.beat()
         assert not path.exists()
         clock["now"] += 1
         step.beat()
         assert path.exists()
 
-    def test_a_store_that_is_away_ends_nothing(self) -> None:
-        class Away(FolderStore):
+    def test_an_unavailable_store_does_not_expire_the_heartbeat(self) -> None:
+        class UnavailableStore(FolderStore):
             def read(self, key: str) -> bytes | None:
-                raise TransientError("no route to it")
+                raise TransientError("no route")
 
             def write(self, key: str, data: bytes) -> None:
-                raise TransientError("no route to it")
+                raise TransientError("no route")
 
-        pulse = Heartbeat(Away(Path("/nowhere")), "x")
-        pulse.beat()
-        assert not pulse.abandoned()
+        beats = Heartbeat(UnavailableStore(Path("/nowhere")), "x")
+        beats.beat()
+        assert not beats.is_expired()
 
-    def test_nodes_leave_when_everything_was_taken_away(self, tmp_path: Path) -> None:
-        pulse, left = Heartbeat(open_store(str(tmp_path)), "x"), threading.Event()
-        pulse.beat()
-        thread = pulse.watch(left.set, every=0.01)
-        assert not left.is_set()
+    def test_the_callback_runs_when_the_heartbeat_is_deleted(self, tmp_path: Path) -> None:
+        beats, expired = Heartbeat(open_store(str(tmp_path)), "x"), threading.Event()
+        beats.beat()
+        thread = beats.watch(expired.set, interval=0.01)
+        assert not expired.is_set()
         (tmp_path / "x" / "alive").unlink()
         thread.join(30)
-        assert left.is_set()
+        assert expired.is_set()
 
-    def test_a_node_of_a_step_that_is_gone_learns_nothing(
+    def test_a_node_without_a_step_does_not_train(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setenv("CT_STORE", str(tmp_path))
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as error:
             main(["--workload", "mnist", "--key", "trainjobs/gone"])
-        assert ended.value.code == 1
-        assert "no step waits for this training any more" in capsys.readouterr().err
+        assert error.value.code == 1
+        assert "the train step no longer runs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("rows", [0, 1, 6, 128])
-def test_shares_are_all_of_it_and_even(rows: int, count: int) -> None:
+def test_shards_are_complete_and_even(rows: int, count: int) -> None:
     from workloads.distributed import ProcessGroup
 
     parts = [range(rows)[ProcessGroup(rank, count).shard(rows)] for rank in range(count)]

@@ -1,7 +1,7 @@
-"""Whether anybody still waits for a training: the step says so in the store, and the nodes look there.
+"""The heartbeat of a train step in the object store. The nodes of its training end when it expires.
 
-A step that is cancelled may not live long enough to remove its TrainJob: Argo ends the whole container
-soon after the signal. Nodes whose step has been silent for SILENCE seconds end by themselves.
+A cancelled step may not have time to delete its TrainJob, because Argo kills the container soon after the
+signal. The nodes therefore end by themselves TIMEOUT seconds after the last heartbeat.
 """
 
 from __future__ import annotations
@@ -14,50 +14,53 @@ from dataclasses import dataclass, field
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.core.errors import TransientError
 
-EVERY = 30.0
-SILENCE = 600.0
-"""Far more than a step's next try takes to begin, or than clocks of one cluster differ by."""
+INTERVAL = 30.0
+"""Seconds between two heartbeats."""
+
+TIMEOUT = 600.0
+"""Seconds after which a heartbeat expires. This is much longer than a retry of the step takes to start, and
+than the difference between the clocks of a cluster."""
 
 
 @dataclass
 class Heartbeat:
-    """The object `KEY/alive`, which holds the time (seconds since 1970) at which the step last wrote it."""
+    """The object `KEY/alive`. It contains the time of the last heartbeat, in seconds since 1970."""
 
     store: ObjectStore
     key: str
-    _last: float = field(default=float("-inf"), init=False)
+    _last_beat: float = field(default=float("-inf"), init=False)
 
     def beat(self) -> None:
-        """Say that the step lives, every 30 seconds however often this is called."""
-        if time.monotonic() - self._last < EVERY:
+        """Write the heartbeat, at most once per INTERVAL."""
+        if time.monotonic() - self._last_beat < INTERVAL:
             return
-        self._last = time.monotonic()
+        self._last_beat = time.monotonic()
         try:
-            self.store.write(self._name, str(time.time()).encode())
+            self.store.write(self._object_key, str(time.time()).encode())
         except TransientError:
-            # The store is away for the nodes as well, who then know nothing and go on.
+            # The nodes cannot reach the store either, and then continue.
             return
 
-    def abandoned(self) -> bool:
-        """Tell whether the step has been silent for too long, or has taken everything away."""
+    def is_expired(self) -> bool:
+        """Return whether the last heartbeat is too old or was deleted. Return False if the store fails."""
         try:
-            written = self.store.read(self._name)
+            written = self.store.read(self._object_key)
         except TransientError:
             return False
-        return written is None or time.time() - float(written) > SILENCE
+        return written is None or time.time() - float(written) > TIMEOUT
 
-    def watch(self, leave: Callable[[], None], every: float = EVERY) -> threading.Thread:
-        """Look in the background while this process lives; call `leave` when nobody waits any more."""
+    def watch(self, on_expired: Callable[[], None], interval: float = INTERVAL) -> threading.Thread:
+        """Check the heartbeat regularly in a daemon thread. Call `on_expired` when it has expired."""
 
-        def look() -> None:
-            while not self.abandoned():
-                time.sleep(every)
-            leave()
+        def poll() -> None:
+            while not self.is_expired():
+                time.sleep(interval)
+            on_expired()
 
-        thread = threading.Thread(target=look, name="heartbeat", daemon=True)
+        thread = threading.Thread(target=poll, name="heartbeat", daemon=True)
         thread.start()
         return thread
 
     @property
-    def _name(self) -> str:
+    def _object_key(self) -> str:
         return f"{self.key}/alive"

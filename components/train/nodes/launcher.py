@@ -1,8 +1,8 @@
-"""train on several nodes: the dataset to the object store, a TrainJob that learns from it, the bundle back.
+"""Train on several nodes with a TrainJob. The dataset and the bundle are exchanged through the object store.
 
-The step's own pod does none of the work. It starts the TrainJob, tells what its first node says, and removes
-it whatever happens; so a step that is tried again, or was killed, leaves nothing behind that another one
-does not find: the TrainJob's name follows from the run and the data.
+The step's own pod does not train. It starts the TrainJob, reports the log of its first node, and always
+deletes it at the end. The name of the TrainJob depends only on the run and the data, so that a retry of a
+killed step finds the TrainJob of the first attempt.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from .heartbeat import Heartbeat
 
 COMMAND = ("python", "-m", "torch.distributed.run", "-m", "components.train.nodes")
 MARGIN = 120
-"""Seconds of the step's timeout that are left for bringing the bundle home and for cleaning up."""
+"""Seconds of the step's timeout that are reserved for fetching the bundle and for deleting the TrainJob."""
 
 TERMINATED = 143
-"""The exit code of a process that a SIGTERM has ended."""
+"""The exit code of a process that SIGTERM ended: 128 + 15."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """The pod that the step runs in, and its run: from the environment that the pipeline gives it."""
+    """The run and the pod of the step: the run id, and the pod's name and UID."""
 
     run: str = ""
     pod: str = ""
@@ -52,7 +52,7 @@ class Step:
 
 def run_on_nodes(
     workload: Workload,
-    given: dict[str, Any],
+    parameters: dict[str, Any],
     data: Path,
     output: Path,
     spec: Object,
@@ -61,13 +61,14 @@ def run_on_nodes(
     step: Step,
     progress: Progress = report,
 ) -> BundleMetadata:
-    """Learn by a TrainJob of this `spec` and write the bundle to `output`; returns its metadata.
+    """Train with a TrainJob of this `spec` and write the bundle to `output`. Return its metadata.
 
-    The spec has whatever follows from the settings of steps; the name, the owner and the arguments are added
-    here. PipelineError says how the TrainJob ended when it did not succeed.
+    The spec contains the settings of the step, such as nodes and resources. The name, the owner and the
+    arguments are added here. Raises UserError without an S3 store, and PipelineError, with the reason, if the
+    TrainJob fails.
     """
-    began = time.monotonic()
-    dataset, _ = open_dataset(workload, given, data)
+    started = time.monotonic()
+    dataset, _ = open_dataset(workload, parameters, data)
     if not isinstance(store, S3Store):
         raise UserError(
             "training on several nodes needs an object store that all of them reach: set CT_STORE to "
@@ -76,36 +77,40 @@ def run_on_nodes(
     input_digest = dataset.manifest.input_digest
     name = name_of(workload, input_digest, step)
     exchange = Exchange(store, f"trainjobs/{name}")
-    with _terminable(), _removed(cluster, name, exchange, progress):
+    with _exit_on_sigterm(), _deleted_at_end(cluster, name, exchange, progress):
         if not exchange.has_bundle():
             progress(
-                f"handing {dataset.rows('train').num_rows:,} rows to {spec['trainer']['numNodes']} nodes"
+                f"uploading {dataset.rows('train').num_rows:,} rows for {spec['trainer']['numNodes']} nodes"
             )
             exchange.put_data(data)
             heartbeat = Heartbeat(store, exchange.key)
             heartbeat.beat()
             trainjob_client.start(cluster, manifest_of(workload, name, exchange.key, spec, step), progress)
-            left = spec["activeDeadlineSeconds"] - MARGIN - (time.monotonic() - began)
-            trainjob_client.wait(cluster, name, left, progress, _hear, heartbeat.beat)
+            timeout = spec["activeDeadlineSeconds"] - MARGIN - (time.monotonic() - started)
+            trainjob_client.wait(cluster, name, timeout, progress, _handle_log_line, heartbeat.beat)
         with new_folder(output, METADATA) as folder:
             exchange.fetch_bundle(folder)
             metadata = BundleMetadata.read(folder)
             digest = metadata.require_training(folder).input_digest
             if digest != input_digest:
-                raise PipelineError(f"the nodes' model has the input digest {digest}, not {input_digest}")
-        progress(f"a model from {spec['trainer']['numNodes']} nodes in {time.monotonic() - began:.1f} s")
+                raise PipelineError(
+                    f"the model from the nodes has the input digest {digest}, not {input_digest}"
+                )
+        progress(
+            f"trained the model on {spec['trainer']['numNodes']} nodes in {time.monotonic() - started:.1f} s"
+        )
     if isinstance(workload, Resumable):
         StoredCheckpoints(store, workload.name, input_digest, progress).clear()
     return metadata
 
 
 def name_of(workload: Workload, input_digest: str, step: Step) -> str:
-    """Return the TrainJob's name: the same for each try of one run's step, another for any other run."""
+    """Return the name of the TrainJob. Retries of the step in one run get the same name."""
     return f"train-{workload.name[:30]}-{digest_of([step.run or step.uid, input_digest])[:12]}"
 
 
 def manifest_of(workload: Workload, name: str, key: str, spec: Object, step: Step) -> Object:
-    """Return the TrainJob; it goes with the step's pod, should nothing else remove it."""
+    """Return the manifest of the TrainJob. The step's pod owns it, so Kubernetes deletes it with the pod."""
     trainer = {
         **spec["trainer"],
         "command": list(COMMAND),
@@ -122,27 +127,27 @@ def manifest_of(workload: Workload, name: str, key: str, spec: Object, step: Ste
     }
 
 
-def whole_numbers(value: Any) -> Any:
-    """Return a KFP parameter with whole numbers as such: it comes with floats in the place of all numbers."""
+def restore_integers(value: Any) -> Any:
+    """Convert the whole numbers of a KFP parameter to int. KFP passes all numbers as floats."""
     if isinstance(value, dict):
-        return {key: whole_numbers(item) for key, item in value.items()}
+        return {key: restore_integers(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [whole_numbers(item) for item in value]
+        return [restore_integers(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _hear(line: str) -> PipelineError | None:
-    """Pass a line of the first node on; returns the error that it tells, where trying again is of no use."""
+def _handle_log_line(line: str) -> PipelineError | None:
+    """Report a log line of the first node. Return the error in it if a retry cannot succeed, else None."""
     report(line)
     if not line.startswith(ERROR):
         return None
-    told = json.loads(line.removeprefix(ERROR))
-    return UserError(told["error"]) if told["exit_code"] == UserError.exit_code else None
+    failure = json.loads(line.removeprefix(ERROR))
+    return UserError(failure["error"]) if failure["exit_code"] == UserError.exit_code else None
 
 
 @contextlib.contextmanager
-def _removed(cluster: Cluster, name: str, exchange: Exchange, progress: Progress) -> Iterator[None]:
-    """Remove the TrainJob and what was exchanged at the end, whatever that is."""
+def _deleted_at_end(cluster: Cluster, name: str, exchange: Exchange, progress: Progress) -> Iterator[None]:
+    """Delete the TrainJob and the exchanged objects at the end of the block, also after an error."""
     try:
         yield
     finally:
@@ -150,19 +155,19 @@ def _removed(cluster: Cluster, name: str, exchange: Exchange, progress: Progress
             try:
                 remove()
             except PipelineError as error:
-                # The error that led here tells more than this one.
+                # Raising this error would hide the first one, which is more important.
                 progress(f"left behind: {error}")
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Have a SIGTERM, which is how a cluster ends a pod, unwind what is open as an exception does."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Raise SystemExit on SIGTERM, the signal that ends a pod, so that context managers clean up."""
 
-    def end(*_: object) -> None:
+    def terminate(*_: object) -> None:
         raise SystemExit(TERMINATED)
 
-    before = signal.signal(signal.SIGTERM, end)
+    previous_handler = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)

@@ -1,4 +1,4 @@
-"""What the step and its nodes hand each other: they have no disk in common, only the object store."""
+"""Exchange of the dataset and the bundle between a train step and its nodes, through the object store."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from continuous_training.core.errors import PipelineError
 from continuous_training.core.files import to_json
 
 _DATA = ("train.parquet", MANIFEST)
-"""The nodes learn from the training rows; what is held out stays where it is."""
+"""The files that are uploaded. The nodes do not need the holdout."""
 
 _INDEX = "bundle.json"
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """The objects of one training, below `key` in the store; nobody else looks there."""
+    """The objects of one training, below `key` in the store. Other trainings use other keys."""
 
     store: ObjectStore
     key: str
 
     def put_data(self, data: Path) -> None:
-        """Store what the nodes need of the dataset in `data`; what is there already stays."""
+        """Upload the training rows and the manifest of the dataset in `data`. Skip existing objects."""
         for name in _DATA:
             self.store.put_if_absent(f"{self.key}/data/{name}", data / name)
 
     def fetch_data(self, folder: Path) -> Path:
-        """Fetch the dataset into `folder`, which is made; returns it."""
+        """Create `folder` and download the dataset into it. Return the folder."""
         folder.mkdir(parents=True)
         for name in _DATA:
             self._fetch(f"{self.key}/data/{name}", folder / name)
         return folder
 
     def put_bundle(self, bundle: Path) -> None:
-        """Store the bundle's files, each under its sha256, and last the index that makes it whole."""
+        """Upload the files of the bundle, each under its sha256, and then the index."""
         index = {}
         for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
             digest = digest_file(path)
@@ -49,33 +49,35 @@ class Exchange:
         self.store.write(f"{self.key}/{_INDEX}", to_json(index).encode())
 
     def has_bundle(self) -> bool:
-        """Tell whether the nodes have left a whole bundle."""
+        """Return whether the nodes have uploaded a complete bundle."""
         return self.store.size(f"{self.key}/{_INDEX}") is not None
 
     def fetch_bundle(self, folder: Path) -> None:
-        """Fetch the bundle into the empty `folder`; PipelineError when it is not there, or not as it was."""
+        """Download the bundle into the empty `folder`. Raises PipelineError if it is missing or changed."""
         index = self.store.read(f"{self.key}/{_INDEX}")
         if index is None:
             raise PipelineError(f"the nodes ended without leaving a model under {self.key}; see their log")
         for name, digest in json.loads(index).items():
             target = folder / name
             if not target.resolve().is_relative_to(folder.resolve()):
-                raise PipelineError(f"{self.key}: the file name {name!r} leads out of the bundle")
+                raise PipelineError(f"{self.key}: the file name {name!r} is outside the bundle")
             target.parent.mkdir(parents=True, exist_ok=True)
             self._fetch(f"{self.key}/files/{digest}", target)
             if digest_file(target) != digest:
-                raise PipelineError(f"{self.key}: {name} is not what the node wrote; run the step again")
+                raise PipelineError(
+                    f"{self.key}: {name} is not the file that the node wrote; run the step again"
+                )
 
     def remove(self) -> None:
-        """Remove all of it."""
+        """Delete all objects of this training."""
         for key in self.store.keys(self.key):
             self.store.delete(key)
 
     def _fetch(self, key: str, target: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=target.parent) as beside:
-            found = self.store.fetch(key, Path(beside))
-            # A store that is a folder answers with its own file.
-            if found.parent == Path(beside):
-                found.replace(target)
+        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+            fetched = self.store.fetch(key, Path(temporary))
+            # FolderStore returns the path of its own file, which must not be moved.
+            if fetched.parent == Path(temporary):
+                fetched.replace(target)
             else:
-                shutil.copyfile(found, target)
+                shutil.copyfile(fetched, target)

@@ -17,7 +17,7 @@ import yaml
 
 from components.prep_data import step as prep_data
 from components.train import step as train
-from components.train.nodes.launcher import MARGIN, Step, manifest_of, name_of, run_on_nodes, whole_numbers
+from components.train.nodes.launcher import MARGIN, Step, manifest_of, name_of, restore_integers, run_on_nodes
 from components.train.nodes.object_store_exchange import Exchange
 from continuous_training.adapters.kubernetes import trainjob_client
 from continuous_training.adapters.kubernetes.client import Cluster, Object
@@ -478,7 +478,7 @@ def test_compiled_spec_is_a_valid_trainjob(cluster: Cluster, tmp_path: Path) -> 
     pipeline, _ = yaml.safe_load_all((golden.FOLDER / "mnist.nodes.yaml").read_text())
     tasks = (t for c in pipeline["components"].values() if "dag" in c for t in c["dag"]["tasks"].items())
     (argument,) = (task["inputs"]["parameters"]["trainjob"] for name, task in tasks if name == "train")
-    spec = whole_numbers(argument["runtimeValue"]["constant"])
+    spec = restore_integers(argument["runtimeValue"]["constant"])
     mnist = discovery.get("mnist")
     manifest = manifest_of(mnist, "train-mnist-0", "trainjobs/train-mnist-0", spec, Step("r", "p", "u"))
     document = {"apiVersion": TRAIN_JOB.api_version, "kind": TRAIN_JOB.kind, **manifest}

@@ -52,11 +52,11 @@ images: registry-is-named $(call stamp,) ## build and push the images (REGISTRY=
 registry-is-named:
 	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }
 
-test: $(call stamp,test torch) ## run the tests
-	@$(BIN)/python -m pytest -q -rs -m "not full and not cluster" tests
+test: $(call stamp,test torch) ## run the tests, in one process per core
+	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile -m "not full and not cluster" tests
 
 test-quick: $(call stamp,test) ## run the tests that need no servers
-	@$(BIN)/python -m pytest -q -m "not full and not cluster" $(QUICK)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not full and not cluster" $(QUICK)
 
 test-cluster: cluster-is-named $(call stamp,test torch) ## run the tests on the cluster that KUBECONFIG names, in namespaces of their own
 	@$(BIN)/python -m pytest -q -rs -m "cluster and not full" tests

@@ -1,4 +1,4 @@
-"""Tables of numbers: every fault names its file, row and column."""
+"""Tests of the CSV reader: each error message contains the file, the row and the column."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def write(path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
-def test_numbers_are_read_as_they_stand(tmp_path: Path, name: str) -> None:
+def test_numbers_are_read_unchanged(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, "1,2\n-0.5,1e3\r\n\n3,4")
     assert read(path).tolist() == [[1, 2], [-0.5, 1000], [3, 4]]
 
 
-def test_a_folder_and_a_glob_give_their_files_in_order(tmp_path: Path) -> None:
+def test_a_folder_and_a_glob_return_their_files_in_order(tmp_path: Path) -> None:
     for name, text in (("b.csv", "3,3\n"), ("a.csv.gz", "1,1\n2,2\n"), ("notes.txt", "x")):
         write(tmp_path / name, text)
     blocks = list(read_numbers(str(tmp_path), AB))
@@ -38,7 +38,7 @@ def test_a_folder_and_a_glob_give_their_files_in_order(tmp_path: Path) -> None:
     assert read(tmp_path / "*.csv*").tolist() == read(tmp_path).tolist() == [[1, 1], [2, 2], [3, 3]]
 
 
-def test_a_relative_glob_is_taken_from_the_working_folder(
+def test_a_relative_glob_is_relative_to_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "a.csv", "1,2\n")
@@ -46,7 +46,7 @@ def test_a_relative_glob_is_taken_from_the_working_folder(
     assert read("*.csv").tolist() == [[1, 2]]
 
 
-def test_a_block_knows_its_rows_in_the_file_and_in_the_source(tmp_path: Path) -> None:
+def test_a_block_has_its_row_numbers_in_the_file_and_in_the_source(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "1,2\n" * (BLOCK + 3))
     write(tmp_path / "b.csv", "\n5,6\n7,8\n\n\n9,9\n")
     blocks = list(read_numbers(str(tmp_path), AB))
@@ -59,7 +59,7 @@ def test_a_block_knows_its_rows_in_the_file_and_in_the_source(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("source", ["missing.csv", "*.none", "."])
-def test_a_source_that_matches_nothing_is_refused(
+def test_a_source_that_matches_no_file_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def test_a_source_that_matches_nothing_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "a.csv: the file is empty; a table of 2 columns is expected"),
         ("\n\n", "a.csv: the file is empty"),
@@ -89,36 +89,36 @@ def test_a_source_that_matches_nothing_is_refused(
         ("a,b\n", "a.csv: the file is empty"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path: Path, text: str, words: str) -> None:
-    with pytest.raises(UserError) as refused:
+def test_an_invalid_row_is_an_error_with_file_and_row(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
         read(write(tmp_path / "a.csv", text))
-    assert words in str(refused.value)
+    assert message in str(error.value)
 
 
 def damaged(kind: str) -> bytes:
-    whole = gzip.compress(("1,2\n" * 5000).encode())
+    complete = gzip.compress(("1,2\n" * 5000).encode())
     return {
-        "truncated": whole[:-20],
-        "flipped": whole[:12] + bytes(b ^ 0xFF for b in whole[12:40]) + whole[40:],
+        "truncated": complete[:-20],
+        "flipped": complete[:12] + bytes(b ^ 0xFF for b in complete[12:40]) + complete[40:],
         "no gzip": b"1,2\n",
         "bytes": gzip.compress(b"1,2\n\xff\xfe\n"),
     }[kind]
 
 
 @pytest.mark.parametrize("kind", ["truncated", "flipped", "no gzip", "bytes"])
-def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_file_is_an_error_with_its_name(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.csv.gz").write_bytes(damaged(kind))
     with pytest.raises(UserError, match=r"a\.csv\.gz: cannot be read .*must be complete"):
         read(tmp_path / "a.csv.gz")
 
 
-def test_a_field_without_end_is_named(tmp_path: Path) -> None:
+def test_a_field_without_end_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "b.csv", f'1,"{"2" * 200_000}"\n')
     with pytest.raises(UserError, match=r"b\.csv: cannot be read .*field larger"):
         read(tmp_path / "b.csv")
 
 
-def test_a_glob_that_matches_folders_alone_says_so(tmp_path: Path) -> None:
+def test_a_glob_that_matches_only_folders_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "2024").mkdir()
     write(tmp_path / "2024" / "a.csv", "1,2\n")
     with pytest.raises(UserError, match=r"matches only folders .*, for instance .*/\*/\*\.csv$"):
@@ -131,15 +131,13 @@ def test_a_glob_that_matches_folders_alone_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["a,b\n1,2\n", "b,a\n2,1\n", " B ,A\n2,1\n", "\ufeffa,b\n1,2\n", "\ufeff1,2\n"]
 )
-def test_a_line_of_names_may_stand_first_in_any_order_and_a_byte_order_mark(
-    tmp_path: Path, text: str
-) -> None:
+def test_a_header_in_any_order_and_a_byte_order_mark_are_accepted(tmp_path: Path, text: str) -> None:
     (block,) = read_numbers(str(write(tmp_path / "a.csv", text)), AB)
     assert block.values.tolist() == [[1, 2]]
     assert block.first == (1 if "a" not in text.lower() else 2)
 
 
-def test_a_key_follows_from_the_rows_content_wherever_it_stands(tmp_path: Path) -> None:
+def test_a_key_depends_only_on_the_content_of_the_row(tmp_path: Path) -> None:
     write(tmp_path / "b.csv", "1,2\n3,4\n0,-0.0\n")
     before = {
         tuple(row): key for block, keys in rows_of(tmp_path) for row, key in zip(block, keys, strict=True)
@@ -156,23 +154,23 @@ def rows_of(folder: Path) -> list[tuple[list[list[float]], list[str]]]:
     return [(block.values.tolist(), keys) for block, keys in distinct_rows(read_numbers(str(folder), AB))]
 
 
-def test_a_row_that_stands_there_again_is_one_row_and_the_others_know_their_places(tmp_path: Path) -> None:
+def test_duplicate_rows_are_removed_and_row_numbers_stay_correct(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "1,1\n2,2\n1,1\n3,3\n1,1\n")
     write(tmp_path / "b.csv", "2,2\n4,4\n")
-    found = [
+    blocks = [
         (block.origin, block.first, block.number, block.values[:, 0].tolist(), len(keys))
         for block, keys in distinct_rows(read_numbers(str(tmp_path), AB))
     ]
-    assert found == [("a.csv", 1, 1, [1, 2], 2), ("a.csv", 4, 4, [3], 1), ("b.csv", 2, 7, [4], 1)]
+    assert blocks == [("a.csv", 1, 1, [1, 2], 2), ("a.csv", 4, 4, [3], 1), ("b.csv", 2, 7, [4], 1)]
 
 
 @pytest.mark.parametrize("value", [1.5, float("nan"), float("inf"), 1e300])
-def test_a_whole_number_that_is_none_is_named(value: float) -> None:
+def test_an_invalid_integer_is_an_error(value: float) -> None:
     column = Column("label", "integer")
     with pytest.raises(UserError, match=rf"a\.csv, row 8, column label: {value:g}".replace("+", r"\+")):
         to_arrow(column, np.array([1, value]), "a.csv", 7)
 
 
-def test_whole_numbers_and_others_get_their_columns_type() -> None:
+def test_values_get_the_type_of_their_column() -> None:
     assert str(to_arrow(Column("a", "integer"), np.array([1.0, -2.0]), "a.csv", 1).type) == "int64"
     assert str(to_arrow(Column("a", "number"), np.array([1.5]), "a.csv", 1).type) == "double"

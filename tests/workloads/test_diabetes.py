@@ -1,4 +1,4 @@
-"""diabetes: scikit-learn's own figures, its own predictions, and what it says to a bad request."""
+"""The workload diabetes: agreement with scikit-learn's example and predictions, invalid requests."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from workloads import discovery
 from workloads.diabetes.handler import FEATURES, DiabetesHandler
 
 
-def make(folder: Path, **given: str) -> tuple[Dataset, DiabetesHandler, dict[str, Any]]:
+def train_diabetes(folder: Path, **parameters: str) -> tuple[Dataset, DiabetesHandler, dict[str, Any]]:
     diabetes = discovery.get("diabetes")
-    prep_data.run(diabetes, given, folder / "data")
-    description = train.run(diabetes, given, folder / "data", folder / "model")
+    prep_data.run(diabetes, parameters, folder / "data")
+    description = train.run(diabetes, parameters, folder / "data", folder / "model")
     handler = DiabetesHandler()
     handler.load(folder / "model")
     return Dataset.open(folder / "data"), handler, description
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DiabetesHandler, dict[str, Any]]:
-    return make(tmp_path_factory.mktemp("diabetes"))
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DiabetesHandler, dict[str, Any]]:
+    return train_diabetes(tmp_path_factory.mktemp("diabetes"))
 
 
-def test_the_figures_are_those_of_scikit_learns_example(tmp_path: Path) -> None:
+def test_the_metrics_equal_those_of_scikit_learns_example(tmp_path: Path) -> None:
     """https://scikit-learn.org/stable/auto_examples/linear_model/plot_ols.html, before its 1.6 rewrite."""
-    data, handler, description = make(tmp_path, features="bmi", split="example")
+    data, handler, description = train_diabetes(tmp_path, features="bmi", split="example")
     holdout = data.read("holdout")
     assert (data.read("train").num_rows, holdout.num_rows) == (422, 20)
     answers = handler.inference(discovery.get("diabetes").tensors(holdout))["progression"]
@@ -49,21 +49,23 @@ def test_the_figures_are_those_of_scikit_learns_example(tmp_path: Path) -> None:
     assert data.manifest.split_rule == "the source's own"
 
 
-def test_the_rows_are_scikit_learns(whole: tuple[Dataset, DiabetesHandler, dict[str, Any]]) -> None:
-    data = whole[0]
+def test_the_rows_equal_scikit_learns_copy(
+    default_run: tuple[Dataset, DiabetesHandler, dict[str, Any]],
+) -> None:
+    data = default_run[0]
     rows = {row["id"]: row for split in ("train", "holdout") for row in data.read(split).to_pylist()}
-    theirs = load_diabetes(scaled=False)
-    assert len(rows) == len(theirs.target) == 442
-    for number, (features, target) in enumerate(zip(theirs.data, theirs.target, strict=True), 1):
+    reference = load_diabetes(scaled=False)
+    assert len(rows) == len(reference.target) == 442
+    for number, (features, target) in enumerate(zip(reference.data, reference.target, strict=True), 1):
         row = rows[f"{number:07d}"]
         assert [row[name] for name in FEATURES] == features.tolist()
         assert row["progression"] == target
 
 
-def test_the_graph_predicts_as_linear_regression_does(
-    whole: tuple[Dataset, DiabetesHandler, dict[str, Any]],
+def test_the_graph_and_linear_regression_predict_the_same(
+    default_run: tuple[Dataset, DiabetesHandler, dict[str, Any]],
 ) -> None:
-    data, handler, _ = whole
+    data, handler, _ = default_run
     diabetes = discovery.get("diabetes")
     rows, holdout = data.read("train"), data.read("holdout")
     model = LinearRegression().fit(diabetes.tensors(rows)["features"], rows["progression"].to_numpy())
@@ -75,8 +77,8 @@ def test_the_graph_predicts_as_linear_regression_does(
 
 def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) -> None:
     diabetes = discovery.get("diabetes")
-    theirs = load_diabetes(scaled=False)
-    table = np.column_stack([theirs.data, theirs.target]).astype(object)
+    reference = load_diabetes(scaled=False)
+    table = np.column_stack([reference.data, reference.target]).astype(object)
     source = tmp_path / "csv"
     source.mkdir()
     np.savetxt(source / "a.csv", table[:430], delimiter=",", fmt="%r")
@@ -84,8 +86,10 @@ def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) 
     prep_data.run(diabetes, {"split": "example"}, tmp_path / "one")
     prep_data.run(diabetes, {"split": "example", "source": str(source)}, tmp_path / "two")
     for split in ("train", "holdout"):
-        ours, again = (Dataset.open(tmp_path / name).read(split).drop(["id"]) for name in ("one", "two"))
-        assert ours == again
+        from_sklearn, from_csv = (
+            Dataset.open(tmp_path / name).read(split).drop(["id"]) for name in ("one", "two")
+        )
+        assert from_sklearn == from_csv
     (source / "b.csv").write_text("1,2\n")
     with pytest.raises(UserError, match=r"b\.csv, row 1: 2 columns where 11 are expected"):
         prep_data.run(diabetes, {"split": "example", "source": str(source)}, tmp_path / "two")
@@ -96,40 +100,40 @@ def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) 
             prep_data.run(diabetes, {"split": split, "source": str(source)}, tmp_path / "two")
 
 
-def test_a_held_out_patient_stays_held_out_when_a_file_joins_that_sorts_before(tmp_path: Path) -> None:
+def test_a_held_out_patient_stays_held_out_after_a_file_is_added(tmp_path: Path) -> None:
     diabetes = discovery.get("diabetes")
-    theirs = load_diabetes(scaled=False)
-    table = np.column_stack([theirs.data, theirs.target]).astype(object)
+    reference = load_diabetes(scaled=False)
+    table = np.column_stack([reference.data, reference.target]).astype(object)
     source = tmp_path / "csv"
     source.mkdir()
 
-    def held() -> tuple[set[str], int]:
-        prepared = prep_data.run(diabetes, {"source": str(source)}, tmp_path / "data")
+    def holdout_ids() -> tuple[set[str], int]:
+        manifest = prep_data.run(diabetes, {"source": str(source)}, tmp_path / "data")
         return set(Dataset.open(tmp_path / "data").read("holdout")["id"].to_pylist()), sum(
-            prepared.rows.values()
+            manifest.rows.values()
         )
 
     np.savetxt(source / "2024-02.csv", table[200:], delimiter=",", fmt="%r")
-    before, rows = held()
+    before, rows = holdout_ids()
     assert rows == 242
     # The new export repeats fifty patients of the old one.
     names = ",".join((*FEATURES, "progression"))
     np.savetxt(source / "2024-01.csv", table[:250], delimiter=",", fmt="%r", header=names, comments="")
-    after, rows = held()
+    after, rows = holdout_ids()
     assert rows == 442
     assert before < after
 
 
-def test_another_copy_of_scikit_learn_is_not_guessed() -> None:
+def test_another_data_set_of_scikit_learn_is_an_error() -> None:
     diabetes = discovery.get("diabetes")
     with pytest.raises(UserError, match="scikit-learn's copy of this data is sklearn:diabetes"):
         list(diabetes.load("sklearn:digits", diabetes.parse({})))
 
 
 def test_one_patient_and_several_are_answered_in_order(
-    whole: tuple[Dataset, DiabetesHandler, dict[str, Any]],
+    default_run: tuple[Dataset, DiabetesHandler, dict[str, Any]],
 ) -> None:
-    data, handler, _ = whole
+    data, handler, _ = default_run
     diabetes = discovery.get("diabetes")
     holdout = data.read("holdout")
     patients = [diabetes.request(holdout.slice(i, 1))["patient"] for i in range(3)]
@@ -142,7 +146,7 @@ GOOD = dict.fromkeys(FEATURES, 1)
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("request_", "message"),
     [
         (None, 'send {"patient": {...}} or {"patients": [...]} with age, sex'),
         ({}, 'send {"patient"'),
@@ -160,6 +164,6 @@ GOOD = dict.fromkeys(FEATURES, 1)
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_bad_request_is_answered_in_words(request_: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(words)):
+def test_an_invalid_request_is_an_error(request_: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         DiabetesHandler().preprocess(request_)

@@ -1,4 +1,4 @@
-"""digits: its rows, its figures, its answers, and what it says to a bad request."""
+"""The workload digits: rows, accuracy, responses, invalid requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def digits() -> Workload:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, digits: Workload) -> tuple[Path, Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory, digits: Workload) -> tuple[Path, Path]:
     """A dataset with the default split, and a bundle."""
     folder = tmp_path_factory.mktemp("digits")
     prep_data.run(digits, {}, folder / "data")
@@ -35,9 +35,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, digits: Workload) -> tuple[Pa
 
 
 @pytest.fixture(scope="module")
-def handler(made: tuple[Path, Path]) -> DigitsHandler:
+def handler(trained: tuple[Path, Path]) -> DigitsHandler:
     loaded = DigitsHandler()
-    loaded.load(made[1])
+    loaded.load(trained[1])
     return loaded
 
 
@@ -45,7 +45,7 @@ def test_scikit_learns_copy_has_1797_pictures(digits: Workload) -> None:
     batches = list(digits.load("sklearn:digits", digits.parse({})))
     table = pa.Table.from_batches([rows.batch for rows in batches])
     assert (table.num_rows, table.schema) == (1797, digits.schema())
-    # The counts of scikit-learn's own description of the set.
+    # The counts are in scikit-learn's description of the data set.
     assert np.bincount(table["label"].to_numpy()).tolist() == [
         178,
         182,
@@ -61,50 +61,48 @@ def test_scikit_learns_copy_has_1797_pictures(digits: Workload) -> None:
     assert len(set(table["id"].to_pylist())) == 1797
 
 
-def test_csv_files_in_the_same_form_are_read_and_a_bad_label_is_named(
-    digits: Workload, tmp_path: Path
-) -> None:
+def test_csv_files_are_read_and_an_invalid_label_is_an_error(digits: Workload, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"{'0,' * 64}3\n")
     (tmp_path / "b.csv").write_text(f"{'16,' * 64}7\n")
     values = digits.parse({})
-    found = pa.Table.from_batches([rows.batch for rows in digits.load(str(tmp_path), values)])
-    assert found["label"].to_pylist() == [3, 7]
-    assert found["image"][1].as_py() == [16] * 64
+    table = pa.Table.from_batches([rows.batch for rows in digits.load(str(tmp_path), values)])
+    assert table["label"].to_pylist() == [3, 7]
+    assert table["image"][1].as_py() == [16] * 64
     (tmp_path / "b.csv").write_text(f"{'16,' * 64}7\n{'16,' * 64}7.5\n")
     with pytest.raises(UserError, match=r"b\.csv, row 2, column label: 7\.5 is not an integer"):
         list(digits.load(str(tmp_path), values))
 
 
-def test_99_percent_of_the_holdout_is_right(
-    digits: Workload, made: tuple[Path, Path], handler: DigitsHandler
+def test_the_holdout_accuracy_is_at_least_99_percent(
+    digits: Workload, trained: tuple[Path, Path], handler: DigitsHandler
 ) -> None:
-    holdout = Dataset.open(made[0]).read("holdout")
+    holdout = Dataset.open(trained[0]).read("holdout")
     assert 300 < holdout.num_rows < 420
     answers = handler.inference(digits.tensors(holdout))
     assert (answers["label"] == holdout["label"].to_numpy()).mean() >= 0.99
 
 
-def test_a_second_training_gives_the_same_bytes_and_another_seed_or_size_does_not_hide(
-    digits: Workload, made: tuple[Path, Path], tmp_path: Path
+def test_training_is_reproducible_and_depends_on_the_parameters(
+    digits: Workload, trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    train.run(digits, {}, made[0], tmp_path / "again")
-    assert digest_of_folder(tmp_path / "again") == digest_of_folder(made[1])
+    train.run(digits, {}, trained[0], tmp_path / "again")
+    assert digest_of_folder(tmp_path / "again") == digest_of_folder(trained[1])
     small = {"components": "8", "max_iter": "1"}
     prep_data.run(digits, small, tmp_path / "data")
     train.run(digits, small, tmp_path / "data", tmp_path / "small")
-    assert digest_of_folder(tmp_path / "small") != digest_of_folder(made[1])
+    assert digest_of_folder(tmp_path / "small") != digest_of_folder(trained[1])
 
 
-def test_the_learning_curve_falls(digits: Workload, made: tuple[Path, Path]) -> None:
-    curve = train.run(digits, {}, made[0], made[1].parent / "curve").training.curve
+def test_the_learning_curve_falls(digits: Workload, trained: tuple[Path, Path]) -> None:
+    curve = train.run(digits, {}, trained[0], trained[1].parent / "curve").training.curve
     assert [row["step"] for row in curve] == sorted({row["step"] for row in curve})
     assert curve[-1]["error"] <= curve[0]["error"] < 0.2
 
 
-def test_a_request_made_from_a_row_is_answered_as_the_row_is(
-    digits: Workload, made: tuple[Path, Path], handler: DigitsHandler
+def test_a_request_from_a_row_gets_the_prediction_for_the_row(
+    digits: Workload, trained: tuple[Path, Path], handler: DigitsHandler
 ) -> None:
-    row = Dataset.open(made[0]).read("train").slice(5, 1)
+    row = Dataset.open(trained[0]).read("train").slice(5, 1)
     (answer,) = handler.handle([{"body": digits.request(row)}])
     (prediction,) = answer["predictions"]
     # A training picture is its own nearest neighbour.
@@ -115,12 +113,12 @@ def test_a_request_made_from_a_row_is_answered_as_the_row_is(
 
 
 def test_a_batch_of_requests_is_answered_in_order(
-    digits: Workload, made: tuple[Path, Path], handler: DigitsHandler
+    digits: Workload, trained: tuple[Path, Path], handler: DigitsHandler
 ) -> None:
-    rows = Dataset.open(made[0]).read("holdout")
+    rows = Dataset.open(trained[0]).read("holdout")
     pictures = [digits.request(rows.slice(i, 1))["image"] for i in range(4)]
     requests = [{"image": pictures[0]}, {"images": pictures[1:3]}, {"image": pictures[3]}]
-    alone = [handler.handle([{"body": {"image": picture}}])[0]["predictions"][0] for picture in pictures]
+    singles = [handler.handle([{"body": {"image": picture}}])[0]["predictions"][0] for picture in pictures]
     bodies = [
         {"body": requests[0]},
         {"data": requests[1]},
@@ -129,15 +127,15 @@ def test_a_batch_of_requests_is_answered_in_order(
     answers = handler.handle(bodies)
     assert [len(answer["predictions"]) for answer in answers] == [1, 2, 1]
     together = [prediction for answer in answers for prediction in answer["predictions"]]
-    for one, other in zip(together, alone, strict=True):
-        assert (one["label"], one["neighbours"]) == (other["label"], other["neighbours"])
+    for batched, single in zip(together, singles, strict=True):
+        assert (batched["label"], batched["neighbours"]) == (single["label"], single["neighbours"])
 
 
 BLANK = [[0] * 8] * 8
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("request_", "message"),
     [
         (None, 'send {"image": [[...]]} or {"images": [...]}'),
         ([BLANK], 'send {"image"'),
@@ -162,13 +160,13 @@ BLANK = [[0] * 8] * 8
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_bad_request_is_answered_in_words(handler: DigitsHandler, request_: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(words)):
+def test_an_invalid_request_is_an_error(handler: DigitsHandler, request_: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         handler.preprocess(request_)
 
 
-def test_the_digits_are_judged_one_by_one(digits: Workload, made: tuple[Path, Path]) -> None:
-    holdout = Dataset.open(made[0]).read("holdout")
+def test_each_digit_is_a_slice(digits: Workload, trained: tuple[Path, Path]) -> None:
+    holdout = Dataset.open(trained[0]).read("holdout")
     masks = digits.slices(holdout)
     assert sorted(masks) == [f"digit {digit}" for digit in range(10)]
     assert sum(mask.sum() for mask in masks.values()) == holdout.num_rows

@@ -1,4 +1,4 @@
-"""The register: folders are workloads, and a folder that is none is explained."""
+"""Tests of the discovery of workloads: packages on the path, and errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ class Copy(Digits):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of workloads beside the project's own."""
+    """An additional directory of workloads on the path."""
     monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(tmp_path)])
     return tmp_path
 
 
-def add(folder: Path, name: str, says: str, line: str = "WORKLOAD = Copy") -> None:
+def add(folder: Path, name: str, declared_name: str, line: str = "WORKLOAD = Copy") -> None:
     (folder / name).mkdir()
-    (folder / name / "workload.py").write_text(GOOD.format(name=says, line=line))
+    (folder / name / "workload.py").write_text(GOOD.format(name=declared_name, line=line))
 
 
-def test_the_projects_own_are_found_and_know_their_names() -> None:
+def test_the_projects_workloads_are_registered_under_their_names() -> None:
     assert {"digits", "diabetes"} <= set(discovery.names())
     assert discovery.names() == sorted(discovery.names())
     assert all(discovery.get(name).name == name for name in ("digits", "diabetes"))
 
 
-def test_a_folder_elsewhere_on_the_path_contributes(folder: Path) -> None:
+def test_another_folder_on_the_path_adds_workloads(folder: Path) -> None:
     add(folder, "elsewhere1", "elsewhere1")
     assert "elsewhere1" in discovery.names()
     assert discovery.get("elsewhere1").summary == discovery.get("digits").summary
 
 
 @pytest.mark.parametrize(
-    ("name", "says", "line", "words"),
+    ("name", "declared_name", "line", "message"),
     [
         ("elsewhere2", "elsewhere2", "", "add the line `WORKLOAD = YourClass`"),
         ("elsewhere3", "elsewhere3", "WORKLOAD = Copy()", "add the line `WORKLOAD = YourClass`"),
@@ -55,13 +55,13 @@ def test_a_folder_elsewhere_on_the_path_contributes(folder: Path) -> None:
         ("Elsewhere_5", "Elsewhere_5", "WORKLOAD = Copy", "lower-case letters and digits"),
     ],
 )
-def test_a_folder_that_is_no_workload_is_explained(
-    folder: Path, name: str, says: str, line: str, words: str
+def test_an_invalid_workload_is_an_error_with_the_file(
+    folder: Path, name: str, declared_name: str, line: str, message: str
 ) -> None:
-    add(folder, name, says, line)
-    with pytest.raises(UserError, match=words) as refused:
+    add(folder, name, declared_name, line)
+    with pytest.raises(UserError, match=message) as error:
         discovery.get(name)
-    assert str(folder / name / "workload.py") in str(refused.value)
+    assert str(folder / name / "workload.py") in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "../digits", "digits.workload"])
@@ -71,7 +71,7 @@ def test_an_unknown_name_lists_the_registered_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "change", "words"),
+    ("number", "change", "message"),
     [
         (1, "task = 'clasification'", r"task is 'clasification' \(did you mean classification\?\)"),
         (2, "target = 'lable'", r"target is 'lable' \(did you mean label\?\); the columns are"),
@@ -85,17 +85,17 @@ def test_an_unknown_name_lists_the_registered_ones(name: str) -> None:
         (6, "summary = None", "summary is None, but must be a string"),
     ],
 )
-def test_a_class_with_a_mistake_is_explained(folder: Path, number: int, change: str, words: str) -> None:
+def test_an_invalid_class_attribute_is_an_error(folder: Path, number: int, change: str, message: str) -> None:
     name = f"mistaken{number}"
     add(folder, name, name)
     path = folder / name / "workload.py"
     path.write_text(path.read_text().replace("    name =", f"    {change}\n    name ="))
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         discovery.get(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "text", "message"),
     [
         (
             "broken1",
@@ -106,20 +106,22 @@ def test_a_class_with_a_mistake_is_explained(folder: Path, number: int, change: 
         ("broken3", "\nx = {}['int']\n", r"broken3/workload.py:2: KeyError: 'int'"),
     ],
 )
-def test_a_module_that_fails_is_told_with_its_place(folder: Path, name: str, text: str, words: str) -> None:
+def test_a_module_that_fails_is_an_error_with_file_and_line(
+    folder: Path, name: str, text: str, message: str
+) -> None:
     (folder / name).mkdir()
     (folder / name / "workload.py").write_text(text)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         discovery.get(name)
 
 
-def test_a_broken_workload_does_not_keep_the_others(folder: Path) -> None:
+def test_an_invalid_workload_does_not_hide_the_others(folder: Path) -> None:
     add(folder, "fine", "fine")
     (folder / "torn").mkdir()
     (folder / "torn" / "workload.py").write_text("x = (\n")
-    good, broken = discovery.usable()
-    assert "fine" in good
-    assert list(broken) == ["torn"]
-    assert "SyntaxError" in broken["torn"]
+    loaded, errors = discovery.usable()
+    assert "fine" in loaded
+    assert list(errors) == ["torn"]
+    assert "SyntaxError" in errors["torn"]
     with pytest.raises(UserError, match="SyntaxError"):
         discovery.usable(["fine", "torn"])

@@ -133,8 +133,8 @@ def test_seed_threads_is_idempotent_and_new_rows_are_new(database: Database, tmp
     assert seed(url, rows=160) == (5, 160)
     connection.execute("DELETE FROM iris_data WHERE id IN (7, 152)")
     assert seed(url, rows=160) == (2, 160)
-    drawn = connection.execute("SELECT min(id), count(*) FROM iris_data WHERE drawn").fetchone()
-    assert drawn == (151, 10)
+    drawn_rows = connection.execute("SELECT min(id), count(*) FROM iris_data WHERE drawn").fetchone()
+    assert drawn_rows == (151, 10)
     expected = [flower(number, scikit_learn_rows()) for number in range(1, 161)]
     rows = connection.execute(
         "SELECT id, sepal_length, sepal_width, petal_length, petal_width, species, drawn "
@@ -176,7 +176,7 @@ def test_limit_and_order_select_the_rows(database: Database, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("parameters", "message"),
     [
         ({"order": "id; DROP TABLE iris_data"}, "parameter order: .* is not one of id, id desc"),
         ({"table": "iris_data; DROP TABLE iris_data"}, "parameter table: .* is not text such as"),
@@ -184,9 +184,9 @@ def test_limit_and_order_select_the_rows(database: Database, tmp_path: Path) -> 
         ({"limit": "1 OFFSET 5"}, "parameter limit"),
     ],
 )
-def test_a_parameter_is_never_sql(given: dict[str, str], message: str) -> None:
+def test_a_parameter_is_never_sql(parameters: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        discovery.get("iris").parse(given)
+        discovery.get("iris").parse(parameters)
 
 
 def test_a_wrong_password_is_an_error(

@@ -1,4 +1,4 @@
-"""`python -m workloads`: what a person and a program read there."""
+"""Tests of `python -m workloads`: its text and its JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_workload_is_listed_with_its_parameters(capsys: pytest.CaptureFixt
     assert "features=all" in out
 
 
-def test_json_names_what_each_parameter_allows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_contains_the_allowed_values_of_each_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "diabetes"]) == 0
     (diabetes,) = json.loads(capsys.readouterr().out)
     assert (diabetes["name"], diabetes["task"], diabetes["source"]) == (
@@ -41,30 +41,30 @@ def test_an_unknown_workload_ends_with_2_and_lists_the_registered(capsys: pytest
     assert "digits" in error
 
 
-def test_it_runs_as_a_module() -> None:
+def test_workloads_runs_as_a_module() -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "workloads", "--json"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    assert [workload["name"] for workload in json.loads(done.stdout)] == names()
+    completed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert [workload["name"] for workload in json.loads(completed.stdout)] == names()
 
 
-def test_a_broken_workload_does_not_hide_the_others(
+def test_an_invalid_workload_does_not_hide_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(tmp_path)])
     (tmp_path / "aabroken").mkdir()
     (tmp_path / "aabroken" / "workload.py").write_text("import nothere\n")
     assert main([]) == 2
-    said = capsys.readouterr()
-    assert "\ndigits  classification" in said.out
-    assert said.err.startswith("broken: aabroken: ")
-    assert "aabroken/workload.py:1: ModuleNotFoundError" in said.err
+    output = capsys.readouterr()
+    assert "\ndigits  classification" in output.out
+    assert output.err.startswith("broken: aabroken: ")
+    assert "aabroken/workload.py:1: ModuleNotFoundError" in output.err
     assert main(["--json"]) == 2
     assert {"diabetes", "digits"} <= {workload["name"] for workload in json.loads(capsys.readouterr().out)}
     assert compile_main(["--output", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("broken: aabroken: ")
+    output = capsys.readouterr()
+    assert output.err.startswith("broken: aabroken: ")
     assert (tmp_path / "out" / "digits.yaml").is_file()
-    assert str(tmp_path / "out" / "digits.yaml") in said.out
+    assert str(tmp_path / "out" / "digits.yaml") in output.out
     assert compile_main(["--output", str(tmp_path / "out"), "--workload", "aabroken"]) == 2
     assert capsys.readouterr().err.startswith("error: ")

@@ -65,7 +65,7 @@ def load(mnist: Workload, source: Path) -> list[Rows]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """The sample's files, unpacked, in a folder of the test's own."""
+    """The unpacked files of the sample, in a temporary directory."""
     for path in (Path(__file__).parents[2] / "workloads/mnist/sample").glob("*.gz"):
         (tmp_path / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
     return tmp_path
@@ -75,23 +75,21 @@ class TestRows:
     def test_the_sample_has_its_own_split_and_every_digit(self, trained: tuple[Path, Path]) -> None:
         dataset = Dataset.open(trained[0])
         assert dataset.manifest.split_rule == "the source's own"
-        for split, each in (("train", 100), ("holdout", 50)):
+        for split, count in (("train", 100), ("holdout", 50)):
             rows = dataset.read(split)
-            assert np.bincount(rows["label"].to_numpy()).tolist() == [each] * 10
+            assert np.bincount(rows["label"].to_numpy()).tolist() == [count] * 10
             assert {len(image) for image in rows["image"].to_pylist()} == {784}
             assert 25 < np.mean(rows["ink"].to_numpy()) < 45
         assert dataset.read("holdout")["id"][0].as_py() == "t10k-00000"
 
-    def test_gzipped_or_not_and_however_unpacked_the_rows_are_the_same(
-        self, mnist: Workload, files: Path
-    ) -> None:
+    def test_rows_are_the_same_for_compressed_and_unpacked_files(self, mnist: Workload, files: Path) -> None:
         expected = [rows.batch for rows in mnist.load("mnist:sample", mnist.parse({}))]
         assert [rows.batch for rows in load(mnist, files)] == expected
         for path in list(files.iterdir()):
             path.rename(files / path.name.replace("-idx", ".idx"))
         assert [rows.batch for rows in load(mnist, files)] == expected
 
-    def test_a_missing_file_is_named(self, mnist: Workload, files: Path) -> None:
+    def test_a_missing_file_is_an_error_with_its_name(self, mnist: Workload, files: Path) -> None:
         (files / "t10k-labels-idx1-ubyte").unlink()
         with pytest.raises(UserError, match=r"contains none of t10k-labels-idx1-ubyte\.gz, t10k-labels"):
             load(mnist, files)
@@ -129,14 +127,14 @@ class TestRows:
             ),
         ],
     )
-    def test_a_file_that_is_none_is_named(
+    def test_an_invalid_file_is_an_error_with_its_name(
         self, mnist: Workload, files: Path, name: str, content: bytes, message: str
     ) -> None:
         (files / name).write_bytes(content)
         with pytest.raises(UserError, match=re.escape(message)):
             load(mnist, files)
 
-    def test_a_label_that_is_no_digit_is_refused_with_its_row(
+    def test_an_invalid_label_is_an_error_with_its_row(
         self, mnist: Workload, files: Path, tmp_path: Path
     ) -> None:
         path = files / "t10k-labels-idx1-ubyte"
@@ -150,7 +148,7 @@ class TestRows:
 
 
 class TestModel:
-    def test_nearly_all_of_the_holdout_is_right(
+    def test_the_holdout_accuracy_is_high(
         self, mnist: Workload, handler: MnistHandler, holdout: pa.Table
     ) -> None:
         answers = handler.inference(mnist.tensors(holdout))
@@ -159,7 +157,7 @@ class TestModel:
         assert answers["confidence"][right].mean() > answers["confidence"][~right].mean()
         assert ((answers["confidence"] > 0) & (answers["confidence"] <= 1)).all()
 
-    def test_onnx_torchscript_and_the_index_are_of_one_network(
+    def test_onnx_torchscript_and_the_index_contain_the_same_network(
         self, mnist: Workload, trained: tuple[Path, Path], handler: MnistHandler, holdout: pa.Table
     ) -> None:
         images = mnist.tensors(holdout)["image"]
@@ -175,7 +173,7 @@ class TestModel:
         assert output["neighbours"][:, 0].tolist() == list(range(50)), "each is its own neighbour"
         assert output["distances"][:, 0].max() <= 1e-6
 
-    def test_a_second_training_gives_the_same_bytes_and_another_seed_others(
+    def test_training_is_reproducible_and_depends_on_the_seed(
         self, mnist: Workload, trained: tuple[Path, Path], tmp_path: Path
     ) -> None:
         train.run(mnist, {}, trained[0], tmp_path / "again")
@@ -195,7 +193,7 @@ class TestModel:
         described = train.run(mnist, {}, tmp_path / "data", tmp_path / "model")
         assert described.training.notes == {"indexed": 1000, "precision": "float32"}
 
-    def test_the_digits_are_judged_one_by_one_and_shown(self, mnist: Workload, holdout: pa.Table) -> None:
+    def test_each_digit_is_a_slice_with_examples(self, mnist: Workload, holdout: pa.Table) -> None:
         assert sum(mask.sum() for mask in mnist.slices(holdout).values()) == holdout.num_rows
         pictures = mnist.pictures(holdout)
         assert pictures is not None
@@ -210,7 +208,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 class TestAnswers:
-    def test_every_form_of_a_picture_is_answered_alike(
+    def test_every_format_of_a_picture_gets_the_same_prediction(
         self, mnist: Workload, handler: MnistHandler, holdout: pa.Table
     ) -> None:
         image = mnist.pictures(holdout)[7]  # type: ignore[index]
@@ -232,7 +230,7 @@ class TestAnswers:
         assert len(prediction["neighbours"]) == len(prediction["distances"]) == 10
         assert prediction["distances"] == sorted(prediction["distances"])
 
-    def test_a_batch_of_several_forms_is_answered_in_order(
+    def test_a_batch_of_several_formats_is_answered_in_order(
         self, mnist: Workload, handler: MnistHandler, holdout: pa.Table
     ) -> None:
         pictures = mnist.pictures(holdout)[:4]  # type: ignore[index]
@@ -243,7 +241,7 @@ class TestAnswers:
         assert [a["neighbours"][0] for a in answers] == [a["neighbours"][0] for a in alone]
         assert [a["label"] for a in answers] == [a["label"] for a in alone]
 
-    def test_an_answer_is_illustrated_with_the_very_pictures_that_it_rests_on(
+    def test_an_illustration_contains_the_neighbours_of_the_prediction(
         self, trained: tuple[Path, Path], handler: MnistHandler, holdout: pa.Table, mnist: Workload
     ) -> None:
         rows = Dataset.open(trained[0]).read("train")
@@ -267,10 +265,10 @@ class TestAnswers:
         answer = tied.inference({"image": np.zeros((1, 28, 28), np.float32)})
         assert (answer["label"][0], answer["confidence"][0]) == (3, 0.5)
 
-    def test_the_bundle_answers_alone_in_its_folder(
+    def test_the_bundle_predicts_without_the_repository(
         self, mnist: Workload, trained: tuple[Path, Path], tmp_path: Path, holdout: pa.Table
     ) -> None:
-        """The archive's code is the bundle's own: pictures.py has travelled with the handler."""
+        """The code of the archive is in the bundle, including pictures.py."""
         shutil.copytree(trained[1], tmp_path / "model")
         model = load_model(tmp_path / "model")
         image = mnist.pictures(holdout)[0]  # type: ignore[index]
@@ -316,6 +314,6 @@ BLANK = [[0] * 28] * 28
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_bad_request_is_answered_in_message(handler: MnistHandler, request_: Any, message: str) -> None:
+def test_an_invalid_request_is_an_error(handler: MnistHandler, request_: Any, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         handler.preprocess(request_)

@@ -1,4 +1,4 @@
-"""The nearest neighbours of mnist's handler equal those of a brute-force search."""
+"""The nearest neighbours of mnist's handler equal the result of a brute-force search."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def flat(points: np.ndarray) -> faiss.Index:
 def assert_exact(points: np.ndarray, clusters: np.ndarray, queries: np.ndarray) -> None:
     """Compare with a brute-force search in double precision."""
     distances, neighbours = Neighbours(flat(points), clusters).search(queries, NEIGHBOURS)
-    every = np.stack([((points.astype(np.float64) - one) ** 2).sum(axis=1) for one in queries])
+    every = np.stack([((points.astype(np.float64) - query) ** 2).sum(axis=1) for query in queries])
     expected = np.sort(every, axis=1)[:, :NEIGHBOURS]
     assert np.abs(distances - expected).max() < 1e-5
     # Neighbours with equal distances may be in any order.
@@ -46,7 +46,7 @@ def assert_exact(points: np.ndarray, clusters: np.ndarray, queries: np.ndarray) 
 
 @pytest.mark.parametrize("spread", [0.02, 0.1, 1.0], ids=["close", "loose", "everywhere"])
 @pytest.mark.parametrize("count", [BRUTE_FORCE_LIMIT, 20_000])
-def test_neighbours_are_those_of_a_comparison_with_every_point(spread: float, count: int) -> None:
+def test_neighbours_equal_a_brute_force_search(spread: float, count: int) -> None:
     rng = np.random.default_rng(0)
     queries = np.concatenate([around_centres(rng, 40, spread)[0], sphere(rng.normal(size=(10, DIMENSIONS)))])
     assert_exact(*around_centres(rng, count, spread), queries)
@@ -55,13 +55,13 @@ def test_neighbours_are_those_of_a_comparison_with_every_point(spread: float, co
 def test_points_under_a_wrong_label_are_neighbours_like_any_other() -> None:
     rng = np.random.default_rng(0)
     points, clusters = around_centres(rng, BRUTE_FORCE_LIMIT, 0.1)
-    wrong = rng.random(BRUTE_FORCE_LIMIT) < 0.1
-    clusters[wrong] = rng.integers(10, size=wrong.sum())
-    assert_exact(points, clusters, points[wrong][:50])
+    mislabelled = rng.random(BRUTE_FORCE_LIMIT) < 0.1
+    clusters[mislabelled] = rng.integers(10, size=mislabelled.sum())
+    assert_exact(points, clusters, points[mislabelled][:50])
     assert_exact(points, rng.integers(10, size=BRUTE_FORCE_LIMIT), points[:50])
 
 
-def test_clusters_of_few_points_do_no_harm() -> None:
+def test_small_clusters_do_not_change_the_neighbours() -> None:
     rng = np.random.default_rng(0)
     points, clusters = around_centres(rng, BRUTE_FORCE_LIMIT, 0.1)
     clusters[:20], points[:20] = 77, sphere(points[:20] - 5)
@@ -69,7 +69,7 @@ def test_clusters_of_few_points_do_no_harm() -> None:
     assert_exact(points, np.zeros(BRUTE_FORCE_LIMIT, dtype=np.int64), points[:50])
 
 
-def test_points_that_are_there_many_times_are_all_neighbours() -> None:
+def test_duplicate_points_are_all_neighbours() -> None:
     rng = np.random.default_rng(0)
     points, clusters = (
         np.repeat(part, 40, axis=0) for part in around_centres(rng, BRUTE_FORCE_LIMIT // 40, 0.1)
@@ -77,24 +77,24 @@ def test_points_that_are_there_many_times_are_all_neighbours() -> None:
     assert_exact(points, clusters, points[::500])
 
 
-def test_few_points_are_compared_with_at_once() -> None:
+def test_a_small_index_is_searched_by_brute_force() -> None:
     rng = np.random.default_rng(0)
     assert_exact(*around_centres(rng, 50, 0.1), around_centres(rng, 5, 0.1)[0])
 
 
-def test_one_answers_as_many_do() -> None:
+def test_a_single_query_gets_the_same_neighbours_as_in_a_batch() -> None:
     rng = np.random.default_rng(0)
     points, clusters = around_centres(rng, 10_000, 0.05)
     searched = Neighbours(flat(points), clusters)
     queries, _ = around_centres(rng, BATCH + 10, 0.05)
     distances, neighbours = searched.search(queries, NEIGHBOURS)
-    for row, one in enumerate(queries):
-        alone, nearest = searched.search(one[None], NEIGHBOURS)
+    for row, query in enumerate(queries):
+        alone, nearest = searched.search(query[None], NEIGHBOURS)
         assert np.abs(alone - distances[row]).max() < 1e-6
         assert set(nearest[0]) == set(neighbours[row])
 
 
-def test_most_points_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exact_distances_are_computed_for_few_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exact distances are computed for few points, and a brute-force search is rare."""
     rng = np.random.default_rng(0)
     points, clusters = around_centres(rng, 20_000, 0.05)

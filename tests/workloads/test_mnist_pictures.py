@@ -1,4 +1,4 @@
-"""Picture files as digits: whatever a person uploads comes out as MNIST would have it."""
+"""Tests of reading picture files: each upload is converted to the format of MNIST."""
 
 from __future__ import annotations
 
@@ -31,47 +31,47 @@ def digits() -> np.ndarray:
 
 
 def seven(size: int = 300, paper: Any = "white", ink: Any = "black", mode: str = "RGB") -> Image.Image:
-    """A seven that a person drew in some corner."""
+    """A seven that is drawn near a corner of the picture."""
     picture = Image.new(mode, (size, size), paper)
     pen = ImageDraw.Draw(picture)
     pen.line([(20, 30), (120, 30), (60, 150)], fill=ink, width=14, joint="curve")
     return picture
 
 
-def test_a_picture_of_mnist_comes_back_pixel_by_pixel_and_its_negative_too(digits: np.ndarray) -> None:
+def test_a_picture_of_mnist_and_its_negative_are_returned_unchanged(digits: np.ndarray) -> None:
     for digit in digits:
         assert (read_picture(file(Image.fromarray(digit))) == digit).all()
         assert (read_picture(file(Image.fromarray(255 - digit))) == digit).all()
 
 
-def test_a_picture_of_another_size_comes_back_nearly_the_same(digits: np.ndarray) -> None:
-    """Enlarged, on a larger sheet, away from its middle: MNIST's own normalisation undoes all of it."""
+def test_a_picture_of_another_size_is_normalised(digits: np.ndarray) -> None:
+    """MNIST's normalisation reverses the enlargement, the larger sheet and the shift from the centre."""
     differences = []
     for digit in digits:
         large = Image.fromarray(digit).resize((140, 140), Image.Resampling.BICUBIC)
         sheet = Image.new("L", (200, 320))
         sheet.paste(large, (10, 150))
-        found = read_picture(file(sheet))
-        assert found.shape == (28, 28)
-        differences.append(np.abs(found - digit).mean())
+        image = read_picture(file(sheet))
+        assert image.shape == (28, 28)
+        differences.append(np.abs(image - digit).mean())
     assert np.mean(differences) < 9, "of 255; two different pictures of one digit differ by some 40"
 
 
-def test_all_ways_to_store_the_same_drawing_give_the_same_digit() -> None:
-    drawn = seven()
-    expected = read_picture(file(drawn))
+def test_all_formats_of_the_same_drawing_give_the_same_digit() -> None:
+    drawing = seven()
+    expected = read_picture(file(drawing))
     assert expected.max() == 255
     assert expected[0].max() == expected[:, 0].max() == 0
-    clear = Image.new("RGBA", drawn.size, (0, 0, 0, 0))
-    clear.paste("black", mask=Image.eval(drawn.convert("L"), lambda grey: 255 - grey))
-    deep = Image.fromarray(np.asarray(drawn.convert("L")).astype(np.uint16) * 257)
+    clear = Image.new("RGBA", drawing.size, (0, 0, 0, 0))
+    clear.paste("black", mask=Image.eval(drawing.convert("L"), lambda grey: 255 - grey))
+    deep = Image.fromarray(np.asarray(drawing.convert("L")).astype(np.uint16) * 257)
     stored = {
-        "grey": file(drawn.convert("L")),
-        "one bit": file(drawn.convert("1")),
-        "palette": file(drawn.convert("P")),
+        "grey": file(drawing.convert("L")),
+        "one bit": file(drawing.convert("1")),
+        "palette": file(drawing.convert("P")),
         "transparent": file(clear),
         "sixteen bits": file(deep),
-        "interlaced": file(drawn, interlace=1),
+        "interlaced": file(drawing, interlace=1),
         "white on black": file(seven(paper="black", ink="white")),
         "larger sheet": file(seven(900)),
     }
@@ -80,27 +80,27 @@ def test_all_ways_to_store_the_same_drawing_give_the_same_digit() -> None:
     pale = {
         "faint ink": file(seven(paper="#f0f0f0", ink="#a0a0a0")),
         "coloured": file(seven(paper="#e8e0c0", ink="#203080")),
-        "JPEG": file(drawn, "JPEG", quality=70),
+        "JPEG": file(drawing, "JPEG", quality=70),
     }
     for name, content in pale.items():
         assert np.abs(read_picture(content) - expected).mean() < 6, name
 
 
-def test_a_photograph_lies_as_its_camera_says() -> None:
+def test_the_exif_orientation_is_applied() -> None:
     turned = seven().rotate(90, expand=True)
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise by 90 degrees to be seen
-    found = read_picture(file(turned, "JPEG", exif=exif, quality=95))
-    assert np.abs(found - read_picture(file(seven()))).mean() < 6
+    exif[0x0112] = 6  # EXIF orientation 6: rotate clockwise by 90 degrees to display.
+    image = read_picture(file(turned, "JPEG", exif=exif, quality=95))
+    assert np.abs(image - read_picture(file(seven()))).mean() < 6
 
 
 @pytest.mark.parametrize("size", [(1, 90), (90, 1), (3000, 2), (27, 28), (2, 2)])
-def test_no_size_is_too_odd(size: tuple[int, int]) -> None:
+def test_unusual_sizes_are_accepted(size: tuple[int, int]) -> None:
     picture = Image.new("L", size, 0)
     picture.putpixel((size[0] // 2, size[1] // 2), 255)
-    found = read_picture(file(picture))
-    assert found.shape == (28, 28)
-    assert np.isfinite(found).all()
+    image = read_picture(file(picture))
+    assert image.shape == (28, 28)
+    assert np.isfinite(image).all()
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -108,14 +108,14 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def bomb(side: int) -> bytes:
-    """A small PNG that says that it is enormous."""
+    """A small PNG whose header declares `side` times `side` pixels."""
     header = side.to_bytes(4, "big") * 2 + bytes((8, 0, 0, 0, 0))
     rows = chunk(b"IDAT", zlib.compress(bytes(1000)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"", "cannot be read as PNG or JPEG"),
         (b"\x89PNG\r\n\x1a\n", "cannot be read as PNG or JPEG"),
@@ -129,11 +129,11 @@ def bomb(side: int) -> bytes:
     ],
     ids=["empty", "header", "JSON", "cut", "BMP", "large", "enormous", "white", "blue"],
 )
-def test_what_is_no_picture_of_a_digit_is_refused_in_words(content: bytes, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_an_invalid_picture_is_an_error(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         read_picture(content)
 
 
-def test_pillow_is_imported_when_the_first_picture_comes() -> None:
+def test_pillow_is_not_imported_before_the_first_picture() -> None:
     code = "import sys, workloads.mnist.handler; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

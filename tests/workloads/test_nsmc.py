@@ -56,7 +56,7 @@ def accuracy(nsmc: Workload, model: Model, holdout: pa.Table, **changes: Any) ->
     return float((answers["label"] == holdout["label"].to_numpy()).mean())
 
 
-def test_the_sample_is_marked_as_one_and_split_as_its_author_did(trained: Path) -> None:
+def test_the_sample_is_marked_and_keeps_the_split_of_its_source(trained: Path) -> None:
     data = Dataset.open(trained / "data")
     assert data.sample
     assert (data.read("train").num_rows, data.read("holdout").num_rows) == (800, 200)
@@ -65,21 +65,21 @@ def test_the_sample_is_marked_as_one_and_split_as_its_author_did(trained: Path) 
     assert first == {"id": "9976970", "document": "아 더빙.. 진짜 짜증나네요 목소리", "label": 0}
 
 
-def test_it_learns_from_800_reviews_what_can_be_learned(nsmc: Workload, trained: Path, model: Model) -> None:
+def test_the_accuracy_after_training_on_800_reviews(nsmc: Workload, trained: Path, model: Model) -> None:
     assert accuracy(nsmc, model, Dataset.open(trained / "data").read("holdout")) >= 0.72
     curve = json.loads((trained / "model" / "model.json").read_text())["curve"]
     assert [point["step"] for point in curve] == [1, 2, 3]
     assert curve[-1]["loss"] < curve[0]["loss"]
 
 
-def test_the_same_again_is_the_same_to_the_byte(nsmc: Workload, trained: Path, tmp_path: Path) -> None:
+def test_training_is_reproducible(nsmc: Workload, trained: Path, tmp_path: Path) -> None:
     train.run(nsmc, {}, trained / "data", tmp_path / "again")
     assert digest_of_folder(tmp_path / "again") == digest_of_folder(trained / "model")
     files = {path.name for path in (tmp_path / "again").iterdir()}
     assert files == {"weights.npy", "plan.json", "model.json", "workloads"}
 
 
-def test_a_table_teaches_the_same_as_rows_on_disk(nsmc: Workload, trained: Path, tmp_path: Path) -> None:
+def test_a_table_and_rows_on_disk_train_the_same_model(nsmc: Workload, trained: Path, tmp_path: Path) -> None:
     rows = Dataset.open(trained / "data").read("train")
     nsmc.train(rows, nsmc.parse({}), tmp_path, lambda _: None)
     assert (tmp_path / "weights.npy").read_bytes() == (trained / "model" / "weights.npy").read_bytes()
@@ -90,7 +90,7 @@ def test_gzipped_files_are_the_same_data(nsmc: Workload, trained: Path, source: 
         (source / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
     values = nsmc.parse({})
-    zipped, plain = ([r.batch for r in nsmc.load(place, values)] for place in (str(source), SAMPLE))
+    zipped, plain = ([r.batch for r in nsmc.load(location, values)] for location in (str(source), SAMPLE))
     assert pa.Table.from_batches(zipped) == pa.Table.from_batches(plain)
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_file_is_an_error_with_the_row(
     assert message in str(error.value)
 
 
-def test_a_folder_without_the_files_is_told(nsmc: Workload, tmp_path: Path) -> None:
+def test_a_folder_without_the_files_is_an_error(nsmc: Workload, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"contains none of ratings_train\.txt, ratings_train\.txt\.gz"):
         list(nsmc.load(str(tmp_path), nsmc.parse({})))
 
@@ -139,7 +139,7 @@ def test_slices_are_lengths(nsmc: Workload, trained: Path) -> None:
     assert lengths[slices["over 40 characters"]].min() > 40 > lengths[slices["to 15 characters"]].max()
 
 
-STRANGE = {
+UNUSUAL_TEXTS = {
     "empty": "",
     "long": "가나다 " * 2500,
     "emoji": "😀👩‍👩‍👧❤️",
@@ -151,25 +151,26 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
-def test_a_strange_text_is_answered_and_disturbs_no_other(model: Model, text: str) -> None:
+@pytest.mark.parametrize("text", UNUSUAL_TEXTS.values(), ids=UNUSUAL_TEXTS.keys())
+def test_an_unusual_text_does_not_change_other_predictions(model: Model, text: str) -> None:
     answer = model.predict({"text": ["재미있다", text, "쓰레기"]})["predictions"]
-    alone = [model.predict({"text": one})["predictions"][0] for one in ("재미있다", text, "쓰레기")]
-    assert [one["label"] for one in answer] == [one["label"] for one in alone]
-    for one, other in zip(answer, alone, strict=True):
-        assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
-        assert 0.5 <= one["probability"] <= 1
+    texts = ("재미있다", text, "쓰레기")
+    alone = [model.predict({"text": single})["predictions"][0] for single in texts]
+    assert [prediction["label"] for prediction in answer] == [prediction["label"] for prediction in alone]
+    for prediction, single_prediction in zip(answer, alone, strict=True):
+        assert prediction["probability"] == pytest.approx(single_prediction["probability"], abs=1e-5)
+        assert 0.5 <= prediction["probability"] <= 1
 
 
 def test_texts_are_answered_in_order(model: Model) -> None:
     answer = model.predict({"text": ["정말 재미있어요 최고", "쓰레기 최악"], "do_fast": True})
-    assert [one["label"] for one in answer["predictions"]] == ["positive", "negative"]
+    assert [prediction["label"] for prediction in answer["predictions"]] == ["positive", "negative"]
     assert answer["model"] == "fast"
-    again = model.predict({"text": ["쓰레기 최악", "정말 재미있어요 최고"], "use_fast": True})
-    assert again["predictions"] == answer["predictions"][::-1]
+    reversed_answer = model.predict({"text": ["쓰레기 최악", "정말 재미있어요 최고"], "use_fast": True})
+    assert reversed_answer["predictions"] == answer["predictions"][::-1]
 
 
-def test_requests_of_many_callers_are_answered_together(model: Model) -> None:
+def test_requests_of_several_clients_are_processed_in_one_batch(model: Model) -> None:
     bodies = [
         {"text": ["정말 재미있어요"]},
         b'{"text": ["\xec\x93\xb0", ""]}',
@@ -198,7 +199,7 @@ def test_requests_of_many_callers_are_answered_together(model: Model) -> None:
     ],
     ids=str,
 )
-def test_a_bad_request_is_told_what_to_send(model: Model, request_: Any, message: str) -> None:
+def test_an_invalid_request_is_an_error(model: Model, request_: Any, message: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the contract's own error
         model.handler.preprocess(request_)
     assert message in str(error.value)
@@ -207,29 +208,31 @@ def test_a_bad_request_is_told_what_to_send(model: Model, request_: Any, message
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory, nsmc: Workload) -> Model:
     torch = pytest.importorskip("torch", reason="needs torch: make install EXTRAS=torch")
-    # Two threads that wait for each other on a busy machine take ten times as long as one.
+    # On a busy machine, two threads that synchronise take ten times as long as one thread.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("both")
-    given = {"model": "both", "deep_passes": "2"}
-    prep_data.run(nsmc, given, folder / "data")
-    train.run(nsmc, given, folder / "data", folder / "model")
+    parameters = {"model": "both", "deep_passes": "2"}
+    prep_data.run(nsmc, parameters, folder / "data")
+    train.run(nsmc, parameters, folder / "data", folder / "model")
     torch.set_num_threads(threads)
     return load_model(folder / "model")
 
 
-def test_both_models_answer_as_asked_and_the_deep_one_by_default(both: Model, model: Model) -> None:
+def test_a_request_selects_the_model_and_the_deep_model_is_the_default(both: Model, model: Model) -> None:
     text = ["정말 재미있어요 최고", "", "쓰레기 최악", "가" * 10_000]
     fast, deep, default = (
         both.predict({"text": text, **flags}) for flags in ({"do_fast": True}, {"do_fast": False}, {})
     )
     assert (fast["model"], deep["model"]) == ("fast", "deep")
     assert default == deep != fast
-    assert fast == model.predict({"text": text}), "the fast model is the one that is trained alone"
+    assert fast == model.predict({"text": text}), (
+        "the fast model must equal the fast model that is trained without the deep one"
+    )
 
 
-def test_the_deep_model_answers_alike_alone_and_among_longer_texts(both: Model) -> None:
-    texts = [*STRANGE.values(), "재미있다"]
+def test_the_deep_model_predicts_the_same_for_single_texts_and_batches(both: Model) -> None:
+    texts = [*UNUSUAL_TEXTS.values(), "재미있다"]
     together = both.predict({"text": texts})["predictions"]
     for text, answer in zip(texts, together, strict=True):
         alone = both.predict({"text": [text]})["predictions"][0]
@@ -237,12 +240,12 @@ def test_the_deep_model_answers_alike_alone_and_among_longer_texts(both: Model) 
     rows = {"text": np.array(texts, dtype=object), "fast": np.arange(len(texts)) % 2 == 0}
     mixed = both.infer(rows)
     assert mixed["fast"].tolist() == rows["fast"].tolist()
-    for place, text in enumerate(texts):
-        alone = both.predict({"text": [text], "do_fast": bool(rows["fast"][place])})["predictions"][0]
-        assert alone["probability"] == pytest.approx(float(mixed["probability"][place]), abs=1e-4)
+    for index, text in enumerate(texts):
+        alone = both.predict({"text": [text], "do_fast": bool(rows["fast"][index])})["predictions"][0]
+        assert alone["probability"] == pytest.approx(float(mixed["probability"][index]), abs=1e-4)
 
 
-def test_the_graph_says_what_the_network_says() -> None:
+def test_the_graph_and_the_network_compute_the_same_scores() -> None:
     torch = pytest.importorskip("torch", reason="needs torch: make install EXTRAS=torch")
     import onnxruntime
 

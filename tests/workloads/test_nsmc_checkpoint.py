@@ -1,4 +1,4 @@
-"""nsmc with a Hugging Face checkpoint: a tiny one with random weights, made here."""
+"""nsmc with a Hugging Face checkpoint: the tests create a small one with random weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TEXTS = [
 
 
 def make(folder: Path, labels: int = 2, **tokenizer: Any) -> Path:
-    """Write a checkpoint of BERT's form with random weights."""
+    """Write a BERT checkpoint with random weights."""
     torch.manual_seed(1)
     folder.mkdir()
     (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *PIECES]) + "\n", encoding="utf-8")
@@ -57,75 +57,75 @@ def make(folder: Path, labels: int = 2, **tokenizer: Any) -> Path:
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_the_pieces_are_those_of_transformers(tmp_path: Path, lowercase: bool) -> None:
+def test_the_tokens_equal_those_of_transformers(tmp_path: Path, lowercase: bool) -> None:
     from workloads.nsmc.checkpoint import _load
 
     folder = make(tmp_path / "tiny", do_lower_case=lowercase)
-    theirs = transformers.AutoTokenizer.from_pretrained(folder)
-    _, ours = _load(str(folder), 1)
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    _, tokenize = _load(str(folder), 1)
     for text in TEXTS:
-        numbers, mask = ours([text])
+        numbers, mask = tokenize([text])
         clean = text.encode("utf-8", "ignore").decode()
-        wanted = theirs(clean, truncation=True, max_length=48).input_ids
-        assert numbers[0].tolist() == wanted, text
+        expected = reference(clean, truncation=True, max_length=48).input_ids
+        assert numbers[0].tolist() == expected, text
         assert mask.all()
-    numbers, mask = ours(["good", "good good !"])
+    numbers, mask = tokenize(["good", "good good !"])
     assert mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     assert numbers[0, 3:].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("passes", [0, 1])
-def test_a_checkpoint_is_served_as_it_is_or_learned_from(tmp_path: Path, passes: int) -> None:
+def test_a_checkpoint_is_served_unchanged_or_fine_tuned(tmp_path: Path, passes: int) -> None:
     folder, nsmc = make(tmp_path / "tiny"), discovery.get("nsmc")
-    given = {"model": "deep", "checkpoint": str(folder), "deep_passes": str(passes)}
-    prep_data.run(nsmc, given, tmp_path / "data")
-    description = train.run(nsmc, given, tmp_path / "data", tmp_path / "model")
+    parameters = {"model": "deep", "checkpoint": str(folder), "deep_passes": str(passes)}
+    prep_data.run(nsmc, parameters, tmp_path / "data")
+    description = train.run(nsmc, parameters, tmp_path / "data", tmp_path / "model")
     assert len(description.training.curve) == passes
     model = load_model(tmp_path / "model")
     answer = model.predict({"text": TEXTS})
     assert len(answer["predictions"]) == len(TEXTS)
     with pytest.raises(ValueError, match="this version has no fast model"):
         model.predict({"text": TEXTS, "do_fast": True})
-    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    reference = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
-        logits = theirs(**tokenizer("재미있다 good!", return_tensors="pt")).logits[0]
+        logits = reference(**tokenizer("재미있다 good!", return_tensors="pt")).logits[0]
     handler = NsmcHandler()
     handler.load(tmp_path / "model")
     same = np.isclose(handler._deep_scores(["재미있다 good!"])[0], float(logits[1] - logits[0]), atol=1e-4)
-    assert same == (passes == 0), "what was served as it is says what it said; what has learned says another"
+    assert same == (passes == 0), "only fine-tuning may change the scores"
 
 
-def test_a_checkpoint_that_is_not_to_be_had_says_how_to_give_a_folder(
+def test_a_checkpoint_that_cannot_be_loaded_is_an_error_with_the_option_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workloads.nsmc.checkpoint import train_checkpoint
 
-    # No test asks a hub on the network; an empty cache is the same as one that cannot be reached.
+    # The tests use no network: offline mode with an empty cache is equivalent to an unreachable hub.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name in ("nobody/nothing", str(tmp_path)):
         with pytest.raises(UserError, match=r"cannot be loaded .* checkpoint=DIR"):
             train_checkpoint(name, ["a"], np.array([1]), 1, 0, print)
 
 
-def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_with_another_number_of_classes_is_an_error(tmp_path: Path) -> None:
     from workloads.nsmc.checkpoint import train_checkpoint
 
-    three = make(tmp_path / "three", labels=3)
+    folder = make(tmp_path / "three", labels=3)
     with pytest.raises(UserError, match="it has 3 classes, not 2"):
-        train_checkpoint(str(three), ["a"], np.array([1]), 0, 0, print)
-    train_checkpoint(str(three), ["a", "b"], np.array([0, 1]), 1, 0, print)
+        train_checkpoint(str(folder), ["a"], np.array([1]), 0, 0, print)
+    train_checkpoint(str(folder), ["a", "b"], np.array([0, 1]), 1, 0, print)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("parameters", "message"),
     [
         ({"checkpoint": "some/thing"}, "it is for the deep model; add model=both"),
         ({"model": "both", "deep_passes": "0"}, "0 is only allowed with a trained checkpoint"),
     ],
 )
-def test_parameters_that_contradict_each_other_are_refused(
-    tmp_path: Path, given: dict[str, str], words: str
+def test_contradictory_parameters_are_an_error(
+    tmp_path: Path, parameters: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(UserError, match=words):
-        prep_data.run(discovery.get("nsmc"), given, tmp_path / "data")
+    with pytest.raises(UserError, match=message):
+        prep_data.run(discovery.get("nsmc"), parameters, tmp_path / "data")

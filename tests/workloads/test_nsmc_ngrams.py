@@ -1,4 +1,4 @@
-"""What both models of nsmc see of a text: the same alone as among others, whatever the text is."""
+"""Tests of the n-grams of nsmc: they are the same for a single text and for a text in a batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from workloads.nsmc.ngrams import BUCKETS, ORDERS, ngrams, score
 from workloads.nsmc.tokens import MAX_LENGTH, PADDING, tokens
 
-# Surrogates and control characters are texts, too.
+# Surrogates and control characters are valid input.
 TEXTS = st.text(st.characters(codec=None), max_size=40)
 TABLE = np.random.default_rng(0).normal(size=BUCKETS).astype(np.float32)
 
@@ -20,30 +20,30 @@ def of(text: str) -> list[list[int]]:
     return ngrams([text])[0].tolist()
 
 
-def test_every_order_has_its_ngrams_edges_included() -> None:
+def test_every_order_includes_the_ngrams_at_the_edges() -> None:
     buckets, starts = ngrams(["가나", "다"])
     assert (buckets.shape, buckets.dtype, starts.tolist()) == ((ORDERS, 5), np.int32, [0, 3])
-    # Of ^가나$ there are: ^ 가 나, ^가 가나 나$, ^가나 가나$, ^가나$.
+    # The n-grams of ^가나$ are: ^ 가 나, ^가 가나 나$, ^가나 가나$, ^가나$.
     assert (buckets[:, :3] > 0).tolist() == [
         [True] * 3,
         [True] * 3,
         [True, True, False],
         [True, False, False],
     ]
-    found = buckets[buckets > 0]
-    assert len(set(found.tolist())) == len(found) - 1, "only the beginning is twice the same"
-    assert 0 < found.min() < found.max() < BUCKETS
+    used = buckets[buckets > 0]
+    assert len(set(used.tolist())) == len(used) - 1, "only the n-gram of the beginning must occur twice"
+    assert 0 < used.min() < used.max() < BUCKETS
 
 
 def test_spacing_composition_and_line_breaks_do_not_matter() -> None:
     plain = of("재미있다")
-    for same in ("재미 있다", " 재미\t있다\n", "재미\n있다\r\n", "재미\u3000있다\xa0", "재\0미있다"):
-        assert of(same) == plain
+    for variant in ("재미 있다", " 재미\t있다\n", "재미\n있다\r\n", "재미\u3000있다\xa0", "재\0미있다"):
+        assert of(variant) == plain
     assert of(unicodedata.normalize("NFD", "재미있다")) == plain
     assert of("재미없다") != plain
 
 
-def test_an_empty_text_has_a_place_and_ngrams_of_its_own() -> None:
+def test_an_empty_text_has_a_start_and_ngrams() -> None:
     assert of("") == of("  \n") != of("가")
     buckets, starts = ngrams(["", "가", ""])
     assert starts.tolist() == [0, 1, 3]
@@ -51,7 +51,7 @@ def test_an_empty_text_has_a_place_and_ngrams_of_its_own() -> None:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=6))
-def test_a_text_is_seen_alike_alone_and_among_others(texts: list[str]) -> None:
+def test_a_text_has_the_same_ngrams_alone_and_in_a_batch(texts: list[str]) -> None:
     buckets, starts = ngrams(texts)
     assert len(starts) == len(texts)
     parts = np.split(buckets, starts[1:], axis=1)
@@ -62,7 +62,7 @@ def test_a_text_is_seen_alike_alone_and_among_others(texts: list[str]) -> None:
     np.testing.assert_allclose(scores, alone, rtol=1e-5, atol=1e-5)
 
 
-def test_the_score_is_the_sum_over_the_root_of_the_number() -> None:
+def test_the_score_is_the_sum_divided_by_the_root_of_the_count() -> None:
     buckets, starts = ngrams(["가나", "다"])
     np.testing.assert_allclose(
         score(TABLE, buckets, starts),
@@ -71,7 +71,7 @@ def test_the_score_is_the_sum_over_the_root_of_the_number() -> None:
     )
 
 
-def test_tokens_are_padded_behind_and_cut_at_the_longest() -> None:
+def test_tokens_are_padded_at_the_end_and_truncated_at_the_maximum() -> None:
     characters, bigrams = tokens(*ngrams(["가나다", "가", "가" * 1000]))
     assert characters.shape == bigrams.shape == (3, MAX_LENGTH + PADDING)
     assert characters.dtype == bigrams.dtype == np.int64

@@ -1,4 +1,4 @@
-"""JSON Schemas of requests, and the ranges that the training rows give them."""
+"""Tests of the JSON Schemas of requests, and of their ranges from the training rows."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ STATISTICS = {
         ({}, False),
     ],
 )
-def test_one_row_or_many_and_nothing_else(request_: Any, valid: bool) -> None:
+def test_the_schema_accepts_one_row_or_several_rows_only(request_: Any, valid: bool) -> None:
     schema = one_or_many("row", "rows", record(COLUMNS, 1e6))
     Draft202012Validator.check_schema(schema)
     assert Draft202012Validator(schema).is_valid(request_) is valid
 
 
 def test_ranges_come_from_the_training_rows() -> None:
-    found = with_ranges(one_or_many("row", "rows", record(COLUMNS, 1e6)), COLUMNS, STATISTICS)
-    for row in (found["oneOf"][0]["properties"]["row"], found["oneOf"][1]["properties"]["rows"]["items"]):
+    result = with_ranges(one_or_many("row", "rows", record(COLUMNS, 1e6)), COLUMNS, STATISTICS)
+    for row in (result["oneOf"][0]["properties"]["row"], result["oneOf"][1]["properties"]["rows"]["items"]):
         assert row["properties"]["age"]["x-range"] == {
             "minimum": 10.0,
             "maximum": 70.0,
@@ -49,23 +49,23 @@ def test_ranges_come_from_the_training_rows() -> None:
         assert row["properties"]["kind"]["x-range"] == kinds
 
 
-def test_a_range_of_ones_own_stays_and_a_name_without_statistics_gets_none() -> None:
-    own = {"type": "number", "x-range": {"minimum": 0, "maximum": 1}}
-    given = exactly(age=own, other={"type": "number"})
-    found = with_ranges(given, COLUMNS, STATISTICS)
-    assert found == given
-    assert with_ranges(given, COLUMNS, {}) == given
+def test_a_declared_range_stays_and_a_name_without_statistics_gets_no_range() -> None:
+    declared = {"type": "number", "x-range": {"minimum": 0, "maximum": 1}}
+    schema = exactly(age=declared, other={"type": "number"})
+    result = with_ranges(schema, COLUMNS, STATISTICS)
+    assert result == schema
+    assert with_ranges(schema, COLUMNS, {}) == schema
 
 
-def test_a_picture_has_its_rows_and_their_range() -> None:
+def test_a_picture_schema_checks_the_shape_and_the_pixel_range() -> None:
     validator = Draft202012Validator(picture(2, 3, 9))
     assert validator.is_valid([[0, 9, 1.5], [0, 0, 0]])
-    for wrong in ([[0, 0, 0]], [[0, 0], [0, 0]], [[0, 0, 10], [0, 0, 0]], [[0, 0, "a"], [0, 0, 0]]):
-        assert not validator.is_valid(wrong)
+    for invalid in ([[0, 0, 0]], [[0, 0], [0, 0]], [[0, 0, 10], [0, 0, 0]], [[0, 0, "a"], [0, 0, 0]]):
+        assert not validator.is_valid(invalid)
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_workloads_schemas_are_schemas(name: str) -> None:
+def test_the_schemas_of_every_workload_are_valid(name: str) -> None:
     workload = get(name)
     for schema in (workload.request_schema, workload.answer_schema):
         Draft202012Validator.check_schema(schema)

@@ -1,9 +1,9 @@
-"""How often the gate is wrong, and how steady its latency is: the tables of docs/gate.md.
+"""Measure the error rates of the gate and the variation of its latency check: the tables of docs/gate.md.
 
     python -m benchmarks.gate --output docs/gate.md      about two minutes
 
-Challengers are simulated (simulated.py): ones that are no better than the champion, ones that are worse by
-just the margin, and ones that are better.
+Challengers are simulated (simulated.py): some are equal to the champion, some are worse by exactly the
+margin, and some are better.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REPEATS = 30
 
 
 def errors(comparisons: int) -> str:
-    """Return the table of how often models of each kind are promoted."""
+    """Return the table of the share of promoted challengers of each kind."""
     lines = [
         "| models | rows | not better, but promoted | worse by the margin, promoted as non-inferior "
         "| better by | promoted |",
@@ -49,30 +49,30 @@ def errors(comparisons: int) -> str:
 
 
 def latency(repeats: int) -> str:
-    """Return the table of the ratio that is measured between a model and itself, idle and under load."""
+    """Return the table of latency ratios between a model and itself, on an idle and on a busy machine."""
     lines = ["| the machine | least ratio | median | greatest |", "|---|---|---|---|"]
     for name, load in (("otherwise idle", 0), ("with four busy processes", 4)):
-        with _busy(load):
+        with _cpu_load(load):
             ratios = [_ratio() for _ in range(repeats)]
-        least, median, most = np.quantile(ratios, [0, 0.5, 1])
-        lines.append(f"| {name} | {least:.3f} | {median:.3f} | {most:.3f} |")
+        least, median, greatest = np.quantile(ratios, [0, 0.5, 1])
+        lines.append(f"| {name} | {least:.3f} | {median:.3f} | {greatest:.3f} |")
         print(lines[-1], flush=True)
     return "\n".join(lines)
 
 
 def _ratio() -> float:
-    ours, theirs = latencies_ms([_model(), _model()], [1, 2, 3])
-    return ours / theirs
+    first, second = latencies_ms([_model(), _model()], [1, 2, 3])
+    return first / second
 
 
 def _model() -> Callable[[object], object]:
-    """A model that takes some half a millisecond on one core."""
+    """Return a model whose prediction takes about half a millisecond on one core."""
     weights = np.random.default_rng(0).normal(size=200_000)
     return lambda _: np.sort(weights[:20_000]).sum()
 
 
 @contextmanager
-def _busy(processes: int) -> Iterator[None]:
+def _cpu_load(processes: int) -> Iterator[None]:
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
@@ -83,21 +83,29 @@ def _busy(processes: int) -> Iterator[None]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, and put the tables between the marks in the page."""
+    """Measure, and write the tables between the markers of the page."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="a page with the marks; default: print")
-    parser.add_argument("--comparisons", type=int, default=COMPARISONS, metavar="N", help="of each kind")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="a page with the markers; default: print only"
+    )
+    parser.add_argument(
+        "--comparisons",
+        type=int,
+        default=COMPARISONS,
+        metavar="N",
+        help="comparisons of each kind (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
     with threadpool_limits(1):
-        wrong, steady = errors(arguments.comparisons), latency(_REPEATS)
+        error_table, latency_table = errors(arguments.comparisons), latency(_REPEATS)
     tables = (
         f"{arguments.comparisons:,} simulated comparisons in each cell, at a confidence of 95 %:\n\n"
-        f"{wrong}\n\n"
-        f"The ratio of a model's latency to its own, measured {_REPEATS} times:\n\n{steady}"
+        f"{error_table}\n\n"
+        f"The ratio of a model's latency to its own, measured {_REPEATS} times:\n\n{latency_table}"
     )
     if arguments.output:
         page = arguments.output.read_text(encoding="utf-8")

@@ -4,7 +4,7 @@
 
 Each round clones the last commit into a temporary directory and runs `make install` and `make demo` there,
 with the caches of uv and pip in the same temporary directory. CPU seconds include all child processes, except
-the model server, which outlives the demo. Received bytes are those of all network interfaces (Linux only).
+the model server, which outlives the demo. Received bytes are summed over all network interfaces (Linux only).
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ def measure(directory: Path, caches: str, workload: str) -> Round:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> Step:
-    began, cpu, received = time.perf_counter(), _cpu(), _received()
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return Step(time.perf_counter() - began, _cpu() - cpu, _received() - received)
+    started, cpu, received = time.perf_counter(), _cpu(), _received()
+    completed = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if completed.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{completed.stdout}{completed.stderr}")
+    return Step(time.perf_counter() - started, _cpu() - cpu, _received() - received)
 
 
 def _cpu() -> float:
@@ -118,10 +118,11 @@ def table(rounds: list[Round], workload: str, load: float) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {one.caches} | {one.seconds:.1f} | {one.install.seconds:.1f} | {one.install.cpu:.1f} "
-        f"| {one.install.received / 1e6:.0f} | {one.installed / 1e6:.0f} "
-        f"| {one.demo.seconds:.1f} | {one.demo.cpu:.1f} |"
-        for one in rounds
+        f"| {measurement.caches} | {measurement.seconds:.1f} "
+        f"| {measurement.install.seconds:.1f} | {measurement.install.cpu:.1f} "
+        f"| {measurement.install.received / 1e6:.0f} | {measurement.installed / 1e6:.0f} "
+        f"| {measurement.demo.seconds:.1f} | {measurement.demo.cpu:.1f} |"
+        for measurement in rounds
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,10 +1,10 @@
-"""How good mnist is and what its training costs: the accuracy on the original 10,000 test pictures.
+"""Measure the accuracy of mnist on the original 10,000 test pictures, and the cost of its training.
 
     OMP_WAIT_POLICY=passive python -m benchmarks.mnist --source FOLDER_OR_URL [--set epochs=10]
 
-Trains and judges by the handler that serves. CPU seconds are those of the process: on a machine that has
-other things to do they say more than the clock. The policy is for such a machine: threads that wait for each
-other then sleep, where they else spin.
+The predictions come from the handler that also serves the model. CPU seconds are measured for this process,
+because wall-clock time is not reliable on a busy machine. With OMP_WAIT_POLICY=passive, waiting threads sleep
+instead of using the processor.
 """
 
 from __future__ import annotations
@@ -27,33 +27,35 @@ from continuous_training.core.run_parameters import parse_assignments
 from workloads.mnist.workload import Mnist
 
 
-def measure(source: str, given: dict[str, Any], say: Callable[[str], None], cache: Path) -> dict[str, float]:
+def measure(
+    source: str, parameters: dict[str, Any], log: Callable[[str], None], cache: Path
+) -> dict[str, float]:
     """Return accuracy (`vote`, `nearest`), seconds (`train`, `train_cpu`) and megabytes of one training."""
     workload = Mnist()
-    values = workload.parse(given)
-    with fetching(cache, say):
+    values = workload.parse(parameters)
+    with fetching(cache, log):
         rows = pa.Table.from_batches([part.batch for part in workload.load(source, values)])
-    held = rows["split"].to_numpy() == "holdout"
-    training, holdout = (rows.filter(pa.array(mask)) for mask in (~held, held))
+    is_holdout = rows["split"].to_numpy() == "holdout"
+    training, holdout = (rows.filter(pa.array(mask)) for mask in (~is_holdout, is_holdout))
     with tempfile.TemporaryDirectory() as folder:
-        began, cpu = time.perf_counter(), time.process_time()
-        workload.train(training, values, Path(folder), say)
-        seconds = {"train": time.perf_counter() - began, "train_cpu": time.process_time() - cpu}
+        started, cpu = time.perf_counter(), time.process_time()
+        workload.train(training, values, Path(folder), log)
+        seconds = {"train": time.perf_counter() - started, "train_cpu": time.process_time() - cpu}
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         handler = workload.handler()
         handler.load(Path(folder))
         parts = [
             handler.inference(workload.tensors(holdout.slice(i, 1000))) for i in range(0, len(holdout), 1000)
         ]
-        answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        one = {"image": workload.tensors(holdout.slice(0, 1))["image"]}
-        handler.inference(one)
-        began = time.perf_counter()
+        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        single_request = {"image": workload.tensors(holdout.slice(0, 1))["image"]}
+        handler.inference(single_request)
+        started = time.perf_counter()
         for _ in range(200):
-            handler.inference(one)
-        answer = (time.perf_counter() - began) / 200
+            handler.inference(single_request)
+        response_seconds = (time.perf_counter() - started) / 200
     labels = holdout["label"].to_numpy()
-    vote, nearest = answers["label"], handler.labels[answers["neighbours"][:, 0]]
+    vote, nearest = outputs["label"], handler.labels[outputs["neighbours"][:, 0]]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "rows": len(training),
@@ -64,23 +66,23 @@ def measure(source: str, given: dict[str, Any], say: Callable[[str], None], cach
         **{name: round(value, 1) for name, value in seconds.items()},
         "model_mb": round(size, 1),
         "peak_mb": round(peak),
-        "answer_ms": round(1000 * answer, 2),
+        "answer_ms": round(1000 * response_seconds, 2),
     }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print what was measured as a JSON object; returns the exit code."""
+    """Print the measurements as a JSON object. Return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--source", default=Mnist.default_source, help="default: the sample, %(default)s")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a run parameter")
     parser.add_argument("--cache", type=Path, default=Path(".state/cache"), metavar="DIR")
     arguments = parser.parse_args(argv)
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    found = measure(arguments.source, parse_assignments(arguments.set), say, arguments.cache)
-    print(json.dumps(found, indent=2))
+    metrics = measure(arguments.source, parse_assignments(arguments.set), log, arguments.cache)
+    print(json.dumps(metrics, indent=2))
     return 0
 
 

@@ -13,19 +13,21 @@ import argparse
 import statistics
 from pathlib import Path
 
-from .processes import ROOT, Taken, measured
+from .processes import ROOT, ProcessResult, run_measured
 
 METHODS = "benchmarks.nsmc_methods"
 HEAD = """| whole process | accuracy | seconds | CPU s | vs reference | peak memory, MB | one review, ms |
 |---|---|---|---|---|---|---|"""
 
 
-def line(title: str, taken: list[Taken], ratios: list[float], latency: float) -> str:
+def line(title: str, results: list[ProcessResult], ratios: list[float], latency: float) -> str:
     """Return a method's medians as a row of the table."""
-    seconds, cpu = (statistics.median(getattr(one, name) for one in taken) for name in ("seconds", "cpu"))
-    memory = max(one.megabytes for one in taken)
+    seconds, cpu = (
+        statistics.median(getattr(result, name) for result in results) for name in ("seconds", "cpu")
+    )
+    memory = max(result.megabytes for result in results)
     ratio = statistics.median(ratios)
-    cells = [f"{taken[0].told['accuracy']:.4f}", f"{seconds:.1f}", f"{cpu:.1f}", f"{ratio:.2f}x"]
+    cells = [f"{results[0].output['accuracy']:.4f}", f"{seconds:.1f}", f"{cpu:.1f}", f"{ratio:.2f}x"]
     return f"| {' | '.join([title, *cells, f'{memory:.0f}', f'{latency:.3f}'])} |"
 
 
@@ -35,24 +37,26 @@ def main() -> None:
     parser.add_argument("--source", type=Path, default=ROOT.parent / "shared" / "data" / "nsmc")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--deep", action="store_true")
-    given = parser.parse_args()
-    source = str(given.source.resolve())
+    arguments = parser.parse_args()
+    source = str(arguments.source.resolve())
     rounds = [
-        [measured(METHODS, method, source) for method in ("reference", "fast")] for _ in range(given.rounds)
+        [run_measured(METHODS, method, source) for method in ("reference", "fast")]
+        for _ in range(arguments.rounds)
     ]
     references, fasts = zip(*rounds, strict=True)
     latency = {
-        m: measured(METHODS, m, source, "--latency").told["one review, ms"] for m in ("reference", "fast")
+        m: run_measured(METHODS, m, source, "--latency").output["one review, ms"]
+        for m in ("reference", "fast")
     }
     print(HEAD)
     print(line("reference: words, naive Bayes", list(references), [1.0], latency["reference"]))
-    ratios = [fast.seconds / before.seconds for before, fast in rounds]
+    ratios = [fast.seconds / reference.seconds for reference, fast in rounds]
     print(line("fast", list(fasts), ratios, latency["fast"]))
-    if given.deep:
-        taken = measured(METHODS, "both", source, "--latency")
-        ratio = taken.seconds / statistics.median(one.seconds for one in references)
-        print(line("deep", [taken], [ratio], taken.told["one review, ms"]))
-        gain, low, high = taken.told["gain"]
+    if arguments.deep:
+        results = run_measured(METHODS, "both", source, "--latency")
+        ratio = results.seconds / statistics.median(result.seconds for result in references)
+        print(line("deep", [results], [ratio], results.output["one review, ms"]))
+        gain, low, high = results.output["gain"]
         print(f"\ndeep is better than fast by {gain:.4f} (95 % interval {low:.4f} to {high:.4f}), paired")
 
 

@@ -1,9 +1,9 @@
-"""The ways of classifying the corpus that benchmarks/nsmc.py compares, each a whole process.
+"""The methods that benchmarks/nsmc.py compares, each in a separate process.
 
     python -m benchmarks.nsmc_methods reference|fast|both SOURCE [--latency]
 
-Each reads the two files, learns from one, answers the other, and prints its accuracy as JSON; with
-`--latency` also what one review takes, from text to label, in a process that is warm.
+Each method trains on one file, predicts the other, and prints its accuracy as JSON. With `--latency`, it also
+prints the milliseconds for one review, from text to label, after a warm-up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REVIEWS = 1000
 
 
 def reference(source: Path, latency: bool) -> dict[str, Any]:
-    """Do as the project that this one began from did: the 100,000 commonest words, and naive Bayes."""
+    """Run the reference implementation: naive Bayes on the counts of the 100,000 most frequent words."""
     import pandas as pd
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
@@ -30,19 +30,19 @@ def reference(source: Path, latency: bool) -> dict[str, Any]:
         pd.read_csv(next(source.glob(f"ratings_{part}.txt*")), sep="\t").dropna()
         for part in ("train", "test")
     )
-    words = CountVectorizer(max_features=100_000)
-    model = MultinomialNB().fit(words.fit_transform(train["document"]), train["label"])
-    right = model.predict(words.transform(test["document"])) == test["label"].to_numpy()
-    told: dict[str, Any] = {"accuracy": float(right.mean())}
+    vectoriser = CountVectorizer(max_features=100_000)
+    model = MultinomialNB().fit(vectoriser.fit_transform(train["document"]), train["label"])
+    right = model.predict(vectoriser.transform(test["document"])) == test["label"].to_numpy()
+    metrics: dict[str, Any] = {"accuracy": float(right.mean())}
     if latency:
         texts = test["document"].tolist()[:REVIEWS]
-        told["one review, ms"] = _median(texts, lambda text: model.predict(words.transform([text])))
-        told["featurise, ms"] = _median(texts, lambda text: words.transform([text]))
-    return told
+        metrics["one review, ms"] = _median(texts, lambda text: model.predict(vectoriser.transform([text])))
+        metrics["featurise, ms"] = _median(texts, lambda text: vectoriser.transform([text]))
+    return metrics
 
 
-def ours(source: Path, latency: bool, model: str) -> dict[str, Any]:
-    """Do as the workload does, by its own reading, training and handler."""
+def train_workload(source: Path, latency: bool, model: str) -> dict[str, Any]:
+    """Run the workload's own reading, training and handler."""
     import numpy as np
     import pyarrow as pa
 
@@ -51,57 +51,57 @@ def ours(source: Path, latency: bool, model: str) -> dict[str, Any]:
     workload = Nsmc()
     values = workload.parse({"model": model})
     table = pa.Table.from_batches([rows.batch for rows in workload.load(str(source), values)])
-    held = np.array(table["split"]) == "holdout"
-    train, holdout = table.filter(pa.array(~held)), table.filter(pa.array(held))
+    is_holdout = np.array(table["split"]) == "holdout"
+    train, holdout = table.filter(pa.array(~is_holdout)), table.filter(pa.array(is_holdout))
     handler = workload.handler()
     with tempfile.TemporaryDirectory() as folder:
         workload.train(train, values, Path(folder), lambda _: None)
         handler.load(Path(folder))
-    labels, told = holdout["label"].to_numpy(), {}
+    labels, metrics = holdout["label"].to_numpy(), {}
     tensors = workload.tensors(holdout)
     answers = handler.inference(tensors)["label"]
-    told["accuracy"] = float((answers == labels).mean())
+    metrics["accuracy"] = float((answers == labels).mean())
     if model == "both":
-        told |= _against_fast(
+        metrics |= _against_fast(
             labels, answers, handler.inference(tensors | {"fast": ~tensors["fast"]})["label"]
         )
     if latency:
         texts = holdout["document"].to_pylist()[:REVIEWS]
-        told["one review, ms"] = _median(texts, lambda text: handler.handle([{"body": {"text": [text]}}]))
-    return told
+        metrics["one review, ms"] = _median(texts, lambda text: handler.handle([{"body": {"text": [text]}}]))
+    return metrics
 
 
 def _against_fast(labels: Any, deep: Any, fast: Any) -> dict[str, Any]:
     from continuous_training.evaluation.metrics import METRICS, paired_improvement
 
-    metric = next(one for one in METRICS["classification"] if one.name == "accuracy")
+    metric = next(candidate for candidate in METRICS["classification"] if candidate.name == "accuracy")
     gain = paired_improvement(metric, labels, deep, fast, 0)
     return {"fast": float((fast == labels).mean()), "gain": [gain.value, gain.low, gain.high]}
 
 
 def _median(texts: list[str], answer: Callable[[str], Any]) -> float:
-    """Return the median milliseconds of an answer."""
-    taken = []
+    """Return the median time of a prediction in milliseconds."""
+    milliseconds = []
     for text in texts:
-        began = time.perf_counter()
+        started = time.perf_counter()
         answer(text)
-        taken.append(1000 * (time.perf_counter() - began))
-    return statistics.median(taken)
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    return statistics.median(milliseconds)
 
 
 def main() -> None:
-    """Run one method and print what it came to."""
+    """Run one method and print its metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("method", choices=["reference", "fast", "both"])
     parser.add_argument("source", type=Path)
     parser.add_argument("--latency", action="store_true")
-    given = parser.parse_args()
-    told = (
-        reference(given.source, given.latency)
-        if given.method == "reference"
-        else ours(given.source, given.latency, given.method)
+    arguments = parser.parse_args()
+    metrics = (
+        reference(arguments.source, arguments.latency)
+        if arguments.method == "reference"
+        else train_workload(arguments.source, arguments.latency, arguments.method)
     )
-    print(json.dumps(told))
+    print(json.dumps(metrics))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Runs a Python module in a process of its own, and says what it took.
+"""Run a Python module in a separate process and measure its time and memory.
 
     python -m benchmarks.processes MODULE [ARGUMENT ...]
 
-prints what the module prints and then, in a line of JSON, what it took.
+prints the output of the module and then one line of JSON with the measurements.
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a whole process took, in seconds, CPU seconds and MB at its peak, and the JSON that it printed.
+class ProcessResult:
+    """Wall-clock seconds, CPU seconds and peak memory in MB of a process, and the JSON that it printed.
 
-    CPU seconds are with those of the processes that it waited for, and the peak is the largest one's.
+    CPU seconds include the child processes that it waited for. The peak is the maximum over these processes.
     """
 
     seconds: float
     cpu: float
     megabytes: float
-    told: dict[str, Any]
+    output: dict[str, Any]
 
 
-def measured(*arguments: str, codes: tuple[int, ...] = (0,)) -> Taken:
-    """Run `python -m arguments` to its end; its last line may be JSON.
+def run_measured(*arguments: str, codes: tuple[int, ...] = (0,)) -> ProcessResult:
+    """Run `python -m arguments` and return its measurements, and its last line if it is JSON.
 
-    SystemExit when it ends with none of the exit codes `codes`.
+    Raises SystemExit if the exit code is not in `codes`.
     """
-    # Linux counts the memory of whoever starts a process as the process's own, so a small one starts it.
-    small = subprocess.Popen(
+    # Linux includes the memory of the parent in the peak of a new process, so a small process starts it.
+    launcher = subprocess.Popen(
         [sys.executable, "-m", __name__, *arguments], stdout=subprocess.PIPE, cwd=ROOT, text=True
     )
-    output, _ = small.communicate()
-    *lines, last = [line for line in output.splitlines() if line] or [""]
-    took = json.loads(last) if small.returncode == 0 else {"code": small.returncode}
-    if took["code"] not in codes:
-        sys.exit(f"{' '.join(arguments)} ended with {took['code']}")
-    told = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return Taken(took["seconds"], took["cpu"], took["megabytes"], told)
+    text, _ = launcher.communicate()
+    *lines, last = [line for line in text.splitlines() if line] or [""]
+    usage = json.loads(last) if launcher.returncode == 0 else {"code": launcher.returncode}
+    if usage["code"] not in codes:
+        sys.exit(f"{' '.join(arguments)} ended with {usage['code']}")
+    output = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    return ProcessResult(usage["seconds"], usage["cpu"], usage["megabytes"], output)
 
 
 def main() -> None:
-    """Run the module and print what it took."""
-    began = time.perf_counter()
+    """Run the module and print its measurements."""
+    started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", *sys.argv[1:]])
     _, status, usage = os.wait4(process.pid, 0)
-    taken = {
-        "seconds": time.perf_counter() - began,
+    measurements = {
+        "seconds": time.perf_counter() - started,
         "cpu": usage.ru_utime + usage.ru_stime,
-        # Linux counts in kilobytes.
+        # The unit of ru_maxrss on Linux is the kilobyte.
         "megabytes": usage.ru_maxrss / 1024,
         "code": os.waitstatus_to_exitcode(status),
     }
-    print(f"\n{json.dumps(taken)}")
+    print(f"\n{json.dumps(measurements)}")
 
 
 if __name__ == "__main__":

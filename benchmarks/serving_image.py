@@ -1,10 +1,11 @@
-"""What a serving image weighs, and how soon a server in it is ready.
+"""Measure the size of a serving image and the start-up time of its server.
 
     python -m benchmarks.serving_image [--rounds 5] [--archive FILE.mar]
 
-The size is that of the installed distributions that the `serving` extra needs, all the way down; the time
-is from starting the process to the first answer of /v2/health/ready, with that archive or one of digits.
-The processor's time for the same says more where other things are done on the machine.
+The size is the sum of the installed distributions that the `serving` extra requires, including transitive
+requirements. The start-up time is from the start of the process to the first response 200 of
+/v2/health/ready, with the specified archive or an archive of digits. CPU time is also printed, because it is
+more reliable on a busy machine.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ READY_SECONDS = 1.5
 def closure(
     name: str = PROJECT, extras: frozenset[str] = frozenset({EXTRA})
 ) -> dict[str, metadata.Distribution]:
-    """Find the installed distributions that a distribution with these extras needs, itself left out."""
-    found: dict[str, metadata.Distribution] = {}
-    waiting = [(name, extras)]
-    seen: set[tuple[str, frozenset[str]]] = set()
-    while waiting:
-        one = waiting.pop()
-        if one in seen:
+    """Return the installed distributions that a distribution with these extras requires, without itself."""
+    distributions: dict[str, metadata.Distribution] = {}
+    pending = [(name, extras)]
+    visited: set[tuple[str, frozenset[str]]] = set()
+    while pending:
+        current = pending.pop()
+        if current in visited:
             continue
-        seen.add(one)
-        distribution = metadata.distribution(one[0])
-        if one[0] != name:
-            found[distribution.metadata["Name"].lower()] = distribution
-        waiting += _needs(distribution, one[1])
-    return found
+        visited.add(current)
+        distribution = metadata.distribution(current[0])
+        if current[0] != name:
+            distributions[distribution.metadata["Name"].lower()] = distribution
+        pending += _needs(distribution, current[1])
+    return distributions
 
 
 def _needs(
@@ -64,21 +65,21 @@ def _needs(
 
 
 def size(distribution: metadata.Distribution) -> int:
-    """Add up the bytes of a distribution's files, compiled Python left out."""
+    """Return the total bytes of a distribution's files, without compiled Python."""
     paths = (Path(str(file.locate())) for file in distribution.files or [])
     return sum(path.stat().st_size for path in paths if path.suffix != ".pyc" and path.is_file())
 
 
 def seconds_to_ready(archive: Path) -> tuple[float, float]:
-    """Start a server of the archive and wait until it says that it is ready.
+    """Start a server with the archive and wait until it is ready.
 
-    Returns the seconds by the clock, and those of the processor.
+    Return wall-clock seconds and CPU seconds.
     """
     probe = listen("127.0.0.1", 0)
     port = probe.getsockname()[1]
     probe.close()
     command = [sys.executable, "-m", "serving", "serve", "--archive", str(archive), "--port", str(port)]
-    began = time.perf_counter()
+    started = time.perf_counter()
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         while server.poll() is None:
@@ -86,27 +87,27 @@ def seconds_to_ready(archive: Path) -> tuple[float, float]:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
                 connection.request("GET", "/v2/health/ready")
                 if connection.getresponse().status == 200:
-                    return time.perf_counter() - began, _processor(server.pid)
+                    return time.perf_counter() - started, _processor(server.pid)
             except OSError:
                 pass
             time.sleep(0.005)
-        raise UserError(f"the server ended with exit code {server.returncode}")
+        raise UserError(f"the server exited with code {server.returncode}")
     finally:
         server.terminate()
         server.wait()
 
 
 def _processor(pid: int) -> float:
-    """Return the seconds of processor time that a process has taken."""
-    times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print both; exit code 1 when a goal is missed."""
+    """Print size and start-up time. Return 1 if a goal is not reached."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_image", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--archive", type=Path, metavar="FILE.mar", help="default: one of digits, made here")
+    parser.add_argument("--archive", type=Path, metavar="FILE.mar", help="default: an archive of digits")
     args = parser.parse_args(argv)
     sizes = {name: size(distribution) for name, distribution in closure().items()}
     for name, bytes_ in sorted(sizes.items(), key=lambda item: -item[1])[:8]:
@@ -116,9 +117,9 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="image-") as folder:
         path = args.archive or digits_versions(Path(folder))[0][0].path
         rounds = [seconds_to_ready(path) for _ in range(args.rounds)]
-    seconds, processor = (statistics.median(found) for found in zip(*rounds, strict=True))
+    seconds, processor = (statistics.median(distributions) for distributions in zip(*rounds, strict=True))
     print(f"{seconds:8.2f} s   from start to ready, median of {args.rounds} (goal: under {READY_SECONDS})")
-    print(f"{processor:8.2f} s   of processor time for it")
+    print(f"{processor:8.2f} s   of CPU time for it")
     return int(total >= LIMIT or seconds >= READY_SECONDS)
 
 

@@ -1,7 +1,7 @@
-"""Pairs of models whose true difference is known, as their answers on a holdout.
+"""Simulated predictions of pairs of models with a known true difference.
 
-Each maker returns (actual, challenger's answers, champion's answers) of `rows` rows. `gain` is the true
-improvement of the challenger: 0 for one that is no better and differs by noise alone.
+Each generator returns (labels, challenger's predictions, champion's predictions) of `rows` rows. `gain` is
+the true improvement of the challenger; 0 means that the models differ only by noise.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def labels(rng: np.random.Generator, rows: int, right: float, differ: float, gain: float) -> Answers:
-    """Two classifiers that are right on a share of `right` and disagree in correctness on `differ`."""
+    """Simulate two classifiers with the accuracy `right` whose correctness differs on the share `differ`."""
     actual = rng.integers(0, 2, rows)
     kind = rng.choice(4, rows, p=[right - differ / 2, (differ + gain) / 2, (differ - gain) / 2,
                                   1 - right - differ / 2])  # fmt: skip
-    ours, theirs = np.isin(kind, (0, 1)), np.isin(kind, (0, 2))
-    return actual, np.where(ours, actual, 1 - actual), np.where(theirs, actual, 1 - actual)
+    challenger, champion = np.isin(kind, (0, 1)), np.isin(kind, (0, 2))
+    return actual, np.where(challenger, actual, 1 - actual), np.where(champion, actual, 1 - actual)
 
 
 def numbers(rng: np.random.Generator, rows: int, tail: float, shared: float, gain: float) -> Answers:
-    """Two regressions with errors of Student's t (`tail` degrees of freedom, inf: normal).
+    """Simulate two regressions with errors of Student's t (`tail` degrees of freedom, inf: normal).
 
     `shared` is the correlation of their errors; `gain` is the share of the champion's error that the
     challenger does not make.
     """
 
     def noise() -> np.ndarray:
-        drawn = rng.standard_normal(rows) if np.isinf(tail) else rng.standard_t(tail, rows)
-        return np.asarray(drawn)
+        noise_values = rng.standard_normal(rows) if np.isinf(tail) else rng.standard_t(tail, rows)
+        return np.asarray(noise_values)
 
     actual = rng.normal(0, 2, rows)
     common = np.sqrt(shared) * noise()
-    ours, theirs = (common + np.sqrt(1 - shared) * noise() for _ in range(2))
-    return actual, actual + (1 - gain) * ours, actual + theirs
+    challenger, champion = (common + np.sqrt(1 - shared) * noise() for _ in range(2))
+    return actual, actual + (1 - gain) * challenger, actual + champion
 
 
 def promoted(rule: PromotionRule, task: str, answers: Answers) -> bool:
-    """Return whether the gate promotes the challenger of these answers."""
+    """Return whether the gate promotes the challenger with these predictions."""
     actual, challenger, champion = answers
     metric = find_metric(task, rule.metric)
     improvement = paired_improvement(metric, actual, challenger, champion, SEED, rule.confidence)
@@ -66,10 +66,10 @@ def promoted(rule: PromotionRule, task: str, answers: Answers) -> bool:
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of comparison: its name, task and metric, and how the answers are made for a gain.
+    """A kind of comparison: its name, task and metric, and the generator of the predictions for a gain.
 
-    `worse` is a gain below zero, and `margin` by how much it makes the metric worse. `better` is a gain that
-    one would like to see promoted.
+    `worse` is a gain below zero, and `margin` is the resulting loss in the metric. `better` is a gain that
+    the gate should promote.
     """
 
     name: str
@@ -110,9 +110,9 @@ CASES = (
 def share_promoted(
     case: Case, rows: int, gain: float, comparisons: int, seed: int, margin: float | None = None
 ) -> float:
-    """Return the share of simulated challengers that the gate lets through.
+    """Return the share of simulated challengers that the gate promotes.
 
-    They must be better, or with `margin` not worse by more than that.
+    The rule requires an improvement, or with `margin` a loss that is at most the margin.
     """
     rng = np.random.default_rng([seed, rows])
     floor = 1e9 if case.metric == "mse" else -1e9

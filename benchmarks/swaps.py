@@ -1,8 +1,8 @@
-"""Swaps a served model again and again under load: no request may be lost, and no memory.
+"""Swap a served model repeatedly under load: no request may be lost, and memory must not grow.
 
     python -m benchmarks.swaps [--swaps 100] [--connections 32] [--output docs/swaps.md]
 
-`wrk` makes the load where it is installed, and a slower one in Python where it is not.
+The load generator is `wrk` if it is installed, and otherwise a slower one in Python.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ wrk.headers["Content-Type"] = "application/json"
 
 @dataclass
 class Load:
-    """What the callers saw: answers, and whatever else happened to a request of theirs."""
+    """The load generator, and its numbers of successful and of lost requests."""
 
     tool: str
     answered: int = 0
@@ -52,7 +52,7 @@ class Load:
 
 @dataclass
 class Swaps:
-    """What came of it: `memory` is the server's, in MiB, after each swap; `seconds` each swap's."""
+    """The results: the load, the seconds of each swap, and the server's memory in MiB after each swap."""
 
     load: Load
     seconds: list[float] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Swaps:
 
     @property
     def leaked(self) -> float:
-        """How many MiB the second half of the swaps added: the mean of its end less that of its beginning."""
+        """MiB added by the second half of the swaps: the mean of its last quarter minus that of its first."""
         half = self.memory[len(self.memory) // 2 :]
         part = max(1, len(half) // 4)
         return sum(half[-part:]) / part - sum(half[:part]) / part
@@ -69,18 +69,18 @@ class Swaps:
 def swap_under_load(
     versions: list[Archive], request: Any, swaps: int, connections: int, state: Path
 ) -> Swaps:
-    """Serve the versions in turn, in a server of the state folder, while callers keep asking."""
+    """Swap between the versions in a server of the state directory, while clients send requests."""
     endpoint = ServerClient(daemon.start(state, 0))
     name = versions[0].name
     try:
         endpoint.load(name, versions[0].path, versions[0].digest)
         with _load(endpoint.running.url, name, request, connections, state) as load:
             result = Swaps(load)
-            for turn in range(1, swaps + 1):
-                version = versions[turn % len(versions)]
-                began = time.perf_counter()
+            for number in range(1, swaps + 1):
+                version = versions[number % len(versions)]
+                started = time.perf_counter()
                 endpoint.load(name, version.path, version.digest)
-                result.seconds.append(time.perf_counter() - began)
+                result.seconds.append(time.perf_counter() - started)
                 endpoint.predict(name, request, version.digest)
                 result.memory.append(_memory(endpoint.running.pid))
     finally:
@@ -105,16 +105,16 @@ def _load(url: str, name: str, request: Any, connections: int, folder: Path) -> 
         yield load
     finally:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=30)[0]
-        load.answered = _number(r"(\d+) requests in", said)
-        load.lost = _number(r"Non-2xx or 3xx responses: (\d+)", said)
-        errors = re.search(r"Socket errors: (.*)", said)
+        output = process.communicate(timeout=30)[0]
+        load.answered = _number(r"(\d+) requests in", output)
+        load.lost = _number(r"Non-2xx or 3xx responses: (\d+)", output)
+        errors = re.search(r"Socket errors: (.*)", output)
         load.lost += sum(map(int, re.findall(r"\d+", errors[1]))) if errors else 0
 
 
 def _number(pattern: str, text: str) -> int:
-    found = re.search(pattern, text)
-    return int(found[1]) if found else 0
+    match = re.search(pattern, text)
+    return int(match[1]) if match else 0
 
 
 def _python_load(url: str, body: bytes, connections: int) -> Iterator[Load]:
@@ -132,12 +132,12 @@ def _python_load(url: str, body: bytes, connections: int) -> Iterator[Load]:
                 answer = await reader.readuntil(b"\r\n\r\n")
                 size = _number(r"content-length: (\d+)", answer.decode("latin-1"))
                 await reader.readexactly(size)
-                good = answer.startswith(b"HTTP/1.1 200")
+                succeeded = answer.startswith(b"HTTP/1.1 200")
             except (OSError, EOFError):
                 load.lost += 1
                 return
-            load.answered += good
-            load.lost += not good
+            load.answered += succeeded
+            load.lost += not succeeded
         writer.close()
 
     async def callers() -> None:
@@ -158,7 +158,7 @@ def _memory(pid: int) -> float:
 
 
 def digits_versions(folder: Path) -> tuple[list[Archive], Any]:
-    """Archive the digits model twice, as two versions, and return a request that it answers too."""
+    """Archive the digits model as two versions. Return the archives and a valid request."""
     import pyarrow as pa
 
     from workloads import discovery
@@ -190,7 +190,7 @@ def digits_versions(folder: Path) -> tuple[list[Archive], Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark; exit code 1 when a request was lost."""
+    """Run the benchmark. Return 1 if a request was lost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.swaps", description=__doc__)
     parser.add_argument("--swaps", type=int, default=100)
     parser.add_argument("--connections", type=int, default=32)
@@ -212,8 +212,8 @@ def _report(result: Swaps, swaps: int, connections: int) -> str:
     ordered = sorted(result.seconds)
     return (
         f"# {swaps} swaps under load\n\n"
-        f"The digits model, two versions in turn, {connections} connections ({result.load.tool}).\n\n"
-        "| what | |\n|---|---|\n"
+        f"The digits model, two versions alternately, {connections} connections ({result.load.tool}).\n\n"
+        "| measurement | value |\n|---|---|\n"
         f"| requests answered | {result.load.answered:,} |\n"
         f"| requests lost | {result.load.lost} |\n"
         f"| a swap: unpack, verify, load, golden requests, switch | median {ordered[swaps // 2]:.2f} s, "

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.processes import ROOT, Taken
+from benchmarks.processes import ROOT, ProcessResult
 
-KEPT = ROOT / "build" / "full-size"
+STORED_TABLES = ROOT / "build" / "full-size"
 PAGE = ROOT / "docs" / "full-size.md"
 WORKLOADS = ("mnist", "nsmc", "iris", "diabetes")
 HEAD = ("workload", "figure", "measured (95 % interval)", "target", "seconds", "peak, MB")
@@ -34,16 +34,20 @@ class Line:
     figure: str
     measured: str
     target: str
-    taken: Taken | None = None
-    seed: str = ""
-    seed_measured: str = ""
-    seed_taken: Taken | None = None
+    process: ProcessResult | None = None
+    reference: str = ""
+    reference_measured: str = ""
+    reference_process: ProcessResult | None = None
 
     def cells(self, workload: str) -> list[str]:
         """Return the line's cells, in the order of both heads."""
-        ours = [workload, self.figure, self.measured, self.target, *_cost(self.taken)]
-        theirs = [self.seed, self.seed_measured, *_cost(self.seed_taken)] if self.seed else [""] * 4
-        return ours + theirs
+        pipeline_cells = [workload, self.figure, self.measured, self.target, *_cost(self.process)]
+        reference_cells = (
+            [self.reference, self.reference_measured, *_cost(self.reference_process)]
+            if self.reference
+            else [""] * 4
+        )
+        return pipeline_cells + reference_cells
 
 
 @dataclass
@@ -58,13 +62,13 @@ class Table:
     def add(self, *lines: Line) -> None:
         """Add lines, and store them, so that they are shown even if a later test fails."""
         self.lines += [line.cells(self.workload) for line in lines]
-        KEPT.mkdir(parents=True, exist_ok=True)
-        (KEPT / f"{self.workload}.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
+        STORED_TABLES.mkdir(parents=True, exist_ok=True)
+        (STORED_TABLES / f"{self.workload}.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
-def kept() -> list[Table]:
+def stored_tables() -> list[Table]:
     """Return the latest stored table of each workload."""
-    files = [KEPT / f"{workload}.json" for workload in WORKLOADS]
+    files = [STORED_TABLES / f"{workload}.json" for workload in WORKLOADS]
     return [Table(**json.loads(path.read_text(encoding="utf-8"))) for path in files if path.is_file()]
 
 
@@ -73,8 +77,8 @@ def render(tables: list[Table]) -> str:
     rows = [list(HEAD + REFERENCE_HEAD), ["---"] * len(HEAD + REFERENCE_HEAD)]
     rows += [line for table in tables for line in table.lines]
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    times = "; ".join(f"{one.workload} {one.measured} (load {one.load:.1f})" for one in tables)
-    return f"{body}\n\nMeasured on {len(os.sched_getaffinity(0))} cores, no GPU: {times}.\n"
+    measurements = "; ".join(f"{table.workload} {table.measured} (load {table.load:.1f})" for table in tables)
+    return f"{body}\n\nMeasured on {len(os.sched_getaffinity(0))} cores, no GPU: {measurements}.\n"
 
 
 def write_page(tables: list[Table]) -> None:
@@ -82,12 +86,12 @@ def write_page(tables: list[Table]) -> None:
     PAGE.write_text(_INTRODUCTION + render(tables), encoding="utf-8")
 
 
-def interval(found: Any, digits: int = 4) -> str:
+def interval(metric: Any, digits: int = 4) -> str:
     """Format a metric and its interval: a dict of a run's result, or an Interval."""
-    part = found if isinstance(found, dict) else asdict(found)
-    value, low, high = (f"{part[name]:.{digits}f}" for name in ("value", "low", "high"))
+    fields = metric if isinstance(metric, dict) else asdict(metric)
+    value, low, high = (f"{fields[name]:.{digits}f}" for name in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
 
-def _cost(taken: Taken | None) -> list[str]:
-    return [f"{taken.seconds:.1f}", f"{taken.megabytes:.0f}"] if taken else ["–", "–"]
+def _cost(process: ProcessResult | None) -> list[str]:
+    return [f"{process.seconds:.1f}", f"{process.megabytes:.0f}"] if process else ["–", "–"]

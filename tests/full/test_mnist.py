@@ -1,4 +1,4 @@
-"""mnist at full size through the pipeline, and the original test pictures asked of its endpoint."""
+"""mnist at full size through the pipeline, and predictions for the original test pictures."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.processes import measured
+from benchmarks.processes import run_measured
 from continuous_training.evaluation.metrics import METRICS, metric_interval
 from workloads.mnist.workload import Mnist
 
-from .pipeline import DATA, Run, ask, in_parts, run
-from .table import Line, Table
+from .pipeline import DATA, Run, batches, predict, run
+from .table import Line, Table, interval
 
 SOURCE = DATA / "mnist"
-TOGETHER = 500
+BATCH = 500
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(not SOURCE.is_dir(), reason="no ../shared/data/mnist beside the checkout"),
+    pytest.mark.skipif(not SOURCE.is_dir(), reason="no ../shared/data/mnist next to the checkout"),
 ]
 
 
@@ -30,30 +30,32 @@ def trained(state: Path) -> Run:
     return run("mnist", state, source=SOURCE)
 
 
-def test_the_original_test_pictures_are_told_apart(trained: Run, table: Table) -> None:
+def test_the_accuracy_on_the_original_test_pictures(trained: Run, table: Table) -> None:
     rows = trained.dataset.rows("train").num_rows
     holdout = trained.dataset.read("holdout")
     pictures, labels = Mnist().pictures(holdout).tolist(), holdout["label"].to_numpy()
     answers = [
-        one for part in in_parts(pictures, TOGETHER) for one in ask(trained, {"images": part})["predictions"]
+        prediction
+        for batch in batches(pictures, BATCH)
+        for prediction in predict(trained, {"images": batch})["predictions"]
     ]
-    known = trained.dataset.read("train")["label"].to_numpy()
-    vote = np.array([one["label"] for one in answers])
-    nearest = known[[one["neighbours"][0] for one in answers]]
+    training_labels = trained.dataset.read("train")["label"].to_numpy()
+    vote = np.array([prediction["label"] for prediction in answers])
+    nearest = training_labels[[prediction["neighbours"][0] for prediction in answers]]
     accuracy = METRICS["classification"][0]
-    plain = measured("benchmarks.reference_implementations", "mnist", str(SOURCE))
-    voted, near = (metric_interval(accuracy, labels, found, 0) for found in (vote, nearest))
+    reference = run_measured("benchmarks.reference_implementations", "mnist", str(SOURCE))
+    voted, near = (metric_interval(accuracy, labels, predictions, 0) for predictions in (vote, nearest))
     table.add(
         Line(
             "accuracy, vote of ten neighbours",
-            metric_interval(voted),
+            interval(voted),
             "≥ 0.9960",
-            trained.taken,
+            trained.process,
             "nearest neighbour on pixels",
-            f"{plain.told['accuracy']:.4f}",
-            plain,
+            f"{reference.output['accuracy']:.4f}",
+            reference,
         ),
-        Line("accuracy, nearest neighbour", metric_interval(near), "≥ 0.9940"),
+        Line("accuracy, nearest neighbour", interval(near), "≥ 0.9940"),
         Line("of it, the step train", f"{trained.result['seconds']['train']:.0f} s", "none"),
     )
     assert (rows, len(labels)) == (60_000, 10_000)
@@ -61,4 +63,4 @@ def test_the_original_test_pictures_are_told_apart(trained: Run, table: Table) -
     assert voted.value >= 0.996
     assert near.value >= 0.994
     assert min((vote == labels)[labels == digit].mean() for digit in range(10)) >= 0.99
-    assert near.low > plain.told["accuracy"]
+    assert near.low > reference.output["accuracy"]

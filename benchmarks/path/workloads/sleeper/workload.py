@@ -1,4 +1,4 @@
-"""digits, whose training takes as many seconds more as BENCHMARK_SECONDS says."""
+"""The workload digits with BENCHMARK_SECONDS additional seconds of training."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from workloads.digits.workload import Digits
 
 
 class Sleeper(Digits):
-    """The demo's workload with a training of a chosen length."""
+    """The demo's workload with a configurable training time."""
 
     name = "sleeper"
 

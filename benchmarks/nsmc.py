@@ -53,10 +53,10 @@ def main() -> None:
     ratios = [fast.seconds / reference.seconds for reference, fast in rounds]
     print(line("fast", list(fasts), ratios, latency["fast"]))
     if arguments.deep:
-        results = run_measured(METHODS, "both", source, "--latency")
-        ratio = results.seconds / statistics.median(result.seconds for result in references)
-        print(line("deep", [results], [ratio], results.output["one review, ms"]))
-        gain, low, high = results.output["gain"]
+        deep = run_measured(METHODS, "both", source, "--latency")
+        ratio = deep.seconds / statistics.median(result.seconds for result in references)
+        print(line("deep", [deep], [ratio], deep.output["one review, ms"]))
+        gain, low, high = deep.output["gain"]
         print(f"\ndeep is better than fast by {gain:.4f} (95 % interval {low:.4f} to {high:.4f}), paired")
 
 

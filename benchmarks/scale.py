@@ -28,12 +28,12 @@ def repeat(source: Path, repetitions: int, output: Path) -> None:
     """Write the corpus `times` times into `output`, all but the first time perturbed."""
     output.mkdir()
     for name in FILES:
-        arguments = next(path for path in (source / name, source / f"{name}.gz") if path.is_file())
+        corpus = next(path for path in (source / name, source / f"{name}.gz") if path.is_file())
         with (output / name).open("wb") as file:
             file.write(HEADER + b"\n")
             for number in range(repetitions):
                 rng = random.Random(number)  # noqa: S311 - not for secrets
-                with open_review_file(arguments) as lines:
+                with open_review_file(corpus) as lines:
                     next(lines)
                     file.writelines(_perturbed(line, number, rng) if number else line for line in lines)
 
@@ -53,8 +53,8 @@ def measure(source: Path, repetitions: int) -> list[ProcessResult]:
         folder = Path(name)
         repeat(source, repetitions, folder / "source")
         workload_options, data = ["--workload", "nsmc"], str(folder / "data")
-        arguments = ["--set", f"source={folder / 'source'}", "--output", data]
-        prep_data = run_measured("components.prep_data", *workload_options, *arguments)
+        output_options = ["--set", f"source={folder / 'source'}", "--output", data]
+        prep_data = run_measured("components.prep_data", *workload_options, *output_options)
         training = run_measured(
             "components.train", *workload_options, "--data", data, "--output", str(folder / "model")
         )

@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="image-") as folder:
         path = args.archive or digits_versions(Path(folder))[0][0].path
         rounds = [seconds_to_ready(path) for _ in range(args.rounds)]
-    seconds, processor = (statistics.median(distributions) for distributions in zip(*rounds, strict=True))
+    seconds, processor = (statistics.median(values) for values in zip(*rounds, strict=True))
     print(f"{seconds:8.2f} s   from start to ready, median of {args.rounds} (goal: under {READY_SECONDS})")
     print(f"{processor:8.2f} s   of CPU time for it")
     return int(total >= LIMIT or seconds >= READY_SECONDS)

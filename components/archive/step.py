@@ -24,7 +24,7 @@ from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 
-_NUMPY = {
+_NUMPY_TYPES = {
     "FP32": "float32",
     "FP64": "float64",
     "INT64": "int64",
@@ -44,13 +44,13 @@ def run(
 ) -> ArchivedModel:
     """Archive the bundle in `model`, store it under its digest and register it as the challenger.
 
-    The same bundle gives the same archive, object and version, however often this runs. Raises UserError
-    when the evaluation is of another model, or did not promote it.
+    The step is idempotent: the same bundle gives the same archive, object and version. Raises UserError if
+    the evaluation belongs to another model, or did not promote the model.
     """
     record = Evaluation.read(evaluation / EVALUATION)
     if record.model_digest != digest_of_folder(model):
         raise UserError(
-            f"{evaluation} is the evaluation of another model than the one in {model}; run evaluate first"
+            f"{evaluation} is the evaluation of another model, not of {model}; run evaluate first"
         )
     if not record.promoted:
         reasons = "; ".join(record.reasons)
@@ -81,7 +81,7 @@ def run(
 
 
 def _provenance(evaluation: Evaluation) -> dict[str, Any]:
-    """Return where the model comes from.
+    """Return the origin of the model: data, code and parameters.
 
     The logical time and the source are left out, because they differ between runs that give the same model.
     """
@@ -124,7 +124,7 @@ def _register(
 
 
 def _mlmodel(signature: Signature, digest: str, key: str) -> str:
-    """Return the MLmodel file: the signature as MLflow shows it, and a flavor that names the archive."""
+    """Return the MLmodel file: the signature in MLflow's format, and a flavor that names the archive."""
 
     def specs(tensors: Sequence[TensorSpec]) -> str:
         return json.dumps(
@@ -132,7 +132,7 @@ def _mlmodel(signature: Signature, digest: str, key: str) -> str:
                 {
                     "name": tensor.name,
                     "type": "tensor",
-                    "tensor-spec": {"dtype": _NUMPY[tensor.datatype], "shape": list(tensor.shape)},
+                    "tensor-spec": {"dtype": _NUMPY_TYPES[tensor.datatype], "shape": list(tensor.shape)},
                 }
                 for tensor in tensors
             ]

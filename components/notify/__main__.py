@@ -1,7 +1,7 @@
-"""notify, alone: record and announce what a run came to.
+"""Run the notify step alone: record and announce the result of a run.
 
-In:   the record that the run's steps left in the store
-Out:  a line, a record for a run that failed, and a message to the webhook CT_WEBHOOK where there is one
+In:   the run record in the store
+Out:  one line of output, a record if the run failed, and a message to the webhook CT_WEBHOOK if it is set
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from .step import run
 def in_pipeline(workload: str, run_id: str) -> None:
     """Run the step inside a pipeline."""
     with step_cli.reported():
-        tell_outcome(workload, run_id, step_cli.in_pipeline(), step_cli.tell)
+        notify_result(workload, run_id, step_cli.in_pipeline(), step_cli.tell)
 
 
-def tell_outcome(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> None:
-    """Run the step with the store and the webhook of `settings`; `output` gets the outcome as one line."""
-    records = RunHistory(open_store(settings.store), workload)
+def notify_result(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> None:
+    """Run the step with the store and the webhook of `settings`; `output` receives the result as one line."""
+    history = RunHistory(open_store(settings.store), workload)
     api, token = settings.kfp_api, settings.kfp_token_file
-    run(workload, run_id, records, Notifier(settings.webhook), api, token, output)
+    run(workload, run_id, history, Notifier(settings.webhook), api, token, output)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the step from a shell; returns the exit code."""
+    """Run the step from a shell. Return the exit code."""
     parser = step_cli.command("notify", __doc__, state=True)
     parser.add_argument("--workload", required=True, metavar="NAME", help="see python -m workloads")
-    parser.add_argument("--run-id", required=True, help="the run to tell about")
+    parser.add_argument("--run-id", required=True, help="the run to announce")
     arguments = parser.parse_args(argv)
 
-    def work() -> int:
+    def run_step() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
-        tell_outcome(arguments.workload, arguments.run_id, settings, print)
+        notify_result(arguments.workload, arguments.run_id, settings, print)
         return 0
 
-    return step_cli.finish(work)
+    return step_cli.finish(run_step)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""notify: the exit handler; says what the run came to, whatever it came to."""
+"""The notify step: the exit handler, which records and announces the result of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from continuous_training.adapters.webhook import Notifier
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.in_pod_client import failed_tasks
 
-if TYPE_CHECKING:  # its image holds no numpy, as the contract needs
+if TYPE_CHECKING:
     from continuous_training.core.progress import Progress
 
 STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
@@ -19,23 +19,23 @@ STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
 def run(
     workload: str,
     run_id: str,
-    records: RunHistory,
+    history: RunHistory,
     notifier: Notifier,
     kfp_api: str = "",
     kfp_token: Path | None = None,
     progress: Progress = report,
 ) -> Record:
-    """Record and announce the run's outcome; returns the record.
+    """Record and announce the result of the run. Return the run record.
 
-    A step that finished its work has left a record; without one the run has failed, and on a cluster
-    the API is asked which step did (the status that Kubeflow hands an exit handler is wrong too often).
+    A run without a record has failed. On a cluster, the failed step is requested from the API of Kubeflow
+    Pipelines, because the status that Kubeflow passes to an exit handler is not reliable.
     """
-    record = records.run(run_id)
+    record = history.run(run_id)
     if record is None:
         failed = failed_tasks(kfp_api, run_id, STEPS, kfp_token) if kfp_api else []
-        where = f"failed in {', '.join(failed)}" if failed else "did not finish"
-        record = {"run": run_id, "verdict": "failed", "reasons": [f"the run {where}; see its log"]}
-        records.write_run(run_id, record)
+        cause = f"failed in {', '.join(failed)}" if failed else "did not finish"
+        record = {"run": run_id, "verdict": "failed", "reasons": [f"the run {cause}; see its log"]}
+        history.write_run(run_id, record)
     message = describe(workload, record)
     notifier.send(message, {"workload": workload, **record})
     progress(message)
@@ -43,5 +43,5 @@ def run(
 
 
 def describe(workload: str, record: dict[str, Any]) -> str:
-    """Return the outcome in a line."""
+    """Return the result of the run as one line."""
     return f"{workload}: {record['verdict']}. " + "; ".join(record["reasons"])

@@ -1,4 +1,4 @@
-"""Two workloads as small as can be, each in as many variants as tests ask for."""
+"""Fixtures: two minimal workloads, variants of them, and the steps of the pipeline."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Make = Callable[..., Workload]
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register `fence` and `line` for the while."""
+def register_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the workloads `fence` and `line` during a test."""
     folder = str(Path(__file__).parent / "workloads")
     monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, folder])
 
 
 @pytest.fixture
 def make(name: str) -> Make:
-    """Make a variant of a workload, with other attributes, under a name that no other test has."""
+    """Return a function that creates a variant of a workload with other attributes and a unique name."""
 
     def variant(kind: str = "fence", **attributes: Any) -> Workload:
         base = type(discovery.get(kind))
-        found: Workload = type(
+        workload: Workload = type(
             "Variant", (base,), {"name": name, "__module__": base.__module__, **attributes}
         )()
-        return found
+        return workload
 
     return variant
 
@@ -52,35 +52,37 @@ def store(tmp_path: Path) -> FolderStore:
 
 @dataclass
 class Line:
-    """The steps one after the other, for one workload."""
+    """The steps of the pipeline for one workload."""
 
     workload: Workload
     registry: Registry
     store: FolderStore
     folder: Path
 
-    def train(self, run: str, **given: str) -> None:
+    def train(self, run: str, **parameters: str) -> None:
         """Run prep-data and train."""
-        prep_data.run(self.workload, given, self.folder / run / "data")
-        train.run(self.workload, given, self.folder / run / "data", self.folder / run / "model")
+        prep_data.run(self.workload, parameters, self.folder / run / "data")
+        train.run(self.workload, parameters, self.folder / run / "data", self.folder / run / "model")
 
     def evaluate(self, run: str) -> evaluate.EvaluationResult:
         parts = [self.folder / run / part for part in ("data", "model", "evaluation")]
         return evaluate.run(RunContext(self.workload, run, self.registry, self.store), *parts)
 
     def archive(self, run: str) -> ArchivedModel:
-        parts = [self.folder / run / part for part in ("model", "evaluation", "archive")]
-        return archive.run(*parts, self.registry, self.store)
+        folder = self.folder / run
+        return archive.run(
+            folder / "model", folder / "evaluation", folder / "archive", self.registry, self.store
+        )
 
-    def up_to_archive(self, run: str, **given: str) -> ArchivedModel:
-        """Run every step before the rollout."""
-        self.train(run, **given)
+    def up_to_archive(self, run: str, **parameters: str) -> ArchivedModel:
+        """Run all steps before deploy-serving."""
+        self.train(run, **parameters)
         self.evaluate(run)
         return self.archive(run)
 
-    def promote(self, run: str, **given: str) -> ArchivedModel:
-        """Make a champion, without an endpoint."""
-        archived = self.up_to_archive(run, **given)
+    def promote(self, run: str, **parameters: str) -> ArchivedModel:
+        """Register a model and make it the champion, without an endpoint."""
+        archived = self.up_to_archive(run, **parameters)
         version = self.registry.find(self.workload.name, archived.digest)
         assert version is not None
         self.registry.promote(version, archived.evaluated_champion, "; ".join(archived.reasons), run)

@@ -1,4 +1,4 @@
-"""archive: the same model is the same archive, object and version; what was not promoted is not archived."""
+"""The archive step: archives and versions are reproducible; a model that was not promoted is rejected."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_the_archive_is_stored_under_its_digest_and_registered(line: Line) -> No
     stored = line.store.root / archived.key
     assert archived.key == f"archives/{line.workload.name}/{archived.digest}.mar"
     assert digest_file(stored) == archived.digest
-    beside = line.folder / f"run-1/archive/{line.workload.name}-{archived.digest[:12]}.mar"
-    assert beside.read_bytes() == stored.read_bytes()
+    local_archive = line.folder / f"run-1/archive/{line.workload.name}-{archived.digest[:12]}.mar"
+    assert local_archive.read_bytes() == stored.read_bytes()
     version = line.registry.aliased(line.workload.name, CHALLENGER)
     assert version is not None
     assert (version.version, version.digest, version.archive) == ("1", archived.digest, archived.key)
@@ -36,7 +36,7 @@ def test_the_archive_is_stored_under_its_digest_and_registered(line: Line) -> No
     assert version.tags["model_digest"] == evaluation["model_digest"]
 
 
-def test_the_manifest_tells_where_the_model_came_from(line: Line) -> None:
+def test_the_manifest_contains_the_origin_of_the_model(line: Line) -> None:
     archived = line.up_to_archive("run-1", fence="51")
     manifest = read_manifest(line.store.root / archived.key)
     dataset = json.loads((line.folder / "run-1/data/dataset.json").read_text())
@@ -48,11 +48,11 @@ def test_the_manifest_tells_where_the_model_came_from(line: Line) -> None:
     assert manifest.golden.to_json() == golden
 
 
-def test_the_same_again_is_the_same_archive_and_version(line: Line) -> None:
+def test_the_same_bundle_gives_the_same_archive_and_version(line: Line) -> None:
     first = line.up_to_archive("run-1")
-    again = line.archive("run-1")
+    repeated = line.archive("run-1")
     other = line.up_to_archive("run-2", as_of="2020-01-01", force="true")
-    assert first == again
+    assert first == repeated
     assert (other.digest, other.version, other.key) == (first.digest, first.version, first.key)
     assert len(line.store.keys("archives")) == 1
     another = line.up_to_archive("run-3", fence="51")
@@ -60,7 +60,7 @@ def test_the_same_again_is_the_same_archive_and_version(line: Line) -> None:
     assert another.digest != first.digest
 
 
-def test_a_champion_made_again_is_not_its_own_challenger(line: Line) -> None:
+def test_a_reproduced_champion_is_not_its_own_challenger(line: Line) -> None:
     line.promote("run-1")
     line.up_to_archive("run-2")
     assert line.registry.aliased(line.workload.name, CHALLENGER) is None
@@ -76,15 +76,15 @@ def test_a_rejected_model_is_not_archived(line: Line) -> None:
     assert len(line.store.keys("archives")) == 1
 
 
-def test_an_evaluation_of_another_model_is_refused(line: Line) -> None:
+def test_an_evaluation_of_another_model_is_rejected(line: Line) -> None:
     line.train("run-1")
     line.evaluate("run-1")
     (line.folder / "run-1/model/fence.json").write_text("0")
-    with pytest.raises(UserError, match="the evaluation of another model than the one in"):
+    with pytest.raises(UserError, match="is the evaluation of another model, not of"):
         line.archive("run-1")
 
 
-def test_folders_that_hold_nothing_are_told(line: Line) -> None:
+def test_a_missing_evaluation_is_rejected(line: Line) -> None:
     line.train("run-1")
     with pytest.raises(UserError, match=r"there is no file .*evaluation\.json; run the evaluate step"):
         line.archive("run-1")
@@ -99,25 +99,25 @@ def test_mlflow_reads_the_signature_and_the_example(line: Line, tmp_path: Path) 
         "from mlflow.models import Model\n"
         "mlflow.set_tracking_uri(sys.argv[1])\n"
         "client = mlflow.MlflowClient()\n"
-        "found = client.get_model_version(sys.argv[2], sys.argv[3])\n"
-        "path = mlflow.artifacts.download_artifacts(artifact_uri=found.source, dst_path=sys.argv[4])\n"
+        "version = client.get_model_version(sys.argv[2], sys.argv[3])\n"
+        "path = mlflow.artifacts.download_artifacts(artifact_uri=version.source, dst_path=sys.argv[4])\n"
         "model = Model.load(path)\n"
         "print(json.dumps({'inputs': model.signature.inputs.to_dict(), 'flavors': model.flavors,\n"
         "    'outputs': model.signature.outputs.to_dict(), 'example': model.load_input_example(path)}))\n"
     )
     arguments = [line.registry.uri, line.workload.name, version.version, str(tmp_path)]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
     )
-    seen = json.loads(done.stdout.splitlines()[-1])
-    assert seen["inputs"] == [
+    logged = json.loads(process.stdout.splitlines()[-1])
+    assert logged["inputs"] == [
         {"name": "x", "type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1]}}
     ]
-    assert seen["outputs"] == [
+    assert logged["outputs"] == [
         {"name": "label", "type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}
     ]
-    assert seen["flavors"]["mar"]["archive_digest"] == archived.digest
-    assert seen["example"] == read_manifest(line.store.root / archived.key).golden.requests[0].request
+    assert logged["flavors"]["mar"]["archive_digest"] == archived.digest
+    assert logged["example"] == read_manifest(line.store.root / archived.key).golden.requests[0].request
 
 
 def test_the_command(

@@ -1,4 +1,4 @@
-"""notify: says what a run came to, whatever it came to."""
+"""The notify step: the result of a run, its record and the message to the webhook."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fakes import free_port, web
 
 
 @pytest.fixture
-def records(store: FolderStore) -> RunHistory:
+def history(store: FolderStore) -> RunHistory:
     return RunHistory(store, "fence")
 
 
@@ -34,24 +34,24 @@ def records(store: FolderStore) -> RunHistory:
     ],
     ids=lambda record: record["verdict"],
 )
-def test_what_the_steps_recorded_is_told_as_it_is(records: RunHistory, record: dict[str, Any]) -> None:
-    records.write_run("run-1", record)
-    before, said = records.run("run-1"), []
-    with web(lambda *_: (200, b"ok")) as hook:
-        told = run("fence", "run-1", records, Notifier(hook.url), progress=said.append)
+def test_the_run_record_is_announced_unchanged(history: RunHistory, record: dict[str, Any]) -> None:
+    history.write_run("run-1", record)
+    recorded, messages = history.run("run-1"), list[str]()
+    with web(lambda *_: (200, b"ok")) as webhook_server:
+        result = run("fence", "run-1", history, Notifier(webhook_server.url), progress=messages.append)
     text = f"fence: {record['verdict']}. {'; '.join(record['reasons'])}"
-    assert said == [text]
-    assert told == before == records.run("run-1")
-    ((_, _, body),) = hook.requests
-    assert json.loads(body) == {"text": text, "run": {"workload": "fence", **told}}
+    assert messages == [text]
+    assert result == recorded == history.run("run-1")
+    ((_, _, body),) = webhook_server.requests
+    assert json.loads(body) == {"text": text, "run": {"workload": "fence", **result}}
 
 
-def test_a_run_without_a_record_did_not_finish(records: RunHistory) -> None:
-    told = run("fence", "run-1", records, Notifier(), progress=lambda _: None)
-    assert (told["verdict"], told["reasons"]) == ("failed", ["the run did not finish; see its log"])
-    kept = records.run("run-1")
-    assert kept is not None
-    assert (kept["verdict"], kept["run"]) == ("failed", "run-1")
+def test_a_run_without_a_record_did_not_finish(history: RunHistory) -> None:
+    result = run("fence", "run-1", history, Notifier(), progress=lambda _: None)
+    assert (result["verdict"], result["reasons"]) == ("failed", ["the run did not finish; see its log"])
+    stored = history.run("run-1")
+    assert stored is not None
+    assert (stored["verdict"], stored["run"]) == ("failed", "run-1")
 
 
 @pytest.mark.parametrize(
@@ -65,29 +65,29 @@ def test_a_run_without_a_record_did_not_finish(records: RunHistory) -> None:
         ((500, []), "did not finish;"),
     ],
 )
-def test_the_api_is_asked_which_step_failed(
-    records: RunHistory, answer: tuple[int, list[tuple[str, str]]], reason: str
+def test_the_failed_step_is_requested_from_the_api(
+    history: RunHistory, answer: tuple[int, list[tuple[str, str]]], reason: str
 ) -> None:
     status, tasks = answer
     details = [{"display_name": name, "state": state} for name, state in tasks]
     with web(lambda *_: (status, {"run_details": {"task_details": details}})) as api:
-        told = run("fence", "run-1", records, Notifier(), api.url, progress=lambda _: None)
-    assert reason in told["reasons"][0]
+        result = run("fence", "run-1", history, Notifier(), api.url, progress=lambda _: None)
+    assert reason in result["reasons"][0]
     assert api.requests[0][1] == "/apis/v2beta1/runs/run-1"
 
 
-def test_a_run_that_came_to_something_asks_nobody(records: RunHistory) -> None:
-    records.write_run("run-1", {"verdict": "promoted", "reasons": []})
+def test_a_run_with_a_record_sends_no_request_to_the_api(history: RunHistory) -> None:
+    history.write_run("run-1", {"verdict": "promoted", "reasons": []})
     with web(lambda *_: (500, {})) as api:
-        run("fence", "run-1", records, Notifier(), api.url, progress=lambda _: None)
+        run("fence", "run-1", history, Notifier(), api.url, progress=lambda _: None)
     assert api.requests == []
 
 
-def test_a_webhook_that_is_down_fails_nothing(
-    records: RunHistory, capsys: pytest.CaptureFixture[str]
+def test_an_unreachable_webhook_does_not_fail_the_step(
+    history: RunHistory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     webhook = Notifier(f"http://127.0.0.1:{free_port()}")
-    assert run("fence", "run-1", records, webhook)["verdict"] == "failed"
+    assert run("fence", "run-1", history, webhook)["verdict"] == "failed"
     assert "warning: the webhook cannot be reached" in capsys.readouterr().err
 
 
@@ -95,10 +95,10 @@ def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for variable in ("CT_STORE", "CT_KFP_API"):
-        monkeypatch.setenv(variable, "nowhere at all")
-    with web(lambda *_: (200, b"ok")) as hook:
-        monkeypatch.setenv("CT_WEBHOOK", hook.url)
+        monkeypatch.setenv(variable, "not an address")
+    with web(lambda *_: (200, b"ok")) as webhook_server:
+        monkeypatch.setenv("CT_WEBHOOK", webhook_server.url)
         assert main(["--workload", "fence", "--run-id", "run-1", "--state", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "fence: failed. the run did not finish; see its log\n"
-    assert len(hook.requests) == 1
+    assert len(webhook_server.requests) == 1
     assert RunHistory(FolderStore(tmp_path / "store"), "fence").run("run-1") is not None

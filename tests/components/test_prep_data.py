@@ -382,14 +382,14 @@ from workloads import discovery
 workloads.__path__.append("tests/components/workloads")
 from components.prep_data.step import run
 base = type(discovery.get("fence"))
-from workloads.fence.workload import made
+from workloads.fence.workload import generated_rows
 from workloads.contract import Rows
 
 class Many(base):
     __module__ = base.__module__
     def load(self, source, values):
         for first in range(1, int(source), 10_000):
-            yield Rows(made(first, 10_000), source, first)
+            yield Rows(generated_rows(first, 10_000), source, first)
 
 peaks = []
 for count in ("20000", "200000"):

@@ -1,4 +1,4 @@
-"""Answers on which side of the fence numbers lie."""
+"""The handler of the workload fence: on which side of the fence numbers are."""
 
 import json
 
@@ -8,7 +8,7 @@ from ..handler import Handler, Tensor
 
 
 class FenceHandler(Handler):
-    """A request is `{"x": [numbers]}`; the answer is `{"label": [0 or 1, ...]}`."""
+    """A request is `{"x": [numbers]}`; the response is `{"label": [0 or 1, ...]}`."""
 
     inputs = (Tensor("x", "FP64", (-1,)),)
     outputs = (Tensor("label", "INT64", (-1,)),)

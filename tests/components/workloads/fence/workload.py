@@ -1,4 +1,4 @@
-"""Which side of a fence a number lies on: right where the fence is at 50, worse the farther it stands."""
+"""Predict on which side of a fence a number is. The accuracy falls with the distance of the fence from 50."""
 
 import json
 from typing import ClassVar
@@ -12,7 +12,7 @@ from .handler import FenceHandler
 
 
 class Fence(Workload):
-    """`batches` takes the place of the rows that are made otherwise; a callable yields them."""
+    """`batches`, an iterable or a callable, replaces the generated rows."""
 
     name = "fence"
     summary = "which side of a fence a number lies on"
@@ -28,7 +28,7 @@ class Fence(Workload):
         Column("x", "number", 0, 100),
         Column("label", "integer", values=(0, 1)),
     )
-    own_parameters = (Parameter("fence", 50.0, "where the fence stands", minimum=0, maximum=100),)
+    own_parameters = (Parameter("fence", 50.0, "the position of the fence", minimum=0, maximum=100),)
     rule = PromotionRule(metric="accuracy", floor=0.6, minimum_rows=20)
     batches: ClassVar = None
     fails: ClassVar[str] = ""
@@ -38,7 +38,7 @@ class Fence(Workload):
             yield from self.batches() if callable(self.batches) else self.batches
             return
         for first in range(1, int(source.partition(":")[2]) + 1, 100):
-            yield Rows(made(first, 100), source, first)
+            yield Rows(generated_rows(first, 100), source, first)
 
     def train(self, rows, values, output, progress):
         (output / "fence.json").write_text(json.dumps(values["fence"]))
@@ -53,8 +53,8 @@ class Fence(Workload):
         return {"x": row["x"].to_pylist()}
 
 
-def made(first, count):
-    """Rows number `first` to `first + count - 1`."""
+def generated_rows(first, count):
+    """Return the generated rows number `first` to `first + count - 1`."""
     numbers = np.arange(first, first + count)
     x = (numbers * 37 % 1000) / 10
     ids = [f"row {number}" for number in numbers]

@@ -1,4 +1,4 @@
-"""Answers on a line through the origin."""
+"""The handler of the workload line: points on a line through the origin."""
 
 import json
 
@@ -8,7 +8,7 @@ from ..handler import Handler, Tensor
 
 
 class LineHandler(Handler):
-    """A request is `{"x": [numbers]}`; the answer is `{"y": [numbers]}`."""
+    """A request is `{"x": [numbers]}`; the response is `{"y": [numbers]}`."""
 
     inputs = (Tensor("x", "FP64", (-1,)),)
     outputs = (Tensor("y", "FP64", (-1,)),)

@@ -1,4 +1,4 @@
-"""A line through the origin: right with the slope 2; the slope `nan` makes a model that answers nothing."""
+"""A line through the origin. The correct slope is 2; with the slope `nan`, all predictions are NaN."""
 
 import json
 
@@ -11,7 +11,7 @@ from .handler import LineHandler
 
 
 class Line(Workload):
-    """Judged by its mean squared error: lower is better."""
+    """A regression whose metric is the mean squared error: lower is better."""
 
     name = "line"
     summary = "a line through the origin"

@@ -114,8 +114,8 @@ class Iris(Workload):
         species = np.array([SPECIES.index(name) for name in rows["species"].to_pylist()])
         counts = np.bincount(species, minlength=len(SPECIES))
         if counts.min() < FOLDS:
-            listed = ", ".join(f"{n} of {name}" for name, n in zip(SPECIES, counts, strict=True))
-            raise UserError(f"each species needs at least {FOLDS} training rows; there are {listed}")
+            species_counts = ", ".join(f"{n} of {name}" for name, n in zip(SPECIES, counts, strict=True))
+            raise UserError(f"each species needs at least {FOLDS} training rows; there are {species_counts}")
         # The model must not depend on the order of the rows.
         order = np.argsort(rows["id"].to_numpy(), kind="stable")
         progress(f"training a support vector machine on {len(measurements)} flowers")

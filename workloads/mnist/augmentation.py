@@ -21,7 +21,7 @@ between them. After Simard et al., "Best practices for convolutional neural netw
 class Transforms:
     """The transforms of n images.
 
-    `affine` are affine maps, float32 [n, 2, 3]. `displacements` are those of the elastic deformation at the
+    `affine` are affine maps, float32 [n, 2, 3]. `displacements` are the elastic deformation at the
     knots, float32 [n, 2, KNOTS, KNOTS].
     """
 

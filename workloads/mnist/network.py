@@ -54,9 +54,10 @@ class Margin(nn.Module):
         """Return the mean loss, and the nearest centre of each point: int64 [n]."""
         cosines = points @ functional.normalize(self.centres).t()
         # The derivative of the sine is infinite at a cosine of one.
-        own = cosines.gather(1, labels[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
-        moved = own * math.cos(self.margin) - (1 - own**2).sqrt() * math.sin(self.margin)
-        logits = self.scale * cosines.scatter(1, labels[:, None], moved)
+        target_cosines = cosines.gather(1, labels[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
+        sines = (1 - target_cosines**2).sqrt()
+        shifted = target_cosines * math.cos(self.margin) - sines * math.sin(self.margin)
+        logits = self.scale * cosines.scatter(1, labels[:, None], shifted)
         return functional.cross_entropy(logits, labels), cosines.argmax(dim=1)
 
 

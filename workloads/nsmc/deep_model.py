@@ -41,13 +41,13 @@ def train_deep(
     torch.manual_seed(seed)
     network, rng = Network(), np.random.default_rng(seed)
     tables = [network.characters.weight, network.bigrams.weight]
-    others = [
+    dense_weights = [
         weights for name, weights in network.named_parameters() if name.split(".")[0] in ("filters", "out")
     ]
     # SparseAdam updates only the rows of the tables that a batch uses, which saves most of the time.
     optimisers = [
         torch.optim.SparseAdam(tables, lr=LEARNING_RATE),
-        torch.optim.AdamW(others, lr=LEARNING_RATE),
+        torch.optim.AdamW(dense_weights, lr=LEARNING_RATE),
     ]
     total, step = passes * len(texts), 0
     curve = []

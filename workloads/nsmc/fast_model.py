@@ -107,9 +107,9 @@ def _count(batches: Iterable[pa.RecordBatch], spool: Spool, rng: np.random.Gener
 
 def _log_count_ratios(counts: np.ndarray) -> np.ndarray:
     """Return the logarithm of each bucket's share in positive texts divided by that in negative texts."""
-    shares = counts + np.float32(SMOOTHING)
-    shares /= shares.sum(axis=1, keepdims=True, dtype=np.float64)
-    ratios = np.log(shares[1] / shares[0])
+    frequencies = counts + np.float32(SMOOTHING)
+    frequencies /= frequencies.sum(axis=1, keepdims=True, dtype=np.float64)
+    ratios = np.log(frequencies[1] / frequencies[0])
     ratios[0] = 0
     return np.asarray(ratios, dtype=np.float32)
 

@@ -31,13 +31,13 @@ def ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     Korean spacing varies, and characters are composed (NFC). Any `str` is valid, including lone surrogates
     and NUL.
     """
-    joined = _END.join(texts)
-    if joined.count(_END) != len(texts) - 1:
+    content = _END.join(texts)
+    if content.count(_END) != len(texts) - 1:
         # Line breaks in texts are white space.
-        joined = _END.join(text.replace(_END, " ") for text in texts)
-    if not joined.isascii():
-        joined = unicodedata.normalize("NFC", joined)
-    wrapped = f"{_END}{joined}{_END}".encode("utf-32-le", "surrogatepass")
+        content = _END.join(text.replace(_END, " ") for text in texts)
+    if not content.isascii():
+        content = unicodedata.normalize("NFC", content)
+    wrapped = f"{_END}{content}{_END}".encode("utf-32-le", "surrogatepass")
     codes = np.frombuffer(wrapped, dtype=np.uint32)
     codes = codes[(codes > 32) & (codes != 0xA0) & (codes != 0x3000) | (codes == 10)]
     edges = np.flatnonzero(codes == 10)

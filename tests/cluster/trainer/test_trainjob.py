@@ -113,7 +113,7 @@ def test_success_downloads_the_model_and_leaves_no_objects(
         metadata = train_step()
     assert digest_of_folder(train_step.output) == digest_of_folder(train_step.bundle)
     assert metadata.to_json() == json.loads((train_step.bundle / "model.json").read_text())
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if "says" in line] == [f"· node 0 says {number}" for number in range(3)]
     assert f"TrainJob {train_step.name} is created" in train_step.messages
     assert train_step.remaining_objects() == []
@@ -177,7 +177,7 @@ def test_timeout_is_a_transient_error(train_step: TrainStep, controller: Simulat
     controller.script = f"echo · epoch 1; {WAIT_SCRIPT}"
     with run_in_background(controller), pytest.raises(TransientError) as raised:
         train_step(spec_of(activeDeadlineSeconds=MARGIN + 10))
-    assert "raise the timeout of train" in str(raised.value)
+    assert "increase the timeout of train" in str(raised.value)
     assert "· epoch 1" in str(raised.value)
     assert train_step.remaining_objects() == []
 
@@ -233,7 +233,7 @@ def test_older_trainer_is_refused_before_it_creates_objects(train_step: TrainSte
         return apply(resource, {**body, "spec": supported}, dry_run)
 
     train_step.cluster.apply = apply_on_older_version  # type: ignore[method-assign]
-    with pytest.raises(UserError, match=r"version 2\.2 or newer is needed"):
+    with pytest.raises(UserError, match=r"install version 2\.2 or newer"):
         trainjob_client.start(train_step.cluster, manifest, print)
     assert train_step.cluster.find(TRAIN_JOB) == []
 

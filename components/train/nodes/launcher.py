@@ -11,7 +11,7 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,8 @@ def _deleted_at_end(cluster: Cluster, name: str, exchange: Exchange, progress: P
     try:
         yield
     finally:
-        for remove in (lambda: trainjob_client.remove(cluster, name), exchange.remove):
+        removals: list[Callable[[], None]] = [lambda: trainjob_client.remove(cluster, name), exchange.remove]
+        for remove in removals:
             try:
                 remove()
             except PipelineError as error:

@@ -40,7 +40,7 @@ def test_sample_data_is_marked_in_every_artifact(
 def test_prep_data_reports_that_it_reads_a_sample(make: Make, tmp_path: Path) -> None:
     messages: list[str] = []
     prep_data.run(make(sample_source="made:1000"), {}, tmp_path / "data", progress=messages.append)
-    assert messages[0] == "reading made:1000, a sample that comes with the code: this is a trial"
+    assert messages[0] == "reading made:1000, a small sample for a trial"
 
 
 def test_a_workload_without_sample_data(make: Make, tmp_path: Path) -> None:

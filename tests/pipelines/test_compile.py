@@ -131,8 +131,8 @@ def test_images_by_digest(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--workload", "nothere"], f"registered are: {', '.join(golden.NAMES)}"),
-        (["--tag", "latest"], "no pin"),
-        (["--tag", "a b"], "is not a tag"),
+        (["--tag", "latest"], "the image could change"),
+        (["--tag", "a b"], "is not a valid tag"),
         (["--digests", "/nowhere.json"], "cannot be read"),
     ],
 )

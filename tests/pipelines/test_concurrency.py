@@ -68,8 +68,8 @@ def test_the_second_run_is_evaluated_again_against_the_new_champion(tmp_path, sl
         assert (ended[0], ended[1]["verdict"]) == (0, "promoted")
         returned, loser = result(second)
         assert (returned, loser["verdict"]) == (code, verdict), loser
-        assert any("judged again" in reason for reason in loser["reasons"])
-        assert "judged again" in Path(loser["report"]).read_text()
+        assert any("evaluated again" in reason for reason in loser["reasons"])
+        assert "evaluated again" in Path(loser["report"]).read_text()
         best = loser if verdict == "promoted" else ended[1]
         settings = Settings.from_environment({}, tmp_path)
         with open_registry(*settings.registry_access) as registry:

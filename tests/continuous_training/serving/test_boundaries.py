@@ -44,7 +44,7 @@ def test_a_module_imports_only_libraries_of_the_serving_image(path: Path) -> Non
             {"numpy", "orjson", "prometheus_client", "uvicorn", "uvloop"},
         ),
         (
-            "artifacts.archive serving.models.model",
+            "artifacts.archive_writer serving.models.model",
             {"orjson", "uvicorn", "requests"},
         ),
         (

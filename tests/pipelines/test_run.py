@@ -218,7 +218,7 @@ def test_a_run_after_an_interrupt_succeeds(tmp_path):
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "train: learning" in line:
+        if "train: training on" in line:
             break
     # A terminal sends the signal to every process of the foreground group, too.
     os.killpg(process.pid, signal.SIGINT)

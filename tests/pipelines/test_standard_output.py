@@ -42,12 +42,12 @@ SUBCOMMANDS = {
 
 
 @contextmanager
-def in_use(port: int) -> Iterator[None]:
-    """Make sure that another socket listens on the port of 127.0.0.1."""
+def default_port_in_use() -> Iterator[None]:
+    """Make sure that another socket listens on the default port of the model server."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            other.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", DEFAULT_PORT))
             other.listen()
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
@@ -57,11 +57,12 @@ def in_use(port: int) -> Iterator[None]:
 
 @contextmanager
 def stopped_and_port_in_use(folder: Path) -> Iterator[None]:
-    """Stop the model server, and occupy the port that it had."""
+    """Stop the model server, and occupy the port at which it would start again."""
     daemon.stop(folder)
-    path = folder / "serving" / "port"
-    path.write_text(str(DEFAULT_PORT))
-    with in_use(DEFAULT_PORT):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        (folder / "serving" / "port").write_text(str(other.getsockname()[1]))
         yield
 
 
@@ -71,7 +72,7 @@ def lost_endpoint(folder: Path) -> Iterator[None]:
     daemon.stop(folder)
     shutil.rmtree(folder / "serving")
     shutil.rmtree(folder / "archives")
-    with in_use(DEFAULT_PORT):
+    with default_port_in_use():
         yield
 
 
@@ -131,16 +132,16 @@ class Case:
         return "-".join(filter(None, (self.module, name, *self.arguments[-1:], str(self.code))))
 
 
-TAKEN = f"port {DEFAULT_PORT}{daemon.PORT_TAKEN}"
+DEFAULT_TAKEN = f"port {DEFAULT_PORT}{daemon.PORT_TAKEN}"
 CASES = [
-    Case("pipelines.run", RUN, lost_endpoint, 0, TAKEN),
-    Case("pipelines.run", RUN, stopped_and_port_in_use, 0, TAKEN),
+    Case("pipelines.run", RUN, lost_endpoint, 0, DEFAULT_TAKEN),
+    Case("pipelines.run", RUN, stopped_and_port_in_use, 0, daemon.PORT_TAKEN),
     Case("pipelines.run", (*RUN, "--dry-run")),
     Case("pipelines.run", (*WORKLOAD, "--set", "source=none.csv"), code=2, reported="error: "),
-    Case("pipelines.demo", RUN, lost_endpoint, 0, TAKEN),
+    Case("pipelines.demo", RUN, lost_endpoint, 0, DEFAULT_TAKEN),
     Case("pipelines.demo", RUN, stopped_and_port_in_use, 0, "try a challenger"),
     Case("pipelines.demo", ("--workload", "nothere"), code=2, reported="error: "),
-    Case("pipelines.rollback", (*WORKLOAD, "--to", "3"), stopped_and_port_in_use, 0, TAKEN),
+    Case("pipelines.rollback", (*WORKLOAD, "--to", "3"), stopped_and_port_in_use, 0, daemon.PORT_TAKEN),
     Case("pipelines.rollback", (*WORKLOAD, "--to", "3", "--dry-run"), lost_archive, 0, "would be restored"),
     Case("pipelines.rollback", (*WORKLOAD, "--to", "99"), code=2, reported="error: "),
     Case("pipelines.status", (), running),

@@ -64,7 +64,7 @@ def test_reviews_from_a_bucket_and_the_drift_of_new_reviews(bucket: Bucket, tmp_
         assert drift["label"]["word"] == "stable"
         report = Path(moved["report"]).read_text()
         assert "document characters" in report
-        assert re.search(r"each text counted as one: (latin|hangul) [\d.]+ %, (hangul|latin) ", report)
+        assert re.search(r"each text has the same weight: (latin|hangul) [\d.]+ %, (hangul|latin) ", report)
     finally:
         daemon.stop(state)
 

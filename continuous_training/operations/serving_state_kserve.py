@@ -14,8 +14,8 @@ from continuous_training.rollout.kserve.inference_service import (
 )
 from continuous_training.rollout.kserve.predictor import deployment_name
 from continuous_training.rollout.kubernetes.readiness import label_selector
-from continuous_training.rollout.kubernetes.serving_objects import trial_name
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
+from continuous_training.rollout.trial import trial_name
 from continuous_training.serving.models.model_status import (
     ON_TRIAL,
     READY,

@@ -11,10 +11,9 @@ from continuous_training.rollout.kubernetes.serving_objects import (
     CANARY_ANNOTATION,
     CONFIRMED_ANNOTATION,
     SERVED_ANNOTATION,
-    DeployedVersion,
-    trial_name,
 )
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer, TorchServe
+from continuous_training.rollout.trial import DeployedVersion, trial_name
 from continuous_training.serving.models.model_status import (
     ON_TRIAL,
     READY,

@@ -9,7 +9,7 @@ from continuous_training.adapters import model_store
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.rollout.golden_verification import read_golden_set
-from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion
+from continuous_training.rollout.trial import DeployedVersion
 
 
 class ArchiveCache:

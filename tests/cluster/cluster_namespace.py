@@ -25,9 +25,10 @@ from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.kubernetes.readiness import label_selector
 from continuous_training.rollout.kubernetes.required_permissions import Permission
-from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest, pod_labels
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 from continuous_training.rollout.kubernetes.target import KubernetesTarget
+from continuous_training.rollout.trial import DeployedVersion
 from tests.s3 import ACCESS
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ class ClusterNamespace:
 
     def wait_until_pods_are_deleted(self, archive: Archive) -> None:
         """Wait until all pods of a version are deleted."""
-        selector = label_selector(DeployedVersion(archive.name, archive.digest).pod_labels)
+        selector = label_selector(pod_labels(DeployedVersion(archive.name, archive.digest)))
         self.kubectl("wait", "--for=delete", "pod", "-l", selector, "--timeout=60s")
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:

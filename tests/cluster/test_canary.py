@@ -8,7 +8,8 @@ import pytest
 
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from continuous_training.core.errors import RolloutReverted
-from continuous_training.rollout.kubernetes.serving_objects import CANARY_ANNOTATION, DeployedVersion
+from continuous_training.rollout.kubernetes.serving_objects import CANARY_ANNOTATION, pod_labels
+from continuous_training.rollout.trial import DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ClusterNamespace
@@ -49,7 +50,7 @@ def test_canary_is_reverted_or_promoted_by_its_traffic(
     service = namespace.cluster.get(SERVICE, NAME)
     assert service is not None
     assert CANARY_ANNOTATION not in service["metadata"]["annotations"]
-    assert service["spec"]["selector"] == DeployedVersion(NAME, correct.digest).pod_labels
+    assert service["spec"]["selector"] == pod_labels(DeployedVersion(NAME, correct.digest))
 
 
 def test_golden_requests_decide_without_traffic(shared_namespace: ClusterNamespace, tmp_path: Path) -> None:

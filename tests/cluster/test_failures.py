@@ -18,9 +18,9 @@ from continuous_training.rollout.kubernetes.serving_objects import (
     CONFIRMED_ANNOTATION,
     MODEL_LABEL,
     SERVED_ANNOTATION,
-    DeployedVersion,
     deployment,
 )
+from continuous_training.rollout.trial import DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import MISSING_IMAGE, QUOTA, ClusterNamespace, shipped_rules

@@ -18,8 +18,9 @@ from continuous_training.rollout.kubernetes.serving_objects import (
     CONFIRMED_ANNOTATION,
     MODEL_LABEL,
     SERVED_ANNOTATION,
-    DeployedVersion,
+    pod_labels,
 )
+from continuous_training.rollout.trial import DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ClusterNamespace
@@ -60,10 +61,10 @@ def check_objects(namespace: ClusterNamespace, previous: DeployedVersion, served
     assert cluster.get(SERVICE, f"{name}-trial") is None
     annotations = service["metadata"]["annotations"]
     assert annotations[SERVED_ANNOTATION] == annotations[CONFIRMED_ANNOTATION] == served.digest
-    assert service["spec"]["selector"] == served.pod_labels
+    assert service["spec"]["selector"] == pod_labels(served)
     budget = cluster.get(DISRUPTION_BUDGET, name)
     assert budget is not None
-    assert budget["spec"]["selector"]["matchLabels"].items() <= served.pod_labels.items()
+    assert budget["spec"]["selector"]["matchLabels"].items() <= pod_labels(served).items()
 
 
 def test_deploying_the_same_version_twice_changes_nothing(

@@ -11,8 +11,8 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kubernetes import serving_objects
-from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion
 from continuous_training.rollout.kubernetes.serving_runtimes import TorchServe
+from continuous_training.rollout.trial import DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ClusterNamespace, tagged_image

@@ -8,11 +8,8 @@ from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION, is_standard
-from continuous_training.rollout.kubernetes.serving_objects import (
-    SERVED_ANNOTATION,
-    DeployedVersion,
-    Manifest,
-)
+from continuous_training.rollout.kubernetes.serving_objects import SERVED_ANNOTATION, Manifest, pod_labels
+from continuous_training.rollout.trial import DeployedVersion
 
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 
@@ -39,7 +36,7 @@ def inference_service(
     return {
         "metadata": {
             "name": name,
-            "labels": MANAGED_BY_LABELS | version.pod_labels,
+            "labels": MANAGED_BY_LABELS | pod_labels(version),
             # The annotation fixes the mode that the pods are made for, even if the default changes later.
             "annotations": {SERVED_ANNOTATION: version.digest, MODE_ANNOTATION: mode},
         },

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from continuous_training.adapters.kubernetes.partial_metadata import is_known
-from continuous_training.core.errors import PipelineError, UserError
-from continuous_training.rollout.cluster_target import ClusterTarget, InterruptedTrial, Trial
+from continuous_training.core.errors import PipelineError
 from continuous_training.rollout.kserve.deployment_mode import find_mode, is_standard
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
-    MANAGED_BY_LABELS,
     inference_service,
     previous_manifest,
     restorable_manifest,
@@ -24,18 +21,19 @@ from continuous_training.rollout.kserve.inference_service import (
     trial_manifest,
     with_canary,
 )
+from continuous_training.rollout.kserve.preconditions import check_preconditions
 from continuous_training.rollout.kserve.predictor import CONSECUTIVE_RESPONSES, Predictor
+from continuous_training.rollout.kubernetes.cluster_target import ClusterTarget
 from continuous_training.rollout.kubernetes.readiness import Deadline
-from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest, trial_name
-
-MAX_NAME_LENGTH = 40
-"""In Knative mode a Service is named NAME-trial-predictor-00001, which may have at most 63 characters."""
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
+from continuous_training.rollout.trial import DeployedVersion, InterruptedTrial, Trial, trial_name
 
 
 @dataclass(frozen=True)
 class KServeTrial(Trial):
-    """A trial, with the manifest of the endpoint before it (None: no endpoint) and the manifest after it."""
+    """A trial, its deadline, and the manifests of the endpoint before it (None: no endpoint) and after it."""
 
+    deadline: Deadline
     previous_manifest: Manifest | None
     manifest: Manifest
 
@@ -53,65 +51,39 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         return Predictor(self.cluster, name).address()
 
     def check_preconditions(self, name: str) -> None:
-        """Check the cluster, the name, the owner of the InferenceService and the canary; raises UserError."""
-        if not is_known(self.cluster, INFERENCE_SERVICE):
-            raise UserError(
-                f"this cluster has no {INFERENCE_SERVICE.kind} ({INFERENCE_SERVICE.api_version}): install "
-                "KServe, or set CT_TARGET=kubernetes"
-            )
-        if len(name) > MAX_NAME_LENGTH:
-            raise UserError(
-                f"the model name {name!r} is too long for KServe, which appends to it: use at most "
-                f"{MAX_NAME_LENGTH} characters"
-            )
-        service = self._get(name)
-        labels = service["metadata"].get("labels", {}) if service else MANAGED_BY_LABELS
-        if not labels.items() >= MANAGED_BY_LABELS.items():
-            raise UserError(
-                f"InferenceService {name} in namespace {self.cluster.namespace} was not created by this "
-                "pipeline and is not changed: delete it, or set CT_SERVING_NAMESPACE to another namespace"
-            )
-        if self.settings.canary and is_standard(find_mode(self.cluster, service)):
-            raise UserError(
-                f"CT_CANARY is {self.settings.canary}, but KServe runs {name} in its Standard mode, which "
-                "ignores canaryTrafficPercent: all traffic would go to the new version. Set CT_CANARY=0, or "
-                "CT_TARGET=kubernetes, which supports canaries"
-            )
+        """Raise UserError if KServe cannot serve the model with these settings."""
+        check_preconditions(self.cluster, self.settings, name)
 
-    def prepare_trial(self, version: DeployedVersion, deadline: Deadline) -> KServeTrial:
+    def prepare_trial(self, version: DeployedVersion) -> KServeTrial:
         """Read the current InferenceService, and build the new one."""
-        service = self._get(version.name)
+        deadline, service = Deadline(self.settings.deadline), self._get(version.name)
         digest = served_digest(service) if service else None
+        mode, pod_spec = find_mode(self.cluster, service), self.runtime.pod(version)
         return KServeTrial(
             version,
             DeployedVersion(version.name, digest) if digest else None,
             deadline,
             restorable_manifest(service) if service else None,
-            inference_service(
-                version.name,
-                version,
-                self.runtime.pod(version),
-                self.settings,
-                find_mode(self.cluster, service),
-            ),
+            inference_service(version.name, version, pod_spec, self.settings, mode),
         )
 
-    def start_trial(self, trial: KServeTrial, *, is_canary: bool) -> None:
+    def start_trial(self, trial: KServeTrial) -> None:
         """Apply the trial's InferenceService and wait until it serves the version."""
         name = trial_name(trial.version.name)
-        service = self._apply(trial_manifest(trial.manifest, name, trial.previous_manifest))
+        manifest = trial_manifest(trial.manifest, name, trial.previous_manifest)
+        service = self.apply(INFERENCE_SERVICE, manifest)
         self._wait_until_served(service, trial.version, trial.deadline)
 
     def start_canary(self, trial: KServeTrial, previous: DeployedVersion) -> None:
         """Apply the new InferenceService with a canary share, and wait for a response of the version."""
         version, percent = trial.version, self.settings.canary
-        self._apply(with_canary(trial.manifest, percent))
+        self.apply(INFERENCE_SERVICE, with_canary(trial.manifest, percent))
         self._wait_for_responses(version.name, version, trial.deadline, count=1)
         self.progress(f"canary: {version.name} {version.digest[:12]} receives {percent} % of the traffic")
 
     def switch(self, trial: KServeTrial) -> None:
         """Apply the new InferenceService and wait until it serves the version."""
-        self._wait_until_served(self._apply(trial.manifest), trial.version, trial.deadline)
+        self._wait_until_served(self.apply(INFERENCE_SERVICE, trial.manifest), trial.version, trial.deadline)
 
     def confirm(self, name: str, digest: str) -> None:
         """Delete the trial's InferenceService; NAME already serves the version."""
@@ -177,7 +149,3 @@ class KServeTarget(ClusterTarget[KServeTrial]):
 
     def _get(self, name: str) -> Manifest | None:
         return self.cluster.get(INFERENCE_SERVICE, name)
-
-    def _apply(self, manifest: Manifest) -> Manifest:
-        self.check_lease()
-        return self.cluster.apply(INFERENCE_SERVICE, manifest)

@@ -15,7 +15,8 @@ from continuous_training.rollout.kubernetes.pod_problems import (
     collect_evidence,
     find_problem,
 )
-from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest, pod_labels
+from continuous_training.rollout.trial import DeployedVersion
 
 WATCH_INTERVAL = 2.0
 
@@ -117,8 +118,8 @@ def wait_until_ready(
     when a problem has lasted longer than its grace period.
     """
     name = version.deployment_name
-    monitor, status = ReadinessMonitor(cluster, name, name, version.pod_labels, progress), ""
-    selector = label_selector(version.pod_labels)
+    monitor, status = ReadinessMonitor(cluster, name, name, pod_labels(version), progress), ""
+    selector = label_selector(pod_labels(version))
     for deployments in watch(cluster, DEPLOYMENT, selector, deadline.remaining, WATCH_INTERVAL):
         check_lease()
         deployment = deployments[0] if deployments else None

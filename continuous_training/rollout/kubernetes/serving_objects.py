@@ -12,11 +12,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
+from continuous_training.rollout.trial import DeployedVersion, trial_name
 
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON: what is applied, and what the API server returns."""
@@ -40,32 +40,13 @@ _LABELS = {
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?")
 
 
-@dataclass(frozen=True)
-class DeployedVersion:
-    """A version of a model on a cluster: the model's name, and the sha256 of the version's archive.
-
-    Raises UserError if a Service cannot have the model's name.
-    """
-
-    name: str
-    digest: str
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise UserError(
-                f"the model {self.name!r} cannot be served on Kubernetes, where a Service has its name: "
-                "rename the model to at most 50 lowercase letters, digits and '-', beginning with a letter"
-            )
-
-    @property
-    def deployment_name(self) -> str:
-        """The name of the Deployment."""
-        return f"{self.name}-{self.digest[:12]}"
-
-    @property
-    def pod_labels(self) -> dict[str, str]:
-        """The labels by which a selector finds the pods of this version only."""
-        return model_labels(self.name) | {DIGEST_LABEL: self.digest[:12]}
+def check_name(name: str) -> None:
+    """Raise UserError if a Service cannot have the model's name."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"the model {name!r} cannot be served on Kubernetes, where a Service has its name: "
+            "rename the model to at most 50 lowercase letters, digits and '-', beginning with a letter"
+        )
 
 
 def model_labels(name: str) -> dict[str, str]:
@@ -73,14 +54,14 @@ def model_labels(name: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": "model-server", MODEL_LABEL: name}
 
 
-def trial_name(name: str) -> str:
-    """Return the name of the objects of a model's version on trial."""
-    return f"{name}-trial"
+def pod_labels(version: DeployedVersion) -> dict[str, str]:
+    """Return the labels by which a selector finds the pods of this version only."""
+    return model_labels(version.name) | {DIGEST_LABEL: version.digest[:12]}
 
 
 def deployment(version: DeployedVersion, replicas: int, pod_spec: Manifest) -> Manifest:
     """Return the Deployment of a version."""
-    labels = _LABELS | version.pod_labels
+    labels = _LABELS | pod_labels(version)
     return {
         "metadata": {
             "name": version.deployment_name,
@@ -92,7 +73,7 @@ def deployment(version: DeployedVersion, replicas: int, pod_spec: Manifest) -> M
             "revisionHistoryLimit": 1,
             # A changed image or setting of the served version replaces its pods one after the other.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "selector": {"matchLabels": version.pod_labels},
+            "selector": {"matchLabels": pod_labels(version)},
             "template": {"metadata": {"labels": labels}, "spec": _topology_spread(version) | pod_spec},
         },
     }
@@ -105,7 +86,7 @@ def _topology_spread(version: DeployedVersion) -> Manifest:
                 "maxSkew": 1,
                 "topologyKey": key,
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": version.pod_labels},
+                "labelSelector": {"matchLabels": pod_labels(version)},
             }
             for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
         ]
@@ -118,7 +99,7 @@ def autoscaler(version: DeployedVersion, settings: ServingSettings, owner: Manif
     return {
         "metadata": {
             "name": version.deployment_name,
-            "labels": _LABELS | version.pod_labels,
+            "labels": _LABELS | pod_labels(version),
             "ownerReferences": [{**reference, "uid": owner["metadata"]["uid"], "controller": True}],
         },
         "spec": {
@@ -158,7 +139,7 @@ def endpoint_service(served: DeployedVersion, confirmed: str, canary: str = "") 
     the Service selects the pods of all versions, so that each version receives a share of the traffic in
     proportion to its pods.
     """
-    selector = model_labels(served.name) if canary else served.pod_labels
+    selector = model_labels(served.name) if canary else pod_labels(served)
     annotations = {SERVED_ANNOTATION: served.digest, CONFIRMED_ANNOTATION: confirmed}
     if canary:
         annotations[CANARY_ANNOTATION] = canary
@@ -168,7 +149,7 @@ def endpoint_service(served: DeployedVersion, confirmed: str, canary: str = "") 
 def trial_service(version: DeployedVersion) -> Manifest:
     """Return the Service of the version on trial."""
     annotations = {SERVED_ANNOTATION: version.digest}
-    return _service(trial_name(version.name), version.name, version.pod_labels, annotations)
+    return _service(trial_name(version.name), version.name, pod_labels(version), annotations)
 
 
 def _service(name: str, model: str, selector: dict[str, str], annotations: dict[str, str]) -> Manifest:

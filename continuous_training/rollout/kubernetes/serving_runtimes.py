@@ -19,7 +19,8 @@ from continuous_training.rollout.kubernetes.pod_spec import (
     store_credentials,
 )
 from continuous_training.rollout.kubernetes.service_client import PORT, ServiceResponse
-from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest
+from continuous_training.rollout.trial import DeployedVersion
 
 MODEL_FOLDER = "/models"
 DIGEST_HEADER = "x-model-digest"

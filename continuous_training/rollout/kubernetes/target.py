@@ -9,38 +9,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 
-from continuous_training.adapters.kubernetes.resources import (
-    AUTOSCALER,
-    DEPLOYMENT,
-    DISRUPTION_BUDGET,
-    SERVICE,
-)
-from continuous_training.core.errors import PipelineError, TransientError
-from continuous_training.rollout.canary_watch import canary_replicas
-from continuous_training.rollout.cluster_target import ClusterTarget, InterruptedTrial, Trial
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
 from continuous_training.rollout.kubernetes import serving_objects
-from continuous_training.rollout.kubernetes.draining import wait_until_drained
-from continuous_training.rollout.kubernetes.readiness import (
-    Deadline,
-    label_selector,
-    pods_of,
-    wait_until_ready,
-)
+from continuous_training.rollout.kubernetes.canary_watch import canary_replicas
+from continuous_training.rollout.kubernetes.cluster_target import ClusterTarget
+from continuous_training.rollout.kubernetes.deployments import Deployments
+from continuous_training.rollout.kubernetes.readiness import Deadline
 from continuous_training.rollout.kubernetes.serving_objects import (
     CANARY_ANNOTATION,
     CONFIRMED_ANNOTATION,
     SERVED_ANNOTATION,
-    DeployedVersion,
     Manifest,
     annotations_of,
-    model_labels,
-    trial_name,
 )
-from continuous_training.serving.errors import VersionMismatchError
-
-CONSECUTIVE_RESPONSES, SWITCH_TIMEOUT = 5, 60.0
-"""The traffic counts as moved after this many consecutive responses of the version, within seconds."""
+from continuous_training.rollout.trial import DeployedVersion, InterruptedTrial, Trial, trial_name
 
 NODE_RECONNECT_SECONDS = 45.0
 """Nodes reconnect to an API server that was unavailable after up to half a minute."""
@@ -53,13 +37,21 @@ time."""
 
 @dataclass(frozen=True)
 class KubernetesTrial(Trial):
-    """A trial, with the previous Deployment of the version if that version is served already."""
+    """A trial, its deadline, and the previous Deployment of the version if it is served already."""
 
+    deadline: Deadline
     previous_deployment: Manifest | None
 
 
 class KubernetesTarget(ClusterTarget[KubernetesTrial]):
     """The model servers of one namespace."""
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        """The Deployments of the versions."""
+        return Deployments(
+            self.cluster, self.settings, self.runtime, self.client, self.progress, self.check_lease
+        )
 
     def served_digest(self, name: str) -> str | None:
         """Return the digest in the annotation of the Service, or None if there is no Service."""
@@ -69,31 +61,28 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
         """Return the address of a Service."""
         return f"http://{name}.{self.cluster.namespace}.svc"
 
-    def prepare_trial(self, version: DeployedVersion, deadline: Deadline) -> KubernetesTrial:
+    def prepare_trial(self, version: DeployedVersion) -> KubernetesTrial:
         """Read the served version, and its Deployment if it is the version itself."""
-        served = self.served_digest(version.name)
-        previous = DeployedVersion(version.name, served) if served else None
-        deployment = self.cluster.get(DEPLOYMENT, version.deployment_name) if previous == version else None
+        previous, deadline = self.served_version(version.name), Deadline(self.settings.deadline)
+        deployment = self.deployments.get(version) if previous == version else None
         return KubernetesTrial(version, previous, deadline, deployment)
 
-    def start_trial(self, trial: KubernetesTrial, *, is_canary: bool) -> None:
+    def start_trial(self, trial: KubernetesTrial) -> None:
         """Apply the Deployment and the trial's Service. A canary gets fewer pods, and no autoscaler."""
-        if is_canary and trial.previous:
-            self._remove_all_except(trial.version.name, trial.version, trial.previous)
-            replicas = canary_replicas(self.settings.canary, self._replicas(trial.previous))
-            self._start_pods(trial, replicas, autoscaled=False)
+        version, previous = trial.version, self.canary_baseline(trial)
+        if previous is not None:
+            self.deployments.remove_all_except(version.name, version, previous)
+            replicas = canary_replicas(self.settings.canary, self.deployments.replicas(previous))
+            self.deployments.start(version, replicas, trial.deadline, autoscaled=False)
         else:
-            self._start_pods(trial, self.settings.replicas)
-        self._wait_for_responses(trial_name(trial.version.name), trial.version)
+            self.deployments.start(version, self.settings.replicas, trial.deadline)
+        self.wait_for_responses(trial_name(version.name), version)
 
     def start_canary(self, trial: KubernetesTrial, previous: DeployedVersion) -> None:
         """Let the endpoint's Service select the pods of both versions."""
-        version, previous_replicas = trial.version, self._replicas(previous)
+        version, previous_replicas = trial.version, self.deployments.replicas(previous)
         replicas = canary_replicas(self.settings.canary, previous_replicas)
-        self.check_lease()
-        self.cluster.apply(
-            SERVICE, serving_objects.endpoint_service(previous, previous.digest, canary=version.digest)
-        )
+        self.apply(SERVICE, serving_objects.endpoint_service(previous, previous.digest, version.digest))
         total = replicas + previous_replicas
         self.progress(
             f"canary: {version.deployment_name} receives {100 * replicas / total:.0f} % of the traffic "
@@ -102,8 +91,8 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
 
     def scale_up(self, trial: KubernetesTrial) -> None:
         """Start all pods of a promoted canary, and verify its golden requests again."""
-        self._start_pods(trial, self.settings.replicas)
-        self._wait_for_responses(trial_name(trial.version.name), trial.version)
+        self.deployments.start(trial.version, self.settings.replicas, trial.deadline)
+        self.wait_for_responses(trial_name(trial.version.name), trial.version)
         self.verify_trial(trial.version)
 
     def switch(self, trial: KubernetesTrial) -> None:
@@ -113,10 +102,9 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
     def confirm(self, name: str, digest: str) -> None:
         """Record the version as confirmed, then remove the other versions."""
         version = DeployedVersion(name, digest)
-        self.check_lease()
-        self.cluster.apply(SERVICE, serving_objects.endpoint_service(version, confirmed=digest))
+        self.apply(SERVICE, serving_objects.endpoint_service(version, confirmed=digest))
         self._wait_for_nodes()
-        self._remove_all_except(name, version, drain_timeout=CONFIRM_DRAIN_TIMEOUT)
+        self.deployments.remove_all_except(name, version, drain_timeout=CONFIRM_DRAIN_TIMEOUT)
         self.cluster.delete(SERVICE, trial_name(name))
 
     def revert(self, name: str, digest: str) -> None:
@@ -124,7 +112,8 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
         service = self.cluster.get(SERVICE, name)
         self._route_to_confirmed(name, service)
         if digest != annotations_of(service).get(CONFIRMED_ANNOTATION, ""):
-            self._remove(DeployedVersion(name, digest).deployment_name, name, REVERT_DRAIN_TIMEOUT)
+            deployment_name = DeployedVersion(name, digest).deployment_name
+            self.deployments.remove(name, deployment_name, REVERT_DRAIN_TIMEOUT)
         self.cluster.delete(SERVICE, trial_name(name))
 
     def undo_trial(self, trial: KubernetesTrial) -> None:
@@ -161,47 +150,8 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
 
     def _route(self, version: DeployedVersion, confirmed: str) -> None:
         """Route all the traffic to the version, and wait until it answers."""
-        self.check_lease()
-        self.cluster.apply(SERVICE, serving_objects.endpoint_service(version, confirmed))
-        self._wait_for_responses(version.name, version)
-
-    def _start_pods(self, trial: KubernetesTrial, replicas: int, autoscaled: bool = True) -> None:
-        """Apply the objects of a version, and wait until the pods are ready."""
-        version = trial.version
-        self.check_lease()
-        current = self.cluster.get(DEPLOYMENT, version.deployment_name)
-        if current is not None and autoscaled:
-            # The autoscaler may have added pods.
-            replicas = max(replicas, int(current["spec"].get("replicas") or 0))
-        deployment = self.cluster.apply(
-            DEPLOYMENT, serving_objects.deployment(version, replicas, self.runtime.pod(version))
-        )
-        self.cluster.apply(SERVICE, serving_objects.trial_service(version))
-        self.cluster.apply(DISRUPTION_BUDGET, serving_objects.disruption_budget(version.name))
-        if autoscaled:
-            self.cluster.apply(AUTOSCALER, serving_objects.autoscaler(version, self.settings, deployment))
-        wait_until_ready(self.cluster, version, replicas, trial.deadline, self.progress, self.check_lease)
-
-    def _replicas(self, version: DeployedVersion) -> int:
-        deployment = self.cluster.get(DEPLOYMENT, version.deployment_name) or {}
-        return int(deployment.get("spec", {}).get("replicas") or self.settings.replicas)
-
-    def _wait_for_responses(self, service: str, version: DeployedVersion) -> None:
-        """Wait until only this version responds at a Service; nodes apply a change a moment later."""
-        request = self.archives.golden_requests(version).requests[0].request
-        address, end, consecutive = self.address(service), time.monotonic() + SWITCH_TIMEOUT, 0
-        while consecutive < CONSECUTIVE_RESPONSES:
-            try:
-                self.predict_at(address, version, request)
-                consecutive += 1
-            except (TransientError, VersionMismatchError) as error:
-                consecutive = 0
-                if time.monotonic() > end:
-                    raise PipelineError(
-                        f"{version.deployment_name} does not respond at Service {service} after "
-                        f"{SWITCH_TIMEOUT:g} s: {error}"
-                    ) from None
-                time.sleep(0.2)
+        self.apply(SERVICE, serving_objects.endpoint_service(version, confirmed))
+        self.wait_for_responses(version.name, version)
 
     def _wait_for_nodes(self) -> None:
         """Wait until the nodes have applied the last change, if the API server was recently unavailable."""
@@ -212,19 +162,3 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
                 "the previous version is removed"
             )
             time.sleep(remaining)
-
-    def _remove_all_except(self, name: str, *versions: DeployedVersion, drain_timeout: float = 0) -> None:
-        """Remove the Deployments of the model's other versions."""
-        keep = {version.deployment_name for version in versions}
-        for deployment in self.cluster.find(DEPLOYMENT, label_selector(model_labels(name))):
-            if deployment["metadata"]["name"] not in keep:
-                self._remove(deployment["metadata"]["name"], name, drain_timeout)
-
-    def _remove(self, deployment_name: str, name: str, drain_timeout: float) -> None:
-        """Remove a Deployment after its pods receive no more requests, or after the timeout."""
-        deployment = self.cluster.get(DEPLOYMENT, deployment_name)
-        if deployment is None:
-            return
-        labels = deployment["spec"]["selector"]["matchLabels"]
-        wait_until_drained(lambda: pods_of(self.cluster, labels), name, self.client.metrics, drain_timeout)
-        self.cluster.delete(DEPLOYMENT, deployment_name)

@@ -11,7 +11,7 @@ from continuous_training.rollout.canary_analysis import (
     p_value,
     parse_traffic,
 )
-from continuous_training.rollout.canary_watch import canary_replicas
+from continuous_training.rollout.kubernetes.canary_watch import canary_replicas
 
 PLANNED = 60
 NO_ERRORS = Traffic(1000, 0)

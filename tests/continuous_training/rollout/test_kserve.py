@@ -30,8 +30,9 @@ from continuous_training.rollout.kserve.inference_service import (
 )
 from continuous_training.rollout.kserve.predictor import rollout_status
 from continuous_training.rollout.kubernetes.service_client import InClusterClient
-from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, DeployedVersion, Manifest
+from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, Manifest
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
+from continuous_training.rollout.trial import DeployedVersion
 
 VERSION = DeployedVersion("digits", "ab" * 32)
 SETTINGS = ServingSettings(

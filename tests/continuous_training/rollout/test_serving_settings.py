@@ -11,10 +11,10 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.kubernetes.service_client import ServiceResponse
-from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer, TorchServe
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.rollout.open_target import open_target
+from continuous_training.rollout.trial import DeployedVersion
 
 VALID: dict[str, Any] = {
     "image": "registry/serving@sha256:0",

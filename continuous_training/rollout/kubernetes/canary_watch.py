@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
 from continuous_training.core.serving_settings import ServingSettings
+from continuous_training.rollout.archive_cache import ArchiveCache
 from continuous_training.rollout.canary_analysis import (
     CanaryDecision,
     Traffic,
@@ -18,7 +19,8 @@ from continuous_training.rollout.canary_analysis import (
 from continuous_training.rollout.golden_verification import describe_failures
 from continuous_training.rollout.kubernetes.readiness import pods_of
 from continuous_training.rollout.kubernetes.service_client import ServiceClient
-from continuous_training.rollout.kubernetes.serving_objects import DeployedVersion, Manifest
+from continuous_training.rollout.kubernetes.serving_objects import Manifest, pod_labels
+from continuous_training.rollout.trial import DeployedVersion
 
 CHECKS = 12
 """The number of checks within CT_CANARY_SECONDS."""
@@ -31,12 +33,10 @@ class CanaryTarget(Protocol):
     settings: ServingSettings
     client: ServiceClient
     progress: Progress
+    archives: ArchiveCache
 
-    def find_golden_failures(self, version: DeployedVersion) -> list[str]:
-        """Send the golden requests to the version on trial; describe each incorrect response."""
-
-    def count_golden_requests(self, version: DeployedVersion) -> int:
-        """Return the number of requests that `find_golden_failures` sends."""
+    def predict_on_trial(self, version: DeployedVersion, request: Any) -> Any:
+        """Send a request to the version on trial."""
 
 
 def canary_replicas(percent: int, previous_replicas: int) -> int:
@@ -53,22 +53,23 @@ def watch_canary(target: CanaryTarget, version: DeployedVersion, previous: Deplo
 
 
 def _observe(target: CanaryTarget, version: DeployedVersion, previous: DeployedVersion) -> CanaryDecision:
+    golden = target.archives.golden_requests(version)
     planned = float(target.settings.canary_seconds)
     canary_counter, previous_counter = (TrafficCounter(version.name, target.client.metrics) for _ in range(2))
     start, golden_count = time.monotonic(), 0
-    restarts = {_uid(pod): _restarts(pod) for pod in pods_of(target.cluster, version.pod_labels)}
+    restarts = {_uid(pod): _restarts(pod) for pod in pods_of(target.cluster, pod_labels(version))}
     while True:
-        pods = pods_of(target.cluster, version.pod_labels)
+        pods = pods_of(target.cluster, pod_labels(version))
         counted = canary_counter.read(pods)
         # The golden requests of earlier checks are no traffic of callers.
         canary = Traffic(max(0, counted.requests - golden_count), counted.errors)
-        comparison = previous_counter.read(pods_of(target.cluster, previous.pod_labels))
+        comparison = previous_counter.read(pods_of(target.cluster, pod_labels(previous)))
         decision = decide_canary(canary, comparison, time.monotonic() - start, planned)
-        golden_count += target.count_golden_requests(version)
+        golden_count += len(golden)
         restarted = [pod for pod in pods if _restarts(pod) > restarts.get(_uid(pod), 0)]
         if restarted:
             return CanaryDecision(False, f"a container of pod {restarted[0]['metadata']['name']} restarted")
-        if failures := target.find_golden_failures(version):
+        if failures := golden.check(lambda request: target.predict_on_trial(version, request)):
             return CanaryDecision(False, describe_failures(failures))
         if decision is not None:
             return decision

@@ -1,21 +1,39 @@
 """The interface that a deployment target implements.
 
 A deployment target is an environment that serves models: the model server of this machine (`local.py`), plain
-Kubernetes (`kubernetes/`) or KServe (`kserve/`). To add one, for example Nomad:
+Kubernetes (`kubernetes/`) or KServe (`kserve/`).
 
-1. Implement the methods of `DeploymentTarget`. A target on a Kubernetes cluster derives from
-   `cluster_target.ClusterTarget`, which already implements most of them.
-2. Add the name of the target to `continuous_training.core.settings.TARGETS` and construct it in
-   `open_target.py`.
-3. Where the target needs permissions on a cluster, add them to `kubernetes/permissions.py`.
-
-`engine.roll_out` is the only caller of `begin_trial`, `confirm` and `revert`. The life cycle of a version is:
+The life cycle of a version is:
 
     served_digest                   the version that is served before
     begin_trial                     load the new version, verify its golden requests, move the traffic to it
     predict                         verify the golden requests again, through the endpoint
     (the registry's alias moves)
     confirm  or  revert             end the trial with the new or with the previous version
+
+What a new target implements
+    `base_target.BaseTarget` implements this protocol. A target derives from it and implements only what
+    differs: the lock (`hold_lock`), how a version starts (`prepare_trial`, `start_trial`), how the traffic
+    moves (`switch`, `revert`, `restore`), what is observed (`served_digest`, `find_interrupted_trial`), how a
+    request is sent (`address`, `url`, `send`), and what is deleted (`confirm`, `revert`). It may override
+    `check_preconditions`, `before_switch` and `undo_trial`. A target on a Kubernetes cluster derives from
+    `kubernetes.cluster_target.ClusterTarget`, which adds the Lease, the canary and requests to Services.
+    A target whose server controls the trial itself, as `local` does, implements the protocol directly.
+
+What the engine and BaseTarget guarantee
+    - The caller of the engine holds the lock, and an earlier interrupted trial was restored under it.
+    - `switch` is called only after the version answered all golden requests on trial correctly.
+    - The registry's alias moves only after the golden requests through the endpoint were answered correctly,
+      and `confirm` is called only after the alias has moved.
+    - After a PipelineError of `start_trial`, `before_switch` or `switch`, `undo_trial` is called. After a
+      later error or an interruption, `revert` is called, unless the version was served before too.
+
+What a target guarantees
+    - It stores, outside of this process and before the traffic moves, which version is confirmed, so that
+      `find_interrupted_trial` and `restore` work in a later process.
+    - The state before the trial can be restored until `confirm`.
+    - The golden requests reach the version on trial at `address(trial_name(name))`.
+    - `revert` and `restore` may be called again after they failed or were interrupted.
 """
 
 from __future__ import annotations

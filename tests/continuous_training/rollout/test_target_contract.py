@@ -11,6 +11,7 @@ import pytest
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.core.errors import RolloutReverted, TransientError
+from continuous_training.core.progress import Progress
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.rollout.target import DeploymentTarget
@@ -22,13 +23,13 @@ from .memory_target import MemoryTarget, Scheduler
 
 REQUEST = {"x": [3.0]}
 
+OpenTarget = Callable[[Progress], DeploymentTarget]
+
 
 class Rollouts:
     """Rollouts of archives to one environment, each with a new target object, as in a new process."""
 
-    def __init__(
-        self, open_target: Callable[[Callable[[str], None]], DeploymentTarget], folder: Path
-    ) -> None:
+    def __init__(self, open_target: OpenTarget, folder: Path) -> None:
         self.open_target, self.folder = open_target, folder
         self.store = FolderStore(folder / "store")
         self.champions: list[str] = []
@@ -97,7 +98,7 @@ def test_a_verified_version_replaces_the_served_one(rollouts: Rollouts) -> None:
 def test_a_failed_golden_request_leaves_the_previous_version(rollouts: Rollouts) -> None:
     first, wrong = rollouts.archive(2), rollouts.archive(3, wrong=True)
     rollouts.deploy(first)
-    with pytest.raises(RolloutReverted, match="the previous version .* answers again"):
+    with pytest.raises(RolloutReverted, match=r"the previous version .* answers again"):
         rollouts.deploy(wrong)
     rollouts.check_served(first, 2)
     assert rollouts.champions == [first.digest]

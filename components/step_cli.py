@@ -92,6 +92,6 @@ def interpreter() -> str:
     return shlex.quote(os.path.relpath(sys.executable) if inside else sys.executable)
 
 
-def finish(work: Callable[[], int]) -> int:
+def finish(action: Callable[[], int]) -> int:
     """Run the work of a step's command with the common error handling. Return the exit code."""
-    return run_command(work, INTERRUPTION)
+    return run_command(action, INTERRUPTION)

@@ -74,7 +74,7 @@ def check_workload(name: str, has_data: bool) -> None:
 
 def print_result(
     arguments: argparse.Namespace,
-    work: Callable[[], Result],
+    action: Callable[[], Result],
     show: Callable[[Result], None],
     interruption: str = READ_ONLY_INTERRUPTION,
     exit_code: Callable[[Result], int] = lambda _: DONE,
@@ -86,7 +86,7 @@ def print_result(
 
     def run() -> int:
         with quiet_output():
-            result = work()
+            result = action()
         if arguments.json:
             print(json.dumps(result.to_json()))
         else:

@@ -98,17 +98,17 @@ def _compile_workloads(arguments: argparse.Namespace, progress: ItemProgress) ->
     """Write the pipelines, print their paths and versions, and report broken workloads."""
     _check_namespace(arguments)
     images, steps = images_from_arguments(arguments), steps_from_arguments(arguments)
-    names, broken = discovery.usable(arguments.workload)
+    names, load_errors = discovery.usable(arguments.workload)
     progress.start(names)
     for name in names:
         for path, version in _write(name, arguments, images, steps):
             print(f"{path}  version {version}")
         progress.finish(name)
-    for name, reason in broken.items():
+    for name, reason in load_errors.items():
         report(f"broken: {name}: {reason}")
     if names:
         _report_next_commands(names[0], arguments.kubernetes_manifest)
-    return UserError.exit_code if broken else DONE
+    return UserError.exit_code if load_errors else DONE
 
 
 def _check_namespace(arguments: argparse.Namespace) -> None:

@@ -44,9 +44,9 @@ def _row(event: Event, metric: str) -> str:
     if event.measured:
         low, high = metric_value(metric, event.measured.low), metric_value(metric, event.measured.high)
         value, interval = f"{label(metric)} {metric_value(metric, event.measured.value)}", f"{low} to {high}"
-    when = format_time(event.when) if event.when else "time unknown"
+    time = format_time(event.when) if event.when else "time unknown"
     champion = f"version {event.champion}" if event.champion else "none"
-    return f"{when:<24} {event.kind:<9} {value:<12} {interval:<20} champion: {champion}"
+    return f"{time:<24} {event.kind:<9} {value:<12} {interval:<20} champion: {champion}"
 
 
 def main(argv: list[str] | None = None) -> int:

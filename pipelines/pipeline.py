@@ -65,26 +65,26 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
     notification = notify(workload=workload.name, run_id=run_id)
     configured(notification, "notify")
     with dsl.ExitHandler(notification, name="notify whatever happens"):
-        prepared = prep_data(
+        prepare_task = prep_data(
             workload=workload.name,
             parameters=parameters,
             run_id=run_id,
             scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
         )
-        configured(prepared, "prep-data")
+        configured(prepare_task, "prep-data")
         # A condition uses the only unnamed output of a step: for a named output, the local runner requires an
         # Else branch, which would need two more pods on a cluster.
-        with dsl.If(prepared.outputs["Output"] == True, name="data is new"):  # noqa: E712
+        with dsl.If(prepare_task.outputs["Output"] == True, name="data is new"):  # noqa: E712
             image, settings = images.of(_train_image(workload)), steps.of(workload, "train")
             nodes = {"trainjob": trainjob_spec(settings, image)} if settings.nodes > 1 else {}
             trained = train(
-                workload=workload.name, parameters=parameters, data=prepared.outputs["data"], **nodes
+                workload=workload.name, parameters=parameters, data=prepare_task.outputs["data"], **nodes
             )
             configure(trained, "train", image, settings, cached=True)
             evaluated = evaluate(
                 workload=workload.name,
                 run_id=run_id,
-                data=prepared.outputs["data"],
+                data=prepare_task.outputs["data"],
                 model=trained.outputs["model"],
             )
             configured(evaluated, "evaluate")
@@ -92,7 +92,7 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
                 packaged = archive(model=trained.outputs["model"], evaluation=evaluated.outputs["evaluation"])
                 configured(packaged, "archive")
                 deployed = deploy_serving(
-                    archived=packaged.outputs["archived"], data=prepared.outputs["data"]
+                    archived=packaged.outputs["archived"], data=prepare_task.outputs["data"]
                 )
                 configured(deployed, "deploy-serving")
 

@@ -23,20 +23,20 @@ INTERRUPTION = (
 
 
 def _show(result: PruneResult) -> None:
-    verb = "would remove" if result.dry_run else "removed"
+    action = "would remove" if result.dry_run else "removed"
     for item in result.removed:
         version = f"version {item.version}: " if item.version else ""
-        print(f"{verb}  {version}{item.name}  {format_size(item.size)}")
+        print(f"{action}  {version}{item.name}  {format_size(item.size)}")
     for name, counts in result.remaining.items():
         print(f"kept of {name}: {_counts(counts)}")
-    summary = f"{verb} {_counts(result.counts)}; {format_size(result.size)}"
+    summary = f"{action} {_counts(result.counts)}; {format_size(result.size)}"
     print(summary if result.removed else "nothing to remove")
 
 
 def _counts(counts: ItemCounts) -> str:
     """Return the counts as text, for example: 2 archives, 1 run folder, 1 data snapshot."""
-    named = ((counts.archives, "archive"), (counts.runs, "run folder"), (counts.snapshots, "data snapshot"))
-    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in named)
+    counted = ((counts.archives, "archive"), (counts.runs, "run folder"), (counts.snapshots, "data snapshot"))
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counted)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -83,14 +83,14 @@ def create_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the pipeline, and print the table or the JSON object. Return the exit code."""
     arguments = create_parser().parse_args(argv)
-    work = _print_plan if arguments.dry_run else _run_and_print
-    return run_with_workload(lambda: work(arguments), arguments)
+    action = _print_plan if arguments.dry_run else _run_and_print
+    return run_with_workload(lambda: action(arguments), arguments)
 
 
-def run_with_workload(work: Callable[[], int], arguments: argparse.Namespace) -> int:
+def run_with_workload(action: Callable[[], int], arguments: argparse.Namespace) -> int:
     """Run the work of a command whose result names its workload. Return the exit code."""
     return run_command(
-        work,
+        action,
         LOCAL_INTERRUPTION if arguments.target == "local" else CLUSTER_INTERRUPTION,
         json_output=arguments.json,
         fields={"workload": arguments.workload},

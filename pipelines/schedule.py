@@ -218,9 +218,9 @@ def run_backfill(arguments: argparse.Namespace) -> None:
         names = ", ".join(schedules)
         raise UserError(f"{arguments.file} has no schedule {arguments.name}; its schedules are {names}")
     schedule = schedules[arguments.name]
-    times = past_times(schedule, arguments.start, arguments.end)
+    run_times = past_times(schedule, arguments.start, arguments.end)
     if arguments.dry_run:
-        print("\n".join(f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in times))
+        print("\n".join(f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in run_times))
         return
     client = connect(arguments)
     options = PipelineOptions.from_arguments(arguments)
@@ -229,8 +229,8 @@ def run_backfill(arguments: argparse.Namespace) -> None:
     submission.check_requirements([compiled.text], client.connection.namespace, report)
     workload = discovery.get(schedule.workload)
     uploaded = upload(client, compiled, workload.summary)
-    with run_output.progress(f"{schedule.name}: {len(times)} runs, one at a time") as listener:
-        backfill(client, schedule, uploaded, times, options.steps.max_duration(workload), listener)
+    with run_output.progress(f"{schedule.name}: {len(run_times)} runs, one at a time") as listener:
+        backfill(client, schedule, uploaded, run_times, options.steps.max_duration(workload), listener)
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -242,20 +242,20 @@ def create_parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in ("apply", "diff", "list", "pause", "resume", "delete", "backfill"):
-        subparser = subparsers.add_parser(verb)
-        if verb in ("pause", "resume", "delete", "backfill"):
+    for action in ("apply", "diff", "list", "pause", "resume", "delete", "backfill"):
+        subparser = subparsers.add_parser(action)
+        if action in ("pause", "resume", "delete", "backfill"):
             subparser.add_argument("name", metavar="NAME")
-        if verb in ("apply", "diff", "backfill"):
+        if action in ("apply", "diff", "backfill"):
             subparser.add_argument("--file", type=Path, default=DEFAULT_FILE, help="default: %(default)s")
             add_image_arguments(subparser)
             add_steps_argument(subparser)
-        if verb in ("apply", "backfill"):
+        if action in ("apply", "backfill"):
             add_no_preflight_argument(subparser)
             subparser.add_argument(
                 "--dry-run", action="store_true", help="print the changes without making them"
             )
-        if verb == "backfill":
+        if action == "backfill":
             for option, name, day in (("--from", "start", "2026-11-01"), ("--to", "end", "2026-11-08")):
                 subparser.add_argument(
                     option, dest=name, required=True, metavar="DAY", help=f"{day}, included"

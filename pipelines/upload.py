@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 def _upload(arguments: argparse.Namespace, progress: ItemProgress) -> int:
     """Upload the pipelines of the workloads and print their versions. Return the exit code."""
     images, steps = images_from_arguments(arguments), steps_from_arguments(arguments)
-    names, broken = discovery.usable(arguments.workload)
+    names, load_errors = discovery.usable(arguments.workload)
     progress.start(names)
     pipelines = [compile_workload(name, images, steps) for name in names]
     client = connect(arguments)
@@ -74,11 +74,11 @@ def _upload(arguments: argparse.Namespace, progress: ItemProgress) -> int:
         url = client.connection.version_url(version.pipeline_id, version.version_id)
         print(f"{compiled.version} {'uploaded' if uploaded.is_new else 'already exists'}: {url}")
         progress.finish(compiled.name)
-    for name, reason in broken.items():
+    for name, reason in load_errors.items():
         report(f"broken: {name}: {reason}")
     if names:
         report(f"run it:  {interpreter()} -m pipelines.run --target cluster --workload {names[0]}")
-    return UserError.exit_code if broken else DONE
+    return UserError.exit_code if load_errors else DONE
 
 
 if __name__ == "__main__":

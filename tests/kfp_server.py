@@ -265,7 +265,7 @@ class KfpServer:
         if run_id not in self.runs:
             raise missing(f"Run {run_id} not found")
         run = self.runs[run_id]
-        shown = copy.deepcopy(_without_outcome(run))
+        response = copy.deepcopy(_without_outcome(run))
         if run["remaining_outcome"]:
             name, state = run["remaining_outcome"].pop(0)
             if name == "run":
@@ -276,7 +276,7 @@ class KfpServer:
                 details = run.setdefault("run_details", {"task_details": []})["task_details"]
                 details[:] = [d for d in details if not d["display_name"].startswith(name)]
                 details += _task_entries(run_id, name, state)
-        return shown
+        return response
 
     def _stop_run(self, path: dict[str, str], *_: Any) -> dict[str, Any]:
         run = self.runs.get(path["id"])
@@ -339,11 +339,11 @@ class KfpServer:
             raise missing(f"{prefix}PipelineVersion {reference} not found")
         if body.get("experiment_id") not in self.experiments:
             raise missing(f"{prefix}Experiment {body.get('experiment_id')} not found")
-        known = version["pipeline_spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
+        inputs = version["pipeline_spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
         for name, value in ((body.get("runtime_config") or {}).get("parameters") or {}).items():
-            if name not in known:
+            if name not in inputs:
                 raise invalid(f"parameter(s) provided are not required by pipeline: {name}")
-            kind = known[name]["parameterType"]
+            kind = inputs[name]["parameterType"]
             if not isinstance(value, PARAMETER_TYPES[kind]) or (
                 kind != "BOOLEAN" and isinstance(value, bool)
             ):
@@ -375,15 +375,15 @@ def _parse_upload(body: bytes, headers: Any) -> Any:
 def _task_entries(run_id: str, name: str, state: str) -> list[dict[str, Any]]:
     """Return the entries of a task in a list: driver, executor, and one attempt."""
     now = datetime.now(UTC)
-    times = {
+    timestamps = {
         "create_time": _now(),
         "start_time": _format_time(now - timedelta(seconds=20)),
         "end_time": _now(),
     }
     if state not in ("SUCCEEDED", "FAILED"):
-        times["end_time"] = "0001-01-01T00:00:00Z"
+        timestamps["end_time"] = "0001-01-01T00:00:00Z"
     pod = {"child_tasks": [{"pod_name": f"digits-x1-{name}-impl"}]} if state == "FAILED" else {}
-    row = {"run_id": run_id, "state": state, **times}
+    row = {"run_id": run_id, "state": state, **timestamps}
     driver = {**row, "state": "SUCCEEDED" if state != "SKIPPED" else "SKIPPED"}
     return [
         {**driver, "task_id": _new_id(), "display_name": f"{name}-driver"},

@@ -169,16 +169,16 @@ class Workload(ABC):
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """Return all run parameters: the workload's own, the common ones, those of the gate."""
-        own = {parameter.name for parameter in cls.own_parameters}
+        own_names = {parameter.name for parameter in cls.own_parameters}
         shared = (*COMMON, *gate_parameters(cls.rule))
-        return cls.own_parameters + tuple(p for p in shared if p.name not in own)
+        return cls.own_parameters + tuple(p for p in shared if p.name not in own_names)
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Values:
+    def parse(cls, values: Mapping[str, Any]) -> Values:
         """Return a value for each run parameter. Raises UserError for a value that is not allowed."""
-        values = parse_values(cls.parameters(), given)
-        cls.rule_of(values)
-        return values
+        parsed = parse_values(cls.parameters(), values)
+        cls.rule_of(parsed)
+        return parsed
 
     @classmethod
     def rule_of(cls, values: Values) -> PromotionRule:

@@ -47,7 +47,7 @@ def scikit_learn_file(name: str) -> str:
 def matching_files(source: str, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files of `source` (a file, folder or glob), sorted. Raises UserError if there are none."""
     path = Path(source).expanduser()
-    listed = ", ".join(suffixes)
+    extensions = ", ".join(suffixes)
     if path.is_dir():
         files = [file for file in sorted(path.iterdir()) if file.name.endswith(suffixes)]
     elif any(mark in source for mark in "*?["):
@@ -55,7 +55,9 @@ def matching_files(source: str, suffixes: tuple[str, ...]) -> list[Path]:
     else:
         files = [path] if path.is_file() else []
     if not files:
-        raise UserError(f"source {source!r} matches nothing: give a file, or a folder with {listed} files")
+        raise UserError(
+            f"source {source!r} matches nothing: give a file, or a folder with {extensions} files"
+        )
     return files
 
 
@@ -122,17 +124,17 @@ def distinct_rows(blocks: Iterable[Block]) -> Iterator[Keyed]:
     Such a key does not change when files are added, renamed or reordered. Duplicates are dropped because
     otherwise one copy could be a training row and the other a holdout row.
     """
-    seen: set[str] = set()
+    earlier_keys: set[str] = set()
     for block in blocks:
         # Adding zero turns -0.0 into 0.0.
         keys = [hashlib.sha256(row.tobytes()).hexdigest()[:32] for row in block.values.astype("<f8") + 0.0]
         start = 0
         for i, key in enumerate(keys):
-            if key in seen:
+            if key in earlier_keys:
                 if start < i:
                     yield block.part(start, i), keys[start:i]
                 start = i + 1
-            seen.add(key)
+            earlier_keys.add(key)
         if start < len(keys):
             yield block.part(start, len(keys)), keys[start:]
 
@@ -179,7 +181,9 @@ def _header(
         unknown = ", ".join(repr(name) for name in names if name not in expected)
         missing = ", ".join(column for column in columns if column.lower() not in names)
         problems = [
-            f"{kind} {listed}" for kind, listed in (("unknown", unknown), ("missing", missing)) if listed
+            f"{kind} {columns_text}"
+            for kind, columns_text in (("unknown", unknown), ("missing", missing))
+            if columns_text
         ]
         raise UserError(
             f"{path.name}, row {line}: unexpected column names "

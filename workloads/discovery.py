@@ -48,17 +48,17 @@ def usable(requested: list[str] | None = None) -> tuple[list[str], dict[str, str
 
     Without `requested`, all workloads are considered. Raises UserError if a requested workload is broken.
     """
-    valid, broken = [], {}
+    valid, load_errors = [], {}
     for name in requested or names():
         try:
             get(name)
         except UserError as error:
             if requested:
                 raise
-            broken[name] = str(error)
+            load_errors[name] = str(error)
         else:
             valid.append(name)
-    return valid, broken
+    return valid, load_errors
 
 
 def _import(name: str) -> ModuleType:

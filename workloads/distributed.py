@@ -100,9 +100,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _warn(former: str, new: str) -> None:
+def _warn(old: str, new: str) -> None:
     warnings.warn(
-        f"workloads.distributed: {former} is now {new}; the former name works until version 0.4",
+        f"workloads.distributed: {old} is now {new}; the former name works until version 0.4",
         DeprecationWarning,
         stacklevel=3,
     )

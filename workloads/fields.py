@@ -1,4 +1,4 @@
-"""The former name of `workloads.record_requests`, which works until version 0.4.
+"""The former name of `workloads.tabular_requests`, which works until version 0.4.
 
 It is a file, and not an entry of `workloads.deprecated_names`, because a handler that imports it relatively
 (`from ..fields import read_rows`) travels with the files of such imports.
@@ -6,12 +6,12 @@ It is a file, and not an entry of `workloads.deprecated_names`, because a handle
 
 import warnings
 
-from .record_requests import LARGEST, read_rows
+from .tabular_requests import LARGEST, read_rows
 
 __all__ = ["LARGEST", "read_rows"]
 
 warnings.warn(
-    "the module workloads.fields is now workloads.record_requests; the former name works until version 0.4",
+    "the module workloads.fields is now workloads.tabular_requests; the former name works until version 0.4",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -47,8 +47,8 @@ def _mistakes(workload: type[Workload], folder: str) -> Iterator[str]:
     for attribute in ("key", "target"):
         value = getattr(workload, attribute)
         if value not in columns:
-            listed = ", ".join(columns)
-            yield f"{attribute} is {value!r}{_suggestion(value, columns)}; the columns are {listed}"
+            names = ", ".join(columns)
+            yield f"{attribute} is {value!r}{_suggestion(value, columns)}; the columns are {names}"
     outputs = [tensor.name for tensor in workload.handler.outputs]
     if workload.prediction not in outputs:
         yield (

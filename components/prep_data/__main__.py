@@ -28,7 +28,7 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
     with step_cli.reported():
         settings = step_cli.in_pipeline()
         records = RunHistory(open_store(settings.store), workload)
-        prepared = run(
+        result = run(
             discovery.get(workload),
             step_cli.arguments_of(parameters),
             Path(data.path),
@@ -38,13 +38,13 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             settings.cache,
         )
         records.write_data(run_id, data_record(Dataset.open(Path(data.path))))
-        data.metadata["recipe"] = prepared.input_digest
-        data.metadata |= {f"{split}_rows": count for split, count in prepared.rows.items()}
-        if prepared.earlier:
-            record = unchanged_record(prepared.earlier)
+        data.metadata["recipe"] = result.input_digest
+        data.metadata |= {f"{split}_rows": count for split, count in result.rows.items()}
+        if result.earlier:
+            record = unchanged_record(result.earlier)
             records.write_run(run_id, record)
             step_cli.tell(record["reasons"][0])
-        return prepared.changed
+        return result.changed
 
 
 def data_record(dataset: Dataset) -> dict[str, Any]:
@@ -81,14 +81,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
 
-    def work() -> int:
+    def prepare() -> int:
         workload = discovery.get(arguments.workload)
         cache = Settings.from_environment(os.environ).cache
         run(workload, parse_assignments(arguments.set), arguments.output, progress=step_cli.tell, cache=cache)
         print(f"dataset: {arguments.output}")
         return 0
 
-    return step_cli.finish(work)
+    return step_cli.finish(prepare)
 
 
 if __name__ == "__main__":

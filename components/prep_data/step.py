@@ -50,7 +50,7 @@ class PreparedData:
 
 def run(
     workload: Workload,
-    given: dict[str, Any],
+    parameters: dict[str, Any],
     output: Path,
     records: RunHistory | None = None,
     scheduled: str = "",
@@ -59,11 +59,11 @@ def run(
 ) -> PreparedData:
     """Write the dataset to `output`, and look up an earlier run on the same inputs.
 
-    `given` are the run parameters that differ from the defaults. `scheduled` is the scheduled time of the
-    run, used if `as_of` is empty. `cache` is the folder for copies of remote files. Without `records`, there
-    is no earlier run. Raises UserError for invalid data; `output` is then empty.
+    `parameters` are the run parameters that differ from the defaults. `scheduled` is the scheduled time of
+    the run, used if `as_of` is empty. `cache` is the folder for copies of remote files. Without `records`,
+    there is no earlier run. Raises UserError for invalid data; `output` is then empty.
     """
-    values = workload.parse(given)
+    values = workload.parse(parameters)
     source = str(values["source"] or workload.default_source)
     sample = source == workload.sample_source
     progress(f"reading {source}" + (", a small sample for a trial" if sample else ""))

@@ -58,8 +58,8 @@ def _check_scalar(rows: Rows, column: Column, values: pa.Array) -> None:
         _reject(rows, column, pc.greater(values, column.maximum), f"is over {column.maximum:g}")
     if column.values:
         allowed = pa.array(column.values, type=column.arrow)
-        listed = ", ".join(map(str, column.values))
-        _reject(rows, column, pc.invert(pc.is_in(values, allowed)), f"is not one of {listed}")
+        allowed_values = ", ".join(map(str, column.values))
+        _reject(rows, column, pc.invert(pc.is_in(values, allowed)), f"is not one of {allowed_values}")
 
 
 def _check_vector(rows: Rows, column: Column, values: pa.Array) -> None:
@@ -81,7 +81,7 @@ def _reject(rows: Rows, column: Column, invalid: pa.Array, problem: str) -> None
     if len(indices):
         row = int(indices[0])
         value = rows.batch.column(column.name)[row].as_py()
-        more = f" (and {len(indices) - 1} more rows in this batch)" if len(indices) > 1 else ""
+        suffix = f" (and {len(indices) - 1} more rows in this batch)" if len(indices) > 1 else ""
         raise UserError(
-            f"{rows.origin}, row {rows.first + row}, column {column.name}: {value!r} {problem}{more}"
+            f"{rows.origin}, row {rows.first + row}, column {column.name}: {value!r} {problem}{suffix}"
         )

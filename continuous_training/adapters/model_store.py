@@ -41,8 +41,8 @@ def set_alias(store: ObjectStore, name: str, digest: str, run: str = "", alias: 
     current = _read(store, name, alias)
     if current is not None and current.digest == digest:
         return
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    text = json.dumps(asdict(Pointer(name, digest, since, run)), indent=2, sort_keys=True)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    text = json.dumps(asdict(Pointer(name, digest, now, run)), indent=2, sort_keys=True)
     store.write(_key(name, alias), text.encode())
 
 

@@ -147,10 +147,10 @@ def _verified_members(
     names = [member.filename for member in members]
     if duplicate := find_name_clash(names):
         raise ArchiveError(f"{path}: {duplicate!r} occurs twice, or differs from another name only in case")
-    listed = {*files, MANIFEST}
-    for name in sorted(listed ^ set(names)):
+    expected = {*files, MANIFEST}
+    for name in sorted(expected ^ set(names)):
         problem = (
-            "is listed in the manifest and missing" if name in listed else "is not listed in the manifest"
+            "is listed in the manifest and missing" if name in expected else "is not listed in the manifest"
         )
         raise ArchiveError(f"{path}: {name!r} {problem}; write the archive again")
     if (total := sum(member.file_size for member in members)) > MAX_BYTES:

@@ -66,13 +66,13 @@ class Dataset:
         an override differs from a parameter that shapes the data.
         """
         declared = list(parameters)
-        prepared = {p.name: self.manifest.parameters.get(p.name, p.default) for p in declared}
-        values = parse({**prepared, **overrides})
+        previous = {p.name: self.manifest.parameters.get(p.name, p.default) for p in declared}
+        values = parse({**previous, **overrides})
         for parameter in declared:
             name, value = parameter.name, values[parameter.name]
-            if parameter.shapes_data and value != prepared[name]:
+            if parameter.shapes_data and value != previous[name]:
                 raise UserError(
-                    f"the data in {self.folder} was prepared with {name}={prepared[name]}, not {value}; "
+                    f"the data in {self.folder} was prepared with {name}={previous[name]}, not {value}; "
                     f"prepare it again: python -m components.prep_data --workload {self.workload} "
                     f"--output {self.folder} --set {name}={value}"
                 )

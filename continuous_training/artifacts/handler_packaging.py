@@ -106,9 +106,9 @@ def _source_roots(handler: type) -> list[Path]:
         raise ArchiveError(
             f"{path}: move {handler.__qualname__} into a module of its own, such as handler.py"
         )
-    own = path.parents[handler.__module__.count(".")]
+    root = path.parents[handler.__module__.count(".")]
     package = sys.modules.get(handler.__module__.partition(".")[0])
-    return [own, *(Path(folder).parent for folder in getattr(package, "__path__", []))]
+    return [root, *(Path(folder).parent for folder in getattr(package, "__path__", []))]
 
 
 def _relative_path(module: str) -> Path:

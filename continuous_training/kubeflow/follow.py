@@ -44,8 +44,8 @@ def steps_of(run: Run) -> dict[str, Step]:
     for name in STEP_NAMES:
         entries = [task for task in tasks if task.name == name]
         # While the run is active, a failed attempt can be followed by another attempt: it does not count.
-        whole = [task for task in entries if task.attempt is None]
-        relevant = whole if whole and not run.has_ended else entries
+        single_attempt = [task for task in entries if task.attempt is None]
+        relevant = single_attempt if single_attempt and not run.has_ended else entries
         states = {task.state for task in relevant}
         state = next((state for state in _STATE_PRECEDENCE if state in states), None)
         if state:

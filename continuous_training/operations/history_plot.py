@@ -60,8 +60,8 @@ def draw(workload: str, metric: str, events: list[Event]) -> str:
         for position, event in enumerate(events):
             _draw_event(axes, position, event)
         _set_scales(axes, metric, events)
-        better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
-        axes.set_title(f"{short(workload, 30)}: {label(metric)} on the holdout, {better}")
+        direction = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
+        axes.set_title(f"{short(workload, 30)}: {label(metric)} on the holdout, {direction}")
         _add_legend(axes, events)
         svg = inline_svg(
             figure, "history", f"{label(metric)} of the runs of {workload}: {_description(metric, events)}"

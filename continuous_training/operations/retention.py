@@ -77,11 +77,13 @@ def select_old(
 ) -> PruneSelection:
     """Return what can be removed if the newest `keep` archives and run folders are kept. Changes nothing."""
     versions = registry.versions(name) if registry else []
-    needed = _needed_versions(name, keep, registry, serving, versions) if registry else set()
+    needed_versions = _needed_versions(name, keep, registry, serving, versions) if registry else set()
     sizes = [(version, store.size(version.archive)) for version in versions]
     stored = [(version, size) for version, size in sizes if size is not None]
-    old_versions = [(version, size) for version, size in stored if version.version not in needed]
-    needed_runs = {version.tags.get("pipeline_run") for version in versions if version.version in needed}
+    old_versions = [(version, size) for version, size in stored if version.version not in needed_versions]
+    needed_runs = {
+        version.tags.get("pipeline_run") for version in versions if version.version in needed_versions
+    }
     folders = run_folders(runs, name)
     old_folders = [
         folder

@@ -170,16 +170,16 @@ class Rollback:
 
     def _switch(self, plan: RollbackPlan, metadata: RollbackMetadata) -> str:
         """Roll the version out and move the aliases. Return the address of the endpoint."""
-        version, moved = plan.version, False
+        version, alias_moved = plan.version, False
         champion = plan.champion.version if plan.champion else None
 
         def make_champion() -> None:
-            nonlocal moved
+            nonlocal alias_moved
             # From here on the rollback is completed: an interrupt waits until the stack is closed.
             self.stack.enter_context(postpone_interrupt())
             if plan.moves_alias:
                 restore_champion(self.registry, version, champion, plan.previous, metadata)
-            moved = True
+            alias_moved = True
 
         try:
             with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
@@ -187,11 +187,11 @@ class Rollback:
                 roll_out(self.target, self.name, archive, version.digest, make_champion, report)
             mirror_aliases(self.registry, self.store, self.name, metadata.run)
         except PipelineError as error:
-            raise type(error)(f"{error}; {self._aliases_after_error(plan, moved)}") from error
+            raise type(error)(f"{error}; {self._aliases_after_error(plan, alias_moved)}") from error
         return self.target.url(self.name)
 
-    def _aliases_after_error(self, plan: RollbackPlan, moved: bool) -> str:
-        if moved or plan.unfinished:
+    def _aliases_after_error(self, plan: RollbackPlan, alias_moved: bool) -> str:
+        if alias_moved or plan.unfinished:
             number = plan.version.version
             command = next_command(
                 "pipelines.rollback", self.settings, "--workload", self.name, "--to", number

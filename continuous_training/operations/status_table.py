@@ -97,9 +97,9 @@ def _served(workload: WorkloadStatus) -> str:
     agreement = workload.agreement
     if agreement.problem and workload.champion is None and agreement.agree is None:
         version = "a version"
-    since = f", loaded {format_time(served.loaded_at)}" if served.loaded_at else ", once a server runs"
+    suffix = f", loaded {format_time(served.loaded_at)}" if served.loaded_at else ", once a server runs"
     trial = ", on trial" if served.on_trial else ""
-    return f"{version}, archive {served.digest[:12]}{since}{trial}"
+    return f"{version}, archive {served.digest[:12]}{suffix}{trial}"
 
 
 def _champion_rows(champion: ChampionStatus | None) -> list[tuple[str, Text]]:
@@ -107,10 +107,10 @@ def _champion_rows(champion: ChampionStatus | None) -> list[tuple[str, Text]]:
         return [("champion", Text("none is known"))]
     lineage, data, move = champion.lineage, champion.lineage.data, champion.move
     cause = f", by {move.kind}" + (f" of {move.user}" if move.user else "") if move else ""
-    since = f", since {format_time(move.when)}" if move and move.when else ""
+    suffix = f", since {format_time(move.when)}" if move and move.when else ""
     source = data.source or "source unknown"
     rows = [
-        ("champion", f"version {champion.version}, archive {champion.digest[:12]}{since}{cause}"),
+        ("champion", f"version {champion.version}, archive {champion.digest[:12]}{suffix}{cause}"),
         ("", f"trained by run {lineage.run}"),
         ("data", f"{source}, {number(data.train_rows)} rows, {number(data.holdout_rows)} held out"),
         ("", f"as of {format_time(data.as_of)}, fingerprint {str(data.fingerprint)[:12]}"),
@@ -132,15 +132,15 @@ def _drift(drift: DriftSinceChampion) -> Text:
     rows = f"rows of {format_time(drift.newest.when)}"
     if drift.newest.same_data:
         return Text(f"none: the champion was trained and evaluated on the {rows}")
-    moved = [column for column in drift.columns if column.level != "stable"]
+    drifted = [column for column in drift.columns if column.level != "stable"]
     count = len(drift.columns)
-    text = Text(f"{rows}: {len(moved) or 'none'} of {count} column{'' if count == 1 else 's'} moved")
+    text = Text(f"{rows}: {len(drifted) or 'none'} of {count} column{'' if count == 1 else 's'} moved")
     if drift.not_compared:
         text.append(f"; {len(drift.not_compared)} not compared: their statistics differ in form")
-    for column in moved[:MAX_COLUMNS]:
+    for column in drifted[:MAX_COLUMNS]:
         _append_column(text, column)
-    if len(moved) > MAX_COLUMNS:
-        text.append(f"\nand {len(moved) - MAX_COLUMNS} more: --json")
+    if len(drifted) > MAX_COLUMNS:
+        text.append(f"\nand {len(drifted) - MAX_COLUMNS} more: --json")
     return text
 
 

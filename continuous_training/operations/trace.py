@@ -150,9 +150,9 @@ def _match(digits: str, candidates: set[tuple[str, str]], settings: Settings) ->
     if len(matches) == 1:
         return matches[0]
     if matches:
-        listed = ", ".join(f"{digest} ({name})" for name, digest in matches)
+        names = ", ".join(f"{digest} ({name})" for name, digest in matches)
         raise UserError(
-            f"{len(matches)} versions have digests that begin with {digits}: {listed}. Pass more digits"
+            f"{len(matches)} versions have digests that begin with {digits}: {names}. Pass more digits"
         )
     raise UserError(
         f"no digest of a version begins with {digits}. {len(candidates)} are known in {settings.registry} "

@@ -54,12 +54,12 @@ def main(argv: list[str] | None = None) -> int:
     add_steps_argument(parser)
     arguments = parser.parse_args(argv)
 
-    def work() -> int:
+    def print_settings() -> int:
         content = to_file_content(steps_from_arguments(arguments), discovery.get(arguments.workload))
         print(yaml.safe_dump(content, sort_keys=False, default_flow_style=False), end="")
         return DONE
 
-    return run_command(work, NOTHING_DONE)
+    return run_command(print_settings, NOTHING_DONE)
 
 
 if __name__ == "__main__":

@@ -119,10 +119,10 @@ def steps_from_arguments(arguments: argparse.Namespace) -> Steps:
 
 def _validate(content: Any, location: str, additional_sections: tuple[str, ...]) -> None:
     """Raise UserError for an unknown section or key, independent of the compiled workload."""
-    known = ("all", *STEPS, "pipeline", *additional_sections)
+    allowed = ("all", *STEPS, "pipeline", *additional_sections)
     for name, section in _to_mapping(content, location).items():
-        if name not in known:
-            raise UserError(f"{location}: unknown section {name!r}; the sections are {', '.join(known)}")
+        if name not in allowed:
+            raise UserError(f"{location}: unknown section {name!r}; the sections are {', '.join(allowed)}")
         values = _to_mapping(section, f"{location}, {name}")
         if name == "pipeline":
             _override(PipelineSettings(), values, f"{location}, {name}")
@@ -150,13 +150,13 @@ def _override(settings: SettingsType, section: Section, location: str) -> Settin
 
 def _convert_section(settings_class: type, section: Section, location: str) -> dict[str, Any]:
     """Return the values of a section with the types of the dataclass."""
-    known = {item.name: item for item in fields(settings_class)}
+    allowed = {item.name: item for item in fields(settings_class)}
     values = {}
     for key, value in section.items():
-        if key not in known:
-            raise UserError(f"{location}: unknown key {key!r}; the keys are {', '.join(known)}")
+        if key not in allowed:
+            raise UserError(f"{location}: unknown key {key!r}; the keys are {', '.join(allowed)}")
         try:
-            values[key] = _convert(str(known[key].type), value)
+            values[key] = _convert(str(allowed[key].type), value)
         except UserError as error:
             raise UserError(f"{location}, {key}: {error}") from None
     return values

@@ -152,14 +152,14 @@ def test_new_version_replaces_the_previous_one_without_a_failed_request(line: Li
 def test_version_with_wrong_responses_is_refused_without_a_failed_request(line: Line, state: Path) -> None:
     line.up_to_archive("run-1", fence="70")
     first = deploy(line, state, "run-1")
-    wrong = archive_wrong_golden(line, "run-2")
+    wrong_archive = archive_wrong_golden(line, "run-2")
     with (
         LoadGenerator(LocalTarget(state), line.workload.name) as load,
         pytest.raises(RolloutReverted) as raised,
     ):
         deploy(line, state, "run-2")
     message = str(raised.value)
-    assert f"{wrong.digest[:12]} was refused" in message
+    assert f"{wrong_archive.digest[:12]} was refused" in message
     assert "response.label[0] is" in message
     assert "expected 7" in message
     assert f"the previous version {first.digest[:12]} answers again, as before" in message
@@ -169,7 +169,7 @@ def test_version_with_wrong_responses_is_refused_without_a_failed_request(line: 
     assert model_store.find(line.store, line.workload.name).digest == first.digest
     assert predict(state, line.workload.name) == {"label": [0, 0, 1]}
     history = RunHistory(line.store, line.workload.name)
-    assert history.find_processed(wrong.input_digest) is None
+    assert history.find_processed(wrong_archive.input_digest) is None
     assert history.run("run-2") is None
     assert not (line.folder / "run-2/deployed.json").exists()
 

@@ -46,29 +46,29 @@ def replaced(values: list[Any], index: int, value: Any) -> list[Any]:
 
 def test_writes_both_splits_and_their_manifest(make: Make, tmp_path: Path) -> None:
     workload = make()
-    prepared = run(workload, {"test_size": 0.3}, tmp_path / "data")
+    result = run(workload, {"test_size": 0.3}, tmp_path / "data")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
         "dataset.json", "holdout.parquet", "train.parquet",
     ]  # fmt: skip
     dataset = Dataset.open(tmp_path / "data")
     rows = {split: dataset.read(split) for split in ("train", "holdout")}
-    assert {split: table.num_rows for split, table in rows.items()} == prepared.rows
-    assert sum(prepared.rows.values()) == 1000
-    assert 250 < prepared.rows["holdout"] < 350
+    assert {split: table.num_rows for split, table in rows.items()} == result.rows
+    assert sum(result.rows.values()) == 1000
+    assert 250 < result.rows["holdout"] < 350
     assert not set(rows["train"]["id"].to_pylist()) & set(rows["holdout"]["id"].to_pylist())
     assert all(table.schema == workload.schema() for table in rows.values())
     manifest = dataset.manifest
     assert (manifest.workload, manifest.source, manifest.input_digest) == (
         workload.name,
         "made:1000",
-        prepared.input_digest,
+        result.input_digest,
     )
     assert manifest.split_rule == "sha256(id) / 2^256 < 0.3"
     assert manifest.parameters == workload.parse({"test_size": 0.3})
     assert [column.name for column in manifest.schema] == ["id", "x", "label"]
     assert manifest.as_of.endswith("Z")
-    assert prepared.changed
-    assert prepared.earlier is None
+    assert result.changed
+    assert result.earlier is None
 
 
 def test_computes_statistics_of_the_training_rows(make: Make, tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_does_not_replace_a_folder_with_other_files(make: Make, tmp_path: Path) 
 
 def test_keeps_the_split_of_the_source(make: Make, tmp_path: Path) -> None:
     split = ["holdout" if n < 13 else "train" for n in range(100)]
-    prepared = run(make(batches=[Rows(batch(split=pa.array(split)), "a.csv")]), {}, tmp_path / "data")
-    assert prepared.rows == {"train": 87, "holdout": 13}
+    result = run(make(batches=[Rows(batch(split=pa.array(split)), "a.csv")]), {}, tmp_path / "data")
+    assert result.rows == {"train": 87, "holdout": 13}
     dataset = Dataset.open(tmp_path / "data")
     assert dataset.read("holdout")["id"].to_pylist() == IDS[:13]
     assert dataset.read("train").schema.names == ["id", "x", "label"]
@@ -243,11 +243,11 @@ def test_the_fingerprint_is_independent_of_order_and_batches(rows: Any, random: 
 
 
 @given(ROWS, ROWS)
-def test_the_fingerprint_differs_for_different_rows(rows: Any, others: Any) -> None:
+def test_the_fingerprint_differs_for_different_rows(rows: Any, other_rows: Any) -> None:
     def canonical(table: Any) -> list[str]:
         return sorted(repr(row) for row in table)  # distinguishes 0.0 from -0.0, as the bytes do
 
-    assert (fingerprint(rows) == fingerprint(others)) == (canonical(rows) == canonical(others))
+    assert (fingerprint(rows) == fingerprint(other_rows)) == (canonical(rows) == canonical(other_rows))
 
 
 @given(st.lists(st.text(max_size=8), unique=True, max_size=30), st.floats(0.05, 0.5), st.floats(0.05, 0.5))
@@ -298,14 +298,14 @@ class TestUnchanged:
         )
         return records
 
-    @pytest.mark.parametrize("given_", [{}, {"as_of": "2020-01-01"}, {"test_size": "0.2"}])
+    @pytest.mark.parametrize("parameters", [{}, {"as_of": "2020-01-01"}, {"test_size": "0.2"}])
     def test_the_same_rows_and_parameters_are_unchanged(
-        self, make: Make, records: RunHistory, tmp_path: Path, given_: dict[str, str]
+        self, make: Make, records: RunHistory, tmp_path: Path, parameters: dict[str, str]
     ) -> None:
-        prepared = run(make(), given_, tmp_path / "data", records)
-        assert not prepared.changed
-        assert prepared.earlier == {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}}
-        assert sum(prepared.rows.values()) == 1000
+        result = run(make(), parameters, tmp_path / "data", records)
+        assert not result.changed
+        assert result.earlier == {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}}
+        assert sum(result.rows.values()) == 1000
         assert [path.name for path in (tmp_path / "data").iterdir()] == ["dataset.json"]
 
     def test_the_same_rows_from_another_source_are_unchanged(
@@ -320,13 +320,13 @@ class TestUnchanged:
         assert not run(Copy(), {"source": "elsewhere"}, tmp_path / "data", records).changed
 
     @pytest.mark.parametrize(
-        "given_",
+        "parameters",
         [{"fence": "51"}, {"seed": "1"}, {"test_size": "0.3"}, {"force": "true"}, {"source": "made:900"}],
     )
     def test_other_parameters_or_rows_are_changed(
-        self, make: Make, records: RunHistory, tmp_path: Path, given_: dict[str, str]
+        self, make: Make, records: RunHistory, tmp_path: Path, parameters: dict[str, str]
     ) -> None:
-        assert run(make(), given_, tmp_path / "data", records).changed
+        assert run(make(), parameters, tmp_path / "data", records).changed
         assert Dataset.open(tmp_path / "data").read("train").num_rows > 0
 
     def test_another_promotion_rule_is_changed(self, make: Make, records: RunHistory, tmp_path: Path) -> None:
@@ -403,7 +403,7 @@ print(*peaks)
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    few, many = (int(kilobytes) / 1024 for kilobytes in result.stdout.split())
-    assert many < 300
+    small, large = (int(kilobytes) / 1024 for kilobytes in result.stdout.split())
+    assert large < 300
     # The rows would need far more; each key needs 8 bytes.
-    assert many - few < 60
+    assert large - small < 60

@@ -94,13 +94,13 @@ def test_remote_files_are_cached_in_a_writable_folder(engine: docker.DockerClien
     prepare = f"python -m components.prep_data --workload mnist --set source={source} --output /tmp/data"
     command = ["sh", "-ec", f"{prepare} && find $CT_STATE/cache -name '*.gz'"]
     try:
-        prepared = engine.containers.run(
+        step = engine.containers.run(
             images.of("prep-data"), command, network_mode="host", remove=True, **HARDENED
         )
     finally:
         server.shutdown()
         server.server_close()
-    lines = prepared.decode().splitlines()
+    lines = step.decode().splitlines()
     assert "dataset: /tmp/data" in lines
     assert sum(line.endswith(".gz") for line in lines) == 4
 

@@ -50,17 +50,25 @@ def deploy(kube: Kube, archived: Path, **changes: str) -> tuple[int, str]:
 
 def run_all_steps(kube: Kube, workload: str) -> tuple[int, str]:
     """Run the five steps in sequence, each in its image. Return the highest exit code and the logs."""
-    work = {"name": "work", "mountPath": "/work"}
+    mount = {"name": "work", "mountPath": "/work"}
     workload_options = ("--workload", workload)
     data, model, evaluated, archived = ("/work/data", "/work/model", "/work/evaluated", "/work/archived")
     containers = [
-        _step("prep-data", *workload_options, "--output", data, mount=work),
-        _step("train", *workload_options, "--data", data, "--output", model, mount=work),
+        _step("prep-data", *workload_options, "--output", data, mount=mount),
+        _step("train", *workload_options, "--data", data, "--output", model, mount=mount),
         _step(
-            "evaluate", *workload_options, "--data", data, "--model", model, "--output", evaluated, mount=work
+            "evaluate",
+            *workload_options,
+            "--data",
+            data,
+            "--model",
+            model,
+            "--output",
+            evaluated,
+            mount=mount,
         ),
-        _step("archive", "--model", model, "--evaluation", evaluated, "--output", archived, mount=work),
-        _step("deploy-serving", "--archive", archived, "--data", data, "--output", DEPLOYED, mount=work),
+        _step("archive", "--model", model, "--evaluation", evaluated, "--output", archived, mount=mount),
+        _step("deploy-serving", "--archive", archived, "--data", data, "--output", DEPLOYED, mount=mount),
     ]
     return _run(kube, _name(workload), containers, {"name": "work", "emptyDir": {}})
 

@@ -15,10 +15,13 @@ CORE = {"v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_api_server_accepts_every_object(overlay: str, kube: Kube) -> None:
     objects = [in_namespace(item, kube.namespace) for item in render(MANIFESTS / "overlays" / overlay)]
-    known = [item for item in objects if item["apiVersion"] in CORE]
+    core_objects = [item for item in objects if item["apiVersion"] in CORE]
     # The cluster may not have the other kinds. test_render.py validates them with their schemas.
-    assert {item["kind"] for item in objects if item not in known} <= {"AuthorizationPolicy", "PodDefault"}
-    kube.apply(*known, options=("--dry-run=server", "--validate=strict"))
+    assert {item["kind"] for item in objects if item not in core_objects} <= {
+        "AuthorizationPolicy",
+        "PodDefault",
+    }
+    kube.apply(*core_objects, options=("--dry-run=server", "--validate=strict"))
 
 
 def test_pod_security_restricted_admits_every_pod(kube: Kube) -> None:

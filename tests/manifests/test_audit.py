@@ -12,8 +12,8 @@ from . import audit
 from .audit import Permission, permissions_of_rules, requested_permissions
 
 
-def event(verb: str, resource: str, code: int = 200, namespace: str = "ct", **more: Any) -> str:
-    reference = {"resource": resource, "namespace": namespace, "apiGroup": more.pop("group", ""), **more}
+def event(verb: str, resource: str, code: int = 200, namespace: str = "ct", **fields: Any) -> str:
+    reference = {"resource": resource, "namespace": namespace, "apiGroup": fields.pop("group", ""), **fields}
     user = {"username": "system:serviceaccount:ct:continuous-training"}
     return json.dumps({"user": user, "verb": verb, "objectRef": reference, "responseStatus": {"code": code}})
 

@@ -106,12 +106,12 @@ def test_pods_are_restricted_and_have_a_read_only_root(objects: list[Object]) ->
 
 
 def test_every_referenced_secret_is_in_the_example(objects: list[Object]) -> None:
-    known = {secret["metadata"]["name"]: set(secret["data"]) for secret in example()}
+    secret_keys = {secret["metadata"]["name"]: set(secret["data"]) for secret in example()}
     templates = list(pod_templates(objects).values())
     for reference in references(templates, "secretKeyRef"):
-        assert reference["key"] in known[reference["name"]]
+        assert reference["key"] in secret_keys[reference["name"]]
     for reference in references(templates, "secretRef"):
-        assert reference["name"] in known
+        assert reference["name"] in secret_keys
     maps = {item["metadata"]["name"] for item in of_kind(objects, "ConfigMap")}
     for volume in references(templates, "configMap"):
         assert volume["name"] in maps

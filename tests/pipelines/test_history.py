@@ -39,12 +39,12 @@ def test_the_table_lists_promotions_rejections_and_rollbacks(state: ChampionStat
 
 
 def test_the_figure_is_deterministic_and_labelled(state: ChampionState, capsys, tmp_path: Path):
-    one, two = tmp_path / "one.svg", tmp_path / "two.svg"
-    for path in (one, two):
+    first, second = tmp_path / "one.svg", tmp_path / "two.svg"
+    for path in (first, second):
         out, _ = run_command(main, capsys, *WORKLOAD, "--output", str(path))
         assert f"figure: {path}" in out
-    assert one.read_bytes() == two.read_bytes()
-    root = ElementTree.fromstring(one.read_text())  # noqa: S314
+    assert first.read_bytes() == second.read_bytes()
+    root = ElementTree.fromstring(first.read_text())  # noqa: S314
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "rejected" in root.attrib["aria-label"]
     text = "".join(root.itertext())
@@ -54,10 +54,10 @@ def test_the_figure_is_deterministic_and_labelled(state: ChampionState, capsys, 
 
 def test_every_kind_of_event_can_be_drawn():
     """Manual moves, a NaN, percentages, and more events than labels."""
-    found = Interval(0.9, 0.8, float("nan"))
+    result = Interval(0.9, 0.8, float("nan"))
     kinds = ["promoted", "rejected", "failed", "rollback", "by hand"] * 8
     events = [
-        Event(f"2026-01-{1 + at % 28:02d}T00:00:00+00:00", kind, f"r{at}", "1", found, "1", found, "")
+        Event(f"2026-01-{1 + at % 28:02d}T00:00:00+00:00", kind, f"r{at}", "1", result, "1", result, "")
         for at, kind in enumerate(kinds)
     ]
     events += [Event("", "by hand", "", None, None, None, None, "")]
@@ -91,12 +91,12 @@ def test_moves_of_the_alias_replace_missing_records():
 
 
 def test_the_figure_is_in_the_state_directory_by_default(state: ChampionState, capsys):
-    found = run_json(main, capsys, *WORKLOAD)
+    result = run_json(main, capsys, *WORKLOAD)
     figure = state.folder / "history" / f"{NAME}.svg"
-    assert found["figure"] == str(figure)
+    assert result["figure"] == str(figure)
     assert "rollback" in figure.read_text()
-    assert [event["champion"] for event in found["events"]] == ["1", "2", "2", "3", "2"]
-    assert found["events"][0]["measured"]["value"] == pytest.approx(0.347, abs=1e-3)
+    assert [event["champion"] for event in result["events"]] == ["1", "2", "2", "3", "2"]
+    assert result["events"][0]["measured"]["value"] == pytest.approx(0.347, abs=1e-3)
 
 
 def test_a_figure_of_another_format_is_refused(state: ChampionState, capsys, tmp_path: Path):

@@ -33,9 +33,9 @@ def state(tmp_path_factory, bucket, monkeypatch):
 
 def test_all_operations_use_the_registry_server_and_the_bucket(state: ChampionState, capsys):
     one, two, three = state.digests
-    found = run_json(trace.main, capsys, two[:12])
-    assert (found["version"], found["archive"]["intact"]) == ("2", True)
-    assert found["data"]["rows"] == {"train": 220, "holdout": 222}
+    result = run_json(trace.main, capsys, two[:12])
+    assert (result["version"], result["archive"]["intact"]) == ("2", True)
+    assert result["data"]["rows"] == {"train": 220, "holdout": 222}
 
     row = run_json(status.main, capsys)["workloads"][0]
     assert (row["agree"], row["champion"]["version"], row["champion"]["archive"]["intact"]) == (
@@ -67,9 +67,9 @@ def test_the_remedy_of_a_disagreement_uses_the_same_servers(state: ChampionState
 
 def test_status_shows_the_served_version_without_the_registry(state: ChampionState, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    found = run_json(status.main, capsys, expect=75)
-    row = found["workloads"][0]
-    assert "cannot be reached" in found["registry"]["trouble"]
+    result = run_json(status.main, capsys, expect=75)
+    row = result["workloads"][0]
+    assert "cannot be reached" in result["registry"]["trouble"]
     assert (row["served"]["digest"], row["agree"], row["champion"]) == (state.digests[2], None, None)
     out, _ = run_command(status.main, capsys, expect=75)
     assert "the content of the registry is missing here" in out

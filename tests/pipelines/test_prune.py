@@ -67,8 +67,8 @@ def test_prune_and_rollback_wait_for_the_lock_of_rollouts(shared_state: Champion
     monkeypatch.setattr(prune, "LOCK_TIMEOUT", 0)
     with hold_lock(shared_state.folder / "rollouts" / f"{NAME}.lock", timeout=0) as acquired:
         assert acquired
-        for verb, arguments in ((main, ("--keep", "1")), (rollback.main, WORKLOAD)):
-            _, error = run_command(verb, capsys, *arguments, expect=75)
+        for command, arguments in ((main, ("--keep", "1")), (rollback.main, WORKLOAD)):
+            _, error = run_command(command, capsys, *arguments, expect=75)
             assert "another rollout, rollback or prune of diabetes is in progress" in error
     assert stored_versions(shared_state) == ["1", "2", "3"]
 
@@ -86,10 +86,10 @@ def test_nothing_is_removed_if_the_served_versions_are_unknown(shared_state: Cha
 
 
 def test_prune_as_a_process(shared_state: ChampionState):
-    done = champions.run_module(
+    result = champions.run_module(
         "pipelines.prune", "--keep", "1", "--dry-run", "--state", str(shared_state.folder)
     )
-    assert "would remove 1 archive, 1 run folder, 1 data snapshot; " in done.stdout
+    assert "would remove 1 archive, 1 run folder, 1 data snapshot; " in result.stdout
     assert stored_versions(shared_state) == ["1", "2", "3"]
 
 
@@ -110,17 +110,17 @@ def test_a_pruned_version_can_still_be_traced(state: ChampionState, capsys):
     assert stored_versions(state) == ["2", "3"]
     assert run_folders(state) == [second, rejected]
 
-    one = state.registry.versions(NAME)[0]
-    assert json.loads(one.tags[PRUNED])["data"]["rows"] == 220
+    version = state.registry.versions(NAME)[0]
+    assert json.loads(version.tags[PRUNED])["data"]["rows"] == 220
     _, error = run_command(rollback.main, capsys, *WORKLOAD, "--to", "1", expect=2)
     assert (
         "was removed by pipelines.prune. Nothing was changed: the registry's champion is version 3" in error
     )
-    found = run_json(trace.main, capsys, one.digest[:12])
-    assert (found["version"], found["data"]["rows"]) == ("1", {"train": 220, "holdout": 222})
-    assert found["parameters"]["features"] == "bmi"
-    assert found["archive"]["pruned"]
-    assert "removed by pipelines.prune" in run_command(trace.main, capsys, one.digest[:12])[0]
+    trace_result = run_json(trace.main, capsys, version.digest[:12])
+    assert (trace_result["version"], trace_result["data"]["rows"]) == ("1", {"train": 220, "holdout": 222})
+    assert trace_result["parameters"]["features"] == "bmi"
+    assert trace_result["archive"]["pruned"]
+    assert "removed by pipelines.prune" in run_command(trace.main, capsys, version.digest[:12])[0]
 
     out, _ = run_command(main, capsys, "--keep", "1")
     assert "nothing to remove" in out

@@ -55,14 +55,14 @@ def test_reviews_from_a_bucket_and_the_drift_of_new_reviews(bucket: Bucket, tmp_
         head, half = rows[0], len(rows) // 2
         replaced = [f"{row.split(chr(9))[0]}\t{ENGLISH}\t{row.split(chr(9))[2]}" for row in rows[1:half]]
         (prefix / "ratings_train.txt").write_text("\n".join([head, *replaced, *rows[half:]]) + "\n")
-        moved = run("nsmc", state, f"source={bucket.uri}", env=keys, code=3)
-        (evaluation,) = (state / "runs" / moved["run"]).glob(
+        second_run = run("nsmc", state, f"source={bucket.uri}", env=keys, code=3)
+        (evaluation,) = (state / "runs" / second_run["run"]).glob(
             "artifacts/*/evaluate/evaluation/evaluation.json"
         )
         drift = {column["column"]: column for column in json.loads(evaluation.read_text())["drift"]}
         assert drift["document characters"]["word"] == "large"
         assert drift["label"]["word"] == "stable"
-        report = Path(moved["report"]).read_text()
+        report = Path(second_run["report"]).read_text()
         assert "document characters" in report
         assert re.search(r"each text has the same weight: (latin|hangul) [\d.]+ %, (hangul|latin) ", report)
     finally:

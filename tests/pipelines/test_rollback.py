@@ -140,10 +140,10 @@ def test_two_rollbacks_and_two_returns(champion_state: ChampionState, capsys):
 
     assert run_json(main, capsys, *WORKLOAD, "--to", "2")["previous"] == "1"
     records = RunHistory(open_store(str(champion_state.folder / "store")), NAME)
-    recipe = champion_state.registry.versions(NAME)[1].tags["recipe"]
-    judged = records.find_processed(recipe)
-    assert judged
-    assert (judged["verdict"], judged["version"], judged["digest"]) == ("promoted", "2", two)
+    input_digest = champion_state.registry.versions(NAME)[1].tags["recipe"]
+    processed = records.find_processed(input_digest)
+    assert processed
+    assert (processed["verdict"], processed["version"], processed["digest"]) == ("promoted", "2", two)
     back = [record["version"] for record in records.runs() if record["verdict"] == "rolled back"]
     assert {"1", "2"} <= {*back}, "each rollback is recorded"
     assert run_json(main, capsys, *WORKLOAD, "--to", "3")["previous"] == "2"
@@ -165,9 +165,9 @@ def test_rollback_over_several_versions(champion_state: ChampionState, capsys):
     assert champion_state.served_digest() == champion_state.digests[0]
     records = RunHistory(open_store(str(champion_state.folder / "store")), NAME)
     for version in champion_state.registry.versions(NAME)[1:3]:
-        judged = records.find_processed(version.tags["recipe"])
-        assert judged
-        assert "rolled back" in judged["verdict"]
+        processed = records.find_processed(version.tags["recipe"])
+        assert processed
+        assert "rolled back" in processed["verdict"]
     run_command(main, capsys, *WORKLOAD, expect=2)
 
 
@@ -214,14 +214,14 @@ def test_the_endpoint_refuses_an_altered_archive(champion_state: ChampionState, 
 
 def test_a_missing_archive_is_reported_and_nothing_changes(champion_state: ChampionState, capsys):
     path, before = champion_state.archive(2), champion_state.aliases
-    moved = path.rename(path.with_suffix(".away"))
+    hidden = path.rename(path.with_suffix(".away"))
     try:
         _, error = run_command(main, capsys, *WORKLOAD, expect=2)
         assert "is missing. Nothing was changed" in error
         assert f"champion is version 3, and the endpoint serves {champion_state.digests[2][:12]}" in error
         assert (champion_state.aliases, champion_state.served_digest()) == (before, champion_state.digests[2])
     finally:
-        moved.rename(path)
+        hidden.rename(path)
 
 
 @pytest.mark.parametrize(("damage", "text"), [("lose", "is missing"), ("alter", "was altered")])
@@ -252,7 +252,7 @@ def test_an_archive_is_not_restored_from_an_altered_copy(champion_state: Champio
     path = champion_state.archive(int(champion))
     copy = champion_state.folder / "archives" / f"{NAME}-{champion_state.digests[int(champion) - 1][:12]}.mar"
     content = copy.read_bytes()
-    moved = path.rename(path.with_suffix(".away"))
+    hidden = path.rename(path.with_suffix(".away"))
     copy.write_bytes(content[:-1] + b"!")
     try:
         # The endpoint still serves the version, so the rollback has nothing to do.
@@ -261,7 +261,7 @@ def test_an_archive_is_not_restored_from_an_altered_copy(champion_state: Champio
         assert not path.exists()
     finally:
         copy.write_bytes(content)
-        moved.rename(path)
+        hidden.rename(path)
 
 
 def test_an_error_of_the_registry_reverts_the_endpoint(champion_state: ChampionState, capsys, monkeypatch):
@@ -394,15 +394,15 @@ def champion_and_previous(state: ChampionState) -> tuple[str | None, str | None]
 
 def is_rolled_back(state: ChampionState, capsys) -> bool:
     """Return whether everything is as after one uninterrupted rollback from version 3."""
-    found = run_json(status.main, capsys)["workloads"][0]
-    judged = RunHistory(open_store(str(state.folder / "store")), NAME).find_processed(
+    workload_status = run_json(status.main, capsys)["workloads"][0]
+    processed = RunHistory(open_store(str(state.folder / "store")), NAME).find_processed(
         state.registry.versions(NAME)[2].tags["recipe"]
     )
     return (
         champion_and_previous(state) == ("2", "1")
         and state.served_digest() == state.digests[1]
-        and (found["agree"], found["served"].get("phase")) == (True, "serving")
-        and "withdrawn" in (judged or {})
+        and (workload_status["agree"], workload_status["served"].get("phase")) == (True, "serving")
+        and "withdrawn" in (processed or {})
         and read_champion_history(state.registry.alias_history(NAME), "2").path == ("1", "2")
     )
 

@@ -192,8 +192,8 @@ def test_backfill_runs_each_time_once_and_continues_after_a_failure(kfp, tmp_pat
     assert schedule.main(["backfill", "nightly", *days]) == 1
     assert "the run as of 2026-11-02T02:30:00Z ended with state FAILED" in capsys.readouterr().err
     assert schedule.main(["backfill", "nightly", *days]) == 0
-    times = [run["runtime_config"]["parameters"]["as_of"] for run in kfp.runs.values()]
-    assert times == [f"2026-11-0{n}T02:30:00Z" for n in (1, 2, 2, 3)]
+    as_of_values = [run["runtime_config"]["parameters"]["as_of"] for run in kfp.runs.values()]
+    assert as_of_values == [f"2026-11-0{n}T02:30:00Z" for n in (1, 2, 2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -267,5 +267,5 @@ def test_clock_change_returns_the_next_day_with_another_offset():
 
 
 def test_times_respect_the_time_zone():
-    times = islice(Cron.parse("30 2 * * *", "Asia/Seoul").times(NOW), 2)
-    assert [f"{time:%d %H:%M %Z}" for time in times] == ["21 17:30 UTC", "22 17:30 UTC"]
+    as_of_values = islice(Cron.parse("30 2 * * *", "Asia/Seoul").times(NOW), 2)
+    assert [f"{time:%d %H:%M %Z}" for time in as_of_values] == ["21 17:30 UTC", "22 17:30 UTC"]

@@ -184,9 +184,9 @@ def test_standard_output_is_one_json_value(
     # The commands of the server read the state directory from an argument only.
     state_option = ("--state", str(state.folder)) if case.module == "serving" else ()
     with case.situation(state.folder):
-        done = champions.run_module(case.module, *case.arguments, *state_option, "--json", expect=case.code)
-    assert case.reported in done.stderr
-    assert isinstance(json.loads(done.stdout), list if case.module == "workloads" else dict)
+        result = champions.run_module(case.module, *case.arguments, *state_option, "--json", expect=case.code)
+    assert case.reported in result.stderr
+    assert isinstance(json.loads(result.stdout), list if case.module == "workloads" else dict)
 
 
 @pytest.mark.parametrize(("options", "code"), [(("--dry-run",), 0), (("--timeout", "1"), 75)])
@@ -198,9 +198,9 @@ def test_a_run_on_a_cluster_reports_a_skipped_preflight(
     with kfp_server() as kfp:
         kfp.outcome = PROMOTED
         target = ("--target", "cluster", "--host", kfp.url)
-        done = champions.run_module("pipelines.run", *WORKLOAD, *target, *options, "--json", expect=code)
-    assert "preflight: skipped" in done.stderr
-    assert isinstance(json.loads(done.stdout), dict)
+        result = champions.run_module("pipelines.run", *WORKLOAD, *target, *options, "--json", expect=code)
+    assert "preflight: skipped" in result.stderr
+    assert isinstance(json.loads(result.stdout), dict)
 
 
 @pytest.mark.parametrize("module", ["pipelines.run", "pipelines.demo"])

@@ -40,11 +40,11 @@ def test_status_shows_the_served_version_and_its_origin(state: ChampionState, ca
     assert rollback.main([*WORKLOAD, "--why", "shown in the status"]) == 0
     status = run_json(main, capsys)
     assert status["server"]["url"].startswith("http://127.0.0.1:")
-    found = status["workloads"][0]
-    champion, two = found["champion"], state.digests[1]
-    assert found["endpoint"] == f"{status['server']['url']}/predict/{NAME}"
-    assert (found["served"]["version"], found["served"]["digest"]) == ("2", two)
-    assert (champion["version"], champion["digest"], found["previous"]) == ("2", two, "1")
+    result = status["workloads"][0]
+    champion, two = result["champion"], state.digests[1]
+    assert result["endpoint"] == f"{status['server']['url']}/predict/{NAME}"
+    assert (result["served"]["version"], result["served"]["digest"]) == ("2", two)
+    assert (champion["version"], champion["digest"], result["previous"]) == ("2", two, "1")
     assert (champion["by"]["kind"], champion["by"]["why"]) == ("rollback", "shown in the status")
     assert champion["data"]["rows"] == {"train": 220, "holdout": 222}
     assert champion["data"]["source"] == "sklearn:diabetes"
@@ -52,11 +52,11 @@ def test_status_shows_the_served_version_and_its_origin(state: ChampionState, ca
     assert champion["data"]["as_of"]
     assert champion["against"]["version"] == "1"
     assert champion["against"]["difference"]["value"] == pytest.approx(0.1338, abs=1e-4)
-    assert (found["agree"], found["trouble"], found["mend"]) == (True, None, None)
-    assert [r["verdict"] for r in found["runs"]] == [
+    assert (result["agree"], result["trouble"], result["mend"]) == (True, None, None)
+    assert [r["verdict"] for r in result["runs"]] == [
         "rolled back", "promoted", "rejected", "promoted", "promoted",
     ]  # fmt: skip
-    assert all(record["reasons"] for record in found["runs"])
+    assert all(record["reasons"] for record in result["runs"])
 
 
 def test_the_table_shows_the_same(state: ChampionState, capsys, monkeypatch):
@@ -114,9 +114,9 @@ def test_a_missing_archive_of_the_champion_is_shown(state: ChampionState, capsys
     path = state.archive(int(workload_status(capsys)["champion"]["version"]))
     away = path.rename(path.with_suffix(".away"))
     try:
-        found = workload_status(capsys)["champion"]
-        assert (found["archive"]["bytes"], found["archive"]["intact"]) == (None, None)
-        assert "not known" in found["drift"]["unknown"]
+        result = workload_status(capsys)["champion"]
+        assert (result["archive"]["bytes"], result["archive"]["intact"]) == (None, None)
+        assert "not known" in result["drift"]["unknown"]
         assert "missing" in run_command(main, capsys)[0]
     finally:
         away.rename(path)
@@ -125,14 +125,16 @@ def test_a_missing_archive_of_the_champion_is_shown(state: ChampionState, capsys
 def test_a_disagreement_is_shown_with_its_remedy(state: ChampionState, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     state.registry.move_alias(NAME, CHAMPION, "1", "by a test", "no run")
-    found = workload_status(capsys)
-    assert found["agree"] is False
-    assert f"champion is version 1 ({state.digests[0][:12]}), but {state.digests[1][:12]}" in found["trouble"]
+    result = workload_status(capsys)
+    assert result["agree"] is False
+    assert (
+        f"champion is version 1 ({state.digests[0][:12]}), but {state.digests[1][:12]}" in result["trouble"]
+    )
     out, _ = run_command(main, capsys)
     assert "endpoint and registry disagree" in out
-    assert found["mend"] in out
-    verb, *arguments = found["mend"].split()[2:]
-    assert verb == "pipelines.rollback"
+    assert result["mend"] in out
+    command, *arguments = result["mend"].split()[2:]
+    assert command == "pipelines.rollback"
     assert rollback.main(arguments) == 0
     assert workload_status(capsys)["agree"] is True
 
@@ -140,9 +142,9 @@ def test_a_disagreement_is_shown_with_its_remedy(state: ChampionState, capsys, m
 def test_a_registry_without_a_champion_is_a_disagreement(state: ChampionState, capsys):
     version = state.aliases[CHAMPION]
     state.registry.remove_alias(NAME, CHAMPION)
-    found = workload_status(capsys)
-    assert (found["agree"], found["champion"]) == (False, None)
-    assert "force=true" in found["mend"]
+    result = workload_status(capsys)
+    assert (result["agree"], result["champion"]) == (False, None)
+    assert "force=true" in result["mend"]
     state.registry.move_alias(NAME, CHAMPION, version, "restored by a test", "no run")
 
 
@@ -151,9 +153,9 @@ def test_a_trial_is_shown(state: ChampionState, capsys):
 
     target = LocalTarget(state.folder)
     target.begin_trial(NAME, state.archive(3), state.digests[2])
-    found = workload_status(capsys)
-    assert (found["agree"], found["served"]["phase"]) == (None, "probation")
-    assert "in progress" in found["trouble"]
+    result = workload_status(capsys)
+    assert (result["agree"], result["served"]["phase"]) == (None, "probation")
+    assert "in progress" in result["trouble"]
     target.revert(NAME, state.digests[2])
     assert workload_status(capsys)["agree"] is True
 
@@ -161,10 +163,10 @@ def test_a_trial_is_shown(state: ChampionState, capsys):
 def test_status_does_not_start_a_stopped_server(state: ChampionState, capsys):
     daemon.stop(state.folder)
     status = run_json(main, capsys)
-    found = status["workloads"][0]
-    assert (status["server"], found["endpoint"], found["agree"]) == (None, None, True)
-    assert found["served"]["version"] == found["champion"]["version"]
-    assert "serving start" in found["mend"]
+    result = status["workloads"][0]
+    assert (status["server"], result["endpoint"], result["agree"]) == (None, None, True)
+    assert result["served"]["version"] == result["champion"]["version"]
+    assert "serving start" in result["mend"]
     out, _ = run_command(main, capsys)
     assert "no model server runs" in out
     assert daemon.status(state.folder) is None, "status starts no server"
@@ -172,16 +174,16 @@ def test_status_does_not_start_a_stopped_server(state: ChampionState, capsys):
 
 def test_an_archive_that_cannot_be_loaded_is_shown(state: ChampionState, capsys):
     models = state.folder / "serving" / "models.json"
-    kept = Path(json.loads(models.read_text())[NAME]["archive"])
-    sound = kept.read_bytes()
-    kept.write_bytes(b"no archive")
+    archive_path = Path(json.loads(models.read_text())[NAME]["archive"])
+    sound = archive_path.read_bytes()
+    archive_path.write_bytes(b"no archive")
     try:
         daemon.start(state.folder)
-        found = workload_status(capsys)
-        assert (found["agree"], found["endpoint"]) == (False, None)
-        assert "does not answer" in found["trouble"]
+        result = workload_status(capsys)
+        assert (result["agree"], result["endpoint"]) == (False, None)
+        assert "does not answer" in result["trouble"]
     finally:
-        kept.write_bytes(sound)
+        archive_path.write_bytes(sound)
         daemon.stop(state.folder)
 
 
@@ -210,5 +212,5 @@ def test_status_creates_nothing_in_an_empty_state_directory(tmp_path: Path, caps
 
 def test_the_local_registry_is_started_for_the_command(state: ChampionState):
     """In its own process, with a state directory only: the environment names no registry."""
-    done = champions.run_module("pipelines.status", "--state", str(state.folder), "--json")
-    assert json.loads(done.stdout)["workloads"][0]["champion"]["version"]
+    completed = champions.run_module("pipelines.status", "--state", str(state.folder), "--json")
+    assert json.loads(completed.stdout)["workloads"][0]["champion"]["version"]

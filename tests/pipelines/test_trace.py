@@ -34,26 +34,26 @@ def test_the_header_of_a_response_identifies_its_version(state: ChampionState, c
     running = daemon.start(state.folder)
     answer = requests.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=10)
     header = answer.headers["x-model-version"]
-    found = run_json(main, capsys, header)
-    assert found["digest"] == state.digests[2] == answer.headers["x-model-digest"]
-    assert (found["workload"], found["version"], found["aliases"]) == (NAME, "3", ["champion"])
+    result = run_json(main, capsys, header)
+    assert result["digest"] == state.digests[2] == answer.headers["x-model-digest"]
+    assert (result["workload"], result["version"], result["aliases"]) == (NAME, "3", ["champion"])
 
 
 def test_the_origin_of_a_former_champion(state: ChampionState, capsys):
-    found = run_json(main, capsys, state.digests[1][:6])
-    assert (found["version"], found["aliases"]) == ("2", ["previous"])
-    assert [move["became"] for move in found["champion"]] == [True, False]
-    assert found["archive"]["intact"] is True
-    assert found["archive"]["bytes"] == state.archive(2).stat().st_size
-    assert found["run"].startswith("diabetes-2")
-    assert found["code_is_here"] is True
-    assert found["data"]["rows"] == {"train": 220, "holdout": 222}
-    assert found["parameters"]["features"] == "all"
-    assert found["parameters"]["test_size"] == 0.5
-    assert "onnxruntime" in found["libraries"]
-    assert found["against"]["version"] == "1"
-    assert pq.read_table(found["rows_at"]).num_rows == 220
-    assert Path(found["report"]).is_file()
+    result = run_json(main, capsys, state.digests[1][:6])
+    assert (result["version"], result["aliases"]) == ("2", ["previous"])
+    assert [move["became"] for move in result["champion"]] == [True, False]
+    assert result["archive"]["intact"] is True
+    assert result["archive"]["bytes"] == state.archive(2).stat().st_size
+    assert result["run"].startswith("diabetes-2")
+    assert result["code_is_here"] is True
+    assert result["data"]["rows"] == {"train": 220, "holdout": 222}
+    assert result["parameters"]["features"] == "all"
+    assert result["parameters"]["test_size"] == 0.5
+    assert "onnxruntime" in result["libraries"]
+    assert result["against"]["version"] == "1"
+    assert pq.read_table(result["rows_at"]).num_rows == 220
+    assert Path(result["report"]).is_file()
     out, _ = run_command(main, capsys, state.digests[1].upper())
     for text in (
         state.digests[1],
@@ -105,8 +105,8 @@ def test_an_altered_archive_is_shown(state: ChampionState, capsys):
         assert run_json(main, capsys, state.digests[0])["archive"]["intact"] is False
         assert "NOT the registered archive" in run_command(main, capsys, state.digests[0])[0]
         path.write_bytes(b"nothing of the kind")
-        found = run_json(main, capsys, state.digests[0])
-        assert (found["archive"]["intact"], found["data"]["rows"]["train"]) == (False, None)
+        result = run_json(main, capsys, state.digests[0])
+        assert (result["archive"]["intact"], result["data"]["rows"]["train"]) == (False, None)
         path.unlink()
         assert "missing" in run_command(main, capsys, state.digests[0])[0]
     finally:
@@ -122,9 +122,9 @@ def test_trace_of_an_archive_that_was_never_registered(state: ChampionState, cap
     )
     store = open_store(str(state.folder / "store"))
     store.put_if_absent(f"archives/{NAME}/{written.digest}.mar", written.path)
-    found = run_json(main, capsys, written.version)
-    assert (found["version"], found["code"], found["archive"]["intact"]) == (None, "c0de", True)
-    assert found["data"]["rows"]["train"] == 220
+    result = run_json(main, capsys, written.version)
+    assert (result["version"], result["code"], result["archive"]["intact"]) == (None, "c0de", True)
+    assert result["data"]["rows"]["train"] == 220
     assert "never registered" in run_command(main, capsys, written.version)[0]
 
 
@@ -163,7 +163,7 @@ def test_trace_creates_nothing_in_an_empty_state_directory(tmp_path: Path, capsy
 
 
 def test_trace_as_a_process(state: ChampionState):
-    done = champions.run_module(
+    completed = champions.run_module(
         "pipelines.trace", state.digests[2][:12], "--state", str(state.folder), "--json"
     )
-    assert json.loads(done.stdout)["version"] == "3"
+    assert json.loads(completed.stdout)["version"] == "3"

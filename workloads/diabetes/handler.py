@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..handler import Handler, Tensor, Tensors
-from ..record_requests import read_rows
+from ..tabular_requests import read_rows
 
 FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 

@@ -14,8 +14,8 @@ from continuous_training.core.errors import UserError
 from ..contract import Column, Parameter, Progress, PromotionRule, Rows, Tensors, Training, Values, Workload
 from ..csv_reader import CSV, Block, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from ..onnx_graph import linear_graph
-from ..record_requests import LARGEST
 from ..schemas import exactly, list_of, one_or_many, record
+from ..tabular_requests import LARGEST
 from .handler import FEATURES, DiabetesHandler
 
 EXAMPLE_HOLDOUT = 20

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..handler import Handler, Tensor, Tensors
-from ..record_requests import read_rows
+from ..tabular_requests import read_rows
 
 MEASUREMENTS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 SPECIES = ("setosa", "versicolor", "virginica")

@@ -15,8 +15,8 @@ from continuous_training.core.errors import UserError
 
 from ..contract import Column, Parameter, Progress, PromotionRule, Rows, Tensors, Training, Values, Workload
 from ..csv_reader import scikit_learn_file
-from ..record_requests import LARGEST
 from ..schemas import one_or_many, record
+from ..tabular_requests import LARGEST
 from .graph import svc_graph
 from .handler import MEASUREMENTS, SPECIES, IrisHandler
 

@@ -147,6 +147,6 @@ class _Cluster:
         return np.concatenate([coordinates, np.sqrt(np.maximum(remainder, 0))[:, None]], axis=1)
 
 
-def _squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _squared_distances(points: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Return the squared distances of points on the unit sphere to each of the others: [n, m]."""
-    return 1 - 2 * points @ others.T + np.einsum("ij,ij->i", others, others)
+    return 1 - 2 * points @ references.T + np.einsum("ij,ij->i", references, references)

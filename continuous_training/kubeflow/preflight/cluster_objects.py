@@ -71,7 +71,7 @@ def _advice(reference: Reference) -> str:
 
 def _check_existence(requirement: str, exists: Callable[[], bool], advice: str) -> Finding:
     try:
-        found = exists()
+        is_present = exists()
     except ForbiddenError:
         return Finding(State.NOT_VISIBLE, requirement, "this user has no permission to read it")
-    return Finding(State.OK, requirement) if found else Finding(State.MISSING, requirement, advice)
+    return Finding(State.OK, requirement) if is_present else Finding(State.MISSING, requirement, advice)

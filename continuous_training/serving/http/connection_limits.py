@@ -134,8 +134,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(b"400 Bad Request", msg.encode("ascii", "replace"))
 
     def _close_if_idle(self) -> None:
-        busy = self._in_head or (self.cycle is not None and not self.cycle.response_complete)
-        remaining = self.timeout_keep_alive - (0 if busy else self.loop.time() - self._last_response_time)
+        has_request = self._in_head or (self.cycle is not None and not self.cycle.response_complete)
+        remaining = self.timeout_keep_alive - (
+            0 if has_request else self.loop.time() - self._last_response_time
+        )
         if remaining > 0:
             self._keep_alive_timer = self.loop.call_later(remaining, self._close_if_idle)
         else:

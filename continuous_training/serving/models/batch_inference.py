@@ -39,27 +39,27 @@ def run_batch(
     """
     results: list[Any] = [None] * len(requests)
     with version as model:
-        prepared: list[_PreparedRequest] = []
+        items: list[_PreparedRequest] = []
         for index, request in enumerate(requests):
             try:
                 tensors = request.build_inputs(model)
-                prepared.append(_PreparedRequest(index, request, tensors, _row_count(tensors)))
+                items.append(_PreparedRequest(index, request, tensors, _row_count(tensors)))
             except RequestError as error:
                 results[index] = error
             except RecursionError:
                 results[index] = RequestError("the request is nested too deeply")
             except (Exception, SystemExit) as error:
                 results[index] = _handler_error(version, error)
-        for group in _groups(prepared, max_rows):
+        for group in _groups(items, max_rows):
             _run_group(version, group, results)
     return results
 
 
-def _groups(prepared: list[_PreparedRequest], max_rows: int) -> Iterator[list[_PreparedRequest]]:
+def _groups(items: list[_PreparedRequest], max_rows: int) -> Iterator[list[_PreparedRequest]]:
     """Group consecutive requests of up to `max_rows` rows together. A larger request is a group alone."""
     group: list[_PreparedRequest] = []
     rows = 0
-    for item in prepared:
+    for item in items:
         if group and rows + item.rows > max_rows:
             yield group
             group, rows = [], 0

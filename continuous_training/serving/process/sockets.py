@@ -37,11 +37,11 @@ def listen_shared(host: str, port: int | None, count: int, preferred: tuple[int,
     """
     # Reserve the port without SO_REUSEPORT first, to detect another program that listens with that option.
     exclusive = listen(host, port, preferred)
-    chosen = exclusive.getsockname()[1]
+    free_port = exclusive.getsockname()[1]
     exclusive.close()
-    sockets = [_listen_if_free(host, chosen, shared=True) for _ in range(count)]
+    sockets = [_listen_if_free(host, free_port, shared=True) for _ in range(count)]
     if None in sockets:
-        raise UserError(f"another program has just taken port {chosen} of {host}; try again")
+        raise UserError(f"another program has just taken port {free_port} of {host}; try again")
     return [opened for opened in sockets if opened is not None]
 
 

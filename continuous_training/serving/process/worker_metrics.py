@@ -40,9 +40,13 @@ class WorkerMetrics:
 
     def aggregate(self, text: bytes) -> bytes:
         """Return the sum of these metrics of this worker and the last published metrics of the others."""
-        others = [path for path in self._folder.iterdir() if path.name.isdecimal() and path != self._own_file]
+        other_files = [
+            path for path in self._folder.iterdir() if path.name.isdecimal() and path != self._own_file
+        ]
         expositions = [_Exposition(text.decode(), alive=True)]
-        expositions += [_Exposition(path.read_text(), alive=_is_alive(int(path.name))) for path in others]
+        expositions += [
+            _Exposition(path.read_text(), alive=_is_alive(int(path.name))) for path in other_files
+        ]
         registry = CollectorRegistry()
         registry.register(_SumCollector(expositions))
         return generate_latest(registry)

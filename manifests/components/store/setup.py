@@ -17,22 +17,22 @@ def allow(account, actions, *resources):
 
 def policies(steps, registry, reader):
     """Return the statements of each bucket; the arguments are access keys."""
-    ours, theirs = "continuous-training", "registry"
+    store_bucket, registry_bucket = "continuous-training", "registry"
     return {
-        ours: [
-            allow(steps, ["s3:*"], ours, f"{ours}/*"),
+        store_bucket: [
+            allow(steps, ["s3:*"], store_bucket, f"{store_bucket}/*"),
             # A model server looks an alias up and loads an archive.
-            allow(reader, ["s3:ListBucket"], ours),
-            allow(reader, ["s3:GetObject"], f"{ours}/archives/*", f"{ours}/aliases/*"),
+            allow(reader, ["s3:ListBucket"], store_bucket),
+            allow(reader, ["s3:GetObject"], f"{store_bucket}/archives/*", f"{store_bucket}/aliases/*"),
         ],
-        theirs: [allow(registry, ["s3:*"], theirs, f"{theirs}/*")],
+        registry_bucket: [allow(registry, ["s3:*"], registry_bucket, f"{registry_bucket}/*")],
     }
 
 
 def make(client, bucket, statements):
     """Make the bucket where it is missing, and set its policy."""
-    there = (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists)
-    with suppress(*there):
+    already_exists = (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists)
+    with suppress(*already_exists):
         client.create_bucket(Bucket=bucket)
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     client.put_bucket_policy(Bucket=bucket, Policy=policy)
@@ -48,11 +48,11 @@ def main():
         aws_access_key_id=os.environ["ROOT_ACCESS_KEY_ID"],
         aws_secret_access_key=os.environ["ROOT_SECRET_ACCESS_KEY"],
     )
-    wanted = policies(os.environ["STEPS"], os.environ["REGISTRY"], os.environ["READER"])
+    bucket_policies = policies(os.environ["STEPS"], os.environ["REGISTRY"], os.environ["READER"])
     deadline = time.monotonic() + 300
     while True:
         try:
-            for bucket, statements in wanted.items():
+            for bucket, statements in bucket_policies.items():
                 make(client, bucket, statements)
             return
         except (BotoCoreError, ClientError) as error:

@@ -160,12 +160,12 @@ def test_an_invalid_archive_is_rejected_and_leaves_nothing(tmp_path: Path, case:
     path = tmp_path / "damaged.mar"
     shutil.copy(make_archive(tmp_path).path, path)
     damage(path)
-    work = tmp_path / "work"
+    folder = tmp_path / "work"
     with pytest.raises(ArchiveError, match=message) as rejection:
-        unpack(path, work / "out")
+        unpack(path, folder / "out")
     assert isinstance(rejection.value, UserError)
     assert "damaged.mar" in str(rejection.value)
-    assert not list(work.iterdir())
+    assert not list(folder.iterdir())
     assert not list(tmp_path.rglob("evil*"))
 
 

@@ -1,4 +1,4 @@
-"""Run parameters: what is allowed, what is refused, and in which words."""
+"""Run parameters: the values that are allowed, and the messages for all others."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ ALL = (TEXT, DATE, WHOLE, NUMBER, SWITCH, CHOICE, FREE)
 def test_a_value_is_read_in_its_parameters_type(
     parameter: Parameter, given_value: Any, parsed: Value
 ) -> None:
-    found = parameter.parse(given_value)
-    assert (found, type(found)) == (parsed, parameter.type)
+    result = parameter.parse(given_value)
+    assert (result, type(result)) == (parsed, parameter.type)
 
 
 @pytest.mark.parametrize(
-    ("parameter", "given_value", "words"),
+    ("parameter", "given_value", "message"),
     [
         (TEXT, 5, "parameter city: 5 is not text (where)"),
         (DATE, "today", "parameter day: 'today' is not text of the form \\d{4}-\\d{2}-\\d{2} (which day)"),
@@ -91,11 +91,11 @@ def test_a_value_is_read_in_its_parameters_type(
     ],
 )
 def test_what_is_not_allowed_is_refused_with_what_is(
-    parameter: Parameter, given_value: Any, words: str
+    parameter: Parameter, given_value: Any, message: str
 ) -> None:
     with pytest.raises(UserError) as refused:
         parameter.parse(given_value)
-    assert words in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_assignments_are_split_at_the_first_equals_sign() -> None:
 
 
 @pytest.mark.parametrize(
-    ("assignments", "words"),
+    ("assignments", "message"),
     [
         (["a"], "'a' is not of the form name=value"),
         (["=1"], "'=1' is not of the form name=value"),
@@ -139,8 +139,8 @@ def test_assignments_are_split_at_the_first_equals_sign() -> None:
         (["a=1", " a=2"], "parameter a is given twice"),
     ],
 )
-def test_malformed_and_doubled_assignments_are_refused(assignments: list[str], words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_malformed_and_doubled_assignments_are_refused(assignments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         parse_assignments(assignments)
 
 

@@ -25,8 +25,8 @@ class Clock:
 
     def model(self, milliseconds: float) -> Callable[[Any], Any]:
         def predict(request: float) -> None:
-            busy = self.rng.random() < 2 / 3
-            self.now += milliseconds * request / 1000 + (self.rng.exponential(0.02) if busy else 0)
+            is_loaded = self.rng.random() < 2 / 3
+            self.now += milliseconds * request / 1000 + (self.rng.exponential(0.02) if is_loaded else 0)
 
         return predict
 

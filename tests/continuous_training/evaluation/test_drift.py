@@ -162,8 +162,8 @@ def test_empty_bins_do_not_inflate_the_index() -> None:
 
 def counts(rows: int, *frequencies: int) -> dict[str, Any]:
     """Return the statistics of a column of categories."""
-    named = {str(index): frequency for index, frequency in enumerate(frequencies)}
-    return {"kind": "integer", "rows": rows, "counts": named}
+    frequency_by_name = {str(index): frequency for index, frequency in enumerate(frequencies)}
+    return {"kind": "integer", "rows": rows, "counts": frequency_by_name}
 
 
 def histogram(rows: int, frequencies: list[int], mean: float = 5.0) -> dict[str, Any]:

@@ -292,9 +292,9 @@ def test_hostile_text_is_escaped(hostile: str) -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_missing_number_is_a_dash(make: Callable[[], ReportData], bad: float) -> None:
     data = make()
-    broken = Interval(bad, bad, bad)
+    invalid = Interval(bad, bad, bad)
     data = changed(
-        data, verdict="rejected", metrics=dict.fromkeys(data.evaluation.metrics, broken), difference=broken,
+        data, verdict="rejected", metrics=dict.fromkeys(data.evaluation.metrics, invalid), difference=invalid,
         champion=EvaluatedChampion("", ""), slices={"a": SliceMetric(3, bad)},
         parameters={"rate": bad, "none": None, "empty": ""}, notes={}, curve=[{"step": 1, "error": bad}],
         dataset=empty_dataset(), champion_statistics={},
@@ -379,5 +379,5 @@ def test_residuals_are_drawn() -> None:
     few = changed(data, actual=actual, challenger=challenger, champion_predictions=None)
     assert not any(figure.startswith("Residuals") for figure in render(few).figures())
     actual, challenger = np.random.default_rng(0).normal(size=(2, 50_000))
-    many = changed(data, actual=actual, challenger=challenger, champion_predictions=None)
-    assert len(render_report(many)) < 2_000_000
+    large = changed(data, actual=actual, challenger=challenger, champion_predictions=None)
+    assert len(render_report(large)) < 2_000_000

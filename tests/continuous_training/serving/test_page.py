@@ -133,8 +133,8 @@ def test_picture_upload(visit: Open) -> None:
     assert headline(page).inner_text() == "1"
     page.get_by_text("Send this request from a program").click()
     assert "-F image=@one.jpg" in page.locator("#curl").inner_text()
-    broken = {**upload, "buffer": b"no picture"}
-    prediction_after(page, lambda: page.set_input_files("input[type=file]", broken))
+    invalid_upload = {**upload, "buffer": b"no picture"}
+    prediction_after(page, lambda: page.set_input_files("input[type=file]", invalid_upload))
     assert "not a readable image" in page.locator("#prediction [role=alert]").inner_text()
 
 

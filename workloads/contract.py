@@ -174,11 +174,11 @@ class Workload(ABC):
         return cls.own_parameters + tuple(p for p in shared if p.name not in own_names)
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Values:
+    def parse(cls, given: Mapping[str, Any]) -> Values:
         """Return a value for each run parameter. Raises UserError for a value that is not allowed."""
-        parsed = parse_values(cls.parameters(), values)
-        cls.rule_of(parsed)
-        return parsed
+        values = parse_values(cls.parameters(), given)
+        cls.rule_of(values)
+        return values
 
     @classmethod
     def rule_of(cls, values: Values) -> PromotionRule:

@@ -64,9 +64,9 @@ def exactly(*, optional: Mapping[str, Schema] | None = None, **properties: Schem
     }
 
 
-def one_or_many(singular: str, plural: str, item: Schema) -> Schema:
+def one_or_many(one: str, many: str, item: Schema) -> Schema:
     """Return the schema of an object with one item under the name `one`, or a list of items under `many`."""
-    return {"oneOf": [exactly(**{singular: item}), exactly(**{plural: {**list_of(item), "minItems": 1}})]}
+    return {"oneOf": [exactly(**{one: item}), exactly(**{many: {**list_of(item), "minItems": 1}})]}
 
 
 def list_of(item: Schema, size: int | None = None) -> Schema:

@@ -1,8 +1,8 @@
 """Remove the archives of old versions and the folders of old runs.
 
-The newest N of each are kept. Also kept, whatever their age: versions with an alias, versions that the server
-serves or loads at its start, the N versions to which rollbacks would go, the runs of all of these with their
-data, and runs in progress. Every version can still be traced: the registered versions and the records of the
+The latest N of each are kept. These are always kept: versions with an alias, versions that the server serves
+or loads at its start, the N versions to which rollbacks would go, the runs of all of these with their data,
+and runs in progress. Every version can still be traced: the registered versions and the records of the
 runs are kept.
 """
 
@@ -40,7 +40,7 @@ def _counts(counts: ItemCounts) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Remove what is old, and list it. Return the exit code."""
+    """Remove and list the old items. Return the exit code."""
     parser = command_line.create_parser("prune", __doc__, workload=False)
     parser.add_argument(
         "--keep", type=_count, required=True, metavar="N", help="how many archives and run folders to keep"

@@ -75,7 +75,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class LocalRunPlan:
-    """What a local run would do. `pipeline` is the version of the compiled pipeline."""
+    """The plan of a local run. `pipeline` is the version of the compiled pipeline."""
 
     workload: str
     pipeline: str

@@ -1,7 +1,7 @@
 """Show which versions are served, since when, on which data they were trained, and whether all parts agree.
 
 The command changes nothing: it starts no model server, and creates no registry and no store. If the registry
-is unreachable, the command shows what is served and ends with exit code 75.
+is unreachable, the command shows the served version and ends with exit code 75.
 """
 
 from __future__ import annotations

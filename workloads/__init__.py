@@ -1,4 +1,4 @@
-"""The workloads, one folder each. contract.py defines what a workload is.
+"""The workloads, one folder each. contract.py defines the interface of a workload.
 
 Each folder named `workloads` on the Python path contributes its workloads, so a workload can be in another
 repository.

@@ -168,7 +168,7 @@ class Workload(ABC):
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
-        """Return all run parameters: the workload's own, the common ones, those of the gate."""
+        """Return all run parameters: the workload's own, the common ones and the gate's."""
         own_names = {parameter.name for parameter in cls.own_parameters}
         shared = (*COMMON, *gate_parameters(cls.rule))
         return cls.own_parameters + tuple(p for p in shared if p.name not in own_names)

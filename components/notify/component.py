@@ -5,7 +5,7 @@ from kfp import dsl
 
 @dsl.component(base_image="notify", install_kfp_package=False)
 def notify(workload: str, run_id: str) -> None:
-    """Record and announce what the run came to, whatever it came to."""
+    """Record and announce the result of the run, also if a step failed."""
     from components.notify.__main__ import in_pipeline
 
     in_pipeline(workload, run_id)

@@ -48,7 +48,7 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
 
 
 def data_record(dataset: Dataset) -> dict[str, Any]:
-    """Return the record of the newest data, with the statistics that drift is computed from."""
+    """Return the record of the latest data, with the statistics that drift is computed from."""
     manifest = dataset.manifest
     return {
         "as_of": manifest.as_of,

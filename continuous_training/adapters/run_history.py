@@ -46,11 +46,11 @@ class RunHistory:
         self._write(f"runs/{run_id}", {"run": run_id, "ended": _now(), **record})
 
     def data(self) -> Record | None:
-        """Return the record of the newest run's data, or None before the first run."""
+        """Return the record of the latest run's data, or None before the first run."""
         return self._read("data")
 
     def write_data(self, run_id: str, record: Record) -> None:
-        """Write the record of the newest run's data. It replaces the record of the run before."""
+        """Write the record of the latest run's data. It replaces the record of the run before."""
         self._write("data", {"run": run_id, "when": _now(), **record})
 
     def _read(self, name: str) -> Record | None:

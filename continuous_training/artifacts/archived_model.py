@@ -12,7 +12,7 @@ from continuous_training.core.json_object import JsonObject
 
 ARCHIVED = "archived.json"
 FORMAT = 1
-"""The newest format of `archived.json`. A file without the field `format` has format 1."""
+"""The current format of `archived.json`. A file without the field `format` has format 1."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ArchivedModel:
     """A registered version, with the `key` of its archive in the object store and the archive's sha256.
 
     `evaluated_champion` is the version that was champion when the gate decided, or None without a champion.
-    `metrics` are those of the evaluation as JSON, and `registry` is its MLflow run.
+    `metrics` are the metrics of the evaluation as JSON, and `registry` is its MLflow run.
     """
 
     workload: str

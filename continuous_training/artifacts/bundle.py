@@ -13,7 +13,7 @@ from continuous_training.core.json_object import JsonObject
 
 METADATA = "model.json"
 FORMAT = 1
-"""The newest format of `model.json`. A file without the field `format` has format 1.
+"""The current format of `model.json`. A file without the field `format` has format 1.
 
 Format 1 is written without the field, because the bytes of `model.json` are part of the model's digest.
 """
@@ -49,7 +49,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a server needs to load a model: its name, its handler (`module:Class`) and its tensors."""
+    """The data with which a server loads a model: its name, its handler (`module:Class`) and its tensors."""
 
     name: str
     handler: str
@@ -103,7 +103,7 @@ class SplitSummary:
 class TrainingData:
     """The rows that a model was trained on, and the holdout of the same dataset.
 
-    `statistics` are those of the training rows, by column; `sample` marks the workload's sample data.
+    `statistics` describes each column of the training rows; `sample` marks the workload's sample data.
     Older bundles have no `holdout`.
     """
 

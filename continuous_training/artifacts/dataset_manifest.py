@@ -11,7 +11,7 @@ from continuous_training.core.run_parameters import Values
 
 MANIFEST = "dataset.json"
 FORMAT = 1
-"""The newest format of `dataset.json`. A file without the field `format` has format 1."""
+"""The current format of `dataset.json`. A file without the field `format` has format 1."""
 
 
 @dataclass(frozen=True)

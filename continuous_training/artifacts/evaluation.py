@@ -19,7 +19,7 @@ from continuous_training.core.files import plain
 from continuous_training.core.json_object import JsonObject
 
 FORMAT = 1
-"""The newest format of `evaluation.json`. A file without the field `format` has format 1."""
+"""The current format of `evaluation.json`. A file without the field `format` has format 1."""
 
 Decoded = TypeVar("Decoded")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from continuous_training.artifacts.errors import ArchiveError
 
 LIBRARIES = {"numpy", "onnxruntime", "faiss", "PIL"}
-"""The libraries that a handler may import beside the standard library: every server has them."""
+"""The libraries that a handler may import in addition to the standard library: every server has them."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RelativeImport:
 def copy_handler(handler: type, into: Path) -> None:
     """Copy the handler's module and all modules that it imports relatively into `into`, as a package tree.
 
-    Every `__init__.py` of the copy is empty, whatever the original contains, so that loading a handler loads
+    Every `__init__.py` of the copy is empty, independent of the original, so that loading a handler loads
     nothing else. Raises ArchiveError for an import that the copy cannot resolve: an absolute import of the
     handler's own package, a missing module, or a name that only a package's `__init__.py` defines. The
     message names file and line.

@@ -108,7 +108,7 @@ class KubeflowClient:
         return Run.from_json(self._call("GET", f"runs/{run_id}") or {"run_id": run_id})
 
     def runs(self, experiment_id: str) -> Iterator[Run]:
-        """Yield the runs of an experiment, the newest run first."""
+        """Yield the runs of an experiment, the latest run first."""
         params = {"experiment_id": experiment_id, "sort_by": "created_at desc"}
         return map(Run.from_json, self._list("runs", "runs", params))
 

@@ -11,7 +11,7 @@ from continuous_training.kubeflow.tasks import tasks_of, without_superseded_atte
 
 
 def failed_tasks(api: str, run_id: str, names: Iterable[str], token_file: Path | None = None) -> list[str]:
-    """Return those of `names` whose task failed, in the order of `names`.
+    """Return the names of the failed tasks among `names`, in the same order.
 
     Reads `run_details.task_details` of `GET /apis/v2beta1/runs/{id}`. An attempt that was followed by
     another attempt does not count. `token_file` holds the token for a Kubeflow with several users.

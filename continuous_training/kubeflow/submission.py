@@ -28,7 +28,7 @@ class Submission:
 
         `namespace` is the profile's namespace, or empty. Warnings and invisible objects are reported to
         `progress`. The preflight is skipped, with a message, when no cluster is reachable or the kubeconfig
-        selects another cluster than that of the pipelines. Raises UserError that lists what is missing.
+        selects another cluster than that of the pipelines. Raises UserError that lists the missing objects.
         """
         if not self.preflight:
             return

@@ -7,7 +7,7 @@
 | serving_state, read_serving_state | which versions are served, and whether the registry agrees |
 | lineage | where a version comes from: run, data, code, evaluation, archive |
 | source_commit | the commit that contains the code of a version |
-| drift_since_champion | how far the data of the newest run has moved from the champion's |
+| drift_since_champion | how far the data of the latest run has moved from the champion's |
 | formatting | times, sizes and intervals as text |
 | rollback, rollback_plan, rollback_writes | the rollback: its procedure, its decision and its writes |
 | archive_restore, repair | restore a lost archive, and serve a lost champion |

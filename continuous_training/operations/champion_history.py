@@ -56,11 +56,11 @@ class ChampionHistory:
         return sorted(self.champions() - {*_truncate(self.path, version)}, key=int)
 
     def last_move_to_champion(self) -> ChampionMove | None:
-        """Return the newest move to the current champion, or None if there is no move."""
+        """Return the latest move to the current champion, or None if there is no move."""
         return next((move for move in reversed(self.moves) if move.to_version == self.champion), None)
 
     def last_move(self) -> ChampionMove | None:
-        """Return the newest move, or None if there is no move."""
+        """Return the latest move, or None if there is no move."""
         return self.moves[-1] if self.moves else None
 
     def champions(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""How far the data of the newest run has moved from the data that the champion was trained on."""
+"""The drift of the latest run's data from the champion's training data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from continuous_training.evaluation.drift import column_drift
 
 @dataclass(frozen=True)
 class NewestData:
-    """The dataset of the newest run. `same_data` says whether it is the champion's dataset."""
+    """The dataset of the latest run. `same_data` is whether it is the champion's dataset."""
 
     run: str | None
     when: str | None
@@ -27,7 +27,7 @@ class NewestData:
 class DriftSinceChampion:
     """The drift of each column, the largest index first; or in `unknown` why it is not known.
 
-    `not_compared` are the columns of the newest data without comparable statistics.
+    `not_compared` are the columns of the latest data without comparable statistics.
     """
 
     newest: NewestData | None
@@ -59,10 +59,10 @@ class DriftSinceChampion:
 def drift_since_champion(
     champion_statistics: Mapping[str, Any] | None, fingerprint: str | None, newest: Record | None
 ) -> DriftSinceChampion:
-    """Compare the training data of the newest run with that of the champion.
+    """Compare the training data of the latest run with that of the champion.
 
-    `champion_statistics` are those of the champion's training rows by column, `fingerprint` is that of its
-    dataset, and `newest` is the record of the newest run's data.
+    `champion_statistics` describes each column of the champion's training rows, `fingerprint` is that of its
+    dataset, and `newest` is the record of the latest run's data.
     """
     if newest is None:
         return DriftSinceChampion(None, "no run has recorded its data yet; the next run does")

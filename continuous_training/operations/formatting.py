@@ -47,7 +47,7 @@ def format_comparison(lineage: Lineage) -> str:
 
 
 def format_archive(archive: StoredArchive) -> str:
-    """Return where an archive is stored, and whether it has the registered digest."""
+    """Return the key of an archive, its size, and whether it has the registered digest."""
     if archive.size is None:
         if archive.pruned:
             return f"{archive.key}, removed by pipelines.prune, {format_time(archive.pruned)}"

@@ -34,7 +34,7 @@ class ArchiveContents:
     """The metadata in an archive. `problem` is the reason if the archive cannot be read.
 
     `digest` is that of the stored bytes. `data` describes the training rows as `model.json` does, without
-    `statistics`, which are those of their columns.
+    `statistics`, which is the description of each column.
     """
 
     digest: str = ""
@@ -130,7 +130,7 @@ class DefeatedChampion:
 class Lineage:
     """The origin of a version. A value that is not known is None.
 
-    `statistics` are those of the training rows by column. `metric` is the primary metric, and `metrics` are
+    `statistics` describes each column of the training rows. `metric` is the primary metric, and `metrics` are
     those of the version on the holdout. `defeated` is None for the first version of a workload.
     """
 

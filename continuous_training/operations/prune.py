@@ -59,7 +59,7 @@ class RemovedItem:
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What was removed, or would be with `dry_run`, and what remains of each workload."""
+    """The removed items (with `dry_run`, the items to remove), and the remaining counts by workload."""
 
     state: str
     keep: int
@@ -108,7 +108,7 @@ def prune(
     raises UserError for an unknown workload.
     """
     if keep < 1:
-        raise UserError(f"--keep {keep}: at least the newest one is kept; pass 1 or more")
+        raise UserError(f"--keep {keep} is not allowed: pass 1 or more")
     runs = settings.state / "runs"
     with existing_registry(settings) as registry:
         registered = {version.name for version in registry.versions()} if registry else set()
@@ -136,7 +136,7 @@ class _Pruning:
     dry_run: bool
 
     def prune(self, workload: str) -> tuple[list[RemovedItem], ItemCounts]:
-        """Remove what is old of one workload. Return the removed items, and the counts of what remains."""
+        """Remove the old items of one workload. Return them, and the counts of the remaining items."""
         selection = self._select(workload)
         with ExitStack() as stack:
             if (selection.versions or selection.runs) and not self.dry_run:

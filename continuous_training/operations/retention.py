@@ -75,7 +75,7 @@ class PruneSelection:
 def select_old(
     name: str, keep: int, registry: Registry | None, store: ObjectStore, serving: ServingState, runs: Path
 ) -> PruneSelection:
-    """Return what can be removed if the newest `keep` archives and run folders are kept. Changes nothing."""
+    """Select the archives and run folders to remove, except the latest `keep` of each. Changes nothing."""
     versions = registry.versions(name) if registry else []
     needed_versions = _needed_versions(name, keep, registry, serving, versions) if registry else set()
     sizes = [(version, store.size(version.archive)) for version in versions]
@@ -99,7 +99,7 @@ def select_old(
 def _needed_versions(
     name: str, keep: int, registry: Registry, serving: ServingState, versions: list[ModelVersion]
 ) -> set[str]:
-    """Return the newest versions, those with an alias, the served ones, and those that a rollback needs."""
+    """Return the latest versions, those with an alias, the served ones, and those that a rollback needs."""
     aliases = registry.aliases(name)
     history = read_champion_history(registry.alias_history(name), aliases.get(CHAMPION))
     newest = [version.version for version in versions[-keep:]]

@@ -49,8 +49,8 @@ def restore_champion(
     if aliases.get(CHAMPION) not in (expected, version.version):
         champion = f"version {aliases[CHAMPION]}" if CHAMPION in aliases else "none"
         raise TransientError(
-            f"the champion of {name} is now {champion}, and no longer {expected or 'none'}. Check what is "
-            f"served, then try again:\npython -m pipelines.status --workload {name}"
+            f"the champion of {name} is now {champion}, and no longer {expected or 'none'}. Check the "
+            f"served version, then try again:\npython -m pipelines.status --workload {name}"
         )
     try:
         _move_alias(registry, name, PREVIOUS, previous, metadata)

@@ -45,7 +45,7 @@ class ServingState:
         return self.running is not None
 
     def server(self) -> ServerAddress | None:
-        """Return where the server is, or None if no server runs."""
+        """Return the server's address, or None if no server runs."""
         running = self.running
         return ServerAddress(running.url, running.pid, running.started) if running else None
 
@@ -95,7 +95,7 @@ class ClusterServingState(ServingState):
 class Agreement:
     """Whether endpoint and registry agree: None during a rollout, or if the registry is unreachable.
 
-    `problem` says what differs, and `remedy` is the shell command that corrects it.
+    `problem` describes the difference, and `remedy` is the shell command that corrects it.
     """
 
     agree: bool | None

@@ -11,7 +11,7 @@ from pathlib import Path
 from continuous_training.core.digest import code_digest, digest_of
 
 MAX_COMMITS = 500
-"""The number of commits of a workload's folder that are searched, the newest first."""
+"""The number of commits of a workload's folder that are searched, the latest first."""
 
 
 def is_current(folder: Path | None, code: str | None) -> bool | None:
@@ -20,7 +20,7 @@ def is_current(folder: Path | None, code: str | None) -> bool | None:
 
 
 def commit_of(folder: Path | None, code: str | None) -> str | None:
-    """Return the newest commit of any branch in which a workload's folder has this digest.
+    """Return the latest commit of any branch in which a workload's folder has this digest.
 
     Returns None if there is no such commit (the code was not committed), no folder, or no git repository.
     """

@@ -26,7 +26,7 @@ from continuous_training.operations.workspace import existing_registry, next_com
 from continuous_training.serving.models.model_status import ON_TRIAL
 
 MAX_RUNS = 5
-"""The number of runs of a workload in its status, the newest first."""
+"""The number of runs of a workload in its status, the latest first."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ServedVersion:
 
 @dataclass(frozen=True)
 class ChampionStatus:
-    """The champion, the move that made it the champion, its origin, and the drift of the newest data."""
+    """The champion, the move that made it the champion, its origin, and the drift of the latest data."""
 
     version: str
     digest: str

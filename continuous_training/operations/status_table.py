@@ -126,7 +126,7 @@ def _champion_rows(champion: ChampionStatus | None) -> list[tuple[str, Text]]:
 
 
 def _drift(drift: DriftSinceChampion) -> Text:
-    """Return how far the newest data has moved from the champion's, with the columns that moved most."""
+    """Return the drift of the latest data from the champion's, with the columns that differ most."""
     if drift.newest is None or drift.unknown is not None:
         return Text(str(drift.unknown))
     rows = f"rows of {format_time(drift.newest.when)}"

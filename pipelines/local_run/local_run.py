@@ -181,7 +181,7 @@ def _endpoint(settings: Settings, name: str) -> str | None:
 
 
 def plan_local(workload: Workload, values: Values, settings: Settings) -> LocalRunPlan:
-    """Return what a run would do, for --dry-run."""
+    """Return the plan of a run, for --dry-run."""
     # Import here for a shorter start-up time: kfp takes a second.
     from pipelines.compile import compile_workload
     from pipelines.images import Images

@@ -19,7 +19,7 @@ _INTRODUCTION = """# At full size
 
 This page is written by `make test-full` and contains its latest results. Each workload went through its
 compiled pipeline as a user runs it (`python -m pipelines.run --workload NAME --set source=...`). The
-metrics are computed from the responses to held-out rows. Seconds and peak memory are those of a whole
+metrics are computed from the responses to held-out rows. Seconds and peak memory are measured for a whole
 process: the pipeline with all steps (the peak is that of the largest step), and the reference
 implementation, a short script with a standard method of scikit-learn or FAISS and without a pipeline. A
 dash under seconds means: the same process as in the line above.

@@ -78,7 +78,11 @@ def test_all_features_are_better_than_one(state: Path, reference: ProcessResult,
             f"{reference.output['r2']:.3f}",
             reference,
         ),
-        Line(f"all against bmi, R² of {FOLDS} folds, paired", interval(gain, 3), "interval above 0"),
+        Line(
+            f"gain in R² of all features over bmi, {FOLDS} folds, paired",
+            interval(gain, 3),
+            "interval above 0",
+        ),
     )
     assert pipeline_run.dataset.read("holdout").num_rows == 88
     assert pipeline_run.result["metrics"]["r2"]["value"] > reference.output["r2"]

@@ -56,7 +56,7 @@ def test_the_accuracy_on_the_original_test_pictures(trained: Run, table: Table) 
             reference,
         ),
         Line("accuracy, nearest neighbour", interval(near), "≥ 0.9940"),
-        Line("of it, the step train", f"{trained.result['seconds']['train']:.0f} s", "none"),
+        Line("duration of the step train", f"{trained.result['seconds']['train']:.0f} s", "none"),
     )
     assert (rows, len(labels)) == (60_000, 10_000)
     assert voted.value == pytest.approx(trained.result["metrics"]["accuracy"]["value"], abs=2e-4)

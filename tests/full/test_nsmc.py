@@ -80,7 +80,7 @@ def test_the_deep_model_replaces_the_fast_model(fast: Run, state: Path, table: T
     accuracy, gain = both.result["metrics"]["accuracy"], both.evaluation["difference"]
     table.add(
         Line("accuracy, deep (model=both)", interval(accuracy), "≥ 0.8830", both.process),
-        Line("deep against fast, paired", interval(gain), "interval above 0"),
+        Line("gain in accuracy of deep over fast, paired", interval(gain), "interval above 0"),
     )
     assert both.evaluation["champion"]["digest"] == fast.result["digest"]
     assert accuracy["value"] >= 0.883

@@ -129,7 +129,7 @@ def _template(folder: Path) -> Path:
 
 
 def add_another(folder: Path, registry: Registry, note: str) -> ModelVersion:
-    """Archive the newest version's model again with a note, and register it. It is not served."""
+    """Archive the latest version's model again with a note, and register it. It is not served."""
     store, temporary = open_store(str(folder / "store")), folder / "work" / note
     newest = registry.versions(NAME)[-1]
     bundle = temporary / "bundle"

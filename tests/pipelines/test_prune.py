@@ -136,7 +136,7 @@ def _check_serving_and_rollback(state: ChampionState, url: str, capsys) -> None:
     assert run_json(rollback.main, capsys, *WORKLOAD)["to"]["version"] == "2"
 
 
-def test_needed_versions_are_kept_whatever_their_age(state: ChampionState, capsys):
+def test_needed_versions_are_kept_independent_of_age(state: ChampionState, capsys):
     daemon.start(state.folder)
     for note in ("a", "b", "c"):
         champions.promote_another(state.folder, state.registry, note)

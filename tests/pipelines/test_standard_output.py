@@ -1,4 +1,4 @@
-"""Every command with --json prints one JSON value on standard output, whatever it reports meanwhile."""
+"""Every command with --json prints one JSON value on standard output and its messages on standard error."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def stopped(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Case:
-    """A command in a situation: its exit code, and a part of what it reports on standard error."""
+    """A command in a situation: its exit code, and a part of its message on standard error."""
 
     module: str
     arguments: tuple[str, ...]

@@ -17,7 +17,7 @@ def check_cluster(
 ) -> Iterator[Finding]:
     """Yield the findings for compiled pipelines (YAML) whose steps run in `namespace`.
 
-    An empty `account` stands for the default of the server, which is not checked. Raises UserError when no
+    An empty `account` selects the default of the server, which is not checked. Raises UserError when no
     cluster is configured, and TransientError when the cluster does not answer.
     """
     # Start-up time: the import loads the Kubernetes client, which most commands do not need.

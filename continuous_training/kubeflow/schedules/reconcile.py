@@ -30,8 +30,8 @@ Action = Literal["create", "replace", "pause", "resume", "clean up", "nothing to
 class Change:
     """The planned change of one schedule.
 
-    `differences` are the reasons for a replacement. `current` is the recurring run that matches the file,
-    `outdated` are those to remove, and `unmanaged` are those of the same name that no file created.
+    `differences` are the reasons for a replacement. `current` is the recurring run that matches the file.
+    `outdated` recurring runs are removed. `unmanaged` ones have the same name but do not come from a file.
     """
 
     action: Action

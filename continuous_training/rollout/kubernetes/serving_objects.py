@@ -19,7 +19,7 @@ from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.trial import DeployedVersion, trial_name
 
 Manifest = dict[str, Any]
-"""A Kubernetes object as JSON: what is applied, and what the API server returns."""
+"""A Kubernetes object as JSON, as it is applied or as the API server returns it."""
 
 MODEL_LABEL, DIGEST_LABEL = "continuous-training/model", "continuous-training/digest"
 """Labels: the name of a model, and the first twelve digits of the archive digest of a version."""

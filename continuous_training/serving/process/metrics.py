@@ -85,7 +85,7 @@ class Metrics:
         self._batch_seconds.observe((model,), seconds)
 
     async def publish(self, worker_metrics: WorkerMetrics) -> None:
-        """Publish the metrics of this worker every second, and from now on report those of all workers."""
+        """Publish the metrics of this worker every second, and report the sum over all workers."""
         self._worker_metrics = worker_metrics
         while True:
             try:

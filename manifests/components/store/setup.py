@@ -1,4 +1,4 @@
-"""Makes the store's buckets, and lets each account do in them what it needs; again changes nothing."""
+"""Create the store's buckets and their access policies. Running it again changes nothing."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Damaged and unsafe archives are rejected, and nothing of them is left on disk."""
+"""Damaged and unsafe archives are rejected, and no file of them is left on disk."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def empty_dataset() -> DatasetManifest:
 
 
 def changed(data: ReportData, **changes: Any) -> ReportData:
-    """Return the data with changed fields, those of the evaluation and the predictions included.
+    """Return the data with changed fields, including fields of the evaluation and the predictions.
 
     The drift follows the dataset and the champion's statistics.
     """

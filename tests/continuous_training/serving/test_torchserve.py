@@ -1,4 +1,4 @@
-"""TorchServe serves the same archives, and its predictions are equal to those of our server."""
+"""TorchServe serves the same archives, and its predictions are equal to our server's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Postpone Ctrl-C until a sequence of writes that must not be divided has ended."""
+"""Ignore Ctrl-C during a sequence of writes that must not be divided."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from continuous_training.core.messages import report
 
 
 @contextmanager
-def postpone_interrupt() -> Iterator[None]:
-    """Ignore the first Ctrl-C within the block. A second one raises KeyboardInterrupt."""
+def ignore_first_interrupt() -> Iterator[None]:
+    """Ignore the first Ctrl-C within the block, with a message. A second one raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

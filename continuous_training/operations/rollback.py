@@ -16,7 +16,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.adapters.webhook import Notifier
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError
-from continuous_training.core.interrupts import postpone_interrupt
+from continuous_training.core.interrupts import ignore_first_interrupt
 from continuous_training.core.messages import report
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
@@ -176,7 +176,7 @@ class Rollback:
         def make_champion() -> None:
             nonlocal alias_moved
             # From here on the rollback is completed: an interrupt waits until the stack is closed.
-            self.stack.enter_context(postpone_interrupt())
+            self.stack.enter_context(ignore_first_interrupt())
             if plan.moves_alias:
                 restore_champion(self.registry, version, champion, plan.previous, metadata)
             alias_moved = True

@@ -19,7 +19,7 @@ from continuous_training.adapters.model_store import find
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.exit_codes import INTERRUPTED
-from continuous_training.core.interrupts import postpone_interrupt
+from continuous_training.core.interrupts import ignore_first_interrupt
 from continuous_training.operations.champion_history import read_champion_history
 from continuous_training.serving.process import daemon
 from pipelines import status
@@ -349,7 +349,7 @@ def test_a_rollback_notifies_the_webhook(champion_state: ChampionState, capsys, 
 
 
 def test_a_second_interrupt_is_not_postponed():
-    with postpone_interrupt():
+    with ignore_first_interrupt():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

@@ -41,8 +41,8 @@ def connect(
         api, default = _in_pod() if in_pod else _from_kubeconfig(kubeconfig, context)
     except (ConfigException, OSError) as error:
         raise UserError(
-            f"no Kubernetes cluster is configured ({str(error).strip()}): set KUBECONFIG to a file that "
-            "names one, or run this in a pod with a service account's token"
+            f"no Kubernetes cluster is configured ({str(error).strip()}): set KUBECONFIG to a "
+            "kubeconfig file, or run this in a pod with a service account's token"
         ) from None
     caller = "this pod's service account" if in_pod else "the kubeconfig's user"
     return Cluster(api, namespace or default, in_pod, caller, progress)

@@ -68,6 +68,11 @@ def violations() -> set[Import]:
     return result
 
 
+def test_every_layer_contains_modules() -> None:
+    layers = {layer_of(module_name(path), LAYERS) for path in FILES}
+    assert {layer[0] for layer in layers if layer} == set(range(len(LAYERS)))
+
+
 def test_imports_follow_the_layers():
     assert violations() == set()
 

@@ -189,7 +189,7 @@ def test_damaged_archive_is_refused(line: Line, state: Path) -> None:
     path = line.store.root / archived.key
     content = path.read_bytes()
     path.write_bytes(content[:-100])
-    with pytest.raises(RolloutReverted):
+    with pytest.raises(RolloutReverted, match="was refused: "):
         deploy(line, state, "run-2")
     assert champion_of(line) == "1"
     path.write_bytes(content)
@@ -271,7 +271,7 @@ def test_version_is_evaluated_again_when_another_version_became_champion(
     assert record is not None
     assert record["verdict"] == ("promoted" if promoted else "rejected")
     assert record["champion"]["version"] == "2"
-    assert any("against champion 2" in reason for reason in record["reasons"])
+    assert any("against champion 2 on the same rows" in reason for reason in record["reasons"])
     assert record["reasons"][-1] == "evaluated again: the first evaluation was against no champion"
     assert "<html" in (line.folder / "run-1/report.html").read_text()
     processed = RunHistory(line.store, name).find_processed(record["recipe"])

@@ -258,8 +258,8 @@ def test_a_guard_metric_rejects_a_model_that_passes_the_primary_metric(line: Lin
     line.train("run-2", slope="1.6")
     result = line.evaluate("run-2")
     assert result.evaluation.verdict == "rejected"
-    failed = [check.name for check in result.decision.checks if not check.passed]
-    assert failed == ["mae against champion 1 on the same rows (guard)"]
+    failed = [(check.name, check.limit) for check in result.decision.checks if not check.passed]
+    assert failed == [("mae against champion 1 on the same rows (guard)", "not worse by more than 0.001")]
     assert set(result.evaluation.guards) == {"mae"}
     line.train("run-3", slope="1.6", gate_guards="")
     assert line.evaluate("run-3").promoted

@@ -119,7 +119,7 @@ def test_a_failed_build(engine: docker.DockerClient, capfd: pytest.CaptureFixtur
 def test_a_missing_docker_command_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", "/options")
+    monkeypatch.setenv("PATH", "/nonexistent")
     assert build_images.main(["--registry", "registry.example/ct"]) == 2
     assert capsys.readouterr().err.endswith(
         "error: the docker command was not found: install Docker, or use a machine that has it\n"

@@ -33,7 +33,9 @@ def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_step_can_import_every_workload(
     engine: docker.DockerClient, images: Images, user_folder: Path, step: str
 ) -> None:
-    listing = "from workloads import register; [print(register.get(name).name) for name in register.names()]"
+    listing = (
+        "from workloads import discovery; [print(discovery.get(name).name) for name in discovery.names()]"
+    )
     output = engine.containers.run(
         images.of(step),
         ["python", "-c", listing],

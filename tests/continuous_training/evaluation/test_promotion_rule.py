@@ -88,3 +88,12 @@ def test_gate_parameters_are_known_by_their_names() -> None:
 def test_every_metric_of_a_rule_is_computed() -> None:
     names = {task: tuple(metric.name for metric in metrics) for task, metrics in METRICS.items()}
     assert names == METRIC_NAMES
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [({}, False), ({"latency_ms": 5}, True), ({"latency_ratio": 2}, True), ({"size_mb": 1}, False)],
+)
+def test_only_a_latency_budget_requires_a_measurement(budget: dict[str, float], expected: bool) -> None:
+    rule = PromotionRule(metric="accuracy", floor=0.9, margin=0.02, minimum_rows=100, **budget)
+    assert rule.measures_latency is expected

@@ -124,7 +124,8 @@ def test_a_glob_that_matches_only_folders_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"matches only folders .*, for instance .*/\*/\*\.csv$"):
         read(tmp_path / "*")
     assert read(tmp_path / "**" / "*.csv").tolist() == [[1, 2]]
-    with pytest.raises(UserError, match=r"source '.*x\*\*': "):
+    # Since Python 3.13 `x**` is a valid pattern, which matches nothing here.
+    with pytest.raises(UserError, match=r"source '.*x\*\*'"):
         read(tmp_path / "x**")
 
 

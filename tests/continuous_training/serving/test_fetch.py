@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def test_missing_and_damaged_archives_are_errors(
     assert not (tmp_path / "out/toy.mar").exists()
 
 
+@pytest.mark.skipif(shutil.which("java") is None, reason="TorchServe needs Java 17")
 def test_torchserve_serves_the_archive_at_the_path_of_its_version(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
     stored = workload_archive("diabetes", tmp_path)

@@ -31,7 +31,7 @@ from workloads.contract import Workload
 
 from .images import add_image_arguments, images_from_arguments
 from .preflight import add_preflight_arguments, submission_from_arguments
-from .steps import add_steps_argument, steps_from_arguments
+from .steps.arguments import add_steps_argument, steps_from_arguments
 from .upload import add_server_arguments, connect
 
 LOCAL_INTERRUPTION = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.compile import compile_manifest, compile_workload
 from pipelines.images import Images
-from pipelines.steps import read_steps
+from pipelines.steps.settings_file import read_steps
 from workloads import discovery
 
 FOLDER = Path(__file__).parent / "golden"

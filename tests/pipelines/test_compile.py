@@ -11,7 +11,7 @@ import yaml
 from pipelines import compile as compile_command
 from pipelines.compile import compile_workload
 from pipelines.images import Images
-from pipelines.steps import STEPS
+from pipelines.steps.defaults import STEPS
 from tests.pipelines import golden
 from workloads import discovery
 

@@ -125,7 +125,7 @@ def create_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXIT_CODES,
     )
-    parser.add_argument("--schema", action="store_true", help="print the JSON schema of the file, for editors")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of the file")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB")
     for action in ("apply", "diff", "list", "pause", "resume", "delete", "backfill"):
         subparser = subparsers.add_parser(action)

@@ -26,6 +26,7 @@ from continuous_training.evaluation.promotion_rule import PromotionRule, gate_pa
 
 from .columns import Column, Rows
 from .handler import Handler, Tensors
+from .load_context import Fetch, LoadContext
 
 Schema = dict[str, Any]
 """A JSON Schema (2020-12). `workloads.schemas` has functions to build one."""
@@ -116,7 +117,7 @@ class Workload(ABC):
     answer_schema: ClassVar[Schema] = {}
 
     @abstractmethod
-    def load(self, source: str, values: Values) -> Iterator[Rows]:
+    def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
         """Yield the raw rows of `source` in batches, in the schema of `columns`.
 
         If the data has its own split, a batch has an additional column `split` with the values `train` and
@@ -215,7 +216,9 @@ __all__ = [
     "COMMON",
     "Checkpoints",
     "Column",
+    "Fetch",
     "Handler",
+    "LoadContext",
     "Parameter",
     "Progress",
     "PromotionRule",

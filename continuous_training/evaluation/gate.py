@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from continuous_training.artifacts.measurements import SliceMetric
+from continuous_training.artifacts.measurements import SliceMetric, interval_label
 from continuous_training.evaluation.comparison import ChampionComparison, Comparison
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.promotion_rule import PromotionRule
@@ -211,7 +211,7 @@ def _improvement_text(improvement: Interval, confidence: float) -> str:
     if improvement.low == improvement.high == 0:
         return "no difference on any row"
     ends = f"{improvement.low:+.4g} to {improvement.high:+.4g}"
-    return f"{improvement.value:+.4g} ({100 * confidence:g} % interval {ends})"
+    return f"{improvement.value:+.4g} ({interval_label(confidence)} {ends})"
 
 
 def _reaches(value: float, floor: float, higher_is_better: bool) -> bool:

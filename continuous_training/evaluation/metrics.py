@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from continuous_training.artifacts.measurements import Interval
+from continuous_training.artifacts.measurements import METRIC_CONFIDENCE, Interval
 
 __all__ = [
     "METRICS",
@@ -21,7 +21,6 @@ __all__ = [
     "score",
 ]
 
-CONFIDENCE = 0.95
 RESAMPLES = 2000
 _MAX_RESAMPLED_VALUES = 4_000_000
 
@@ -109,7 +108,7 @@ def score(metric: Metric, actual: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def metric_interval(metric: Metric, actual: np.ndarray, predicted: np.ndarray, seed: int) -> Interval:
-    """Return the metric on these rows with its 95 % percentile bootstrap interval."""
+    """Return the metric on these rows with its percentile bootstrap interval of METRIC_CONFIDENCE."""
     return _bootstrap(metric.row_scores(actual, predicted), metric.from_means, seed)
 
 
@@ -119,7 +118,7 @@ def paired_improvement(
     challenger: np.ndarray,
     champion: np.ndarray,
     seed: int,
-    confidence: float = CONFIDENCE,
+    confidence: float = METRIC_CONFIDENCE,
 ) -> Interval:
     """Return the challenger's improvement over the champion on the same rows; positive is better.
 
@@ -137,7 +136,7 @@ def paired_improvement(
 
 
 def _bootstrap(
-    scores: np.ndarray, statistic: Statistic, seed: int, confidence: float = CONFIDENCE
+    scores: np.ndarray, statistic: Statistic, seed: int, confidence: float = METRIC_CONFIDENCE
 ) -> Interval:
     tail = _tail(len(scores), confidence)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from continuous_training.artifacts.measurements import ColumnDrift, SliceMetric
+from continuous_training.artifacts.measurements import ColumnDrift, SliceMetric, interval_label
 from continuous_training.evaluation import drift
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.report.formatting import (
@@ -83,7 +83,7 @@ def metrics_plot(data: ReportData) -> Markup:
         for name in names
         for model, values in models.items()
     )
-    return inline_svg(figure, "comparison", f"Metrics on the holdout with 95 % intervals: {values_text}")
+    return inline_svg(figure, "comparison", f"Metrics on the holdout with {interval_label()}s: {values_text}")
 
 
 def _value_text(metric: str, interval: Interval | None) -> str:
@@ -119,10 +119,8 @@ def difference_plot(data: ReportData, difference: Interval) -> Markup:
     value, low, high = (
         change_text(metric, end) for end in (difference.value, difference.low, difference.high)
     )
-    confidence = f"{100 * data.evaluation.bootstrap.confidence:g} %"
-    alternative = (
-        f"Challenger minus champion, {label(metric)}: {value}, {confidence} interval {low} to {high}"
-    )
+    interval = interval_label(data.evaluation.bootstrap.confidence)
+    alternative = f"Challenger minus champion, {label(metric)}: {value}, {interval} {low} to {high}"
     return inline_svg(figure, "difference", alternative)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import PipelineError
+from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import StepListener
 from continuous_training.core.run_id import new_run_id
@@ -38,7 +39,7 @@ class ClusterRunPlan:
     host: str
     service_account: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that `--dry-run` prints, without an empty service account."""
         data = asdict(self)
         del data["service_account"]
@@ -126,18 +127,18 @@ def _describe_failure(run: Run, url: str) -> str:
 
 def _create_result(workload: Workload, run: Run, url: str, store: str) -> RunResult:
     steps = steps_of(run)
-    record = _read_record(store, workload.name, run.run_id) or _derive_verdict(steps, url)
+    record = _read_record(store, workload.name, run.run_id) or _derive_record(run.run_id, steps, url)
     seconds = {name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None}
-    return replace(RunResult.from_record(workload.name, run.run_id, record, seconds), page=url)
+    return replace(RunResult.from_record(workload.name, record, seconds), page=url)
 
 
-def _read_record(store: str, workload: str, run_id: str) -> dict[str, Any] | None:
+def _read_record(store: str, workload: str, run_id: str) -> RunRecord | None:
     """Return the run record, if this machine can reach the object store of the cluster."""
     return RunHistory(open_store(store), workload).run(run_id) if store.startswith("s3://") else None
 
 
-def _derive_verdict(steps: Mapping[str, Step], url: str) -> dict[str, Any]:
-    """Derive the verdict from the executed steps: each branch of the pipeline ends with another step."""
+def _derive_record(run_id: str, steps: Mapping[str, Step], url: str) -> RunRecord:
+    """Derive the record from the executed steps: each branch of the pipeline ends with another step."""
 
     def succeeded(name: str) -> bool:
         return name in steps and steps[name].state == "SUCCEEDED"
@@ -146,4 +147,4 @@ def _derive_verdict(steps: Mapping[str, Step], url: str) -> dict[str, Any]:
         "promoted" if succeeded("deploy-serving") else "rejected" if succeeded("evaluate") else "unchanged"
     )
     location = "the report of the run" if succeeded("evaluate") else "the log of prep-data"
-    return {"verdict": verdict, "reasons": [f"see {location}: {url}"]}
+    return RunRecord(run=run_id, verdict=verdict, reasons=(f"see {location}: {url}",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -95,8 +96,8 @@ def show(result: RunResult) -> None:
     for reason in result.reasons:
         table.add_row("", _escape_markup(reason))
     for name, interval in result.metrics.items():
-        low, high = _number(interval["low"]), _number(interval["high"])
-        table.add_row(name, f"{_number(interval['value'])}   {interval_label()} {low} to {high}")
+        low, high = _number(interval.low), _number(interval.high)
+        table.add_row(name, f"{_number(interval.value)}   {interval_label()} {low} to {high}")
     if result.version:
         table.add_row("version", f"{result.version}   archive {str(result.digest)[:12]}")
     if result.page is not None:
@@ -108,8 +109,8 @@ def show(result: RunResult) -> None:
     console.print(table)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "–"
 
 
 def _escape_markup(text: str) -> str:

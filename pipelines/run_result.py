@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from continuous_training.adapters.run_history import Record
-
-MetricInterval = Mapping[str, float | None]
-"""The fields `value`, `low` and `high` of a metric in a run's record; None for NaN."""
+from continuous_training.artifacts.measurements import Interval
+from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.core.json_object import Json
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class RunResult:
     run: str
     verdict: str
     reasons: tuple[str, ...]
-    metrics: Mapping[str, MetricInterval]
+    metrics: Mapping[str, Interval]
     version: str | None
     digest: str | None
     endpoint: str | None
@@ -34,19 +33,17 @@ class RunResult:
     page: str | None = None
 
     @classmethod
-    def from_record(
-        cls, workload: str, run_id: str, record: Record, seconds: Mapping[str, float]
-    ) -> RunResult:
+    def from_record(cls, workload: str, record: RunRecord, seconds: Mapping[str, float]) -> RunResult:
         """Return the result that the steps of a run have recorded."""
         return cls(
             workload=workload,
-            run=run_id,
-            verdict=record["verdict"],
-            reasons=tuple(record["reasons"]),
-            metrics=record.get("metrics") or {},
-            version=record.get("version"),
-            digest=record.get("digest"),
-            endpoint=record.get("endpoint"),
+            run=record.run,
+            verdict=record.verdict,
+            reasons=record.reasons,
+            metrics=record.metrics,
+            version=record.version,
+            digest=record.digest,
+            endpoint=record.endpoint,
             seconds=seconds,
         )
 
@@ -55,7 +52,7 @@ class RunResult:
         names = sorted(self.metrics, key=lambda name: (name != primary, name))
         return replace(self, metrics={name: self.metrics[name] for name in names})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that --json prints."""
         location = {"page": self.page} if self.page is not None else {"state": self.state}
         return {
@@ -63,7 +60,7 @@ class RunResult:
             "run": self.run,
             "verdict": self.verdict,
             "reasons": list(self.reasons),
-            "metrics": {name: dict(interval) for name, interval in self.metrics.items()},
+            "metrics": {name: interval.to_json() for name, interval in self.metrics.items()},
             "version": self.version,
             "digest": self.digest,
             "endpoint": self.endpoint,
@@ -85,6 +82,6 @@ class LocalRunPlan:
     registry: str
     store: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that --dry-run prints."""
         return {**vars(self), "parameters": dict(self.parameters)}

@@ -72,8 +72,8 @@ def run(
             input_digest=record.input_digest,
             evaluated_champion=record.champion.version if record.champion else None,
             reasons=record.reasons,
-            metrics=record.to_json()["metrics"],
-            registry=asdict(record.registry),
+            metrics=record.metrics,
+            registry=record.registry,
         )
         (folder / ARCHIVED).write_text(to_json(archived.to_json()), encoding="utf-8")
     progress(f"registered {name} version {version}")

@@ -66,6 +66,6 @@ def reevaluate(
         archived,
         evaluated_champion=evaluation.champion.version if evaluation.champion else None,
         reasons=evaluation.reasons,
-        metrics=evaluation.to_json()["metrics"],
+        metrics=evaluation.metrics,
     )
     return Reevaluation(updated, result.report, result.promoted)

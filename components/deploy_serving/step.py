@@ -13,6 +13,7 @@ from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.archived_model import ArchivedModel
+from continuous_training.artifacts.run_record import ProcessedInputs, RecordedVersion, RunRecord
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
@@ -130,19 +131,20 @@ def _write_output(
 
 def _record_promotion(model: ArchivedModel, endpoint: str, registry: Registry, store: ObjectStore) -> None:
     """Write the promotion to the run history and to the MLflow run."""
-    record = {
-        "verdict": "promoted",
-        "reasons": list(model.reasons),
-        "metrics": dict(model.metrics),
-        "champion": model.evaluated_champion and {"version": model.evaluated_champion},
-        "recipe": model.input_digest,
-        "registry": dict(model.registry),
-        "version": model.version,
-        "digest": model.digest,
-        "endpoint": endpoint,
-    }
+    record = RunRecord(
+        run=model.run,
+        verdict="promoted",
+        reasons=model.reasons,
+        metrics=model.metrics,
+        champion=RecordedVersion(model.evaluated_champion) if model.evaluated_champion else None,
+        registry=model.registry,
+        input_digest=model.input_digest,
+        version=model.version,
+        digest=model.digest,
+        endpoint=endpoint,
+    )
     history = RunHistory(store, model.workload)
-    history.write_run(model.run, record)
-    history.record_processed(model.input_digest, {"run": model.run, **record})
+    history.write_run(record)
+    history.record_processed(model.input_digest, ProcessedInputs(record))
     tags = {"served_version": model.version, "endpoint": endpoint}
     registry.log(registry.run(model.workload, model.run), tags=tags)

@@ -71,14 +71,14 @@ def _check_registry(context: RunContext) -> None:
     Raises UserError for a registry that lost its versions: with the floors alone, a worse model could replace
     the served one.
     """
-    promoted = [record for record in context.history.runs() if record["verdict"] == "promoted"]
+    promoted = [record for record in context.history.runs() if record.verdict == "promoted"]
     if not promoted or context.registry.versions(context.workload.name):
         return
     last = promoted[-1]
     raise UserError(
         f"the registry {context.registry.uri} has no version of {context.workload.name}, but according to "
-        f"the object store, run {last['run']} promoted version {last['version']} "
-        f"({str(last['digest'])[:12]}). The registry was lost, or it is another one. No model is evaluated, "
+        f"the object store, run {last.run} promoted version {last.version} "
+        f"({str(last.digest)[:12]}). The registry was lost, or it is another one. No model is evaluated, "
         "and the served version stays. Restore the registry. To start over instead, remove "
         f"{context.history.prefix} from the object store"
     )

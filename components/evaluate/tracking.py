@@ -8,13 +8,12 @@ from components.run_context import RunContext
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.dataset_manifest import MANIFEST
 from continuous_training.artifacts.evaluation import Evaluation
+from continuous_training.artifacts.run_record import ProcessedInputs, RecordedVersion, RunRecord
 from continuous_training.core.files import to_json
 from continuous_training.evaluation.promotion_rule import PARAMETER_PREFIX
 
 EVALUATION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
 """The files of an evaluation: record, golden requests with their answers, report, and model card."""
-
-_HISTORY_KEYS = ("verdict", "reasons", "metrics", "champion", "recipe", "registry")
 
 
 def log_evaluation(
@@ -24,18 +23,32 @@ def log_evaluation(
     registry, run = context.registry, evaluation.registry.run
     rule = {f"{PARAMETER_PREFIX}{n}": value for n, value in evaluation.rule.items() if value is not None}
     registry.log(run, {**evaluation.parameters, **rule}, _metrics(evaluation), _tags(evaluation))
-    manifest, record = dataset.manifest, evaluation.to_json()
+    manifest = dataset.manifest
     profile = to_json({name: split.to_json() for name, split in manifest.splits.items()})
     registry.log_dataset(run, evaluation.workload, manifest.fingerprint, manifest.source, profile)
     registry.log_file(run, REPORT, report.encode())
     registry.log_file(run, CARD, card.encode())
     registry.log_file(run, MANIFEST, to_json(manifest.to_json()).encode())
-    registry.log_file(run, EVALUATION, to_json(record).encode())
+    registry.log_file(run, EVALUATION, to_json(evaluation.to_json()).encode())
     registry.end(run)
     if not evaluation.promoted:
-        summary = {key: record[key] for key in _HISTORY_KEYS}
-        context.history.write_run(evaluation.run, summary)
-        context.history.record_processed(evaluation.input_digest, {"run": evaluation.run, **summary})
+        record = _record(evaluation)
+        context.history.write_run(record)
+        context.history.record_processed(evaluation.input_digest, ProcessedInputs(record))
+
+
+def _record(evaluation: Evaluation) -> RunRecord:
+    """Return the run record of an evaluation."""
+    champion = evaluation.champion
+    return RunRecord(
+        run=evaluation.run,
+        verdict=evaluation.verdict,
+        reasons=evaluation.reasons,
+        metrics=evaluation.metrics,
+        champion=RecordedVersion(champion.version, champion.digest, champion.metrics) if champion else None,
+        input_digest=evaluation.input_digest,
+        registry=evaluation.registry,
+    )
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from continuous_training.adapters.run_history import Record, RunHistory
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.adapters.webhook import Notifier
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.in_pod_client import failed_tasks
 
@@ -24,7 +25,7 @@ def run(
     kfp_api: str = "",
     kfp_token: Path | None = None,
     progress: Progress = report,
-) -> Record:
+) -> RunRecord:
     """Record and announce the result of the run. Return the run record.
 
     A run without a record has failed. On a cluster, the failed step is requested from the API of Kubeflow
@@ -34,14 +35,14 @@ def run(
     if record is None:
         failed = failed_tasks(kfp_api, run_id, STEPS, kfp_token) if kfp_api else []
         cause = f"failed in {', '.join(failed)}" if failed else "did not finish"
-        record = {"run": run_id, "verdict": "failed", "reasons": [f"the run {cause}; see its log"]}
-        history.write_run(run_id, record)
+        record = RunRecord(run=run_id, verdict="failed", reasons=(f"the run {cause}; see its log",))
+        history.write_run(record)
     message = describe(workload, record)
-    notifier.send(message, {"workload": workload, **record})
+    notifier.send(message, {"workload": workload, **record.to_json()})
     progress(message)
     return record
 
 
-def describe(workload: str, record: dict[str, Any]) -> str:
+def describe(workload: str, record: RunRecord) -> str:
     """Return the result of the run as one line."""
-    return f"{workload}: {record['verdict']}. " + "; ".join(record["reasons"])
+    return f"{workload}: {record.verdict}. " + "; ".join(record.reasons)

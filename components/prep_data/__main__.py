@@ -16,6 +16,7 @@ from components import step_cli
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.run_record import DataRecord, RunRecord
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from workloads import discovery
@@ -37,39 +38,43 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             step_cli.tell,
             settings.cache,
         )
-        records.write_data(run_id, data_record(Dataset.open(Path(data.path))))
+        records.write_data(data_record(run_id, Dataset.open(Path(data.path))))
         data.metadata["recipe"] = result.input_digest
         data.metadata |= {f"{split}_rows": count for split, count in result.rows.items()}
         if result.earlier:
-            record = unchanged_record(result.earlier)
-            records.write_run(run_id, record)
-            step_cli.tell(record["reasons"][0])
+            record = unchanged_record(run_id, result.earlier)
+            records.write_run(record)
+            step_cli.tell(record.reasons[0])
         return result.changed
 
 
-def data_record(dataset: Dataset) -> dict[str, Any]:
+def data_record(run_id: str, dataset: Dataset) -> DataRecord:
     """Return the record of the latest data, with the statistics that drift is computed from."""
     manifest = dataset.manifest
-    return {
-        "as_of": manifest.as_of,
-        "source": manifest.source,
-        "fingerprint": manifest.fingerprint,
-        "rows": {name: split.rows for name, split in manifest.splits.items()},
-        "statistics": dict(manifest.train.statistics),
-    }
+    return DataRecord(
+        run=run_id,
+        as_of=manifest.as_of,
+        source=manifest.source,
+        fingerprint=manifest.fingerprint,
+        rows={name: split.rows for name, split in manifest.splits.items()},
+        statistics=manifest.train.statistics,
+    )
 
 
-def unchanged_record(earlier: dict[str, Any]) -> dict[str, Any]:
+def unchanged_record(run_id: str, earlier: RunRecord) -> RunRecord:
     """Return the record of a run whose inputs were processed by an earlier run."""
-    names = ("metrics", "version", "digest", "endpoint", "recipe")
-    copied: dict[str, Any] = {name: earlier[name] for name in names if name in earlier}
-    result = f"{earlier['verdict']} by run {earlier['run']}"
-    return {
-        "verdict": "unchanged",
-        "reasons": [f"data unchanged: these rows and parameters were evaluated before ({result})"],
-        "judged_by": earlier["run"],
-        **copied,
-    }
+    result = f"{earlier.verdict} by run {earlier.run}"
+    return RunRecord(
+        run=run_id,
+        verdict="unchanged",
+        reasons=(f"data unchanged: these rows and parameters were evaluated before ({result})",),
+        metrics=earlier.metrics,
+        input_digest=earlier.input_digest,
+        version=earlier.version,
+        digest=earlier.digest,
+        endpoint=earlier.endpoint,
+        evaluated_by=earlier.run,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 from components.input_digest import input_digest_of
 from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests
 from continuous_training.adapters.downloader import Downloader
-from continuous_training.adapters.run_history import Record, RunHistory
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset_manifest import (
     MANIFEST,
     ColumnDescription,
     DatasetManifest,
     SplitManifest,
 )
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.digest import digest_of
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import new_folder, to_json
@@ -41,7 +42,7 @@ class PreparedData:
 
     input_digest: str
     rows: dict[str, int]
-    earlier: Record | None
+    earlier: RunRecord | None
 
     @property
     def changed(self) -> bool:
@@ -93,15 +94,15 @@ def run(
             parameters=values,
             input_digest=input_digest,
         )
-        earlier = records.find_processed(input_digest) if records and not values["force"] else None
-        if earlier:
+        processed = records.find_processed(input_digest) if records and not values["force"] else None
+        if processed:
             # The run ends here, so no step reads the rows.
             for split in SPLITS:
                 (folder / f"{split}.parquet").unlink()
         (folder / MANIFEST).write_text(to_json(manifest.to_json()), encoding="utf-8")
     counts = {split: manifest.splits[split].rows for split in SPLITS}
     progress(f"{counts['train']:,} training rows, {counts['holdout']:,} holdout rows")
-    return PreparedData(input_digest, counts, earlier)
+    return PreparedData(input_digest, counts, processed.record if processed else None)
 
 
 class _Splits:

@@ -6,11 +6,12 @@ Every move of an alias is stored as a tag of the registered model: time, alias, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from continuous_training.adapters.experiment_tracking import ExperimentTracking
+from continuous_training.artifacts.alias_move import AliasMove
+from continuous_training.artifacts.errors import ArtifactError
+from continuous_training.core.json_object import JsonObject
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ROLLBACK = "rollback"
@@ -30,27 +31,34 @@ class AliasHistory(ExperimentTracking):
             entry["alias"]: str(entry["version"]) for entry in response["registered_model"].get("aliases", [])
         }
 
-    def alias_history(self, name: str) -> list[dict[str, Any]]:
-        """Return the moves of a model's aliases, the oldest first: when, alias, from, to, why, run."""
+    def alias_history(self, name: str) -> list[AliasMove]:
+        """Return the moves of a model's aliases, the oldest first."""
         response = self.get("registered-models/get", {"name": name}) or {"registered_model": {}}
         tags = {tag["key"]: tag["value"] for tag in response["registered_model"].get("tags", [])}
-        moves = [(key.removeprefix(_PREFIX), tags[key]) for key in sorted(tags) if key.startswith(_PREFIX)]
-        return [{"when": time, **json.loads(move)} for time, move in moves]
+        return [
+            AliasMove.from_json(
+                key.removeprefix(_PREFIX),
+                JsonObject.parse(tags[key], f"tag {key} of model {name}", ArtifactError),
+            )
+            for key in sorted(tags)
+            if key.startswith(_PREFIX)
+        ]
 
-    def move_alias(self, name: str, alias: str, version: str, reason: str, run: str, **details: str) -> None:
+    def move_alias(
+        self, name: str, alias: str, version: str, reason: str, run: str, user: str = "", kind: str = ""
+    ) -> None:
         """Move an alias to a version and record the move. No effect if the alias is already there.
 
-        `details` are recorded too. The alias moves last: if this raises, the alias is unchanged.
+        The alias moves last: if this raises, the alias is unchanged.
         """
         current = self._version_of(name, alias)
         if current == version:
             return
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        move = {"alias": alias, "from": current, "to": version, "why": reason, "run": run, **details}
+        move = AliasMove(now, alias, current, version, reason, run, user, kind)
         self._remove_unfinished(name, move)
-        self.post(
-            "registered-models/set-tag", {"name": name, "key": f"{_PREFIX}{now}", "value": json.dumps(move)}
-        )
+        tag = {"name": name, "key": f"{_PREFIX}{now}", "value": json.dumps(move.to_json())}
+        self.post("registered-models/set-tag", tag)
         self.post("registered-models/alias", {"name": name, "alias": alias, "version": version})
 
     def remove_alias(self, name: str, alias: str, version: str | None = None) -> None:
@@ -63,12 +71,13 @@ class AliasHistory(ExperimentTracking):
         response = self.get("registered-models/alias", {"name": name, "alias": alias})
         return None if response is None else str(response["model_version"]["version"])
 
-    def _remove_unfinished(self, name: str, move: Mapping[str, Any]) -> None:
+    def _remove_unfinished(self, name: str, move: AliasMove) -> None:
         """Remove the record of the same move by a process that died before it moved the alias."""
-        moves = [earlier for earlier in self.alias_history(name) if earlier["alias"] == move["alias"]]
+        moves = [earlier for earlier in self.alias_history(name) if earlier.alias == move.alias]
         # The challenger alias is also removed, so it can move to the same version twice.
-        if not moves or move["alias"] == CHALLENGER:
+        if not moves or move.alias == CHALLENGER:
             return
-        if all(moves[-1][key] == move[key] for key in ("from", "to")):
-            tag = {"name": name, "key": f"{_PREFIX}{moves[-1]['when']}"}
+        last = moves[-1]
+        if (last.from_version, last.to_version) == (move.from_version, move.to_version):
+            tag = {"name": name, "key": f"{_PREFIX}{last.when}"}
             self.send("DELETE", "mlflow/registered-models/delete-tag", json=tag)

@@ -8,57 +8,63 @@ again.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from continuous_training.adapters.object_store import ObjectStore
-
-Record = dict[str, Any]
+from continuous_training.artifacts.errors import ArtifactError
+from continuous_training.artifacts.run_record import DataRecord, ProcessedInputs, RunRecord
+from continuous_training.core.json_object import Json, JsonObject
 
 
 class RunHistory:
-    """The records of one workload."""
+    """The records of one workload. Reading raises ArtifactError for a damaged record."""
 
     def __init__(self, store: ObjectStore, workload: str) -> None:
         self.store = store
         self.prefix = f"records/{workload}"
 
-    def find_processed(self, input_digest: str) -> Record | None:
+    def find_processed(self, input_digest: str) -> ProcessedInputs | None:
         """Return the record of the run that last processed these inputs, or None."""
-        return self._read(f"recipes/{input_digest}")
+        document = self._read(f"recipes/{input_digest}")
+        return ProcessedInputs.from_json(document) if document else None
 
-    def record_processed(self, input_digest: str, record: Record) -> None:
+    def record_processed(self, input_digest: str, processed: ProcessedInputs) -> None:
         """Record that these inputs were processed, so that no run processes them again."""
-        self._write(f"recipes/{input_digest}", record)
+        self._write(f"recipes/{input_digest}", processed.to_json())
 
-    def run(self, run_id: str) -> Record | None:
+    def run(self, run_id: str) -> RunRecord | None:
         """Return the record of a run, or None if it has not ended."""
-        return self._read(f"runs/{run_id}")
+        document = self._read(f"runs/{run_id}")
+        return RunRecord.from_json(document) if document else None
 
-    def runs(self) -> list[Record]:
+    def runs(self) -> list[RunRecord]:
         """Return the records of all runs, the oldest first."""
         names = (key.removeprefix(f"{self.prefix}/") for key in self.store.keys(f"{self.prefix}/runs"))
-        records = [self._read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
-        return sorted((record for record in records if record), key=lambda r: (r["ended"], r["run"]))
+        documents = [self._read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        records = [RunRecord.from_json(document) for document in documents if document]
+        return sorted(records, key=lambda record: (record.ended, record.run))
 
-    def write_run(self, run_id: str, record: Record) -> None:
-        """Write the record of a run. A later record of the same run replaces an earlier one."""
-        self._write(f"runs/{run_id}", {"run": run_id, "ended": _now(), **record})
+    def write_run(self, record: RunRecord) -> None:
+        """Write the record of a run that ends now. A later record of the same run replaces an earlier one."""
+        self._write(f"runs/{record.run}", replace(record, ended=_now()).to_json())
 
-    def data(self) -> Record | None:
+    def data(self) -> DataRecord | None:
         """Return the record of the latest run's data, or None before the first run."""
-        return self._read("data")
+        document = self._read("data")
+        return DataRecord.from_json(document) if document else None
 
-    def write_data(self, run_id: str, record: Record) -> None:
+    def write_data(self, record: DataRecord) -> None:
         """Write the record of the latest run's data. It replaces the record of the run before."""
-        self._write("data", {"run": run_id, "when": _now(), **record})
+        self._write("data", replace(record, when=_now()).to_json())
 
-    def _read(self, name: str) -> Record | None:
-        data = self.store.read(f"{self.prefix}/{name}.json")
-        return None if data is None else json.loads(data)
+    def _read(self, name: str) -> JsonObject | None:
+        key = f"{self.prefix}/{name}.json"
+        data = self.store.read(key)
+        return None if data is None else JsonObject.parse(data, key, ArtifactError)
 
-    def _write(self, name: str, record: Record) -> None:
-        text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+    def _write(self, name: str, content: Json) -> None:
+        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
         self.store.write(f"{self.prefix}/{name}.json", text.encode())
 
 

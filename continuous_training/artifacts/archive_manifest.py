@@ -60,9 +60,7 @@ class ArchiveManifest:
             golden=GoldenSet.from_json(document.array("golden"), document.document, document.error),
             provenance=document.mapping("provenance", {}),
             libraries=document.texts("libraries", {}),
-            files={
-                name: MemberEntry.from_json(item) for name, item in document.nested_items("files").items()
-            },
+            files=document.items("files", MemberEntry.from_json),
         )
 
     def to_json(self) -> dict[str, Any]:

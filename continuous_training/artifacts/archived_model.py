@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.artifacts.errors import ArtifactError
+from continuous_training.artifacts.evaluation import TrackingRun
+from continuous_training.artifacts.measurements import Interval
 from continuous_training.core.json_object import JsonObject
 
 ARCHIVED = "archived.json"
@@ -20,7 +22,7 @@ class ArchivedModel:
     """A registered version, with the `key` of its archive in the object store and the archive's sha256.
 
     `evaluated_champion` is the version that was champion when the gate decided, or None without a champion.
-    `metrics` are the metrics of the evaluation as JSON, and `registry` is its MLflow run.
+    `metrics` are the metrics of the evaluation, and `registry` is its MLflow run.
     """
 
     workload: str
@@ -31,8 +33,8 @@ class ArchivedModel:
     input_digest: str
     evaluated_champion: str | None
     reasons: tuple[str, ...]
-    metrics: Mapping[str, Any]
-    registry: Mapping[str, str]
+    metrics: Mapping[str, Interval]
+    registry: TrackingRun
 
     @classmethod
     def read(cls, folder: Path) -> ArchivedModel:
@@ -52,8 +54,8 @@ class ArchivedModel:
             input_digest=document.text("recipe"),
             evaluated_champion=document.optional_text("judged_against"),
             reasons=document.text_list("reasons"),
-            metrics=document.mapping("metrics"),
-            registry=document.texts("registry"),
+            metrics=document.items("metrics", Interval.from_json),
+            registry=TrackingRun.from_json(document.nested("registry")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +70,6 @@ class ArchivedModel:
             "recipe": self.input_digest,
             "judged_against": self.evaluated_champion,
             "reasons": list(self.reasons),
-            "metrics": dict(self.metrics),
-            "registry": dict(self.registry),
+            "metrics": {name: interval.to_json() for name, interval in self.metrics.items()},
+            "registry": self.registry.to_json(),
         }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.measurements import (
@@ -21,8 +21,6 @@ from continuous_training.core.json_object import JsonObject
 FORMAT = 1
 """The current format of `evaluation.json`. A file without the field `format` has format 1."""
 
-Decoded = TypeVar("Decoded")
-
 
 @dataclass(frozen=True)
 class EvaluatedChampion:
@@ -35,7 +33,7 @@ class EvaluatedChampion:
     @classmethod
     def from_json(cls, document: JsonObject) -> EvaluatedChampion:
         """Read the champion."""
-        metrics = _items(document, "metrics", Interval.from_json)
+        metrics = document.items("metrics", Interval.from_json)
         return cls(document.text("version"), document.text("digest"), metrics)
 
 
@@ -86,6 +84,10 @@ class TrackingRun:
     def from_json(cls, document: JsonObject) -> TrackingRun:
         """Read id and page."""
         return cls(document.text("run"), document.text("url"))
+
+    def to_json(self) -> dict[str, str]:
+        """Return id and page."""
+        return {"run": self.run, "url": self.url}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,18 +150,18 @@ class Evaluation:
             workload=document.text("workload"),
             run=document.text("run"),
             verdict=document.text("verdict"),
-            reasons=_texts(document, "reasons"),
+            reasons=document.text_list("reasons"),
             rule=document.mapping("rule"),
-            metrics=_items(document, "metrics", Interval.from_json),
-            champion=_optional(document, "champion", EvaluatedChampion.from_json),
-            difference=_optional(document, "difference", Interval.from_json),
-            guards=_items(document, "guards", Interval.from_json),
-            test=_optional(document, "test", PairedTest.from_json),
+            metrics=document.items("metrics", Interval.from_json),
+            champion=document.optional("champion", EvaluatedChampion.from_json),
+            difference=document.optional("difference", Interval.from_json),
+            guards=document.items("guards", Interval.from_json),
+            test=document.optional("test", PairedTest.from_json),
             mcnemar_p=document.optional_number("mcnemar_p"),
-            cost=_optional(document, "cost", ServingCost.from_json),
-            champion_cost=_optional(document, "champion_cost", ServingCost.from_json),
+            cost=document.optional("cost", ServingCost.from_json),
+            champion_cost=document.optional("champion_cost", ServingCost.from_json),
             bootstrap=Bootstrap.from_json(document.nested("bootstrap")),
-            slices=_items(document, "slices", SliceMetric.from_json),
+            slices=document.items("slices", SliceMetric.from_json),
             rows=document.integer("rows"),
             input_digest=document.text("recipe"),
             model_digest=document.text("model_digest"),
@@ -169,18 +171,3 @@ class Evaluation:
             registry=TrackingRun.from_json(document.nested("registry")),
             drift=tuple(map(ColumnDrift.from_json, document.nested_list("drift", []))),
         )
-
-
-def _texts(document: JsonObject, key: str) -> tuple[str, ...]:
-    texts = document.array(key)
-    if not all(isinstance(text, str) for text in texts):
-        raise document.invalid(key, "a list of texts")
-    return tuple(texts)
-
-
-def _optional(document: JsonObject, key: str, from_json: Callable[[JsonObject], Decoded]) -> Decoded | None:
-    return from_json(document.nested(key)) if key in document else None
-
-
-def _items(document: JsonObject, key: str, from_json: Callable[[JsonObject], Decoded]) -> dict[str, Decoded]:
-    return {name: from_json(item) for name, item in document.nested_items(key).items()}

@@ -38,6 +38,11 @@ class Interval:
         """Read the three numbers; null is NaN."""
         return cls(document.number("value"), document.number("low"), document.number("high"))
 
+    def to_json(self) -> dict[str, float | None]:
+        """Return the three numbers, with null for NaN and infinities."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+
 
 @dataclass(frozen=True)
 class SliceMetric:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from continuous_training.core.errors import UserError
 
+Json = dict[str, Any]
+"""A JSON object as a dict: the return value of `to_json`, or a document whose fields others define.
+
+Data of this program that a function reads field by field is a dataclass, not a `Json`.
+"""
+
 _REQUIRED: Any = object()
+_Decoded = TypeVar("_Decoded")
 
 
 class JsonObject:
@@ -100,10 +107,16 @@ class JsonObject:
             for index, item in enumerate(self.array(key, default))
         ]
 
-    def nested_items(self, key: str) -> dict[str, JsonObject]:
-        """Return a field with a JSON object whose values are objects."""
-        nested = self.nested(key)
-        return {name: nested.nested(name) for name in nested.value}
+    def optional(self, key: str, from_json: Callable[[JsonObject], _Decoded]) -> _Decoded | None:
+        """Return a nested object that `from_json` reads, or None when it is missing or null."""
+        return from_json(self.nested(key)) if key in self else None
+
+    def items(
+        self, key: str, from_json: Callable[[JsonObject], _Decoded], default: Any = _REQUIRED
+    ) -> dict[str, _Decoded]:
+        """Return a field with a JSON object whose values are objects that `from_json` reads."""
+        nested = self.nested(key, default)
+        return {name: from_json(nested.nested(name)) for name in nested.value}
 
     def require_format(self, newest: int, default: Any = _REQUIRED) -> int:
         """Return the format version. Raises `error` for a version that this program does not know."""

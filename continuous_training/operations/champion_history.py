@@ -7,11 +7,11 @@ that a later rollback never goes to a version that was rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from continuous_training.adapters.model_registry import CHAMPION, ROLLBACK
+from continuous_training.artifacts.alias_move import AliasMove
 
 PROMOTION, MANUAL = "promotion", "by hand"
 """Kinds of moves besides ROLLBACK. `--json` prints them."""
@@ -68,7 +68,7 @@ class ChampionHistory:
         return {move.to_version for move in self.moves if move.to_version}
 
 
-def read_champion_history(trail: Iterable[Mapping[str, Any]], champion: str | None) -> ChampionHistory:
+def read_champion_history(trail: Iterable[AliasMove], champion: str | None) -> ChampionHistory:
     """Return the history from the registry's record of moves. `champion` is the alias's version now."""
     moves = tuple(_completed_moves(list(trail), champion))
     path: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ def _truncate(path: tuple[str, ...], version: str) -> tuple[str, ...]:
     return (*(number for number in path if int(number) < int(version)), version)
 
 
-def _completed_moves(trail: list[Mapping[str, Any]], champion: str | None) -> Iterable[ChampionMove]:
+def _completed_moves(trail: list[AliasMove], champion: str | None) -> Iterable[ChampionMove]:
     """Yield the moves that were completed, and the moves that were made without a record.
 
     A move is recorded before the alias moves. If the next record starts from the same version, or the alias
@@ -95,19 +95,21 @@ def _completed_moves(trail: list[Mapping[str, Any]], champion: str | None) -> It
     was moved manually in between. A record from no champion after a record from no champion means that the
     alias was removed manually, unless both records are the same move, which was then repeated.
     """
-    records = [record for record in trail if record["alias"] == CHAMPION]
+    records = [record for record in trail if record.alias == CHAMPION]
     current = None
     for number, record in enumerate(records):
         is_last = number + 1 == len(records)
-        following = {"from": champion, "to": None} if is_last else records[number + 1]
-        if record["from"] != current:
-            yield ChampionMove(record["when"], current, record["from"], MANUAL)
-        current = record["from"]
-        if following["from"] == current != record["to"] and (current or following["to"] == record["to"]):
+        next_from = champion if is_last else records[number + 1].from_version
+        next_to = None if is_last else records[number + 1].to_version
+        if record.from_version != current:
+            yield ChampionMove(record.when, current, record.from_version, MANUAL)
+        current = record.from_version
+        if next_from == current != record.to_version and (current or next_to == record.to_version):
             continue
-        kind = ROLLBACK if record.get("kind") == ROLLBACK else PROMOTION
-        reason, run, user = (str(record.get(key) or "") for key in ("why", "run", "by"))
-        yield ChampionMove(record["when"], current, record["to"], kind, reason, run, user)
-        current = record["to"]
+        kind = ROLLBACK if record.kind == ROLLBACK else PROMOTION
+        yield ChampionMove(
+            record.when, current, record.to_version, kind, record.reason, record.run, record.user
+        )
+        current = record.to_version
     if current != champion:
         yield ChampionMove("", current, champion, MANUAL)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from continuous_training.adapters.run_history import Record
 from continuous_training.artifacts.measurements import ColumnDrift
+from continuous_training.artifacts.run_record import DataRecord
 from continuous_training.evaluation.drift import column_drift
 
 
@@ -15,11 +15,11 @@ from continuous_training.evaluation.drift import column_drift
 class NewestData:
     """The dataset of the latest run. `same_data` is whether it is the champion's dataset."""
 
-    run: str | None
-    when: str | None
-    as_of: str | None
-    source: str | None
-    rows: Any
+    run: str
+    when: str
+    as_of: str
+    source: str
+    rows: Mapping[str, int]
     same_data: bool
 
 
@@ -57,7 +57,7 @@ class DriftSinceChampion:
 
 
 def drift_since_champion(
-    champion_statistics: Mapping[str, Any] | None, fingerprint: str | None, newest: Record | None
+    champion_statistics: Mapping[str, Any] | None, fingerprint: str | None, newest: DataRecord | None
 ) -> DriftSinceChampion:
     """Compare the training data of the latest run with that of the champion.
 
@@ -66,11 +66,12 @@ def drift_since_champion(
     """
     if newest is None:
         return DriftSinceChampion(None, "no run has recorded its data yet; the next run does")
-    run, when, as_of, source, rows = (newest.get(key) for key in ("run", "when", "as_of", "source", "rows"))
-    data = NewestData(run, when, as_of, source, rows, newest["fingerprint"] == fingerprint)
+    data = NewestData(
+        newest.run, newest.when, newest.as_of, newest.source, newest.rows, newest.fingerprint == fingerprint
+    )
     if not champion_statistics:
         return DriftSinceChampion(data, "the statistics of the champion's training rows are not known")
-    columns = tuple(column_drift(newest["statistics"], champion_statistics))
+    columns = tuple(column_drift(newest.statistics, champion_statistics))
     compared = {column.column for column in columns}
-    not_compared = tuple(sorted(newest["statistics"].keys() - compared))
+    not_compared = tuple(sorted(newest.statistics.keys() - compared))
     return DriftSinceChampion(data, None, columns, not_compared)

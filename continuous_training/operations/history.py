@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.run_history import Record, RunHistory
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import write_text
+from continuous_training.core.json_object import Json
 from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import read_champion_history
 from continuous_training.operations.history_events import Event, list_events
@@ -27,7 +28,7 @@ class History:
     events: tuple[Event, ...]
     figure: Path | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that --json prints."""
         return {
             "workload": self.workload,
@@ -54,8 +55,8 @@ def read_history(
     return History(name, metric, tuple(list_events(records, read_champion_history(trail, champion), metric)))
 
 
-def _first_metric(records: list[Record]) -> str:
-    return next((next(iter(record["metrics"])) for record in records if record.get("metrics")), "")
+def _first_metric(records: list[RunRecord]) -> str:
+    return next((name for record in records for name in record.metrics), "")
 
 
 def write_figure(history: History, path: Path) -> bool:

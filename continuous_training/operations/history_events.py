@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from continuous_training.adapters.run_history import Record
 from continuous_training.artifacts.measurements import Interval
-from continuous_training.core.files import plain
+from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.core.json_object import Json
 from continuous_training.operations.champion_history import PROMOTION, ChampionHistory
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -34,20 +32,18 @@ class Event:
     champion_metric: Interval | None
     reason: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json, with null for NaN."""
-        content = {
+        return {
             "when": self.when,
             "kind": self.kind,
             "run": self.run,
             "version": self.version,
-            "measured": vars(self.measured) if self.measured else None,
+            "measured": self.measured.to_json() if self.measured else None,
             "champion": self.champion,
-            "standing": vars(self.champion_metric) if self.champion_metric else None,
+            "standing": self.champion_metric.to_json() if self.champion_metric else None,
             "why": self.reason,
         }
-        json_ready: dict[str, Any] = plain(content)
-        return json_ready
 
 
 @dataclass(frozen=True)
@@ -62,21 +58,21 @@ class _Occurrence:
     reason: str
 
 
-def list_events(records: Iterable[Record], history: ChampionHistory, metric: str) -> list[Event]:
+def list_events(records: Iterable[RunRecord], history: ChampionHistory, metric: str) -> list[Event]:
     """Return the events in order. Runs that evaluated no model are left out.
 
     `metric` is the name of the primary metric.
     """
-    evaluated = [record for record in records if record["verdict"] in ("promoted", "rejected", "failed")]
-    recorded = {record["run"] for record in evaluated}
+    evaluated = [record for record in records if record.verdict in ("promoted", "rejected", "failed")]
+    recorded = {record.run for record in evaluated}
     runs = [
         _Occurrence(
-            time=_parse_time(record["ended"]),
-            kind=record["verdict"],
-            run=record["run"],
-            version=record.get("version"),
-            measured=_measured(record, metric),
-            reason="; ".join(record.get("reasons") or []),
+            time=_parse_time(record.ended),
+            kind=record.verdict,
+            run=record.run,
+            version=record.version,
+            measured=record.metrics.get(metric),
+            reason="; ".join(record.reasons),
         )
         for record in evaluated
     ]
@@ -120,13 +116,3 @@ def _parse_time(time: str) -> datetime:
         return _LATEST
     parsed = datetime.fromisoformat(time)
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-
-
-def _measured(record: Record, metric: str) -> Interval | None:
-    interval = (record.get("metrics") or {}).get(metric)
-    if not interval:
-        return None
-    value, low, high = (
-        math.nan if interval[key] is None else float(interval[key]) for key in ("value", "low", "high")
-    )
-    return Interval(value, low, high)

@@ -8,15 +8,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.adapters.webhook import Notifier
+from continuous_training.artifacts.run_record import RecordedRollback, RecordedVersion, RunRecord
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.interrupts import ignore_first_interrupt
+from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
@@ -35,8 +36,6 @@ UNCHANGED, ARCHIVE_RESTORED, PLANNED = "nothing to do", "put back", "planned"
 SERVED_AGAIN, ROLLED_BACK = "served again", "rolled back"
 """The verdicts of a rollback, as --json prints them."""
 
-_RECORDED = ("verdict", "reasons", "from", "to", "previous", "by", "endpoint")
-
 
 @dataclass(frozen=True)
 class RollbackResult:
@@ -53,7 +52,26 @@ class RollbackResult:
         """Whether the rollback completed an interrupted one."""
         return self.plan.unfinished is not None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_record(self) -> RunRecord:
+        """Return the record of the rollback as a run."""
+        plan = self.plan
+        rollback = RecordedRollback(
+            from_version=_recorded_version(plan.champion) if plan.champion else None,
+            to_version=_recorded_version(plan.version),
+            previous=plan.previous,
+            user=self.metadata.user,
+        )
+        return RunRecord(
+            run=self.metadata.run,
+            verdict=self.verdict,
+            reasons=(self.metadata.reason,),
+            version=plan.version.version,
+            digest=plan.version.digest,
+            endpoint=self.endpoint,
+            rollback=rollback,
+        )
+
+    def to_json(self) -> Json:
         """Return the object that --json prints and that the webhook receives."""
         plan, metadata = self.plan, self.metadata
         return {
@@ -61,8 +79,8 @@ class RollbackResult:
             "run": metadata.run,
             "verdict": self.verdict,
             "reasons": [metadata.reason],
-            "from": _version_to_json(plan.champion) if plan.champion else None,
-            "to": _version_to_json(plan.version),
+            "from": _recorded_version(plan.champion).to_json() if plan.champion else None,
+            "to": _recorded_version(plan.version).to_json(),
             "previous": plan.previous,
             "by": metadata.user,
             "resumed": self.resumed,
@@ -71,8 +89,8 @@ class RollbackResult:
         }
 
 
-def _version_to_json(version: ModelVersion) -> dict[str, str]:
-    return {"version": version.version, "digest": version.digest}
+def _recorded_version(version: ModelVersion) -> RecordedVersion:
+    return RecordedVersion(version.version, version.digest)
 
 
 def roll_back(
@@ -204,10 +222,9 @@ class Rollback:
 
     def _record(self, result: RollbackResult) -> None:
         """Record the rollback as a run, and the discarded versions. A failure is reported as a warning."""
-        plan, content = result.plan, result.to_json()
-        record = {key: content[key] for key in _RECORDED} | _version_to_json(plan.version)
+        plan = result.plan
         try:
-            record_rollback(self.runs, plan.discarded, plan.version, result.metadata.run, record)
+            record_rollback(self.runs, plan.discarded, plan.version, result.to_record())
         except (PipelineError, OSError, KeyError) as error:
             report(
                 f"warning: the rollback succeeded, but it could not be recorded: {error}. "

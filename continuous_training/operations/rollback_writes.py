@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 from continuous_training.adapters.model_registry import (
     CHALLENGER,
@@ -15,12 +14,8 @@ from continuous_training.adapters.model_registry import (
     Registry,
 )
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 from continuous_training.core.errors import PipelineError, TransientError
-
-ROLLED_BACK = "promoted (and since rolled back)"
-"""The verdict of an input digest whose version was rolled back, as it is stored."""
-
-_SERVED_FIELDS = ("version", "digest", "endpoint")
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def _move_alias(
         registry.remove_alias(name, alias)
     else:
         registry.move_alias(
-            name, alias, version, metadata.reason, metadata.run, by=metadata.user, kind=ROLLBACK
+            name, alias, version, metadata.reason, metadata.run, user=metadata.user, kind=ROLLBACK
         )
 
 
@@ -80,8 +75,7 @@ def record_rollback(
     history: RunHistory,
     discarded: tuple[ModelVersion, ...],
     version: ModelVersion,
-    run: str,
-    record: dict[str, Any],
+    record: RunRecord,
 ) -> None:
     """Record the result for each version's input digest, and last the rollback itself as a run.
 
@@ -89,31 +83,29 @@ def record_rollback(
     record no longer names a served version. The record of the run completes the rollback.
     """
     for discarded_version in discarded:
-        _withdraw(history, discarded_version, run)
+        _withdraw(history, discarded_version, record.run)
     _reinstate(history, version)
-    history.write_run(run, record)
+    history.write_run(record)
 
 
-def _withdraw(history: RunHistory, version: ModelVersion, run: str) -> None:
+def _withdraw(history: RunHistory, version: ModelVersion, rollback: str) -> None:
     input_digest = version.tags["recipe"]
-    record = history.find_processed(input_digest) or {
-        "run": version.tags["pipeline_run"],
-        "recipe": input_digest,
-        "version": version.version,
-        "digest": version.digest,
-    }
-    if "withdrawn" in record:
-        return
-    served = {key: record.pop(key) for key in _SERVED_FIELDS if key in record}
-    history.record_processed(
-        input_digest, {**record, "verdict": ROLLED_BACK, "withdrawn": {"run": run, **served}}
+    processed = history.find_processed(input_digest) or ProcessedInputs(
+        RunRecord(
+            run=version.tags["pipeline_run"],
+            verdict="promoted",
+            input_digest=input_digest,
+            version=version.version,
+            digest=version.digest,
+        )
     )
+    if processed.withdrawal is None:
+        history.record_processed(input_digest, processed.withdraw(rollback))
 
 
 def _reinstate(history: RunHistory, version: ModelVersion) -> None:
     """Record that the version of an input digest is served again. No effect if it was not withdrawn."""
-    record = history.find_processed(version.tags["recipe"])
-    if record and "withdrawn" in record:
-        withdrawn = record.pop("withdrawn")
-        served = {key: withdrawn[key] for key in _SERVED_FIELDS if key in withdrawn}
-        history.record_processed(version.tags["recipe"], {**record, **served, "verdict": "promoted"})
+    input_digest = version.tags["recipe"]
+    processed = history.find_processed(input_digest)
+    if processed and processed.withdrawal:
+        history.record_processed(input_digest, processed.reinstate())

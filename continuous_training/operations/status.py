@@ -9,7 +9,8 @@ from typing import Any
 
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
-from continuous_training.adapters.run_history import Record, RunHistory
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import TransientError
 from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import ChampionMove, read_champion_history
@@ -90,24 +91,17 @@ class RunSummary:
     run: str
     ended: str
     verdict: str
-    reasons: tuple[str, ...] | None
+    reasons: tuple[str, ...]
     version: str | None
 
     @classmethod
-    def from_record(cls, record: Record) -> RunSummary:
+    def from_record(cls, record: RunRecord) -> RunSummary:
         """Return the summary of a run's record."""
-        reasons = record.get("reasons")
-        return cls(
-            run=record["run"],
-            ended=record["ended"],
-            verdict=record["verdict"],
-            reasons=None if reasons is None else tuple(reasons),
-            version=record.get("version"),
-        )
+        return cls(record.run, record.ended, record.verdict, record.reasons, record.version)
 
     def to_json(self) -> dict[str, Any]:
         """Return the five fields."""
-        return {**vars(self), "reasons": None if self.reasons is None else list(self.reasons)}
+        return {**vars(self), "reasons": list(self.reasons)}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from workloads.contract import Workload
 
 if TYPE_CHECKING:
     from continuous_training.adapters.local_registry import LocalRegistry
-    from continuous_training.adapters.run_history import Record
+    from continuous_training.artifacts.run_record import RunRecord
     from pipelines.local_run.progress_events import Transcript
 
 _MODULES = {"hf": "transformers"}
@@ -60,7 +60,7 @@ def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, setti
     try:
         transcript = _execute(folder, run_id, workload, values, settings, registry)
     except KeyboardInterrupt:
-        history.write_run(run_id, {"verdict": "interrupted", "reasons": ["interrupted by hand"]})
+        history.write_run(RunRecord(run=run_id, verdict="interrupted", reasons=("interrupted by hand",)))
         raise
     finally:
         if registry:
@@ -130,10 +130,10 @@ def _step_error(code: int, message: str) -> PipelineError:
 
 
 def _create_result(
-    workload: Workload, settings: Settings, run_id: str, record: Record, seconds: dict[str, float]
+    workload: Workload, settings: Settings, run_id: str, record: RunRecord, seconds: dict[str, float]
 ) -> RunResult:
     rounded = {step: round(value, 3) for step, value in seconds.items()}
-    result = RunResult.from_record(workload.name, run_id, record, rounded)
+    result = RunResult.from_record(workload.name, record, rounded)
     return replace(
         result.with_primary_metric_first(workload.rule.metric),
         endpoint=_endpoint(settings, workload.name),
@@ -142,7 +142,7 @@ def _create_result(
     )
 
 
-def _find_report(runs: Path, run_id: str, record: Record) -> str | None:
+def _find_report(runs: Path, run_id: str, record: RunRecord) -> str | None:
     """Copy the run's report to its folder and return the path.
 
     For unchanged data, this is the report of the run that evaluated the same inputs.
@@ -153,8 +153,8 @@ def _find_report(runs: Path, run_id: str, record: Record) -> str | None:
     reports = (*artifacts.glob("*/deploy-serving/report.html"), *artifacts.glob("*/evaluate/*/report.html"))
     if reports:
         shutil.copyfile(reports[0], target)
-    elif "judged_by" in record:
-        target = runs / record["judged_by"] / "report.html"
+    elif record.evaluated_by:
+        target = runs / record.evaluated_by / "report.html"
     return str(target) if target.is_file() else None
 
 

@@ -18,6 +18,7 @@ from continuous_training.adapters.kubernetes.resources import CONFIG_MAP, JOB, P
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.archived_model import ArchivedModel
+from continuous_training.artifacts.evaluation import TrackingRun
 from continuous_training.rollout.kubernetes.serving_objects import Manifest
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -75,7 +76,7 @@ def register(namespace: ClusterNamespace, registry: Registry, archive: Archive, 
         evaluated_champion=champion.version if champion else None,
         reasons=("it is better",),
         metrics={},
-        registry={},
+        registry=TrackingRun("", ""),
     )
 
 

@@ -12,6 +12,7 @@ import yaml
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
+from continuous_training.artifacts.evaluation import TrackingRun
 from tests.continuous_training.serving.toy_models import make_archive
 
 from . import steps
@@ -43,7 +44,16 @@ def archive(installed: Installation, tmp_path: Path) -> Archive:
             champion = registry.champion(MODEL)
         compared_with = champion.version if champion else None
         archived = ArchivedModel(
-            MODEL, version.version, archive.digest, key, run, run, compared_with, ("it is better",), {}, {}
+            MODEL,
+            version.version,
+            archive.digest,
+            key,
+            run,
+            run,
+            compared_with,
+            ("it is better",),
+            {},
+            TrackingRun("", ""),
         )
         (folder / ARCHIVED).write_text(json.dumps(archived.to_json()), encoding="utf-8")
         return folder

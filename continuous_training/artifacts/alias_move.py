@@ -1,0 +1,51 @@
+"""The record of a move of an alias in the model registry: the value of a tag of the registered model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from continuous_training.core.json_object import JsonObject
+
+
+@dataclass(frozen=True)
+class AliasMove:
+    """A move of an alias from one version to another; `from_version` is None if no version had the alias.
+
+    `when` is the time in ISO 8601, which the key of the tag contains. A rollback also has a `kind` and the
+    `user` who started it; they are empty for a promotion.
+    """
+
+    when: str
+    alias: str
+    from_version: str | None
+    to_version: str
+    reason: str
+    run: str
+    user: str = ""
+    kind: str = ""
+
+    @classmethod
+    def from_json(cls, when: str, document: JsonObject) -> AliasMove:
+        """Read the value of the tag. Raises the document's error for a missing or damaged field."""
+        return cls(
+            when=when,
+            alias=document.text("alias"),
+            from_version=document.optional_text("from"),
+            to_version=document.text("to"),
+            reason=document.text("why", ""),
+            run=document.text("run", ""),
+            user=document.text("by", ""),
+            kind=document.text("kind", ""),
+        )
+
+    def to_json(self) -> dict[str, str | None]:
+        """Return the value of the tag, with its stored names."""
+        rollback = {"by": self.user, "kind": self.kind} if self.kind else {}
+        return {
+            "alias": self.alias,
+            "from": self.from_version,
+            "to": self.to_version,
+            "why": self.reason,
+            "run": self.run,
+            **rollback,
+        }

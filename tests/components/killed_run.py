@@ -27,6 +27,7 @@ from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.adapters.webhook import Notifier
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.rollout.local import LocalTarget
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -103,7 +104,7 @@ def run(environment: RunEnvironment, run_id: str, fence: str, kill_at: int, writ
             output = folder / "deployed.json"
             deploy_serving.run(archived, output, registry, store, target, _ignore, data)
     else:
-        history.write_run(run_id, {"verdict": "unchanged", "reasons": []})
+        history.write_run(RunRecord(run=run_id, verdict="unchanged"))
     notify.run(environment.name, run_id, history, Notifier(""), progress=_ignore)
     write_count.value = kill_at_write.writes
 

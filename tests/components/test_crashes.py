@@ -74,15 +74,19 @@ def outcome(environment: RunEnvironment) -> dict[str, Any]:
     return {
         "aliases": registry.aliases(environment.name),
         "trail": [
-            (move["alias"], move["from"], move["to"])
+            (move.alias, move.from_version, move.to_version)
             for move in registry.alias_history(environment.name)
-            if move["alias"] in (CHAMPION, PREVIOUS)
+            if move.alias in (CHAMPION, PREVIOUS)
         ],
         "versions": sorted(versions),
         "archives": len(environment.store.keys("archives")),
         "served": served["digest"] == champion.digest,
         "phase": served["phase"],
-        "processed": (processed["verdict"], processed["version"], processed["metrics"]["accuracy"]["value"]),
+        "processed": (
+            processed.record.verdict,
+            processed.record.version,
+            processed.record.metrics["accuracy"].value,
+        ),
         "response": LocalTarget(environment.state).predict(
             environment.name, {"x": [49, 50]}, champion.digest
         ),

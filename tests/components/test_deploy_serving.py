@@ -115,8 +115,9 @@ def test_verified_version_is_served_and_becomes_champion(line: Line, state: Path
     processed, record = history.find_processed(archived.input_digest), history.run("run-1")
     assert processed is not None
     assert record is not None
-    assert (processed["run"], processed["verdict"], processed["version"]) == ("run-1", "promoted", "1")
-    assert (record["endpoint"], record["digest"]) == (deployed.endpoint, archived.digest)
+    result = processed.record
+    assert (result.run, result.verdict, result.version) == ("run-1", "promoted", "1")
+    assert (record.endpoint, record.digest) == (deployed.endpoint, archived.digest)
 
 
 def test_deploying_the_same_version_twice_changes_nothing(line: Line, state: Path) -> None:
@@ -269,14 +270,15 @@ def test_version_is_evaluated_again_when_another_version_became_champion(
     assert (deployed.digest == served_before) is not promoted
     record = RunHistory(line.store, name).run("run-1")
     assert record is not None
-    assert record["verdict"] == ("promoted" if promoted else "rejected")
-    assert record["champion"]["version"] == "2"
-    assert any("against champion 2 on the same rows" in reason for reason in record["reasons"])
-    assert record["reasons"][-1] == "evaluated again: the first evaluation was against no champion"
+    assert record.verdict == ("promoted" if promoted else "rejected")
+    assert record.champion is not None
+    assert record.champion.version == "2"
+    assert any("against champion 2 on the same rows" in reason for reason in record.reasons)
+    assert record.reasons[-1] == "evaluated again: the first evaluation was against no champion"
     assert "<html" in (line.folder / "run-1/report.html").read_text()
-    processed = RunHistory(line.store, name).find_processed(record["recipe"])
+    processed = RunHistory(line.store, name).find_processed(str(record.input_digest))
     assert processed is not None
-    assert processed["verdict"] == record["verdict"]
+    assert processed.record.verdict == record.verdict
     repeated = deploy_serving.run(*arguments, LocalTarget(state), messages.append, data)
     assert repeated == deployed, "the step is not idempotent"
     assert champion_of(line) == deployed.version

@@ -23,6 +23,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.evaluation import Bootstrap, Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.artifacts.measurements import Interval, PairedTest, ServingCost
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import REJECTED
 from continuous_training.evaluation.gate import promote_same_model
@@ -101,7 +102,8 @@ def test_pipeline_run_and_mlflow_run_refer_to_each_other_and_to_the_dataset(line
     assert not line.evaluate("run-3").promoted
     record = RunHistory(line.store, line.workload.name).run("run-3")
     assert record is not None
-    assert record["registry"]["run"] == line.registry.run(line.workload.name, "run-3")
+    assert record.registry is not None
+    assert record.registry.run == line.registry.run(line.workload.name, "run-3")
 
 
 def test_a_better_challenger_is_promoted(line: Line) -> None:
@@ -132,9 +134,10 @@ def test_a_worse_challenger_is_rejected_and_recorded(line: Line) -> None:
     by_digest, by_run = history.find_processed(evaluation.input_digest), history.run("run-2")
     assert by_digest is not None
     assert by_run is not None
-    assert (by_digest["run"], by_digest["verdict"]) == ("run-2", "rejected")
-    assert by_digest["reasons"] == list(evaluation.reasons)
-    assert (by_run["verdict"], by_run["champion"]["version"]) == ("rejected", champion.version)
+    assert (by_digest.record.run, by_digest.record.verdict) == ("run-2", "rejected")
+    assert by_digest.record.reasons == evaluation.reasons
+    assert by_run.champion is not None
+    assert (by_run.verdict, by_run.champion.version) == ("rejected", champion.version)
     run = mlflow_run(line, "run-2")
     assert run["info"]["status"] == "FINISHED"
     tags = tags_of(run)
@@ -149,7 +152,7 @@ def test_a_worse_challenger_is_rejected_and_recorded(line: Line) -> None:
 
 def test_a_registry_that_lost_its_versions_is_an_error(line: Line) -> None:
     RunHistory(line.store, line.workload.name).write_run(
-        "run-0", {"verdict": "promoted", "version": "3", "digest": "ab" * 32}
+        RunRecord(run="run-0", verdict="promoted", version="3", digest="ab" * 32)
     )
     line.train("run-1")
     with pytest.raises(UserError, match=r"run run-0 promoted version 3 \(abababababab\)"):

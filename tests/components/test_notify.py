@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from components.notify.step import run
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.adapters.webhook import Notifier
+from continuous_training.artifacts.run_record import RunRecord
 from tests.fakes import free_port, web
 
 
@@ -24,34 +24,35 @@ def history(store: FolderStore) -> RunHistory:
 @pytest.mark.parametrize(
     "record",
     [
-        {
-            "verdict": "promoted",
-            "reasons": ["accuracy 0.99 is enough", "no champion yet"],
-            "version": "1",
-        },
-        {"verdict": "rejected", "reasons": ["accuracy 0.5 does not reach the floor of 0.6"]},
-        {"verdict": "unchanged", "reasons": ["data unchanged"], "judged_by": "run-0"},
+        RunRecord(
+            run="run-1",
+            verdict="promoted",
+            reasons=("accuracy 0.99 is enough", "no champion yet"),
+            version="1",
+        ),
+        RunRecord(run="run-1", verdict="rejected", reasons=("accuracy 0.5 does not reach the floor of 0.6",)),
+        RunRecord(run="run-1", verdict="unchanged", reasons=("data unchanged",), evaluated_by="run-0"),
     ],
-    ids=lambda record: record["verdict"],
+    ids=lambda record: record.verdict,
 )
-def test_the_run_record_is_announced_unchanged(history: RunHistory, record: dict[str, Any]) -> None:
-    history.write_run("run-1", record)
+def test_the_run_record_is_announced_unchanged(history: RunHistory, record: RunRecord) -> None:
+    history.write_run(record)
     recorded, messages = history.run("run-1"), list[str]()
     with web(lambda *_: (200, b"ok")) as webhook_server:
         result = run("fence", "run-1", history, Notifier(webhook_server.url), progress=messages.append)
-    text = f"fence: {record['verdict']}. {'; '.join(record['reasons'])}"
+    text = f"fence: {record.verdict}. {'; '.join(record.reasons)}"
     assert messages == [text]
     assert result == recorded == history.run("run-1")
     ((_, _, body),) = webhook_server.requests
-    assert json.loads(body) == {"text": text, "run": {"workload": "fence", **result}}
+    assert json.loads(body) == {"text": text, "run": {"workload": "fence", **result.to_json()}}
 
 
 def test_a_run_without_a_record_did_not_finish(history: RunHistory) -> None:
     result = run("fence", "run-1", history, Notifier(), progress=lambda _: None)
-    assert (result["verdict"], result["reasons"]) == ("failed", ["the run did not finish; see its log"])
+    assert (result.verdict, result.reasons) == ("failed", ("the run did not finish; see its log",))
     stored = history.run("run-1")
     assert stored is not None
-    assert (stored["verdict"], stored["run"]) == ("failed", "run-1")
+    assert (stored.verdict, stored.run) == ("failed", "run-1")
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,12 @@ def test_the_failed_step_is_requested_from_the_api(
     details = [{"display_name": name, "state": state} for name, state in tasks]
     with web(lambda *_: (status, {"run_details": {"task_details": details}})) as api:
         result = run("fence", "run-1", history, Notifier(), api.url, progress=lambda _: None)
-    assert reason in result["reasons"][0]
+    assert reason in result.reasons[0]
     assert api.requests[0][1] == "/apis/v2beta1/runs/run-1"
 
 
 def test_a_run_with_a_record_sends_no_request_to_the_api(history: RunHistory) -> None:
-    history.write_run("run-1", {"verdict": "promoted", "reasons": []})
+    history.write_run(RunRecord(run="run-1", verdict="promoted"))
     with web(lambda *_: (500, {})) as api:
         run("fence", "run-1", history, Notifier(), api.url, progress=lambda _: None)
     assert api.requests == []
@@ -87,7 +88,7 @@ def test_an_unreachable_webhook_does_not_fail_the_step(
     history: RunHistory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     webhook = Notifier(f"http://127.0.0.1:{free_port()}")
-    assert run("fence", "run-1", history, webhook)["verdict"] == "failed"
+    assert run("fence", "run-1", history, webhook).verdict == "failed"
     assert "warning: the webhook cannot be reached" in capsys.readouterr().err
 
 

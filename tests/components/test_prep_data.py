@@ -21,6 +21,7 @@ from components.prep_data.step import run
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 from continuous_training.core.errors import UserError
 from workloads.contract import Column, LoadContext, Rows, Workload
 
@@ -293,9 +294,7 @@ class TestUnchanged:
         workload = make()
         records = RunHistory(store, workload.name)
         input_digest = run(workload, {}, tmp_path / "first", records).input_digest
-        records.record_processed(
-            input_digest, {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}}
-        )
+        records.record_processed(input_digest, ProcessedInputs(RunRecord(run="run-1", verdict="rejected")))
         return records
 
     @pytest.mark.parametrize("parameters", [{}, {"as_of": "2020-01-01"}, {"test_size": "0.2"}])
@@ -304,7 +303,7 @@ class TestUnchanged:
     ) -> None:
         result = run(make(), parameters, tmp_path / "data", records)
         assert not result.changed
-        assert result.earlier == {"run": "run-1", "verdict": "rejected", "metrics": {"accuracy": 1}}
+        assert result.earlier == RunRecord(run="run-1", verdict="rejected")
         assert sum(result.rows.values()) == 1000
         assert [path.name for path in (tmp_path / "data").iterdir()] == ["dataset.json"]
 
@@ -334,16 +333,11 @@ class TestUnchanged:
         assert run(stricter, {}, tmp_path / "data", records).changed
 
     def test_the_record_names_the_earlier_run(self) -> None:
-        earlier = {
-            "run": "run-1",
-            "verdict": "promoted",
-            "reasons": ["better"],
-            "version": "3",
-            "metrics": {},
-        }
-        record = unchanged_record(earlier)
-        assert (record["verdict"], record["version"], record["judged_by"]) == ("unchanged", "3", "run-1")
-        assert "evaluated before (promoted by run run-1)" in record["reasons"][0]
+        earlier = RunRecord(run="run-1", verdict="promoted", reasons=("better",), version="3")
+        record = unchanged_record("run-2", earlier)
+        assert (record.run, record.verdict, record.version) == ("run-2", "unchanged", "3")
+        assert record.evaluated_by == "run-1"
+        assert "evaluated before (promoted by run run-1)" in record.reasons[0]
 
 
 def test_the_command_writes_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

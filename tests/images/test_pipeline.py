@@ -84,7 +84,7 @@ def test_a_failed_step_is_recorded(runner: PipelineRunner, bucket: Bucket) -> No
         runner.run("digits", source="/nowhere.csv")
     assert "step failed" in runner.output
     (record,) = RunHistory(open_store(bucket.uri, ACCESS), "digits").runs()
-    assert record["verdict"] == "failed"
+    assert record.verdict == "failed"
 
 
 def test_remote_files_are_cached_in_a_writable_folder(engine: docker.DockerClient, images: Images) -> None:

@@ -44,16 +44,16 @@ def archive(installed: Installation, tmp_path: Path) -> Archive:
             champion = registry.champion(MODEL)
         compared_with = champion.version if champion else None
         archived = ArchivedModel(
-            MODEL,
-            version.version,
-            archive.digest,
-            key,
-            run,
-            run,
-            compared_with,
-            ("it is better",),
-            {},
-            TrackingRun("", ""),
+            workload=MODEL,
+            version=version.version,
+            digest=archive.digest,
+            key=key,
+            run=run,
+            input_digest=run,
+            evaluated_champion=compared_with,
+            reasons=("it is better",),
+            metrics={},
+            registry=TrackingRun("", ""),
         )
         (folder / ARCHIVED).write_text(json.dumps(archived.to_json()), encoding="utf-8")
         return folder

@@ -21,6 +21,7 @@ from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts import archive_writer
+from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 from continuous_training.core import file_lock
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.local import LocalTarget
@@ -181,15 +182,16 @@ def promote_another(folder: Path, registry: Registry, note: str = "by-another-no
     path = store.fetch(version.archive, folder)
     roll_out(LocalTarget(folder), NAME, path, version.digest, make_champion, lambda _: None)
     history = RunHistory(store, NAME)
-    metrics = next(r["metrics"] for r in reversed(history.runs()) if r["verdict"] == "promoted")
-    record = {
-        "verdict": "promoted",
-        "reasons": ["another note"],
-        "metrics": metrics,
-        "recipe": note,
-        "version": version.version,
-        "digest": version.digest,
-    }
-    history.write_run(note, record)
-    history.record_processed(note, {**record, "run": note})
+    metrics = next(r.metrics for r in reversed(history.runs()) if r.verdict == "promoted")
+    record = RunRecord(
+        run=note,
+        verdict="promoted",
+        reasons=("another note",),
+        metrics=metrics,
+        input_digest=note,
+        version=version.version,
+        digest=version.digest,
+    )
+    history.write_run(record)
+    history.record_processed(note, ProcessedInputs(record))
     return version

@@ -76,7 +76,7 @@ def test_the_second_run_is_evaluated_again_against_the_new_champion(tmp_path, sl
             champion = registry.champion("fence")
             assert champion is not None
             assert champion.digest == best["digest"] == LocalTarget(tmp_path).served_digest("fence")
-            promoted = [move["to"] for move in registry.alias_history("fence") if move["alias"] == CHAMPION]
+            promoted = [move.to_version for move in registry.alias_history("fence") if move.alias == CHAMPION]
             assert promoted[-1] == champion.version
             assert len(promoted) == (2 if verdict == "promoted" else 1)
         assert len(RunHistory(open_store(settings.store), "fence").runs()) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.operations.champion_history import ChampionHistory, ChampionMove
 from continuous_training.operations.history_events import Event, list_events
@@ -71,13 +72,13 @@ def test_moves_of_the_alias_replace_missing_records():
         ChampionMove("2026-01-04T00:00:00.5Z", "2", "1", "rollback", "why", "back-1", "me"),
         ChampionMove("", "1", None, "by hand"),
     )
-    metrics = {"r2": {"value": 0.4, "low": None, "high": 0.5}}
+    metrics = {"r2": Interval(0.4, float("nan"), 0.5)}
     records = [
-        {"run": "run-2", "ended": "2026-01-03T00:00:01+00:00", "verdict": "promoted", "version": "2"},
-        {"run": "run-3", "ended": "2026-01-03T12:00:00+00:00", "verdict": "rejected", "metrics": metrics},
-        {"run": "run-4", "ended": "2026-01-03T13:00:00+00:00", "verdict": "unchanged"},
-        {"run": "run-5", "ended": "2026-01-03T14:00:00+00:00", "verdict": "failed", "reasons": ["no disk"]},
-        {"run": "back-1", "ended": "2026-01-04T00:00:01+00:00", "verdict": "rolled back", "version": "1"},
+        RunRecord(run="run-2", ended="2026-01-03T00:00:01+00:00", verdict="promoted", version="2"),
+        RunRecord(run="run-3", ended="2026-01-03T12:00:00+00:00", verdict="rejected", metrics=metrics),
+        RunRecord(run="run-4", ended="2026-01-03T13:00:00+00:00", verdict="unchanged"),
+        RunRecord(run="run-5", ended="2026-01-03T14:00:00+00:00", verdict="failed", reasons=("no disk",)),
+        RunRecord(run="back-1", ended="2026-01-04T00:00:01+00:00", verdict="rolled back", version="1"),
     ]
     events = list_events(records, ChampionHistory(moves, ("1",), None), "r2")
     assert [(event.run, event.kind, event.champion) for event in events] == [

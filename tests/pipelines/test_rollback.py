@@ -18,6 +18,7 @@ from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PR
 from continuous_training.adapters.model_store import find
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.alias_move import AliasMove
 from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.interrupts import ignore_first_interrupt
 from continuous_training.operations.champion_history import read_champion_history
@@ -119,12 +120,11 @@ def test_two_rollbacks_and_two_returns(champion_state: ChampionState, capsys):
     store = open_store(str(champion_state.folder / "store"))
     assert [find(store, f"{NAME}@{alias}").digest for alias in (CHAMPION, PREVIOUS)] == [two, one]
     last = champion_state.registry.alias_history(NAME)[-1]
-    assert {key: last[key] for key in ("alias", "from", "to", "kind", "why", "run")} == {
-        "alias": CHAMPION, "from": "3", "to": "2", "kind": ROLLBACK, "run": result["run"],
-        "why": "answers were odd",
-    }  # fmt: skip
-    assert last["by"]
-    assert last["when"] > "2020"
+    assert last == AliasMove(
+        last.when, CHAMPION, "3", "2", "answers were odd", result["run"], last.user, ROLLBACK
+    )
+    assert last.user
+    assert last.when > "2020"
 
     out, _ = run_command(main, capsys, *WORKLOAD)
     assert "version 1" in out
@@ -143,8 +143,10 @@ def test_two_rollbacks_and_two_returns(champion_state: ChampionState, capsys):
     input_digest = champion_state.registry.versions(NAME)[1].tags["recipe"]
     processed = records.find_processed(input_digest)
     assert processed
-    assert (processed["verdict"], processed["version"], processed["digest"]) == ("promoted", "2", two)
-    back = [record["version"] for record in records.runs() if record["verdict"] == "rolled back"]
+    assert processed.withdrawal is None
+    restored = processed.record
+    assert (restored.verdict, restored.version, restored.digest) == ("promoted", "2", two)
+    back = [record.version for record in records.runs() if record.verdict == "rolled back"]
     assert {"1", "2"} <= {*back}, "each rollback is recorded"
     assert run_json(main, capsys, *WORKLOAD, "--to", "3")["previous"] == "2"
 
@@ -167,7 +169,7 @@ def test_rollback_over_several_versions(champion_state: ChampionState, capsys):
     for version in champion_state.registry.versions(NAME)[1:3]:
         processed = records.find_processed(version.tags["recipe"])
         assert processed
-        assert "rolled back" in processed["verdict"]
+        assert "rolled back" in processed.record.verdict
     run_command(main, capsys, *WORKLOAD, expect=2)
 
 
@@ -383,7 +385,7 @@ def signal_rollback(champion_state: ChampionState):
 def count_rollbacks(state: ChampionState) -> int:
     """Return the number of recorded rollbacks. The record is the last write of a rollback."""
     records = RunHistory(open_store(str(state.folder / "store")), NAME).runs()
-    return sum(record["verdict"] == "rolled back" for record in records)
+    return sum(record.verdict == "rolled back" for record in records)
 
 
 def champion_and_previous(state: ChampionState) -> tuple[str | None, str | None]:
@@ -402,7 +404,8 @@ def is_rolled_back(state: ChampionState, capsys) -> bool:
         champion_and_previous(state) == ("2", "1")
         and state.served_digest() == state.digests[1]
         and (workload_status["agree"], workload_status["served"].get("phase")) == (True, "serving")
-        and "withdrawn" in (processed or {})
+        and processed is not None
+        and processed.withdrawal is not None
         and read_champion_history(state.registry.alias_history(NAME), "2").path == ("1", "2")
     )
 

@@ -48,17 +48,10 @@ def champion_state(state: ChampionState):
     return state
 
 
-def create_trail(*moves: tuple) -> list[dict]:
+def create_trail(*moves: tuple) -> list[AliasMove]:
     """Return the record of moves: (from, to) for a promotion, (from, to, kind) otherwise."""
-    keys = ("from", "to", "kind")
     return [
-        {
-            "when": f"t{number}",
-            "alias": "champion",
-            "why": "",
-            "run": "",
-            **dict(zip(keys, move, strict=False)),
-        }
+        AliasMove(f"t{number}", CHAMPION, move[0], move[1], reason="", run="", kind="".join(move[2:]))
         for number, move in enumerate(moves)
     ]
 

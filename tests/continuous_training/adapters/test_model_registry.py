@@ -157,8 +157,8 @@ def test_promotions_move_the_aliases_and_record_the_history(registry: Registry, 
     ]
     assert registry.aliases(name) == {CHAMPION: "2", PREVIOUS: "1"}
     history = registry.alias_history(name)
-    assert [{key: move[key] for key in move if key != "when"} for move in history] == trail(registry, name)
-    assert sorted(move["when"] for move in history) == [move["when"] for move in history]
+    assert [move.to_json() for move in history] == trail(registry, name)
+    assert sorted(move.when for move in history) == [move.when for move in history]
 
 
 def test_an_alias_that_was_removed_can_move_to_the_same_version_again(registry: Registry, name: str) -> None:

@@ -58,7 +58,7 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from workloads.contract import Column, Parameter, Rows, Rule, Training, Workload
+from workloads.contract import Column, Parameter, PromotionRule, Rows, Training, Workload
 
 from .handler import ToyHandler
 from .words import count
@@ -77,7 +77,7 @@ class Toy(Workload):
         Column("id", "text"), Column("text", "text"), Column("question", "integer", values=(0, 1)),
     )
     own_parameters = (Parameter("rows", 400, "how many rows are made", minimum=100, maximum=100000),)
-    rule = Rule(metric="accuracy", floor=0.9, minimum_rows=40)
+    rule = PromotionRule(metric="accuracy", floor=0.9, minimum_rows=40)
 
     def load(self, source, values):
         numbers = range(int(values["rows"]))

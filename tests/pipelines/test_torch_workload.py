@@ -57,7 +57,7 @@ import io
 import numpy as np
 import pyarrow as pa
 
-from workloads.contract import Column, Rows, Rule, Training, Workload
+from workloads.contract import Column, PromotionRule, Rows, Training, Workload
 
 from .handler import HalvesHandler
 
@@ -77,7 +77,7 @@ class Halves(Workload):
         Column("image", "vector", minimum=0, maximum=1, length=16),
         Column("half", "integer", values=(0, 1)),
     )
-    rule = Rule(metric="accuracy", floor=0.9, minimum_rows=40)
+    rule = PromotionRule(metric="accuracy", floor=0.9, minimum_rows=40)
 
     def load(self, source, values):
         rng = np.random.default_rng(7)

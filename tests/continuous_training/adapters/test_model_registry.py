@@ -11,7 +11,7 @@ import pytest
 from continuous_training.adapters import mlflow_rest as module
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion, Registry
 from continuous_training.core.errors import TransientError, UserError
-from tests.fakes import free_port, web
+from tests.fakes import Web, free_port, web
 
 
 @pytest.fixture
@@ -31,6 +31,23 @@ def trail(registry: Registry, name: str) -> list[dict[str, Any]]:
     tags = registry.session.get(url, params={"name": name}, timeout=10).json()["registered_model"]["tags"]
     moves = sorted((tag["key"], tag["value"]) for tag in tags if tag["key"].startswith("moved."))
     return [json.loads(value) for _, value in moves]
+
+
+def forward(registry: Registry, proxy: Web) -> tuple[int, Any]:
+    """Return the answer of the real server to the last request of a proxy."""
+    method, path, body = proxy.requests[-1]
+    headers = {"content-type": "application/json"}
+    answer = registry.session.request(method, registry.uri + path, data=body, headers=headers, timeout=10)
+    return answer.status_code, answer.content
+
+
+def writes(proxy: Web) -> list[tuple[str, str]]:
+    """Return the method of each request that changes something, with the alias that it changes."""
+    bodies = [(method, json.loads(body)) for method, _, body in proxy.requests if method != "GET"]
+    return [
+        (method, body["alias"] if "alias" in body else f"record {json.loads(body['value'])['alias']}")
+        for method, body in bodies
+    ]
 
 
 def test_an_unknown_model_has_no_champion_and_no_versions(registry: Registry, name: str) -> None:
@@ -145,6 +162,31 @@ def test_a_version_is_not_promoted_when_its_champion_was_removed(registry: Regis
         registry.promote(add(registry, name, "d1"), "3", "why", "run-1")
 
 
+def test_a_promotion_records_each_move_before_the_alias_moves(registry: Registry, name: str) -> None:
+    first, second = add(registry, name, "d1"), add(registry, name, "d2")
+    with web(lambda *_: forward(registry, proxy)) as proxy:
+        client = Registry(proxy.url)
+        client.move_alias(name, CHALLENGER, first.version, "archived", "run-1")
+        client.promote(first, None, "why", "run-1")
+        assert writes(proxy) == [
+            ("POST", "record challenger"),
+            ("POST", "challenger"),
+            ("DELETE", "challenger"),
+            ("POST", "record champion"),
+            ("POST", "champion"),
+        ]
+        client.move_alias(name, CHALLENGER, second.version, "archived", "run-2")
+        proxy.requests.clear()
+        client.promote(second, "1", "is better", "run-2")
+        assert writes(proxy) == [
+            ("POST", "record previous"),
+            ("POST", "previous"),
+            ("DELETE", "challenger"),
+            ("POST", "record champion"),
+            ("POST", "champion"),
+        ]
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("failing", ["set-tag", "alias", "DELETE"])
 def test_the_champions_alias_moves_last(registry: Registry, name: str, failing: str) -> None:
@@ -153,16 +195,13 @@ def test_the_champions_alias_moves_last(registry: Registry, name: str, failing: 
     registry.promote(first, None, "why", "run-1")
     registry.move_alias(name, CHALLENGER, second.version, "archived", "run-2")
 
-    def forward(method: str, path: str) -> tuple[int, Any]:
-        """Forward to the real server; one kind of request fails."""
+    def answer(method: str, path: str) -> tuple[int, Any]:
         body = proxy.requests[-1][2]
         if (method == failing or path.endswith(failing)) and (failing == "DELETE" or b"champion" in body):
             return 503, {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "busy"}
-        headers = {"content-type": "application/json"}
-        answer = registry.session.request(method, registry.uri + path, data=body, headers=headers, timeout=10)
-        return answer.status_code, answer.content
+        return forward(registry, proxy)
 
-    with web(forward) as proxy, pytest.raises(TransientError, match="answers 503"):
+    with web(answer) as proxy, pytest.raises(TransientError, match="answers 503"):
         Registry(proxy.url).promote(second, "1", "is better", "run-2")
     assert registry.champion(name) == first
     registry.promote(second, "1", "is better", "run-2")

@@ -1,0 +1,236 @@
+"""The order of a rollout and the errors of its failures, with a target that records calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from continuous_training.artifacts.archive_writer import Archive
+from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
+from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UserError
+from continuous_training.core.progress import Progress
+from continuous_training.rollout.engine import roll_out
+from continuous_training.rollout.golden_verification import read_golden_set
+from continuous_training.rollout.target import DeploymentTarget
+from tests.continuous_training.serving.toy_models import make_archive
+
+PREVIOUS = "0" * 64
+ANSWERS_AGAIN = "the previous version 000000000000 answers again, as before"
+
+
+class RecordingTarget(DeploymentTarget):
+    """A target that serves the toy model in memory and records the calls that change it.
+
+    `errors` are raised by the method of that name, after its effect. `responses` replace responses by digest.
+    """
+
+    def __init__(self, served: str | None) -> None:
+        self.served = self.previous = served
+        self.events: list[str] = []
+        self.errors: dict[str, BaseException] = {}
+        self.responses: dict[str, Any] = {PREVIOUS: "previous"}
+        self.golden = GoldenSet((GoldenRequest({"x": [1.0]}, "previous"),))
+
+    @contextmanager
+    def rollout_lock(self, name: str, progress: Progress) -> Iterator[None]:
+        yield
+
+    def served_digest(self, name: str) -> str | None:
+        return self.served
+
+    def served_golden_requests(self, name: str) -> GoldenSet:
+        return self.golden
+
+    def begin_trial(self, name: str, archive: Path, digest: str) -> None:
+        self.events.append("begin_trial")
+        error = self.errors.get("begin_trial")
+        if not isinstance(error, PipelineError):
+            self.served = digest
+        self._raise("begin_trial")
+
+    def predict(self, name: str, request: Any, digest: str) -> Any:
+        self.events.append("predict" if digest != PREVIOUS else "predict previous")
+        y = [2.0 * x for x in request["x"]]
+        return self.responses.get(digest, {"scale": 2, "y": y})
+
+    def confirm(self, name: str, digest: str) -> None:
+        self.events.append("confirm")
+        self._raise("confirm")
+
+    def revert(self, name: str, digest: str) -> None:
+        self.events.append("revert")
+        self._raise("revert")
+        assert digest == self.served
+        self.served = self.previous
+
+    def url(self, name: str) -> str:
+        return f"memory://{name}"
+
+    def _raise(self, method: str) -> None:
+        if error := self.errors.get(method):
+            raise error
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return make_archive(tmp_path)
+
+
+def rollout(target: RecordingTarget, archive: Archive) -> None:
+    """Roll out the archive. The progress messages and the move of the alias are events too."""
+
+    def make_champion() -> None:
+        target.events.append("make_champion")
+        target._raise("make_champion")
+
+    roll_out(target, "toy", archive.path, archive.digest, make_champion, target.events.append)
+
+
+@pytest.mark.parametrize(("served", "previous"), [(PREVIOUS, "000000000000"), (None, "nothing")])
+def test_a_rollout_verifies_then_moves_the_alias_then_confirms(
+    archive: Archive, served: str | None, previous: str
+) -> None:
+    target = RecordingTarget(served)
+    rollout(target, archive)
+    assert target.events == [
+        f"switching toy from {previous} to {archive.digest[:12]}, on trial",
+        "begin_trial",
+        "predict",
+        "predict",
+        "golden requests: all responses through the endpoint are correct",
+        "make_champion",
+        "confirm",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (PipelineError("no"), RolloutReverted),
+        (UserError("no"), RolloutReverted),
+        (TransientError("no"), TransientError),
+    ],
+)
+def test_a_refused_version_is_not_reverted_again(
+    archive: Archive, error: PipelineError, kind: type[PipelineError]
+) -> None:
+    """`begin_trial` itself restores the previous version; the engine verifies that."""
+    target = RecordingTarget(PREVIOUS)
+    target.errors["begin_trial"] = error
+    with pytest.raises(kind) as raised:
+        rollout(target, archive)
+    assert type(raised.value) is kind
+    assert raised.value.__cause__ is error
+    assert str(raised.value) == f"toy {archive.digest[:12]} was refused: no; {ANSWERS_AGAIN}"
+    assert target.events[1:] == ["begin_trial", "predict previous"]
+
+
+@pytest.mark.parametrize(
+    "error", [TransientError("no"), UserError("no"), PipelineError("no"), RolloutReverted("no")]
+)
+def test_a_failed_move_of_the_alias_reverts_the_version(archive: Archive, error: PipelineError) -> None:
+    target = RecordingTarget(PREVIOUS)
+    target.errors["make_champion"] = error
+    with pytest.raises(type(error)) as raised:
+        rollout(target, archive)
+    assert type(raised.value) is type(error)
+    assert str(raised.value) == f"toy {archive.digest[:12]} was reverted: no; {ANSWERS_AGAIN}"
+    assert target.events[-3:] == ["make_champion", "revert", "predict previous"]
+    assert target.served == PREVIOUS
+
+
+def test_a_wrong_response_through_the_endpoint_reverts_the_version_before_the_alias_moves(
+    archive: Archive,
+) -> None:
+    target = RecordingTarget(None)
+    target.responses[archive.digest] = "wrong"
+    with pytest.raises(RolloutReverted) as raised:
+        rollout(target, archive)
+    assert "was reverted: its golden requests failed: " in str(raised.value)
+    assert str(raised.value).endswith("; nothing was served before, and nothing is served now")
+    assert target.events[1:] == ["begin_trial", "predict", "predict", "revert"]
+
+
+@pytest.mark.parametrize("method", ["begin_trial", "make_champion"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a defect")])
+def test_an_interruption_reverts_the_version_and_is_raised_unchanged(
+    archive: Archive, method: str, error: BaseException
+) -> None:
+    target = RecordingTarget(PREVIOUS)
+    target.errors[method] = error
+    with pytest.raises(type(error)) as raised:
+        rollout(target, archive)
+    assert raised.value is error
+    assert target.events[-2:] == [method, "revert"]
+
+
+@pytest.mark.parametrize("method", ["begin_trial", "make_champion"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), TransientError("no")])
+def test_a_version_that_was_served_before_is_never_reverted(
+    archive: Archive, method: str, error: BaseException
+) -> None:
+    target = RecordingTarget(archive.digest)
+    target.errors[method] = error
+    target.golden = read_golden_set(archive.path)
+    with pytest.raises(type(error)):
+        rollout(target, archive)
+    assert "revert" not in target.events
+    assert target.served == archive.digest
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(TransientError("busy"), TransientError), (UserError("gone"), PipelineError)]
+)
+def test_a_failed_revert_raises_no_rollout_reverted(
+    archive: Archive, error: PipelineError, kind: type[PipelineError]
+) -> None:
+    target = RecordingTarget(PREVIOUS)
+    target.errors |= {"make_champion": RolloutReverted("no"), "revert": error}
+    with pytest.raises(kind) as raised:
+        rollout(target, archive)
+    assert type(raised.value) is kind
+    assert str(raised.value).endswith(
+        f"was reverted: no; the previous version 000000000000 was not verified to answer again: {error}"
+    )
+
+
+def leave_new_version(target: RecordingTarget) -> None:
+    target.previous = "1" * 64
+
+
+def answer_wrongly(target: RecordingTarget) -> None:
+    target.responses[PREVIOUS] = "wrong"
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (leave_new_version, "the endpoint now serves 111111111111, not 000000000000"),
+        (
+            answer_wrongly,
+            "the previous version 000000000000 is served again, but its golden requests failed: ",
+        ),
+    ],
+)
+def test_the_error_states_what_is_served_after_the_revert(
+    archive: Archive, change: Callable[[RecordingTarget], None], state: str
+) -> None:
+    target = RecordingTarget(PREVIOUS)
+    target.errors["make_champion"] = TransientError("no")
+    change(target)
+    with pytest.raises(TransientError, match=f"was reverted: no; {state}"):
+        rollout(target, archive)
+
+
+def test_a_failed_confirmation_leaves_the_champion_on_trial(archive: Archive) -> None:
+    """The alias has moved, so a revert would make the endpoint differ from the registry."""
+    target = RecordingTarget(PREVIOUS)
+    target.errors["confirm"] = TransientError("no")
+    with pytest.raises(TransientError, match=r"^no$"):
+        rollout(target, archive)
+    assert target.events[-2:] == ["make_champion", "confirm"]
+    assert target.served == archive.digest

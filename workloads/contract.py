@@ -82,6 +82,9 @@ class Workload(ABC):
 
     Optional attributes:
         minimum_rows: the smallest number of rows that a load may return.
+        minimum_class_rows: the smallest number of rows of each declared label value in each split.
+        overlap_share: the largest share of holdout rows with the same content (without key and label) as a
+            training row. Set 1 if equal rows are normal, as in a table with few distinct values.
         extras: the extras of setup.cfg that training may need, for example `("torch",)`.
         sample_source: the source of a small sample that ships with the code. Logs, registry and report mark
             a model that was trained on it as a trial.
@@ -110,6 +113,8 @@ class Workload(ABC):
     rule: ClassVar[PromotionRule]
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
+    minimum_class_rows: ClassVar[int] = 1
+    overlap_share: ClassVar[float] = 0.1
     extras: ClassVar[tuple[str, ...]] = ()
     distributed: ClassVar[bool] = False
     request_schema: ClassVar[Schema] = {}

@@ -23,6 +23,7 @@ from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.core.progress import Progress
 from continuous_training.core.run_parameters import Parameter, Value, Values, parse_values
 from continuous_training.evaluation.promotion_rule import PromotionRule, gate_parameters, override_rule
+from continuous_training.evaluation.required_rows import require_achievable
 
 from .columns import Column, Rows
 from .handler import Handler, Tensors
@@ -182,8 +183,10 @@ class Workload(ABC):
 
     @classmethod
     def rule_of(cls, values: Values) -> PromotionRule:
-        """Return the promotion rule of a run with these parameters. Raises UserError if it is invalid."""
-        return override_rule(cls.rule, values, cls.task)
+        """Return the promotion rule of a run. Raises UserError if it is invalid or cannot be fulfilled."""
+        rule = override_rule(cls.rule, values, cls.task, cls.slices is not Workload.slices)
+        require_achievable(rule, len(cls.column(cls.target).values))
+        return rule
 
     @classmethod
     def column(cls, name: str) -> Column:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from continuous_training.adapters.data_sources import fetching
+from benchmarks.raw_rows import CACHE, read_raw_rows
 from continuous_training.core.run_parameters import parse_assignments
 from workloads.mnist.workload import Mnist
 
@@ -33,8 +33,7 @@ def measure(
     """Return accuracy (`vote`, `nearest`), seconds (`train`, `train_cpu`) and megabytes of one training."""
     workload = Mnist()
     values = workload.parse(parameters)
-    with fetching(cache, log):
-        rows = pa.Table.from_batches([part.batch for part in workload.load(source, values)])
+    rows = read_raw_rows(workload, source, values, cache, log)
     is_holdout = rows["split"].to_numpy() == "holdout"
     training, holdout = (rows.filter(pa.array(mask)) for mask in (~is_holdout, is_holdout))
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--source", default=Mnist.default_source, help="default: the sample, %(default)s")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a run parameter")
-    parser.add_argument("--cache", type=Path, default=Path(".state/cache"), metavar="DIR")
+    parser.add_argument("--cache", type=Path, default=CACHE, metavar="DIR")
     arguments = parser.parse_args(argv)
 
     def log(line: str) -> None:

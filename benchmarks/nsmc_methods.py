@@ -46,11 +46,12 @@ def train_workload(source: Path, latency: bool, model: str) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 
+    from benchmarks.raw_rows import read_raw_rows
     from workloads.nsmc.workload import Nsmc
 
     workload = Nsmc()
     values = workload.parse({"model": model})
-    table = pa.Table.from_batches([rows.batch for rows in workload.load(str(source), values)])
+    table = read_raw_rows(workload, str(source), values)
     is_holdout = np.array(table["split"]) == "holdout"
     train, holdout = table.filter(pa.array(~is_holdout)), table.filter(pa.array(is_holdout))
     handler = workload.handler()

@@ -23,16 +23,17 @@ def mnist(source: str) -> dict[str, Any]:
     """Measure the accuracy of the nearest training image by the distance between pixels."""
     import faiss
 
+    from benchmarks.raw_rows import read_raw_rows
     from workloads.mnist.workload import Mnist
 
     pictures: dict[str, list[np.ndarray]] = {"train": [], "holdout": []}
     labels: dict[str, list[np.ndarray]] = {"train": [], "holdout": []}
     workload = Mnist()
-    for rows in workload.load(source, workload.parse({})):
-        split = rows.batch.column("split")[0].as_py()
-        pixels = b"".join(rows.batch.column("image").to_pylist())
-        pictures[split].append(np.frombuffer(pixels, np.uint8).reshape(rows.batch.num_rows, -1))
-        labels[split].append(rows.batch.column("label").to_numpy())
+    for batch in read_raw_rows(workload, source, workload.parse({})).to_batches():
+        split = batch.column("split")[0].as_py()
+        pixels = b"".join(batch.column("image").to_pylist())
+        pictures[split].append(np.frombuffer(pixels, np.uint8).reshape(batch.num_rows, -1))
+        labels[split].append(batch.column("label").to_numpy())
     train, holdout = (np.concatenate(pictures[split]).astype(np.float32) for split in ("train", "holdout"))
     index = faiss.IndexFlatL2(train.shape[1])
     index.add(train)

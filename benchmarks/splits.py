@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.raw_rows import read_raw_rows
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.evaluation.metrics import METRICS, score
 from workloads import discovery
@@ -41,7 +42,7 @@ def out_of_fold(workload: Workload, values: Values, rows: pa.Table, folds: int, 
 def rows_of(workload: Workload, values: Values) -> pa.Table:
     """Return all rows of the source in `values`, or of the workload's default source."""
     source = str(values["source"] or workload.default_source)
-    return pa.Table.from_batches([rows.batch for rows in workload.load(source, values)])
+    return read_raw_rows(workload, source, values)
 
 
 def _answers(workload: Workload, values: Values, rows: pa.Table, is_holdout: np.ndarray) -> np.ndarray:

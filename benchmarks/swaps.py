@@ -159,13 +159,12 @@ def _memory(pid: int) -> float:
 
 def digits_versions(folder: Path) -> tuple[list[Archive], Any]:
     """Archive the digits model as two versions. Return the archives and a valid request."""
-    import pyarrow as pa
-
+    from benchmarks.raw_rows import read_raw_rows
     from workloads import discovery
 
     workload = discovery.get("digits")
     values = workload.parse({})
-    rows = pa.Table.from_batches([rows.batch for rows in workload.load(workload.default_source, values)])
+    rows = read_raw_rows(workload, workload.default_source, values)
     bundle = folder / "bundle"
     bundle.mkdir()
     workload.train(rows, values, bundle, lambda _: None)

@@ -16,12 +16,13 @@ from continuous_training.core.run_parameters import Value
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of
+from continuous_training.kubeflow.object_names import STEP_NAMES
 from continuous_training.kubeflow.submission import Submission
 from continuous_training.kubeflow.upload import plan_upload, upload
 from pipelines.compile import compile_workload
 from pipelines.images import Images
 from pipelines.run_result import RunResult
-from pipelines.steps import DEFAULTS, STEPS, Steps
+from pipelines.steps.settings_file import DEFAULTS, Steps
 from workloads.contract import Workload
 
 
@@ -105,7 +106,7 @@ def plan_on_cluster(
         pipeline=compiled.version,
         uploaded=not plan_upload(client, compiled).is_new,
         parameters=dict(parameters),
-        images={step: images.of(step) for step in STEPS},
+        images={step: images.of(step) for step in STEP_NAMES},
         host=client.connection.host,
         service_account=submission.service_account,
     )

@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.step_cli import interpreter
 from continuous_training.core.command import ItemProgress, run_command
@@ -22,30 +23,37 @@ from continuous_training.kubeflow.upload import CompiledPipeline
 from workloads import discovery
 
 from .images import Images, add_image_arguments, images_from_arguments
-from .steps import DEFAULTS, Steps, add_steps_argument, steps_from_arguments
+from .steps.arguments import add_steps_argument, steps_from_arguments
+
+if TYPE_CHECKING:
+    from .steps.settings_file import Steps
 
 DEFAULT_OUTPUT = Path("build/pipelines")
 
 
-def compile_workload(name: str, images: Images, steps: Steps = DEFAULTS) -> CompiledPipeline:
-    """Return the workload's pipeline as IR YAML. The same arguments give the same text."""
+def compile_workload(name: str, images: Images, steps: Steps | None = None) -> CompiledPipeline:
+    """Return the workload's pipeline as IR YAML, by default with the default settings of the steps.
+
+    The same arguments give the same text.
+    """
     return CompiledPipeline(name, _compile(name, images, steps, None))
 
 
 def compile_manifest(
-    name: str, images: Images, namespace: str | None = None, steps: Steps = DEFAULTS
+    name: str, images: Images, namespace: str | None = None, steps: Steps | None = None
 ) -> CompiledPipeline:
     """Return the Kubernetes objects `Pipeline` and `PipelineVersion`, named after the pipeline's content."""
     version = compile_workload(name, images, steps).version
     return CompiledPipeline(name, _compile(name, images, steps, (version, namespace)))
 
 
-def _compile(name: str, images: Images, steps: Steps, manifest: tuple[str, str | None] | None) -> str:
+def _compile(name: str, images: Images, steps: Steps | None, manifest: tuple[str, str | None] | None) -> str:
     """Return the pipeline as IR YAML, or as Kubernetes objects with `manifest`: (version, namespace)."""
     # Import here for a shorter start-up time of --help and of errors: kfp takes a second.
     from kfp import compiler
 
     from .pipeline import build
+    from .steps.settings_file import DEFAULTS
 
     options = None
     if manifest:
@@ -58,7 +66,7 @@ def _compile(name: str, images: Images, steps: Steps, manifest: tuple[str, str |
     with tempfile.TemporaryDirectory(prefix="compile-") as folder:
         path = Path(folder) / f"{name}.yaml"
         compiler.Compiler().compile(
-            build(discovery.get(name), images, steps),
+            build(discovery.get(name), images, steps or DEFAULTS),
             str(path),
             kubernetes_manifest_format=manifest is not None,
             kubernetes_manifest_options=options,

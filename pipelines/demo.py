@@ -15,7 +15,7 @@ import requests
 
 from components.step_cli import interpreter
 from continuous_training.core.errors import TransientError
-from continuous_training.core.exit_codes import DONE, REJECTED
+from continuous_training.core.exit_codes import DONE, exit_code_of
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
@@ -102,7 +102,8 @@ def main(argv: list[str] | None = None) -> int:
         _show(result, arguments)
         if not result.run.endpoint:
             report("no version is served yet: the first model did not reach the floors of its promotion rule")
-            return REJECTED
+            # An unchanged run comes here too if the first model was rejected by an earlier run.
+            return exit_code_of("rejected")
         report(next_commands(workload, result.run, result.request))
         return DONE
 

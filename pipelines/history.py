@@ -1,6 +1,6 @@
 """Show the champions of a workload over time: promotions, rejections and rollbacks, as a table and a figure.
 
-The figure shows the primary metric with its 95 % interval. Two runs may have been evaluated on different
+The figure shows the primary metric with its interval. Two runs may have been evaluated on different
 holdout rows, so their values cannot be compared exactly. The report of each run contains the comparison that
 decided.
 """

@@ -11,9 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from continuous_training.core.errors import UserError
-from continuous_training.kubeflow.object_names import DISTRIBUTION
-
-from .steps import STEPS
+from continuous_training.kubeflow.object_names import DISTRIBUTION, STEP_NAMES
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,9 @@ def read_digests(path: Path | None) -> dict[str, str]:
     if not isinstance(digests, dict) or not all(map(_is_digest, digests.values())):
         raise UserError(f'--digests {path}: the form must be {{"train": "sha256:<64 hex digits>", ...}}')
     for name in digests:
-        if name not in STEPS and not name.startswith("train-") and name != "serving":
+        if name not in STEP_NAMES and not name.startswith("train-") and name != "serving":
             raise UserError(
-                f"--digests {path}: unknown component {name!r}; the components are {', '.join(STEPS)}"
+                f"--digests {path}: unknown component {name!r}; the components are {', '.join(STEP_NAMES)}"
             )
     return digests
 

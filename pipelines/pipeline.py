@@ -26,7 +26,8 @@ from pipelines.steps.trainjob_spec import trainjob_spec
 from workloads.contract import Workload
 
 from .images import Images
-from .steps import DEFAULTS, PipelineSettings, Steps
+from .steps.settings import PipelineSettings
+from .steps.settings_file import DEFAULTS, Steps
 
 
 def build(workload: Workload, images: Images, steps: Steps = DEFAULTS) -> BaseComponent:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 
 from continuous_training.core.command import run_command
-from continuous_training.core.exit_codes import DONE, REJECTED
+from continuous_training.core.exit_codes import DONE, exit_code_of
 from continuous_training.core.messages import quiet_output
 from continuous_training.core.run_parameters import Value, parse_assignments
 from continuous_training.core.settings import Settings
@@ -31,7 +31,7 @@ from workloads.contract import Workload
 
 from .images import add_image_arguments, images_from_arguments
 from .preflight import add_preflight_arguments, submission_from_arguments
-from .steps import add_steps_argument, steps_from_arguments
+from .steps.arguments import add_steps_argument, steps_from_arguments
 from .upload import add_server_arguments, connect
 
 LOCAL_INTERRUPTION = (
@@ -111,7 +111,7 @@ def _run_and_print(arguments: argparse.Namespace) -> int:
         print(json.dumps(result.to_json()))
     else:
         run_output.show(result)
-    return REJECTED if result.verdict == "rejected" else DONE
+    return exit_code_of(result.verdict)
 
 
 def _plan(arguments: argparse.Namespace) -> CommandResult:

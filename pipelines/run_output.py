@@ -13,6 +13,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from continuous_training.artifacts.measurements import interval_label
 from continuous_training.core.progress import StepEvent, StepListener
 from continuous_training.operations.formatting import VERDICT_COLOURS
 from continuous_training.serving.process.daemon import PORT_TAKEN
@@ -82,7 +83,7 @@ def show(result: RunResult) -> None:
         table.add_row("", _escape_markup(reason))
     for name, interval in result.metrics.items():
         low, high = _number(interval["low"]), _number(interval["high"])
-        table.add_row(name, f"{_number(interval['value'])}   95 % interval {low} to {high}")
+        table.add_row(name, f"{_number(interval['value'])}   {interval_label()} {low} to {high}")
     if result.version:
         table.add_row("version", f"{result.version}   archive {str(result.digest)[:12]}")
     if result.page is not None:

@@ -10,153 +10,37 @@ backfill NAME --from DAY --to DAY    start one run for each past time of the sch
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from components.step_cli import interpreter
 from continuous_training.core.command import run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.messages import report
-from continuous_training.core.run_parameters import Values
-from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import ENABLED, RecurringRun
+from continuous_training.kubeflow.config_file import json_schema
 from continuous_training.kubeflow.schedules.backfill import backfill, past_times
 from continuous_training.kubeflow.schedules.cron import Cron
-from continuous_training.kubeflow.schedules.reconcile import (
-    Change,
-    delete_when_idle,
-    execute,
-    is_managed,
-    plan_change,
-    spec_of,
-)
-from continuous_training.kubeflow.schedules.schedule_file import DEFAULT_FILE, Schedule, read_schedules
-from continuous_training.kubeflow.submission import Submission
-from continuous_training.kubeflow.upload import plan_upload, upload
+from continuous_training.kubeflow.schedules.reconcile import delete_when_idle, is_managed
+from continuous_training.kubeflow.schedules.schedule_file import DEFAULT_FILE, SchedulesFile, read_schedules
+from continuous_training.kubeflow.upload import upload
 from pipelines import run_output
 from workloads import discovery
 
 from .compile import compile_workload
-from .images import Images, add_image_arguments, images_from_arguments
-from .preflight import add_no_preflight_argument, submission_from_arguments
-from .steps import Steps, add_steps_argument, steps_from_arguments
+from .images import add_image_arguments
+from .preflight import add_no_preflight_argument
+from .schedule_changes import PipelineOptions, apply, format_next_times, parse_parameters
+from .steps.arguments import add_steps_argument
 from .upload import EXIT_CODES, add_server_arguments, connect
-
-NEXT_TIMES = 5
-"""Number of times that are printed for each schedule."""
 
 INTERRUPTION = (
     "interrupted: runs on the server continue, and the changes listed above were made; run the same "
     "command again to make the rest"
 )
-
-
-@dataclass(frozen=True)
-class PipelineOptions:
-    """How the pipelines of the schedules are compiled and submitted."""
-
-    images: Images
-    steps: Steps
-    submission: Submission
-
-    @classmethod
-    def from_arguments(cls, arguments: argparse.Namespace, *, dry_run: bool = False) -> PipelineOptions:
-        """Return the options that the arguments describe. A dry run makes no preflight."""
-        submission = (
-            Submission(preflight=False) if dry_run else submission_from_arguments(arguments, os.environ)
-        )
-        return cls(images_from_arguments(arguments), steps_from_arguments(arguments), submission)
-
-
-def plan_changes(
-    client: KubeflowClient,
-    schedules: list[Schedule],
-    options: PipelineOptions,
-    now: datetime,
-    *,
-    dry_run: bool,
-) -> list[Change]:
-    """Return the change of each schedule. Unless this is a dry run, its pipelines are uploaded first."""
-    names = sorted({schedule.workload for schedule in schedules})
-    compiled = {name: compile_workload(name, options.images, options.steps) for name in names}
-    # A cron expression that cannot be converted is rejected before anything is uploaded.
-    for schedule in schedules:
-        schedule.cron.in_utc(now)
-    for account in sorted({schedule.service_account for schedule in schedules}):
-        texts = [compiled[s.workload].text for s in schedules if s.service_account == account]
-        submission = replace(options.submission, service_account=account)
-        submission.check_requirements(texts, client.connection.namespace, report)
-    uploaded = {
-        name: plan_upload(client, pipeline)
-        if dry_run
-        else upload(client, pipeline, discovery.get(name).summary)
-        for name, pipeline in compiled.items()
-    }
-    experiments = {name: client.experiment(name, create=not dry_run) for name in compiled}
-    existing = list(client.recurring_runs())
-    return [
-        plan_change(spec_of(s, uploaded[s.workload], experiments[s.workload], now), existing)
-        for s in schedules
-    ]
-
-
-def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
-    """Print the changes and, unless this is a dry run, execute them."""
-    schedules, now = read_schedules(arguments.file, _parse_parameters), datetime.now(UTC)
-    options = PipelineOptions.from_arguments(arguments, dry_run=dry_run)
-    client = connect(arguments)
-    changes = plan_changes(client, schedules, options, now, dry_run=dry_run)
-    for schedule, change in zip(schedules, changes, strict=True):
-        _print_change(change)
-        if not dry_run:
-            for line in execute(client, change):
-                print(f"  {line}")
-        _print_times(schedule, change.spec.cron, now)
-    _print_schedules_not_in_file(client, {schedule.name for schedule in schedules}, arguments.file)
-
-
-def _print_change(change: Change) -> None:
-    print(f"{change.name}: {change.action}")
-    for line in change.differences:
-        print(f"  {line}")
-    for recurring_run in change.unmanaged:
-        report(
-            f"  warning: {recurring_run.recurring_run_id} has the same name and was not created from a file: "
-            "it is not changed, and it also starts runs"
-        )
-
-
-def _print_schedules_not_in_file(client: KubeflowClient, names: set[str], file: Path) -> None:
-    for recurring_run in client.recurring_runs():
-        name = recurring_run.spec.display_name
-        if is_managed(recurring_run) and name not in names:
-            print(f"{name}: not in {file}; not changed")
-            report(f"to delete it: {interpreter()} -m pipelines.schedule delete {name}")
-
-
-def _parse_parameters(workload: str, assigned: Mapping[str, Any]) -> Values:
-    return discovery.get(workload).parse(assigned)
-
-
-def _print_times(schedule: Schedule, utc_cron: str, now: datetime) -> None:
-    cron = schedule.cron
-    print(f"  {'paused; ' if schedule.paused else ''}next (UTC): {_format_next_times(cron, now)}")
-    if utc_cron != cron.text or cron.zone != "UTC":
-        print(f"  {cron.text} in {cron.zone} is {utc_cron} in UTC, which the server uses")
-    change = cron.clock_change(now)
-    if change:
-        report(f"  valid until {change}, when the clock of {cron.zone} changes: run apply again after that")
-
-
-def _format_next_times(cron: Cron, now: datetime) -> str:
-    return ", ".join(f"{time:%Y-%m-%d %H:%M:%S}" for time in islice(cron.times(now), NEXT_TIMES))
 
 
 def list_schedules(arguments: argparse.Namespace) -> None:
@@ -178,7 +62,7 @@ def list_schedules(arguments: argparse.Namespace) -> None:
         if spec.cron:
             print(f"  cron {spec.cron} (UTC, seconds first)")
         if len(spec.cron.split()) == 6 and spec.mode == ENABLED:
-            print(f"  next (UTC): {_format_next_times(Cron(spec.cron), now)}")
+            print(f"  next (UTC): {format_next_times(Cron(spec.cron), now)}")
         elif len(spec.cron.split()) == 5:
             report("  warning: five fields; the server reads the first field as seconds, not as minutes")
 
@@ -213,7 +97,7 @@ def _newest(recurring_runs: list[RecurringRun]) -> RecurringRun:
 
 def run_backfill(arguments: argparse.Namespace) -> None:
     """Start a run of the schedule's pipeline for each of its past times."""
-    schedules = {schedule.name: schedule for schedule in read_schedules(arguments.file, _parse_parameters)}
+    schedules = {schedule.name: schedule for schedule in read_schedules(arguments.file, parse_parameters)}
     if arguments.name not in schedules:
         names = ", ".join(schedules)
         raise UserError(f"{arguments.file} has no schedule {arguments.name}; its schedules are {names}")
@@ -241,7 +125,8 @@ def create_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXIT_CODES,
     )
-    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of the file")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB")
     for action in ("apply", "diff", "list", "pause", "resume", "delete", "backfill"):
         subparser = subparsers.add_parser(action)
         if action in ("pause", "resume", "delete", "backfill"):
@@ -266,12 +151,17 @@ def create_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the subcommand. Return the exit code."""
-    arguments = create_parser().parse_args(argv)
+    parser = create_parser()
+    arguments = parser.parse_args(argv)
+    if not (arguments.verb or arguments.schema):
+        parser.error("the following arguments are required: VERB")
     return run_command(lambda: _run_subcommand(arguments), INTERRUPTION)
 
 
 def _run_subcommand(arguments: argparse.Namespace) -> int:
-    if arguments.verb in ("apply", "diff"):
+    if arguments.schema:
+        print(json_schema(SchedulesFile))
+    elif arguments.verb in ("apply", "diff"):
         apply(arguments, dry_run=arguments.verb == "diff" or arguments.dry_run)
     elif arguments.verb == "list":
         list_schedules(arguments)

@@ -22,7 +22,7 @@ from workloads import discovery
 
 from .compile import compile_workload
 from .images import add_image_arguments, images_from_arguments
-from .steps import add_steps_argument, steps_from_arguments
+from .steps.arguments import add_steps_argument, steps_from_arguments
 
 EXIT_CODES = (
     "exit codes: 0 done, 2 user error, 75 temporarily unavailable: try again, 130 interrupted, 1 defect"

@@ -23,9 +23,11 @@ from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.core.progress import Progress
 from continuous_training.core.run_parameters import Parameter, Value, Values, parse_values
 from continuous_training.evaluation.promotion_rule import PromotionRule, gate_parameters, override_rule
+from continuous_training.evaluation.required_rows import require_achievable
 
 from .columns import Column, Rows
 from .handler import Handler, Tensors
+from .load_context import Fetch, LoadContext
 
 Schema = dict[str, Any]
 """A JSON Schema (2020-12). `workloads.schemas` has functions to build one."""
@@ -121,7 +123,7 @@ class Workload(ABC):
     answer_schema: ClassVar[Schema] = {}
 
     @abstractmethod
-    def load(self, source: str, values: Values) -> Iterator[Rows]:
+    def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
         """Yield the raw rows of `source` in batches, in the schema of `columns`.
 
         If the data has its own split, a batch has an additional column `split` with the values `train` and
@@ -187,8 +189,10 @@ class Workload(ABC):
 
     @classmethod
     def rule_of(cls, values: Values) -> PromotionRule:
-        """Return the promotion rule of a run with these parameters. Raises UserError if it is invalid."""
-        return override_rule(cls.rule, values, cls.task)
+        """Return the promotion rule of a run. Raises UserError if it is invalid or cannot be fulfilled."""
+        rule = override_rule(cls.rule, values, cls.task, cls.slices is not Workload.slices)
+        require_achievable(rule, len(cls.column(cls.target).values))
+        return rule
 
     @classmethod
     def column(cls, name: str) -> Column:
@@ -220,7 +224,9 @@ __all__ = [
     "COMMON",
     "Checkpoints",
     "Column",
+    "Fetch",
     "Handler",
+    "LoadContext",
     "Parameter",
     "Progress",
     "PromotionRule",

@@ -18,7 +18,7 @@ from typing import Any
 from components import step_cli
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
-from continuous_training.core.exit_codes import REJECTED
+from continuous_training.core.exit_codes import exit_code_of
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.open_target import open_target
 
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
         result = deploy(arguments.archive, arguments.data, arguments.output, settings)
         print(f"endpoint: {result.endpoint}")
-        return 0 if result.promoted else REJECTED
+        return exit_code_of(result.verdict)
 
     return step_cli.finish(run_step)
 

@@ -35,6 +35,11 @@ class DeployedModel:
     endpoint: str
     promoted: bool = True
 
+    @property
+    def verdict(self) -> str:
+        """The verdict on the archived version."""
+        return "promoted" if self.promoted else "rejected"
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of the step's output file."""
         return asdict(self)

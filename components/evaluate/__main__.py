@@ -23,7 +23,7 @@ from components.evaluate.tracking import CARD, REPORT
 from components.run_context import RunContext
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
-from continuous_training.core.exit_codes import REJECTED
+from continuous_training.core.exit_codes import exit_code_of
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 from continuous_training.evaluation.predictions import Predictions
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         result = evaluate(workload, arguments.data, arguments.model, arguments.output, run_id, settings)
         print(outcome(result))
         print(f"report: {arguments.output / REPORT}")
-        return 0 if result.promoted else REJECTED
+        return exit_code_of(result.evaluation.verdict)
 
     return step_cli.finish(run_step)
 

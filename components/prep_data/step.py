@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.input_digest import input_digest_of
-from continuous_training.adapters.data_sources import fetching
+from continuous_training.adapters.downloader import Downloader
 from continuous_training.adapters.run_history import Record, RunHistory
 from continuous_training.artifacts.dataset_manifest import (
     MANIFEST,
@@ -18,7 +18,8 @@ from continuous_training.artifacts.dataset_manifest import (
 from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-from workloads.contract import Workload
+from workloads.contract import LoadContext, Workload
+from workloads.former_load import load_rows
 
 from .split_writer import SplitWriter
 from .validate import SPLITS, check_batch
@@ -59,8 +60,9 @@ def run(
     progress(f"reading {source}" + (", a small sample for a trial" if sample else ""))
     with new_folder(output, MANIFEST) as folder:
         splits = SplitWriter(workload, folder, float(values["test_size"]))
-        with splits, fetching(cache, progress):
-            for rows in workload.load(source, values):
+        context = LoadContext(Downloader(cache, progress).fetch, progress)
+        with splits:
+            for rows in load_rows(workload, source, values, context):
                 check_batch(workload, rows)
                 splits.add(rows.batch, rows.origin, rows.first)
                 progress(f"{splits.total:,} rows read and validated")

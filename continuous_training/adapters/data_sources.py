@@ -1,57 +1,34 @@
-"""Data files of a folder, a file, a web server or a bucket.
+"""The former function `fetch`, for workloads whose `load` has no parameter `context`.
 
-| source | file |
-|---|---|
-| a folder | the first of the names that exists in it |
-| a file | this file, with any name |
-| https://HOST/FOLDER, s3://BUCKET/PREFIX?endpoint=HOST:PORT | the first of the names that exists below it |
-| the same, with the ending of one of the names | this file |
-
-Remote files are cached (CT_CACHE; by default `cache` in the state directory) and downloaded again only after
-a change. S3 keys come from the usual AWS environment variables or files, and passwords of web servers from
-~/.netrc. An address must not contain them.
+It works until version 0.4. A context variable contains the step's `Downloader.fetch`, because such a workload
+calls `fetch` without the cache folder. All other code calls `Downloader.fetch`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import quote, urlsplit, urlunsplit
+from pathlib import Path
 
-from continuous_training.adapters.download_cache import cached
-from continuous_training.adapters.object_store import S3Store
-from continuous_training.adapters.remote_files import FileUnavailable, HttpFile, Remote, S3File
-from continuous_training.core.errors import UserError
+from continuous_training.adapters.downloader import Downloader
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 
-
-@dataclass(frozen=True)
-class _Download:
-    """The cache folder and the progress callable of downloads."""
-
-    cache: Path
-    progress: Progress
-
-
-_DEFAULT = _Download(Path(".state/cache"), report)
-"""The settings outside a step."""
-
-_DOWNLOAD = ContextVar("_DOWNLOAD", default=_DEFAULT)
+_FETCH: ContextVar[Callable[..., Path]] = ContextVar(
+    "_FETCH", default=Downloader(Path(".state/cache"), report).fetch
+)
 
 
 @contextmanager
-def fetching(cache: Path, progress: Progress) -> Iterator[None]:
-    """Set the cache folder and the progress callable of every `fetch` in the block."""
-    token = _DOWNLOAD.set(_Download(cache, progress))
+def use_fetch(function: Callable[..., Path]) -> Iterator[None]:
+    """Let `fetch` call `function`, a `Downloader.fetch`, during the block."""
+    token = _FETCH.set(function)
     try:
         yield
     finally:
-        _DOWNLOAD.reset(token)
+        _FETCH.reset(token)
 
 
 def fetch(
@@ -60,61 +37,11 @@ def fetch(
     sha256: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Return a local path to the first of `names` that exists at `source`; see the module's table.
-
-    `sha256` maps a name to the hex digest that a remote file of that name must have. Give it only for an
-    address whose content never changes. Local files are not verified. Raises UserError (no such file, access
-    refused, wrong content) or TransientError (the same command may succeed later).
-    """
-    download = _DOWNLOAD.get()
-    report_line = progress or download.progress
-    if "://" not in source:
-        return _local(Path(source).expanduser(), names)
-    problems: dict[str, list[str]] = {}
-    for name, address, remote in _candidates(source, names):
-        # The digest is that of the whole address, because another server has other files at the same path.
-        folder = download.cache / hashlib.sha256(address.encode()).hexdigest()[:16]
-        try:
-            return cached(remote, folder, name, (sha256 or {}).get(name, ""), report_line)
-        except FileUnavailable as error:
-            problems.setdefault(str(error), []).append(remote.label)
-    details = "; ".join(f"{', '.join(labels)}: {problem}" for problem, labels in problems.items())
-    raise UserError(
-        f"nothing to read: {details}. Check the run parameter source, and the permission to read from there"
+    """Return a local path to a data file, with a DeprecationWarning; see `Downloader.fetch`."""
+    warnings.warn(
+        "fetch() is now context.fetch() in load(source, values, context); the former function works until "
+        "version 0.4",
+        DeprecationWarning,
+        stacklevel=2,
     )
-
-
-def _local(path: Path, names: Sequence[str]) -> Path:
-    try:
-        if path.is_file():
-            return path
-        file = next((path / name for name in names if (path / name).is_file()), None)
-        if file is None:
-            problem = "contains none of" if path.is_dir() else "is neither a file nor a folder with one of"
-            raise UserError(f"source {path} {problem} {', '.join(names)}")
-        with file.open("rb"):
-            return file
-    except PermissionError as error:
-        raise UserError(f"source {error.filename}: this user may not read it") from None
-
-
-def _candidates(source: str, names: Sequence[str]) -> Iterator[tuple[str, str, Remote]]:
-    """Yield each name with its address and its remote file."""
-    parts = urlsplit(source)
-    if parts.scheme not in {"https", "http", "s3"}:
-        raise UserError(
-            f"source {source!r}: give a folder, a file, https://HOST/PATH or s3://BUCKET/PREFIX?endpoint=HOST:PORT"
-        )
-    path = PurePosixPath(parts.path or "/")
-    endings = {PurePosixPath(name).suffix for name in names} - {""}
-    if not parts.path.endswith("/") and (path.name in names or path.suffix in endings):
-        paths = [(path.name, path)]
-    else:
-        paths = [(name, path / quote(name)) for name in names]
-    for name, file_path in paths:
-        address = urlunsplit(parts._replace(path=str(file_path)))
-        if parts.scheme == "s3":
-            store = S3Store(urlunsplit(parts._replace(path=str(file_path.parent))), None)
-            yield name, address, S3File(store, name)
-        else:
-            yield name, address, HttpFile(address)
+    return _FETCH.get()(source, names, sha256, progress)

@@ -94,8 +94,9 @@ class Evaluation:
 
     `reasons` are the deciding checks as sentences. `rule` is the promotion rule as stored by
     `PromotionRule.to_json`. `metrics` are the challenger's, the primary one first. `difference` is the paired
-    improvement in the primary metric and `guards` those in the guard metrics. `test` is the paired test that
-    the rule requires, if any. `input_digest` is stored under the key `recipe`.
+    improvement in the primary metric and `guards` those in the guard metrics. `test` is the paired test of
+    the primary metric, and `guard_tests` are those of the guard metrics. `input_digest` is stored under the
+    key `recipe`.
     """
 
     workload: str
@@ -108,6 +109,7 @@ class Evaluation:
     difference: Interval | None = None
     guards: Mapping[str, Interval] = field(default_factory=dict)
     test: PairedTest | None = None
+    guard_tests: Mapping[str, PairedTest] = field(default_factory=dict)
     mcnemar_p: float | None = None
     cost: ServingCost | None = None
     champion_cost: ServingCost | None = None
@@ -155,6 +157,10 @@ class Evaluation:
             difference=_optional(document, "difference", Interval.from_json),
             guards=_items(document, "guards", Interval.from_json),
             test=_optional(document, "test", PairedTest.from_json),
+            guard_tests={
+                name: PairedTest.from_json(test)
+                for name, test in document.nested_items("guard_tests", {}).items()
+            },
             mcnemar_p=document.optional_number("mcnemar_p"),
             cost=_optional(document, "cost", ServingCost.from_json),
             champion_cost=_optional(document, "champion_cost", ServingCost.from_json),

@@ -11,6 +11,14 @@ from dataclasses import dataclass
 
 from continuous_training.core.json_object import JsonObject
 
+METRIC_CONFIDENCE = 0.95
+"""The confidence of the interval of a metric. That of an improvement is set in the promotion rule."""
+
+
+def interval_label(confidence: float = METRIC_CONFIDENCE) -> str:
+    """Return how an interval is called in texts for people, as "95 % interval"."""
+    return f"{100 * confidence:g} % interval"
+
 
 @dataclass(frozen=True)
 class Interval:

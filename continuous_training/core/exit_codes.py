@@ -20,3 +20,11 @@ TRANSIENT = 75
 
 INTERRUPTED = 130
 """Ctrl-C or SIGTERM. The next run continues from the last completed write."""
+
+
+def exit_code_of(verdict: str) -> int:
+    """Return the exit code of a command or step that completed with a verdict.
+
+    A command that fails or is interrupted has the exit code of its error.
+    """
+    return REJECTED if verdict == "rejected" else DONE

@@ -100,9 +100,9 @@ class JsonObject:
             for index, item in enumerate(self.array(key, default))
         ]
 
-    def nested_items(self, key: str) -> dict[str, JsonObject]:
+    def nested_items(self, key: str, default: Any = _REQUIRED) -> dict[str, JsonObject]:
         """Return a field with a JSON object whose values are objects."""
-        nested = self.nested(key)
+        nested = self.nested(key, default)
         return {name: nested.nested(name) for name in nested.value}
 
     def require_format(self, newest: int, default: Any = _REQUIRED) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from continuous_training.artifacts.measurements import METRIC_CONFIDENCE, Interval, interval_label
+
 if TYPE_CHECKING:
-    # Only for annotations: without these imports, a command that formats a time starts faster.
-    from continuous_training.artifacts.measurements import Interval
+    # Only for annotations: without this import, a command that formats a time starts faster.
     from continuous_training.operations.lineage import Lineage, StoredArchive
 
 VERDICT_COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "failed": "red"}
@@ -27,13 +28,13 @@ def format_size(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def format_interval(interval: Interval, sign: str = "") -> str:
-    """Return a value with its 95 % interval. `sign` is "+" for a difference."""
+def format_interval(interval: Interval, sign: str = "", confidence: float = METRIC_CONFIDENCE) -> str:
+    """Return a value with its interval. `sign` is "+" for a difference."""
     value, low, high = (
         f"{number:{sign}.4g}" if math.isfinite(number) else "–"
         for number in (interval.value, interval.low, interval.high)
     )
-    return f"{value} (95 % interval {low} to {high})"
+    return f"{value} ({interval_label(confidence)} {low} to {high})"
 
 
 def format_comparison(lineage: Lineage) -> str:
@@ -41,9 +42,10 @@ def format_comparison(lineage: Lineage) -> str:
     defeated = lineage.defeated
     if defeated is None:
         return "the floors: there was no champion" if lineage.metrics else "unknown"
-    difference = defeated.difference
-    improvement = f" by {format_interval(difference, sign='+')}" if difference else ""
-    return f"version {defeated.version}{improvement}"
+    if defeated.difference is None:
+        return f"version {defeated.version}"
+    improvement = format_interval(defeated.difference, "+", defeated.confidence)
+    return f"version {defeated.version} by {improvement}"
 
 
 def format_archive(archive: StoredArchive) -> str:

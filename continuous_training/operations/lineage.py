@@ -115,15 +115,20 @@ class DataLineage:
 
 @dataclass(frozen=True)
 class DefeatedChampion:
-    """The champion to which a version was compared when it was promoted, and the measured improvement."""
+    """The champion to which a version was compared when it was promoted, and the measured improvement.
+
+    `confidence` is that of the interval of the improvement.
+    """
 
     version: str
     digest: str
     difference: Interval | None
+    confidence: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields, with null for NaN."""
-        return asdict(self)
+        """Return the fields under their keys in --json, without the confidence."""
+        difference = self.difference and asdict(self.difference)
+        return {"version": self.version, "digest": self.digest, "difference": difference}
 
 
 @dataclass(frozen=True)
@@ -237,4 +242,6 @@ def _defeated_champion(evaluation: Evaluation | None) -> DefeatedChampion | None
     if evaluation is None or evaluation.champion is None:
         return None
     champion = evaluation.champion
-    return DefeatedChampion(champion.version, champion.digest, evaluation.difference)
+    return DefeatedChampion(
+        champion.version, champion.digest, evaluation.difference, evaluation.bootstrap.confidence
+    )

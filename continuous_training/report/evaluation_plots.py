@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from continuous_training.artifacts.measurements import ColumnDrift, SliceMetric
+from continuous_training.artifacts.measurements import ColumnDrift, SliceMetric, interval_label
 from continuous_training.evaluation import drift
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.report.formatting import (
@@ -83,7 +83,7 @@ def metrics_plot(data: ReportData) -> Markup:
         for name in names
         for model, values in models.items()
     )
-    return inline_svg(figure, "comparison", f"Metrics on the holdout with 95 % intervals: {values_text}")
+    return inline_svg(figure, "comparison", f"Metrics on the holdout with {interval_label()}s: {values_text}")
 
 
 def _value_text(metric: str, interval: Interval | None) -> str:
@@ -119,10 +119,8 @@ def difference_plot(data: ReportData, difference: Interval) -> Markup:
     value, low, high = (
         change_text(metric, end) for end in (difference.value, difference.low, difference.high)
     )
-    confidence = f"{100 * data.evaluation.bootstrap.confidence:g} %"
-    alternative = (
-        f"Challenger minus champion, {label(metric)}: {value}, {confidence} interval {low} to {high}"
-    )
+    interval = interval_label(data.evaluation.bootstrap.confidence)
+    alternative = f"Challenger minus champion, {label(metric)}: {value}, {interval} {low} to {high}"
     return inline_svg(figure, "difference", alternative)
 
 
@@ -130,7 +128,8 @@ def slices_plot(
     data: ReportData, slices: Mapping[str, SliceMetric], metric: str, width: int = HALF_WIDTH
 ) -> Markup:
     """Draw the metric of each slice for both models. With too many slices, draw the worst."""
-    worst = sorted(slices, key=lambda name: _sort_key(slices[name].value))[:MAX_SLICES]
+    direction = -1 if metric in LOWER_IS_BETTER else 1
+    worst = sorted(slices, key=lambda name: _sort_key(direction * slices[name].value))[:MAX_SLICES]
     names = [name for name in slices if name in set(worst)][::-1]
     row_height = 34 if len(names) <= 12 else 24
     figure = new_figure(width, row_height * len(names) + 66)

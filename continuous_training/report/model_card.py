@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenRequest
+from continuous_training.artifacts.measurements import interval_label
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.report.data_sections import MAX_COLUMNS
 from continuous_training.report.formatting import (
@@ -57,9 +58,9 @@ def render_card(data: ReportData, intended_use: str, limits: str, example: Golde
 
 
 def _metrics(data: ReportData) -> Markup:
-    head = ["metric", "value", "95 % interval"]
+    head = ["metric", "value", interval_label()]
     if data.evaluation.champion:
-        head += [data.champion_name, "95 % interval"]
+        head += [data.champion_name, interval_label()]
     rows = []
     for name, interval in data.evaluation.metrics.items():
         row = [label(name), metric_value(name, interval.value), interval_text(name, interval)]
@@ -82,7 +83,7 @@ def _improvement(data: ReportData) -> str:
 
 def _slices(data: ReportData) -> Markup:
     metric, has_champion = data.primary, data.evaluation.champion is not None
-    head = ["slice", "rows", label(metric), "95 % interval", *(["champion"] if has_champion else [])]
+    head = ["slice", "rows", label(metric), interval_label(), *(["champion"] if has_champion else [])]
     rows = []
     for name, part in data.evaluation.slices.items():
         interval = Interval(part.value, part.low, part.high)

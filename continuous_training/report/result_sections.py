@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from continuous_training.artifacts.measurements import SliceMetric
+from continuous_training.artifacts.measurements import SliceMetric, interval_label
 from continuous_training.report import evaluation_plots, prediction_plots, regression_plots
 from continuous_training.report.formatting import (
     LOWER_IS_BETTER,
@@ -40,6 +40,7 @@ def context(data: ReportData) -> dict[str, Any]:
     """Return the template variables of these sections."""
     curve = data.curve
     return {
+        "interval_label": interval_label(),
         "metric_rows": [_metric_row(data, name) for name in data.evaluation.metrics],
         "metrics_plot": evaluation_plots.metrics_plot(data) if data.evaluation.metrics else None,
         "curve_plot": evaluation_plots.curve_plot(curve)
@@ -73,10 +74,10 @@ def _difference(data: ReportData) -> dict[str, Any]:
     if data.evaluation.champion is None or difference is None or not finite(difference.value):
         return {"difference_plot": None}
     low, high = change_text(metric, difference.low), change_text(metric, difference.high)
-    confidence = 100 * data.evaluation.bootstrap.confidence
+    interval = interval_label(data.evaluation.bootstrap.confidence)
     return {
         "difference_plot": evaluation_plots.difference_plot(data, difference),
-        "difference_interval": f"{confidence:g} % interval {low} to {high}",
+        "difference_interval": f"{interval} {low} to {high}",
     }
 
 
@@ -112,7 +113,7 @@ def _slices(
         return {}
     omitted = len(slices) - evaluation_plots.MAX_SLICES
     caption = f"By {kind}, with the number of rows"
-    caption += " and the 95 % interval" if any(finite(part.low) for part in slices.values()) else ""
+    caption += f" and the {interval_label()}" if any(finite(part.low) for part in slices.values()) else ""
     caption += "." if data.evaluation.champion is None else "; the open marker is the champion."
     caption += f" The {omitted} best are left out." if omitted > 0 else ""
     return {

@@ -8,39 +8,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
 from typing import Any
 
 import yaml
 
 from continuous_training.core.command import NOTHING_DONE, run_command
 from continuous_training.core.exit_codes import DONE
-from pipelines.steps.settings_file import TRAIN_ONLY_KEYS, Steps, add_steps_argument, steps_from_arguments
+from continuous_training.kubeflow.config_file import json_schema
+from pipelines.steps.arguments import add_steps_argument, steps_from_arguments
+from pipelines.steps.settings_file import Steps, StepsFile
 from workloads import discovery
 from workloads.contract import Workload
 
 from .defaults import STEPS
-from .settings import StepSettings
+from .settings import StepSection, StepSettings, TrainSection
 
 
 def to_file_content(steps: Steps, workload: Workload) -> dict[str, Any]:
     """Return the settings of a workload as the content of a settings file."""
-    pipeline = steps.pipeline(workload)
-    return {step: _to_section(steps.of(workload, step), step) for step in STEPS} | {
-        "pipeline": vars(pipeline)
-    }
+    content = {step: _to_section(steps.of(workload, step), step) for step in STEPS}
+    return content | {"pipeline": steps.pipeline(workload).model_dump()}
 
 
 def _to_section(settings: StepSettings, step: str) -> dict[str, Any]:
-    values = {item.name: getattr(settings, item.name) for item in fields(settings)}
-    values["tolerations"] = [toleration.to_json() for toleration in settings.tolerations]
-    values["pull_secrets"] = list(settings.pull_secrets)
-    omitted = () if step == "train" else TRAIN_ONLY_KEYS
-    return {
-        name: dict(value) if hasattr(value, "items") else value
-        for name, value in values.items()
-        if name not in omitted
-    }
+    section_class = TrainSection if step == "train" else StepSection
+    values = settings.model_dump(include=set(section_class.model_fields))
+    return values | {"tolerations": [toleration.to_json() for toleration in settings.tolerations]}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,10 +44,16 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--workload", default="digits", metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--schema", action="store_true", help="print the JSON schema of the file, for editors"
+    )
     add_steps_argument(parser)
     arguments = parser.parse_args(argv)
 
     def print_settings() -> int:
+        if arguments.schema:
+            print(json_schema(StepsFile))
+            return DONE
         content = to_file_content(steps_from_arguments(arguments), discovery.get(arguments.workload))
         print(yaml.safe_dump(content, sort_keys=False, default_flow_style=False), end="")
         return DONE

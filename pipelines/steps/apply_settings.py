@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from pipelines.steps import CONFIG_MAP, SECRET, StepSettings, environment_of
+from continuous_training.kubeflow.object_names import STEPS_CONFIG_MAP as CONFIG_MAP
+from continuous_training.kubeflow.object_names import STEPS_SECRET as SECRET
+from pipelines.steps.defaults import environment_of
+from pipelines.steps.settings import StepSettings
 from pipelines.steps.trainjob_spec import launcher_settings
 
 LABELS = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io/component": "step"}

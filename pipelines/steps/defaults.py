@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from workloads.contract import Workload
 
@@ -28,7 +28,7 @@ def defaults_of(workload: Workload, step: str) -> StepSettings:
     settings = STEPS[step]
     if step == "train" and "torch" in workload.extras:
         # Processes share tensors there, and the 64 MiB of a container by default are not sufficient.
-        return replace(settings, shared_memory="1Gi")
+        return settings.model_copy(update={"shared_memory": "1Gi"})
     return settings
 
 

@@ -2,106 +2,134 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from continuous_training.core.errors import UserError
+from continuous_training.kubeflow.config_file import ConfigModel, Text
 
-_CPU = r"[0-9]+m|[0-9]*\.?[0-9]+"
-_MEMORY = r"[0-9]+([EPTGMK]i?)?"
-_NAME = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
-_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
-_LABEL = r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
+_CPU_PATTERN = r"[0-9]+m|[0-9]*\.?[0-9]+"
+_MEMORY_PATTERN = r"[0-9]+([EPTGMK]i?)?"
+_NAME_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+_LABEL_PATTERN = r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_VALUE_PATTERN = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
+
+Cpu = Annotated[str, Text(_CPU_PATTERN, "processors (2, 0.5 or 500m)")]
+OptionalCpu = Annotated[str, Text(f"({_CPU_PATTERN})?", "processors (2, 0.5 or 500m)")]
+Memory = Annotated[str, Text(_MEMORY_PATTERN, "bytes (512Mi or 4Gi)")]
+OptionalMemory = Annotated[str, Text(f"({_MEMORY_PATTERN})?", "bytes (512Mi or 4Gi)")]
+MemoryLimit = Annotated[str, Text(f"({_MEMORY_PATTERN}|none)?", "bytes (4Gi) or none")]
+LabelName = Annotated[str, Text(_LABEL_PATTERN, "a valid name in Kubernetes")]
+LabelValue = Annotated[str, Text(_VALUE_PATTERN, "a valid value in Kubernetes")]
+Variable = Annotated[str, Text(r"[A-Za-z_][A-Za-z0-9_]*", "a valid name in Kubernetes")]
+KeyReference = Annotated[str, Text(rf"{_NAME_PATTERN}/[-._a-zA-Z0-9]+", "NAME/KEY")]
+SecretName = Annotated[str, Text(_NAME_PATTERN, "the name of a Secret")]
+AnyText = Annotated[str, Text()]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
 
 
-@dataclass(frozen=True)
-class Toleration:
+class Toleration(ConfigModel):
     """A toleration of a step's pod, with the field names of Kubernetes."""
 
-    key: str = ""
-    operator: str = "Equal"
-    value: str = ""
-    effect: str = ""
+    key: AnyText = ""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: AnyText = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     tolerationSeconds: int | None = None  # noqa: N815 - the name in Kubernetes
 
-    def __post_init__(self) -> None:
-        _check_choice(self.operator, ("Equal", "Exists"), "operator")
-        _check_choice(self.effect, ("", "NoSchedule", "PreferNoSchedule", "NoExecute"), "effect")
+    @model_validator(mode="after")
+    def _check_operator(self) -> Toleration:
         if not self.key and self.operator != "Exists":
             raise UserError("a toleration without a key needs operator: Exists")
         if self.value and self.operator == "Exists":
             raise UserError("a toleration with operator: Exists has no value")
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the toleration as in the spec of a pod."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in values.items() if value not in ("", None)}
+        return {name: value for name, value in self if value not in ("", None)}
 
 
-@dataclass(frozen=True)
-class StepSettings:
-    """The settings of one step: quantities as in Kubernetes, times in seconds. See docs/steps.md."""
+def remove_defaults(schema: dict[str, Any]) -> None:
+    """Remove the defaults from a schema: they are different for each step."""
+    for properties in schema["properties"].values():
+        properties.pop("default", None)
 
-    timeout: int
-    retries: int = 2
-    backoff: int = 30
-    cpu: str = "250m"
-    cpu_limit: str = ""
-    memory: str = "512Mi"
-    memory_limit: str = ""
-    accelerator: str = ""
-    accelerators: int = 1
-    shared_memory: str = ""
-    nodes: int = 1
-    training_runtime: str = "torch-distributed"
+
+class StepSection(ConfigModel):
+    """Settings of a step in a file: quantities as in Kubernetes, times in seconds. See docs/steps.md."""
+
+    model_config = ConfigDict(json_schema_extra=remove_defaults)
+
+    timeout: Positive = 3600
+    """Seconds for one attempt."""
+    retries: NonNegative = 2
+    """Number of retries of a failed step."""
+    backoff: Positive = 30
+    """Seconds before the first retry; doubled before each further one."""
+    cpu: Cpu = "250m"
+    """The requested processors: 2, 0.5 or 500m."""
+    cpu_limit: OptionalCpu = ""
+    """The limit of processors. By default a step may use idle processors."""
+    memory: Memory = "512Mi"
+    """The requested memory: 512Mi or 4Gi."""
+    memory_limit: MemoryLimit = ""
+    """The memory at which the pod is killed; none for no limit. By default twice the request."""
+    accelerator: AnyText = ""
+    """The resource name of a GPU: nvidia.com/gpu."""
+    accelerators: Positive = 1
+    """Number of accelerators."""
+    shared_memory: OptionalMemory = ""
+    """Size of /dev/shm. It counts as memory."""
     user: int | None = 10001
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: tuple[Toleration, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    from_config_map: Mapping[str, str] = field(default_factory=dict)
-    from_secret: Mapping[str, str] = field(default_factory=dict)
-    pull_secrets: tuple[str, ...] = ()
+    """The numeric user, or null if the cluster assigns one (OpenShift)."""
+    node_selector: dict[LabelName, LabelValue] = Field(default_factory=dict)
+    """Labels that the node must have."""
+    tolerations: list[Toleration] = Field(default_factory=list)
+    """Tolerations, as in a pod."""
+    labels: dict[LabelName, LabelValue] = Field(default_factory=dict)
+    """Labels of the pod."""
+    annotations: dict[LabelName, AnyText] = Field(default_factory=dict)
+    """Annotations of the pod."""
+    environment: dict[Variable, AnyText] = Field(default_factory=dict)
+    """Environment variables with their values."""
+    from_config_map: dict[Variable, KeyReference] = Field(default_factory=dict)
+    """Environment variables from ConfigMaps, as NAME/KEY."""
+    from_secret: dict[Variable, KeyReference] = Field(default_factory=dict)
+    """Environment variables from Secrets, as NAME/KEY."""
+    pull_secrets: list[SecretName] = Field(default_factory=list)
+    """Image pull secrets."""
 
-    def __post_init__(self) -> None:
-        self._check_numbers()
-        self._check_resources()
-        self._check_names()
+    @field_validator("user")
+    @classmethod
+    def _reject_root(cls, user: int | None) -> int | None:
+        if user == 0:
+            raise UserError("0 is root, which the images do not support")
+        return user
 
-    def _check_numbers(self) -> None:
-        minimums = {"timeout": 1, "retries": 0, "backoff": 1, "accelerators": 1, "nodes": 1}
-        for name, minimum in minimums.items():
-            if getattr(self, name) < minimum:
-                raise UserError(f"{name}: {getattr(self, name)} is less than {minimum}")
-        if self.user == 0:
-            raise UserError("user: 0 is root, which the images do not support")
 
-    def _check_resources(self) -> None:
-        for name in ("cpu", "cpu_limit"):
-            value, required = getattr(self, name), name == "cpu"
-            _check_pattern(value, _CPU, name, "processors (2, 0.5 or 500m)", required=required)
-        _check_pattern(self.memory, _MEMORY, "memory", "bytes (512Mi or 4Gi)", required=True)
-        _check_pattern(self.memory_limit, f"{_MEMORY}|none", "memory_limit", "bytes (4Gi) or none")
-        _check_pattern(self.shared_memory, _MEMORY, "shared_memory", "bytes (512Mi or 4Gi)")
+class TrainSection(StepSection):
+    """Settings of the step train."""
+
+    nodes: Positive = 1
+    """Number of nodes that train together. The other settings apply to each node."""
+    training_runtime: AnyText = "torch-distributed"
+    """The ClusterTrainingRuntime of Kubeflow Trainer."""
+
+
+class StepSettings(TrainSection):
+    """The complete settings of one step, with a value for each key."""
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> StepSettings:
         if self.cpu_limit and parse_cpu(self.cpu_limit) < parse_cpu(self.cpu):
             raise UserError(f"cpu_limit: {self.cpu_limit} is less than cpu, which is {self.cpu}")
         limit = self.effective_memory_limit
         if limit and parse_memory(limit) < parse_memory(self.memory):
             raise UserError(f"memory_limit: {self.memory_limit} is less than memory, which is {self.memory}")
-
-    def _check_names(self) -> None:
-        _check_pairs(self.node_selector, _LABEL, _VALUE, "node_selector")
-        _check_pairs(self.labels, _LABEL, _VALUE, "labels")
-        _check_pairs(self.annotations, _LABEL, ".*", "annotations")
-        _check_pairs(self.environment, _VARIABLE, ".*", "environment")
-        for name in ("from_config_map", "from_secret"):
-            _check_pairs(getattr(self, name), _VARIABLE, rf"{_NAME}/[-._a-zA-Z0-9]+", name, "NAME/KEY")
-        for secret in self.pull_secrets:
-            _check_pattern(secret, _NAME, "pull_secrets", "the name of a Secret", required=True)
+        return self
 
     @property
     def variable_names(self) -> set[str]:
@@ -126,17 +154,13 @@ class StepSettings:
         return (self.retries + 1) * (self.timeout + 600) + waits
 
 
-@dataclass(frozen=True)
-class PipelineSettings:
+class PipelineSettings(ConfigModel):
     """How long the pods of a finished run are kept, in seconds. 0 keeps them until they are deleted."""
 
-    keep_success: int = 24 * 3600
-    keep_failure: int = 7 * 24 * 3600
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            if getattr(self, item.name) < 0:
-                raise UserError(f"{item.name}: {getattr(self, item.name)} is less than 0")
+    keep_success: NonNegative = 24 * 3600
+    """Seconds until the pods of a run that succeeded are deleted; 0 keeps them."""
+    keep_failure: NonNegative = 7 * 24 * 3600
+    """Seconds until the pods of a run that failed are deleted; 0 keeps them."""
 
 
 def parse_cpu(quantity: str) -> float:
@@ -154,21 +178,3 @@ def parse_memory(quantity: str) -> int:
 def _split_quantity(quantity: str) -> tuple[int, str]:
     number = quantity.rstrip("EPTGMKi")
     return int(number), quantity[len(number) :]
-
-
-def _check_pattern(value: str, pattern: str, name: str, expected: str, *, required: bool = False) -> None:
-    if not (re.fullmatch(pattern, value) if value else not required):
-        raise UserError(f"{name}: {value!r} is not {expected}")
-
-
-def _check_pairs(pairs: Mapping[str, str], key: str, value: str, name: str, expected: str = "") -> None:
-    for left, right in pairs.items():
-        if not re.fullmatch(key, left):
-            raise UserError(f"{name}: {left!r} is not a valid name in Kubernetes")
-        if not re.fullmatch(value, right, re.DOTALL):
-            raise UserError(f"{name}, {left}: {right!r} is not {expected or 'a valid value in Kubernetes'}")
-
-
-def _check_choice(value: str, allowed: tuple[str, ...], name: str) -> None:
-    if value not in allowed:
-        raise UserError(f"{name}: {value!r} is not one of {', '.join(filter(None, allowed))}")

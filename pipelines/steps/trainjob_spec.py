@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from continuous_training.kubeflow.object_names import STEPS_CONFIG_MAP as CONFIG_MAP
@@ -15,21 +14,23 @@ from .settings import StepSettings
 _MANAGER = "continuous-training/train"
 _CONTAINER = "node"
 """The name of the training Job and of its container in the runtimes of Kubeflow Trainer."""
+_NODE_SETTINGS = {
+    "cpu",
+    "cpu_limit",
+    "memory",
+    "memory_limit",
+    "accelerator",
+    "shared_memory",
+    "node_selector",
+    "tolerations",
+}
+"""Settings that apply to the nodes only, and not to the pod of the step."""
 
 
 def launcher_settings(settings: StepSettings) -> StepSettings:
     """Return the settings of the pod of the step, which only waits while the nodes train."""
-    return replace(
-        settings,
-        cpu="250m",
-        cpu_limit="",
-        memory="1Gi",
-        memory_limit="",
-        accelerator="",
-        shared_memory="",
-        node_selector={},
-        tolerations=(),
-    )
+    own = settings.model_dump(exclude=_NODE_SETTINGS)
+    return StepSettings.model_validate(own | {"memory": "1Gi"})
 
 
 def trainjob_spec(settings: StepSettings, image: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import files_server
+
 from .earlier_version import FIXTURES, ROOT, clean_environment, read_document, run_module
 
 CONTRACT = read_document("contract.json")
@@ -152,3 +154,31 @@ def test_a_workload_with_the_earlier_imports_can_be_trained(
     description = json.loads((tmp_path / "model" / "model.json").read_text())
     assert description["handler"] == "workloads.former.handler:FormerHandler"
     assert (tmp_path / "model" / "workloads" / "former" / "handler.py").is_file()
+
+
+def with_context(text: str) -> str:
+    """Replace the former signature of `load` and the former `fetch` in the text of a workload."""
+    text = text.replace("def load(self, source, values)", "def load(self, source, values, context)")
+    return text.replace("= fetch(", "= context.fetch(").replace("from adapters.sources import fetch\n", "")
+
+
+@pytest.mark.parametrize("current", [False, True], ids=["former signature", "current signature"])
+def test_load_downloads_to_the_cache_with_both_signatures(
+    workload: tuple[dict[str, str], Path], tmp_path: Path, current: bool
+) -> None:
+    """Only the former signature and the former function `fetch` cause a DeprecationWarning."""
+    env, source = workload
+    if current:
+        module = tmp_path / "ours" / "workloads" / "former" / "workload.py"
+        module.write_text(with_context(module.read_text()))
+    env |= {"CT_CACHE": str(tmp_path / "cache"), "PYTHONWARNINGS": "default::DeprecationWarning"}
+    command = ("components.prep_data", "--workload", "former", "--output", tmp_path / "data")
+    with files_server.serve(b"") as files:
+        files.other_files["/data/wines.csv"] = source.read_bytes()
+        process = run_module(*command, "--set", f"source={files.url}", env=env)
+    (copy,) = (tmp_path / "cache").rglob("wines.csv")
+    assert copy.read_bytes() == source.read_bytes()
+    assert "150 rows read and validated" in process.stderr
+    assert "wines.csv is downloaded" in process.stderr
+    warned = [part in process.stderr for part in ("load(source, values) is now", "fetch() is now")]
+    assert warned == [not current] * 2

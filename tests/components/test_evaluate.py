@@ -237,7 +237,12 @@ def test_a_run_may_override_the_rule_and_the_evaluation_records_it(line: Line) -
     tie = {"fence": "49.99"}
     line.train("run-2", **tie)
     assert not line.evaluate("run-2").promoted
-    overrides = {"gate_superiority": "false", "gate_margin": "0.05", "gate_confidence": "0.9"}
+    overrides = {
+        "gate_superiority": "false",
+        "gate_margin": "0.05",
+        "gate_confidence": "0.9",
+        "gate_rows": "52",
+    }
     line.train("run-3", **tie, **overrides)
     evaluation = line.evaluate("run-3").evaluation
     assert evaluation.verdict == "promoted"
@@ -247,9 +252,8 @@ def test_a_run_may_override_the_rule_and_the_evaluation_records_it(line: Line) -
     logged = {p["key"]: p["value"] for p in mlflow_run(line, "run-3")["data"]["params"]}
     assert (logged["gate_margin"], logged["gate_superiority"], logged["fence"]) == ("0.05", "False", "49.99")
     assert not any(name.startswith("gate_") for name in evaluation.parameters)
-    line.train("run-4", **tie, gate_superiority="false", gate_margin="0.01")
-    failed = [check.name for check in line.evaluate("run-4").decision.checks if not check.passed]
-    assert failed == ["Tango's test of the margin"]
+    with pytest.raises(UserError, match=r"the margin of 0\.01 needs at least 381 holdout rows"):
+        line.train("run-4", **tie, gate_superiority="false", gate_margin="0.01")
 
 
 def test_a_guard_metric_rejects_a_model_that_passes_the_primary_metric(line: Line, make: Make) -> None:
@@ -259,8 +263,12 @@ def test_a_guard_metric_rejects_a_model_that_passes_the_primary_metric(line: Lin
     result = line.evaluate("run-2")
     assert result.evaluation.verdict == "rejected"
     failed = [(check.name, check.limit) for check in result.decision.checks if not check.passed]
-    assert failed == [("mae against champion 1 on the same rows (guard)", "not worse by more than 0.001")]
+    assert failed == [
+        ("mae against champion 1 on the same rows (guard)", "not worse by more than 0.001"),
+        ("score test of the margin (guard mae)", "p at most 0.05"),
+    ]
     assert set(result.evaluation.guards) == {"mae"}
+    assert result.evaluation.guard_tests["mae"].name == "score test of the margin"
     line.train("run-3", slope="1.6", gate_guards="")
     assert line.evaluate("run-3").promoted
 

@@ -23,7 +23,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.dataset_manifest import Overlap
 from continuous_training.core.errors import UserError
-from workloads.contract import Column, Rows, Workload
+from workloads.contract import Column, LoadContext, Rows, Workload
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Workload]
@@ -398,9 +398,9 @@ class TestUnchanged:
         self, make: Make, records: RunHistory, tmp_path: Path
     ) -> None:
         class Copy(type(make())):  # type: ignore[misc]
-            def load(self, source: str, values: Any) -> Any:
+            def load(self, source: str, values: Any, context: LoadContext) -> Any:
                 assert source == "elsewhere"
-                yield from reversed(list(super().load("made:1000", values)))
+                yield from reversed(list(super().load("made:1000", values, context)))
 
         Copy.__module__ = type(make()).__module__
         assert not run(Copy(), {"source": "elsewhere"}, tmp_path / "data", records).changed
@@ -473,7 +473,7 @@ from workloads.contract import Rows
 
 class Many(base):
     __module__ = base.__module__
-    def load(self, source, values):
+    def load(self, source, values, context):
         for first in range(1, int(source), 10_000):
             yield Rows(generated_rows(first, 10_000), source, first)
 

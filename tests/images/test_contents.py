@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pipelines.images import Images
-from pipelines.steps import USER
+from pipelines.steps.defaults import USER
 
 from .conftest import HARDENED, TORCH_FREE
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pipelines import build_images
-from pipelines.steps import STEPS
+from pipelines.steps.defaults import STEPS
 
 DOCKERFILE = Path("components/Dockerfile")
 

@@ -23,6 +23,7 @@ from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from pipelines import build_images
 from pipelines.images import Images
+from tests.load_context import LOCAL_FILES
 from tests.s3 import ACCESS, Bucket
 from workloads import discovery, mnist
 
@@ -114,7 +115,7 @@ def test_from_raw_data_to_a_served_endpoint_with_torch(runner: PipelineRunner, m
         assert champion is not None, runner.output
 
         workload = discovery.get("mnist")
-        first = next(iter(workload.load(workload.default_source, workload.parse({}))))
+        first = next(iter(workload.load(workload.default_source, workload.parse({}), LOCAL_FILES)))
         rows = pa.Table.from_batches([first.batch]).slice(0, 50)
         correct = 0
         for index in range(rows.num_rows):

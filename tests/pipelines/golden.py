@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pipelines.compile import compile_manifest, compile_workload
 from pipelines.images import Images
-from pipelines.steps import read_steps
+from pipelines.steps.settings_file import read_steps
 from workloads import discovery
 
 FOLDER = Path(__file__).parent / "golden"
@@ -14,21 +16,24 @@ IMAGES = Images("registry.example/ct", tag="golden")
 NAMES = tuple(discovery.names())
 
 
-def texts() -> dict[str, str]:
-    """Return the expected text of each golden file by its name."""
-    files = {f"{name}.yaml": compile_workload(name, IMAGES).text for name in NAMES}
-    return files | {
-        "digits.manifest.yaml": compile_manifest("digits", IMAGES, "kubeflow").text,
-        "mnist.steps.yaml": compile_workload("mnist", IMAGES, read_steps(FOLDER / "steps.yaml")).text,
-        "mnist.nodes.yaml": compile_workload("mnist", IMAGES, read_steps(FOLDER / "nodes.yaml")).text,
-    }
+def _workload(name: str, steps: str = "") -> str:
+    return compile_workload(name, IMAGES, read_steps(FOLDER / steps) if steps else None).text
+
+
+FILES: dict[str, Callable[[], str]] = {
+    **{f"{name}.yaml": partial(_workload, name) for name in NAMES},
+    "digits.manifest.yaml": lambda: compile_manifest("digits", IMAGES, "kubeflow").text,
+    "mnist.steps.yaml": partial(_workload, "mnist", "steps.yaml"),
+    "mnist.nodes.yaml": partial(_workload, "mnist", "nodes.yaml"),
+}
+"""For each golden file, the function that compiles its text."""
 
 
 def main() -> None:
     """Write every golden file."""
     FOLDER.mkdir(exist_ok=True)
-    for name, text in texts().items():
-        (FOLDER / name).write_text(text, encoding="utf-8")
+    for name, text in FILES.items():
+        (FOLDER / name).write_text(text(), encoding="utf-8")
         print(FOLDER / name)
 
 

@@ -11,7 +11,7 @@ import yaml
 from pipelines import compile as compile_command
 from pipelines.compile import compile_workload
 from pipelines.images import Images
-from pipelines.steps import STEPS
+from pipelines.steps.defaults import STEPS
 from tests.pipelines import golden
 from workloads import discovery
 
@@ -23,15 +23,15 @@ def spec(text: str) -> tuple[dict, dict]:
     return pipeline, platform
 
 
-@pytest.fixture(params=golden.NAMES)
+@pytest.fixture(params=golden.NAMES, scope="module")
 def compiled(request):
     return spec(compile_workload(request.param, golden.IMAGES).text)
 
 
-@pytest.mark.parametrize("name", sorted(golden.texts()))
+@pytest.mark.parametrize("name", sorted(golden.FILES))
 def test_is_the_golden_file(name):
     expected = (golden.FOLDER / name).read_text(encoding="utf-8")
-    assert golden.texts()[name] == expected, "for an intended change: run make golden and review it"
+    assert golden.FILES[name]() == expected, "for an intended change: run make golden and review it"
 
 
 def test_is_the_same_in_any_directory_and_process(tmp_path):

@@ -79,7 +79,7 @@ class Toy(Workload):
     own_parameters = (Parameter("rows", 400, "how many rows are made", minimum=100, maximum=100000),)
     rule = PromotionRule(metric="accuracy", floor=0.9, minimum_rows=40)
 
-    def load(self, source, values):
+    def load(self, source, values, context):
         numbers = range(int(values["rows"]))
         texts = [f"row {i}" + ("?" * (i % 2)) for i in numbers]
         columns = [[str(i) for i in numbers], texts, [i % 2 for i in numbers]]

@@ -1,10 +1,13 @@
 """The schedule command against a Kubeflow server: effects on the server, and rejected files."""
 
+import json
 import re
 from datetime import UTC, datetime
 from itertools import islice
 
+import jsonschema
 import pytest
+import yaml
 
 from continuous_training.core.errors import UserError
 from continuous_training.kubeflow.schedules.cron import Cron
@@ -199,12 +202,14 @@ def test_backfill_runs_each_time_once_and_continues_after_a_failure(kfp, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("schedules: nightly", "exactly one key, schedules, with a list"),
-        ("schedules: [a]", "schedule 1: must be a mapping"),
-        (NIGHTLY.replace("    cron:", "    crn:"), "the key cron is missing"),
+        ("schedules: nightly", "schedules: must be a list, not 'nightly'"),
+        ("schedules: [a]", "schedules[0]: must be a mapping"),
+        ("[]", "schedules.yaml: must be a mapping"),
+        (NIGHTLY.replace("    cron:", "    # cron:"), "schedules[0].cron: this key is required"),
+        (NIGHTLY.replace("    cron:", "    crn:"), "schedules[0]: unknown key 'crn'; the keys are name,"),
         (NIGHTLY + "    catch_up: true\n", "unknown key 'catch_up'; the keys are name, workload"),
-        (NIGHTLY + "    paused: 'yes'\n", "paused: 'yes' is not of type bool"),
-        (NIGHTLY + "    max_concurrency: 11\n", "is not between 1 and 10"),
+        (NIGHTLY + "    paused: 'yes'\n", "schedules[0].paused: must be a valid boolean, not 'yes'"),
+        (NIGHTLY + "    max_concurrency: 11\n", "max_concurrency: must be less than or equal to 10, not 11"),
         (NIGHTLY.replace("30 2 * * *", "often"), "five fields"),
         (NIGHTLY.replace("30 2 * * *", "61 2 * * *"), "five fields"),
         (NIGHTLY + "    timezone: Mars/Base\n", "the time zone 'Mars/Base' does not exist"),
@@ -221,6 +226,23 @@ def test_a_file_with_a_mistake_is_rejected_before_any_request(kfp, tmp_path, cap
     assert schedule.main(["apply"]) == 2
     assert message in capsys.readouterr().err
     assert kfp.requests == []
+
+
+def test_several_mistakes_are_reported_at_once(kfp, tmp_path, capsys):
+    write(tmp_path, NIGHTLY + "    paused: 3\n    max_concurrency: 0\n")
+    assert schedule.main(["apply"]) == 2
+    error = capsys.readouterr().err
+    assert "schedules.yaml: schedules[0].paused:" in error
+    assert "schedules.yaml: schedules[0].max_concurrency:" in error
+
+
+def test_the_schema_accepts_what_the_command_accepts(capsys):
+    assert schedule.main(["--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.validate(yaml.safe_load(NIGHTLY), schema)
+    with pytest.raises(jsonschema.ValidationError, match="crn"):
+        jsonschema.validate(yaml.safe_load(NIGHTLY.replace("cron:", "crn:")), schema)
+    assert schema["$defs"]["Schedule"]["properties"]["cron"]["description"]
 
 
 def test_a_missing_file_is_rejected(kfp, capsys):

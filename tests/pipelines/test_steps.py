@@ -1,10 +1,12 @@
 """Step settings: the defaults, a file that changes them, and rejected values."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -13,9 +15,10 @@ from pipelines import compile as compile_command
 from pipelines import run, upload
 from pipelines.compile import compile_workload
 from pipelines.local_run.kfp_local import resolve
-from pipelines.steps import DEFAULTS, STEPS, environment_of, read_steps
 from pipelines.steps.__main__ import main
+from pipelines.steps.defaults import STEPS, environment_of
 from pipelines.steps.settings import PipelineSettings, StepSettings, parse_cpu, parse_memory
+from pipelines.steps.settings_file import DEFAULTS, read_steps
 from tests.kfp_server import kfp_server
 from tests.pipelines import golden
 from tests.pipelines.test_compile import spec
@@ -77,30 +80,30 @@ class TestMerging:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "[] is not a mapping of keys to values"),
+        ("[]", "must be a mapping of keys to values, not []"),
         ("a: {", "cannot be read as YAML"),
-        ("trian: {}", "unknown section 'trian'; the sections are all, prep-data, train,"),
-        ("train: 3", "train: 3 is not a mapping"),
+        ("trian: {}", "unknown key 'trian'; the keys are all, prep-data, train,"),
+        ("train: 3", "train: must be a mapping of keys to values, not 3"),
         (
             "train: {memroy: 1Gi}",
             "train: unknown key 'memroy'; the keys are timeout, retries, backoff, cpu,",
         ),
         ("pipeline: {ttl: 3}", "pipeline: unknown key 'ttl'; the keys are keep_success, keep_failure"),
-        ("pipeline: {keep_success: -1}", "pipeline: keep_success: -1 is less than 0"),
-        ("workloads: {nothere: {}}", "workloads: unknown workload 'nothere'; the workloads are diabetes,"),
-        ("workloads: {mnist: {workloads: {}}}", "workloads, mnist: unknown section 'workloads'"),
-        ("workloads: {mnist: {train: {cpus: 1}}}", "workloads, mnist, train: unknown key 'cpus'"),
-        ("train: {timeout: 1h}", "train, timeout: '1h' is not an integer"),
-        ("train: {timeout: true}", "train, timeout: True is not an integer"),
+        ("pipeline: {keep_success: -1}", "pipeline.keep_success: must be greater than or equal to 0, not -1"),
+        ("workloads: {nothere: {}}", "workloads.nothere: unknown workload; the workloads are diabetes,"),
+        ("workloads: {mnist: {workloads: {}}}", "workloads.mnist: unknown key 'workloads'"),
+        ("workloads: {mnist: {train: {cpus: 1}}}", "workloads.mnist.train: unknown key 'cpus'"),
+        ("train: {timeout: 1h}", "train.timeout: must be a valid integer, not '1h'"),
+        ("train: {timeout: true}", "train.timeout: must be a valid integer, not True"),
         (
             "train: {node_selector: {gpu: yes}}",
-            "train, node_selector: True is not a string: put it in quotes",
+            "train.node_selector.gpu: True is not a string: put it in quotes",
         ),
-        ("train: {tolerations: {key: a}}", "train, tolerations: {'key': 'a'} is not a list"),
-        ("train: {tolerations: [{kee: a}]}", "train, tolerations: a toleration: unknown key 'kee'; the"),
-        ("train: {tolerations: [{key: a, effect: No}]}", "effect"),
-        ("evaluate: {nodes: 2}", "evaluate: nodes is a setting of the step train only"),
-        ("all: {training_runtime: x}", "all: training_runtime is a setting of the step train only"),
+        ("train: {tolerations: {key: a}}", "train.tolerations: must be a list, not {'key': 'a'}"),
+        ("train: {tolerations: [{kee: a}]}", "train.tolerations[0]: unknown key 'kee'; the"),
+        ("train: {tolerations: [{key: a, effect: No}]}", "train.tolerations[0].effect: must be"),
+        ("evaluate: {nodes: 2}", "evaluate: unknown key 'nodes'"),
+        ("all: {training_runtime: x}", "all: unknown key 'training_runtime'"),
     ],
 )
 def test_a_file_with_a_mistake_is_rejected(tmp_path, text, message):
@@ -113,19 +116,19 @@ def test_a_file_with_a_mistake_is_rejected(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train: {timeout: 0}", "train: timeout: 0 is less than 1"),
-        ("train: {retries: -1}", "retries: -1 is less than 0"),
+        ("train: {timeout: 0}", "train.timeout: must be greater than or equal to 1, not 0"),
+        ("train: {retries: -1}", "train.retries: must be greater than or equal to 0, not -1"),
         ("train: {cpu: two}", "cpu: 'two' is not processors (2, 0.5 or 500m)"),
         ("train: {cpu: ''}", "cpu: '' is not processors"),
         ("train: {memory: 4GB}", "memory: '4GB' is not bytes (512Mi or 4Gi)"),
         ("train: {cpu: 2, cpu_limit: 1500m}", "cpu_limit: 1500m is less than cpu, which is 2"),
         ("train: {memory_limit: 1Gi}", "memory_limit: 1Gi is less than memory, which is 4Gi"),
         ("train: {user: 0}", "user: 0 is root"),
-        ("train: {labels: {a b: c}}", "labels: 'a b' is not a valid name in Kubernetes"),
-        ("train: {labels: {a: b c}}", "labels, a: 'b c' is not a valid value in Kubernetes"),
-        ("train: {from_secret: {TOKEN: hub}}", "from_secret, TOKEN: 'hub' is not NAME/KEY"),
-        ("train: {environment: {A-B: x}}", "environment: 'A-B' is not a valid name"),
-        ("train: {pull_secrets: ['']}", "pull_secrets: '' is not the name of a Secret"),
+        ("train: {labels: {a b: c}}", "train.labels.a b: 'a b' is not a valid name in Kubernetes"),
+        ("train: {labels: {a: b c}}", "train.labels.a: 'b c' is not a valid value in Kubernetes"),
+        ("train: {from_secret: {TOKEN: hub}}", "train.from_secret.TOKEN: 'hub' is not NAME/KEY"),
+        ("train: {environment: {A-B: x}}", "train.environment.A-B: 'A-B' is not a valid name"),
+        ("train: {pull_secrets: ['']}", "train.pull_secrets[0]: '' is not the name of a Secret"),
         ("train: {nodes: 2}", "digits trains on one node, not on 2"),
     ],
 )
@@ -135,6 +138,14 @@ def test_an_invalid_value_is_rejected_before_a_file_is_written(tmp_path, capsys,
     assert compile_command.main(arguments) == 2
     assert message in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_several_mistakes_are_reported_at_once(tmp_path):
+    text = "train: {timeout: 0, cpu: two, trian: 1}\nnotify: {user: 0}\nworkloads: {nothere: {}}\n"
+    with pytest.raises(UserError) as error:
+        read_steps(write_steps(tmp_path, text))
+    locations = [line.split(": ")[1] for line in str(error.value).splitlines()]
+    assert locations == ["train.timeout", "train.cpu", "train", "notify.user", "workloads.nothere"]
 
 
 class TestQuantities:
@@ -221,6 +232,17 @@ class TestCommands:
         path = write_steps(tmp_path, capsys.readouterr().out)
         steps = read_steps(path)
         assert compile_workload("mnist", golden.IMAGES, steps) == compile_workload("mnist", golden.IMAGES)
+
+    def test_the_schema_accepts_the_defaults(self, capsys):
+        assert main(["--schema"]) == 0
+        schema = json.loads(capsys.readouterr().out)
+        assert main([]) == 0
+        jsonschema.validate(yaml.safe_load(capsys.readouterr().out), schema)
+        jsonschema.validate({"workloads": {"mnist": {"train": {"cpu": 2, "nodes": 2}}}}, schema)
+        for invalid in ({"train": {"memory": "4GB"}}, {"evaluate": {"nodes": 2}}, {"trian": {}}):
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate(invalid, schema)
+        assert schema["$defs"]["StepSection"]["properties"]["memory"]["description"]
 
     def test_the_resulting_settings_of_a_file_are_printed(self, tmp_path, capsys):
         path = write_steps(tmp_path, "workloads: {iris: {train: {memory: 6Gi}}}")

@@ -79,7 +79,7 @@ class Halves(Workload):
     )
     rule = PromotionRule(metric="accuracy", floor=0.9, minimum_rows=40)
 
-    def load(self, source, values):
+    def load(self, source, values, context):
         rng = np.random.default_rng(7)
         half = rng.integers(0, 2, 400)
         images = rng.uniform(0, 0.4, (400, 4, 4)).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,6 +16,8 @@ import workloads
 from continuous_training.adapters.object_store import open_store
 from continuous_training.artifacts import archive_writer
 from continuous_training.core.digest import code_digest
+from continuous_training.operations.formatting import format_comparison
+from continuous_training.operations.lineage import read_lineage
 from continuous_training.operations.source_commit import commit_of
 from continuous_training.serving.process import daemon
 from pipelines.trace import main
@@ -62,6 +65,15 @@ def test_the_origin_of_a_former_champion(state: ChampionState, capsys):
         "features=all",
     ):
         assert text in out
+
+
+def test_the_interval_of_the_improvement_has_the_confidence_of_the_rule(state: ChampionState):
+    version = state.registry.versions(NAME)[1]
+    lineage = read_lineage(version, state.registry, open_store(str(state.folder / "store")))
+    assert "95 % interval" in format_comparison(lineage)
+    assert lineage.defeated is not None
+    relaxed = replace(lineage, defeated=replace(lineage.defeated, confidence=0.9))
+    assert "90 % interval" in format_comparison(relaxed)
 
 
 def test_the_commit_of_the_code(state: ChampionState, capsys, tmp_path: Path, monkeypatch):

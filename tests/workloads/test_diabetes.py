@@ -16,6 +16,7 @@ from components.prep_data import step as prep_data
 from components.train import step as train
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.errors import UserError
+from tests.load_context import LOCAL_FILES
 from workloads import discovery
 from workloads.diabetes.handler import FEATURES, DiabetesHandler
 
@@ -127,7 +128,7 @@ def test_a_held_out_patient_stays_held_out_after_a_file_is_added(tmp_path: Path)
 def test_another_data_set_of_scikit_learn_is_an_error() -> None:
     diabetes = discovery.get("diabetes")
     with pytest.raises(UserError, match="scikit-learn's copy of this data is sklearn:diabetes"):
-        list(diabetes.load("sklearn:digits", diabetes.parse({})))
+        list(diabetes.load("sklearn:digits", diabetes.parse({}), LOCAL_FILES))
 
 
 def test_one_patient_and_several_are_answered_in_order(

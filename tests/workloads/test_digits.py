@@ -15,6 +15,7 @@ from components.train import step as train
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
+from tests.load_context import LOCAL_FILES
 from workloads import discovery
 from workloads.contract import Workload
 from workloads.digits.handler import DigitsHandler
@@ -42,7 +43,7 @@ def handler(trained: tuple[Path, Path]) -> DigitsHandler:
 
 
 def test_scikit_learns_copy_has_1797_pictures(digits: Workload) -> None:
-    batches = list(digits.load("sklearn:digits", digits.parse({})))
+    batches = list(digits.load("sklearn:digits", digits.parse({}), LOCAL_FILES))
     table = pa.Table.from_batches([rows.batch for rows in batches])
     assert (table.num_rows, table.schema) == (1797, digits.schema())
     # The counts are in scikit-learn's description of the data set.
@@ -65,12 +66,12 @@ def test_csv_files_are_read_and_an_invalid_label_is_an_error(digits: Workload, t
     (tmp_path / "a.csv").write_text(f"{'0,' * 64}3\n")
     (tmp_path / "b.csv").write_text(f"{'16,' * 64}7\n")
     values = digits.parse({})
-    table = pa.Table.from_batches([rows.batch for rows in digits.load(str(tmp_path), values)])
+    table = pa.Table.from_batches([rows.batch for rows in digits.load(str(tmp_path), values, LOCAL_FILES)])
     assert table["label"].to_pylist() == [3, 7]
     assert table["image"][1].as_py() == [16] * 64
     (tmp_path / "b.csv").write_text(f"{'16,' * 64}7\n{'16,' * 64}7.5\n")
     with pytest.raises(UserError, match=r"b\.csv, row 2, column label: 7\.5 is not an integer"):
-        list(digits.load(str(tmp_path), values))
+        list(digits.load(str(tmp_path), values, LOCAL_FILES))
 
 
 def test_the_holdout_accuracy_is_at_least_99_percent(

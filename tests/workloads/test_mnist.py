@@ -23,6 +23,7 @@ from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import load_model
+from tests.load_context import LOCAL_FILES
 from workloads import discovery
 from workloads.contract import Rows, Workload
 from workloads.mnist.handler import MnistHandler
@@ -60,7 +61,7 @@ def handler(trained: tuple[Path, Path]) -> MnistHandler:
 
 
 def load(mnist: Workload, source: Path) -> list[Rows]:
-    return list(mnist.load(str(source), mnist.parse({})))
+    return list(mnist.load(str(source), mnist.parse({}), LOCAL_FILES))
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ class TestRows:
         assert dataset.read("holdout")["id"][0].as_py() == "t10k-00000"
 
     def test_rows_are_the_same_for_compressed_and_unpacked_files(self, mnist: Workload, files: Path) -> None:
-        expected = [rows.batch for rows in mnist.load("mnist:sample", mnist.parse({}))]
+        expected = [rows.batch for rows in mnist.load("mnist:sample", mnist.parse({}), LOCAL_FILES)]
         assert [rows.batch for rows in load(mnist, files)] == expected
         for path in list(files.iterdir()):
             path.rename(files / path.name.replace("-idx", ".idx"))

@@ -18,6 +18,7 @@ from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import Model, load_model
+from tests.load_context import LOCAL_FILES
 from workloads import discovery
 from workloads.contract import Workload
 from workloads.nsmc.workload import SAMPLE
@@ -90,7 +91,9 @@ def test_gzipped_files_are_the_same_data(nsmc: Workload, trained: Path, source: 
         (source / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
     values = nsmc.parse({})
-    zipped, plain = ([r.batch for r in nsmc.load(location, values)] for location in (str(source), SAMPLE))
+    zipped, plain = (
+        [r.batch for r in nsmc.load(location, values, LOCAL_FILES)] for location in (str(source), SAMPLE)
+    )
     assert pa.Table.from_batches(zipped) == pa.Table.from_batches(plain)
 
 
@@ -123,7 +126,7 @@ def test_a_damaged_file_is_an_error_with_the_row(
 
 def test_a_folder_without_the_files_is_an_error(nsmc: Workload, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"contains none of ratings_train\.txt, ratings_train\.txt\.gz"):
-        list(nsmc.load(str(tmp_path), nsmc.parse({})))
+        list(nsmc.load(str(tmp_path), nsmc.parse({}), LOCAL_FILES))
 
 
 def test_only_the_deep_model_needs_torch(nsmc: Workload) -> None:

@@ -11,7 +11,18 @@ import pyarrow as pa
 
 from continuous_training.core.errors import UserError
 
-from ..contract import Column, Parameter, Progress, PromotionRule, Rows, Tensors, Training, Values, Workload
+from ..contract import (
+    Column,
+    LoadContext,
+    Parameter,
+    Progress,
+    PromotionRule,
+    Rows,
+    Tensors,
+    Training,
+    Values,
+    Workload,
+)
 from ..csv_reader import CSV, Block, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from ..onnx_graph import linear_graph
 from ..schemas import exactly, list_of, one_or_many, record
@@ -80,7 +91,7 @@ class Diabetes(Workload):
         "about a patient."
     )
 
-    def load(self, source: str, values: Values) -> Iterator[Rows]:
+    def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
         """Yield the patients of scikit-learn's copy, or each distinct row of CSV files."""
         if source == self.default_source:
             blocks, add_keys = _read_scikit_learn(), numbered_rows

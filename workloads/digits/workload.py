@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..contract import Column, Parameter, Progress, PromotionRule, Rows, Tensors, Training, Values, Workload
+from ..contract import (
+    Column,
+    LoadContext,
+    Parameter,
+    Progress,
+    PromotionRule,
+    Rows,
+    Tensors,
+    Training,
+    Values,
+    Workload,
+)
 from ..csv_reader import CSV, distinct_rows, numbered_rows, read_numbers, scikit_learn_file, to_arrow
 from ..onnx_graph import linear_graph
 from ..schemas import exactly, list_of, one_or_many, picture
@@ -79,7 +90,7 @@ class Digits(Workload):
     request_schema = one_or_many("image", "images", _IMAGE)
     answer_schema = exactly(predictions=list_of(_PREDICTION))
 
-    def load(self, source: str, values: Values) -> Iterator[Rows]:
+    def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
         """Yield the images of scikit-learn's copy, or each distinct row of CSV files."""
         if source == self.default_source:
             path, add_keys = scikit_learn_file("digits.csv.gz"), numbered_rows

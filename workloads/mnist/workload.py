@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from continuous_training.adapters.data_sources import fetch
 from continuous_training.core.errors import UserError
 
 from ..contract import (
     Checkpoints,
     Column,
+    LoadContext,
     Parameter,
     Progress,
     PromotionRule,
@@ -123,13 +123,13 @@ class Mnist(Resumable):
     )
     rule = PromotionRule(metric="accuracy", floor=0.95, minimum_rows=300, slice_floor=0.85)
 
-    def load(self, source: str, values: Values) -> Iterator[Rows]:
+    def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
         """Yield the images of the four idx files in `source`. The test files are the holdout."""
         location = str(Path(__file__).parent / "sample") if source == self.sample_source else source
         sha256 = SHA256 if location.rstrip("/") in ORIGINALS else {}
         for split, prefix in FILES.items():
-            pictures = fetch(location, _names(f"{prefix}-images", 3), sha256)
-            labels = fetch(location, _names(f"{prefix}-labels", 1), sha256)
+            pictures = context.fetch(location, _names(f"{prefix}-images", 3), sha256)
+            labels = context.fetch(location, _names(f"{prefix}-labels", 1), sha256)
             yield from self._rows(split, prefix, pictures, labels)
 
     def _rows(self, split: str, prefix: str, pictures: Path, labels: Path) -> Iterator[Rows]:

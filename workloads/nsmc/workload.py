@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from continuous_training.adapters.data_sources import fetch
 from continuous_training.core.errors import UserError
 
 from ..contract import (
     Column,
+    LoadContext,
     Parameter,
     Progress,
     PromotionRule,
@@ -131,12 +131,12 @@ class Nsmc(Workload):
             return ()
         return (*self.extras, "hf") if values["checkpoint"] else self.extras
 
-    def load(self, source: str, values: Values) -> Iterator[Rows]:
+    def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
         """Yield the reviews of the two files of the corpus. The test file is the holdout."""
         _check_parameters(values)
         location = {SAMPLE: str(Path(__file__).parent / "sample"), ORIGINAL: ADDRESS}.get(source, source)
         for split, name in FILES.items():
-            path = fetch(location, (name, f"{name}.gz"), SHA256 if location == ADDRESS else None)
+            path = context.fetch(location, (name, f"{name}.gz"), SHA256 if location == ADDRESS else None)
             for reviews in read_reviews(path):
                 batch = pa.record_batch(reviews.columns, schema=self.schema())
                 splits = pa.array([split]).take(pa.array(np.zeros(batch.num_rows, dtype=np.int64)))

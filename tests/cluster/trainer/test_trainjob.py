@@ -28,7 +28,7 @@ from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.bundle import BundleMetadata
 from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import PipelineError, TransientError, UserError
-from pipelines.steps import StepSettings
+from pipelines.steps.settings import StepSettings
 from pipelines.steps.trainjob_spec import trainjob_spec
 from tests import s3
 from tests.pipelines import golden

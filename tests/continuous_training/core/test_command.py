@@ -12,7 +12,15 @@ import pytest
 from continuous_training.core import command
 from continuous_training.core.command import NOTHING_DONE, ItemProgress, begin_start_up, run_command
 from continuous_training.core.errors import TransientError, UserError
-from continuous_training.core.exit_codes import DEFECT, DONE, INTERRUPTED, TRANSIENT, USER_ERROR
+from continuous_training.core.exit_codes import (
+    DEFECT,
+    DONE,
+    INTERRUPTED,
+    REJECTED,
+    TRANSIENT,
+    USER_ERROR,
+    exit_code_of,
+)
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -101,3 +109,8 @@ def test_the_hook_for_the_start_up_is_removed_before_the_work(
         assert hooks == [previous]
     finally:
         sys.excepthook = previous
+
+
+def test_only_a_rejection_has_its_own_exit_code() -> None:
+    codes = [exit_code_of(verdict) for verdict in ("promoted", "unchanged", "rejected")]
+    assert codes == [DONE, DONE, REJECTED]

@@ -35,7 +35,7 @@ class Fence(Workload):
     batches: ClassVar = None
     fails: ClassVar[str] = ""
 
-    def load(self, source, values):
+    def load(self, source, values, context):
         if self.batches is not None:
             yield from self.batches() if callable(self.batches) else self.batches
             return

@@ -26,7 +26,7 @@ class Line(Workload):
     own_parameters = (Parameter("slope", "2", "text that a float is read from"),)
     rule = PromotionRule(metric="mse", floor=5.0, margin=0.5, superiority=False, minimum_rows=20)
 
-    def load(self, source, values):
+    def load(self, source, values, context):
         rng = np.random.default_rng(0)
         x = rng.uniform(-1, 1, 600)
         columns = [pa.array(np.arange(600)), pa.array(x), pa.array(2 * x + rng.normal(0, 0.1, 600))]

@@ -17,12 +17,13 @@ import pytest
 
 from continuous_training.adapters import download_cache as cache_module
 from continuous_training.adapters import remote_files as remote_module
-from continuous_training.adapters.data_sources import fetch, fetching
+from continuous_training.adapters.downloader import Downloader
 from continuous_training.core.errors import TransientError, UserError
 from tests import files_server
 from tests.fakes import free_port
 from tests.files_server import NAME, Files
 from tests.s3 import ACCESS, Bucket
+from workloads.contract import Fetch
 
 CONTENT = random.Random(1).randbytes(700_000)
 SHA256 = {NAME: hashlib.sha256(CONTENT).hexdigest()}
@@ -47,11 +48,9 @@ def messages() -> list[str]:
     return []
 
 
-@pytest.fixture(autouse=True)
-def fetch_settings(cache: Path, messages: list[str]) -> Iterator[None]:
-    # A generator fixture runs in the context of the test, so the setting applies during the test.
-    with fetching(cache, messages.append):
-        yield
+@pytest.fixture
+def fetch(cache: Path, messages: list[str]) -> Fetch:
+    return Downloader(cache, messages.append).fetch
 
 
 def cached_files(cache: Path) -> list[str]:
@@ -61,19 +60,19 @@ def cached_files(cache: Path) -> list[str]:
 # Local ------------------------------------------------------------------------------------------
 
 
-def test_the_first_existing_name_in_a_folder_is_used_without_a_copy(folder: Path) -> None:
+def test_the_first_existing_name_in_a_folder_is_used_without_a_copy(fetch: Fetch, folder: Path) -> None:
     (folder / "rows.csv").write_bytes(b"plain")
     assert fetch(str(folder), [NAME, "rows.csv"]) == folder / "rows.csv"
     (folder / NAME).write_bytes(b"packed")
     assert fetch(str(folder), [NAME, "rows.csv"], SHA256) == folder / NAME
 
 
-def test_a_local_file_with_any_name_is_used(folder: Path) -> None:
+def test_a_local_file_with_any_name_is_used(fetch: Fetch, folder: Path) -> None:
     (folder / "mine.tsv").write_bytes(b"x")
     assert fetch(str(folder / "mine.tsv"), [NAME]) == folder / "mine.tsv"
 
 
-def test_a_missing_local_file_raises_an_error_with_the_expected_names(folder: Path) -> None:
+def test_a_missing_local_file_raises_an_error_with_the_expected_names(fetch: Fetch, folder: Path) -> None:
     with pytest.raises(UserError, match=r"source .*folder contains none of rows\.csv\.gz, rows\.csv"):
         fetch(str(folder), [NAME, "rows.csv"])
     with pytest.raises(UserError, match=r"nothing is neither a file nor a folder with one of rows"):
@@ -81,7 +80,7 @@ def test_a_missing_local_file_raises_an_error_with_the_expected_names(folder: Pa
 
 
 def test_a_local_file_without_read_permission_raises_a_user_error(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    fetch: Fetch, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / NAME).touch()
 
@@ -97,7 +96,9 @@ def test_a_local_file_without_read_permission_raises_a_user_error(
 # A web server -----------------------------------------------------------------------------------
 
 
-def test_a_file_below_a_url_is_downloaded_once(files: Files, cache: Path, messages: list[str]) -> None:
+def test_a_file_below_a_url_is_downloaded_once(
+    fetch: Fetch, files: Files, cache: Path, messages: list[str]
+) -> None:
     path = fetch(files.url, ["rows.csv", NAME], SHA256)
     assert (path.name, path.read_bytes(), cached_files(cache)) == (NAME, CONTENT, ["copy.json", NAME])
     assert messages == [
@@ -110,14 +111,16 @@ def test_a_file_below_a_url_is_downloaded_once(files: Files, cache: Path, messag
     assert messages[-1] == f"{NAME} is in the cache"
 
 
-def test_a_url_with_a_file_extension_is_the_url_of_the_file(files: Files) -> None:
+def test_a_url_with_a_file_extension_is_the_url_of_the_file(fetch: Fetch, files: Files) -> None:
     files.present = {"/data/mine.gz?token=secret"}
     path = fetch(f"{files.url}/mine.gz?token=secret", [NAME])
     assert (path.name, path.read_bytes()) == ("mine.gz", CONTENT)
     assert [r["path"] for r in files.requests] == ["/data/mine.gz?token=secret"]
 
 
-def test_the_query_of_a_url_is_sent_for_each_name_and_never_logged(files: Files, messages: list[str]) -> None:
+def test_the_query_of_a_url_is_sent_for_each_name_and_never_logged(
+    fetch: Fetch, files: Files, messages: list[str]
+) -> None:
     files.present = {f"/data/{NAME}?token=secret"}
     assert fetch(f"{files.url}/?token=secret", ["rows.csv", NAME]).read_bytes() == CONTENT
     with pytest.raises(UserError, match="not there") as raised:
@@ -127,7 +130,7 @@ def test_the_query_of_a_url_is_sent_for_each_name_and_never_logged(files: Files,
 
 
 def test_without_a_digest_a_conditional_request_detects_a_changed_file(
-    files: Files, messages: list[str]
+    fetch: Fetch, files: Files, messages: list[str]
 ) -> None:
     path = fetch(files.url, [NAME])
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
@@ -138,14 +141,16 @@ def test_without_a_digest_a_conditional_request_detects_a_changed_file(
     assert path.read_bytes() == OTHER
 
 
-def test_a_damaged_copy_is_downloaded_again(files: Files) -> None:
+def test_a_damaged_copy_is_downloaded_again(fetch: Fetch, files: Files) -> None:
     for digests in ({}, SHA256):
         path = fetch(files.url, [NAME], digests)
         path.write_bytes(CONTENT[:-1])
         assert fetch(files.url, [NAME], digests).read_bytes() == CONTENT
 
 
-def test_a_download_resumes_after_a_closed_connection(files: Files, messages: list[str]) -> None:
+def test_a_download_resumes_after_a_closed_connection(
+    fetch: Fetch, files: Files, messages: list[str]
+) -> None:
     files.cuts = [300_000, 200_000]
     assert fetch(files.url, [NAME], SHA256).read_bytes() == CONTENT
     # Bytes in the client's buffer may be lost when the connection ends; bytes on disk are not.
@@ -156,13 +161,13 @@ def test_a_download_resumes_after_a_closed_connection(files: Files, messages: li
     assert sum("was interrupted" in line for line in messages) == 2
 
 
-def test_a_download_restarts_when_the_server_ignores_ranges(files: Files) -> None:
+def test_a_download_restarts_when_the_server_ignores_ranges(fetch: Fetch, files: Files) -> None:
     files.ranges, files.cuts = False, [300_000]
     assert fetch(files.url, [NAME], SHA256).read_bytes() == CONTENT
     assert "range" in files.requests[-1]
 
 
-def test_the_next_process_resumes_an_incomplete_download(files: Files, cache: Path) -> None:
+def test_the_next_process_resumes_an_incomplete_download(fetch: Fetch, files: Files, cache: Path) -> None:
     files.cuts = [300_000] + [0] * (cache_module.ATTEMPTS - 1)
     with pytest.raises(TransientError, match=r"tried 5 times; the 0\.\d MB already here are kept"):
         fetch(files.url, [NAME])
@@ -172,7 +177,7 @@ def test_the_next_process_resumes_an_incomplete_download(files: Files, cache: Pa
     assert cached_files(cache) == ["copy.json", NAME]
 
 
-def test_a_download_restarts_when_the_file_has_changed(files: Files) -> None:
+def test_a_download_restarts_when_the_file_has_changed(fetch: Fetch, files: Files) -> None:
     files.cuts = [300_000] + [0] * (cache_module.ATTEMPTS - 1)
     with pytest.raises(TransientError):
         fetch(files.url, [NAME])
@@ -181,7 +186,9 @@ def test_a_download_restarts_when_the_file_has_changed(files: Files) -> None:
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"one"'])
-def test_without_a_strong_etag_a_download_resumes_only_with_a_digest(files: Files, etag: str) -> None:
+def test_without_a_strong_etag_a_download_resumes_only_with_a_digest(
+    fetch: Fetch, files: Files, etag: str
+) -> None:
     files.etag, files.cuts = etag, [300_000]
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
     assert "range" not in files.requests[-1]
@@ -192,7 +199,7 @@ def test_without_a_strong_etag_a_download_resumes_only_with_a_digest(files: File
     assert "range" in files.requests[-1]
 
 
-def test_the_digest_detects_parts_of_two_versions(files: Files, messages: list[str]) -> None:
+def test_the_digest_detects_parts_of_two_versions(fetch: Fetch, files: Files, messages: list[str]) -> None:
     """The server sends no ETag: the first 300,000 bytes belong to another file than the rest."""
     files.etag, files.content, files.cuts = "", OTHER, [300_000] + [0] * (cache_module.ATTEMPTS - 1)
     with pytest.raises(TransientError):
@@ -203,14 +210,14 @@ def test_the_digest_detects_parts_of_two_versions(files: Files, messages: list[s
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_server_error_is_retried(files: Files, status: int, messages: list[str]) -> None:
+def test_a_server_error_is_retried(fetch: Fetch, files: Files, status: int, messages: list[str]) -> None:
     files.statuses = [status, status]
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
     assert sum(f"HTTP {status}); next attempt in" in line for line in messages) == 2
 
 
 def test_retries_wait_for_the_retry_after_time(
-    files: Files, messages: list[str], monkeypatch: pytest.MonkeyPatch
+    fetch: Fetch, files: Files, messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(cache_module.time, "sleep", waits.append)
@@ -220,14 +227,14 @@ def test_retries_wait_for_the_retry_after_time(
     assert waits == [1, 1, 2]
 
 
-def test_repeated_server_errors_raise_a_transient_error(files: Files, cache: Path) -> None:
+def test_repeated_server_errors_raise_a_transient_error(fetch: Fetch, files: Files, cache: Path) -> None:
     files.statuses = [503] * cache_module.ATTEMPTS
     with pytest.raises(TransientError, match=r"busy or has failed \(HTTP 503\); tried 5 times$"):
         fetch(files.url, [NAME])
     assert cached_files(cache) == []
 
 
-def test_a_file_with_another_digest_is_rejected_and_removed(files: Files, cache: Path) -> None:
+def test_a_file_with_another_digest_is_rejected_and_removed(fetch: Fetch, files: Files, cache: Path) -> None:
     files.content = OTHER
     digest = hashlib.sha256(OTHER).hexdigest()
     with pytest.raises(UserError, match=f"700,000 bytes with sha256 {digest}, not {SHA256[NAME]}"):
@@ -246,7 +253,7 @@ def test_a_file_with_another_digest_is_rejected_and_removed(files: Files, cache:
     ],
 )
 def test_a_client_error_raises_a_user_error_with_the_status(
-    files: Files, statuses: list[int], message: str, cache: Path
+    fetch: Fetch, files: Files, statuses: list[int], message: str, cache: Path
 ) -> None:
     files.statuses = statuses
     with pytest.raises(UserError, match=message):
@@ -254,13 +261,15 @@ def test_a_client_error_raises_a_user_error_with_the_status(
     assert cached_files(cache) == []
 
 
-def test_the_digest_detects_a_short_response_without_a_content_length(files: Files) -> None:
+def test_the_digest_detects_a_short_response_without_a_content_length(fetch: Fetch, files: Files) -> None:
     files.length, files.etag, files.cuts = False, "", [300_000]
     with pytest.raises(UserError, match="300,000 bytes with sha256"):
         fetch(files.url, [NAME], SHA256)
 
 
-def test_a_response_timeout_raises_a_transient_error(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_timeout_raises_a_transient_error(
+    fetch: Fetch, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(remote_module, "TIMEOUT", (5, 0.05))
     released = threading.Event()
     files.before = lambda: released.wait(30) and None
@@ -271,12 +280,12 @@ def test_a_response_timeout_raises_a_transient_error(files: Files, monkeypatch: 
         released.set()
 
 
-def test_a_refused_connection_raises_a_transient_error() -> None:
+def test_a_refused_connection_raises_a_transient_error(fetch: Fetch) -> None:
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+ refuses the connection"):
         fetch(f"http://127.0.0.1:{free_port()}/data", [NAME])
 
 
-def test_an_unknown_host_raises_an_error_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_raises_an_error_with_its_name(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     # A proxy of this machine would resolve the host name itself.
     monkeypatch.setenv("NO_PROXY", "*")
     with pytest.raises((UserError, TransientError), match=r"no host nowhere\.invalid|cannot be looked up"):
@@ -284,7 +293,7 @@ def test_an_unknown_host_raises_an_error_with_its_name(monkeypatch: pytest.Monke
 
 
 def test_an_invalid_certificate_raises_a_user_error(
-    files: Files, folder: Path, monkeypatch: pytest.MonkeyPatch
+    fetch: Fetch, files: Files, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with files_server.serve(CONTENT, files_server.server_context(folder)) as secure:
         with pytest.raises(UserError, match=r"certificate of .* is not valid .*REQUESTS_CA_BUNDLE"):
@@ -303,13 +312,13 @@ def test_an_invalid_certificate_raises_a_user_error(
         ("s3:///prefix", "name a bucket"),
     ],
 )
-def test_an_unsupported_url_raises_a_user_error(source: str, message: str) -> None:
+def test_an_unsupported_url_raises_a_user_error(fetch: Fetch, source: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as raised:
         fetch(source, [NAME])
     assert "secret" not in str(raised.value)
 
 
-def test_a_redirect_to_an_unencrypted_url_of_another_host_is_refused(files: Files) -> None:
+def test_a_redirect_to_an_unencrypted_url_of_another_host_is_refused(fetch: Fetch, files: Files) -> None:
     files.statuses, files.headers = [302], {"Location": f"{files.url}/{NAME}"}
     assert fetch(files.url, [NAME]).read_bytes() == CONTENT
     with pytest.MonkeyPatch.context() as patch:
@@ -320,15 +329,15 @@ def test_a_redirect_to_an_unencrypted_url_of_another_host_is_refused(files: File
             fetch(files.url.replace("127.0.0.1", "localhost"), [NAME])
 
 
-def test_a_cache_that_cannot_be_created_raises_a_user_error(files: Files, cache: Path) -> None:
+def test_a_cache_that_cannot_be_created_raises_a_user_error(fetch: Fetch, files: Files, cache: Path) -> None:
     cache.write_text("a file where a folder should be")
     with pytest.raises(UserError, match=r"cannot be stored in .*set CT_CACHE to another folder"):
         fetch(files.url, [NAME])
 
 
 def _fetch_in_process(url: str, cache: Path, messages: Path) -> None:
-    with fetching(cache, lambda line: messages.open("a").write(line + "\n") and None):
-        assert fetch(url, [NAME], SHA256).read_bytes() == CONTENT
+    downloader = Downloader(cache, lambda line: messages.open("a").write(line + "\n") and None)
+    assert downloader.fetch(url, [NAME], SHA256).read_bytes() == CONTENT
 
 
 def test_two_processes_at_the_same_time_download_once(files: Files, cache: Path, folder: Path) -> None:
@@ -362,7 +371,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("keys")
-def test_an_object_is_downloaded_once_and_again_after_a_change(bucket: Bucket, messages: list[str]) -> None:
+def test_an_object_is_downloaded_once_and_again_after_a_change(
+    fetch: Fetch, bucket: Bucket, messages: list[str]
+) -> None:
     prefix = bucket.folder / "some" / "prefix"
     prefix.mkdir(parents=True)
     (prefix / NAME).write_bytes(CONTENT)
@@ -377,7 +388,7 @@ def test_an_object_is_downloaded_once_and_again_after_a_change(bucket: Bucket, m
 
 @pytest.mark.usefixtures("keys")
 def test_an_interrupted_download_of_an_object_resumes(
-    bucket: Bucket, cache: Path, monkeypatch: pytest.MonkeyPatch
+    fetch: Fetch, bucket: Bucket, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (bucket.folder / NAME).write_bytes(CONTENT)
     uri = bucket.uri.replace("/some/prefix", "")
@@ -401,19 +412,23 @@ def test_an_interrupted_download_of_an_object_resumes(
 
 
 @pytest.mark.usefixtures("keys")
-def test_a_missing_object_raises_a_user_error(bucket: Bucket) -> None:
+def test_a_missing_object_raises_a_user_error(fetch: Fetch, bucket: Bucket) -> None:
     with pytest.raises(UserError, match=rf"s3://{bucket.folder.name}/some/prefix/rows\.csv\.gz: not there"):
         fetch(bucket.uri, [NAME])
 
 
-def test_a_wrong_secret_key_raises_a_user_error(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_secret_key_raises_a_user_error(
+    fetch: Fetch, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(UserError, match="check the access key and its secret"):
         fetch(bucket.uri, [NAME])
 
 
-def test_missing_access_keys_raise_a_user_error(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_missing_access_keys_raise_a_user_error(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MINIO_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("minio.credentials.IamAwsProvider.retrieve", _no_role)
@@ -434,9 +449,9 @@ def test_a_copy_is_stored_in_the_cache_of_the_environment(files: Files, folder: 
     """prep-data stores files from a URL in the directory CT_CACHE."""
     code = (
         "import os, sys; from pathlib import Path; from continuous_training.core.settings import Settings\n"
-        "from continuous_training.adapters.data_sources import fetch, fetching\n"
+        "from continuous_training.adapters.downloader import Downloader\n"
         "cache = Settings.from_environment(os.environ).cache\n"
-        "with fetching(cache, print): print(fetch(sys.argv[1], [sys.argv[2]]))"
+        "print(Downloader(cache, print).fetch(sys.argv[1], [sys.argv[2]]))"
     )
     environment = {**os.environ, "CT_CACHE": str(folder / "cache")}
     process = subprocess.run(

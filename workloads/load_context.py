@@ -1,0 +1,29 @@
+"""The functions that the step prep-data provides to a workload's `load`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from continuous_training.core.progress import Progress
+
+
+class Fetch(Protocol):
+    """The type of `LoadContext.fetch`."""
+
+    def __call__(self, source: str, names: Sequence[str], sha256: Mapping[str, str] | None = None) -> Path:
+        """Return a local path to the first of `names` that exists at `source`, a folder, file or address.
+
+        `sha256` maps a name to the hex digest that a remote file of that name must have. Raises UserError (no
+        such file, access refused, wrong content) or TransientError (the same command may succeed later).
+        """
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """`fetch` downloads data files to a cache. `progress` reports one message about the progress."""
+
+    fetch: Fetch
+    progress: Progress

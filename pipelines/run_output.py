@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.status import Status
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -21,13 +22,25 @@ from pipelines.run_result import RunResult
 
 
 @contextmanager
-def progress(title: str) -> Iterator[StepListener]:
-    """Yield a listener that shows the messages of steps on standard error, live in a terminal."""
+def progress(title: str, *, redirect: bool = True) -> Iterator[StepListener]:
+    """Yield a listener that shows the messages of steps on standard error, live in a terminal.
+
+    With `redirect`, rich replaces `sys.stdout` and `sys.stderr`, so that other output appears above the live
+    line.
+    """
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     console.print(title, style="bold")
     if console.is_terminal:
-        with console.status("starting") as status:
-            yield _live(console, status)
+        spinner = Spinner("dots", "starting", style="status.spinner")
+        with Live(
+            spinner,
+            console=console,
+            refresh_per_second=12.5,
+            transient=True,
+            redirect_stdout=redirect,
+            redirect_stderr=redirect,
+        ):
+            yield _live(console, spinner)
     else:
         yield _lines(console)
 
@@ -44,7 +57,7 @@ def _lines(console: Console) -> StepListener:
     return listen
 
 
-def _live(console: Console, status: Status) -> StepListener:
+def _live(console: Console, spinner: Spinner) -> StepListener:
     """Return a listener that updates one line, and prints a line for each finished step."""
     started, last = time.perf_counter(), ""
 
@@ -66,7 +79,7 @@ def _live(console: Console, status: Status) -> StepListener:
             mark, style = ("✓", "green") if event == "done" else ("✗", "red")
             seconds = time.perf_counter() - started
             console.print(Text(f"{mark} ", style) + truncate(f"{step:<15} {seconds:5.1f} s   {last}"))
-        status.update(truncate(f"{step:<15} {last}"))
+        spinner.update(text=truncate(f"{step:<15} {last}"))
 
     return listen
 

@@ -19,6 +19,7 @@ from continuous_training.core.run_parameters import Values
 from continuous_training.core.settings import Settings, local_registry_uri
 from continuous_training.operations.retention import RUN_LOCK
 from pipelines import run_output
+from pipelines.local_run.kfp_local import run_pipeline
 from pipelines.run_result import LocalRunPlan, RunResult
 from workloads.contract import Workload
 
@@ -86,7 +87,7 @@ def _execute(
     settings: Settings,
     registry: LocalRegistry | None,
 ) -> Transcript:
-    """Compile the pipeline and execute it in the run's folder."""
+    """Run the pipeline in the run's folder."""
     temporary = folder / "tmp"
     temporary.mkdir()
     environment = {
@@ -97,11 +98,7 @@ def _execute(
         "MLFLOW_TRACKING_URI": registry.uri if registry else settings.registry,
     }
     try:
-        with run_output.progress(f"{workload.name}: {workload.summary}") as listener:
-            # Import here, after the first line of progress: kfp takes a second.
-            from pipelines.compile import compile_workload
-            from pipelines.images import Images
-            from pipelines.local_run.kfp_local import run_compiled
+        with run_output.progress(f"{workload.name}: {workload.summary}", redirect=False) as listener:
 
             def start_registry_and_listen(step: str, event: StepEvent, message: str) -> None:
                 # A run on unchanged data ends after prep-data and needs no registry.
@@ -109,8 +106,7 @@ def _execute(
                     registry.start()
                 listener(step, event, message)
 
-            text = compile_workload(workload.name, Images()).text
-            return run_compiled(text, values, run_id, folder, environment, start_registry_and_listen)
+            return run_pipeline(workload.name, values, run_id, folder, environment, start_registry_and_listen)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import time
@@ -16,35 +15,26 @@ _STARTED = re.compile(r"Executing task '([\w-]+)'")
 _ENDED = re.compile(r"Task '([\w-]+)' finished with status (\w+)")
 
 
-class Transcript(io.TextIOBase):
-    """A text stream that replaces standard output during a run.
+class Transcript:
+    """The output of a run. Each line is written to the log, and events are passed to the listener.
 
-    All text is written to the log, and events are passed to the listener. `seconds` contains the duration of
-    each finished step. `failure` is the error that ended the run: the step, its exit code and its message.
+    `seconds` contains the duration of each finished step. `failure` is the error that ended the run: the
+    step, its exit code and its message.
     """
 
     def __init__(self, log: TextIO, listener: StepListener) -> None:
         self.log, self.listener = log, listener
         self.seconds: dict[str, float] = {}
         self.failure: tuple[str, int, str] | None = None
-        self._step, self._started = "", 0.0
-        self._incomplete_line = ""
+        self._step, self._started = "pipeline", 0.0
 
-    def writable(self) -> bool:
-        """Return True: text can be written to this stream."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Write text to the log, and read the events in its complete lines."""
-        self.log.write(text)
+    def add(self, line: str) -> None:
+        """Write a line to the log, and report its event if it has one."""
+        self.log.write(line)
         self.log.flush()
-        self._incomplete_line += text
-        *lines, self._incomplete_line = self._incomplete_line.split("\n")
-        for line in lines:
-            self._read_line(_ANSI.sub("", line).strip())
-        return len(text)
+        self._report_event(_ANSI.sub("", line).strip())
 
-    def _read_line(self, line: str) -> None:
+    def _report_event(self, line: str) -> None:
         if match := _STARTED.search(line):
             self._step, self._started = match[1], time.perf_counter()
             self.listener(self._step, "starts", "")

@@ -18,7 +18,7 @@ from docker.types import Mount
 from continuous_training.core.run_id import new_run_id
 from pipelines.compile import compile_workload
 from pipelines.images import Images
-from pipelines.local_run.kfp_local import resolve
+from pipelines.local_run.kfp_process import resolve
 from tests.fakes import free_port
 
 from .conftest import HARDENED

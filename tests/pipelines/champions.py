@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts import archive_writer
+from continuous_training.core import file_lock
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
@@ -29,13 +31,21 @@ NAME = "diabetes"
 HALF = ("--workload", NAME, "--set", "test_size=0.5")
 PATIENT = {"patient": dict.fromkeys(("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"), 1)}
 
+TEMPLATE_TIMEOUT = 600
+"""Seconds within which another process must have created the template."""
+
 Main = Callable[[list[str]], int]
 
 
-def run_module(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run `python -m` with the arguments in a process. `expect` is the exit code."""
-    command = [sys.executable, "-m", *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+def run_module(
+    *arguments: str, expect: int = 0, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m` with the arguments in a process. `expect` is the exit code.
+
+    `environment` is added to the environment of this process.
+    """
+    command, env = [sys.executable, "-m", *arguments], {**os.environ, **(environment or {})}
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=env)
     assert process.returncode == expect, process.stderr[-3000:]
     return process
 
@@ -71,7 +81,12 @@ class ChampionState:
 @contextmanager
 def copy_state(factory: pytest.TempPathFactory, name: str) -> Iterator[ChampionState]:
     """Yield a copy of the state directory. Its registry runs, and the environment refers to both."""
-    template, folder = _template(factory.getbasetemp() / "champions"), factory.mktemp(name) / "state"
+    temporary, folder = factory.getbasetemp(), factory.mktemp(name) / "state"
+    # The processes of pytest-xdist share the template; each of them has a folder in the shared one.
+    shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
+    with file_lock.hold_lock(shared / "champions.lock", TEMPLATE_TIMEOUT) as acquired:
+        assert acquired, "another process did not finish the template"
+        template = _template(shared / "champions")
     shutil.copytree(template, folder)
     models = folder / "serving" / "models.json"
     models.write_text(models.read_text().replace(str(template), str(folder)))
@@ -113,12 +128,14 @@ def _template(folder: Path) -> Path:
     if folder.is_dir():
         return folder
     temporary = folder.with_name(f"{folder.name}.part")
-    state = ("--state", str(temporary))
+    run = ("pipelines.run", *HALF, "--state", str(temporary))
     try:
-        run_module("pipelines.run", *HALF, "--set", "features=bmi", *state)
-        run_module("pipelines.run", *HALF, *state)
-        run_module("pipelines.run", *HALF, "--set", "features=age", *state, expect=3)
         with open_registry(f"sqlite:///{temporary}/mlflow/mlflow.db") as registry:
+            # The runs use one server, because each server of their own takes seconds to start.
+            environment = {"MLFLOW_TRACKING_URI": registry.uri}
+            run_module(*run, "--set", "features=bmi", environment=environment)
+            run_module(*run, environment=environment)
+            run_module(*run, "--set", "features=age", expect=3, environment=environment)
             promote_another(temporary, registry)
     finally:
         daemon.stop(temporary)

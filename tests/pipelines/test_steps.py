@@ -14,7 +14,7 @@ from continuous_training.core.errors import UserError
 from pipelines import compile as compile_command
 from pipelines import run, upload
 from pipelines.compile import compile_workload
-from pipelines.local_run.kfp_local import resolve
+from pipelines.local_run.kfp_process import resolve
 from pipelines.steps.__main__ import main
 from pipelines.steps.defaults import STEPS, environment_of
 from pipelines.steps.settings import PipelineSettings, StepSettings, parse_cpu, parse_memory

@@ -2,6 +2,11 @@
 
 The graph computes in float64 and uses only standard ONNX operators, so that its results equal scikit-learn's
 except for rounding.
+
+skl2onnx 1.20.0 is not used. It reads `probA_` and `probB_` of SVC, which scikit-learn removes in 1.11, and it
+converts the machine to the operator SVMClassifier, which computes in float32. On the 150 flowers and 20,000
+random points, the largest difference of a probability from scikit-learn's is 5e-8, and 6e-16 with this graph.
+The package also adds 1.7 MB to the training image, and its import takes 0.4 s.
 """
 
 from __future__ import annotations

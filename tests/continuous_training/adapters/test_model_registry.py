@@ -53,6 +53,7 @@ def writes(proxy: Web) -> list[tuple[str, str]]:
 def test_an_unknown_model_has_no_champion_and_no_versions(registry: Registry, name: str) -> None:
     assert registry.champion(name) is None
     assert registry.find(name, "d1") is None
+    assert (registry.aliases(name), registry.alias_history(name)) == ({}, [])
 
 
 def test_a_run_is_created_once_and_its_data_can_be_logged_again(registry: Registry, name: str) -> None:
@@ -80,6 +81,27 @@ def test_an_archive_is_registered_once_and_can_be_looked_up_by_digest(registry: 
     assert (first.version, second.version) == ("1", "2")
     assert (first.digest, first.archive) == ("d1", f"archives/{name}/d1.mar")
     assert registry.find(f"{name}x", "d1") is None
+
+
+def test_a_version_without_the_tags_of_the_archive_step_is_a_user_error(
+    registry: Registry, name: str
+) -> None:
+    add(registry, name, "d1")
+    version = ModelVersion(name, "1", "run", {"archive_key": "key"})
+    assert version.archive == "key"
+    with pytest.raises(UserError, match=f"version 1 of {name} has no tag archive_digest: the archive step"):
+        assert version.digest
+
+
+def test_the_tag_of_a_version_is_replaced_and_a_long_value_is_truncated(
+    registry: Registry, name: str
+) -> None:
+    version = add(registry, name, "d1")
+    for value in ("first", "x" * 5001):
+        registry.tag(version, "why", value)
+    stored = registry.find(name, "d1")
+    assert stored is not None
+    assert stored.tags == {**version.tags, "why": "x" * 5000}
 
 
 def test_concurrent_registrations_of_an_archive_create_one_version(registry: Registry, name: str) -> None:
@@ -133,6 +155,18 @@ def test_promotions_move_the_aliases_and_record_the_history(registry: Registry, 
         (PREVIOUS, None, "1", "is better", "run-2"),
         (CHAMPION, "1", "2", "is better", "run-2"),
     ]
+    assert registry.aliases(name) == {CHAMPION: "2", PREVIOUS: "1"}
+    history = registry.alias_history(name)
+    assert [{key: move[key] for key in move if key != "when"} for move in history] == trail(registry, name)
+    assert sorted(move["when"] for move in history) == [move["when"] for move in history]
+
+
+def test_an_alias_that_was_removed_can_move_to_the_same_version_again(registry: Registry, name: str) -> None:
+    version = add(registry, name, "d1")
+    for run in ("run-1", "run-2"):
+        registry.move_alias(name, CHALLENGER, version.version, "archived", run)
+        registry.remove_alias(name, CHALLENGER)
+    assert [move["run"] for move in trail(registry, name)] == ["run-1", "run-2"]
 
 
 def test_a_repeated_promotion_changes_nothing(registry: Registry, name: str) -> None:
@@ -204,9 +238,11 @@ def test_the_champions_alias_moves_last(registry: Registry, name: str, failing: 
     with web(answer) as proxy, pytest.raises(TransientError, match="answers 503"):
         Registry(proxy.url).promote(second, "1", "is better", "run-2")
     assert registry.champion(name) == first
-    registry.promote(second, "1", "is better", "run-2")
+    registry.promote(second, "1", "is better", "run-3")
     assert registry.champion(name) == second
     assert registry.aliased(name, PREVIOUS) == first
+    moves = [(m["alias"], m["to"], m["run"]) for m in trail(registry, name) if m["alias"] == CHAMPION]
+    assert moves == [(CHAMPION, "1", "run-1"), (CHAMPION, "2", "run-3")], "the move is recorded once"
 
 
 @pytest.mark.parametrize("uri", ["", "mlflow.db", "sqlite:///mlflow.db", "databricks", "ftp://host"])

@@ -48,7 +48,8 @@ class Comparison:
     """All measurements that the gate decides on.
 
     `metrics` are the challenger's, the primary one first, and `higher_is_better` applies to the primary one.
-    `champion` is None for a first model. `non_finite` describes the outputs with NaN or infinity.
+    `champion` is None for a first model. `non_finite` describes the outputs with NaN or infinity, and
+    `request_difference` a row whose request leads to other outputs than the evaluation; otherwise empty.
     """
 
     rows: int
@@ -58,6 +59,7 @@ class Comparison:
     cost: ServingCost | None = None
     champion: ChampionComparison | None = None
     non_finite: Sequence[str] = ()
+    request_difference: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def compare(
     costs: Costs,
     champion_version: str | None = None,
     non_finite: Sequence[str] = (),
+    request_difference: str = "",
 ) -> Comparison:
     """Return the comparison of both models' predictions.
 
@@ -100,6 +103,7 @@ def compare(
         cost=costs.challenger,
         champion=champion,
         non_finite=tuple(non_finite),
+        request_difference=request_difference,
     )
 
 

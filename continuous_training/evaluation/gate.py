@@ -62,8 +62,12 @@ def note(name: str, text: str) -> Check:
 def decide(rule: PromotionRule, comparison: Comparison) -> Decision:
     """Return the decision on a challenger: promoted if every check passes.
 
-    NaN or infinity in any number that the gate uses rejects the challenger, without any other check.
+    A request that leads to other outputs than the evaluation, and NaN or infinity in any number that the gate
+    uses, reject the challenger without any other check.
     """
+    if text := comparison.request_difference:
+        check = Check("requests and evaluated tensors", text, "the same outputs for both", False)
+        return Decision(False, (check,))
     if non_finite := list(_non_finite(rule, comparison)):
         limit = "no NaN or infinite number"
         return Decision(False, (Check("finite numbers", f"not in {', '.join(non_finite)}", limit, False),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,6 +63,29 @@ def test_a_first_model_is_promoted_by_the_floors(line: Line) -> None:
     assert history.run("run-1") is None
     tags = tags_of(mlflow_run(line, "run-1"))
     assert (tags["verdict"], tags["model_digest"]) == ("promoted", evaluation.model_digest)
+
+
+def test_a_request_that_leads_to_other_outputs_is_rejected_with_tensor_and_row(
+    line: Line, make: Make
+) -> None:
+    def request(self: Any, row: Any) -> Any:
+        return {"x": [100 - x for x in row["x"].to_pylist()]}
+
+    line.workload = make(request=request)
+    line.train("run-1")
+    result = line.evaluate("run-1")
+    assert result.evaluation.verdict == "rejected"
+    (check,) = result.decision.checks
+    assert re.fullmatch(r"the tensor x differs for the row id=row \d+", check.measured)
+
+
+def test_a_flag_without_effect_may_differ_between_request_and_tensors(line: Line, make: Make) -> None:
+    def tensors(self: Any, rows: Any) -> Any:
+        return {"x": rows["x"].to_numpy() + 1e-9, "flag": np.ones(rows.num_rows)}
+
+    line.workload = make(tensors=tensors)
+    line.train("run-1")
+    assert line.evaluate("run-1").promoted
 
 
 def test_the_golden_answers_are_those_of_the_model(line: Line) -> None:

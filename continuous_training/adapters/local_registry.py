@@ -2,6 +2,10 @@
 
 The socket accepts connections at once, and the server is started by `start`, so an early client waits.
 The server ends when the process that started it ends, because its standard input is a pipe from there.
+
+MLflow's command line would add seconds to each local run. On a busy machine with 2 cores, this server used
+5.8 s of CPU time until its first response. `mlflow server` (3.17.2, one worker) used 18 s, and
+`mlflow server --help` 7 s.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ METRIC_CONFIDENCE = 0.95
 
 
 def interval_label(confidence: float = METRIC_CONFIDENCE) -> str:
-    """Return how an interval is called in texts for people, as "95 % interval"."""
+    """Return the label of an interval with its confidence: "95 % interval"."""
     return f"{100 * confidence:g} % interval"
 
 

@@ -24,7 +24,7 @@ _REQUIREMENTS = {
     "list_type": "must be a list",
     "invalid_key": "this key must be a string: put it in quotes",
 }
-"""Messages that replace those of pydantic, which use terms of Python."""
+"""Messages that replace pydantic's messages, which use terms of Python."""
 
 
 class ConfigModel(BaseModel):
@@ -61,15 +61,15 @@ class Text:
         return {"type": ["string", "number"], **pattern}
 
 
-def read_config(path: Path, model: type[Model], advice: str) -> Model:
-    """Return the content of a YAML file. `advice` states what to do if the file does not exist.
+def read_config(path: Path, model: type[Model], hint: str) -> Model:
+    """Return the content of a YAML file. `hint` states what to do if the file does not exist.
 
     Raises UserError with one line for each mistake.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: {advice}") from None
+        raise UserError(f"{path} does not exist: {hint}") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as YAML: {error}") from None
     return validate(model, {} if content is None else content, str(path))

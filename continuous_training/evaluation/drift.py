@@ -9,6 +9,7 @@ import numpy as np
 
 from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.evaluation.common_bins import numeric_counts
+from continuous_training.evaluation.quantile_sketch import CAPACITY
 from continuous_training.evaluation.two_sample_tests import chi_square, kolmogorov_smirnov
 
 MODERATE, LARGE = 0.1, 0.25
@@ -16,6 +17,9 @@ MODERATE, LARGE = 0.1, 0.25
 
 ALPHA = 0.05
 """The significance level. A change with a greater p-value is explained by chance."""
+
+RANK_ERROR = 0.005
+"""The allowance for the error of interpolated quantiles, in columns with more than 8,192 numbers."""
 
 GROUPS = 10
 """The number of groups for the index of an ordered column: by convention tenths of the old rows."""
@@ -49,7 +53,8 @@ def _drift(
         test, (statistic, p) = "χ²", chi_square(new_counts, old_counts)
         new_groups, old_groups = new_counts, old_counts
     else:
-        test, (statistic, p) = "KS", kolmogorov_smirnov(new_counts, old_counts, (new_rows, old_rows))
+        error = RANK_ERROR if max(new_counts.sum(), old_counts.sum()) > CAPACITY else 0.0
+        test, (statistic, p) = "KS", kolmogorov_smirnov(new_counts, old_counts, (new_rows, old_rows), error)
         new_groups, old_groups = _in_groups(new_counts, old_counts)
     index = psi(new_groups, old_groups)
     used = int(((new_groups > 0) | (old_groups > 0)).sum())

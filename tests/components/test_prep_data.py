@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.prep_data.__main__ import main, unchanged_record
+from components.prep_data.__main__ import data_record, main, unchanged_record
 from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests
 from components.prep_data.step import run
 from continuous_training.adapters.object_store import FolderStore
@@ -24,6 +24,7 @@ from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.dataset_manifest import Overlap
 from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 from continuous_training.core.errors import UserError
+from continuous_training.operations.drift_status import drift_since_champion
 from workloads.contract import Column, LoadContext, Rows, Workload
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +121,36 @@ def test_computes_statistics_for_each_kind_of_column(make: Make, tmp_path: Path)
         UserError, match=r"a\.csv, row 4, column vector\[1\]: 1\.5 is not a number from 0 to 1"
     ):
         run(make(columns=columns, batches=[Rows(invalid, "a.csv")]), {}, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("column", "old", "new"),
+    [
+        (Column("x", "number"), (1300, 15), (1450, 15)),
+        (Column("x", "number"), (1.6e9, 1), (1.6e9 + 1, 1)),
+        (Column("x", "number", 0, 1e9), (6e5, 1e5), (9e5, 1.5e5)),
+    ],
+)
+def test_statistics_show_a_change_in_a_column_of_any_magnitude(
+    make: Make, tmp_path: Path, column: Column, old: tuple[float, float], new: tuple[float, float]
+) -> None:
+    columns = (Column("id", "integer"), column, Column("label", "integer", values=(0, 1)))
+    random = np.random.default_rng(0)
+
+    def prepare(name: str, mean: float, deviation: float) -> Dataset:
+        values = pa.array(random.normal(mean, deviation, 2000))
+        labels = pa.array([0, 1] * 1000)
+        batch = pa.record_batch({"id": pa.array(range(2000)), "x": values, "label": labels})
+        run(make(columns=columns, batches=[Rows(batch, "a.csv")]), {}, tmp_path / name)
+        return Dataset.open(tmp_path / name)
+
+    champion = prepare("champion", *old).manifest
+    same, changed = prepare("same", *old), prepare("changed", *new)
+    assert champion.train.statistics["x"]["std"] == pytest.approx(old[1], rel=0.1)
+    for dataset, level in ((same, "stable"), (changed, "large")):
+        newest = data_record("run", dataset)
+        drift = drift_since_champion(champion.train.statistics, champion.fingerprint, newest)
+        assert {result.column: result.level for result in drift.columns} == {"x": level, "label": "stable"}
 
 
 NULL = pa.array(replaced(["r"] * 100, 3, None))

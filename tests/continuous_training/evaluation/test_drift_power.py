@@ -44,6 +44,7 @@ POPULATIONS: dict[str, Any] = {
     "exponential": lambda rng, rows: rng.exponential(1, rows),
     "heavy tails": lambda rng, rows: rng.standard_t(3, rows),
     "integers": lambda rng, rows: rng.poisson(40, rows).astype(float),
+    "many integers": lambda rng, rows: rng.poisson(3000, rows).astype(float),
     "mostly zero": lambda rng, rows: np.where(rng.random(rows) < 0.7, 0.0, rng.exponential(1, rows)),
 }
 
@@ -56,7 +57,10 @@ def test_the_index_and_the_test_equal_scipy_and_the_textbook(rows: int, shift: f
     old, new = rng.normal(offset, 1, rows), rng.normal(offset + shift, 1, rows)
     measured, expected = drift(old, new), stats.ks_2samp(old, new, method="asymp")
     assert measured.statistic == pytest.approx(expected.statistic, abs=0.012)
-    assert measured.p == pytest.approx(expected.pvalue, abs=0.12)
+    # From 8,192 rows on, the test allows for the error of interpolated quantiles.
+    assert measured.p >= expected.pvalue - 0.12
+    if rows < 8192 or shift > 0:
+        assert measured.p == pytest.approx(expected.pvalue, abs=0.12)
     assert measured.psi == pytest.approx(textbook_psi(old, new), rel=0.1, abs=0.02)
 
 
@@ -71,7 +75,7 @@ def test_one_standard_deviation_is_found_in_1000_rows(offset: float) -> None:
 
 
 @pytest.mark.parametrize("population", POPULATIONS)
-@pytest.mark.parametrize(("rows", "runs"), [(50, 600), (1000, 600), (30_000, 200)])
+@pytest.mark.parametrize(("rows", "runs"), [(50, 600), (1000, 600), (30_000, 200), (1_000_000, 8)])
 def test_false_alarms_are_at_most_at_their_rate(population: str, rows: int, runs: int) -> None:
     rng = np.random.default_rng(rows)
     sample = POPULATIONS[population]

@@ -1,6 +1,6 @@
 """Measure the error rates of the gate and the variation of its latency check: the tables of docs/gate.md.
 
-    python -m benchmarks.gate --output docs/gate.md      about two minutes
+    python -m benchmarks.gate --output docs/gate.md      about three minutes on two cores
 
 Challengers are simulated (simulated.py): some are equal to the champion, some are worse by exactly the
 margin, and some are better.
@@ -11,41 +11,106 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.simulated import CASES, share_promoted
+from benchmarks.simulated import CASES, Case, share_promoted
 from continuous_training.core.files import write_text
 from continuous_training.evaluation.cost_measurement import latencies_ms
 
+TEXT = """\
+{0:,} simulated comparisons in each cell, at a confidence of 95 %, with the 95 % intervals of the rates. The
+last column of the first table has {1} comparisons:
+
+{2}
+
+Models that are worse by exactly the margin of a rule of non-inferiority, or by the limit of a guard:
+
+{3}
+
+Models with the same predictions as the champion, on the number of rows that the margin or guard needs:
+
+{4}
+
+The ratio of a model's latency to its own, measured {5} times:
+
+{6}"""
 BEGIN, END = "<!-- begin: python -m benchmarks.gate -->", "<!-- end -->"
-COMPARISONS = 1000
+COMPARISONS, POWER = 4000, 400
 _REPEATS = 30
 
+Run = Callable[..., Future[float]]
+"""Submits `share` with these arguments to a process."""
 
-def errors(comparisons: int) -> str:
-    """Return the table of the share of promoted challengers of each kind."""
-    lines = [
-        "| models | rows | not better, but promoted | worse by the margin, promoted as non-inferior "
-        "| better by | promoted |",
-        "|---|---|---|---|---|---|",
+
+def superiority(run: Run, comparisons: int) -> str:
+    """Return the table of the share of challengers that a rule of superiority promotes."""
+    cells = [
+        (case, rows, run(case.name, rows, 0.0, comparisons, 1), run(case.name, rows, case.better, POWER, 3))
+        for case in CASES
+        for rows in case.rows
     ]
-    for case in CASES:
-        for rows in case.rows:
-            noise = share_promoted(case, rows, 0.0, comparisons, seed=1)
-            worse = share_promoted(case, rows, case.worse, comparisons, seed=2, margin=case.margin)
-            power = share_promoted(case, rows, case.better, comparisons, seed=3)
-            gain = f"{case.better:g}" if case.task == "classification" else f"{case.better:.0%} of the error"
-            lines.append(
-                f"| {case.name} | {rows} | {noise:.1%} | {worse:.1%} (margin {case.margin:g}) "
-                f"| {gain} | {power:.0%} |"
-            )
-            print(lines[-1], flush=True)
+    lines = ["| models | rows | not better, but promoted | better by | promoted |", "|---|---|---|---|---|"]
+    for case, rows, noise, power in cells:
+        gain = f"{case.better:g}" if case.task == "classification" else f"{case.better:.0%} of the error"
+        lines.append(
+            f"| {case.name} | {rows} | {_rate(noise, comparisons)} | {gain} | {power.result():.0%} |"
+        )
     return "\n".join(lines)
+
+
+def margins(run: Run, comparisons: int) -> str:
+    """Return the table of the share of challengers that pass although they are worse by the limit."""
+    return _limits(run, comparisons, [(case, rows, case.worse) for case in CASES for rows in case.rows])
+
+
+def identical(run: Run, comparisons: int) -> str:
+    """Return the table of the share of identical challengers that pass on the rows that the limit needs."""
+    return _limits(run, comparisons, [(case, case.enough, None) for case in CASES if case.enough])
+
+
+def _limits(run: Run, comparisons: int, rows_and_gains: Sequence[tuple[Case, int, float | None]]) -> str:
+    """Return the table of the share of challengers that pass a margin and a guard."""
+    cells = [
+        (
+            case,
+            rows,
+            [
+                run(case.name, rows, gain, comparisons, 2 + 2 * guard, case.margin, guard)
+                for guard in (False, True)
+            ],
+        )
+        for case, rows, gain in rows_and_gains
+    ]
+    lines = [
+        "| models | rows | margin or guard | promoted as non-inferior | passes the guard |",
+        "|---|---|---|---|---|",
+    ]
+    for case, rows, futures in cells:
+        rates = " | ".join(_rate(future, comparisons) for future in futures)
+        lines.append(f"| {case.name} | {rows} | {case.margin:.3g} | {rates} |")
+    return "\n".join(lines)
+
+
+def share(name: str, *arguments: Any) -> float:
+    """Return `share_promoted` of the case of that name. A process cannot receive the case itself."""
+    return share_promoted(next(case for case in CASES if case.name == name), *arguments)
+
+
+def _rate(future: Future[float], comparisons: int) -> str:
+    """Return a rate with its 95 % interval (Wilson, 1927)."""
+    rate, z = future.result(), NormalDist().inv_cdf(0.975)
+    scale = 1 + z * z / comparisons
+    centre = (rate + z * z / (2 * comparisons)) / scale
+    half = z * (rate * (1 - rate) / comparisons + (z / (2 * comparisons)) ** 2) ** 0.5 / scale
+    return f"{rate:.1%} ({max(0.0, centre - half):.1%} to {min(1.0, centre + half):.1%})"
 
 
 def latency(repeats: int) -> str:
@@ -100,17 +165,21 @@ def main(argv: list[str] | None = None) -> int:
         help="comparisons of each kind (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
+    comparisons = arguments.comparisons
+    with ProcessPoolExecutor(initializer=threadpool_limits, initargs=(1,)) as pool:
+
+        def run(*arguments: Any) -> Future[float]:
+            return pool.submit(share, *arguments)
+
+        tables = [table(run, comparisons) for table in (superiority, margins, identical)]
     with threadpool_limits(1):
-        error_table, latency_table = errors(arguments.comparisons), latency(_REPEATS)
-    tables = (
-        f"{arguments.comparisons:,} simulated comparisons in each cell, at a confidence of 95 %:\n\n"
-        f"{error_table}\n\n"
-        f"The ratio of a model's latency to its own, measured {_REPEATS} times:\n\n{latency_table}"
-    )
+        latency_table = latency(_REPEATS)
+    text = TEXT.format(comparisons, POWER, *tables, _REPEATS, latency_table)
+    print(text)
     if arguments.output:
         page = arguments.output.read_text(encoding="utf-8")
         before, after = page.split(BEGIN)[0], page.split(END)[1]
-        write_text(arguments.output, f"{before}{BEGIN}\n{tables}\n{END}{after}")
+        write_text(arguments.output, f"{before}{BEGIN}\n{text}\n{END}{after}")
     return 0
 
 

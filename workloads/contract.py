@@ -23,6 +23,7 @@ from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.core.progress import Progress
 from continuous_training.core.run_parameters import Parameter, Value, Values, parse_values
 from continuous_training.evaluation.promotion_rule import PromotionRule, gate_parameters, override_rule
+from continuous_training.evaluation.required_rows import require_achievable
 
 from .columns import Column, Rows
 from .handler import Handler, Tensors
@@ -83,6 +84,9 @@ class Workload(ABC):
 
     Optional attributes:
         minimum_rows: the smallest number of rows that a load may return.
+        minimum_class_rows: the smallest number of rows of each declared label value in each split.
+        overlap_share: the largest share of holdout rows with the same content (without key and label) as a
+            training row. Set 1 if equal rows are normal, as in a table with few distinct values.
         extras: the extras of setup.cfg that training may need, for example `("torch",)`.
         sample_source: the source of a small sample that ships with the code. Logs, registry and report mark
             a model that was trained on it as a trial.
@@ -111,6 +115,8 @@ class Workload(ABC):
     rule: ClassVar[PromotionRule]
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
+    minimum_class_rows: ClassVar[int] = 1
+    overlap_share: ClassVar[float] = 0.1
     extras: ClassVar[tuple[str, ...]] = ()
     distributed: ClassVar[bool] = False
     request_schema: ClassVar[Schema] = {}
@@ -183,8 +189,10 @@ class Workload(ABC):
 
     @classmethod
     def rule_of(cls, values: Values) -> PromotionRule:
-        """Return the promotion rule of a run with these parameters. Raises UserError if it is invalid."""
-        return override_rule(cls.rule, values, cls.task)
+        """Return the promotion rule of a run. Raises UserError if it is invalid or cannot be fulfilled."""
+        rule = override_rule(cls.rule, values, cls.task, cls.slices is not Workload.slices)
+        require_achievable(rule, len(cls.column(cls.target).values))
+        return rule
 
     @classmethod
     def column(cls, name: str) -> Column:

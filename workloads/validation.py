@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from continuous_training.core.errors import UserError
+from continuous_training.evaluation.required_rows import rule_problems
 
 from .contract import Column, Workload
 
@@ -55,6 +56,8 @@ def _mistakes(workload: type[Workload], folder: str) -> Iterator[str]:
             f"prediction is {workload.prediction!r}{_suggestion(workload.prediction, outputs)}; "
             f"the handler's outputs are {', '.join(outputs)}"
         )
+    if workload.target in columns:
+        yield from rule_problems(workload.rule, len(workload.column(workload.target).values))
 
 
 def _suggestion(value: str, candidates: tuple[str, ...] | list[str]) -> str:

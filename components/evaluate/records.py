@@ -86,6 +86,7 @@ def _add_champion(
         difference=comparison.improvements[rule.metric],
         guards=guards,
         test=comparison.test,
+        guard_tests=comparison.guard_tests,
         mcnemar_p=comparison.mcnemar_p,
         champion_cost=comparison.cost,
         drift=tuple(column_drift(dataset.manifest.train.statistics, old_statistics)),

@@ -26,6 +26,7 @@ from workloads.contract import Workload
 from .champion import Champion, open_champion
 from .inference import golden_requests, output_validator, predict_rows, serving_costs
 from .records import build_evaluation, build_report_data
+from .request_path import request_difference
 from .tracking import CARD, EVALUATION, GOLDEN, REPORT, log_evaluation
 
 
@@ -134,6 +135,7 @@ def _compare(
         serving_costs(rule, challenger, champion.model if champion else None, golden),
         champion.version.version if champion else None,
         [*validator.non_finite(), *non_finite_responses([pair.response for pair in golden])],
+        request_difference(workload, challenger, holdout),
     )
     return predictions, comparison
 

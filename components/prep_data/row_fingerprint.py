@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +22,8 @@ class Fingerprint:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add all rows of a batch."""
-        parts = [_bytes_of(batch.column(name)) for name in sorted(batch.schema.names)]
-        for row in zip(*parts, strict=True):
-            digest = hashlib.sha256()
-            for part in row:
-                # The length distinguishes ("ab", "c") from ("a", "bc").
-                digest.update(len(part).to_bytes(8, "big"))
-                digest.update(part)
-            self._sum += int.from_bytes(digest.digest(), "big")
+        for digest in _sha256_of_rows(batch):
+            self._sum += int.from_bytes(digest, "big")
         self._sum %= 2**256
         self.rows += batch.num_rows
 
@@ -39,8 +34,12 @@ class Fingerprint:
 
 def key_digests(keys: pa.Array) -> np.ndarray:
     """Return the first 64 bits of each key's sha256 as an array of uint64."""
-    digests = b"".join(hashlib.sha256(part).digest()[:8] for part in _bytes_of(keys))
-    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+    return _to_numbers(hashlib.sha256(part).digest()[:8] for part in _bytes_of(keys))
+
+
+def row_digests(batch: pa.RecordBatch) -> np.ndarray:
+    """Return the first 64 bits of each row's sha256 as an array of uint64."""
+    return _to_numbers(digest[:8] for digest in _sha256_of_rows(batch))
 
 
 def in_holdout(digests: np.ndarray, test_size: float) -> np.ndarray:
@@ -50,6 +49,21 @@ def in_holdout(digests: np.ndarray, test_size: float) -> np.ndarray:
     `test_size` only moves rows from the training set to the holdout.
     """
     return digests.astype(np.float64) / 2.0**64 < test_size
+
+
+def _sha256_of_rows(batch: pa.RecordBatch) -> Iterator[bytes]:
+    parts = [_bytes_of(batch.column(name)) for name in sorted(batch.schema.names)]
+    for row in zip(*parts, strict=True):
+        digest = hashlib.sha256()
+        for part in row:
+            # The length distinguishes ("ab", "c") from ("a", "bc").
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+        yield digest.digest()
+
+
+def _to_numbers(digests: Iterable[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
 
 
 def _bytes_of(values: pa.Array) -> list[bytes]:

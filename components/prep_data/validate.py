@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +34,24 @@ def check_batch(workload: Workload, rows: Rows) -> None:
         if pc.any(invalid).as_py():
             row = rows.first + int(np.flatnonzero(invalid.to_numpy(zero_copy_only=False))[0])
             raise UserError(f"{rows.origin}, row {row}, column split: is neither train nor holdout")
+
+
+def check_labels(workload: Workload, counts: Mapping[Any, int], location: str) -> None:
+    """Raise UserError if a declared label value occurs in fewer rows than the workload's minimum."""
+    minimum = workload.minimum_class_rows
+    declared = workload.column(workload.target).values if workload.task == "classification" else ()
+    rare = {value: counts.get(value, 0) for value in declared if counts.get(value, 0) < minimum}
+    if rare:
+        texts = (f"{workload.target} {value} " + _occurrences(count) for value, count in rare.items())
+        raise UserError(
+            f"{location}: {', '.join(texts)}; {workload.name} needs at least {minimum} rows of each declared "
+            "value in each split. Complete the data: the model would not learn the class, and its metrics "
+            "would not show that"
+        )
+
+
+def _occurrences(count: int) -> str:
+    return f"occurs in {count} rows" if count else "does not occur"
 
 
 def _check_schema(workload: Workload, rows: Rows) -> None:

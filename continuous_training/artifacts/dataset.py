@@ -48,7 +48,7 @@ class Dataset:
 
     def rows(self, split: str) -> StoredRows:
         """Return the rows of `train` or `holdout` without reading them."""
-        return StoredRows(self.folder / f"{split}.parquet")
+        return StoredRows(self.folder / f"{split}.parquet", self.manifest.splits[split].sha256)
 
     def read(self, split: str) -> pa.Table:
         """Read all rows of `train` or `holdout`."""

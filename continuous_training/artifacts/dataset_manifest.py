@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from continuous_training.core.digest import digest_of
 from continuous_training.core.json_object import JsonObject
 from continuous_training.core.run_parameters import Values
 
@@ -33,21 +34,55 @@ class ColumnDescription:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """The number of holdout rows whose content also occurs in the training rows, under another key.
+
+    `near` also counts rows that differ in case and white space of a text.
+    """
+
+    exact: int
+    near: int
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> Overlap:
+        """Read the field `overlap`."""
+        return cls(document.integer("exact"), document.integer("near"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the field `overlap`."""
+        return {"exact": self.exact, "near": self.near}
+
+
+@dataclass(frozen=True)
 class SplitManifest:
-    """The rows of one split: their number, their fingerprint, and statistics by column."""
+    """The rows of one split: their number, their fingerprint, and statistics by column.
+
+    `sha256` is the digest of the Parquet file; empty in older manifests.
+    """
 
     rows: int
     fingerprint: str
     statistics: Mapping[str, Any]
+    sha256: str = ""
 
     @classmethod
     def from_json(cls, document: JsonObject) -> SplitManifest:
         """Read one entry of `splits`."""
-        return cls(document.integer("rows"), document.text("fingerprint"), document.mapping("statistics", {}))
+        return cls(
+            rows=document.integer("rows"),
+            fingerprint=document.text("fingerprint"),
+            statistics=document.mapping("statistics", {}),
+            sha256=document.text("sha256", ""),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return one entry of `splits`."""
-        return {"rows": self.rows, "fingerprint": self.fingerprint, "statistics": dict(self.statistics)}
+        return {
+            "rows": self.rows,
+            "fingerprint": self.fingerprint,
+            "statistics": dict(self.statistics),
+            "sha256": self.sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -56,7 +91,7 @@ class DatasetManifest:
 
     `fingerprint` is the digest of the content of all rows, `input_digest` that of everything that decides the
     result of a run. `sample` marks the workload's sample data. `as_of` is the logical time of the data in
-    ISO 8601.
+    ISO 8601. `overlap` is None in older manifests.
     """
 
     workload: str
@@ -70,6 +105,7 @@ class DatasetManifest:
     as_of: str
     parameters: Values
     input_digest: str
+    overlap: Overlap | None = None
 
     @property
     def splits(self) -> dict[str, SplitManifest]:
@@ -78,8 +114,9 @@ class DatasetManifest:
 
     @classmethod
     def from_json(cls, document: JsonObject) -> DatasetManifest:
-        """Read a manifest. Raises the document's error for a missing or damaged field."""
+        """Read a manifest. Raises the document's error for a missing, damaged or altered field."""
         document.require_format(FORMAT, 1)
+        _verify_checksum(document)
         splits = document.nested("splits")
         return cls(
             workload=document.text("workload"),
@@ -93,11 +130,12 @@ class DatasetManifest:
             as_of=document.text("as_of", ""),
             parameters=document.mapping("parameters"),
             input_digest=document.text("recipe"),
+            overlap=Overlap.from_json(document.nested("overlap")) if "overlap" in document else None,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of `dataset.json`."""
-        return {
+        """Return the content of `dataset.json`, with a checksum of all other fields."""
+        content = {
             "format": FORMAT,
             "workload": self.workload,
             "source": self.source,
@@ -109,4 +147,15 @@ class DatasetManifest:
             "as_of": self.as_of,
             "parameters": dict(self.parameters),
             "recipe": self.input_digest,
+            **({"overlap": self.overlap.to_json()} if self.overlap else {}),
         }
+        return {**content, "checksum": digest_of(content)}
+
+
+def _verify_checksum(document: JsonObject) -> None:
+    """Raise the document's error if a field was altered. Older manifests have no checksum."""
+    if "checksum" not in document:
+        return
+    content = {name: value for name, value in document.value.items() if name != "checksum"}
+    if digest_of(content) != document.text("checksum"):
+        raise document.error(f"{document.document} was altered: its checksum differs; prepare the data again")

@@ -96,8 +96,9 @@ class Evaluation:
 
     `reasons` are the deciding checks as sentences. `rule` is the promotion rule as stored by
     `PromotionRule.to_json`. `metrics` are the challenger's, the primary one first. `difference` is the paired
-    improvement in the primary metric and `guards` those in the guard metrics. `test` is the paired test that
-    the rule requires, if any. `input_digest` is stored under the key `recipe`.
+    improvement in the primary metric and `guards` those in the guard metrics. `test` is the paired test of
+    the primary metric, and `guard_tests` are those of the guard metrics. `input_digest` is stored under the
+    key `recipe`.
     """
 
     workload: str
@@ -110,6 +111,7 @@ class Evaluation:
     difference: Interval | None = None
     guards: Mapping[str, Interval] = field(default_factory=dict)
     test: PairedTest | None = None
+    guard_tests: Mapping[str, PairedTest] = field(default_factory=dict)
     mcnemar_p: float | None = None
     cost: ServingCost | None = None
     champion_cost: ServingCost | None = None
@@ -157,6 +159,7 @@ class Evaluation:
             difference=document.optional("difference", Interval.from_json),
             guards=document.items("guards", Interval.from_json),
             test=document.optional("test", PairedTest.from_json),
+            guard_tests=document.items("guard_tests", PairedTest.from_json, {}),
             mcnemar_p=document.optional_number("mcnemar_p"),
             cost=document.optional("cost", ServingCost.from_json),
             champion_cost=document.optional("champion_cost", ServingCost.from_json),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
+from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 
 
@@ -17,35 +18,46 @@ class StoredRows:
     """The rows of one Parquet file, in their order.
 
     `batches` can be called repeatedly and never loads all rows. All methods raise UserError for a damaged or
-    missing file.
+    missing file. If `sha256` is given, the file's content is verified before the first read.
     """
 
     path: Path
+    sha256: str = ""
+    _verified: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def num_rows(self) -> int:
         """The number of rows."""
-        with _open_file(self.path) as file:
+        with self._open() as file:
             return int(file.metadata.num_rows)
 
     def batches(self, columns: Sequence[str] | None = None, size: int = 10_000) -> Iterator[pa.RecordBatch]:
         """Yield batches of at most `size` rows, with all columns or only `columns`."""
-        with _open_file(self.path) as file:
+        with self._open() as file:
             yield from file.iter_batches(size, columns=columns)
 
     def table(self) -> pa.Table:
         """Read all rows."""
-        with _open_file(self.path) as file:
+        with self._open() as file:
             return file.read()
 
+    @contextmanager
+    def _open(self) -> Iterator[pa.parquet.ParquetFile]:
+        import pyarrow.parquet
 
-@contextmanager
-def _open_file(path: Path) -> Iterator[pa.parquet.ParquetFile]:
-    import pyarrow.parquet
+        try:
+            self._verify()
+            # read_table would import pandas, which takes a second. pre_buffer would keep all data in memory.
+            with pyarrow.parquet.ParquetFile(self.path, pre_buffer=False) as file:
+                yield file
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{self.path} is damaged or missing ({error}); prepare the data again") from None
 
-    try:
-        # read_table would import pandas, which takes a second. pre_buffer would keep all data in memory.
-        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is damaged or missing ({error}); prepare the data again") from None
+    def _verify(self) -> None:
+        # Parquet has no checksums by default: a flipped bit in a number is read as another number.
+        if self.sha256 and not self._verified:
+            if digest_file(self.path) != self.sha256:
+                raise UserError(
+                    f"{self.path} is damaged: its sha256 differs from the manifest; prepare the data again"
+                )
+            self._verified.append(True)

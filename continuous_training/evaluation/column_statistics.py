@@ -1,4 +1,4 @@
-"""Statistics of the columns of a dataset, computed in one pass: counts, moments and histograms."""
+"""Statistics of the columns of a dataset, computed in one pass: counts, moments, quantiles, histograms."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from continuous_training.evaluation.cumulative_counts import CumulativeCounts
+from continuous_training.evaluation.moments import Moments
+from continuous_training.evaluation.quantile_sketch import QuantileSketch
 from continuous_training.evaluation.unicode_profile import UnicodeProfile
 
 BINS = 100
-"""Bins of a column with a range: fine enough to distinguish distributions whose values are concentrated."""
+"""Bins in the histogram of a column with a range."""
 
 _DECADES = [float(f"{10 ** (step / 5):.6g}") for step in range(-30, 61)]
 GRID = np.array([-edge for edge in reversed(_DECADES)] + [0.0] + _DECADES)
-"""Five bins per decade from 1e-6 to 1e12 on both sides of zero. All columns without a range use this grid, so
-that any two datasets can be compared bin by bin."""
+"""Five bins per decade from 1e-6 to 1e12 on both sides of zero: the histogram of a column without a range.
+Drift is computed from the quantiles; earlier versions of the product compare these bins."""
 
 
 class ColumnSpec(Protocol):
@@ -45,11 +48,10 @@ class ColumnSpec(Protocol):
 
 
 class Statistics:
-    """Accumulates counts, moments and a histogram for each column.
+    """Accumulates counts, or moments and quantiles, for each column.
 
-    Numbers with a range are counted in equal bins over it, other numbers on a logarithmic grid. Text and
-    bytes are described by their lengths. A text column NAME has a second entry, `NAME characters`, with the
-    kinds of its characters.
+    Text and bytes are described by their lengths. A text column NAME has a second entry, `NAME characters`,
+    with the kinds of its characters. The memory depends on the number of columns, not on that of the rows.
     """
 
     def __init__(self, columns: Iterable[ColumnSpec]) -> None:
@@ -67,6 +69,13 @@ class Statistics:
         for name, profile in self.profiles.items():
             profile.add(batch.column(name))
 
+    def merge(self, other: Statistics) -> None:
+        """Add the rows of another object with the same columns."""
+        for name, statistics in self.columns.items():
+            statistics.merge(other.columns[name])
+        for name, profile in self.profiles.items():
+            profile.merge(other.profiles[name])
+
     def to_json(self) -> dict[str, Any]:
         """Return the statistics of each column, by name."""
         columns = {name: statistics.to_json() for name, statistics in self.columns.items()}
@@ -81,16 +90,9 @@ class _ColumnStatistics:
     def __init__(self, column: ColumnSpec) -> None:
         self.column = column
         self.rows = 0
-        self.numbers = 0
-        self.total = self.squares = 0.0
-        self.low, self.high = np.inf, -np.inf
+        self.moments = Moments()
+        self.sketch = QuantileSketch()
         self.counts: dict[str, int] = {str(value): 0 for value in column.values}
-        has_range = column.minimum is not None and column.maximum is not None and not column.values
-        self.uses_grid = not has_range or column.kind in ("text", "bytes")
-        self.edges = (
-            GRID if self.uses_grid else np.linspace(column.minimum or 0, column.maximum or 0, BINS + 1)
-        )
-        self.histogram = np.zeros(len(self.edges) - 1, dtype=np.int64)
 
     def add(self, values: pa.Array) -> None:
         self.rows += len(values)
@@ -98,13 +100,16 @@ class _ColumnStatistics:
             for entry in pc.value_counts(values).to_pylist():
                 self.counts[str(entry["values"])] += entry["counts"]
         numbers = self._numbers(values)
-        if numbers is None or not len(numbers):
-            return
-        self.numbers += len(numbers)
-        self.total += float(numbers.sum())
-        self.squares += float((numbers**2).sum())
-        self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
-        self.histogram += np.histogram(np.clip(numbers, self.edges[0], self.edges[-1]), self.edges)[0]
+        if numbers is not None and len(numbers):
+            self.moments.merge(Moments.of(numbers))
+            self.sketch.add(numbers)
+
+    def merge(self, other: _ColumnStatistics) -> None:
+        self.rows += other.rows
+        for value, count in other.counts.items():
+            self.counts[value] += count
+        self.moments.merge(other.moments)
+        self.sketch.merge(other.sketch)
 
     def _numbers(self, values: pa.Array) -> np.ndarray | None:
         """Return the numbers or the lengths of the values; None for a column of categories."""
@@ -121,19 +126,42 @@ class _ColumnStatistics:
 
     def to_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {"kind": self.column.kind, "rows": self.rows}
-        if self.numbers:
-            mean = self.total / self.numbers
-            variance = max(self.squares / self.numbers - mean**2, 0.0)
-            record |= {"mean": mean, "std": variance**0.5, "minimum": self.low, "maximum": self.high}
         if self.column.values:
             record["counts"] = self.counts
-        if self.numbers:
-            used = np.flatnonzero(self.histogram)
-            first, end = (used[0], used[-1] + 1) if self.uses_grid else (0, BINS)
-            record |= {
-                "edges": self.edges[first : end + 1].tolist(),
-                "histogram": self.histogram[first:end].tolist(),
-            }
-            # Only the used bins of the grid are stored, so a reader must know that the edges are the grid's.
-            record |= {"grid": "log"} if self.uses_grid else {}
+        if self.moments.count:
+            record |= self._distribution()
         return record
+
+    def _distribution(self) -> dict[str, Any]:
+        moments = self.moments
+        values, weights = self.sketch.weighted_values()
+        edges = self._edges()
+        histogram, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges, weights=weights)
+        used = np.flatnonzero(histogram)
+        # A reader must know that these are only the used bins of the grid.
+        first, end = (used[0], used[-1] + 1) if edges is GRID else (0, BINS)
+        grid = {"grid": "log"} if edges is GRID else {}
+        # The extremes are stored exactly, although the sketch may have left them out.
+        counts = CumulativeCounts.at_quantiles(
+            np.concatenate([[moments.low], values, [moments.high]]), np.concatenate([[0], weights, [0]])
+        )
+        # Above 1e154, the squares of the numbers overflow. JSON has no infinity, so the moment is left out.
+        finite = {key: getattr(moments, key) for key in ("mean", "std") if np.isfinite(getattr(moments, key))}
+        return (
+            finite
+            | grid
+            | {
+                "minimum": moments.low,
+                "maximum": moments.high,
+                "edges": edges[first : end + 1].tolist(),
+                "histogram": histogram[first:end].tolist(),
+                "quantiles": counts.to_json(),
+            }
+        )
+
+    def _edges(self) -> np.ndarray:
+        """Return the edges of equal bins over the declared range, or the logarithmic grid."""
+        low, high = self.column.minimum, self.column.maximum
+        if low is None or high is None or self.column.kind in ("text", "bytes"):
+            return GRID
+        return np.linspace(low, high, BINS + 1)

@@ -18,7 +18,7 @@ from continuous_training.evaluation.metrics import (
     paired_improvement,
     score,
 )
-from continuous_training.evaluation.paired_tests import mcnemar, paired_test
+from continuous_training.evaluation.paired_tests import mcnemar, non_inferiority_test, paired_test
 from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.promotion_rule import PromotionRule
 
@@ -30,7 +30,8 @@ class ChampionComparison:
     """The champion's metrics, and the challenger's improvement over it.
 
     `improvements` has the primary metric and the guard metrics; positive is better. `test` is the paired test
-    that the rule requires, if any. `mcnemar_p` is None for a regression.
+    of the primary metric, and `guard_tests` are those of the guard metrics. `mcnemar_p` is None for a
+    regression.
     """
 
     version: str
@@ -39,6 +40,7 @@ class ChampionComparison:
     cost: ServingCost | None = None
     metrics: Mapping[str, Interval] = field(default_factory=dict)
     mcnemar_p: float | None = None
+    guard_tests: Mapping[str, PairedTest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Comparison:
     """All measurements that the gate decides on.
 
     `metrics` are the challenger's, the primary one first, and `higher_is_better` applies to the primary one.
-    `champion` is None for a first model. `non_finite` describes the outputs with NaN or infinity.
+    `champion` is None for a first model. `non_finite` describes the outputs with NaN or infinity, and
+    `request_difference` a row whose request leads to other outputs than the evaluation; otherwise empty.
     """
 
     rows: int
@@ -56,6 +59,7 @@ class Comparison:
     cost: ServingCost | None = None
     champion: ChampionComparison | None = None
     non_finite: Sequence[str] = ()
+    request_difference: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def compare(
     costs: Costs,
     champion_version: str | None = None,
     non_finite: Sequence[str] = (),
+    request_difference: str = "",
 ) -> Comparison:
     """Return the comparison of both models' predictions.
 
@@ -98,6 +103,7 @@ def compare(
         cost=costs.challenger,
         champion=champion,
         non_finite=tuple(non_finite),
+        request_difference=request_difference,
     )
 
 
@@ -125,17 +131,21 @@ def _compare_with_champion(
 ) -> ChampionComparison:
     """Return the comparison with the champion; the first of `metrics` is the primary one."""
     primary = metrics[0]
-    compared = (metric for metric in metrics if metric is primary or metric.name in rule.guards)
+    guards = [metric for metric in metrics if metric.name in rule.guards]
     return ChampionComparison(
         version=version,
         improvements={
             metric.name: paired_improvement(metric, actual, challenger, champion, SEED, rule.confidence)
-            for metric in compared
+            for metric in dict.fromkeys((primary, *guards))
         },
         test=paired_test(rule, primary, actual, challenger, champion, SEED),
         cost=cost,
         metrics={metric.name: metric_interval(metric, actual, champion, SEED) for metric in metrics},
         mcnemar_p=mcnemar(actual, challenger, champion) if task == "classification" else None,
+        guard_tests={
+            metric.name: non_inferiority_test(metric, actual, challenger, champion, rule.guards[metric.name])
+            for metric in guards
+        },
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from continuous_training.artifacts.measurements import ColumnDrift
+from continuous_training.evaluation.common_bins import numeric_counts
+from continuous_training.evaluation.quantile_sketch import CAPACITY
 from continuous_training.evaluation.two_sample_tests import chi_square, kolmogorov_smirnov
 
 MODERATE, LARGE = 0.1, 0.25
@@ -16,6 +17,9 @@ MODERATE, LARGE = 0.1, 0.25
 
 ALPHA = 0.05
 """The significance level. A change with a greater p-value is explained by chance."""
+
+RANK_ERROR = 0.005
+"""The allowance for the error of interpolated quantiles, in columns with more than 8,192 numbers."""
 
 GROUPS = 10
 """The number of groups for the index of an ordered column: by convention tenths of the old rows."""
@@ -27,8 +31,9 @@ ColumnSummary = Mapping[str, Any]
 def column_drift(new: Mapping[str, ColumnSummary], old: Mapping[str, ColumnSummary]) -> list[ColumnDrift]:
     """Return the drift of each column with comparable statistics in both datasets, the largest index first.
 
-    `new` and `old` have statistics by column: counts per value, or a histogram with its edges. Columns that
-    one dataset lacks, or that have other bins, are left out.
+    `new` and `old` have statistics by column: counts per value, or quantiles, or (in the data of earlier
+    versions) only a histogram with its edges. Columns that one dataset lacks, or that have histograms with
+    different edges, are left out.
     """
     drifts = []
     for name in new.keys() & old.keys():
@@ -48,7 +53,8 @@ def _drift(
         test, (statistic, p) = "χ²", chi_square(new_counts, old_counts)
         new_groups, old_groups = new_counts, old_counts
     else:
-        test, (statistic, p) = "KS", kolmogorov_smirnov(new_counts, old_counts, (new_rows, old_rows))
+        error = RANK_ERROR if max(new_counts.sum(), old_counts.sum()) > CAPACITY else 0.0
+        test, (statistic, p) = "KS", kolmogorov_smirnov(new_counts, old_counts, (new_rows, old_rows), error)
         new_groups, old_groups = _in_groups(new_counts, old_counts)
     index = psi(new_groups, old_groups)
     used = int(((new_groups > 0) | (old_groups > 0)).sum())
@@ -86,38 +92,24 @@ def psi(new: np.ndarray, old: np.ndarray) -> float:
 
     The sum over the bins of (p - q) * ln(p / q), where p and q are the shares of the new and the old rows in
     the bin. This is Kullback and Leibler's symmetric divergence J ("On Information and Sufficiency", 1951),
-    known by this name since Lewis, "An Introduction to Credit Scoring" (1994). A bin that is empty in one
-    dataset is counted as half a row there, because the logarithm is undefined at 0. A bin that is empty in
-    both adds nothing.
+    known by this name since Lewis, "An Introduction to Credit Scoring" (1994). A bin with less than half a
+    row in one dataset is counted as half a row there, because the logarithm is undefined at 0. A bin that is
+    empty in both adds nothing.
     """
     used = (new > 0) | (old > 0)
-    p, q = (np.where(counts[used] > 0, counts[used], 0.5) for counts in (new, old))
+    p, q = (np.maximum(counts[used], 0.5) for counts in (new, old))
     p, q = p / p.sum(), q / q.sum()
     return float(((p - q) * np.log(p / q)).sum())
 
 
 def _comparable_counts(new: ColumnSummary, old: ColumnSummary) -> tuple[np.ndarray, np.ndarray] | None:
     """Return both columns' counts over the same bins; None if they cannot be compared."""
-    pair: list[list[float]]
     if "counts" in new and "counts" in old:
         values = sorted(new["counts"].keys() | old["counts"].keys())
-        pair = [[column["counts"].get(value, 0) for value in values] for column in (new, old)]
-    elif "histogram" not in new or "histogram" not in old or new.get("grid") != old.get("grid"):
-        return None
-    elif new.get("grid"):
-        # Each column stores only the bins of the grid that it uses.
-        bins = [dict(zip(column["edges"], column["histogram"], strict=False)) for column in (new, old)]
-        starts = sorted(bins[0].keys() | bins[1].keys())
-        pair = [[column.get(start, 0) for start in starts] for column in bins]
-    elif _same_edges(new, old):
-        pair = [new["histogram"], old["histogram"]]
+        pair = [np.array([column["counts"].get(value, 0) for value in values]) for column in (new, old)]
     else:
+        pair = numeric_counts(new, old)
+    if not pair or min(counts.sum() for counts in pair) <= 0:
         return None
     new_counts, old_counts = (np.asarray(counts, dtype=np.float64) for counts in pair)
-    return (new_counts, old_counts) if new_counts.sum() > 0 and old_counts.sum() > 0 else None
-
-
-def _same_edges(new: ColumnSummary, old: ColumnSummary) -> bool:
-    left, right = new.get("edges") or [], old.get("edges") or []
-    same_bins = len(left) == len(right) and len(new["histogram"]) == len(old["histogram"])
-    return same_bins and all(math.isclose(a, b, abs_tol=1e-12) for a, b in zip(left, right, strict=True))
+    return new_counts, old_counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from continuous_training.artifacts.measurements import SliceMetric, interval_label
 from continuous_training.evaluation.comparison import ChampionComparison, Comparison
@@ -61,8 +62,12 @@ def note(name: str, text: str) -> Check:
 def decide(rule: PromotionRule, comparison: Comparison) -> Decision:
     """Return the decision on a challenger: promoted if every check passes.
 
-    NaN or infinity in any number that the gate uses rejects the challenger, without any other check.
+    A request that leads to other outputs than the evaluation, and NaN or infinity in any number that the gate
+    uses, reject the challenger without any other check.
     """
+    if text := comparison.request_difference:
+        check = Check("requests and evaluated tensors", text, "the same outputs for both", False)
+        return Decision(False, (check,))
     if non_finite := list(_non_finite(rule, comparison)):
         limit = "no NaN or infinite number"
         return Decision(False, (Check("finite numbers", f"not in {', '.join(non_finite)}", limit, False),))
@@ -90,8 +95,9 @@ def _non_finite(rule: PromotionRule, comparison: Comparison) -> Iterator[str]:
         name for name, part in _large_slices(rule, comparison).items() if not math.isfinite(part.value)
     )
     if champion := comparison.champion:
-        p = champion.test.p if champion.test else 0.0
-        if not (all(i.finite for i in champion.improvements.values()) and math.isfinite(p)):
+        tests = [*champion.guard_tests.values(), *([champion.test] if champion.test else [])]
+        intervals = champion.improvements.values()
+        if not (all(i.finite for i in intervals) and all(math.isfinite(test.p) for test in tests)):
             yield "the comparison with the champion"
     yield from comparison.non_finite
 
@@ -120,14 +126,20 @@ def _champion(rule: PromotionRule, comparison: Comparison) -> Iterator[Check]:
         limit = f"not worse by more than the margin of {rule.margin:g}"
         yield Check(name, measured, limit, improvement.low >= -rule.margin)
     if champion.test:
-        # The bootstrap interval alone is too narrow if the models differ on few rows.
-        limit_p = 1 - rule.confidence
-        yield Check(
-            champion.test.name,
-            f"p = {champion.test.p:.3g}",
-            f"p at most {limit_p:.2g}",
-            champion.test.p <= limit_p,
-        )
+        yield _paired_test(rule, comparison, champion.test.name, champion.test.p, improvement)
+
+
+def _paired_test(
+    rule: PromotionRule, comparison: Comparison, name: str, p: float, improvement: Interval
+) -> Check:
+    """Return the check of a paired test. The bootstrap is too narrow if the models differ on few rows."""
+    limit = 1 - rule.confidence
+    measured = f"p = {p:.3g}"
+    if limit < p < 1 and improvement.low == improvement.high == 0:
+        # Without any difference, the squared test statistic is proportional to the number of rows.
+        z_limit, z = (NormalDist().inv_cdf(1 - value / 2) for value in (limit, p))
+        measured += f"; without any difference, about {comparison.rows * (z_limit / z) ** 2:.0f} rows suffice"
+    return Check(name, measured, f"p at most {limit:.2g}", p <= limit)
 
 
 def _minimum_rows(rule: PromotionRule, comparison: Comparison) -> Check:
@@ -195,8 +207,13 @@ def _guards(rule: PromotionRule, comparison: Comparison) -> Iterator[Check]:
         return
     for metric, limit in rule.guards.items():
         name, measured = _improvement_texts(rule, champion, metric)
-        passed = champion.improvements[metric].low >= -limit
-        yield Check(f"{name} (guard)", measured, f"not worse by more than {limit:g}", passed)
+        improvement = champion.improvements[metric]
+        yield Check(
+            f"{name} (guard)", measured, f"not worse by more than {limit:g}", improvement.low >= -limit
+        )
+        if test := champion.guard_tests.get(metric):
+            name = f"{test.name} (guard {metric})"
+            yield _paired_test(rule, comparison, name, test.p, improvement)
 
 
 def _improvement_texts(rule: PromotionRule, champion: ChampionComparison, metric: str) -> tuple[str, str]:

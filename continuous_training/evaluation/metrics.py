@@ -34,12 +34,18 @@ class Metric:
     `row_scores` returns [n, k] scores of actual and predicted values, where k depends on the actual values
     only. `from_means` turns [..., k] means of these scores into the metric, so that it applies to all rows
     and to each resample.
+
+    `largest_loss` returns the difference between challenger and champion on the worst row that the margin
+    test has to expect, from the challenger's scores and the derivative of the metric (positive is better)
+    with respect to the means. With `bounded`, no row can be worse.
     """
 
     name: str
     higher_is_better: bool
     row_scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
     from_means: Statistic
+    largest_loss: Callable[[np.ndarray, np.ndarray], float]
+    bounded: bool
 
 
 def _correct(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -81,16 +87,29 @@ def _macro_f1(means: np.ndarray) -> np.ndarray:
     return _mean_over_classes(2 * true_positive / (actual + predicted))
 
 
+def _misclassification(_: np.ndarray, gradient: np.ndarray) -> float:
+    """Return the loss of a row that only the champion classifies correctly, in the class that costs most."""
+    if len(gradient) == 1:
+        return -float(gradient[0])
+    true_positive, _, predicted = np.split(gradient, 3)
+    return float(min(-true_positive - predicted) + min(predicted))
+
+
+def _largest_error(scores: np.ndarray, gradient: np.ndarray) -> float:
+    """Return the loss of a row with the challenger's largest error, where the champion makes none."""
+    return float((scores[:, :2] @ gradient[:2]).min())
+
+
 METRICS = {
     "classification": (
-        Metric("accuracy", True, _correct, lambda means: means[..., 0]),
-        Metric("balanced_accuracy", True, _by_class, _balanced_accuracy),
-        Metric("macro_f1", True, _by_class, _macro_f1),
+        Metric("accuracy", True, _correct, lambda means: means[..., 0], _misclassification, True),
+        Metric("balanced_accuracy", True, _by_class, _balanced_accuracy, _misclassification, True),
+        Metric("macro_f1", True, _by_class, _macro_f1, _misclassification, True),
     ),
     "regression": (
-        Metric("r2", True, _errors, _r2),
-        Metric("mse", False, _errors, lambda means: means[..., 0]),
-        Metric("mae", False, _errors, lambda means: means[..., 1]),
+        Metric("r2", True, _errors, _r2, _largest_error, False),
+        Metric("mse", False, _errors, lambda means: means[..., 0], _largest_error, False),
+        Metric("mae", False, _errors, lambda means: means[..., 1], _largest_error, False),
     ),
 }
 """The metrics of each task. Add a new metric here and in `promotion_rule.METRIC_NAMES`."""

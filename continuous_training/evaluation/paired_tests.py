@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from continuous_training.artifacts.measurements import PairedTest
+from continuous_training.evaluation.margin_test import margin_test
 from continuous_training.evaluation.metrics import RESAMPLES, Metric, resample_batches
 from continuous_training.evaluation.promotion_rule import PromotionRule
 
@@ -18,18 +19,32 @@ def paired_test(
     challenger: np.ndarray,
     champion: np.ndarray,
     seed: int,
-) -> PairedTest | None:
-    """Return the test that must confirm the interval of the improvement; None if no test applies.
+) -> PairedTest:
+    """Return the test that must confirm the interval of the improvement in the primary metric.
 
-    The p-value is two-sided, or twice a one-sided one, so that its limit is 1 minus the rule's confidence.
+    For superiority in a metric other than accuracy, a score test must confirm it as well: if that test fails,
+    it is the result. The p-value is two-sided, or twice a one-sided one, so that its limit is 1 minus the
+    rule's confidence.
     """
-    if rule.superiority and metric.name == "accuracy":
-        return PairedTest("McNemar's exact test", mcnemar(actual, challenger, champion))
-    if rule.superiority:
-        return PairedTest("paired permutation test", permutation(metric, actual, challenger, champion, seed))
+    if not rule.superiority:
+        return non_inferiority_test(metric, actual, challenger, champion, rule.margin)
     if metric.name == "accuracy":
-        return PairedTest("Tango's test of the margin", tango(actual, challenger, champion, rule.margin))
-    return None
+        return PairedTest("McNemar's exact test", mcnemar(actual, challenger, champion))
+    # The permutation test misses rare large losses of a model that is slightly better on most rows.
+    test = PairedTest("score test", margin_test(metric, actual, challenger, champion, 0.0))
+    if test.p > 1 - rule.confidence:
+        return test
+    return PairedTest("paired permutation test", permutation(metric, actual, challenger, champion, seed))
+
+
+def non_inferiority_test(
+    metric: Metric, actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray, margin: float
+) -> PairedTest:
+    """Return the test that the challenger is not worse by `margin`; its p-value is twice a one-sided one."""
+    if metric.name == "accuracy":
+        return PairedTest("Tango's test of the margin", tango(actual, challenger, champion, margin))
+    p = margin_test(metric, actual, challenger, champion, margin)
+    return PairedTest("score test of the margin", p)
 
 
 def mcnemar(actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> float:

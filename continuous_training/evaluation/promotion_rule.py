@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -108,8 +108,12 @@ def is_gate_parameter(name: str) -> bool:
     return name.startswith(PARAMETER_PREFIX)
 
 
-def override_rule(rule: PromotionRule, values: Values, task: str) -> PromotionRule:
-    """Return the rule of a run with these parameters; UserError for an unknown guard metric."""
+def override_rule(rule: PromotionRule, values: Values, task: str, has_slices: bool = True) -> PromotionRule:
+    """Return the rule of a run with these parameters; `has_slices` is whether the workload defines slices.
+
+    Raises UserError for an unknown guard metric, and for a value that differs from the rule but cannot have
+    an effect. A compiled pipeline passes every parameter, so the default is always allowed.
+    """
     overrides = {
         name.removeprefix(PARAMETER_PREFIX): value
         for name, value in values.items()
@@ -123,7 +127,7 @@ def override_rule(rule: PromotionRule, values: Values, task: str) -> PromotionRu
             f"parameter {PARAMETER_PREFIX}guards: {task} has no metric {', '.join(unknown)}; use "
             f"{', '.join(METRIC_NAMES[task])}"
         )
-    return PromotionRule(
+    changed = PromotionRule(
         metric=rule.metric,
         floor=float(overrides["floor"]),
         margin=float(overrides["margin"]),
@@ -138,11 +142,39 @@ def override_rule(rule: PromotionRule, values: Values, task: str) -> PromotionRu
         size_mb=_limit(overrides["size_mb"]),
         size_ratio=_limit(overrides["size_ratio"]),
     )
+    defaults = {parameter.name: parameter.default for parameter in gate_parameters(rule)}
+    for name, reason in _without_effect(changed, task, has_slices):
+        if overrides[name] != defaults[PARAMETER_PREFIX + name]:
+            raise UserError(
+                f"parameter {PARAMETER_PREFIX}{name}: {overrides[name]} has no effect, because {reason}; "
+                "omit the parameter"
+            )
+    return changed
+
+
+def _without_effect(rule: PromotionRule, task: str, has_slices: bool) -> Iterator[tuple[str, str]]:
+    """Yield the name of each run parameter that has no effect on decisions by this rule, with the reason."""
+    if rule.superiority:
+        yield "margin", "the rule requires an improvement (gate_superiority=true)"
+    if rule.slice_floor is None:
+        yield "slice_floor", "the slices are not checked (gate_slice_rows=0)"
+    if not has_slices:
+        yield from ((name, "the workload defines no slices") for name in ("slice_floor", "slice_rows"))
+    if task == "classification" and rule.slice_floor is not None and rule.slice_floor <= 0:
+        yield "slice_rows", f"each slice reaches the floor of {rule.slice_floor:g} (gate_slice_floor)"
+    if rule.metric in rule.guards:
+        yield "guards", f"{rule.metric} is the primary metric, which has its own limit (gate_margin)"
 
 
 def _parse_guards(text: str) -> dict[str, float]:
-    pairs = (entry.split(":") for entry in text.split(",") if entry)
-    return {name: float(limit) for name, limit in pairs}
+    """Return the limits by metric. Raises UserError for a metric that is named twice."""
+    guards: dict[str, float] = {}
+    for entry in filter(None, text.split(",")):
+        name, limit = entry.split(":")
+        if name in guards:
+            raise UserError(f"parameter {PARAMETER_PREFIX}guards names {name} twice; give one limit for each")
+        guards[name] = float(limit)
+    return guards
 
 
 def _limit(value: Value) -> float | None:

@@ -34,17 +34,20 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
     return min(tail, 1.0)
 
 
-def kolmogorov_smirnov(new: np.ndarray, old: np.ndarray, rows: tuple[float, float]) -> tuple[float, float]:
+def kolmogorov_smirnov(
+    new: np.ndarray, old: np.ndarray, rows: tuple[float, float], error: float = 0.0
+) -> tuple[float, float]:
     """Return the Kolmogorov-Smirnov distance of two counts over the same ordered bins, and its p-value.
 
-    `rows` are the numbers of independent observations. The order within a bin is unknown, so the distance is
+    `rows` are the numbers of independent observations. `error` is the possible error of the distance; the
+    p-value is that of a distance smaller by it. The order within a bin is unknown, so the distance is
     at most, and the p-value at least, that of the values themselves. The p-value is Stephens' approximation
     (1970, "Use of the Kolmogorov-Smirnov ... Statistics").
     """
     new_cumulative, old_cumulative = (np.cumsum(counts) / counts.sum() for counts in (new, old))
     distance = float(np.abs(new_cumulative - old_cumulative).max())
     root = math.sqrt(rows[0] * rows[1] / (rows[0] + rows[1]))
-    scaled = (root + 0.12 + 0.11 / root) * distance
+    scaled = (root + 0.12 + 0.11 / root) * max(distance - error, 0.0)
     # The series does not converge below this value, where its limit is 1.
     if scaled < 0.3:
         return distance, 1.0

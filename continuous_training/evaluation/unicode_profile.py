@@ -45,6 +45,11 @@ class UnicodeProfile:
         self._weights[KINDS.index(EMPTY)] += int((lengths == 0).sum())
         self.texts += len(texts)
 
+    def merge(self, other: UnicodeProfile) -> None:
+        """Add the texts of another profile."""
+        self._weights += other._weights
+        self.texts += other.texts
+
     def counts(self) -> dict[str, float]:
         """Return the weight of each kind that occurs."""
         weights = zip(KINDS, self._weights.tolist(), strict=True)

@@ -128,7 +128,8 @@ def slices_plot(
     data: ReportData, slices: Mapping[str, SliceMetric], metric: str, width: int = HALF_WIDTH
 ) -> Markup:
     """Draw the metric of each slice for both models. With too many slices, draw the worst."""
-    worst = sorted(slices, key=lambda name: _sort_key(slices[name].value))[:MAX_SLICES]
+    direction = -1 if metric in LOWER_IS_BETTER else 1
+    worst = sorted(slices, key=lambda name: _sort_key(direction * slices[name].value))[:MAX_SLICES]
     names = [name for name in slices if name in set(worst)][::-1]
     row_height = 34 if len(names) <= 12 else 24
     figure = new_figure(width, row_height * len(names) + 66)

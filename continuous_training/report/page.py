@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from continuous_training.report import data_sections, error_section, result_sections
+from continuous_training.report import data_sections, error_section, result_sections, rule_section
 from continuous_training.report.formatting import (
     NOTHING,
     PERCENT_METRICS,
@@ -44,6 +44,7 @@ def render_report(data: ReportData) -> str:
             **result_sections.context(data),
             **error_section.context(data),
             **data_sections.context(data),
+            **rule_section.context(data),
             "parameters": {n: parameter_text(v) for n, v in data.evaluation.parameters.items()},
             "notes": {n: parameter_text(v, digits=4) for n, v in data.notes.items()},
         }

@@ -34,13 +34,38 @@ ReadMetrics = Callable[[Manifest], str | None]
 
 @dataclass(frozen=True)
 class Traffic:
-    """A number of answered requests, and how many of them were server errors."""
+    """A number of answered requests, and how many of them were server errors.
+
+    Raises ValueError for negative counts and for more errors than requests.
+    """
 
     requests: int = 0
     errors: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.errors <= self.requests:
+            raise ValueError(f"{self.errors} server errors in {self.requests} requests are no valid counts")
+
+    @property
+    def successes(self) -> int:
+        """The number of requests without a server error."""
+        return self.requests - self.errors
+
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(self.requests + other.requests, self.errors + other.errors)
+
+    def without_successes(self, count: int) -> Traffic:
+        """Return the traffic without `count` successful requests, or without all of them if it has fewer."""
+        return Traffic(self.errors + max(0, self.successes - count), self.errors)
+
+    def since(self, earlier: Traffic) -> Traffic:
+        """Return the increase of a pod's counters since an earlier reading.
+
+        A counter that decreased belongs to a server that restarted and counts from 0 again.
+        """
+        if self.errors < earlier.errors or self.successes < earlier.successes:
+            return self
+        return Traffic(self.requests - earlier.requests, self.errors - earlier.errors)
 
     def __str__(self) -> str:
         return f"{self.errors} server errors in {self.requests} requests"
@@ -105,41 +130,42 @@ def _log_binomial(n: int, k: int) -> float:
 
 
 class TrafficCounter:
-    """Counts the traffic of a model's pods since their first reading."""
+    """Counts the traffic of a model's pods since the first reading."""
 
     def __init__(self, model: str, read_metrics: ReadMetrics) -> None:
         self._model, self._read_metrics = model, read_metrics
-        self._first: dict[str, Traffic] = {}
-        self._last: dict[str, Traffic] = {}
+        self._total = Traffic()
+        self._last: dict[str, Traffic | None] = {}
+        self._first_reading = True
 
     def read(self, pods: Iterable[Manifest]) -> Traffic:
-        """Read the metrics of the pods and return their traffic since the first reading of each pod.
+        """Read the metrics of the pods, and return the traffic since the first reading.
 
-        A pod that does not respond with metrics counts with its last reading.
+        The traffic of a removed pod remains counted. A new pod counts from its start. A pod that does not
+        respond with metrics counts at its next reading; if it has no reading yet, from that one.
         """
-        total = Traffic()
         for pod in pods:
             uid, traffic = pod["metadata"]["uid"], self._read_pod(pod)
+            last = self._last.setdefault(uid, None if self._first_reading else Traffic())
             if traffic is not None:
+                self._total += traffic.since(traffic if last is None else last)
                 self._last[uid] = traffic
-                self._first.setdefault(uid, traffic)
-            first, last = self._first.get(uid, Traffic()), self._last.get(uid, Traffic())
-            total += Traffic(max(0, last.requests - first.requests), max(0, last.errors - first.errors))
-        return total
+        self._first_reading = False
+        return self._total
 
     def _read_pod(self, pod: Manifest) -> Traffic | None:
         text = self._read_metrics(pod)
         try:
             return None if text is None else parse_traffic(text, self._model)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
 
 def parse_traffic(text: str, model: str) -> Traffic:
     """Return a model's traffic from a pod's metrics in Prometheus's text format.
 
-    Requests whose route is "other" (health checks, unknown paths) do not count. Raises ValueError if the text
-    is not in this format.
+    Requests whose route is "other" (health checks, unknown paths) do not count. Raises ValueError or
+    OverflowError if the text is not in this format, or if a count is negative, NaN or infinite.
     """
     total = Traffic()
     for family in text_string_to_metric_families(text):

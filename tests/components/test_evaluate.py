@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,6 +64,29 @@ def test_a_first_model_is_promoted_by_the_floors(line: Line) -> None:
     assert history.run("run-1") is None
     tags = tags_of(mlflow_run(line, "run-1"))
     assert (tags["verdict"], tags["model_digest"]) == ("promoted", evaluation.model_digest)
+
+
+def test_a_request_that_leads_to_other_outputs_is_rejected_with_tensor_and_row(
+    line: Line, make: Make
+) -> None:
+    def request(self: Any, row: Any) -> Any:
+        return {"x": [100 - x for x in row["x"].to_pylist()]}
+
+    line.workload = make(request=request)
+    line.train("run-1")
+    result = line.evaluate("run-1")
+    assert result.evaluation.verdict == "rejected"
+    (check,) = result.decision.checks
+    assert re.fullmatch(r"the tensor x differs for the row id=row \d+", check.measured)
+
+
+def test_a_flag_without_effect_may_differ_between_request_and_tensors(line: Line, make: Make) -> None:
+    def tensors(self: Any, rows: Any) -> Any:
+        return {"x": rows["x"].to_numpy() + 1e-9, "flag": np.ones(rows.num_rows)}
+
+    line.workload = make(tensors=tensors)
+    line.train("run-1")
+    assert line.evaluate("run-1").promoted
 
 
 def test_the_golden_answers_are_those_of_the_model(line: Line) -> None:
@@ -240,7 +264,12 @@ def test_a_run_may_override_the_rule_and_the_evaluation_records_it(line: Line) -
     tie = {"fence": "49.99"}
     line.train("run-2", **tie)
     assert not line.evaluate("run-2").promoted
-    overrides = {"gate_superiority": "false", "gate_margin": "0.05", "gate_confidence": "0.9"}
+    overrides = {
+        "gate_superiority": "false",
+        "gate_margin": "0.05",
+        "gate_confidence": "0.9",
+        "gate_rows": "52",
+    }
     line.train("run-3", **tie, **overrides)
     evaluation = line.evaluate("run-3").evaluation
     assert evaluation.verdict == "promoted"
@@ -250,9 +279,8 @@ def test_a_run_may_override_the_rule_and_the_evaluation_records_it(line: Line) -
     logged = {p["key"]: p["value"] for p in mlflow_run(line, "run-3")["data"]["params"]}
     assert (logged["gate_margin"], logged["gate_superiority"], logged["fence"]) == ("0.05", "False", "49.99")
     assert not any(name.startswith("gate_") for name in evaluation.parameters)
-    line.train("run-4", **tie, gate_superiority="false", gate_margin="0.01")
-    failed = [check.name for check in line.evaluate("run-4").decision.checks if not check.passed]
-    assert failed == ["Tango's test of the margin"]
+    with pytest.raises(UserError, match=r"the margin of 0\.01 needs at least 381 holdout rows"):
+        line.train("run-4", **tie, gate_superiority="false", gate_margin="0.01")
 
 
 def test_a_guard_metric_rejects_a_model_that_passes_the_primary_metric(line: Line, make: Make) -> None:
@@ -262,8 +290,12 @@ def test_a_guard_metric_rejects_a_model_that_passes_the_primary_metric(line: Lin
     result = line.evaluate("run-2")
     assert result.evaluation.verdict == "rejected"
     failed = [(check.name, check.limit) for check in result.decision.checks if not check.passed]
-    assert failed == [("mae against champion 1 on the same rows (guard)", "not worse by more than 0.001")]
+    assert failed == [
+        ("mae against champion 1 on the same rows (guard)", "not worse by more than 0.001"),
+        ("score test of the margin (guard mae)", "p at most 0.05"),
+    ]
     assert set(result.evaluation.guards) == {"mae"}
+    assert result.evaluation.guard_tests["mae"].name == "score test of the margin"
     line.train("run-3", slope="1.6", gate_guards="")
     assert line.evaluate("run-3").promoted
 

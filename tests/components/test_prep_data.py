@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.prep_data.__main__ import main, unchanged_record
+from components.prep_data.__main__ import data_record, main, unchanged_record
 from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests
 from components.prep_data.step import run
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
+from continuous_training.artifacts.dataset_manifest import Overlap
 from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 from continuous_training.core.errors import UserError
+from continuous_training.operations.drift_status import drift_since_champion
 from workloads.contract import Column, LoadContext, Rows, Workload
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +123,36 @@ def test_computes_statistics_for_each_kind_of_column(make: Make, tmp_path: Path)
         run(make(columns=columns, batches=[Rows(invalid, "a.csv")]), {}, tmp_path / "data")
 
 
+@pytest.mark.parametrize(
+    ("column", "old", "new"),
+    [
+        (Column("x", "number"), (1300, 15), (1450, 15)),
+        (Column("x", "number"), (1.6e9, 1), (1.6e9 + 1, 1)),
+        (Column("x", "number", 0, 1e9), (6e5, 1e5), (9e5, 1.5e5)),
+    ],
+)
+def test_statistics_show_a_change_in_a_column_of_any_magnitude(
+    make: Make, tmp_path: Path, column: Column, old: tuple[float, float], new: tuple[float, float]
+) -> None:
+    columns = (Column("id", "integer"), column, Column("label", "integer", values=(0, 1)))
+    random = np.random.default_rng(0)
+
+    def prepare(name: str, mean: float, deviation: float) -> Dataset:
+        values = pa.array(random.normal(mean, deviation, 2000))
+        labels = pa.array([0, 1] * 1000)
+        batch = pa.record_batch({"id": pa.array(range(2000)), "x": values, "label": labels})
+        run(make(columns=columns, batches=[Rows(batch, "a.csv")]), {}, tmp_path / name)
+        return Dataset.open(tmp_path / name)
+
+    champion = prepare("champion", *old).manifest
+    same, changed = prepare("same", *old), prepare("changed", *new)
+    assert champion.train.statistics["x"]["std"] == pytest.approx(old[1], rel=0.1)
+    for dataset, level in ((same, "stable"), (changed, "large")):
+        newest = data_record("run", dataset)
+        drift = drift_since_champion(champion.train.statistics, champion.fingerprint, newest)
+        assert {result.column: result.level for result in drift.columns} == {"x": level, "label": "stable"}
+
+
 NULL = pa.array(replaced(["r"] * 100, 3, None))
 IDS, XS, LABELS = ([f"row {n}" for n in range(100)], [1.0] * 100, [0, 1] * 50)
 
@@ -187,6 +219,91 @@ def test_rejects_an_invalid_row_with_file_row_and_column(
 def test_rejects_too_few_rows(make: Make, tmp_path: Path, batches: list[Rows], message: str) -> None:
     with pytest.raises(UserError, match=message):
         run(make(batches=batches), {}, tmp_path / "data")
+
+
+@pytest.mark.parametrize(("value", "split"), [(1, "train"), (0, "holdout")])
+def test_rejects_a_declared_label_that_does_not_occur(
+    make: Make, tmp_path: Path, value: int, split: str
+) -> None:
+    splits = pa.array(["train", "train", "train", "holdout"] * 25)
+    labels = [1 - value if side == split else n % 2 for n, side in enumerate(splits.to_pylist())]
+    rows = Rows(batch(split=splits, label=pa.array(labels)), "a.csv")
+    with pytest.raises(UserError, match=rf"split {split}: label {value} does not occur; .* needs at least 1"):
+        run(make(batches=[rows]), {}, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_rejects_a_declared_label_with_too_few_rows(make: Make, tmp_path: Path) -> None:
+    rows = Rows(batch(label=pa.array([0] * 98 + [1] * 2)), "a.csv")
+    workload = make(batches=[rows], minimum_class_rows=3)
+    with pytest.raises(UserError, match=r"label 1 (occurs in [12] rows|does not occur); .* needs at least 3"):
+        run(workload, {}, tmp_path / "data")
+
+
+def overlapping(copies: int) -> pa.RecordBatch:
+    """Return rows of which 40 are held out, `copies` of them with the x of a training row."""
+    x = np.linspace(0, 100, 100)
+    x[60 : 60 + copies] = x[:copies]
+    return batch(x=pa.array(x), split=pa.array(["train"] * 60 + ["holdout"] * 40))
+
+
+def test_rejects_holdout_rows_that_occur_in_the_training_rows(make: Make, tmp_path: Path) -> None:
+    workload = make(batches=[Rows(overlapping(5), "a.csv", 2)], overlap_share=0.1)
+    message = (
+        "5 of 40 holdout rows have the content of a training row, "
+        "for instance a.csv, row 62 and a.csv, row 2; at most 10% may"
+    )
+    with pytest.raises(UserError, match=message):
+        run(workload, {}, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_counts_holdout_rows_that_occur_in_the_training_rows(make: Make, tmp_path: Path) -> None:
+    messages: list[str] = []
+    workload = make(batches=[Rows(overlapping(4), "a.csv", 2)], overlap_share=0.1)
+    run(workload, {}, tmp_path / "data", progress=messages.append)
+    assert Dataset.open(tmp_path / "data").manifest.overlap == Overlap(4, 4)
+    assert "4 of 40 holdout rows have the content of a training row" in messages
+
+
+def test_counts_texts_that_differ_in_case_and_spaces(make: Make, tmp_path: Path) -> None:
+    columns = (Column("id", "text"), Column("text", "text"), Column("label", "integer", values=(0, 1)))
+    texts = [f"Review {n}" for n in range(100)]
+    texts[60:63] = ["Review 0", " review  1", "REVIEW 2"]
+    rows = pa.record_batch(
+        {
+            "id": batch()["id"],
+            "text": pa.array(texts),
+            "label": batch()["label"],
+            "split": overlapping(0)["split"],
+        }
+    )
+    run(make(columns=columns, batches=[Rows(rows, "a.csv")]), {}, tmp_path / "data")
+    assert Dataset.open(tmp_path / "data").manifest.overlap == Overlap(exact=1, near=3)
+
+
+def test_a_flipped_bit_in_the_rows_is_rejected(make: Make, tmp_path: Path) -> None:
+    run(make(), {}, tmp_path / "data")
+    content = (tmp_path / "data/train.parquet").read_bytes()
+    rng = np.random.default_rng(0)
+    for position in rng.integers(0, len(content), 20).tolist():
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        (tmp_path / "data/train.parquet").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"train\.parquet is damaged: its sha256 differs"):
+            Dataset.open(tmp_path / "data").read("train")
+
+
+@pytest.mark.parametrize("field", ["rows", "fingerprint"])
+def test_an_altered_manifest_is_rejected(make: Make, tmp_path: Path, field: str) -> None:
+    run(make(), {}, tmp_path / "data")
+    path = tmp_path / "data/dataset.json"
+    document = json.loads(path.read_text())
+    value = document["splits"]["train"][field]
+    document["splits"]["train"][field] = value + 1 if field == "rows" else value[::-1]
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"dataset\.json was altered"):
+        Dataset.open(tmp_path / "data")
 
 
 def test_accepts_empty_batches(make: Make, tmp_path: Path) -> None:

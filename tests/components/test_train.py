@@ -174,7 +174,7 @@ def test_a_damaged_dataset_is_rejected(
     make: Make, data: Path, tmp_path: Path, name: str, content: str
 ) -> None:
     (data / name).write_text(content)
-    with pytest.raises(UserError, match=rf"{name} is damaged .*; prepare the data again"):
+    with pytest.raises(UserError, match=rf"{name} is damaged.*; prepare the data again"):
         run(make(), {}, data, tmp_path / "model")
 
 

@@ -82,7 +82,8 @@ class Iris(Workload):
     )
     request_schema = one_or_many("flower", "flowers", record(columns[1:-1], LARGEST))
     # The table grows by a few rows at a time: a model of more rows is preferred unless it is worse.
-    rule = PromotionRule(metric="accuracy", floor=0.9, margin=0.05, superiority=False, minimum_rows=20)
+    # 22 holdout rows cannot show a smaller margin: 0.05 needs 73, and 150 flowers have about 30.
+    rule = PromotionRule(metric="accuracy", floor=0.9, margin=0.15, superiority=False, minimum_rows=22)
 
     def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
         """Yield the flowers of a table (postgresql://HOST:PORT/DATABASE) or of scikit-learn's copy."""

@@ -12,7 +12,6 @@ from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.archive_cache import ArchiveCache
 from continuous_training.rollout.canary_analysis import (
     CanaryDecision,
-    Traffic,
     TrafficCounter,
     decide_canary,
 )
@@ -60,9 +59,8 @@ def _observe(target: CanaryTarget, version: DeployedVersion, previous: DeployedV
     restarts = {_uid(pod): _restarts(pod) for pod in pods_of(target.cluster, pod_labels(version))}
     while True:
         pods = pods_of(target.cluster, pod_labels(version))
-        counted = canary_counter.read(pods)
-        # The golden requests of earlier checks are no traffic of callers.
-        canary = Traffic(max(0, counted.requests - golden_count), counted.errors)
+        # The golden requests of earlier checks were answered correctly and are no traffic of callers.
+        canary = canary_counter.read(pods).without_successes(golden_count)
         comparison = previous_counter.read(pods_of(target.cluster, pod_labels(previous)))
         decision = decide_canary(canary, comparison, time.monotonic() - start, planned)
         golden_count += len(golden)

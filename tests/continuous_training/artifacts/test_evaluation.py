@@ -36,6 +36,7 @@ EVALUATION = Evaluation(
     champion=EvaluatedChampion("1", "abc", {"accuracy": Interval(0.9, 0.88, 0.92)}),
     difference=Interval(0.08, 0.05, 0.1),
     guards={"macro_f1": Interval(0.08, 0.05, 0.1)},
+    guard_tests={"macro_f1": PairedTest("score test of the margin", 0.01)},
     test=PairedTest("McNemar's exact test", 0.001),
     mcnemar_p=0.001,
     cost=ServingCost(None, 1.5),
@@ -71,8 +72,8 @@ def test_the_stored_keys() -> None:
     data = record()
     assert set(data) == {
         "bootstrap", "champion", "champion_cost", "code", "cost", "data", "difference", "drift", "format",
-        "guards", "mcnemar_p", "metrics", "model_digest", "parameters", "reasons", "recipe", "registry",
-        "rows", "rule", "run", "slices", "test", "verdict", "workload",
+        "guard_tests", "guards", "mcnemar_p", "metrics", "model_digest", "parameters", "reasons", "recipe",
+        "registry", "rows", "rule", "run", "slices", "test", "verdict", "workload",
     }  # fmt: skip
     assert (data["recipe"], data["drift"][0]["word"]) == ("input", "stable")
     assert data["metrics"] == {"accuracy": {"value": 0.98, "low": 0.97, "high": 0.99}}
@@ -91,7 +92,7 @@ def test_nan_is_stored_as_null() -> None:
 
 def test_a_file_of_an_older_version_is_read() -> None:
     data = record()
-    del data["format"], data["drift"], data["data"]["sample"]
+    del data["format"], data["drift"], data["data"]["sample"], data["guard_tests"]
     del data["slices"]["digit 1"]["low"], data["slices"]["digit 1"]["high"]
     data |= {"champion": None, "difference": None, "test": None}
     evaluation = read(data)

@@ -124,6 +124,34 @@ def test_a_guard_metric_may_get_worse_up_to_its_limit(low: float, promoted: bool
     assert decision(rule).promoted, "a first model has no guard metrics"
 
 
+def with_guard_test(p: float, interval: Interval) -> Decision:
+    champion = ChampionComparison(
+        "7",
+        {"accuracy": BETTER, "balanced_accuracy": interval},
+        PairedTest("the test", 0.0),
+        guard_tests={"balanced_accuracy": PairedTest("guard test", p)},
+    )
+    return decision(replace(RULE, guards={"balanced_accuracy": 0.01}), champion=champion)
+
+
+@pytest.mark.parametrize(("p", "promoted"), [(0.05, True), (0.0501, False), (1.0, False)])
+def test_the_test_of_a_guard_must_confirm_its_interval(p: float, promoted: bool) -> None:
+    result = with_guard_test(p, Interval(0.001, -0.005, 0.006))
+    assert result.promoted is promoted
+    if not promoted:
+        name = "guard test (guard balanced_accuracy)"
+        assert failed_checks(result) == [Check(name, f"p = {p:.3g}", "p at most 0.05", False)]
+
+
+def test_the_test_of_a_guard_states_the_rows_that_models_without_a_difference_need() -> None:
+    check = failed_checks(with_guard_test(0.317, Interval(0, 0, 0)))[0]
+    assert check.measured == "p = 0.317; without any difference, about 384 rows suffice"
+
+
+def test_a_guard_test_that_is_nan_rejects() -> None:
+    assert failed_checks(with_guard_test(NAN, BETTER))[0].name == "finite numbers"
+
+
 @pytest.mark.parametrize(
     ("budget", "cost", "champion", "failed"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from continuous_training.evaluation.metrics import METRICS
 from continuous_training.evaluation.promotion_rule import METRIC_NAMES, PromotionRule, is_gate_parameter
 from workloads import discovery
 from workloads.contract import Workload
+from workloads.validation import check_workload
 
 FULL = PromotionRule(
     metric="r2", floor=0.2, margin=0.01, superiority=False, minimum_rows=20, slice_floor=-1.0, slice_rows=30,
@@ -77,6 +79,79 @@ def test_a_parameter_changes_its_part_of_the_rule(
 def test_an_invalid_parameter_is_an_error(parameters: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         workload_with(FULL).parse(parameters)
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameters", "reason"),
+    [
+        (
+            {"superiority": True},
+            {"gate_margin": "0.02"},
+            "gate_margin: 0.02 has no effect, because the rule req",
+        ),
+        ({}, {"gate_margin": "0.02", "gate_superiority": "true"}, "gate_margin: 0.02 has no effect"),
+        (
+            {"slice_floor": None},
+            {"gate_slice_floor": "0.1"},
+            "gate_slice_floor: 0.1 has no effect, because the sl",
+        ),
+        ({}, {"gate_slice_floor": "0.1", "gate_slice_rows": "0"}, "gate_slice_floor: 0.1 has no effect"),
+        ({}, {"gate_guards": "mae:1,mse:2,mae:3"}, "parameter gate_guards names mae twice"),
+        ({}, {"gate_guards": "r2:0.05"}, "r2 is the primary metric"),
+    ],
+)
+def test_a_parameter_without_effect_is_an_error(
+    changes: dict[str, Any], parameters: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        workload_with(replace(FULL, **changes)).parse(parameters)
+
+
+def test_a_slice_parameter_without_slices_is_an_error() -> None:
+    digits = discovery.get("digits")
+    without_slices: Workload = type("Variant", (type(digits),), {"slices": Workload.slices})()
+    for parameters in ({"gate_slice_floor": "0.5"}, {"gate_slice_rows": "5"}):
+        with pytest.raises(UserError, match="has no effect, because the workload defines no slices"):
+            without_slices.parse(parameters)
+    rule = replace(digits.rule, slice_floor=None)
+    no_floor: Workload = type("Variant", (type(digits),), {"rule": rule})()
+    with pytest.raises(UserError, match="each slice reaches the floor of 0"):
+        no_floor.parse({"gate_slice_rows": "5"})
+    assert no_floor.rule_of(no_floor.parse({"gate_slice_rows": "5", "gate_slice_floor": "0.5"})).slice_floor
+
+
+@pytest.mark.parametrize("changes", [{}, {"superiority": True}, {"slice_floor": None}, {"guards": {}}])
+def test_all_defaults_together_are_allowed(changes: dict[str, Any]) -> None:
+    """A compiled pipeline passes every parameter."""
+    workload = workload_with(replace(FULL, **changes))
+    defaults = {parameter.name: str(parameter.default) for parameter in workload.parameters()}
+    assert workload.parse(defaults) == workload.parse({})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"gate_superiority": "false", "gate_margin": "0.01"},
+            "margin of 0.01 needs at least 381 holdout rows",
+        ),
+        ({"gate_superiority": "false"}, "the margin is 0, which not even an identical model passes"),
+        ({"gate_guards": "balanced_accuracy:0.01"}, "the guard balanced_accuracy of 0.01 needs at least 5"),
+        ({"gate_guards": "macro_f1:0"}, "the guard macro_f1 is 0"),
+    ],
+)
+def test_a_rule_that_no_model_can_fulfil_is_an_error(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        discovery.get("digits").parse(parameters)
+
+
+def test_a_workload_whose_rule_no_model_can_fulfil_is_an_error() -> None:
+    digits = type(discovery.get("digits"))
+    rule = replace(digits.rule, guards={"balanced_accuracy": 0.01})
+    variant = type("Variant", (digits,), {"rule": rule})
+    with pytest.raises(UserError, match="minimum_rows is 200: with fewer rows not even an identical model"):
+        check_workload(variant, "workload.py", "digits")
+    check_workload(type("Variant", (digits,), {"rule": replace(rule, minimum_rows=600)}), "file", "digits")
 
 
 def test_gate_parameters_are_known_by_their_names() -> None:

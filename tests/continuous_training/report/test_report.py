@@ -19,6 +19,7 @@ from continuous_training.artifacts.evaluation import EvaluatedChampion, Tracking
 from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.evaluation.gate import Check
 from continuous_training.evaluation.metrics import Interval
+from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.evaluation.worst_errors import Misclassification
 from continuous_training.report.page import render_report
 from continuous_training.report.report_data import ReportData
@@ -206,6 +207,44 @@ def test_every_check_of_the_gate_is_in_the_page() -> None:
     assert "passed check 1 at least 0 ✓ passed" in text
     assert "failed check 2 at most 1 ✕ failed" in text
     assert "note for information – –" in text
+
+
+def test_every_condition_of_the_rule_is_in_the_page_of_a_first_model() -> None:
+    """Guards and relative budgets are not checked without a champion."""
+    rule = PromotionRule(
+        "mse", 9.5, guards={"mae": 0.25}, slice_floor=20, slice_rows=15, minimum_rows=40, confidence=0.9,
+        latency_ms=5, latency_ratio=1.5, size_mb=10, size_ratio=2,
+    )  # fmt: skip
+    text = render(first(regression(rule=rule.to_json()))).text
+    for condition in (
+        "MSE at most 9.5",
+        "MSE against the champion better, at a confidence of 90 %",
+        "MAE against the champion (guard) not worse by more than 0.25, at a confidence of 90 %",
+        "holdout rows at least 40",
+        "MSE in each slice of 15 rows or more at most 20",
+        "request latency at most 5 ms",
+        "request latency at most 1.5 times the champion's",
+        "model size at most 10 MB",
+        "model size at most 2 times the champion's",
+    ):
+        assert condition in text, condition
+    margin = replace(rule, metric="r2", floor=0.2, superiority=False, margin=0.02).to_json()
+    text = render(regression(rule=margin)).text
+    assert "R² at least 0.2" in text
+    assert "R² against the champion not worse by more than 0.02, at a confidence of 90 %" in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown", "omitted"), [("mse", "slice 29", "slice 0"), ("r2", "slice 0", "slice 29")]
+)
+def test_too_many_slices_are_reduced_to_the_worst(metric: str, shown: str, omitted: str) -> None:
+    slices = {f"slice {value}": SliceMetric(20, value / 100) for value in range(30)}
+    rule = PromotionRule(metric, 1).to_json()
+    metrics = {metric: Interval(0.1, 0.1, 0.1)}
+    figure = render(regression(slices=slices, rule=rule, metrics=metrics)).figures()
+    slices_figure = next(text for text in figure if "by slice" in text)
+    assert f"{shown} " in slices_figure
+    assert f"{omitted} " not in slices_figure
 
 
 def test_the_deciding_interval_has_the_confidence_of_the_rule() -> None:

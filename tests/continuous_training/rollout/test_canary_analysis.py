@@ -57,6 +57,14 @@ def test_decision(
         (Traffic(5, 5), Traffic(5, 0), 1 / 252),
         (Traffic(5, 0), Traffic(5, 5), 1.0),
         (Traffic(0, 0), Traffic(0, 0), 1.0),
+        # At the boundaries: one request, only errors, no other traffic.
+        (Traffic(1, 1), Traffic(), 1.0),
+        (Traffic(1, 1), Traffic(1, 0), 0.5),
+        (Traffic(1, 1), Traffic(1, 1), 1.0),
+        (Traffic(), Traffic(5, 5), 1.0),
+        (Traffic(5, 5), Traffic(5, 5), 1.0),
+        (Traffic(3, 3), Traffic(3, 1), 0.2),
+        (Traffic(3, 1), Traffic(3, 3), 1.0),
     ],
 )
 def test_p_value(canary: Traffic, previous: Traffic, expected: float) -> None:
@@ -103,4 +111,55 @@ def test_counter_counts_from_the_first_reading_of_each_pod() -> None:
     assert counter.read(pods) == Traffic(8, 1), "a pod that does not respond counts with its last reading"
     texts["a"] = "<html>no metrics</html>"
     assert counter.read(pods) == Traffic(8, 1), "a pod without metrics counts with its last reading"
-    assert counter.read(pods[1:]) == Traffic()
+    assert counter.read(pods[1:]) == Traffic(8, 1), "the traffic of a removed pod remains counted"
+    texts["b"] = METRICS
+    assert counter.read(pods[1:]) == Traffic(8, 1), "the first reading of a pod that did not respond"
+    texts["c"] = METRICS
+    assert counter.read([{"metadata": {"uid": "c"}}]) == Traffic(23, 3), "a new pod counts from its start"
+
+
+def metrics(requests: int, errors: int) -> str:
+    line = 'serving_requests_total{{model="m",route="predict",status="{}"}} {}\n'
+    return line.format(200, requests - errors) + line.format(503, errors)
+
+
+@pytest.mark.parametrize(
+    ("readings", "expected"),
+    [
+        ([(100, 0), (50, 10)], Traffic(50, 10)),
+        ([(100, 20), (30, 5)], Traffic(30, 5)),
+        ([(100, 20), (90, 30)], Traffic(90, 30)),
+        ([(100, 20), (140, 10)], Traffic(140, 10)),
+        ([(100, 0), (100, 0), (0, 0), (3, 3)], Traffic(3, 3)),
+        ([(100, 0), (150, 50)], Traffic(50, 50)),
+    ],
+)
+def test_counts_of_a_restarted_server_stay_valid(readings: list[tuple[int, int]], expected: Traffic) -> None:
+    texts = iter(readings)
+    counter = TrafficCounter("m", lambda _: metrics(*next(texts)))
+    for _ in readings:
+        total = counter.read([{"metadata": {"uid": "a"}}])
+    assert total == expected
+
+
+@pytest.mark.parametrize("value", ["-1", "NaN", "+Inf"])
+def test_a_reading_with_an_invalid_count_is_ignored(value: str) -> None:
+    texts = iter([METRICS, METRICS.replace(" 10.0", f" {value}"), METRICS.replace(" 10.0", " 17.0")])
+    counter = TrafficCounter("m", lambda _: next(texts))
+    totals = [counter.read([{"metadata": {"uid": "a"}}]) for _ in range(3)]
+    assert totals == [Traffic(), Traffic(), Traffic(7, 0)]
+
+
+@pytest.mark.parametrize(("requests", "errors"), [(0, 1), (5, 6), (5, -1), (-1, -1)])
+def test_traffic_with_invalid_counts_is_an_error(requests: int, errors: int) -> None:
+    with pytest.raises(ValueError, match="no valid counts"):
+        Traffic(requests, errors)
+
+
+@pytest.mark.parametrize(
+    ("golden", "expected"),
+    [(0, Traffic(10, 4)), (6, Traffic(4, 4)), (7, Traffic(4, 4)), (100, Traffic(4, 4)), (1, Traffic(9, 4))],
+)
+def test_golden_requests_are_successes_that_do_not_count(golden: int, expected: Traffic) -> None:
+    """More golden requests than requests were a probability of 0, and reverted the canary."""
+    assert Traffic(10, 4).without_successes(golden) == expected

@@ -23,6 +23,8 @@ class Fence(Workload):
     default_source = "made:1000"
     handler = FenceHandler
     minimum_rows = 50
+    # The generated rows repeat after 1,000.
+    overlap_share = 1.0
     columns = (
         Column("id", "text"),
         Column("x", "number", 0, 100),

@@ -1,0 +1,65 @@
+"""Count the holdout rows that also occur in the training rows, under another key."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.prep_data.row_fingerprint import row_digests
+from workloads.contract import Workload
+
+
+class SplitOverlap:
+    """Compares the content of the rows across the split: all columns but the key and the label.
+
+    A model is scored too well on rows that it was trained on. `exact` counts the holdout rows with the same
+    content as a training row, `near` those that differ from one at most in case and white space of a text.
+    Memory: 8 bytes per row, and 8 more if the workload has text columns.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        features = [c for c in workload.columns if c.name not in (workload.key, workload.target)]
+        self._names = [column.name for column in features]
+        self._texts = [column.name for column in features if column.kind == "text"]
+        self._digests: list[np.ndarray] = []
+        self._normalized: list[np.ndarray] = []
+        self._held_out: list[np.ndarray] = []
+
+    def add(self, batch: pa.RecordBatch, held_out: np.ndarray) -> None:
+        """Add the rows of a batch. `held_out` is the mask of the rows that belong to the holdout."""
+        rows = batch.select(self._names)
+        self._digests.append(row_digests(rows))
+        if self._texts:
+            self._normalized.append(row_digests(_normalize(rows, self._texts)))
+        self._held_out.append(held_out)
+
+    def exact(self) -> np.ndarray:
+        """Return the indices of the holdout rows with the same content as a training row."""
+        return self._matches(self._digests)
+
+    def near(self) -> np.ndarray:
+        """Return the indices of the holdout rows with nearly the same content as a training row."""
+        return self._matches(self._normalized) if self._texts else self.exact()
+
+    def training_row(self, index: int) -> int:
+        """Return the index of the first training row with the content of the holdout row at `index`."""
+        digests = np.concatenate(self._digests)
+        same = (digests == digests[index]) & ~np.concatenate(self._held_out)
+        return int(np.flatnonzero(same)[0])
+
+    def _matches(self, digests: list[np.ndarray]) -> np.ndarray:
+        if not digests:
+            return np.array([], dtype=np.intp)
+        values, held_out = np.concatenate(digests), np.concatenate(self._held_out)
+        indices = np.flatnonzero(held_out)
+        return indices[np.isin(values[indices], values[~held_out])]
+
+
+def _normalize(rows: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
+    for name in names:
+        index = rows.schema.get_field_index(name)
+        text = pc.utf8_trim_whitespace(pc.utf8_lower(rows.column(index)))
+        text = pc.replace_substring_regex(text, pattern=r"\s+", replacement=" ")
+        rows = rows.set_column(index, name, text)
+    return rows

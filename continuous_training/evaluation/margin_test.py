@@ -1,0 +1,67 @@
+"""Test whether a challenger is worse than the champion by a margin, for every metric except accuracy.
+
+A score test, as Tango's test is for accuracy: the variance of the mean difference is computed under the
+hypothesis that the challenger is worse by the margin. This distribution is the mixture of the observed row
+differences with rows of one large loss, in the share that makes its mean the negative margin. Rows on which
+the models do not differ therefore do not count as certainty, and a rare large loss that the rows may have
+missed is taken into account.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+
+from continuous_training.evaluation.metrics import Metric, score
+
+_STEP = 1e-6
+"""The relative step of the numerical derivative."""
+
+
+def margin_test(
+    metric: Metric, actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray, margin: float
+) -> float:
+    """Return twice the one-sided p-value that the metric is worse by `margin` or more.
+
+    NaN if the metric is not finite. 1.0 if the measured difference is worse than the margin.
+    """
+    sign = 1 if metric.higher_is_better else -1
+    difference = sign * (score(metric, actual, challenger) - score(metric, actual, champion))
+    if not np.isfinite(difference):
+        return float("nan")
+    scores, champion_scores = metric.row_scores(actual, challenger), metric.row_scores(actual, champion)
+    gradient = sign * _gradient(metric, (scores.mean(axis=0) + champion_scores.mean(axis=0)) / 2)
+    values = (scores - champion_scores) @ gradient
+    values += difference - values.mean()
+    # Errors that are small against the margin must not make a worse model impossible on few rows.
+    losses = [min(metric.largest_loss(scores, gradient), -2 * margin)]
+    if not metric.bounded:
+        losses.append(float(values.min()))
+    return min(1.0, 2 * min(_p_value(values, loss, margin) for loss in losses))
+
+
+def _gradient(metric: Metric, means: np.ndarray) -> np.ndarray:
+    """Return the derivative of the metric with respect to the means of the row scores."""
+    steps = _STEP * np.where(means == 0, 1.0, np.abs(means))
+    shifts = np.diag(steps)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gradient = (metric.from_means(means + shifts) - metric.from_means(means - shifts)) / (2 * steps)
+    return np.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _p_value(values: np.ndarray, loss: float, margin: float) -> float:
+    """Return the one-sided p-value if the hypothesis is a mixture of `values` and a difference of `loss`."""
+    rows, difference = len(values), float(values.mean())
+    distance = difference + margin
+    if distance <= 0 or loss >= -margin:
+        return 1.0
+    share = distance / (difference - loss)
+    variance = (1 - share) * (values.var() + distance**2) + share * (loss + margin) ** 2
+    return t_tail(distance / (variance / rows) ** 0.5, rows - 1)
+
+
+def t_tail(t: float, degrees: int) -> float:
+    """Return the upper tail of Student's t distribution (Abramowitz and Stegun, 1964, 26.7.8)."""
+    z = t * (1 - 1 / (4 * max(degrees, 1))) / (1 + t * t / (2 * max(degrees, 1))) ** 0.5
+    return NormalDist().cdf(-z)

@@ -1,0 +1,50 @@
+"""The data of the report's section on the promotion rule: every condition, whether or not it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from continuous_training.report.formatting import LOWER_IS_BETTER, clean, finite, label
+from continuous_training.report.report_data import ReportData
+
+_BUDGETS = {
+    "latency_ms": ("request latency", "at most {:g} ms"),
+    "latency_ratio": ("request latency", "at most {:g} times the champion's"),
+    "size_mb": ("model size", "at most {:g} MB"),
+    "size_ratio": ("model size", "at most {:g} times the champion's"),
+}
+
+
+def context(data: ReportData) -> dict[str, Any]:
+    """Return the template variables of this section."""
+    return {"conditions": list(_conditions(data))}
+
+
+def _conditions(data: ReportData) -> Iterator[tuple[str, str]]:
+    """Yield the subject and the text of each condition of the stored rule."""
+    rule = data.evaluation.rule
+    name = str(rule.get("metric", data.primary))
+    metric, bound = label(name), "at most" if name in LOWER_IS_BETTER else "at least"
+    if finite(floor := rule.get("floor")):
+        yield metric, f"{bound} {floor:g}"
+    if rule.get("superiority"):
+        yield f"{metric} against the champion", f"better, {_confidence(rule)}"
+    elif finite(margin := rule.get("margin")):
+        yield f"{metric} against the champion", f"not worse by more than {margin:g}, {_confidence(rule)}"
+    guards = rule.get("guards")
+    for guard, limit in guards.items() if isinstance(guards, dict) else ():
+        limit_text = f"not worse by more than {limit:g}" if finite(limit) else clean(limit)
+        yield f"{label(guard)} against the champion (guard)", f"{limit_text}, {_confidence(rule)}"
+    if finite(rows := rule.get("minimum_rows")):
+        yield "holdout rows", f"at least {rows:g}"
+    if finite(floor := rule.get("slice_floor")):
+        yield f"{metric} in each slice of {rule.get('slice_rows')} rows or more", f"{bound} {floor:g}"
+    for key, (subject, text) in _BUDGETS.items():
+        if finite(limit := rule.get(key)):
+            yield subject, text.format(limit)
+
+
+def _confidence(rule: Mapping[str, Any]) -> str:
+    confidence = rule.get("confidence")
+    return f"at a confidence of {100 * confidence:g} %" if finite(confidence) else ""

@@ -28,6 +28,8 @@ class SplitOverlap:
 
     def add(self, batch: pa.RecordBatch, held_out: np.ndarray) -> None:
         """Add the rows of a batch. `held_out` is the mask of the rows that belong to the holdout."""
+        if not self._names:
+            return
         rows = batch.select(self._names)
         self._digests.append(row_digests(rows))
         if self._texts:

@@ -266,6 +266,13 @@ def test_counts_holdout_rows_that_occur_in_the_training_rows(make: Make, tmp_pat
     assert "4 of 40 holdout rows have the content of a training row" in messages
 
 
+def test_rows_without_features_do_not_overlap(make: Make, tmp_path: Path) -> None:
+    columns = (Column("id", "text"), Column("label", "integer", values=(0, 1)))
+    rows = batch(x=None, split=overlapping(0)["split"])
+    run(make(columns=columns, batches=[Rows(rows, "a.csv")]), {}, tmp_path / "data")
+    assert Dataset.open(tmp_path / "data").manifest.overlap == Overlap(0, 0)
+
+
 def test_counts_texts_that_differ_in_case_and_spaces(make: Make, tmp_path: Path) -> None:
     columns = (Column("id", "text"), Column("text", "text"), Column("label", "integer", values=(0, 1)))
     texts = [f"Review {n}" for n in range(100)]

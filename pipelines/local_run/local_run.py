@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.messages import report
@@ -25,7 +26,6 @@ from workloads.contract import Workload
 
 if TYPE_CHECKING:
     from continuous_training.adapters.local_registry import LocalRegistry
-    from continuous_training.artifacts.run_record import RunRecord
     from pipelines.local_run.progress_events import Transcript
 
 _MODULES = {"hf": "transformers"}

@@ -1,10 +1,12 @@
-"""Compare the tensors of the evaluation with those of a request for the same row."""
+"""Compare the input tensors of the evaluation and of a request for the same row."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 
+from continuous_training.core.errors import UserError
+from continuous_training.serving.errors import RequestError
 from continuous_training.serving.models.model import Model, Tensors
 from workloads.contract import Workload
 
@@ -18,7 +20,7 @@ def request_difference(workload: Workload, model: Model, holdout: pa.Table) -> s
 
     The metrics are computed from `tensors(rows)`; a client gets the outputs for `preprocess(request(row))`.
     The rows are spread evenly over the holdout. A different tensor that has no effect on the outputs is
-    accepted, such as a flag for the default.
+    accepted, such as a flag for the default. Raises UserError if the handler rejects a request.
     """
     step = max(1, holdout.num_rows // SAMPLE_ROWS)
     for start in range(0, holdout.num_rows, step)[:SAMPLE_ROWS]:
@@ -29,9 +31,17 @@ def request_difference(workload: Workload, model: Model, holdout: pa.Table) -> s
 
 
 def _different_tensor(workload: Workload, model: Model, row: pa.Table) -> str:
-    evaluated, served = workload.tensors(row), dict(model.handler.preprocess(workload.request(row)))
+    try:
+        served = model.preprocess(workload.request(row))
+    except RequestError as error:
+        key = row[workload.key][0].as_py()
+        raise UserError(
+            f"the handler of {workload.name} rejects the request for the row {workload.key}={key}: {error}. "
+            "Correct request() or preprocess()"
+        ) from error
+    evaluated = workload.tensors(row)
     names = [name for name in evaluated if not _equal(evaluated[name], served.get(name))]
-    if not names or _same_outputs(model.infer(evaluated), model.infer({**evaluated, **served})):
+    if not names or _same_outputs(model.infer(evaluated), model.infer(served)):
         return ""
     return names[0]
 

@@ -21,6 +21,7 @@ from components.train.__main__ import main as train
 from continuous_training.adapters.model_registry import CHAMPION, Registry
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import Bootstrap, Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.artifacts.measurements import Interval, PairedTest, ServingCost
@@ -78,6 +79,19 @@ def test_a_request_that_leads_to_other_outputs_is_rejected_with_tensor_and_row(
     assert result.evaluation.verdict == "rejected"
     (check,) = result.decision.checks
     assert re.fullmatch(r"the tensor x differs for the row id=row \d+", check.measured)
+
+
+def test_a_request_that_the_handler_rejects_is_an_error_with_its_row(line: Line, make: Make) -> None:
+    def request(self: Any, row: Any) -> Any:
+        # The golden requests are for other rows.
+        return {"x": ["?"]} if row["id"][0].as_py() == rejected else {"x": row["x"].to_pylist()}
+
+    line.train("run-1")
+    holdout = Dataset.open(line.folder / "run-1/data").read("holdout")
+    rejected = holdout["id"][holdout.num_rows // 32].as_py()
+    line.workload = make(request=request)
+    with pytest.raises(UserError, match=rf"rejects the request for the row id={rejected}: .*preprocess\(\)"):
+        line.evaluate("run-1")
 
 
 def test_a_flag_without_effect_may_differ_between_request_and_tensors(line: Line, make: Make) -> None:

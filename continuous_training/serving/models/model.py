@@ -30,11 +30,14 @@ class Model:
 
     def predict(self, request: Any) -> Any:
         """Return the response to a JSON request. RequestError if the handler rejects the request."""
+        return self.handler.postprocess(self.handler.inference(self.preprocess(request)))
+
+    def preprocess(self, request: Any) -> Tensors:
+        """Return the input tensors of a JSON request. RequestError if the handler rejects the request."""
         try:
-            tensors = self.handler.preprocess(request)
+            return dict(self.handler.preprocess(request))
         except ValueError as error:
             raise RequestError(str(error)) from error
-        return self.handler.postprocess(self.handler.inference(tensors))
 
     @property
     def batch_rows(self) -> int | None:

@@ -69,12 +69,12 @@ def classes(
     """
     count = len(weights)
     actual = rng.choice(count, rows, p=weights)
-    wrong = (actual + rng.integers(1, count, rows)) % count
+    other_class = (actual + rng.integers(1, count, rows)) % count
     first = rng.random(rows)
     second = np.where(rng.random(rows) < differ, rng.random(rows), first)
     affected = True if worse_class is None else actual == worse_class
-    challenger = np.where(first < 0.1 - gain * affected, wrong, actual)
-    return actual, challenger, np.where(second < 0.1, wrong, actual)
+    challenger = np.where(first < 0.1 - gain * affected, other_class, actual)
+    return actual, challenger, np.where(second < 0.1, other_class, actual)
 
 
 def rare_losses(rng: np.random.Generator, rows: int, gain: float) -> Answers:
@@ -89,8 +89,8 @@ def rare_losses(rng: np.random.Generator, rows: int, gain: float) -> Answers:
 def heavier_tails(rng: np.random.Generator, rows: int, gain: float) -> Answers:
     """Simulate a challenger whose errors have heavier tails than the champion's, with the same variance."""
     actual, error = rng.normal(0, 2, rows), rng.standard_normal(rows)
-    own = rng.standard_t(5, rows) / (5 / 3) ** 0.5
-    return actual, actual + (1 - gain) * (0.6 * error + 0.8 * own), actual + error
+    heavy = rng.standard_t(5, rows) / (5 / 3) ** 0.5
+    return actual, actual + (1 - gain) * (0.6 * error + 0.8 * heavy), actual + error
 
 
 def promoted(rule: PromotionRule, task: str, answers: Answers) -> bool:
@@ -112,14 +112,14 @@ def promoted(rule: PromotionRule, task: str, answers: Answers) -> bool:
             guard = find_metric(task, name)
             tests[name] = non_inferiority_test(guard, actual, challenger, champion, limit)
             improvements[name] = _improvement(guard, rule, answers, tests[name])
-        against = ChampionComparison("1", improvements, guard_tests=tests)
+        opponent = ChampionComparison("1", improvements, guard_tests=tests)
     else:
         if rule.superiority and (value - score(metric, actual, champion)) * _sign(metric) <= 0:
             return False
         test = paired_test(rule, metric, actual, challenger, champion, SEED)
         improvement = _improvement(metric, rule, answers, test)
-        against = ChampionComparison("1", {metric.name: improvement}, test)
-    return decide(rule, replace(comparison, champion=against)).promoted
+        opponent = ChampionComparison("1", {metric.name: improvement}, test)
+    return decide(rule, replace(comparison, champion=opponent)).promoted
 
 
 def _improvement(metric: Metric, rule: PromotionRule, answers: Answers, test: PairedTest) -> Interval:

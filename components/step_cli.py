@@ -93,5 +93,5 @@ def interpreter() -> str:
 
 
 def finish(action: Callable[[], int]) -> int:
-    """Run the work of a step's command with the common error handling. Return the exit code."""
+    """Run the action of a step's command with the common error handling. Return the exit code."""
     return run_command(action, INTERRUPTION)

@@ -35,7 +35,7 @@ def _registered(result: RegisteredTrace) -> Iterator[tuple[str, str]]:
     yield "version", f"{result.workload} version {result.version}{aliases}"
     for move in result.moves:
         change = "became champion" if move.to_version == result.version else "ceased to be champion"
-        yield "", f"{format_time(move.when)}  {change}, by {move.kind} {move.run}".rstrip()
+        yield "", f"{format_time(move.time)}  {change}, by {move.kind} {move.run}".rstrip()
     yield "archive", format_archive(lineage.archive)
     yield "run", lineage.run or "unknown"
     if lineage.metric and lineage.metric in lineage.metrics:

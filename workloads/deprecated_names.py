@@ -1,6 +1,6 @@
 """Modules that workloads may still import under their former names, with a DeprecationWarning.
 
-The former names were documented, so they keep working until version 0.4.
+These names were documented, so they keep working until version 0.4.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Alias(Loader):
-    """Loads a module whose attributes are those of the module with the new name."""
+    """Loads a module with the attributes of the module with the new name."""
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
@@ -67,6 +67,6 @@ class _Alias(Loader):
 
 
 def install() -> None:
-    """Make the former names importable. Calling it again has no effect."""
+    """Make the deprecated names importable. Calling it again has no effect."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

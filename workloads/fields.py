@@ -1,4 +1,4 @@
-"""The former name of `workloads.tabular_requests`, which works until version 0.4.
+"""The deprecated name of `workloads.tabular_requests`, which works until version 0.4.
 
 It is a file, and not an entry of `workloads.deprecated_names`, because a handler that imports it relatively
 (`from ..fields import read_rows`) travels with the files of such imports.

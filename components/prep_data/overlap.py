@@ -42,7 +42,7 @@ class SplitOverlap:
 
     def near(self) -> np.ndarray:
         """Return the indices of the holdout rows with nearly the same content as a training row."""
-        return self._matches(self._normalized) if self._texts else self.exact()
+        return self._matches(self._normalized if self._texts else self._digests)
 
     def training_row(self, index: int) -> int:
         """Return the index of the first training row with the content of the holdout row at `index`."""

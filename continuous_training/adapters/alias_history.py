@@ -79,5 +79,5 @@ class AliasHistory(ExperimentTracking):
             return
         last = moves[-1]
         if (last.from_version, last.to_version) == (move.from_version, move.to_version):
-            tag = {"name": name, "key": f"{_PREFIX}{last.when}"}
+            tag = {"name": name, "key": f"{_PREFIX}{last.time}"}
             self.send("DELETE", "mlflow/registered-models/delete-tag", json=tag)

@@ -1,4 +1,4 @@
-"""The former function `fetch`, for workloads whose `load` has no parameter `context`.
+"""The deprecated function `fetch`, for workloads whose `load` has no parameter `context`.
 
 It works until version 0.4. A context variable contains the step's `Downloader.fetch`, because such a workload
 calls `fetch` without the cache folder. All other code calls `Downloader.fetch`.

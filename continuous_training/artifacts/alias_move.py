@@ -11,11 +11,11 @@ from continuous_training.core.json_object import JsonObject
 class AliasMove:
     """A move of an alias from one version to another; `from_version` is None if no version had the alias.
 
-    `when` is the time in ISO 8601, which the key of the tag contains. A rollback also has a `kind` and the
-    `user` who started it; they are empty for a promotion.
+    `time` is in ISO 8601; it is part of the tag's key. A rollback also has a `kind` and the `user` who
+    started it; they are empty for a promotion.
     """
 
-    when: str
+    time: str
     alias: str
     from_version: str | None
     to_version: str
@@ -25,10 +25,10 @@ class AliasMove:
     kind: str = ""
 
     @classmethod
-    def from_json(cls, when: str, document: JsonObject) -> AliasMove:
+    def from_json(cls, time: str, document: JsonObject) -> AliasMove:
         """Read the value of the tag. Raises the document's error for a missing or damaged field."""
         return cls(
-            when=when,
+            time=time,
             alias=document.text("alias"),
             from_version=document.optional_text("from"),
             to_version=document.text("to"),

@@ -97,8 +97,8 @@ class Evaluation:
     `reasons` are the deciding checks as sentences. `rule` is the promotion rule as stored by
     `PromotionRule.to_json`. `metrics` are the challenger's, the primary one first. `difference` is the paired
     improvement in the primary metric and `guards` those in the guard metrics. `test` is the paired test of
-    the primary metric, and `guard_tests` are those of the guard metrics. `input_digest` is stored under the
-    key `recipe`.
+    the primary metric, and `guard_tests` has the tests of the guard metrics. `input_digest` is stored under
+    the key `recipe`.
     """
 
     workload: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +24,6 @@ class StoredRows:
 
     path: Path
     sha256: str = ""
-    _verified: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def num_rows(self) -> int:
@@ -46,18 +46,18 @@ class StoredRows:
         import pyarrow.parquet
 
         try:
-            self._verify()
             # read_table would import pandas, which takes a second. pre_buffer would keep all data in memory.
-            with pyarrow.parquet.ParquetFile(self.path, pre_buffer=False) as file:
+            with pyarrow.parquet.ParquetFile(self._verified_path, pre_buffer=False) as file:
                 yield file
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{self.path} is damaged or missing ({error}); prepare the data again") from None
 
-    def _verify(self) -> None:
+    @cached_property
+    def _verified_path(self) -> Path:
+        """The path, after a verification of the file's content on the first access."""
         # Parquet has no checksums by default: a flipped bit in a number is read as another number.
-        if self.sha256 and not self._verified:
-            if digest_file(self.path) != self.sha256:
-                raise UserError(
-                    f"{self.path} is damaged: its sha256 differs from the manifest; prepare the data again"
-                )
-            self._verified.append(True)
+        if self.sha256 and digest_file(self.path) != self.sha256:
+            raise UserError(
+                f"{self.path} is damaged: its sha256 differs from the manifest; prepare the data again"
+            )
+        return self.path

@@ -78,7 +78,7 @@ class RunRecord:
 
     `ended` is the time in ISO 8601, empty until the record is written. An evaluated run has the `metrics` of
     its challenger, the `champion` to which it was compared, and its MLflow run, `registry`. `version`,
-    `digest` and `endpoint` are those of the served version. `evaluated_by` is the earlier run that processed
+    `digest` and `endpoint` describe the served version. `evaluated_by` is the earlier run that processed
     the same inputs.
     """
 

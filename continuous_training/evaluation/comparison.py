@@ -30,7 +30,7 @@ class ChampionComparison:
     """The champion's metrics, and the challenger's improvement over it.
 
     `improvements` has the primary metric and the guard metrics; positive is better. `test` is the paired test
-    of the primary metric, and `guard_tests` are those of the guard metrics. `mcnemar_p` is None for a
+    of the primary metric, and `guard_tests` has the tests of the guard metrics. `mcnemar_p` is None for a
     regression.
     """
 

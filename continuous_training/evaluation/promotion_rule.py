@@ -182,4 +182,4 @@ def _limit(value: Value) -> float | None:
 
 
 Rule = PromotionRule
-"""The former name, for workloads that import it from `workloads.rule`. It works until version 0.4."""
+"""The deprecated name, for workloads that import it from `workloads.rule`. It works until version 0.4."""

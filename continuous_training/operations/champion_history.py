@@ -24,7 +24,7 @@ class ChampionMove:
     `kind` is PROMOTION, ROLLBACK or MANUAL. A manual move has no record: its time may be unknown ("").
     """
 
-    when: str
+    time: str
     from_version: str | None
     to_version: str | None
     kind: str
@@ -102,13 +102,13 @@ def _completed_moves(trail: list[AliasMove], champion: str | None) -> Iterable[C
         next_from = champion if is_last else records[number + 1].from_version
         next_to = None if is_last else records[number + 1].to_version
         if record.from_version != current:
-            yield ChampionMove(record.when, current, record.from_version, MANUAL)
+            yield ChampionMove(record.time, current, record.from_version, MANUAL)
         current = record.from_version
         if next_from == current != record.to_version and (current or next_to == record.to_version):
             continue
         kind = ROLLBACK if record.kind == ROLLBACK else PROMOTION
         yield ChampionMove(
-            record.when, current, record.to_version, kind, record.reason, record.run, record.user
+            record.time, current, record.to_version, kind, record.reason, record.run, record.user
         )
         current = record.to_version
     if current != champion:

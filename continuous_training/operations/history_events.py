@@ -78,7 +78,7 @@ def list_events(records: Iterable[RunRecord], history: ChampionHistory, metric: 
     ]
     moves = [
         _Occurrence(
-            time=_parse_time(move.when),
+            time=_parse_time(move.time),
             kind="promoted" if move.kind == PROMOTION else move.kind,
             run=move.run,
             version=move.to_version,

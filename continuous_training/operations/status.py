@@ -75,7 +75,7 @@ class ChampionStatus:
         return {
             "version": self.version,
             "digest": self.digest,
-            "since": move.when if move else None,
+            "since": move.time if move else None,
             "by": {"kind": move.kind, "run": move.run, "who": move.user, "why": move.reason}
             if move
             else None,

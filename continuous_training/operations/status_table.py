@@ -107,7 +107,7 @@ def _champion_rows(champion: ChampionStatus | None) -> list[tuple[str, Text]]:
         return [("champion", Text("none is known"))]
     lineage, data, move = champion.lineage, champion.lineage.data, champion.move
     cause = f", by {move.kind}" + (f" of {move.user}" if move.user else "") if move else ""
-    suffix = f", since {format_time(move.when)}" if move and move.when else ""
+    suffix = f", since {format_time(move.time)}" if move and move.time else ""
     source = data.source or "source unknown"
     rows = [
         ("champion", f"version {champion.version}, archive {champion.digest[:12]}{suffix}{cause}"),

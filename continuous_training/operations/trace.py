@@ -57,7 +57,7 @@ class RegisteredTrace:
             "aliases": list(self.aliases),
             "champion": [
                 {
-                    "when": move.when,
+                    "when": move.time,
                     "became": move.to_version == self.version,
                     "kind": move.kind,
                     "run": move.run,

@@ -58,7 +58,7 @@ class Traffic:
         """Return the traffic without `count` successful requests, or without all of them if it has fewer."""
         return Traffic(self.errors + max(0, self.successes - count), self.errors)
 
-    def since(self, earlier: Traffic) -> Traffic:
+    def increase_since(self, earlier: Traffic) -> Traffic:
         """Return the increase of a pod's counters since an earlier reading.
 
         A counter that decreased belongs to a server that restarted and counts from 0 again.
@@ -148,7 +148,7 @@ class TrafficCounter:
             uid, traffic = pod["metadata"]["uid"], self._read_pod(pod)
             last = self._last.setdefault(uid, None if self._first_reading else Traffic())
             if traffic is not None:
-                self._total += traffic.since(traffic if last is None else last)
+                self._total += traffic.increase_since(traffic if last is None else last)
                 self._last[uid] = traffic
         self._first_reading = False
         return self._total

@@ -114,10 +114,10 @@ def test_two_rollbacks_and_two_returns(champion_state: ChampionState, capsys):
     assert [find(store, f"{NAME}@{alias}").digest for alias in (CHAMPION, PREVIOUS)] == [two, one]
     last = champion_state.registry.alias_history(NAME)[-1]
     assert last == AliasMove(
-        last.when, CHAMPION, "3", "2", "answers were odd", result["run"], last.user, ROLLBACK
+        last.time, CHAMPION, "3", "2", "answers were odd", result["run"], last.user, ROLLBACK
     )
     assert last.user
-    assert last.when > "2020"
+    assert last.time > "2020"
 
     out, _ = run_command(main, capsys, *WORKLOAD)
     assert "version 1" in out

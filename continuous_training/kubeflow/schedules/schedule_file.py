@@ -37,7 +37,7 @@ class Schedule(ConfigModel):
     timezone: str = "UTC"
     """The time zone of the cron expression: Europe/Berlin."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """Run parameters, as with pipelines.run --set. By default those of the workload."""
+    """Run parameters, as with pipelines.run --set. Default: the workload's."""
     paused: bool = False
     """Whether the schedule starts no runs."""
     catchup: bool = False

@@ -158,7 +158,7 @@ def test_promotions_move_the_aliases_and_record_the_history(registry: Registry, 
     assert registry.aliases(name) == {CHAMPION: "2", PREVIOUS: "1"}
     history = registry.alias_history(name)
     assert [move.to_json() for move in history] == trail(registry, name)
-    assert sorted(move.when for move in history) == [move.when for move in history]
+    assert sorted(move.time for move in history) == [move.time for move in history]
 
 
 def test_an_alias_that_was_removed_can_move_to_the_same_version_again(registry: Registry, name: str) -> None:

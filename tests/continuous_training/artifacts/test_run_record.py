@@ -1,4 +1,4 @@
-"""The records of the run history keep their stored form, that of the former version included."""
+"""The records of the run history keep their stored form, also records of earlier versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.compatibility.earlier_version import FIXTURES
 
 @pytest.fixture(scope="module")
 def stored() -> dict[str, str]:
-    """The records of the former version by key."""
+    """The records of an earlier version by key."""
     with tarfile.open(FIXTURES / "local.tar.xz") as archive:
         members = [member for member in archive if member.isfile() and "/records/" in member.name]
         files = {member.name: archive.extractfile(member) for member in members}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -14,6 +15,7 @@ from types import CodeType, ModuleType
 from continuous_training.artifacts.handler_packaging import relative_imports
 
 _numbers = itertools.count(1)
+_meta_path_lock = threading.Lock()
 
 
 class IsolatedPackage:
@@ -29,7 +31,9 @@ class IsolatedPackage:
         root = ModuleType(self.package)
         root.__path__ = [str(folder)]
         sys.modules[self.package] = root
-        sys.meta_path.insert(0, self)
+        # Other threads import at the same time, and each iterates over the list: it is replaced, not changed.
+        with _meta_path_lock:
+            sys.meta_path = [self, *sys.meta_path]
 
     def load(self, module: str) -> ModuleType:
         """Import a module of the folder by its dotted name in the folder."""
@@ -57,10 +61,12 @@ class IsolatedPackage:
 
     def unload(self) -> None:
         """Remove the modules from the process. Functions that are still referenced stay usable."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        for name in [n for n in sys.modules if n == self.package or n.startswith(f"{self.package}.")]:
-            del sys.modules[name]
+        with _meta_path_lock:
+            sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
+        # The copy is one step of the interpreter, so that imports of other threads do not change it.
+        for name in list(sys.modules):
+            if name == self.package or name.startswith(f"{self.package}."):
+                sys.modules.pop(name, None)
 
 
 class _UncachedSourceLoader(SourceFileLoader):

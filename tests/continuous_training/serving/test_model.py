@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,24 @@ def test_two_versions_are_loaded_side_by_side_and_unloaded(tmp_path: Path) -> No
     three.unload()
     assert isolated_modules() == before
     assert len(sys.meta_path) == finders - 2
+
+
+def test_models_are_loaded_and_unloaded_by_several_threads_at_once(tmp_path: Path) -> None:
+    before = isolated_modules()
+    bundle = make_bundle(tmp_path)
+
+    def load_and_unload(_: int) -> None:
+        for _ in range(25):
+            load_model(bundle).unload()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(load_and_unload, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert isolated_modules() == before
 
 
 def test_the_installed_package_of_the_same_name_is_neither_used_nor_changed(tmp_path: Path) -> None:

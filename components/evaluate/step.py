@@ -136,6 +136,7 @@ def _compare(
         champion.version.version if champion else None,
         [*validator.non_finite(), *non_finite_responses([pair.response for pair in golden])],
         request_difference(workload, challenger, holdout),
+        workload.column(workload.target).values,
     )
     return predictions, comparison
 

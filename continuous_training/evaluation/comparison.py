@@ -15,6 +15,7 @@ from continuous_training.evaluation.metrics import (
     Metric,
     find_metric,
     metric_interval,
+    metrics_over,
     paired_improvement,
     score,
 )
@@ -79,14 +80,16 @@ def compare(
     champion_version: str | None = None,
     non_finite: Sequence[str] = (),
     request_difference: str = "",
+    labels: Sequence[str | int] = (),
 ) -> Comparison:
     """Return the comparison of both models' predictions.
 
     `slices` are boolean masks over the rows, by name; slices without rows are left out. `champion_version` is
-    required if there are predictions of a champion.
+    required if there are predictions of a champion. The metrics count each of `labels`, the declared label
+    values; those of a slice count the labels that occur in it.
     """
     primary = primary_metric(rule, task)
-    metrics = sorted(METRICS[task], key=lambda metric: metric is not primary)
+    metrics = sorted(metrics_over(task, labels), key=lambda metric: metric.name != primary.name)
     actual, challenger = predictions.actual, predictions.challenger
     champion = None
     if predictions.champion is not None and champion_version is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = [
     "Metric",
     "find_metric",
     "metric_interval",
+    "metrics_over",
     "paired_improvement",
     "resample_batches",
     "score",
@@ -62,11 +64,17 @@ def _r2(means: np.ndarray) -> np.ndarray:
     return r2
 
 
-def _by_class(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return true positive, actual and predicted indicators of each class that occurs: [n, 3 * classes]."""
-    classes = np.unique(actual)
+def _by_class(actual: np.ndarray, predicted: np.ndarray, labels: Sequence[str | int] = ()) -> np.ndarray:
+    """Return true positive, actual and predicted indicators of each class: [n, 3 * classes].
+
+    The classes are `labels`; by default, those that occur in `actual`.
+    """
+    classes = np.unique(np.array(labels) if labels else actual)
     is_actual, is_predicted = actual[:, None] == classes, predicted[:, None] == classes
-    indicators = np.concatenate([is_actual & is_predicted, is_actual, is_predicted], axis=1)
+    true_positive = is_actual & is_predicted
+    # With a denominator above 0, a label without rows counts as 0 and not as undefined.
+    is_actual[:, ~is_actual.any(axis=0)] = True
+    indicators = np.concatenate([true_positive, is_actual, is_predicted], axis=1)
     return np.asarray(indicators, dtype=np.float64)
 
 
@@ -118,6 +126,20 @@ METRICS = {
 def find_metric(task: str, name: str) -> Metric:
     """Return the metric of a task by its name; KeyError for an unknown name."""
     return {metric.name: metric for metric in METRICS[task]}[name]
+
+
+def metrics_over(task: str, labels: Sequence[str | int]) -> tuple[Metric, ...]:
+    """Return the metrics of a task, where means over classes include each of `labels`.
+
+    A label without rows counts as 0, as in scikit-learn's `recall_score` and `f1_score` with `labels`,
+    `average="macro"` and `zero_division=0`.
+    """
+    return tuple(
+        replace(metric, row_scores=partial(_by_class, labels=labels))
+        if metric.row_scores is _by_class
+        else metric
+        for metric in METRICS[task]
+    )
 
 
 def score(metric: Metric, actual: np.ndarray, predicted: np.ndarray) -> float:

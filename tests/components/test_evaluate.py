@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from sklearn.metrics import recall_score
 
 from components.evaluate.__main__ import confusion_matrix, main
 from components.evaluate.step import EvaluationResult
@@ -30,7 +32,7 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import REJECTED
 from continuous_training.evaluation.gate import promote_same_model
 from continuous_training.serving.models.model import load_model
-from workloads.contract import Workload
+from workloads.contract import Column, PromotionRule, Workload
 
 from .conftest import Line
 
@@ -486,6 +488,29 @@ def test_the_report_shows_misclassified_images(line: Line, make: Make) -> None:
     count = text.count("<b>0 predicted as 1</b>")
     assert count == text.count("data:image/png;base64,") > 3
     assert f"{count} of the" in text or f"All {count} rows" in text
+
+
+def test_a_declared_label_without_holdout_rows_counts_as_0(line: Line, make: Make) -> None:
+    columns = (*make().columns[:2], Column("label", "integer", values=(0, 1, 2)))
+    rule = PromotionRule(metric="balanced_accuracy", floor=0.9, minimum_rows=20)
+    for missing in (False, True):
+        minimum, declared = (0, columns) if missing else (1, make().columns)
+        line.workload = make(rule=rule, minimum_class_rows=minimum, columns=declared, slices=halves)
+        run = f"missing-{missing}"
+        line.train(run)
+        result = line.evaluate(run)
+        evaluation = result.evaluation
+        expected = recall_score([0, 1], [0, 1], labels=declared[2].values, average="macro", zero_division=0)
+        assert evaluation.metrics["balanced_accuracy"].value == pytest.approx(expected)
+        assert evaluation.metrics["macro_f1"].value == pytest.approx(expected)
+        assert evaluation.metrics["accuracy"].value == 1.0
+        # Each half of the rows has one label value by construction.
+        assert {part.value for part in evaluation.slices.values()} == {1.0}
+        assert result.promoted is not missing
+
+
+def halves(self: Workload, rows: pa.Table) -> dict[str, np.ndarray]:
+    return {f"label {label}": rows["label"].to_numpy() == label for label in (0, 1)}
 
 
 def test_each_slice_has_an_interval_of_its_own(line: Line, make: Make) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,14 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error, r2_score
 
 from continuous_training.evaluation import metrics as metrics_module
-from continuous_training.evaluation.metrics import METRICS, Metric, metric_interval, paired_improvement, score
+from continuous_training.evaluation.metrics import (
+    METRICS,
+    Metric,
+    metric_interval,
+    metrics_over,
+    paired_improvement,
+    score,
+)
 from continuous_training.evaluation.paired_tests import mcnemar, permutation, tango
 
 BY_NAME = {metric.name: metric for metrics in METRICS.values() for metric in metrics}
@@ -144,6 +153,29 @@ def test_class_metrics_equal_scikit_learn() -> None:
     assert score(BY_NAME["macro_f1"], LABELS, PREDICTED_LABELS) == pytest.approx(
         f1_score(LABELS, PREDICTED_LABELS, average="macro")
     )
+
+
+@pytest.mark.parametrize("labels", [(0, 1, 2), (2, 0, 3, 1), ("b", "a", "c", "d")])
+@pytest.mark.parametrize("predicts_all", [True, False])
+def test_metrics_over_declared_labels_equal_scikit_learn(
+    labels: tuple[str | int, ...], predicts_all: bool
+) -> None:
+    from sklearn.metrics import f1_score, recall_score
+
+    actual = np.array(sorted(labels))[LABELS]
+    predicted = np.array(sorted(labels))[PREDICTED_LABELS]
+    if predicts_all:
+        predicted[:7] = sorted(labels)[-1]
+    settings: dict[str, Any] = {"labels": labels, "average": "macro", "zero_division": 0}
+    metrics = {metric.name: metric for metric in metrics_over("classification", labels)}
+    assert score(metrics["balanced_accuracy"], actual, predicted) == pytest.approx(
+        recall_score(actual, predicted, **settings)
+    )
+    assert score(metrics["macro_f1"], actual, predicted) == pytest.approx(
+        f1_score(actual, predicted, **settings)
+    )
+    assert score(metrics["accuracy"], actual, predicted) == accuracy_score(actual, predicted)
+    assert metric_interval(metrics["macro_f1"], actual, predicted, seed=0).finite
 
 
 def test_a_class_with_one_row_has_a_finite_interval() -> None:

@@ -1,6 +1,7 @@
 """uvicorn's HTTP protocol with limits for the number of connections and for the head of a request.
 
-It also answers clients that have closed their sending side, and uses one timer per connection for keep-alive.
+It also answers clients that have closed their sending side or offer an upgrade to another protocol, and uses
+one timer per connection for keep-alive.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from threading import Event
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from continuous_training.serving.http.request_parser import RequestParser
 
 MAX_HEAD_BYTES = 64 * 1024
 """The maximum size of a request line and its headers."""
@@ -39,8 +42,11 @@ class ConnectionLimits:
 class LimitedProtocol(HttpToolsProtocol):
     """Applies the limits to one connection."""
 
+    parser: RequestParser
+
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser = RequestParser(self)
         self._limits = limits
         self._stopping = limits.stopping
         self._in_head = True
@@ -95,6 +101,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Pass the request to the application."""
+        if self.parser.offers_upgrade():
+            return
         self._in_head = False
         self._cancel_head_timer()
         super().on_headers_complete()
@@ -105,6 +113,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """Receive a part of the body."""
         self._overhead_bytes -= MAX_BYTES_PER_BODY_BYTE * len(body)
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Let the application know that the body is complete."""
+        if not self.parser.offers_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Start the next pipelined request, or wait for a request until the keep-alive timeout.

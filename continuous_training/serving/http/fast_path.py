@@ -205,6 +205,8 @@ class FastPathProtocol(LimitedProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose between the fast path and uvicorn."""
+        if self.parser.offers_upgrade():
+            return
         self._in_head = False
         self._cancel_head_timer()
         self._target = self._find_target()
@@ -264,7 +266,7 @@ class FastPathProtocol(LimitedProtocol):
         if self.cycle is not None and not self.cycle.response_complete:  # A pipelined request must wait.
             return None
         # A client that does not read its responses must not get more of them: only an ASGI task can wait.
-        if self.flow.write_paused or self.parser.should_upgrade() or self.transport.is_closing():
+        if self.flow.write_paused or self.transport.is_closing():
             return None
         return self._fast_path.find(self.url)
 

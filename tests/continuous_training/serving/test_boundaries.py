@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-THIRD_PARTY = {"PIL", "httptools", "numpy", "orjson", "prometheus_client", "python_multipart", "uvicorn", "uvloop"}
+THIRD_PARTY = {
+    "PIL",
+    "httptools",
+    "numpy",
+    "orjson",
+    "prometheus_client",
+    "python_multipart",
+    "uvicorn",
+    "uvloop",
+}
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from continuous_training.core.command import run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
-from continuous_training.kubeflow.object_names import STEPS_ACCOUNT
+from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE, STEPS_ACCOUNT
 from continuous_training.kubeflow.preflight.cluster_preflight import check_cluster
 from continuous_training.kubeflow.preflight.finding import Finding, State, missing
-from continuous_training.kubeflow.submission import KUBEFLOW_NAMESPACE, Submission
+from continuous_training.kubeflow.submission import Submission
 from workloads import discovery
 
 from .compile import compile_workload

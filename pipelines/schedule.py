@@ -3,13 +3,16 @@
 apply     make the server match the file: create, replace, pause or resume schedules that differ
 diff      print what apply would change
 list      print the schedules on the server and their next times
-pause, resume, delete NAME    change one schedule; the next apply restores the state of the file
+pause, resume, delete NAME    change one schedule; the next apply restores the state of the file.
+          delete waits for the end of active runs: it disables the schedule and exits with 75; with --force
+          it deletes the schedule and kills these runs
 backfill NAME --from DAY --to DAY    start one run for each past time of the schedule, one at a time
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,14 +20,16 @@ from pathlib import Path
 
 from components.step_cli import interpreter
 from continuous_training.core.command import run_command
-from continuous_training.core.errors import UserError
+from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.messages import report
-from continuous_training.kubeflow.api_objects import ENABLED, RecurringRun
+from continuous_training.kubeflow.api import KubeflowClient
+from continuous_training.kubeflow.api_objects import ENABLED, RecurringRun, Run
 from continuous_training.kubeflow.config_file import json_schema
+from continuous_training.kubeflow.schedules.active_runs import active_runs
 from continuous_training.kubeflow.schedules.backfill import backfill, past_times
 from continuous_training.kubeflow.schedules.cron import Cron
-from continuous_training.kubeflow.schedules.reconcile import delete_when_idle, is_managed
+from continuous_training.kubeflow.schedules.reconcile import is_managed
 from continuous_training.kubeflow.schedules.schedule_file import DEFAULT_FILE, SchedulesFile, read_schedules
 from continuous_training.kubeflow.upload import upload
 from pipelines import run_output
@@ -87,8 +92,25 @@ def change_schedule(arguments: argparse.Namespace) -> None:
         client.disable(recurring_run.recurring_run_id)
     print(f"{name}: paused; active runs continue")
     if arguments.verb == "delete":
-        for recurring_run in recurring_runs:
-            print(f"  {delete_when_idle(client, recurring_run)}")
+        _delete(client, name, recurring_runs, force=arguments.force)
+
+
+def _delete(client: KubeflowClient, name: str, recurring_runs: list[RecurringRun], *, force: bool) -> None:
+    """Delete disabled recurring runs. TransientError if active runs prevent it, except with `force`."""
+    active: list[Run] = []
+    for recurring_run in recurring_runs:
+        runs = [] if force else active_runs(client, recurring_run, os.environ.get("KUBECONFIG", ""))
+        active += runs
+        if not runs:
+            client.delete_recurring_run(recurring_run.recurring_run_id)
+            print(f"{name}: deleted {recurring_run.recurring_run_id}")
+    if active:
+        names = ", ".join(run.display_name for run in active)
+        raise TransientError(
+            f"{name} is disabled and not deleted: a deletion would kill its active runs ({names}). Run the "
+            "same command when they have ended. --force deletes it now, also if a run never ends because "
+            "its Workflow was deleted"
+        )
 
 
 def _newest(recurring_runs: list[RecurringRun]) -> RecurringRun:
@@ -131,6 +153,10 @@ def create_parser() -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(action)
         if action in ("pause", "resume", "delete", "backfill"):
             subparser.add_argument("name", metavar="NAME")
+        if action == "delete":
+            subparser.add_argument(
+                "--force", action="store_true", help="delete it also if that kills its active runs"
+            )
         if action in ("apply", "diff", "backfill"):
             subparser.add_argument("--file", type=Path, default=DEFAULT_FILE, help="default: %(default)s")
             add_image_arguments(subparser)

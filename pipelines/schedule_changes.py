@@ -97,7 +97,7 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
     for schedule, change in zip(schedules, changes, strict=True):
         _print_change(change)
         if not dry_run:
-            for line in execute(client, change):
+            for line in execute(client, change, os.environ.get("KUBECONFIG", "")):
                 print(f"  {line}")
         _print_times(schedule, change.spec.cron, now)
     _print_schedules_not_in_file(client, {schedule.name for schedule in schedules}, arguments.file)

@@ -9,5 +9,8 @@ STEP_NAMES = ("prep-data", "train", "evaluate", "archive", "deploy-serving", "no
 STEPS_CONFIG_MAP = STEPS_SECRET = STEPS_ACCOUNT = "continuous-training"  # noqa: S105 - the name of a Secret
 """The ConfigMap, the Secret and the service account of the steps."""
 
+KUBEFLOW_NAMESPACE = "kubeflow"
+"""The namespace of the pods of a Kubeflow Pipelines without profiles."""
+
 SERVER_ACCOUNT = SERVER_SECRET = "model-server"  # noqa: S105 - the name of a Secret
 """The service account and the Secret of the model servers."""

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.progress import Progress
-from continuous_training.kubeflow.object_names import STEPS_ACCOUNT
+from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE, STEPS_ACCOUNT
 from continuous_training.kubeflow.preflight.cluster_preflight import check_cluster
 from continuous_training.kubeflow.preflight.finding import State, missing
-
-KUBEFLOW_NAMESPACE = "kubeflow"
-"""The namespace of the pods of a Kubeflow Pipelines without profiles."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from .cluster_namespace import ACCOUNT, ROLE_BINDING, ClusterNamespace, image, r
 
 REGISTRY = os.environ.get("CT_TEST_REGISTRY", "localhost:5000/continuous-training")
 TAG = os.environ.get("CT_TEST_TAG", "dev")
+MANIFESTS = Path(__file__).parents[2] / "manifests"
 IMAGES = ["--registry", REGISTRY, "--tag", TAG]
 
 
@@ -43,9 +44,15 @@ def run_preflight(
     return code, capsys.readouterr().out.splitlines()
 
 
+def launcher_rules() -> list[Any]:
+    """Return the rules of the shipped Role for the driver and the launcher of Kubeflow Pipelines."""
+    role = next(yaml.safe_load_all((MANIFESTS / "base/launcher-role.yaml").read_text()))
+    return list(role["rules"])
+
+
 def create_requirements(namespace: ClusterNamespace, **variables: str) -> None:
     """Create everything that a run needs, with changes to the ConfigMap."""
-    namespace.create_account(role_rules(REQUIRED_PERMISSIONS["kubernetes"]))
+    namespace.create_account([*role_rules(REQUIRED_PERMISSIONS["kubernetes"]), *launcher_rules()])
     data = {
         "MLFLOW_TRACKING_URI": "http://registry:5000",
         "CT_STORE": namespace.settings.store,
@@ -120,6 +127,33 @@ def test_missing_namespace_is_named(
     code = preflight.main(["--namespace", f"{own_namespace.name}-x", "--workload", "digits"])
     assert code == 2
     assert f"MISSING: Namespace {own_namespace.name}-x: kubectl create namespace" in capsys.readouterr().out
+
+
+def test_a_namespace_that_enforces_baseline_is_reported(
+    own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_requirements(own_namespace)
+    label = "pod-security.kubernetes.io/enforce"
+    for standard, warnings in (("baseline", 1), ("restricted", 0)):
+        own_namespace.kubectl("label", "--overwrite", "namespace", own_namespace.name, f"{label}={standard}")
+        code, lines = run_preflight(own_namespace, capsys)
+        assert code == 0
+        title = f"warning: Namespace {own_namespace.name} enforces the Pod Security standard baseline"
+        assert len([line for line in lines if line.startswith(title)]) == warnings
+
+
+def test_the_permission_for_the_times_of_scheduled_runs_is_checked(
+    own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_requirements(own_namespace)
+    title = f"the times of scheduled runs in namespace {own_namespace.name}"
+    _, lines = run_preflight(own_namespace, capsys)
+    assert f"ok: {title}" in lines
+    own_namespace.create_account(role_rules(REQUIRED_PERMISSIONS["kubernetes"]))
+    code, lines = run_preflight(own_namespace, capsys)
+    assert code == 0
+    (line,) = [line for line in lines if line.startswith(f"warning: {title}")]
+    assert "continuous-training may not get workflows.argoproj.io" in line
 
 
 @pytest.mark.parametrize("target", ["kubernetes", "kserve"])

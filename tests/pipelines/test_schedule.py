@@ -12,6 +12,7 @@ import yaml
 from continuous_training.core.errors import UserError
 from continuous_training.kubeflow.schedules.cron import Cron
 from pipelines import schedule
+from tests.fakes import web
 from tests.kfp_server import ApiError, kfp_server
 
 NIGHTLY = """
@@ -36,6 +37,18 @@ def kfp(monkeypatch, tmp_path):
 
 def write(tmp_path, text):
     (tmp_path / "schedules.yaml").write_text(text)
+
+
+def write_kubeconfig(path, server):
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_text(json.dumps(config))
 
 
 def write_requests(kfp):
@@ -87,23 +100,79 @@ def test_replacement_does_not_kill_active_runs(kfp, tmp_path, capsys):
     assert len(kfp.recurring_runs) == 1
 
 
-@pytest.mark.parametrize("failing_path", [":disable", "/recurringruns"])
-def test_apply_completes_an_apply_that_crashed(kfp, tmp_path, failing_path):
+@pytest.mark.parametrize("failing_path", [":disable", "/recurringruns", ":enable"])
+def test_a_rejected_replacement_leaves_the_previous_schedule_running(kfp, tmp_path, failing_path):
     write(tmp_path, NIGHTLY)
     schedule.main(["apply"])
+    (first,) = kfp.recurring_runs
     write(tmp_path, NIGHTLY.replace("0.3", "0.4"))
 
     def fail(method, path):
-        if method == "POST" and path.endswith(failing_path):
+        if path.endswith(failing_path) and method == "POST" and not path.endswith(f"{first}:enable"):
             raise ApiError(500, {"message": "gone"})
 
     kfp.fail = fail
     assert schedule.main(["apply"]) == 75
+    enabled = [key for key, row in kfp.recurring_runs.items() if row["mode"] == "ENABLE"]
+    assert enabled == [first]
     kfp.fail = lambda *_: None
     assert schedule.main(["apply"]) == 0
     (remaining,) = kfp.recurring_runs.values()
     assert remaining["mode"] == "ENABLE"
     assert remaining["runtime_config"]["parameters"] == {"test_size": 0.4}
+
+
+def test_a_replacement_that_cannot_be_reversed_is_reported(kfp, tmp_path, capsys):
+    write(tmp_path, NIGHTLY)
+    schedule.main(["apply"])
+    write(tmp_path, NIGHTLY.replace("0.3", "0.4"))
+
+    def fail(_, path):
+        if path.endswith(":enable"):
+            raise ApiError(500, {"message": "gone"})
+
+    kfp.fail = fail
+    assert schedule.main(["apply"]) == 75
+    assert "the schedule starts no runs until an apply succeeds" in capsys.readouterr().err
+    kfp.fail = lambda *_: None
+    assert schedule.main(["apply"]) == 0
+    (remaining,) = kfp.recurring_runs.values()
+    assert (remaining["mode"], remaining["runtime_config"]["parameters"]) == ("ENABLE", {"test_size": 0.4})
+
+
+def test_delete_with_force_does_not_wait_for_active_runs(kfp, tmp_path):
+    write(tmp_path, NIGHTLY)
+    schedule.main(["apply"])
+    kfp.outcome = []
+    kfp.tick(next(iter(kfp.recurring_runs)))
+    assert schedule.main(["delete", "nightly", "--force"]) == 0
+    assert not kfp.recurring_runs
+
+
+@pytest.mark.parametrize(
+    ("same_cluster", "has_workflow", "exit_code"), [(True, False, 0), (True, True, 75), (False, False, 75)]
+)
+def test_a_run_without_a_workflow_does_not_prevent_a_deletion(
+    kfp, tmp_path, monkeypatch, same_cluster, has_workflow, exit_code
+):
+    write(tmp_path, NIGHTLY)
+    schedule.main(["apply"])
+    kfp.outcome = []
+    (recurring_run,) = kfp.recurring_runs
+    run = kfp.tick(recurring_run)
+    workflows = [{"metadata": {"labels": {"pipeline/runid": run}}}] if has_workflow else []
+    uid = recurring_run if same_cluster else "another"
+    objects = {"scheduledworkflows": [{"metadata": {"uid": uid}}], "workflows": workflows}
+
+    def answer(_, path):
+        plural = path.partition("?")[0].rpartition("/")[2]
+        return 200, {"metadata": {"resourceVersion": "1"}, "items": objects[plural]}
+
+    with web(answer) as cluster:
+        write_kubeconfig(tmp_path / "kubeconfig", cluster.url)
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        assert schedule.main(["delete", "nightly"]) == exit_code
+    assert bool(kfp.recurring_runs) == (exit_code != 0)
 
 
 def test_diff_prints_the_changes_without_making_them(kfp, tmp_path, capsys):
@@ -129,7 +198,8 @@ def test_pause_resume_and_delete_commands(kfp, tmp_path, capsys):
     assert created["mode"] == "ENABLE"
     kfp.outcome = []
     run = kfp.tick(created["recurring_run_id"])
-    assert schedule.main(["delete", "nightly"]) == 0
+    assert schedule.main(["delete", "nightly"]) == 75
+    assert "a deletion would kill its active runs (nightly-1)" in capsys.readouterr().err
     assert created["recurring_run_id"] in kfp.recurring_runs, "one of its runs is active"
     kfp.runs[run]["state"] = "FAILED"
     assert schedule.main(["delete", "nightly"]) == 0

@@ -39,6 +39,8 @@ JOB = Resource("batch/v1", "Job", "jobs")
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 AUTOSCALER = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+WORKFLOW = Resource("argoproj.io/v1alpha1", "Workflow", "workflows")
+SCHEDULED_WORKFLOW = Resource("kubeflow.org/v1beta1", "ScheduledWorkflow", "scheduledworkflows")
 ACCESS_REVIEW = Resource(
     "authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )

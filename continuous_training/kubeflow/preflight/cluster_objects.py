@@ -27,6 +27,8 @@ from continuous_training.kubeflow.preflight.references import Reference
 CLAIM = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 
 _RESOURCES = {resource.kind: resource for resource in (CONFIG_MAP, SECRET, SERVICE_ACCOUNT, CLAIM)}
+_POD_SECURITY = "pod-security.kubernetes.io/enforce"
+_FORBIDDEN = "this user has no permission to read it"
 _BASE = "manifests/base"
 _MANIFESTS = {
     ("ConfigMap", STEPS_CONFIG_MAP): f"{_BASE}/configmap.yaml",
@@ -40,11 +42,22 @@ _MANIFESTS = {
 
 def check_namespace(cluster: Cluster) -> Finding:
     """Return whether the cluster's namespace exists. Raises TransientError if the cluster does not answer."""
-    return _check_existence(
-        f"Namespace {cluster.namespace}",
-        lambda: cluster.get(NAMESPACE, cluster.namespace) is not None,
-        f"kubectl create namespace {cluster.namespace}",
-    )
+    name = cluster.namespace
+    requirement = f"Namespace {name}"
+    try:
+        namespace = cluster.get(NAMESPACE, name)
+    except ForbiddenError:
+        return Finding(State.NOT_VISIBLE, requirement, _FORBIDDEN)
+    if namespace is None:
+        return Finding(State.MISSING, requirement, f"kubectl create namespace {name}")
+    if namespace["metadata"].get("labels", {}).get(_POD_SECURITY) == "baseline":
+        return Finding(
+            State.WARNING,
+            f"{requirement} enforces the Pod Security standard baseline, not restricted",
+            "each time the manifests of Kubeflow Pipelines are applied, they set it; kubectl label "
+            f"--overwrite namespace {name} {_POD_SECURITY}=restricted",
+        )
+    return Finding(State.OK, requirement)
 
 
 def check_object(cluster: Cluster, reference: Reference) -> Finding:
@@ -73,5 +86,5 @@ def _check_existence(requirement: str, exists: Callable[[], bool], advice: str) 
     try:
         is_present = exists()
     except ForbiddenError:
-        return Finding(State.NOT_VISIBLE, requirement, "this user has no permission to read it")
+        return Finding(State.NOT_VISIBLE, requirement, _FORBIDDEN)
     return Finding(State.OK, requirement) if is_present else Finding(State.MISSING, requirement, advice)

@@ -35,6 +35,8 @@ def check_cluster(
         references.add(Reference("ServiceAccount", account, optional=False))
     for reference in sorted(references):
         yield cluster_objects.check_object(cluster, reference)
+    if account:
+        yield permission_check.check_scheduled_time(cluster, account)
     for image in sorted({image for text in pipelines for image in image_references(text)}):
         yield images.check_image(image)
     data = configuration.read_config_map(cluster)

@@ -1,15 +1,20 @@
-"""Preflight check of permissions: the service account of the steps can perform a rollout."""
+"""Preflight checks of the permissions of the steps' service account."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from continuous_training.adapters.kubernetes.access_reviews import permissions_of, user_of
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
-from continuous_training.adapters.kubernetes.resources import Resource
+from continuous_training.adapters.kubernetes.resources import WORKFLOW, Resource
 from continuous_training.kubeflow.preflight.finding import Finding, State
-from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS
+from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS, Permission
 
 _ROLE, _KSERVE = "manifests/base/role.yaml", "manifests/components/kserve"
+_LAUNCHER_ROLE = "manifests/base/launcher-role.yaml"
+_SCHEDULED_TIME = Permission(WORKFLOW, "", ("get",))
+_NO_REVIEW = "this user can neither review the access of the account nor impersonate it"
 
 
 def check_permissions(cluster: Cluster, target: str, account: str, namespace: str) -> Finding:
@@ -19,19 +24,39 @@ def check_permissions(cluster: Cluster, target: str, account: str, namespace: st
     if not required:
         return Finding(State.OK, requirement, "none is required")
     try:
-        is_allowed = permissions_of(cluster, user_of(namespace, account))
-        denied = [
-            f"{verb} {_kubectl_name(resource, subresource)}"
-            for resource, subresource, verbs in required
-            for verb in verbs
-            if not is_allowed(verb, resource, subresource)
-        ]
+        denied = _denied(cluster, user_of(namespace, account), required)
     except ForbiddenError:
-        advice = "this user can neither review the access of the account nor impersonate it"
-        return Finding(State.NOT_VISIBLE, requirement, advice)
+        return Finding(State.NOT_VISIBLE, requirement, _NO_REVIEW)
     if denied:
         return Finding(State.MISSING, requirement, f"it may not {', '.join(denied)}; {_granted_by(target)}")
     return Finding(State.OK, requirement)
+
+
+def check_scheduled_time(cluster: Cluster, account: str) -> Finding:
+    """Return whether the driver of Kubeflow Pipelines can read the time of a scheduled run."""
+    requirement = f"the times of scheduled runs in namespace {cluster.namespace}"
+    try:
+        denied = _denied(cluster, user_of(cluster.namespace, account), (_SCHEDULED_TIME,))
+    except ForbiddenError:
+        return Finding(State.NOT_VISIBLE, requirement, _NO_REVIEW)
+    if denied:
+        advice = (
+            f"{account} may not {denied[0]}: the logical time of a scheduled run is the time at which it "
+            f"starts, possibly hours late; {_LAUNCHER_ROLE} grants it"
+        )
+        return Finding(State.WARNING, requirement, advice)
+    return Finding(State.OK, requirement)
+
+
+def _denied(cluster: Cluster, user: str, required: Iterable[Permission]) -> list[str]:
+    """Return the permissions that a service account lacks. Raises ForbiddenError if no review is allowed."""
+    is_allowed = permissions_of(cluster, user)
+    return [
+        f"{verb} {_kubectl_name(resource, subresource)}"
+        for resource, subresource, verbs in required
+        for verb in verbs
+        if not is_allowed(verb, resource, subresource)
+    ]
 
 
 def _granted_by(target: str) -> str:

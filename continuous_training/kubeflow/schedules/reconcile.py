@@ -1,20 +1,23 @@
 """Make the recurring runs of a server match the schedule file: plan the changes first, then execute them.
 
 The server cannot change a recurring run, accepts several with one name, and kills the active runs of a
-recurring run that is deleted. Therefore a changed schedule is replaced: the old recurring run is disabled,
-a new one is created, and the old one is deleted when all its runs have ended, at once or by a later apply.
+recurring run that is deleted. Therefore a changed schedule is replaced: a new recurring run is created
+disabled, the old one is disabled, the new one is enabled, and the old one is deleted when all its runs have
+ended, at once or by a later apply. If the server rejects one of these requests, the old one continues.
 Repeated applies have the same result, also after a crash.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.kubeflow.api import KubeflowClient
-from continuous_training.kubeflow.api_objects import DISABLED, ENABLED, RecurringRun, RecurringRunSpec, Run
+from continuous_training.kubeflow.api_objects import DISABLED, ENABLED, RecurringRun, RecurringRunSpec
+from continuous_training.kubeflow.schedules.active_runs import active_runs
 from continuous_training.kubeflow.schedules.schedule_file import Schedule
 from continuous_training.kubeflow.upload import UploadedPipeline
 
@@ -102,42 +105,61 @@ def list_differences(spec: RecurringRunSpec, existing: RecurringRunSpec) -> list
     return [f"{label}: {before} -> {after}" for label, after, before in values if after != before]
 
 
-def execute(client: KubeflowClient, change: Change) -> list[str]:
-    """Execute the change. Returns one line for each operation that was done or postponed."""
+def execute(client: KubeflowClient, change: Change, kubeconfig: str = "") -> list[str]:
+    """Execute the change. Returns one line for each operation that was done or postponed.
+
+    Raises the error of a request that fails. The outdated recurring runs that were enabled are then enabled.
+    """
     lines = []
-    for row in change.outdated:
-        if row.spec.mode != DISABLED:
+    current = change.current
+    if current is None:
+        # Two enabled recurring runs of one schedule would both start a run.
+        first_mode = DISABLED if change.outdated else change.spec.mode
+        current = client.create_recurring_run(replace(change.spec, mode=first_mode))
+        lines.append(f"created {current.recurring_run_id}")
+    enabled = [row for row in change.outdated if row.spec.mode != DISABLED]
+    try:
+        for row in enabled:
             client.disable(row.recurring_run_id)
             lines.append(f"disabled the previous recurring run ({row.recurring_run_id})")
-    if change.current is None:
-        created = client.create_recurring_run(change.spec)
-        lines.append(f"created {created.recurring_run_id}")
-    elif change.action == "pause":
-        client.disable(change.current.recurring_run_id)
-        lines.append("paused")
-    elif change.action == "resume":
-        client.enable(change.current.recurring_run_id)
-        lines.append("resumed")
-    return lines + [delete_when_idle(client, row) for row in change.outdated]
+        if current.spec.mode != change.spec.mode:
+            lines.append(_set_mode(client, current, change))
+    except PipelineError as error:
+        _enable_again(client, enabled, error)
+        raise
+    return lines + [_delete_when_idle(client, row, kubeconfig) for row in change.outdated]
 
 
-def delete_when_idle(client: KubeflowClient, recurring_run: RecurringRun) -> str:
+def _enable_again(client: KubeflowClient, rows: list[RecurringRun], cause: PipelineError) -> None:
+    """Enable the recurring runs. Raises TransientError with both reasons if that fails."""
+    for row in rows:
+        try:
+            client.enable(row.recurring_run_id)
+        except PipelineError as error:
+            raise TransientError(
+                f"{cause}; the previous recurring run {row.recurring_run_id} cannot be enabled again "
+                f"({error}): the schedule starts no runs until an apply succeeds"
+            ) from error
+
+
+def _set_mode(client: KubeflowClient, current: RecurringRun, change: Change) -> str:
+    """Set the mode of the recurring run that matches the file. Returns a line with the result."""
+    if change.spec.mode == DISABLED:
+        client.disable(current.recurring_run_id)
+        return "paused"
+    client.enable(current.recurring_run_id)
+    return "resumed" if change.action == "resume" else f"enabled {current.recurring_run_id}"
+
+
+def _delete_when_idle(client: KubeflowClient, recurring_run: RecurringRun, kubeconfig: str) -> str:
     """Delete a disabled recurring run if none of its runs is active. Returns a line with the result."""
     identifier = recurring_run.recurring_run_id
-    if active := active_runs(client, recurring_run):
+    if active := active_runs(client, recurring_run, kubeconfig):
         names = ", ".join(run.display_name for run in active)
         return (
             f"kept the previous recurring run disabled ({identifier}): a deletion would kill its active runs "
-            f"({names}). A later apply deletes it"
+            f"({names}). A later apply deletes it. Until these runs end, a run of the new one may execute at "
+            "the same time; the result is that of one run after the other"
         )
     client.delete_recurring_run(identifier)
     return f"deleted the previous recurring run ({identifier})"
-
-
-def active_runs(client: KubeflowClient, recurring_run: RecurringRun) -> list[Run]:
-    """Return the runs of a recurring run that have not ended."""
-    return [
-        run
-        for run in client.runs(recurring_run.spec.experiment_id)
-        if run.recurring_run_id == recurring_run.recurring_run_id and not run.has_ended
-    ]

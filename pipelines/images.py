@@ -97,6 +97,17 @@ def add_image_arguments(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def cluster_images_from_arguments(arguments: argparse.Namespace) -> Images:
+    """Return the images that the arguments select. Raises UserError if no registry is selected."""
+    images = images_from_arguments(arguments)
+    if images.registry == DISTRIBUTION:
+        raise UserError(
+            f"the images have no registry, so a cluster cannot pull {images.of('train')}: pass --registry "
+            "with the registry to which make images pushed them (docs/images.md)"
+        )
+    return images
+
+
 def images_from_arguments(arguments: argparse.Namespace) -> Images:
     """Return the images that the arguments select. Raises UserError for an invalid value."""
     return Images(

@@ -29,7 +29,7 @@ from pipelines.run_result import RunResult
 from workloads import discovery
 from workloads.contract import Workload
 
-from .images import add_image_arguments, images_from_arguments
+from .images import add_image_arguments, cluster_images_from_arguments
 from .preflight import add_preflight_arguments, submission_from_arguments
 from .steps.arguments import add_steps_argument, steps_from_arguments
 from .upload import add_server_arguments, connect
@@ -123,7 +123,7 @@ def _plan(arguments: argparse.Namespace) -> CommandResult:
         from pipelines.cluster_run import plan_on_cluster
 
         images, steps, client = (
-            images_from_arguments(arguments),
+            cluster_images_from_arguments(arguments),
             steps_from_arguments(arguments),
             connect(arguments),
         )
@@ -151,7 +151,7 @@ def _run_on_cluster(
     from pipelines.cluster_run import run_on_cluster
 
     images, steps, client = (
-        images_from_arguments(arguments),
+        cluster_images_from_arguments(arguments),
         steps_from_arguments(arguments),
         connect(arguments),
     )

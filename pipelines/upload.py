@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 
 from components.step_cli import interpreter
@@ -77,8 +78,17 @@ def _upload(arguments: argparse.Namespace, progress: ItemProgress) -> int:
     for name, reason in load_errors.items():
         report(f"broken: {name}: {reason}")
     if names:
-        report(f"run it:  {interpreter()} -m pipelines.run --target cluster --workload {names[0]}")
+        report(f"run it:  {_run_command(names[0], arguments)}")
     return UserError.exit_code if load_errors else DONE
+
+
+def _run_command(workload: str, arguments: argparse.Namespace) -> str:
+    """Return the command that runs the uploaded version, which depends on the images and the steps."""
+    options = ("registry", "tag", "digests", "steps", "host", "namespace")
+    values = [(f"--{name}", getattr(arguments, name)) for name in options]
+    words = [word for option, value in values if value for word in (option, str(value))]
+    command = ("-m", "pipelines.run", "--target", "cluster", "--workload", workload, *words)
+    return f"{interpreter()} {shlex.join(command)}"
 
 
 if __name__ == "__main__":

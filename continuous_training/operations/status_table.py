@@ -97,7 +97,10 @@ def _served(workload: WorkloadStatus) -> str:
     agreement = workload.agreement
     if agreement.problem and workload.champion is None and agreement.agree is None:
         version = "a version"
-    suffix = f", loaded {format_time(served.loaded_at)}" if served.loaded_at else ", once a server runs"
+    # The Services of a cluster do not tell when their servers loaded the version.
+    suffix = "" if workload.endpoint else ", once a server runs"
+    if served.loaded_at:
+        suffix = f", loaded {format_time(served.loaded_at)}"
     trial = ", on trial" if served.on_trial else ""
     return f"{version}, archive {served.digest[:12]}{suffix}{trial}"
 

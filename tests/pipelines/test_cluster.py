@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,12 +42,17 @@ def kfp(monkeypatch, tmp_path):
         yield server
 
 
+REGISTRY = ("--registry", "registry.example/ct")
+
+
 def create_client(kfp):
     return KubeflowClient(resolve_connection({}, kfp.url), backoff=0)
 
 
 def run_on_cluster(kfp, *arguments):
-    return run.main(["--target", "cluster", "--workload", "diabetes", "--host", kfp.url, *arguments])
+    return run.main(
+        ["--target", "cluster", "--workload", "diabetes", "--host", kfp.url, *REGISTRY, *arguments]
+    )
 
 
 def always_unavailable(*_):
@@ -68,6 +74,20 @@ def test_upload_names_the_version_after_the_content_and_is_idempotent(kfp, capsy
     assert "already exists" in capsys.readouterr().out
     assert upload.main(["--workload", "diabetes", "--host", kfp.url, "--tag", "abc"]) == 0
     assert (len(kfp.pipelines), len(kfp.versions)) == (1, 2)
+
+
+def test_the_printed_command_runs_the_uploaded_version(kfp, capsys):
+    assert upload.main(["--workload", "diabetes", "--host", kfp.url, *REGISTRY, "--tag", "abc"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run it:")]
+    arguments = shlex.split(line.partition("pipelines.run ")[2])
+    assert run.main([*arguments, "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["uploaded"]
+
+
+def test_a_run_with_images_without_a_registry_is_rejected_before_any_request(kfp, capsys):
+    assert run.main(["--target", "cluster", "--workload", "diabetes", "--host", kfp.url]) == 2
+    assert "the images have no registry" in capsys.readouterr().err
+    assert kfp.requests == []
 
 
 def test_lists_are_read_to_the_last_page(kfp):
@@ -167,7 +187,7 @@ def test_dry_run_changes_nothing(kfp, capsys):
         "service_account",
     ]
     assert plan["uploaded"] is False
-    assert plan["images"]["train"] == "continuous-training/train:abc"
+    assert plan["images"]["train"] == "registry.example/ct/train:abc"
     assert {method for method, _ in kfp.requests} == {"GET"}
 
 
@@ -232,7 +252,7 @@ def test_ctrl_c_ends_the_command_and_not_the_run(tmp_path):
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pipelines.run", "--target", "cluster"),
-                *("--workload", "diabetes", "--host", kfp.url),
+                *("--workload", "diabetes", "--host", kfp.url, *REGISTRY),
             ],
             stderr=subprocess.PIPE,
             text=True,

@@ -126,6 +126,7 @@ def test_a_run_is_submitted_without_a_reachable_cluster(kubeconfig, capsys, monk
     with kfp_server() as kfp:
         kfp.outcome = [("prep-data", "SUCCEEDED"), ("train", "SKIPPED"), ("run", "SUCCEEDED")]
         arguments = ["--target", "cluster", "--workload", "digits", "--host", kfp.url, "--json"]
+        arguments += ["--registry", "registry.example/ct"]
         assert run.main(arguments) == 0
         assert capsys.readouterr().err.count("preflight: skipped: ") == 1
         assert run.main([*arguments, "--no-preflight", "--service-account", ""]) == 0

@@ -197,7 +197,7 @@ def test_a_run_on_a_cluster_reports_a_skipped_preflight(
     monkeypatch.delenv("CT_STORE", raising=False)
     with kfp_server() as kfp:
         kfp.outcome = PROMOTED
-        target = ("--target", "cluster", "--host", kfp.url)
+        target = ("--target", "cluster", "--host", kfp.url, "--registry", "registry.example/ct")
         result = champions.run_module("pipelines.run", *WORKLOAD, *target, *options, "--json", expect=code)
     assert "preflight: skipped" in result.stderr
     assert isinstance(json.loads(result.stdout), dict)

@@ -169,6 +169,7 @@ def test_status_does_not_start_a_stopped_server(state: ChampionState, capsys):
     assert "serving start" in result["mend"]
     out, _ = run_command(main, capsys)
     assert "no model server runs" in out
+    assert ", once a server runs" in out
     assert daemon.status(state.folder) is None, "status starts no server"
 
 

@@ -263,6 +263,7 @@ class TestCommands:
         path = write_steps(tmp_path, "train: {memory: 6Gi}")
         with kfp_server() as server:
             arguments = ["--workload", "diabetes", "--host", server.url]
+            arguments += ["--registry", "registry.example/ct"]
             assert upload.main(arguments) == 0
             assert upload.main([*arguments, "--steps", str(path)]) == 0
             assert run.main(["--target", "cluster", *arguments, "--steps", str(path), "--dry-run"]) == 0

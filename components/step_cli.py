@@ -11,23 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.command import run_command
 from continuous_training.core.errors import PipelineError, as_pipeline_error
-from continuous_training.core.messages import report
+from continuous_training.core.exit_codes import DEFECT
+from continuous_training.core.messages import ERROR, MARK, report
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
-
-MARK = "· "
-"""The prefix of progress lines. The runner uses it to distinguish them from messages of libraries."""
 
 INTERRUPTION = (
     "interrupted: a version is served only after its golden requests passed. Run the same command again to "
     "continue"
 )
-
-ERROR = "step failed: "
-"""The prefix of the last line of a step that failed with an expected error."""
 
 
 def tell(message: str) -> None:
@@ -36,10 +34,11 @@ def tell(message: str) -> None:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
+def reported(step: str = "") -> Iterator[None]:
     """Report an expected error in the block as one line of JSON, and exit with its exit code.
 
-    Unexpected errors are raised unchanged.
+    Unexpected errors are raised unchanged. Each error is also recorded in the store as the failure of
+    `step`, unless that is empty.
     """
     try:
         yield
@@ -47,7 +46,23 @@ def reported() -> Iterator[None]:
         failure = as_pipeline_error(error)
         content = {"exit_code": failure.exit_code, "error": str(failure)}
         report(f"{ERROR}{json.dumps(content, ensure_ascii=False)}")
+        _record(step, failure.exit_code, str(failure))
         sys.exit(failure.exit_code)
+    except Exception as error:
+        _record(step, DEFECT, f"unexpected error: {type(error).__name__}: {error}")
+        raise
+
+
+def _record(step: str, exit_code: int, message: str) -> None:
+    """Record the failure of a step for the exit handler and the commands."""
+    run_id, workload = os.environ.get("CT_RUN", ""), os.environ.get("CT_WORKLOAD", "")
+    if not (step and run_id and workload):
+        return
+    try:
+        history = RunHistory(open_store(in_pipeline().store), workload)
+        history.write_failure(StepFailure(run_id, step, exit_code, message))
+    except (PipelineError, OSError) as error:
+        tell(f"the failure was not recorded in the store: {error}")
 
 
 def in_pipeline() -> Settings:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
-from continuous_training.core.errors import PipelineError
+from continuous_training.artifacts.step_failure import StepFailure
+from continuous_training.core.errors import PipelineError, error_with_code
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import StepListener
@@ -17,7 +18,9 @@ from continuous_training.core.run_parameters import Value
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of
-from continuous_training.kubeflow.object_names import STEP_NAMES
+from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE, RUN_ID_LABEL, STEP_LABEL, STEP_NAMES
+from continuous_training.kubeflow.preflight.cluster_preflight import RETRY_BUDGET
+from continuous_training.kubeflow.step_logs import CONTAINER, StepLog, failed_step_log
 from continuous_training.kubeflow.submission import Submission
 from continuous_training.kubeflow.upload import plan_upload, upload
 from pipelines.compile import compile_workload
@@ -86,7 +89,8 @@ def run_on_cluster(
         listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
         raise
     if ended.state != "SUCCEEDED":
-        raise PipelineError(_describe_failure(ended, url))
+        namespace = client.connection.namespace or KUBEFLOW_NAMESPACE
+        raise _failure(workload.name, ended, url, store, namespace, submission.kubeconfig)
     return _create_result(workload, ended, url, store)
 
 
@@ -113,16 +117,50 @@ def plan_on_cluster(
     )
 
 
-def _describe_failure(run: Run, url: str) -> str:
-    """Return a message with the failed step, its error and its pod, as far as the server reports them."""
+def _failure(workload: str, run: Run, url: str, store: str, namespace: str, kubeconfig: str) -> PipelineError:
+    """Return the error of the failed step, with its exit code, as far as it can be found.
+
+    The step records it in the store and prints it to the log of its pod. The server reports neither.
+    """
     failed = {name: step for name, step in steps_of(run).items() if step.state == "FAILED"}
     if not failed:
         reason = run.error or "it was terminated, or no pod was started"
-        return f"the run ended with state {run.state} and no failed step: {reason}. See {url}"
+        return PipelineError(f"the run ended with state {run.state} and no failed step: {reason}. See {url}")
     name, step = next(iter(failed.items()))
-    reason = step.error or "the server reports no reason; see the log of its pod"
-    pod = f"; kubectl logs {step.pods[-1]}" if step.pods else ""
-    return f"{name}: {reason}{pod}. See {url}"
+    log = _read_log(run.run_id, name, namespace, kubeconfig)
+    if log is not None:
+        hint = log.kubectl
+    else:
+        labels = f"{RUN_ID_LABEL}={run.run_id},{STEP_LABEL}={name}"
+        hint = f"kubectl -n {namespace} logs -c {CONTAINER} --tail=-1 -l {labels}"
+    recorded = _read_failure(store, workload, run.run_id)
+    if recorded is not None and recorded.step == name:
+        return error_with_code(recorded.exit_code, f"{name}: {recorded.error}; {hint}. See {url}")
+    if log is not None and log.exit_code is not None:
+        return error_with_code(log.exit_code, f"{name}: {log.error}; {hint}. See {url}")
+    reason = step.error or "the step recorded no reason, so it was probably killed; see the log of its pod"
+    return PipelineError(f"{name}: {reason}; {hint}. See {url}")
+
+
+def _read_failure(store: str, workload: str, run_id: str) -> StepFailure | None:
+    """Return the recorded failure, or None if there is none or this machine cannot reach the store."""
+    try:
+        return RunHistory(open_store(store), workload).failure(run_id) if store.startswith("s3://") else None
+    except PipelineError:
+        return None
+
+
+def _read_log(run_id: str, step: str, namespace: str, kubeconfig: str) -> StepLog | None:
+    """Return the log of the failed step, or None if this machine cannot read it."""
+    # Start-up time: the import loads the Kubernetes client, which only a failed run needs.
+    from continuous_training.adapters.kubernetes.connection import connect
+
+    try:
+        cluster = connect(namespace, kubeconfig)
+        cluster.transport.retry_budget = RETRY_BUDGET
+        return failed_step_log(cluster, run_id, step)
+    except PipelineError:
+        return None
 
 
 def _create_result(workload: Workload, run: Run, url: str, store: str) -> RunResult:

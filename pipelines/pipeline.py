@@ -60,7 +60,7 @@ def _config(settings: PipelineSettings) -> dsl.PipelineConfig:
 
 def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> None:
     def configured(task: dsl.PipelineTask, step: str) -> None:
-        configure(task, step, images.of(step), steps.of(workload, step))
+        configure(task, workload.name, step, images.of(step), steps.of(workload, step))
 
     run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     notification = notify(workload=workload.name, run_id=run_id)
@@ -81,7 +81,7 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
             trained = train(
                 workload=workload.name, parameters=parameters, data=prepare_task.outputs["data"], **nodes
             )
-            configure(trained, "train", image, settings, cached=True)
+            configure(trained, workload.name, "train", image, settings, cached=True)
             evaluated = evaluate(
                 workload=workload.name,
                 run_id=run_id,

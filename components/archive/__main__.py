@@ -23,7 +23,7 @@ from .step import run
 
 def in_pipeline(model: Any, evaluation: Any, archived: Any) -> None:
     """Run the step inside a pipeline."""
-    with step_cli.reported():
+    with step_cli.reported("archive"):
         version = archive_bundle(
             Path(model.path), Path(evaluation.path), Path(archived.path), step_cli.in_pipeline()
         )

@@ -27,7 +27,7 @@ from .step import DeployedModel, run
 
 def in_pipeline(archived: Any, data: Any, deployed: Any) -> None:
     """Run the step inside a pipeline; the arguments are KFP artifacts."""
-    with step_cli.reported():
+    with step_cli.reported("deploy-serving"):
         settings = step_cli.in_pipeline()
         result = deploy(Path(archived.path), Path(data.path), Path(deployed.path), settings)
         deployed.metadata |= {"version": result.version, "endpoint": result.endpoint}

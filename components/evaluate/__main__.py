@@ -45,7 +45,7 @@ def in_pipeline(
     classes: Any,
 ) -> bool:
     """Run the step inside a pipeline, and fill the artifacts that the Kubeflow UI shows."""
-    with step_cli.reported():
+    with step_cli.reported("evaluate"):
         loaded = discovery.get(workload)
         output = Path(evaluation.path)
         result = evaluate(loaded, Path(data.path), Path(model.path), output, run_id, step_cli.in_pipeline())

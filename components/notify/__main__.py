@@ -9,27 +9,31 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from components import step_cli
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.adapters.webhook import Notifier
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.settings import Settings
 
-from .step import run
+from .step import run, to_markdown
 
 
-def in_pipeline(workload: str, run_id: str) -> None:
-    """Run the step inside a pipeline."""
+def in_pipeline(workload: str, run_id: str, result: Any) -> None:
+    """Run the step inside a pipeline. The artifact `result` shows the result in the Kubeflow UI."""
     with step_cli.reported():
-        notify_result(workload, run_id, step_cli.in_pipeline(), step_cli.tell)
+        record = notify_result(workload, run_id, step_cli.in_pipeline(), step_cli.tell)
+        Path(result.path).write_text(to_markdown(workload, record), encoding="utf-8")
 
 
-def notify_result(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> None:
+def notify_result(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> RunRecord:
     """Run the step with the store and the webhook of `settings`; `output` receives the result as one line."""
     history = RunHistory(open_store(settings.store), workload)
     api, token = settings.kfp_api, settings.kfp_token_file
-    run(workload, run_id, history, Notifier(settings.webhook), api, token, output)
+    return run(workload, run_id, history, Notifier(settings.webhook), api, token, output)
 
 
 def main(argv: list[str] | None = None) -> int:

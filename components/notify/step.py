@@ -28,11 +28,16 @@ def run(
 ) -> RunRecord:
     """Record and announce the result of the run. Return the run record.
 
-    A run without a record has failed. On a cluster, the failed step is requested from the API of Kubeflow
-    Pipelines, because the status that Kubeflow passes to an exit handler is not reliable.
+    A run without a record has failed. Its record gets the failure that the step recorded. A step that was
+    killed recorded none: its name is requested from the API of Kubeflow Pipelines, because the status that
+    Kubeflow passes to an exit handler is not reliable.
     """
-    record = history.run(run_id)
-    if record is None:
+    record, failure = history.run(run_id), history.failure(run_id)
+    if record is None and failure is not None:
+        reasons = (f"{failure.step}: {failure.error} (exit code {failure.exit_code})",)
+        record = RunRecord(run=run_id, verdict=failure.verdict, reasons=reasons)
+        history.write_run(record)
+    elif record is None:
         failed = failed_tasks(kfp_api, run_id, STEPS, kfp_token) if kfp_api else []
         cause = f"failed in {', '.join(failed)}" if failed else "did not finish"
         record = RunRecord(run=run_id, verdict="failed", reasons=(f"the run {cause}; see its log",))
@@ -41,6 +46,12 @@ def run(
     notifier.send(message, {"workload": workload, **record.to_json()})
     progress(message)
     return record
+
+
+def to_markdown(workload: str, record: RunRecord) -> str:
+    """Return the result of the run as a page for the Kubeflow UI."""
+    reasons = "".join(f"- {reason}\n" for reason in record.reasons)
+    return f"# {workload}: {record.verdict}\n\n{reasons}\nRun {record.run}\n"
 
 
 def describe(workload: str, record: RunRecord) -> str:

@@ -26,7 +26,7 @@ from .step import run
 
 def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, data: Any) -> bool:
     """Run the step inside a pipeline. Record the run if its inputs were processed before."""
-    with step_cli.reported():
+    with step_cli.reported("prep-data"):
         settings = step_cli.in_pipeline()
         records = RunHistory(open_store(settings.store), workload)
         result = run(

@@ -25,7 +25,7 @@ from .step import run
 
 def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: Any, model: Any) -> None:
     """Run the step inside a pipeline, on several nodes if `trainjob`, a TrainJob spec, is not empty."""
-    with step_cli.reported():
+    with step_cli.reported("train"):
         definition, arguments = discovery.get(workload), step_cli.arguments_of(parameters)
         paths = Path(data.path), Path(model.path)
         store = open_store(step_cli.in_pipeline().store)

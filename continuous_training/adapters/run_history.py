@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.run_record import DataRecord, ProcessedInputs, RunRecord
+from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.json_object import Json, JsonObject
 
 
@@ -48,6 +49,15 @@ class RunHistory:
     def write_run(self, record: RunRecord) -> None:
         """Write the record of a run that ends now. A later record of the same run replaces an earlier one."""
         self._write(f"runs/{record.run}", replace(record, ended=_now()).to_json())
+
+    def failure(self, run_id: str) -> StepFailure | None:
+        """Return the last failure that a step of the run recorded, or None."""
+        document = self._read(f"failures/{run_id}")
+        return StepFailure.from_json(document) if document else None
+
+    def write_failure(self, failure: StepFailure) -> None:
+        """Write the failure of a step. It replaces an earlier failure of the same run."""
+        self._write(f"failures/{failure.run}", failure.to_json())
 
     def data(self) -> DataRecord | None:
         """Return the record of the latest run's data, or None before the first run."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, TracebackType
 
 from continuous_training.core.errors import PipelineError, as_pipeline_error
-from continuous_training.core.exit_codes import DEFECT, INTERRUPTED
+from continuous_training.core.exit_codes import DEFECT, INTERRUPTED, REVERTED
 from continuous_training.core.messages import report
 
 NOTHING_DONE = "interrupted: nothing was done yet"
@@ -73,7 +73,7 @@ def run_command(
             report(reason)
     except Exception as error:
         code, reason = _report_error(error)
-        verdict = "failed"
+        verdict = "reverted" if code == REVERTED else "failed"
     if json_output:
         print(json.dumps({**fields, "verdict": verdict, "reasons": [reason]}))  # noqa: T201
     return code

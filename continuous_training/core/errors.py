@@ -31,6 +31,12 @@ class TransientError(PipelineError, ConnectionError):
     exit_code = exit_codes.TRANSIENT
 
 
+def error_with_code(exit_code: int, message: str) -> PipelineError:
+    """Return the error of the class that has this exit code; PipelineError for any other code."""
+    classes = {cls.exit_code: cls for cls in PipelineError.__subclasses__()}
+    return classes.get(exit_code, PipelineError)(message)
+
+
 def as_pipeline_error(error: PipelineError | OSError) -> PipelineError:
     """Convert an error of the file system to a PipelineError that names the file and the reason.
 

@@ -9,6 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
+MARK = "· "
+"""The prefix of a step's progress lines. It distinguishes them from messages of libraries."""
+
+ERROR = "step failed: "
+"""The prefix of the last line of a step that failed with an expected error. JSON follows."""
+
 
 def report(message: str) -> None:
     """Write one line to standard error at once."""

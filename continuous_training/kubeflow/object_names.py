@@ -6,6 +6,12 @@ DISTRIBUTION = "continuous-training"
 STEP_NAMES = ("prep-data", "train", "evaluate", "archive", "deploy-serving", "notify")
 """The steps, in the order of the pipeline."""
 
+RUN_ID_LABEL = "pipeline/runid"
+"""The label that Kubeflow Pipelines sets on a Workflow and on its pods, with the id of the run."""
+
+STEP_LABEL = "continuous-training/step"
+"""The label of a step's pod with the name of the step."""
+
 STEPS_CONFIG_MAP = STEPS_SECRET = STEPS_ACCOUNT = "continuous-training"  # noqa: S105 - the name of a Secret
 """The ConfigMap, the Secret and the service account of the steps."""
 

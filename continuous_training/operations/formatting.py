@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     # Only for annotations: without this import, a command that formats a time starts faster.
     from continuous_training.operations.lineage import Lineage, StoredArchive
 
-VERDICT_COLOURS = {"promoted": "green", "unchanged": "cyan", "rejected": "yellow", "failed": "red"}
+VERDICT_COLOURS = {
+    "promoted": "green",
+    "unchanged": "cyan",
+    "rejected": "yellow",
+    "reverted": "red",
+    "failed": "red",
+}
 """The colour of each verdict in a terminal."""
 
 

@@ -15,6 +15,10 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 """The time of a manual move after the last record, which has no time of its own."""
 
 
+_UNCHANGED_CHAMPION = ("rejected", "reverted", "failed")
+"""The verdicts of runs that do not change the champion."""
+
+
 @dataclass(frozen=True)
 class Event:
     """One event. `kind` is the verdict of a run, or the kind of a move that is not a promotion.
@@ -63,7 +67,7 @@ def list_events(records: Iterable[RunRecord], history: ChampionHistory, metric: 
 
     `metric` is the name of the primary metric.
     """
-    evaluated = [record for record in records if record.verdict in ("promoted", "rejected", "failed")]
+    evaluated = [record for record in records if record.verdict in ("promoted", *_UNCHANGED_CHAMPION)]
     recorded = {record.run for record in evaluated}
     runs = [
         _Occurrence(
@@ -97,7 +101,7 @@ def _with_champions(occurrences: list[_Occurrence]) -> Iterator[Event]:
     for occurrence in occurrences:
         if occurrence.kind == "promoted":
             promoted[occurrence.version] = occurrence.measured
-        if occurrence.kind not in ("rejected", "failed"):
+        if occurrence.kind not in _UNCHANGED_CHAMPION:
             champion = occurrence.version
         yield Event(
             when="" if occurrence.time == _LATEST else occurrence.time.isoformat(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from continuous_training.artifacts.run_record import RunRecord
-from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.errors import PipelineError, UserError, error_with_code
 from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.messages import report
 from continuous_training.core.progress import StepEvent
@@ -67,7 +67,7 @@ def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, setti
             registry.close()
     if transcript.failure:
         step, code, message = transcript.failure
-        error = _step_error(code, message)
+        error = error_with_code(code, message)
         error = registry.explain(error) if registry else error
         raise type(error)(f"{step}: {error}\n  log: {folder / 'log.txt'}")
     record = history.run(run_id)
@@ -93,6 +93,8 @@ def _execute(
     environment = {
         # KFP leaves a folder for each step in the temporary directory.
         "TMPDIR": str(temporary),
+        "CT_RUN": run_id,
+        "CT_WORKLOAD": workload.name,
         "CT_STATE": str(settings.state),
         "CT_STORE": settings.store,
         "MLFLOW_TRACKING_URI": registry.uri if registry else settings.registry,
@@ -121,12 +123,6 @@ def check_extras(workload: Workload, values: Values) -> None:
             f"workload {workload.name} trains with {', '.join(missing)}, which is not installed: "
             f"make install EXTRAS={','.join(missing)}"
         )
-
-
-def _step_error(code: int, message: str) -> PipelineError:
-    """Return the error of the class that has the exit code of a step."""
-    classes = {cls.exit_code: cls for cls in PipelineError.__subclasses__()}
-    return classes.get(code, PipelineError)(message)
 
 
 def _create_result(

@@ -7,7 +7,7 @@ import re
 import time
 from typing import TextIO
 
-from components.step_cli import ERROR, MARK
+from continuous_training.core.messages import ERROR, MARK
 from continuous_training.core.progress import StepListener
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
+from continuous_training.kubeflow.object_names import RUN_ID_LABEL, STEP_LABEL
 from continuous_training.kubeflow.object_names import STEPS_CONFIG_MAP as CONFIG_MAP
 from continuous_training.kubeflow.object_names import STEPS_SECRET as SECRET
 from pipelines.steps.defaults import environment_of
@@ -18,12 +19,22 @@ LABELS = {"app.kubernetes.io/part-of": "continuous-training", "app.kubernetes.io
 
 
 def configure(
-    task: PipelineTask, step: str, image: str, settings: StepSettings, *, cached: bool = False
+    task: PipelineTask,
+    workload: str,
+    step: str,
+    image: str,
+    settings: StepSettings,
+    *,
+    cached: bool = False,
 ) -> PipelineTask:
     """Set image, resources, retries, scheduling, user and environment of a task. Returns the task."""
     task.set_container_image(image)
     task.set_display_name(step)
     task.set_caching_options(cached)
+    # A step that fails records its error for this run.
+    kubernetes.use_field_path_as_env(task, "CT_RUN", f"metadata.labels['{RUN_ID_LABEL}']")
+    task.set_env_variable("CT_WORKLOAD", workload)
+    kubernetes.add_pod_label(task, STEP_LABEL, step)
     if settings.nodes > 1:
         _add_pod_identity(task)
         settings = launcher_settings(settings)
@@ -41,8 +52,7 @@ def configure(
 
 
 def _add_pod_identity(task: PipelineTask) -> None:
-    """Set the id of the run (for the names of the nodes' pods) and the pod's identity (for their owner)."""
-    kubernetes.use_field_path_as_env(task, "CT_RUN", "metadata.labels['pipeline/runid']")
+    """Set the identity of the pod, which owns the pods of the nodes."""
     kubernetes.use_field_path_as_env(task, "CT_POD_NAME", "metadata.name")
     kubernetes.use_field_path_as_env(task, "CT_POD_UID", "metadata.uid")
 

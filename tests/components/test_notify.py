@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from components.notify.__main__ import main
+from components.notify.__main__ import in_pipeline, main
 from components.notify.step import run
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.adapters.webhook import Notifier
 from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.artifacts.step_failure import StepFailure
 from tests.fakes import free_port, web
 
 
@@ -53,6 +55,24 @@ def test_a_run_without_a_record_did_not_finish(history: RunHistory) -> None:
     stored = history.run("run-1")
     assert stored is not None
     assert (stored.verdict, stored.run) == ("failed", "run-1")
+
+
+@pytest.mark.parametrize(("code", "verdict"), [(4, "reverted"), (75, "failed")])
+def test_the_recorded_failure_of_a_step_is_announced(
+    history: RunHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, verdict: str
+) -> None:
+    history.write_failure(StepFailure("run-1", "deploy-serving", code, "the new version failed"))
+    monkeypatch.setenv("CT_STORE", str(history.store.root))  # type: ignore[attr-defined]
+    page = SimpleNamespace(path=str(tmp_path / "result.md"))
+    with web(lambda *_: (200, b"ok")) as server:
+        monkeypatch.setenv("CT_WEBHOOK", server.url)
+        in_pipeline("fence", "run-1", page)
+    reason = f"deploy-serving: the new version failed (exit code {code})"
+    assert json.loads(server.requests[0][2])["text"] == f"fence: {verdict}. {reason}"
+    record = history.run("run-1")
+    assert record is not None
+    assert (record.verdict, record.reasons) == (verdict, (reason,))
+    assert Path(page.path).read_text() == f"# fence: {verdict}\n\n- {reason}\n\nRun run-1\n"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from components import step_cli
+from continuous_training.adapters.object_store import FolderStore
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.command import NOTHING_DONE
 from continuous_training.core.errors import (
     PipelineError,
@@ -79,6 +82,38 @@ def test_a_pipeline_error_ends_with_its_exit_code_and_one_line(
 
     assert step_cli.finish(fail) == code
     assert capsys.readouterr().err == "error: wrong\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (RolloutReverted("the responses differ"), 4, "the responses differ"),
+        (ZeroDivisionError("division by zero"), 1, "unexpected error: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_failure_in_a_pipeline_is_recorded(
+    error: Exception, code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"CT_RUN": "run-1", "CT_WORKLOAD": "fence", "CT_STORE": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises((SystemExit, ZeroDivisionError)), step_cli.reported("train"):
+        raise error
+    history = RunHistory(FolderStore(tmp_path), "fence")
+    assert history.failure("run-1") == StepFailure("run-1", "train", code, message)
+    assert history.failure("run-2") is None
+
+
+def test_a_failure_that_cannot_be_recorded_keeps_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CT_RUN", "run-1")
+    monkeypatch.setenv("CT_WORKLOAD", "fence")
+    monkeypatch.setenv("CT_STORE", str(tmp_path / "file" / "store"))
+    with pytest.raises(SystemExit) as raised, step_cli.reported("train"):
+        raise TransientError("the registry is down")
+    assert raised.value.code == 75
+    assert "the failure was not recorded in the store" in capsys.readouterr().err
 
 
 def test_an_unexpected_error_prints_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

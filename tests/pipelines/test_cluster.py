@@ -10,17 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.errors import TransientError, UserError
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest
 from continuous_training.kubeflow.connection import resolve_connection
 from continuous_training.kubeflow.follow import follow, steps_of
 from continuous_training.kubeflow.upload import upload as upload_pipeline
-from pipelines import run, upload
+from pipelines import logs, run, upload
 from pipelines.compile import compile_workload
 from pipelines.images import Images
-from tests.fakes import web
+from tests.fakes import web, write_kubeconfig
 from tests.kfp_server import ApiError, kfp_server
+from tests.s3 import ACCESS
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving", "notify")
@@ -123,12 +127,63 @@ def test_a_run_is_followed_to_its_verdict(kfp, capsys, outcome, verdict, exit_co
     assert set(result["seconds"]) == {name for name, state in outcome if state == "SUCCEEDED"} - {"run"}
 
 
-def test_a_failure_names_the_step_and_its_pod(kfp, capsys):
+def test_a_failure_names_the_step_and_the_command_for_its_log(kfp, capsys):
     kfp.outcome = FAILED
     assert run_on_cluster(kfp) == 1
     output = capsys.readouterr().err
-    assert "error: train:" in output
-    assert "kubectl logs digits-x1-train-impl" in output
+    (run_id,) = kfp.runs
+    assert "error: train: the step recorded no reason" in output
+    labels = f"pipeline/runid={run_id},continuous-training/step=train"
+    assert f"kubectl -n kubeflow logs -c main --tail=-1 -l {labels}" in output
+
+
+def test_a_failure_has_the_exit_code_and_the_reason_that_the_step_recorded(kfp, bucket, monkeypatch, capsys):
+    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ACCESS, strict=True):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CT_STORE", bucket.uri)
+    start_run = kfp.start_run
+
+    def start_and_record_failure(body, *arguments):
+        created = start_run(body, *arguments)
+        failure = StepFailure(created["run_id"], "train", 75, "the source is away")
+        RunHistory(open_store(bucket.uri), "diabetes").write_failure(failure)
+        return created
+
+    monkeypatch.setattr(kfp, "start_run", start_and_record_failure)
+    kfp.outcome = FAILED
+    assert run_on_cluster(kfp) == 75
+    assert "error: train: the source is away; kubectl" in capsys.readouterr().err
+
+
+def test_a_failure_is_read_from_the_log_of_the_pod_without_the_store(kfp, tmp_path, monkeypatch, capsys):
+    log = '· reading\nI1129 launcher\nstep failed: {"exit_code": 4, "error": "odd responses"}\nI1129 exit\n'
+    labels = {"continuous-training/step": "train"}
+    metadata = {"name": "train-pod", "labels": labels, "creationTimestamp": "2026-11-29T10:00:00Z"}
+    pods = [{"metadata": metadata, "status": {"phase": "Failed"}}]
+
+    def answer(_, path):
+        if path.startswith("/api/v1/namespaces/kubeflow/pods/train-pod/log"):
+            return 200, log.encode()
+        return 200, {"metadata": {"resourceVersion": "1"}, "items": pods}
+
+    kfp.outcome = FAILED
+    with web(answer) as cluster:
+        write_kubeconfig(tmp_path / "kubeconfig", cluster.url)
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        assert run_on_cluster(kfp, "--no-preflight", "--json") == 4
+        result = json.loads(capsys.readouterr().out)
+        assert result["verdict"] == "reverted"
+        assert "odd responses; kubectl -n kubeflow logs train-pod -c main" in result["reasons"][0]
+        assert logs.main([*kfp.runs, "train"]) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            "train: Failed",
+            "  reading",
+            "  failed with exit code 4: odd responses",
+            "  kubectl -n kubeflow logs train-pod -c main",
+        ]
+        pods.clear()
+        assert logs.main([*kfp.runs]) == 2
+        assert "has no pods in namespace kubeflow" in capsys.readouterr().err
 
 
 def test_a_terminated_run_without_a_failed_step(kfp, capsys):

@@ -12,7 +12,7 @@ import yaml
 from continuous_training.core.errors import UserError
 from continuous_training.kubeflow.schedules.cron import Cron
 from pipelines import schedule
-from tests.fakes import web
+from tests.fakes import web, write_kubeconfig
 from tests.kfp_server import ApiError, kfp_server
 
 NIGHTLY = """
@@ -37,18 +37,6 @@ def kfp(monkeypatch, tmp_path):
 
 def write(tmp_path, text):
     (tmp_path / "schedules.yaml").write_text(text)
-
-
-def write_kubeconfig(path, server):
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    path.write_text(json.dumps(config))
 
 
 def write_requests(kfp):

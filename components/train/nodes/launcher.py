@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.step_cli import ERROR
 from components.train.checkpoints import StoredCheckpoints
 from components.train.nodes.object_store_exchange import Exchange
 from components.train.step import open_dataset
@@ -27,7 +26,7 @@ from continuous_training.artifacts.bundle import METADATA, BundleMetadata
 from continuous_training.core.digest import digest_of
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.files import new_folder
-from continuous_training.core.messages import report
+from continuous_training.core.messages import ERROR, report
 from continuous_training.core.progress import Progress
 from workloads.contract import Resumable, Workload
 

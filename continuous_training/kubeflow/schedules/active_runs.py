@@ -6,11 +6,8 @@ from continuous_training.adapters.kubernetes.resources import SCHEDULED_WORKFLOW
 from continuous_training.core.errors import PipelineError
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import RecurringRun, Run
-from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE
+from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE, RUN_ID_LABEL
 from continuous_training.kubeflow.preflight.cluster_preflight import RETRY_BUDGET
-
-RUN_ID_LABEL = "pipeline/runid"
-"""The label of a Workflow with the id of its run."""
 
 
 def active_runs(client: KubeflowClient, recurring_run: RecurringRun, kubeconfig: str = "") -> list[Run]:

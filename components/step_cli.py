@@ -55,12 +55,11 @@ def reported(step: str = "") -> Iterator[None]:
 
 def _record(step: str, exit_code: int, message: str) -> None:
     """Record the failure of a step for the exit handler and the commands."""
-    run_id, workload = os.environ.get("CT_RUN", ""), os.environ.get("CT_WORKLOAD", "")
-    if not (step and run_id and workload):
-        return
     try:
-        history = RunHistory(open_store(in_pipeline().store), workload)
-        history.write_failure(StepFailure(run_id, step, exit_code, message))
+        settings = in_pipeline()
+        if step and settings.run and settings.workload:
+            history = RunHistory(open_store(settings.store), settings.workload)
+            history.write_failure(StepFailure(settings.run, step, exit_code, message))
     except (PipelineError, OSError) as error:
         tell(f"the failure was not recorded in the store: {error}")
 

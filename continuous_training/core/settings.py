@@ -10,6 +10,7 @@
 | CT_KFP_API | the Kubeflow Pipelines API for the exit handler | none: not on a cluster |
 | CT_KFP_TOKEN_FILE | a file with the token for that API, for Kubeflow with several users | none |
 | CT_WEBHOOK | a URL that receives the result of each run | none |
+| CT_RUN, CT_WORKLOAD | the run of a step and its workload; the pipeline sets them | none |
 | CT_TARGET | where models are served: local, kubernetes, kserve or torchserve | local |
 """
 
@@ -39,6 +40,8 @@ class Settings:
     kfp_api: str = ""
     kfp_token_file: Path | None = None
     webhook: str = ""
+    run: str = ""
+    workload: str = ""
     target: str = "local"
     serving: ServingSettings = field(default_factory=ServingSettings)
 
@@ -67,6 +70,8 @@ class Settings:
             kfp_api=variables.get("CT_KFP_API", ""),
             kfp_token_file=Path(token) if (token := variables.get("CT_KFP_TOKEN_FILE")) else None,
             webhook=environment.get("CT_WEBHOOK", ""),
+            run=environment.get("CT_RUN", ""),
+            workload=environment.get("CT_WORKLOAD", ""),
             target=target,
             serving=ServingSettings() if target == "local" else ServingSettings.from_environment(environment),
         )

@@ -16,6 +16,7 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
 from continuous_training.artifacts.bundle import BundleMetadata, Signature, TensorSpec
+from continuous_training.artifacts.checksums import verify_checksums, write_checksums
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.digest import digest_of_folder
@@ -47,6 +48,8 @@ def run(
     The step is idempotent: the same bundle gives the same archive, object and version. Raises UserError if
     the evaluation belongs to another model, or did not promote the model.
     """
+    verify_checksums(model, "train")
+    verify_checksums(evaluation, "evaluate")
     record = Evaluation.read(evaluation / EVALUATION)
     if record.model_digest != digest_of_folder(model):
         raise UserError(
@@ -76,6 +79,7 @@ def run(
             registry=record.registry,
         )
         (folder / ARCHIVED).write_text(to_json(archived.to_json()), encoding="utf-8")
+        write_checksums(folder)
     progress(f"registered {name} version {version}")
     return archived
 

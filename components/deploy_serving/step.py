@@ -13,7 +13,10 @@ from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.archived_model import ArchivedModel
+from continuous_training.artifacts.checksums import verify_checksums
+from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.run_record import ProcessedInputs, RecordedVersion, RunRecord
+from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
@@ -64,6 +67,7 @@ def run(
     Raises RolloutReverted if the version fails its rollout and the previous version was verified to answer.
     Raises TransientError if another version became the champion and there is no `data`.
     """
+    verify_checksums(archived, "archive")
     model = ArchivedModel.read(archived)
     version = registry.find(model.workload, model.digest)
     if version is None:
@@ -110,6 +114,11 @@ def _roll_out(
 
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         archive = store.fetch(model.key, Path(folder))
+        if digest_file(archive) != model.digest:
+            raise ArtifactError(
+                f"the archive {model.key} in the object store is damaged: its sha256 differs from its name; "
+                "delete the object and run the archive step again"
+            )
         roll_out(target, model.workload, archive, model.digest, make_champion, progress)
     mirror_aliases(registry, store, model.workload, model.run)
 

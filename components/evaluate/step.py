@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from components.run_context import RunContext
+from continuous_training.artifacts.checksums import verify_checksums, write_checksums
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
@@ -56,6 +57,7 @@ def run(context: RunContext, data: Path, model: Path, output: Path) -> Evaluatio
     The result is also logged to the registry, whether the model is promoted or rejected. Raises UserError if
     data and model do not belong together, or if the champion cannot be loaded.
     """
+    verify_checksums(model, "train")
     dataset, challenger = Dataset.open(data), load_model(model)
     _check_inputs(context.workload, dataset, challenger, data, model)
     result = evaluate(context, dataset, challenger, digest_of_folder(model))
@@ -65,6 +67,7 @@ def run(context: RunContext, data: Path, model: Path, output: Path) -> Evaluatio
         (folder / GOLDEN).write_text(to_json(result.golden.to_json()), encoding="utf-8")
         (folder / REPORT).write_text(result.report, encoding="utf-8")
         (folder / CARD).write_text(result.card, encoding="utf-8")
+        write_checksums(folder)
     log_evaluation(context, dataset, result.evaluation, result.report, result.card)
     return result
 

@@ -10,6 +10,7 @@ from typing import Any
 from components.input_digest import input_digest_of
 from continuous_training.adapters.downloader import Downloader
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.checksums import write_checksums
 from continuous_training.artifacts.dataset_manifest import (
     MANIFEST,
     ColumnDescription,
@@ -91,6 +92,8 @@ def run(
             for split in SPLITS:
                 (folder / f"{split}.parquet").unlink()
         (folder / MANIFEST).write_text(to_json(manifest.to_json()), encoding="utf-8")
+        # The manifest contains the digests of the other files.
+        write_checksums(folder, [MANIFEST])
     counts = {split: manifest.splits[split].rows for split in SPLITS}
     progress(f"{counts['train']:,} training rows, {counts['holdout']:,} holdout rows")
     return PreparedData(input_digest, counts, processed.record if processed else None)

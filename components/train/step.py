@@ -18,6 +18,7 @@ from continuous_training.artifacts.bundle import (
     TrainingRecord,
     reject_pickles,
 )
+from continuous_training.artifacts.checksums import write_checksums
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.handler_packaging import copy_handler, handler_files
 from continuous_training.core.digest import code_digest, digest_of_folder
@@ -66,6 +67,7 @@ def run(
         copy_handler(workload.handler, folder)
         metadata = _metadata(workload, values, dataset, input_digest, training)
         (folder / METADATA).write_text(to_json(metadata.to_json()), encoding="utf-8")
+        write_checksums(folder)
         seconds = time.perf_counter() - started
         progress(f"trained the model {digest_of_folder(folder)[:12]} in {seconds:.1f} s")
     if checkpoints and isinstance(workload, Resumable) and not keep_checkpoint:

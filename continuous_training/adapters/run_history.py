@@ -15,7 +15,10 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.run_record import DataRecord, ProcessedInputs, RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
+from continuous_training.core.json_checksum import verify_checksum, with_checksum
 from continuous_training.core.json_object import Json, JsonObject
+
+_DELETE = "delete this object from the object store to continue without the record"
 
 
 class RunHistory:
@@ -71,10 +74,14 @@ class RunHistory:
     def _read(self, name: str) -> JsonObject | None:
         key = f"{self.prefix}/{name}.json"
         data = self.store.read(key)
-        return None if data is None else JsonObject.parse(data, key, ArtifactError)
+        if data is None:
+            return None
+        document = JsonObject.parse(data, key, ArtifactError, _DELETE)
+        verify_checksum(document, _DELETE)
+        return document
 
     def _write(self, name: str, content: Json) -> None:
-        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(with_checksum(content), indent=2, sort_keys=True, ensure_ascii=False)
         self.store.write(f"{self.prefix}/{name}.json", text.encode())
 
 

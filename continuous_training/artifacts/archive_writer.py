@@ -30,7 +30,7 @@ from continuous_training.artifacts.archive_reader import (
 from continuous_training.artifacts.bundle import BundleMetadata, reject_pickles
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.artifacts.golden_requests import GoldenSet
-from continuous_training.core.digest import digest_file
+from continuous_training.core.digest import CHECKSUMS, digest_file
 
 __all__ = ["MANIFEST", "Archive", "read_manifest", "unpack", "write"]
 
@@ -82,11 +82,13 @@ def write(bundle: Path, output: Path, *, golden: GoldenSet, provenance: Mapping[
 
 
 def _bundle_files(bundle: Path) -> dict[str, Path]:
-    """Return the bundle's files by member name, without bytecode."""
+    """Return the bundle's files by member name, without bytecode and `SHA256SUMS`."""
     files = {
         path.relative_to(bundle).as_posix(): path
         for path in sorted(bundle.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.relative_to(bundle).parts
+        if path.is_file()
+        and "__pycache__" not in path.relative_to(bundle).parts
+        and path != bundle / CHECKSUMS
     }
     reserved = {MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST}
     for name in files:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from continuous_training.artifacts.checksums import verify_checksums
 from continuous_training.artifacts.dataset_manifest import MANIFEST, DatasetManifest
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.parquet_rows import StoredRows
@@ -33,6 +34,7 @@ class Dataset:
                 f"{folder} contains no dataset ({MANIFEST} is missing); create it with "
                 "python -m components.prep_data --workload NAME --output FOLDER"
             )
+        verify_checksums(folder, "prep-data")
         document = JsonObject.read(path, ArtifactError, "prepare the data again")
         return cls(folder, DatasetManifest.from_json(document))
 

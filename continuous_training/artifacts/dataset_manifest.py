@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from continuous_training.core.digest import digest_of
+from continuous_training.core.json_checksum import verify_checksum, with_checksum
 from continuous_training.core.json_object import JsonObject
 from continuous_training.core.run_parameters import Values
 
@@ -116,7 +116,7 @@ class DatasetManifest:
     def from_json(cls, document: JsonObject) -> DatasetManifest:
         """Read a manifest. Raises the document's error for a missing, damaged or altered field."""
         document.require_format(FORMAT, 1)
-        _verify_checksum(document)
+        verify_checksum(document, "prepare the data again")
         splits = document.nested("splits")
         return cls(
             workload=document.text("workload"),
@@ -149,13 +149,4 @@ class DatasetManifest:
             "recipe": self.input_digest,
             **({"overlap": self.overlap.to_json()} if self.overlap else {}),
         }
-        return {**content, "checksum": digest_of(content)}
-
-
-def _verify_checksum(document: JsonObject) -> None:
-    """Raise the document's error if a field was altered. Older manifests have no checksum."""
-    if "checksum" not in document:
-        return
-    content = {name: value for name, value in document.value.items() if name != "checksum"}
-    if digest_of(content) != document.text("checksum"):
-        raise document.error(f"{document.document} was altered: its checksum differs; prepare the data again")
+        return with_checksum(content)

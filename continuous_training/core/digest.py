@@ -8,6 +8,9 @@ from typing import IO, Any
 
 from continuous_training.core.files import to_json
 
+CHECKSUMS = "SHA256SUMS"
+"""The file with the digests of an artifact's other files. It is no part of the artifact's content."""
+
 _CHUNK = 1 << 20
 
 
@@ -31,8 +34,15 @@ def digest_of(value: Any) -> str:
 
 
 def digest_of_folder(folder: Path, pattern: str = "**/*") -> str:
-    """Return the sha256 of the names and contents of the folder's files that match."""
-    files = sorted(p for p in folder.glob(pattern) if p.is_file() and "__pycache__" not in p.parts)
+    """Return the sha256 of the names and contents of the folder's files that match.
+
+    Bytecode and the folder's `SHA256SUMS` are left out.
+    """
+    files = sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.is_file() and "__pycache__" not in path.parts and path != folder / CHECKSUMS
+    )
     return digest_of({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
 
 

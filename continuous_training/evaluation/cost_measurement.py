@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.artifacts.archive_writer import MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST
+from continuous_training.core.digest import CHECKSUMS
 
-_ADDED_BY_ARCHIVE = {MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST}
+_NOT_OF_THE_MODEL = {CHECKSUMS, MANIFEST, TORCHSERVE_HANDLER, TORCHSERVE_MANIFEST}
 _MIN_ROUNDS, _MAX_ROUNDS = 10, 60
 _WARM_UP_ROUNDS = 2
 _TIME_LIMIT_S = 10.0
@@ -18,12 +19,12 @@ Predict = Callable[[Any], Any]
 
 
 def size_mb(folder: Path) -> float:
-    """Return the size in MB of a bundle, or of an unpacked archive without the files that archiving adds."""
+    """Return the size in MB of a model's own files in a bundle or an unpacked archive."""
     files = {p.relative_to(folder): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
     sizes = (
         size
         for path, size in files.items()
-        if path.as_posix() not in _ADDED_BY_ARCHIVE and "__pycache__" not in path.parts
+        if path.as_posix() not in _NOT_OF_THE_MODEL and "__pycache__" not in path.parts
     )
     return sum(sizes) / 1e6
 

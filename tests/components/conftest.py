@@ -18,6 +18,7 @@ from components.train import step as train
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.artifacts.archived_model import ArchivedModel
+from continuous_training.artifacts.checksums import CHECKSUMS, write_checksums
 from workloads import discovery
 from workloads.contract import Workload
 
@@ -87,6 +88,12 @@ class Line:
         assert version is not None
         self.registry.promote(version, archived.evaluated_champion, "; ".join(archived.reasons), run)
         return archived
+
+
+def replace_checksums(folder: Path) -> None:
+    """Write new checksums for an artifact that a test has changed."""
+    (folder / CHECKSUMS).unlink()
+    write_checksums(folder)
 
 
 @pytest.fixture

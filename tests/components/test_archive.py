@@ -16,7 +16,7 @@ from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 
-from .conftest import Line
+from .conftest import Line, replace_checksums
 
 
 def test_the_archive_is_stored_under_its_digest_and_registered(line: Line) -> None:
@@ -80,6 +80,7 @@ def test_an_evaluation_of_another_model_is_rejected(line: Line) -> None:
     line.train("run-1")
     line.evaluate("run-1")
     (line.folder / "run-1/model/fence.json").write_text("0")
+    replace_checksums(line.folder / "run-1/model")
     with pytest.raises(UserError, match="is the evaluation of another model, not of"):
         line.archive("run-1")
 

@@ -11,7 +11,7 @@ import pytest
 from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import load_model
 
-from .conftest import Line, Make
+from .conftest import Line, Make, replace_checksums
 
 INFERENCE = 'return {"y": tensors["x"] * self.slope}'
 ANSWER = 'return {"y": tensors["y"].tolist()}'
@@ -29,6 +29,7 @@ def train_modified(line: Line, inference: str, answer: str = ANSWER, outputs: An
     handler.write_text(code.replace(INFERENCE, inference).replace(ANSWER, answer))
     model = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(model | {"outputs": [*model["outputs"], outputs]}))
+    replace_checksums(folder)
 
 
 @pytest.fixture

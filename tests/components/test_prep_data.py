@@ -51,7 +51,7 @@ def test_writes_both_splits_and_their_manifest(make: Make, tmp_path: Path) -> No
     workload = make()
     result = run(workload, {"test_size": 0.3}, tmp_path / "data")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
-        "dataset.json", "holdout.parquet", "train.parquet",
+        "SHA256SUMS", "dataset.json", "holdout.parquet", "train.parquet",
     ]  # fmt: skip
     dataset = Dataset.open(tmp_path / "data")
     rows = {split: dataset.read(split) for split in ("train", "holdout")}
@@ -309,6 +309,7 @@ def test_an_altered_manifest_is_rejected(make: Make, tmp_path: Path, field: str)
     value = document["splits"]["train"][field]
     document["splits"]["train"][field] = value + 1 if field == "rows" else value[::-1]
     path.write_text(json.dumps(document))
+    (tmp_path / "data/SHA256SUMS").unlink()
     with pytest.raises(UserError, match=r"dataset\.json was altered"):
         Dataset.open(tmp_path / "data")
 
@@ -429,7 +430,8 @@ class TestUnchanged:
         assert not result.changed
         assert result.earlier == RunRecord(run="run-1", verdict="rejected")
         assert sum(result.rows.values()) == 1000
-        assert [path.name for path in (tmp_path / "data").iterdir()] == ["dataset.json"]
+        files = sorted(path.name for path in (tmp_path / "data").iterdir())
+        assert files == ["SHA256SUMS", "dataset.json"]
 
     def test_the_same_rows_from_another_source_are_unchanged(
         self, make: Make, records: RunHistory, tmp_path: Path

@@ -38,7 +38,7 @@ def test_the_bundle_contains_model_handler_and_metadata(make: Make, data: Path, 
         str(p.relative_to(tmp_path / "model")) for p in (tmp_path / "model").rglob("*") if p.is_file()
     )
     assert files == [
-        "fence.json", "model.json", "workloads/__init__.py", "workloads/fence/__init__.py",
+        "SHA256SUMS", "fence.json", "model.json", "workloads/__init__.py", "workloads/fence/__init__.py",
         "workloads/fence/handler.py", "workloads/handler.py",
     ]  # fmt: skip
     assert json.loads((tmp_path / "model/model.json").read_text()) == metadata
@@ -174,7 +174,9 @@ def test_a_damaged_dataset_is_rejected(
     make: Make, data: Path, tmp_path: Path, name: str, content: str
 ) -> None:
     (data / name).write_text(content)
-    with pytest.raises(UserError, match=rf"{name} is damaged.*; prepare the data again"):
+    with pytest.raises(
+        UserError, match=rf"{name} is damaged.*; (prepare the data|run the prep-data step) again"
+    ):
         run(make(), {}, data, tmp_path / "model")
 
 

@@ -77,7 +77,7 @@ def test_training_is_reproducible(nsmc: Workload, trained: Path, tmp_path: Path)
     train.run(nsmc, {}, trained / "data", tmp_path / "again")
     assert digest_of_folder(tmp_path / "again") == digest_of_folder(trained / "model")
     files = {path.name for path in (tmp_path / "again").iterdir()}
-    assert files == {"weights.npy", "plan.json", "model.json", "workloads"}
+    assert files == {"SHA256SUMS", "weights.npy", "plan.json", "model.json", "workloads"}
 
 
 def test_a_table_and_rows_on_disk_train_the_same_model(nsmc: Workload, trained: Path, tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ def _print_times(schedule: Schedule, utc_cron: str, now: datetime) -> None:
     print(f"  {'paused; ' if schedule.paused else ''}next (UTC): {format_next_times(cron, now)}")
     if utc_cron != cron.text or cron.zone != "UTC":
         print(f"  {cron.text} in {cron.zone} is {utc_cron} in UTC, which the server uses")
+    elif cron.text.split()[-5:] != schedule.expression.split()[-5:]:
+        print(f"  {schedule.expression} is {cron.text} for the server")
     change = cron.clock_change(now)
     if change:
         report(f"  valid until {change}, when the clock of {cron.zone} changes: run apply again after that")

@@ -28,6 +28,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from tests import robfig_cron
+
 ROOT = "/apis/v2beta1"
 EPOCH = "1970-01-01T00:00:00Z"
 HEALTH = {"commit_sha": "unknown", "tag_name": "unknown", "multi_user": False, "pipeline_store": "database"}
@@ -291,10 +293,10 @@ class KfpServer:
     def create_recurring_run(self, body: dict[str, Any]) -> dict[str, Any]:
         trigger = body["trigger"]
         if "cron_schedule" in trigger:
-            cron = trigger["cron_schedule"]["cron"]
-            if len(cron.split()) not in (5, 6):
-                detail = f"Expected 5 to 6 fields, found {len(cron.split())}: {cron}"
-                raise invalid(f"Schedule cron is not a supported format. Error: {detail}")
+            try:
+                robfig_cron.parse(trigger["cron_schedule"]["cron"])
+            except ValueError as error:
+                raise invalid(f"Schedule cron is not a supported format. Error: {error}") from error
         concurrency = int(body.get("max_concurrency") or 0)
         if not 1 <= concurrency <= 10:
             limits = "Max concurrency of a recurring run must be at least 1 and at most 10"

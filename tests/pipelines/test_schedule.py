@@ -269,7 +269,8 @@ def test_backfill_runs_each_time_once_and_continues_after_a_failure(kfp, tmp_pat
         (NIGHTLY + "    paused: 'yes'\n", "schedules[0].paused: must be a valid boolean, not 'yes'"),
         (NIGHTLY + "    max_concurrency: 11\n", "max_concurrency: must be less than or equal to 10, not 11"),
         (NIGHTLY.replace("30 2 * * *", "often"), "five fields"),
-        (NIGHTLY.replace("30 2 * * *", "61 2 * * *"), "five fields"),
+        (NIGHTLY.replace("30 2 * * *", "61 2 * * *"), "cron '61 2 * * *': minute '61': use numbers"),
+        (NIGHTLY.replace("30 2", "0 22-2,L"), "hour 'L'"),
         (NIGHTLY + "    timezone: Mars/Base\n", "the time zone 'Mars/Base' does not exist"),
         (NIGHTLY.replace("test_size", "tset_size"), "did you mean test_size?"),
         (NIGHTLY.replace("0.3", "0.9"), "a number from 0.05 to 0.5"),
@@ -283,6 +284,34 @@ def test_a_file_with_a_mistake_is_rejected_before_any_request(kfp, tmp_path, cap
     write(tmp_path, text)
     assert schedule.main(["apply"]) == 2
     assert message in capsys.readouterr().err
+    assert kfp.requests == []
+
+
+@pytest.mark.parametrize(
+    ("cron", "on_server"),
+    [
+        ("0 3 * * 7", "0 0 3 * * 0"),
+        ("0 22-2 * * *", "0 0 22,23,0,1,2 * * *"),
+        ("0 3 * * FRI-MON", "0 0 3 * * 5,6,0,1"),
+        ("@daily", "0 0 0 * * *"),
+    ],
+)
+def test_a_cron_expression_is_rewritten_for_the_parser_of_the_server(kfp, tmp_path, capsys, cron, on_server):
+    write(tmp_path, NIGHTLY.replace("30 2 * * *", cron))
+    assert schedule.main(["apply"]) == 0
+    (created,) = kfp.recurring_runs.values()
+    assert created["trigger"]["cron_schedule"]["cron"] == on_server
+    assert f"{cron} is {on_server} for the server" in capsys.readouterr().out
+    assert schedule.main(["diff"]) == 0
+    assert "nightly: nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("cron", ["0 3 L * *", "0 3 * * FRI#2", "0 3 15W * *", "R R * * *", "0 3 31 2 *"])
+def test_a_cron_expression_that_the_server_cannot_interpret_is_rejected(kfp, tmp_path, capsys, cron):
+    write(tmp_path, NIGHTLY.replace("30 2 * * *", cron))
+    for verb in ("diff", "apply"):
+        assert schedule.main([verb]) == 2
+        assert re.search("(minute|day of month|weekday) '", capsys.readouterr().err)
     assert kfp.requests == []
 
 

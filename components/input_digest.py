@@ -1,28 +1,46 @@
-"""The input digest: one digest of everything that decides the result of a run."""
+"""The inputs of a run, whose digest decides whether an earlier run has processed them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from continuous_training.core.digest import code_digest, digest_of
-from continuous_training.evaluation.promotion_rule import is_gate_parameter
-from workloads import discovery
-from workloads.contract import Workload
+from components.imported_modules import module_digests
+from continuous_training.artifacts.run_inputs import RunInputs
+from continuous_training.core.training_version import TRAINING_VERSION
+from continuous_training.evaluation.promotion_rule import PromotionRule, is_gate_parameter
+from workloads.contract import Values, Workload
 
 _EXCLUDED = {"source", "as_of", "force"}
 """The source and the time of the rows do not matter, because the fingerprint covers their content."""
 
 
-def input_digest_of(workload: Workload, values: dict[str, Any], fingerprint: str) -> str:
-    """Return the digest of fingerprint, run parameters, promotion rule and the workload's code."""
-    relevant = {n: v for n, v in values.items() if n not in _EXCLUDED and not is_gate_parameter(n)}
-    return digest_of(
-        {
-            "workload": workload.name,
-            "data": fingerprint,
-            "parameters": relevant,
-            "rule": asdict(workload.rule_of(values)),
-            "code": code_digest(discovery.folder_of(workload)),
-        }
+def run_inputs(
+    workload: Workload, values: Values, fingerprint: str, packages: Mapping[str, str]
+) -> RunInputs:
+    """Return the inputs of a run with these values on the rows with this fingerprint.
+
+    `packages` are the locked versions of the packages that the train step installs.
+    """
+    rule = workload.rule_of(values)
+    defaults = {field.name: _default(field) for field in fields(PromotionRule)}
+    return RunInputs(
+        workload=workload.name,
+        fingerprint=fingerprint,
+        parameters=relevant_parameters(values),
+        # With its default, a field that a later version adds does not change the digest.
+        rule={name: value for name, value in rule.to_json().items() if value != defaults[name]},
+        modules=module_digests(workload),
+        packages=dict(packages),
+        training_version=TRAINING_VERSION,
     )
+
+
+def _default(field: Any) -> Any:
+    return field.default_factory() if callable(field.default_factory) else field.default
+
+
+def relevant_parameters(values: Values) -> dict[str, Any]:
+    """Return the run parameters that are part of the inputs. The fields of the rule are separate."""
+    return {n: v for n, v in values.items() if n not in _EXCLUDED and not is_gate_parameter(n)}

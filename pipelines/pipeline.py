@@ -17,6 +17,7 @@ from kfp.dsl.base_component import BaseComponent
 from components.archive.component import archive
 from components.deploy_serving.component import deploy_serving
 from components.evaluate.component import evaluate
+from components.locked_packages import locked_packages, to_text
 from components.notify.component import notify
 from components.prep_data.component import prep_data
 from components.train.component import train
@@ -71,6 +72,7 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
             parameters=parameters,
             run_id=run_id,
             scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
+            packages=to_text(locked_packages(workload)),
         )
         configured(prepare_task, "prep-data")
         # A condition uses the only unnamed output of a step: for a named output, the local runner requires an

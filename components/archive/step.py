@@ -93,6 +93,7 @@ def _provenance(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "data": {key: value for key, value in data.items() if key not in {"as_of", "source"}},
         "code": evaluation.code,
+        "modules": dict(evaluation.modules),
         "parameters": {
             key: value for key, value in parameters.items() if key not in {"as_of", "source", "force"}
         },

@@ -63,6 +63,7 @@ def build_evaluation(
             manifest.fingerprint, manifest.source, manifest.as_of, manifest.split_rule, manifest.sample
         ),
         code=training.code,
+        modules=training.modules,
         registry=TrackingRun(registry_run, context.registry.run_url(workload, registry_run)),
     )
     if champion is None or comparison.champion is None:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from components import step_cli
+from components import locked_packages, step_cli
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
@@ -24,8 +24,13 @@ from workloads import discovery
 from .step import run
 
 
-def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, data: Any) -> bool:
-    """Run the step inside a pipeline. Record the run if its inputs were processed before."""
+def in_pipeline(
+    workload: str, parameters: str, run_id: str, scheduled: str, data: Any, packages: str = ""
+) -> bool:
+    """Run the step inside a pipeline. Record the run if its inputs were processed before.
+
+    `packages` is the text of the locked packages; pipelines that an older version compiled have none.
+    """
     with step_cli.reported("prep-data"):
         settings = step_cli.in_pipeline()
         records = RunHistory(open_store(settings.store), workload)
@@ -37,8 +42,9 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
             scheduled,
             step_cli.tell,
             settings.cache,
+            locked_packages.from_text(packages),
         )
-        records.write_data(data_record(run_id, Dataset.open(Path(data.path))))
+        records.write_data(data_record(run_id, Dataset.open(Path(data.path)), result.baseline))
         data.metadata["recipe"] = result.input_digest
         data.metadata |= {f"{split}_rows": count for split, count in result.rows.items()}
         if result.earlier:
@@ -48,7 +54,7 @@ def in_pipeline(workload: str, parameters: str, run_id: str, scheduled: str, dat
         return result.changed
 
 
-def data_record(run_id: str, dataset: Dataset) -> DataRecord:
+def data_record(run_id: str, dataset: Dataset, baseline: str | None = None) -> DataRecord:
     """Return the record of the latest data, with the statistics that drift is computed from."""
     manifest = dataset.manifest
     return DataRecord(
@@ -58,6 +64,8 @@ def data_record(run_id: str, dataset: Dataset) -> DataRecord:
         fingerprint=manifest.fingerprint,
         rows={name: split.rows for name, split in manifest.splits.items()},
         statistics=manifest.train.statistics,
+        inputs=manifest.inputs,
+        baseline=baseline,
     )
 
 
@@ -89,7 +97,14 @@ def main(argv: list[str] | None = None) -> int:
     def prepare() -> int:
         workload = discovery.get(arguments.workload)
         cache = Settings.from_environment(os.environ).cache
-        run(workload, parse_assignments(arguments.set), arguments.output, progress=step_cli.tell, cache=cache)
+        run(
+            workload,
+            parse_assignments(arguments.set),
+            arguments.output,
+            progress=step_cli.tell,
+            cache=cache,
+            packages=locked_packages.locked_packages(workload),
+        )
         print(f"dataset: {arguments.output}")
         return 0
 

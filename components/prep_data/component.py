@@ -11,8 +11,9 @@ def prep_data(
     run_id: str,
     scheduled: str,
     data: Output[Dataset],
+    packages: str = "",
 ) -> bool:
     """Fetch, check and split the rows; true when there is something to train on."""
     from components.prep_data.__main__ import in_pipeline
 
-    return in_pipeline(workload, parameters, run_id, scheduled, data)
+    return in_pipeline(workload, parameters, run_id, scheduled, data, packages)

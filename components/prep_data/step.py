@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.input_digest import input_digest_of
+from components.input_digest import run_inputs
 from continuous_training.adapters.downloader import Downloader
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.checksums import write_checksums
@@ -23,17 +24,22 @@ from continuous_training.core.progress import Progress
 from workloads.contract import LoadContext, Workload
 from workloads.former_load import load_rows
 
+from .earlier_run import EarlierRun, find_earlier_run
 from .split_writer import SplitWriter
 from .validate import SPLITS, check_batch
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The result of prep-data: rows by split, and the record of an earlier run on the same inputs."""
+    """The result of prep-data: rows by split, and the record of an earlier run on the same inputs.
+
+    `baseline` is that of the EarlierRun.
+    """
 
     input_digest: str
     rows: dict[str, int]
     earlier: RunRecord | None
+    baseline: str | None = None
 
     @property
     def changed(self) -> bool:
@@ -49,12 +55,14 @@ def run(
     scheduled: str = "",
     progress: Progress = report,
     cache: Path = Path(".state/cache"),
+    packages: Mapping[str, str] | None = None,
 ) -> PreparedData:
     """Write the dataset to `output`, and look up an earlier run on the same inputs.
 
     `parameters` are the run parameters that differ from the defaults. `scheduled` is the scheduled time of
-    the run, used if `as_of` is empty. `cache` is the folder for copies of remote files. Without `records`,
-    there is no earlier run. Raises UserError for invalid data; `output` is then empty.
+    the run, used if `as_of` is empty. `cache` is the folder for copies of remote files. `packages` are
+    the locked versions of the packages that the train step installs. Without `records`, there is no earlier
+    run. Raises UserError for invalid data; `output` is then empty.
     """
     values = workload.parse(parameters)
     source = str(values["source"] or workload.default_source)
@@ -70,7 +78,8 @@ def run(
                 progress(f"{splits.total:,} rows read and validated")
         overlap = splits.check(source, progress)
         fingerprint = splits.fingerprint()
-        input_digest = input_digest_of(workload, values, fingerprint)
+        inputs = run_inputs(workload, values, fingerprint, packages or {})
+        earlier = find_earlier_run(records, workload, values, inputs) if records else EarlierRun()
         split_manifests = splits.manifests()
         manifest = DatasetManifest(
             workload=workload.name,
@@ -83,11 +92,12 @@ def run(
             sample=sample,
             as_of=str(values["as_of"] or scheduled or _now()),
             parameters=values,
-            input_digest=input_digest,
+            input_digest=inputs.digest,
             overlap=overlap,
+            inputs=inputs,
+            reasons=earlier.reasons,
         )
-        processed = records.find_processed(input_digest) if records and not values["force"] else None
-        if processed:
+        if earlier.record:
             # The run ends here, so no step reads the rows.
             for split in SPLITS:
                 (folder / f"{split}.parquet").unlink()
@@ -96,7 +106,9 @@ def run(
         write_checksums(folder, [MANIFEST])
     counts = {split: manifest.splits[split].rows for split in SPLITS}
     progress(f"{counts['train']:,} training rows, {counts['holdout']:,} holdout rows")
-    return PreparedData(input_digest, counts, processed.record if processed else None)
+    if earlier.reasons:
+        progress(f"the inputs are new: {'; '.join(earlier.reasons)}")
+    return PreparedData(inputs.digest, counts, earlier.record, earlier.baseline)
 
 
 def _now() -> str:

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.input_digest import input_digest_of
+from components.imported_modules import module_digests
+from components.input_digest import run_inputs
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.bundle import (
     METADATA,
@@ -59,7 +60,8 @@ def run(
     input_digest = dataset.manifest.input_digest
     if values != dataset.parameters_of(workload.parameters(), workload.parse, {}):
         # A person runs the step with another hyperparameter. In a pipeline, both steps get the same values.
-        input_digest = input_digest_of(workload, values, dataset.manifest.fingerprint)
+        packages = dataset.manifest.inputs.packages if dataset.manifest.inputs else {}
+        input_digest = run_inputs(workload, values, dataset.manifest.fingerprint, packages).digest
     checkpoints = StoredCheckpoints(store, workload.name, input_digest, progress) if store else None
     with new_folder(output, METADATA) as folder:
         training = _train(workload, rows, values, folder, progress, checkpoints)
@@ -136,6 +138,7 @@ def _metadata(
             input_digest=input_digest,
             prepared_input_digest=manifest.input_digest,
             code=code_digest(discovery.folder_of(workload)),
+            modules=module_digests(workload),
             curve=tuple(plain(training.curve)),
             notes=plain(training.notes),
         ),

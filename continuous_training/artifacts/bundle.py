@@ -144,6 +144,8 @@ class TrainingRecord:
 
     `input_digest` is that of the training, `prepared_input_digest` that of the dataset (they differ when the
     training got other parameters), and `code` the digest of the workload's Python files.
+    `modules` are the sha256 of these files and of the modules that they import, by path; empty in older
+    bundles.
     """
 
     data: TrainingData
@@ -151,6 +153,7 @@ class TrainingRecord:
     input_digest: str
     prepared_input_digest: str
     code: str
+    modules: Mapping[str, str] = field(default_factory=dict)
     curve: tuple[Mapping[str, Any], ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -164,6 +167,7 @@ class TrainingRecord:
             input_digest=digest,
             prepared_input_digest=document.text("prepared", digest),
             code=document.text("code"),
+            modules=document.texts("modules", {}),
             curve=tuple(document.array("curve", [])),
             notes=document.mapping("notes", {}),
         )
@@ -176,6 +180,7 @@ class TrainingRecord:
             "recipe": self.input_digest,
             "prepared": self.prepared_input_digest,
             "code": self.code,
+            "modules": dict(self.modules),
             "curve": [dict(step) for step in self.curve],
             "notes": dict(self.notes),
         }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from continuous_training.artifacts.run_inputs import RunInputs
 from continuous_training.core.json_checksum import verify_checksum, with_checksum
 from continuous_training.core.json_object import JsonObject
 from continuous_training.core.run_parameters import Values
@@ -91,7 +92,8 @@ class DatasetManifest:
 
     `fingerprint` is the digest of the content of all rows, `input_digest` that of everything that decides the
     result of a run. `sample` marks the workload's sample data. `as_of` is the logical time of the data in
-    ISO 8601. `overlap` is None in older manifests.
+    ISO 8601. `overlap` and `inputs` are None in older manifests. `reasons` state why the
+    run trains, as lines of text: the inputs that have changed since the run before.
     """
 
     workload: str
@@ -106,6 +108,8 @@ class DatasetManifest:
     parameters: Values
     input_digest: str
     overlap: Overlap | None = None
+    inputs: RunInputs | None = None
+    reasons: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, SplitManifest]:
@@ -131,6 +135,8 @@ class DatasetManifest:
             parameters=document.mapping("parameters"),
             input_digest=document.text("recipe"),
             overlap=Overlap.from_json(document.nested("overlap")) if "overlap" in document else None,
+            inputs=document.optional("inputs", RunInputs.from_json),
+            reasons=document.text_list("reasons", []),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -148,5 +154,7 @@ class DatasetManifest:
             "parameters": dict(self.parameters),
             "recipe": self.input_digest,
             **({"overlap": self.overlap.to_json()} if self.overlap else {}),
+            **({"inputs": self.inputs.to_json()} if self.inputs else {}),
+            "reasons": list(self.reasons),
         }
         return with_checksum(content)

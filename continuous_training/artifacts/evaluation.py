@@ -98,7 +98,8 @@ class Evaluation:
     `PromotionRule.to_json`. `metrics` are the challenger's, the primary one first. `difference` is the paired
     improvement in the primary metric and `guards` those in the guard metrics. `test` is the paired test of
     the primary metric, and `guard_tests` has the tests of the guard metrics. `input_digest` is stored under
-    the key `recipe`.
+    the key `recipe`. `modules` are the sha256 of the modules with which the model was trained, by path; empty
+    in older evaluations.
     """
 
     workload: str
@@ -123,6 +124,7 @@ class Evaluation:
     parameters: Mapping[str, Any]
     data: EvaluatedData
     code: str
+    modules: Mapping[str, str] = field(default_factory=dict)
     registry: TrackingRun
     drift: tuple[ColumnDrift, ...] = ()
 
@@ -171,6 +173,7 @@ class Evaluation:
             parameters=document.mapping("parameters"),
             data=EvaluatedData.from_json(document.nested("data")),
             code=document.text("code"),
+            modules=document.texts("modules", {}),
             registry=TrackingRun.from_json(document.nested("registry")),
             drift=tuple(map(ColumnDrift.from_json, document.nested_list("drift", []))),
         )

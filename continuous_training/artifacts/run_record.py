@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from continuous_training.artifacts.evaluation import TrackingRun
 from continuous_training.artifacts.measurements import Interval
+from continuous_training.artifacts.run_inputs import RunInputs
 from continuous_training.core.json_object import Json, JsonObject
 
 ROLLED_BACK = "promoted (and since rolled back)"
@@ -207,6 +208,8 @@ class DataRecord:
     """The data of the latest run. `when` is the time of the record, empty until it is written.
 
     `rows` are the numbers of rows by split, and `statistics` describes each column of the training rows.
+    `inputs` are the inputs of the run, None in older records. `baseline` is the `environment` of the first
+    run after such a record, None if there was none.
     """
 
     run: str
@@ -216,6 +219,8 @@ class DataRecord:
     rows: Mapping[str, int]
     statistics: Mapping[str, Json]
     when: str = ""
+    inputs: RunInputs | None = None
+    baseline: str | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> DataRecord:
@@ -229,11 +234,18 @@ class DataRecord:
             rows={split: rows.integer(split) for split in rows.value},
             statistics=document.mapping("statistics"),
             when=document.text("when"),
+            inputs=document.optional("inputs", RunInputs.from_json),
+            baseline=document.optional_text("baseline"),
         )
 
     def to_json(self) -> Json:
-        """Return the stored fields."""
-        return {**vars(self), "rows": dict(self.rows), "statistics": dict(self.statistics)}
+        """Return the fields that are known."""
+        return {
+            **{name: value for name, value in vars(self).items() if value is not None},
+            "rows": dict(self.rows),
+            "statistics": dict(self.statistics),
+            **({"inputs": self.inputs.to_json()} if self.inputs else {}),
+        }
 
 
 def _metrics_to_json(metrics: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:

@@ -135,6 +135,8 @@ class DefeatedChampion:
 class Lineage:
     """The origin of a version. A value that is not known is None.
 
+    `code` is the digest of the workload's folder, and `modules` are the sha256 of its modules by path (empty
+    for older versions).
     `statistics` describes each column of the training rows. `metric` is the primary metric, and `metrics` are
     those of the version on the holdout. `defeated` is None for the first version of a workload.
     """
@@ -142,6 +144,7 @@ class Lineage:
     run: str | None
     mlflow_run: str | None
     code: str | None
+    modules: Mapping[str, str]
     input_digest: str | None
     model_digest: str | None
     data: DataLineage
@@ -191,6 +194,7 @@ def read_lineage(version: ModelVersion, registry: Registry, store: ObjectStore) 
         run=version.tags.get("pipeline_run"),
         mlflow_run=version.run_id or None,
         code=version.tags.get("code"),
+        modules=evaluation.modules if evaluation else contents.provenance.get("modules", {}),
         input_digest=version.tags.get("recipe"),
         model_digest=version.tags.get("model_digest"),
         data=_data_lineage(version, data, evaluation),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,8 +160,8 @@ def _match(digits: str, candidates: set[tuple[str, str]], settings: Settings) ->
     )
 
 
-def _source_code(folder: Path | None, digest: str | None) -> SourceCode:
-    return SourceCode(digest, commit_of(folder, digest), is_current(folder, digest))
+def _source_code(folder: Path | None, digest: str | None, modules: Mapping[str, str]) -> SourceCode:
+    return SourceCode(digest, commit_of(folder, digest, modules), is_current(folder, digest, modules))
 
 
 def _trace_registered(
@@ -181,7 +181,7 @@ def _trace_registered(
             move for move in history.moves if version.version in (move.to_version, move.from_version)
         ),
         lineage=lineage,
-        code=_source_code(folder, lineage.code),
+        code=_source_code(folder, lineage.code, lineage.modules),
         report=report if report.is_file() else None,
         rows=next(run_folder.glob("artifacts/*/prep-data/data/train.parquet"), None),
     )
@@ -191,12 +191,13 @@ def _trace_unregistered(name: str, digest: str, store: ObjectStore, folder: Path
     key = f"archives/{name}/{digest}.mar"
     contents = read_contents(store, key)
     intact = not contents.problem and contents.digest == digest
-    parameters = contents.provenance.get("parameters")
+    provenance = contents.provenance
+    parameters = provenance.get("parameters")
     return UnregisteredTrace(
         digest=digest,
         workload=name,
-        code=_source_code(folder, contents.provenance.get("code")),
-        input_digest=contents.provenance.get("recipe"),
+        code=_source_code(folder, provenance.get("code"), provenance.get("modules", {})),
+        input_digest=provenance.get("recipe"),
         fingerprint=contents.data.get("fingerprint"),
         train_rows=contents.data.get("rows"),
         split_rule=contents.data.get("split_rule"),

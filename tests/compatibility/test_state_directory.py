@@ -112,9 +112,12 @@ def test_a_rollback_serves_an_archive_of_the_earlier_version(reports: dict[str, 
 
 
 def test_a_run_with_unchanged_inputs_is_unchanged(state: Path, local_runs: Path) -> None:
-    """The code of the workload is the same, so the input digest is the same, and the run trains no model."""
+    """The former input digest is the same, so the run trains no model; later changes are found."""
     env = clean_environment(PYTHONPATH=str(local_runs / "ours"))
     result = run_json("pipelines.run", "--state", state, "--workload", "wine", env=env)
+    latest = json.loads((state / "store" / "records" / "wine" / "data.json").read_text())
+    assert {"workloads/wine/workload.py", "workloads/contract.py"} <= set(latest["inputs"]["modules"])
+    assert latest["baseline"]
     recorded = read_document("documents/run-7.json")
     assert set(result) == set(recorded)
     assert (result["verdict"], result["digest"]) == ("unchanged", recorded["digest"])

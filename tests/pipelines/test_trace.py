@@ -15,10 +15,10 @@ import requests
 import workloads
 from continuous_training.adapters.object_store import open_store
 from continuous_training.artifacts import archive_writer
-from continuous_training.core.digest import code_digest
+from continuous_training.core.digest import code_digest, digest_file
 from continuous_training.operations.formatting import format_comparison
 from continuous_training.operations.lineage import read_lineage
-from continuous_training.operations.source_commit import commit_of
+from continuous_training.operations.source_commit import commit_of, is_current
 from continuous_training.serving.process import daemon
 from pipelines.trace import main
 from workloads import discovery
@@ -107,6 +107,48 @@ def test_the_commit_of_the_code(state: ChampionState, capsys, tmp_path: Path, mo
     code.write_text(sound + "# never committed\n")
     assert commit_of(folder, code_digest(folder)) is None
     assert commit_of(discovery.find_folder("gone"), digest) is None
+
+
+def test_the_commit_contains_the_imported_modules(tmp_path: Path):
+    """The workload's folder is the same in each commit; a module next to it changes."""
+    folder, shared = tmp_path / "workloads" / "twin", tmp_path / "workloads" / "shared.py"
+    folder.mkdir(parents=True)
+    (folder / "workload.py").write_text("from ..shared import name\n")
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def commit(content: str) -> tuple[str, dict[str, str]]:
+        shared.write_text(content)
+        git("add", ".")
+        git("commit", "-qm", "a change")
+        files = {"workloads/shared.py": digest_file(shared), "workloads/elsewhere.py": "another repository"}
+        return git("rev-parse", "HEAD"), files
+
+    git("init", "-q")
+    first, former = commit("name = 1\n")
+    second, current = commit("name = 2\n")
+    code = code_digest(folder)
+    assert (commit_of(folder, code, former), commit_of(folder, code, current)) == (first, second)
+    assert (is_current(folder, code, former), is_current(folder, code, current)) == (False, True)
+    assert commit_of(folder, code) == first  # An older version recorded no modules.
+    shared.write_text("never committed\n")
+    assert commit_of(folder, code, {"workloads/shared.py": digest_file(shared)}) is None
+
+
+def test_the_folder_of_a_workload_may_be_a_repository(tmp_path: Path):
+    folder = tmp_path / "twin"
+    folder.mkdir()
+    (folder / "workload.py").write_text("from ..shared import name\n")
+    (tmp_path / "shared.py").write_text("name = 1\n")
+    git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "the workload"]):
+        subprocess.run([*git, *command], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+    modules = {"workloads/shared.py": digest_file(tmp_path / "shared.py")}
+    assert commit_of(folder, code_digest(folder), modules) == commit.strip()
 
 
 def test_an_altered_archive_is_shown(state: ChampionState, capsys):

@@ -179,13 +179,15 @@ def test_the_metadata_of_a_training_is_the_same_after_writing_and_reading(tmp_pa
     training = {
         "data": data | {"holdout": {"rows": 1, "fingerprint": "g"}}, "parameters": {"seed": 1}, "recipe": "a",
         "prepared": "b", "code": "c", "curve": [{"loss": 0.5}], "notes": {"rows": 3},
+        "modules": {"workloads/digits/workload.py": "d"},
     }  # fmt: skip
     text = {"summary": "s", "request_schema": {"type": "object"}, "answer_schema": {}}
     content = json.loads(path.read_text()) | training | text
     path.write_text(json.dumps(content))
     metadata = BundleMetadata.read(bundle)
     assert metadata.to_json() == content
-    older = {key: value for key, value in content.items() if key != "prepared"} | {"data": data}
+    older = {key: value for key, value in content.items() if key not in {"prepared", "modules"}}
+    older["data"] = data
     path.write_text(json.dumps(older))
     record = BundleMetadata.read(bundle).require_training(bundle)
-    assert (record.prepared_input_digest, record.data.holdout) == ("a", None)
+    assert (record.prepared_input_digest, record.data.holdout, record.modules) == ("a", None, {})

@@ -72,8 +72,8 @@ def test_the_stored_keys() -> None:
     data = record()
     assert set(data) == {
         "bootstrap", "champion", "champion_cost", "code", "cost", "data", "difference", "drift", "format",
-        "guard_tests", "guards", "mcnemar_p", "metrics", "model_digest", "parameters", "reasons", "recipe",
-        "registry", "rows", "rule", "run", "slices", "test", "verdict", "workload",
+        "guard_tests", "guards", "mcnemar_p", "metrics", "model_digest", "modules", "parameters", "reasons",
+        "recipe", "registry", "rows", "rule", "run", "slices", "test", "verdict", "workload",
     }  # fmt: skip
     assert (data["recipe"], data["drift"][0]["word"]) == ("input", "stable")
     assert data["metrics"] == {"accuracy": {"value": 0.98, "low": 0.97, "high": 0.99}}
@@ -93,6 +93,7 @@ def test_nan_is_stored_as_null() -> None:
 def test_a_file_of_an_older_version_is_read() -> None:
     data = record()
     del data["format"], data["drift"], data["data"]["sample"], data["guard_tests"]
+    del data["modules"]
     del data["slices"]["digit 1"]["low"], data["slices"]["digit 1"]["high"]
     data |= {"champion": None, "difference": None, "test": None}
     evaluation = read(data)

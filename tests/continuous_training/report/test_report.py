@@ -184,6 +184,14 @@ def test_the_page_of_a_promoted_classification() -> None:
     ]  # fmt: skip
 
 
+def test_the_page_states_the_reason_of_the_training() -> None:
+    data = classification()
+    assert "Reason for the training" not in render_report(data)
+    reasons = ("code: workloads/csv_reader.py", "packages: numpy 1 → 2")
+    changed = replace(data, dataset=replace(data.dataset, reasons=reasons))
+    assert "code: workloads/csv_reader.py; packages: numpy 1 → 2" in render_report(changed)
+
+
 def test_the_page_of_a_rejected_regression() -> None:
     page = render(regression())
     assert ("div", {"class": "badge rejected"}) in page.tags

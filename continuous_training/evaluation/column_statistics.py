@@ -13,6 +13,7 @@ from continuous_training.evaluation.cumulative_counts import CumulativeCounts
 from continuous_training.evaluation.moments import Moments
 from continuous_training.evaluation.quantile_sketch import QuantileSketch
 from continuous_training.evaluation.unicode_profile import UnicodeProfile
+from continuous_training.evaluation.vocabulary import Vocabulary
 
 BINS = 100
 """Bins in the histogram of a column with a range."""
@@ -50,17 +51,20 @@ class ColumnSpec(Protocol):
 class Statistics:
     """Accumulates counts, or moments and quantiles, for each column.
 
-    Text and bytes are described by their lengths. A text column NAME has a second entry, `NAME characters`,
-    with the kinds of its characters. The memory depends on the number of columns, not on that of the rows.
+    Text and bytes are described by their lengths. A text column NAME has two more entries: `NAME characters`
+    with the kinds of its characters, and `NAME words` with its vocabulary. The memory depends on
+    the number of columns, not on that of the rows.
     """
 
     def __init__(self, columns: Iterable[ColumnSpec]) -> None:
         self.columns = {column.name: _ColumnStatistics(column) for column in columns}
-        self.profiles = {
-            name: UnicodeProfile()
+        texts = [
+            name
             for name, statistics in self.columns.items()
             if statistics.column.kind == "text" and not statistics.counts
-        }
+        ]
+        self.profiles = {name: UnicodeProfile() for name in texts}
+        self.vocabularies = {name: Vocabulary() for name in texts}
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add every row of the batch."""
@@ -68,6 +72,7 @@ class Statistics:
             statistics.add(batch.column(name))
         for name, profile in self.profiles.items():
             profile.add(batch.column(name))
+            self.vocabularies[name].add(batch.column(name))
 
     def merge(self, other: Statistics) -> None:
         """Add the rows of another object with the same columns."""
@@ -75,6 +80,7 @@ class Statistics:
             statistics.merge(other.columns[name])
         for name, profile in self.profiles.items():
             profile.merge(other.profiles[name])
+            self.vocabularies[name].merge(other.vocabularies[name])
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics of each column, by name."""
@@ -83,7 +89,11 @@ class Statistics:
             f"{name} characters": {"kind": "characters", "rows": profile.texts, "counts": profile.counts()}
             for name, profile in self.profiles.items()
         }
-        return columns | profiles
+        vocabularies = {
+            f"{name} words": {"kind": "words", "rows": vocabulary.texts, "words": vocabulary.to_json()}
+            for name, vocabulary in self.vocabularies.items()
+        }
+        return columns | profiles | vocabularies
 
 
 class _ColumnStatistics:

@@ -10,7 +10,12 @@ import numpy as np
 from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.evaluation.common_bins import numeric_counts
 from continuous_training.evaluation.quantile_sketch import CAPACITY
-from continuous_training.evaluation.two_sample_tests import chi_square, kolmogorov_smirnov
+from continuous_training.evaluation.two_sample_tests import (
+    chi_square,
+    kolmogorov_smirnov,
+    sparse_chi_square,
+)
+from continuous_training.evaluation.vocabulary import counts_from_json
 
 MODERATE, LARGE = 0.1, 0.25
 """The index from which drift is moderate, and large (Siddiqi, "Credit Risk Scorecards", 2006)."""
@@ -31,12 +36,15 @@ ColumnSummary = Mapping[str, Any]
 def column_drift(new: Mapping[str, ColumnSummary], old: Mapping[str, ColumnSummary]) -> list[ColumnDrift]:
     """Return the drift of each column with comparable statistics in both datasets, the largest index first.
 
-    `new` and `old` have statistics by column: counts per value, or quantiles, or (in the data of earlier
-    versions) only a histogram with its edges. Columns that one dataset lacks, or that have histograms with
-    different edges, are left out.
+    `new` and `old` have statistics by column: counts per value, quantiles, counts of words, or (in the data
+    of earlier versions) only a histogram with its edges. Columns that one dataset lacks, or that have
+    histograms with different edges, are left out.
     """
     drifts = []
     for name in new.keys() & old.keys():
+        if "words" in new[name] and "words" in old[name]:
+            drifts.append(_vocabulary_drift(name, new[name], old[name]))
+            continue
         counts = _comparable_counts(new[name], old[name])
         if counts is not None:
             drifts.append(_drift(name, new[name], old[name], *counts))
@@ -71,6 +79,19 @@ def _drift(
         old_mean=old.get("mean"),
         new_mean=new.get("mean"),
     )
+
+
+def _vocabulary_drift(name: str, new: ColumnSummary, old: ColumnSummary) -> ColumnDrift:
+    """Return the drift of two vocabularies.
+
+    With many rare words the index of chance alone is large. Its approximation by the chi-squared statistic
+    allows to subtract the part that chance explains.
+    """
+    counts = [counts_from_json(column["words"]) for column in (new, old)]
+    statistic, expected, p = sparse_chi_square(*counts)
+    rows = [max(float(count.sum()), 1.0) for count in counts]
+    index = max(statistic - expected, 0.0) * sum(rows) / (rows[0] * rows[1])
+    return ColumnDrift(name, index, 0.0, "χ²", statistic, p, drift_level(index, p))
 
 
 def drift_level(index: float, p: float) -> str:

@@ -34,6 +34,32 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
     return min(tail, 1.0)
 
 
+def sparse_chi_square(new: np.ndarray, old: np.ndarray) -> tuple[float, float, float]:
+    """Return Pearson's statistic, its expected value without a difference, and its p-value.
+
+    For categories of which most occur rarely. Mean and variance are those of all tables with the same sums
+    (Dawson, "A Simplified Expression for the Variance of the Chi-Squared Function", 1954). The p-value
+    is that of a gamma distribution with this mean and variance (Wilson and Hilferty, 1931).
+    """
+    used = (new + old) > 0
+    statistic, _ = chi_square(new, old)
+    rows, columns = np.array([new.sum(), old.sum()], np.float64), (new + old)[used].astype(np.float64)
+    n = float(columns.sum())
+    if n <= 3 or len(columns) < 2:
+        return statistic, statistic, 1.0
+    mean = n / (n - 1) * (len(columns) - 1)
+    (v1, w1), (v2, w2) = (
+        ((len(sums) - 1) * (n - len(sums)) / (n - 1), ((n / sums).sum() - len(sums) ** 2) / (n - 2))
+        for sums in (rows, columns)
+    )
+    variance = 2 * n / (n - 3) * (v1 - w1) * (v2 - w2) + n**2 / (n - 1) * w1 * w2
+    if variance <= 0:
+        return statistic, mean, 1.0
+    spread = variance / mean**2 / 9
+    z = ((statistic / mean) ** (1 / 3) - 1 + spread) / math.sqrt(spread)
+    return statistic, mean, 0.5 * math.erfc(z / math.sqrt(2))
+
+
 def kolmogorov_smirnov(
     new: np.ndarray, old: np.ndarray, rows: tuple[float, float], error: float = 0.0
 ) -> tuple[float, float]:

@@ -38,7 +38,8 @@ def context(data: ReportData) -> dict[str, Any]:
 def _columns(data: ReportData) -> dict[str, Any]:
     train, holdout = data.dataset.train.statistics, data.dataset.holdout.statistics
     schema = {column.name: column for column in data.dataset.schema}
-    names = [name for name in schema if name in train] + sorted(name for name in train if name not in schema)
+    others = (name for name in train if name not in schema and train[name].get("kind") != "words")
+    names = [name for name in schema if name in train] + sorted(others)
     return {
         "columns": [
             _column_row(schema.get(name, ColumnDescription(name, "")), train[name], holdout.get(name) or {})

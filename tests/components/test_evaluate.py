@@ -509,6 +509,30 @@ def test_a_declared_label_without_holdout_rows_counts_as_0(line: Line, make: Mak
         assert result.promoted is not missing
 
 
+def test_text_of_another_domain_with_the_same_lengths_is_reported_as_drift(line: Line, make: Make) -> None:
+    def change_texts(alphabet: str) -> None:
+        def load(self: Any, source: str, values: Any, context: Any) -> Any:
+            for rows in type(make()).load(self, source, values, context):
+                first = int(rows.batch["id"][0].as_py().removeprefix("row "))
+                numbers = np.random.default_rng(first).integers(0, 5, (rows.batch.num_rows, 12))
+                # Words of three characters, of which there are 125.
+                texts = [
+                    " ".join(map("".join, np.array(list(alphabet))[row].reshape(4, 3))) for row in numbers
+                ]
+                yield replace(rows, batch=rows.batch.add_column(2, "text", pa.array(texts)))
+
+        columns = make().columns
+        line.workload = make(columns=(*columns[:2], Column("text", "text"), columns[2]), load=load)
+
+    change_texts("abcde")
+    line.promote("run-1")
+    change_texts("vwxyz")
+    line.train("run-2", fence="51")
+    drift = {column.column: column for column in line.evaluate("run-2").evaluation.drift}
+    assert drift["text words"].level == "large"
+    assert {column.level for name, column in drift.items() if name != "text words"} == {"stable"}
+
+
 def halves(self: Workload, rows: pa.Table) -> dict[str, np.ndarray]:
     return {f"label {label}": rows["label"].to_numpy() == label for label in (0, 1)}
 

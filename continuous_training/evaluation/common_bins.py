@@ -32,7 +32,7 @@ def numeric_counts(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[np.nd
     if any("histogram" not in column for column in histograms) or not _comparable(histograms):
         return []
     points = np.unique(np.concatenate([_boundaries(column) for column in histograms]))
-    return [_counts_between(column, points) for column in (new, old)]
+    return [counts_between(column, points) for column in (new, old)]
 
 
 def _comparable(histograms: list[Mapping[str, Any]]) -> bool:
@@ -54,7 +54,8 @@ def _boundaries(column: Mapping[str, Any]) -> np.ndarray:
     return edges[np.abs(edges) < _GRID_END] if column.get("grid") else edges[1:-1]
 
 
-def _counts_between(column: Mapping[str, Any], points: np.ndarray) -> np.ndarray:
+def counts_between(column: Mapping[str, Any], points: np.ndarray) -> np.ndarray:
+    """Return the counts below the first point, between neighbouring points, and from the last point on."""
     if "quantiles" in column:
         counts = CumulativeCounts.from_json(column["quantiles"])
         less, total = counts.up_to(points)[0], counts.total

@@ -9,16 +9,15 @@ from typing import Any
 from markupsafe import Markup
 
 from continuous_training.artifacts.dataset_manifest import ColumnDescription
+from continuous_training.evaluation.column_histogram import column_histogram
 from continuous_training.report import evaluation_plots
-from continuous_training.report.formatting import NOTHING, clean, finite, parameter_text, real
+from continuous_training.report.formatting import clean, real
 from continuous_training.report.report_data import ReportData
-from continuous_training.report.svg import CHALLENGER
+from continuous_training.report.sparkline import sparkline
+from continuous_training.report.svg import CHAMPION
 
 MAX_COLUMNS = 60
 """Rows of a table. A longer table is of no use to a reader."""
-MAX_BARS = 24
-"""Bars of a small histogram in a table cell."""
-_SPARKLINE_WIDTH = 110
 _MEANINGS = {
     "text": "length in characters",
     "bytes": "length in bytes",
@@ -55,37 +54,15 @@ def _column_row(column: ColumnDescription, train: Mapping[str, Any], holdout: Ma
     if kind == "characters":
         kind_text += _largest_shares(train.get("counts") or {})
     meaning = "; ".join(filter(None, [column.help, kind_text]))
+    histogram = column_histogram(train)
     moments = [real(train.get(key)) for key in ("mean", "std", "minimum", "maximum")]
-    return [column.name, meaning, sparkline(train), *moments, real(holdout.get("mean"))]
-
-
-def sparkline(statistics: Mapping[str, Any]) -> Markup:
-    """Draw the counts of a column as small bars, one per used bin; a dash without counts."""
-    all_counts = statistics.get("histogram") or list((statistics.get("counts") or {}).values())
-    used = [index for index, count in enumerate(all_counts) if finite(count) and count > 0]
-    if not used:
-        return Markup(NOTHING)
-    if "histogram" in statistics:
-        counts = _merge_bins(all_counts[used[0] : used[-1] + 1])
-    else:
-        counts = all_counts[:MAX_COLUMNS]
-    width, largest = min(_SPARKLINE_WIDTH / len(counts), 25), max(*counts, 1)
-    bars = "".join(
-        f'<rect x="{index * width:.1f}" y="{25 - 24 * count / largest:.1f}" '
-        f'width="{max(width - 1, 0.8):.1f}" height="{24 * count / largest + 1:.1f}"/>'
-        for index, count in enumerate(counts)
-    )
-    alternative = f"counts from left to right: {parameter_text(counts)}"
-    attributes = f'viewBox="0 0 {_SPARKLINE_WIDTH} 26" role="img" fill="{CHALLENGER}"'
-    return Markup('<svg class="spark" {} aria-label="{}">{}</svg>').format(
-        Markup(attributes), alternative, Markup(bars)
-    )
-
-
-def _merge_bins(counts: list[int]) -> list[int]:
-    """Merge neighbouring bins, so that at most `MAX_BARS` remain."""
-    size = -(-len(counts) // MAX_BARS)
-    return [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
+    return [
+        column.name,
+        meaning,
+        sparkline(histogram.new if histogram else None),
+        *moments,
+        real(holdout.get("mean")),
+    ]
 
 
 def _largest_shares(counts: Mapping[str, float]) -> str:
@@ -100,10 +77,23 @@ def _drift(data: ReportData) -> dict[str, Any]:
     levels = Counter(drift.level for drift in drifts)
     uncompared = sorted(data.dataset.train.statistics.keys() - {drift.column for drift in drifts})
     return {
-        "drifts": drifts[:MAX_COLUMNS],
+        "drifts": [(drift, *_histograms(data, drift.column)) for drift in drifts[:MAX_COLUMNS]],
         "drift_plot": evaluation_plots.drift_plot(drifts) if drifts else None,
         "drift_count": len(drifts),
         "drift_large": levels["large"],
         "drift_moderate": levels["moderate"],
         "uncompared_columns": [clean(name) for name in uncompared],
     }
+
+
+def _histograms(data: ReportData, column: str) -> tuple[Markup, Markup]:
+    """Return the histograms of the champion's training rows and of this run's, in the same scale."""
+    new, old = data.dataset.train.statistics[column], (data.champion_statistics or {}).get(column)
+    histogram = column_histogram(new, old) if old else None
+    if histogram is None or histogram.old is None:
+        return sparkline(None), sparkline(None)
+    largest = max(*histogram.new, *histogram.old)
+    return (
+        sparkline(histogram.old, largest, CHAMPION, "champion:"),
+        sparkline(histogram.new, largest, name="now:"),
+    )

@@ -1,0 +1,110 @@
+"""Histograms of one column in two datasets over the same bars, for people."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from continuous_training.evaluation.common_bins import counts_between
+from continuous_training.evaluation.cumulative_counts import CumulativeCounts
+from continuous_training.evaluation.vocabulary import counts_from_json
+
+MAX_BARS = 24
+MAX_VALUES = 60
+"""Bars of a column of categories."""
+_OUTER = 0.005
+"""The share of the numbers on each side that the outer bars collect, so that an outlier hides nothing."""
+
+
+@dataclass(frozen=True)
+class ColumnHistogram:
+    """The shares of the rows per bar. `old` is None without an earlier dataset; `bars` are the labels."""
+
+    bars: tuple[str, ...]
+    new: tuple[float, ...]
+    old: tuple[float, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return labels and shares."""
+        return {"bars": list(self.bars), "now": list(self.new), "then": list(self.old or ())}
+
+
+def column_histogram(new: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> ColumnHistogram | None:
+    """Return the histogram of a column with the statistics `new`, and `old` over the same bars.
+
+    None if the statistics have no counts, or not in the same form.
+    """
+    columns = [new] if old is None else [new, old]
+    if all("counts" in column for column in columns):
+        bars, counts = _values(columns)
+    elif all("words" in column for column in columns):
+        bars, counts = _words(columns)
+    elif all("quantiles" in column or "histogram" in column for column in columns):
+        bars, counts = _numbers(columns)
+    else:
+        return None
+    totals = [float(np.sum(column)) for column in counts]
+    if not bars or min(totals) <= 0:
+        return None
+    shares = [
+        tuple(np.round(column / total, 5).tolist()) for column, total in zip(counts, totals, strict=True)
+    ]
+    return ColumnHistogram(tuple(bars), *shares)
+
+
+def _values(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray]]:
+    bars = list(dict.fromkeys(value for column in columns for value in column["counts"]))[:MAX_VALUES]
+    return bars, [np.array([column["counts"].get(bar, 0) for bar in bars], np.float64) for column in columns]
+
+
+def _words(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray]]:
+    """Return the most frequent bins of the older dataset, and all other bins together."""
+    counts = [counts_from_json(column["words"]).astype(np.float64) for column in columns]
+    top = np.argsort(-counts[-1], kind="stable")[: MAX_BARS - 1]
+    others = [column.sum() - column[top].sum() for column in counts]
+    bars = [f"bin {index}" for index in top.tolist()] + ["others"]
+    return bars, [np.append(column[top], rest) for column, rest in zip(counts, others, strict=True)]
+
+
+def _numbers(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray]]:
+    values = _distinct_values(columns)
+    if values is not None:
+        counts = [CumulativeCounts.from_json(column["quantiles"]).up_to(values) for column in columns]
+        return [f"{value:g}" for value in values.tolist()], [upper - lower for lower, upper in counts]
+    ends = np.array([_ends(column) for column in columns])
+    edges = _edges(float(ends[:, 0].min()), float(ends[:, 1].max()), columns[0].get("kind"))
+    bars = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
+    return bars, [counts_between(column, edges[1:-1]) for column in columns]
+
+
+def _distinct_values(columns: list[Mapping[str, Any]]) -> np.ndarray | None:
+    """Return the values of columns with few of them, whose counts are exact; otherwise None."""
+    if not all("quantiles" in column for column in columns):
+        return None
+    values = np.unique(np.concatenate([column["quantiles"]["values"] for column in columns]))
+    return values if len(values) <= MAX_BARS else None
+
+
+def _edges(low: float, high: float, kind: object) -> np.ndarray:
+    if kind in ("integer", "text", "bytes"):
+        # Each bar has the same number of whole numbers.
+        width = max(np.ceil((high - low + 1) / MAX_BARS), 1.0)
+        return np.asarray(low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1))
+    if high <= low:
+        return np.array([low, high])
+    return np.linspace(low, high, MAX_BARS + 1)
+
+
+def _ends(column: Mapping[str, Any]) -> tuple[float, float]:
+    if "quantiles" not in column:
+        used = np.flatnonzero(column["histogram"])
+        edges = column["edges"]
+        return (edges[used[0]], edges[used[-1] + 1]) if len(used) else (edges[0], edges[-1])
+    counts = CumulativeCounts.from_json(column["quantiles"])
+    first = np.searchsorted(counts.less_or_equal, _OUTER * counts.total)
+    last = np.searchsorted(counts.less_or_equal, (1 - _OUTER) * counts.total)
+    return float(counts.values[first]), float(counts.values[last])

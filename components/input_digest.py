@@ -11,6 +11,7 @@ from continuous_training.artifacts.run_inputs import RunInputs
 from continuous_training.core.training_version import TRAINING_VERSION
 from continuous_training.evaluation.promotion_rule import PromotionRule, is_gate_parameter
 from workloads.contract import Values, Workload
+from workloads.splits import SPLIT_PARAMETERS
 
 _EXCLUDED = {"source", "as_of", "force"}
 """The source and the time of the rows do not matter, because the fingerprint covers their content."""
@@ -43,4 +44,6 @@ def _default(field: Any) -> Any:
 
 def relevant_parameters(values: Values) -> dict[str, Any]:
     """Return the run parameters that are part of the inputs. The fields of the rule are separate."""
-    return {n: v for n, v in values.items() if n not in _EXCLUDED and not is_gate_parameter(n)}
+    relevant = {n: v for n, v in values.items() if n not in _EXCLUDED and not is_gate_parameter(n)}
+    # Without a split by group or time, the digest is the same as that of earlier versions.
+    return {n: v for n, v in relevant.items() if v or n not in SPLIT_PARAMETERS}

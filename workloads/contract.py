@@ -28,6 +28,7 @@ from continuous_training.evaluation.required_rows import require_achievable
 from .columns import Column, Rows
 from .handler import Handler, Tensors
 from .load_context import Fetch, LoadContext
+from .splits import GroupSplit, KeySplit, Split, TimeSplit, override_split, split_parameters
 
 Schema = dict[str, Any]
 """A JSON Schema (2020-12). `workloads.schemas` has functions to build one."""
@@ -87,6 +88,8 @@ class Workload(ABC):
         minimum_class_rows: the smallest number of rows of each declared label value in each split.
         overlap_share: the largest share of holdout rows with the same content (without key and label) as a
             training row. Set 1 if equal rows are normal, as in a table with few distinct values.
+        split: how rows are held out: `KeySplit()`, the default, `GroupSplit("shop")`, or
+            `TimeSplit("date", holdout="30d", gap="7d")`.
         extras: the extras of setup.cfg that training may need, for example `("torch",)`.
         sample_source: the source of a small sample that ships with the code. Logs, registry and report mark
             a model that was trained on it as a trial.
@@ -117,6 +120,7 @@ class Workload(ABC):
     minimum_rows: ClassVar[int] = 100
     minimum_class_rows: ClassVar[int] = 1
     overlap_share: ClassVar[float] = 0.1
+    split: ClassVar[Split] = KeySplit()
     extras: ClassVar[tuple[str, ...]] = ()
     distributed: ClassVar[bool] = False
     request_schema: ClassVar[Schema] = {}
@@ -127,7 +131,7 @@ class Workload(ABC):
         """Yield the raw rows of `source` in batches, in the schema of `columns`.
 
         If the data has its own split, a batch has an additional column `split` with the values `train` and
-        `holdout`. Otherwise rows are split by a hash of their key. Raises UserError if the source matches
+        `holdout`. Otherwise rows are split as `split` states. Raises UserError if the source matches
         nothing or cannot be read.
         """
 
@@ -175,9 +179,9 @@ class Workload(ABC):
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
-        """Return all run parameters: the workload's own, the common ones and the gate's."""
+        """Return all run parameters: the workload's own, the common ones, the split's and the gate's."""
         own_names = {parameter.name for parameter in cls.own_parameters}
-        shared = (*COMMON, *gate_parameters(cls.rule))
+        shared = (*COMMON, *split_parameters(cls.split), *gate_parameters(cls.rule))
         return cls.own_parameters + tuple(p for p in shared if p.name not in own_names)
 
     @classmethod
@@ -185,6 +189,7 @@ class Workload(ABC):
         """Return a value for each run parameter. Raises UserError for a value that is not allowed."""
         values = parse_values(cls.parameters(), given)
         cls.rule_of(values)
+        cls.split_of(values)
         return values
 
     @classmethod
@@ -193,6 +198,12 @@ class Workload(ABC):
         rule = override_rule(cls.rule, values, cls.task, cls.slices is not Workload.slices)
         require_achievable(rule, len(cls.column(cls.target).values))
         return rule
+
+    @classmethod
+    def split_of(cls, values: Values) -> Split:
+        """Return the split of a run. Raises UserError for a column or a value that cannot be used."""
+        defaults = {parameter.name: parameter.default for parameter in cls.parameters()}
+        return override_split(values, defaults, cls.columns)
 
     @classmethod
     def column(cls, name: str) -> Column:
@@ -225,7 +236,9 @@ __all__ = [
     "Checkpoints",
     "Column",
     "Fetch",
+    "GroupSplit",
     "Handler",
+    "KeySplit",
     "LoadContext",
     "Parameter",
     "Progress",
@@ -233,8 +246,10 @@ __all__ = [
     "Resumable",
     "Rows",
     "Schema",
+    "Split",
     "StoredRows",
     "Tensors",
+    "TimeSplit",
     "Training",
     "Value",
     "Values",

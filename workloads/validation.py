@@ -10,6 +10,7 @@ from continuous_training.core.errors import UserError
 from continuous_training.evaluation.required_rows import rule_problems
 
 from .contract import Column, Workload
+from .splits import SPLIT_PARAMETERS, split_problems
 
 TASKS = ("classification", "regression")
 _TEXTS = ("name", "summary", "task", "key", "target", "default_source", "prediction")
@@ -56,6 +57,10 @@ def _mistakes(workload: type[Workload], folder: str) -> Iterator[str]:
             f"prediction is {workload.prediction!r}{_suggestion(workload.prediction, outputs)}; "
             f"the handler's outputs are {', '.join(outputs)}"
         )
+    yield from split_problems(workload.split, workload.columns)
+    for parameter in workload.own_parameters:
+        if parameter.name in SPLIT_PARAMETERS:
+            yield f"{parameter.name} is a run parameter of all workloads; rename the workload's own"
     if workload.target in columns:
         yield from rule_problems(workload.rule, len(workload.column(workload.target).values))
 

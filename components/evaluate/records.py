@@ -26,6 +26,7 @@ from continuous_training.evaluation.worst_errors import Misclassification, worst
 from continuous_training.report.report_data import ReportData
 from continuous_training.serving.models.model import Model
 from workloads.contract import Workload
+from workloads.splits import SPLIT_PARAMETERS
 
 from .champion import Champion
 
@@ -39,12 +40,20 @@ def build_evaluation(
     comparison: Comparison,
     decision: Decision,
     champion: Champion | None,
+    seen_rows: int,
 ) -> Evaluation:
-    """Return the record of an evaluation, and create the MLflow run that it refers to."""
+    """Return the record of an evaluation, and create the MLflow run that it refers to.
+
+    `seen_rows` is the number of holdout rows that the champion may have been trained on.
+    """
     training = challenger.metadata.require_training(challenger.folder)
     workload, manifest = context.workload.name, dataset.manifest
     registry_run = context.registry.run(workload, context.run_id)
-    data_parameters = {n: v for n, v in manifest.parameters.items() if not is_gate_parameter(n)}
+    data_parameters = {
+        name: value
+        for name, value in manifest.parameters.items()
+        if not is_gate_parameter(name) and (value or name not in SPLIT_PARAMETERS)
+    }
     evaluation = Evaluation(
         workload=workload,
         run=context.run_id,
@@ -68,7 +77,7 @@ def build_evaluation(
     )
     if champion is None or comparison.champion is None:
         return evaluation
-    return _add_champion(evaluation, rule, dataset, champion, comparison.champion)
+    return _add_champion(evaluation, rule, dataset, champion, comparison.champion, seen_rows)
 
 
 def _add_champion(
@@ -77,13 +86,14 @@ def _add_champion(
     dataset: Dataset,
     champion: Champion,
     comparison: ChampionComparison,
+    seen_rows: int,
 ) -> Evaluation:
     """Return the evaluation with the results of the comparison with the champion."""
     version, old_statistics = champion.version, champion.training_data.statistics
     guards = {name: interval for name, interval in comparison.improvements.items() if name != rule.metric}
     return replace(
         evaluation,
-        champion=EvaluatedChampion(version.version, version.digest, comparison.metrics),
+        champion=EvaluatedChampion(version.version, version.digest, comparison.metrics, seen_rows),
         difference=comparison.improvements[rule.metric],
         guards=guards,
         test=comparison.test,

@@ -28,6 +28,7 @@ from .champion import Champion, open_champion
 from .inference import golden_requests, output_validator, predict_rows, serving_costs
 from .records import build_evaluation, build_report_data
 from .request_path import request_difference
+from .seen_rows import count_seen_rows, split_notes
 from .tracking import CARD, EVALUATION, GOLDEN, REPORT, log_evaluation
 
 
@@ -96,9 +97,10 @@ def evaluate(
     golden = golden_requests(workload, challenger, holdout)
     with open_champion(context) as champion:
         predictions, comparison = _compare(context, rule, holdout, challenger, champion, golden)
-        decision = _decide(rule, comparison, dataset, champion, model_digest).with_notes(*notes)
+        seen_rows = count_seen_rows(champion.training_data, dataset.manifest, holdout) if champion else 0
+        decision = _decide(rule, comparison, dataset, champion, seen_rows, model_digest).with_notes(*notes)
         evaluation = build_evaluation(
-            context, rule, dataset, challenger, model_digest, comparison, decision, champion
+            context, rule, dataset, challenger, model_digest, comparison, decision, champion, seen_rows
         )
         data = build_report_data(
             workload, dataset, holdout, challenger, evaluation, decision, predictions, champion
@@ -149,40 +151,22 @@ def _decide(
     comparison: Comparison,
     dataset: Dataset,
     champion: Champion | None,
+    seen_rows: int,
     model_digest: str,
 ) -> Decision:
-    """Return the gate's decision, with notes on the data."""
+    """Return the gate's decision, with notes on the data.
+
+    `seen_rows` is the number of holdout rows that the champion may have been trained on.
+    """
     decision = decide(rule, comparison)
     if champion:
-        decision = decision.with_notes(*_data_notes(dataset, champion))
+        version = champion.version.version
+        notes = split_notes(champion.training_data, version, seen_rows, dataset.manifest)
+        decision = decision.with_notes(*notes)
         if champion.version.tags.get("model_digest") == model_digest:
             # An earlier run died after it promoted this model. Its remaining steps are done now.
-            decision = promote_same_model(champion.version.version)
+            decision = promote_same_model(version)
     if dataset.sample:
         text = "the rows are a sample that comes with the code, so the result is only a trial"
         decision = decision.with_notes(note("sample data", text))
     return decision
-
-
-def _data_notes(dataset: Dataset, champion: Champion) -> list[Check]:
-    """Return a note if the champion was trained with another split, or if the holdout rows have changed.
-
-    Both models are always scored on the current rows. A champion that was trained on some of them has an
-    advantage, so this can only prevent a promotion, never cause one.
-    """
-    split_rule, holdout = dataset.manifest.split_rule, dataset.manifest.holdout
-    trained_on = champion.training_data
-    if trained_on.split_rule != split_rule:
-        text = (
-            f"the champion was trained with another split ({trained_on.split_rule}), so its training rows "
-            "may include some of these rows, which can only be to its advantage"
-        )
-        return [note("split rule", text)]
-    if not trained_on.holdout or trained_on.holdout.fingerprint == holdout.fingerprint:
-        return []
-    text = (
-        f"they have changed since champion {champion.version.version} was trained "
-        f"({trained_on.holdout.rows} rows then, {holdout.rows} now); both models were scored on the current "
-        "rows"
-    )
-    return [note("holdout rows", text)]

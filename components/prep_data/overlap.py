@@ -7,34 +7,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.prep_data.row_fingerprint import row_digests
+from components.split_sides import HOLDOUT, TRAIN
 from workloads.contract import Workload
 
 
 class SplitOverlap:
-    """Compares the content of the rows across the split: all columns but the key and the label.
+    """Compares the content of the rows across the split.
+
+    The content is all columns but the key, the label, and the column that rows are split by, whose values
+    differ between the sides.
 
     A model is scored too well on rows that it was trained on. `exact` counts the holdout rows with the same
     content as a training row, `near` those that differ from one at most in case and white space of a text.
     Memory: 8 bytes per row, and 8 more if the workload has text columns.
     """
 
-    def __init__(self, workload: Workload) -> None:
-        features = [c for c in workload.columns if c.name not in (workload.key, workload.target)]
+    def __init__(self, workload: Workload, split_column: str = "") -> None:
+        excluded = (workload.key, workload.target, split_column)
+        features = [column for column in workload.columns if column.name not in excluded]
         self._names = [column.name for column in features]
         self._texts = [column.name for column in features if column.kind == "text"]
         self._digests: list[np.ndarray] = []
         self._normalized: list[np.ndarray] = []
-        self._held_out: list[np.ndarray] = []
+        self._row_sides: list[np.ndarray] = []
 
-    def add(self, batch: pa.RecordBatch, held_out: np.ndarray) -> None:
-        """Add the rows of a batch. `held_out` is the mask of the rows that belong to the holdout."""
+    def add(self, batch: pa.RecordBatch, row_sides: np.ndarray) -> None:
+        """Add the rows of a batch with their sides."""
         if not self._names:
             return
         rows = batch.select(self._names)
         self._digests.append(row_digests(rows))
         if self._texts:
             self._normalized.append(row_digests(_normalize(rows, self._texts)))
-        self._held_out.append(held_out)
+        self._row_sides.append(row_sides)
 
     def exact(self) -> np.ndarray:
         """Return the indices of the holdout rows with the same content as a training row."""
@@ -47,15 +52,15 @@ class SplitOverlap:
     def training_row(self, index: int) -> int:
         """Return the index of the first training row with the content of the holdout row at `index`."""
         digests = np.concatenate(self._digests)
-        same = (digests == digests[index]) & ~np.concatenate(self._held_out)
+        same = (digests == digests[index]) & (np.concatenate(self._row_sides) == TRAIN)
         return int(np.flatnonzero(same)[0])
 
     def _matches(self, digests: list[np.ndarray]) -> np.ndarray:
         if not digests:
             return np.array([], dtype=np.intp)
-        values, held_out = np.concatenate(digests), np.concatenate(self._held_out)
-        indices = np.flatnonzero(held_out)
-        return indices[np.isin(values[indices], values[~held_out])]
+        values, row_sides = np.concatenate(digests), np.concatenate(self._row_sides)
+        indices = np.flatnonzero(row_sides == HOLDOUT)
+        return indices[np.isin(values[indices], values[row_sides == TRAIN])]
 
 
 def _normalize(rows: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:

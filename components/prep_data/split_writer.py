@@ -12,14 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.prep_data.group_sizes import LARGEST_GROUP, GroupSizes
 from components.prep_data.overlap import SplitOverlap
-from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests
+from components.prep_data.row_fingerprint import Fingerprint, key_digests
+from components.prep_data.staged_rows import StagedRows
+from components.split_sides import HOLDOUT, TRAIN, UNUSED, assign_sides, hash_sides, value_digests
 from continuous_training.artifacts.dataset_manifest import Overlap, SplitManifest
+from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.digest import digest_file, digest_of
 from continuous_training.core.errors import UserError
 from continuous_training.core.progress import Progress
 from continuous_training.evaluation.column_statistics import Statistics
-from workloads.contract import Workload
+from workloads.contract import KeySplit, Split, TimeSplit, Workload
 
 from .validate import SPLITS, check_labels
 
@@ -27,19 +31,24 @@ from .validate import SPLITS, check_labels
 class SplitWriter:
     """Writes rows to the Parquet file of their split, and computes fingerprints and statistics."""
 
-    def __init__(self, workload: Workload, folder: Path, test_size: float) -> None:
-        self.workload, self.folder, self.test_size = workload, folder, test_size
-        self.fingerprints = {split: Fingerprint() for split in SPLITS}
+    def __init__(self, workload: Workload, folder: Path, split: Split, test_size: float) -> None:
+        self.workload, self.folder, self.split, self.test_size = workload, folder, split, test_size
+        column = workload.key if isinstance(split, KeySplit) else split.column
+        self.rule = SplitRule(split.kind, column, test_size)
+        # The times of a split by time move with every run, so they have no drift of interest.
+        unused = {workload.key, column} if isinstance(split, TimeSplit) else {workload.key}
+        self.fingerprints = {side: Fingerprint() for side in SPLITS}
         self.statistics = {
-            split: Statistics(column for column in workload.columns if column.name != workload.key)
-            for split in SPLITS
+            side: Statistics(column for column in workload.columns if column.name not in unused)
+            for side in SPLITS
         }
-        self.overlap = SplitOverlap(workload)
-        self.labels = {split: Counter[Any]() for split in SPLITS}
+        self.overlap = SplitOverlap(workload, column)
+        self.groups = GroupSizes()
+        self.labels = {side: Counter[Any]() for side in SPLITS}
         self.keys: list[np.ndarray] = []
         self.batches: list[tuple[str, int, int]] = []
-        self.total = 0
-        self.source_defines_split = False
+        self.total = self.gap_rows = 0
+        self.staged: StagedRows | None = None
 
     def __enter__(self) -> SplitWriter:
         self._stack = ExitStack()
@@ -49,6 +58,10 @@ class SplitWriter:
             )
             for split in SPLITS
         }
+        if isinstance(self.split, TimeSplit):
+            path, schema = self.folder / "staged.arrow", self.workload.schema()
+            self.staged = StagedRows(self.split, self.test_size, path, schema)
+            self._stack.callback(self.staged.close)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -57,38 +70,52 @@ class SplitWriter:
     def add(self, batch: pa.RecordBatch, origin: str, first: int) -> None:
         """Write the rows of a batch. `origin` and `first` are the position of its first row, for errors."""
         keys = key_digests(batch.column(self.workload.key))
-        if "split" in batch.schema.names:
-            self.source_defines_split = True
-            held_out = pc.equal(batch.column("split"), "holdout").to_numpy(zero_copy_only=False)
-        else:
-            held_out = in_holdout(keys, self.test_size)
         # The writers need the order and the nullability of the schema.
         columns = [batch.column(column.name) for column in self.workload.columns]
-        batch = pa.record_batch(columns, schema=self.workload.schema())
-        for split, mask in (("train", ~held_out), ("holdout", held_out)):
-            part = batch.filter(pa.array(mask))
+        rows = pa.record_batch(columns, schema=self.workload.schema())
+        if self.staged:
+            self.staged.add(rows)
+        else:
+            self._write(rows, self._row_sides(batch, keys))
+        self.keys.append(keys)
+        self.batches.append((origin, first, self.total))
+        self.total += len(keys)
+
+    def finish(self) -> None:
+        """Write the rows of a split by time, whose sides are known when all rows were read."""
+        if self.staged and self.total:
+            self.staged.close()
+            self.rule = self.staged.rule()
+            for batch in self.staged.batches():
+                self._write(batch, assign_sides(self.rule, batch))
+
+    def _row_sides(self, batch: pa.RecordBatch, keys: np.ndarray) -> np.ndarray:
+        if "split" in batch.schema.names:
+            self.rule = SplitRule("source")
+            held_out = pc.equal(batch.column("split"), "holdout").to_numpy(zero_copy_only=False)
+            return np.where(held_out, HOLDOUT, TRAIN)
+        if self.rule.kind == "group":
+            groups = value_digests(batch.column(self.rule.column))
+            self.groups.add(groups)
+            return hash_sides(groups, self.rule.share)
+        return hash_sides(keys, self.rule.share)
+
+    def _write(self, batch: pa.RecordBatch, row_sides: np.ndarray) -> None:
+        for split, side in (("train", TRAIN), ("holdout", HOLDOUT)):
+            part = batch.filter(pa.array(row_sides == side))
             if part.num_rows:
                 self.writers[split].write_batch(part)
                 self.fingerprints[split].add(part)
                 self.statistics[split].add(part)
                 self._count_labels(split, part)
-        self.overlap.add(batch, held_out)
-        self.keys.append(keys)
-        self.batches.append((origin, first, self.total))
-        self.total += len(keys)
-
-    @property
-    def rule(self) -> str:
-        """The rule that assigns a row to a split, as text."""
-        if self.source_defines_split:
-            return "the source's own"
-        return f"sha256({self.workload.key}) / 2^256 < {self.test_size}"
+        self.overlap.add(batch, row_sides)
+        self.gap_rows += int((row_sides == UNUSED).sum())
 
     def check(self, source: str, progress: Progress) -> Overlap:
         """Return the overlap of the splits.
 
-        Raises UserError for duplicate keys, too few rows, a split without rows or without rows of a declared
-        label, and for too many holdout rows that also occur in the training rows.
+        Raises UserError for duplicate keys, too few rows, a group with nearly all rows, a split without rows
+        or without rows of a declared label, and too many holdout rows that also occur in the training rows.
         """
         self._check_duplicates()
         if self.total < self.workload.minimum_rows:
@@ -96,9 +123,12 @@ class SplitWriter:
                 f"source {source}: {self.total} rows, but {self.workload.name} needs at least "
                 f"{self.workload.minimum_rows}"
             )
+        if self.rule.kind == "group":
+            self._check_groups(source, progress)
         for split in SPLITS:
             if not self.fingerprints[split].rows:
-                raise UserError(f"source {source}: the split {split} has no rows; change test_size")
+                hint = " or split by a column with more groups" if self.rule.kind == "group" else ""
+                raise UserError(f"source {source}: the split {split} has no rows; change test_size{hint}")
         for split, counts in self.labels.items():
             check_labels(self.workload, counts, f"source {source}, split {split}")
         return self._check_overlap(source, progress)
@@ -130,6 +160,19 @@ class SplitWriter:
                 f"{self._position(second)}, column {self.workload.key}: the same key as in "
                 f"{self._position(first)} ({len(duplicates)} duplicates in total). Keys must be unique"
             )
+
+    def _check_groups(self, source: str, progress: Progress) -> None:
+        """Report the number of groups by side. Raises UserError if one group has nearly all rows."""
+        largest, row = self.groups.largest()
+        column = self.rule.column
+        if largest > LARGEST_GROUP * self.total:
+            raise UserError(
+                f"source {source}, column {column}: the group of {self._position(row)} has {largest:,} of "
+                f"{self.total:,} rows; at most {LARGEST_GROUP:.0%} may be in one group. Split by another "
+                "column"
+            )
+        held_out = hash_sides(self.groups.digests(), self.rule.share) == HOLDOUT
+        progress(f"split by {column}: {held_out.sum():,} of {len(held_out):,} groups are held out")
 
     def _count_labels(self, split: str, rows: pa.RecordBatch) -> None:
         if self.workload.task == "classification":

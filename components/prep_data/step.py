@@ -24,6 +24,7 @@ from continuous_training.core.progress import Progress
 from workloads.contract import LoadContext, Workload
 from workloads.former_load import load_rows
 
+from .check_split_column import check_split_column
 from .earlier_run import EarlierRun, find_earlier_run
 from .split_writer import SplitWriter
 from .validate import SPLITS, check_batch
@@ -69,13 +70,16 @@ def run(
     sample = source == workload.sample_source
     progress(f"reading {source}" + (", a small sample for a trial" if sample else ""))
     with new_folder(output, MANIFEST) as folder:
-        splits = SplitWriter(workload, folder, float(values["test_size"]))
+        row_split = workload.split_of(values)
+        splits = SplitWriter(workload, folder, row_split, float(values["test_size"]))
         context = LoadContext(Downloader(cache, progress).fetch, progress)
         with splits:
             for rows in load_rows(workload, source, values, context):
                 check_batch(workload, rows)
+                check_split_column(workload, row_split, rows)
                 splits.add(rows.batch, rows.origin, rows.first)
                 progress(f"{splits.total:,} rows read and validated")
+            splits.finish()
         overlap = splits.check(source, progress)
         fingerprint = splits.fingerprint()
         inputs = run_inputs(workload, values, fingerprint, packages or {})
@@ -85,7 +89,7 @@ def run(
             workload=workload.name,
             source=source,
             schema=tuple(ColumnDescription(c.name, c.kind, c.help) for c in workload.columns),
-            split_rule=splits.rule,
+            split_rule=splits.rule.text,
             fingerprint=fingerprint,
             train=split_manifests["train"],
             holdout=split_manifests["holdout"],
@@ -96,6 +100,8 @@ def run(
             overlap=overlap,
             inputs=inputs,
             reasons=earlier.reasons,
+            split=splits.rule,
+            gap_rows=splits.gap_rows,
         )
         if earlier.record:
             # The run ends here, so no step reads the rows.
@@ -105,7 +111,8 @@ def run(
         # The manifest contains the digests of the other files.
         write_checksums(folder, [MANIFEST])
     counts = {split: manifest.splits[split].rows for split in SPLITS}
-    progress(f"{counts['train']:,} training rows, {counts['holdout']:,} holdout rows")
+    gap = f", {manifest.gap_rows:,} unused rows in the gap" if manifest.gap_rows else ""
+    progress(f"{counts['train']:,} training rows, {counts['holdout']:,} holdout rows{gap}")
     if earlier.reasons:
         progress(f"the inputs are new: {'; '.join(earlier.reasons)}")
     return PreparedData(inputs.digest, counts, earlier.record, earlier.baseline)

@@ -24,7 +24,7 @@ def check_batch(workload: Workload, rows: Rows) -> None:
     for column in workload.columns:
         values = rows.batch.column(column.name)
         if values.null_count:
-            _reject(rows, column, values.is_null(), "is missing")
+            reject(rows, column, values.is_null(), "is missing")
         if column.kind == "vector":
             _check_vector(rows, column, values)
         else:
@@ -72,15 +72,15 @@ def _check_schema(workload: Workload, rows: Rows) -> None:
 
 def _check_scalar(rows: Rows, column: Column, values: pa.Array) -> None:
     if column.kind == "number":
-        _reject(rows, column, pc.invert(pc.is_finite(values)), "is not a finite number")
+        reject(rows, column, pc.invert(pc.is_finite(values)), "is not a finite number")
     if column.minimum is not None:
-        _reject(rows, column, pc.less(values, column.minimum), f"is under {column.minimum:g}")
+        reject(rows, column, pc.less(values, column.minimum), f"is under {column.minimum:g}")
     if column.maximum is not None:
-        _reject(rows, column, pc.greater(values, column.maximum), f"is over {column.maximum:g}")
+        reject(rows, column, pc.greater(values, column.maximum), f"is over {column.maximum:g}")
     if column.values:
         allowed = pa.array(column.values, type=column.arrow)
         allowed_values = ", ".join(map(str, column.values))
-        _reject(rows, column, pc.invert(pc.is_in(values, allowed)), f"is not one of {allowed_values}")
+        reject(rows, column, pc.invert(pc.is_in(values, allowed)), f"is not one of {allowed_values}")
 
 
 def _check_vector(rows: Rows, column: Column, values: pa.Array) -> None:
@@ -96,7 +96,7 @@ def _check_vector(rows: Rows, column: Column, values: pa.Array) -> None:
         )
 
 
-def _reject(rows: Rows, column: Column, invalid: pa.Array, problem: str) -> None:
+def reject(rows: Rows, column: Column, invalid: pa.Array, problem: str) -> None:
     """Raise UserError for the first row that `invalid` marks, if any."""
     indices = np.flatnonzero(invalid.to_numpy(zero_copy_only=False))
     if len(indices):

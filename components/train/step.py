@@ -31,6 +31,7 @@ from continuous_training.evaluation.promotion_rule import is_gate_parameter
 from workloads import discovery
 from workloads.contract import Resumable, StoredRows, Training, Values, Workload
 from workloads.schemas import with_ranges
+from workloads.splits import SPLIT_PARAMETERS
 
 from .checkpoints import StoredCheckpoints
 
@@ -131,6 +132,7 @@ def _metadata(
                 split_rule=manifest.split_rule,
                 holdout=SplitSummary(manifest.holdout.rows, manifest.holdout.fingerprint),
                 statistics=manifest.train.statistics,
+                split=manifest.split if manifest.split and manifest.split.kind in ("group", "time") else None,
             ),
             parameters={
                 n: v for n, v in values.items() if n not in _PREP_DATA_PARAMETERS and not is_gate_parameter(n)
@@ -145,5 +147,5 @@ def _metadata(
     )
 
 
-_PREP_DATA_PARAMETERS = {"source", "as_of", "test_size", "force"}
+_PREP_DATA_PARAMETERS = {"source", "as_of", "test_size", "force", *SPLIT_PARAMETERS}
 """The parameters that only prep-data uses. The dataset manifest contains them."""

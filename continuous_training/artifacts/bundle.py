@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.artifacts.errors import ArchiveError
+from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.json_object import JsonObject
 
 METADATA = "model.json"
@@ -104,7 +105,8 @@ class TrainingData:
     """The rows that a model was trained on, and the holdout of the same dataset.
 
     `statistics` describes each column of the training rows; `sample` marks the workload's sample data.
-    Older bundles have no `holdout`.
+    Older bundles have no `holdout`. `split` is stored for a split by group or time only: the bytes of
+    `model.json` are part of the model's digest, and `split_rule` describes the other splits completely.
     """
 
     fingerprint: str
@@ -113,6 +115,7 @@ class TrainingData:
     split_rule: str
     holdout: SplitSummary | None
     statistics: Mapping[str, Any]
+    split: SplitRule | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> TrainingData:
@@ -124,6 +127,7 @@ class TrainingData:
             split_rule=document.text("split_rule", ""),
             holdout=SplitSummary.from_json(document.nested("holdout")) if "holdout" in document else None,
             statistics=document.mapping("statistics", {}),
+            split=document.optional("split", SplitRule.from_json),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -135,6 +139,7 @@ class TrainingData:
             "split_rule": self.split_rule,
             **({"holdout": self.holdout.to_json()} if self.holdout else {}),
             "statistics": dict(self.statistics),
+            **({"split": self.split.to_json()} if self.split else {}),
         }
 
 

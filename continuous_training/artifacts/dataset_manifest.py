@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from continuous_training.artifacts.run_inputs import RunInputs
+from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.json_checksum import verify_checksum, with_checksum
 from continuous_training.core.json_object import JsonObject
 from continuous_training.core.run_parameters import Values
@@ -92,8 +93,9 @@ class DatasetManifest:
 
     `fingerprint` is the digest of the content of all rows, `input_digest` that of everything that decides the
     result of a run. `sample` marks the workload's sample data. `as_of` is the logical time of the data in
-    ISO 8601. `overlap` and `inputs` are None in older manifests. `reasons` state why the
-    run trains, as lines of text: the inputs that have changed since the run before.
+    ISO 8601. `overlap`, `inputs` and `split` are None in older manifests. `reasons` state why the run trains,
+    as lines of text: the inputs that have changed since the run before. `gap_rows` is the number of rows in
+    the gap of a split by time, which are in neither file.
     """
 
     workload: str
@@ -110,6 +112,8 @@ class DatasetManifest:
     overlap: Overlap | None = None
     inputs: RunInputs | None = None
     reasons: tuple[str, ...] = ()
+    split: SplitRule | None = None
+    gap_rows: int = 0
 
     @property
     def splits(self) -> dict[str, SplitManifest]:
@@ -137,6 +141,8 @@ class DatasetManifest:
             overlap=Overlap.from_json(document.nested("overlap")) if "overlap" in document else None,
             inputs=document.optional("inputs", RunInputs.from_json),
             reasons=document.text_list("reasons", []),
+            split=document.optional("split", SplitRule.from_json),
+            gap_rows=document.integer("gap_rows", 0),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -156,5 +162,7 @@ class DatasetManifest:
             **({"overlap": self.overlap.to_json()} if self.overlap else {}),
             **({"inputs": self.inputs.to_json()} if self.inputs else {}),
             "reasons": list(self.reasons),
+            **({"split": self.split.to_json()} if self.split else {}),
+            **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
         }
         return with_checksum(content)

@@ -24,17 +24,22 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class EvaluatedChampion:
-    """The champion of an evaluation: version, archive digest, and its metrics on the same holdout rows."""
+    """The champion of an evaluation: version, archive digest, and its metrics on the same holdout rows.
+
+    `seen_rows` is the number of holdout rows that it may have been trained on; None in older evaluations.
+    """
 
     version: str
     digest: str
     metrics: Mapping[str, Interval] = field(default_factory=dict)
+    seen_rows: int | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> EvaluatedChampion:
         """Read the champion."""
         metrics = document.items("metrics", Interval.from_json)
-        return cls(document.text("version"), document.text("digest"), metrics)
+        seen_rows = document.integer("seen_rows") if "seen_rows" in document else None
+        return cls(document.text("version"), document.text("digest"), metrics, seen_rows)
 
 
 @dataclass(frozen=True)

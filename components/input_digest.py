@@ -13,8 +13,8 @@ from continuous_training.evaluation.promotion_rule import PromotionRule, is_gate
 from workloads.contract import Values, Workload
 from workloads.splits import SPLIT_PARAMETERS
 
-_EXCLUDED = {"source", "as_of", "force"}
-"""The source and the time of the rows do not matter, because the fingerprint covers their content."""
+_EXCLUDED = {"source", "as_of", "force", "bad_rows"}
+"""The origin and the time of the rows do not matter, because the fingerprint covers their content."""
 
 
 def run_inputs(

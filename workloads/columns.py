@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
 
@@ -35,8 +36,22 @@ class Column:
 
 @dataclass(frozen=True)
 class Rows:
-    """A batch of raw rows with their position: row i is row number `first + i` of the file `origin`."""
+    """A batch of raw rows with their position: row i is row number `first + i` of the file `origin`.
+
+    `numbers` has the row number of each row if the numbers are not consecutive.
+    """
 
     batch: pa.RecordBatch
     origin: str
     first: int = 1
+    numbers: np.ndarray | None = field(default=None, compare=False)
+
+    def row_numbers(self) -> np.ndarray:
+        """Return the row number of each row: int64 [rows]."""
+        if self.numbers is not None:
+            return self.numbers
+        return np.arange(self.first, self.first + self.batch.num_rows)
+
+    def select(self, mask: np.ndarray) -> Rows:
+        """Return the rows where `mask` is true."""
+        return Rows(self.batch.filter(pa.array(mask)), self.origin, self.first, self.row_numbers()[mask])

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import pyarrow as pa
 
+from continuous_training.artifacts.bad_rows import BadRow, BadRowType
 from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.core.progress import Progress
 from continuous_training.core.run_parameters import Parameter, Value, Values, parse_values
@@ -86,6 +87,8 @@ class Workload(ABC):
     Optional attributes:
         minimum_rows: the smallest number of rows that a load may return.
         minimum_class_rows: the smallest number of rows of each declared label value in each split.
+        bad_rows: the number of invalid rows that prep-data may set aside, or their share of all rows if it is
+            below 1. The default is the one of the run parameter `bad_rows`.
         overlap_share: the largest share of holdout rows with the same content (without key and label) as a
             training row. Set 1 if equal rows are normal, as in a table with few distinct values.
         split: how rows are held out: `KeySplit()`, the default, `GroupSplit("shop")`, or
@@ -119,6 +122,7 @@ class Workload(ABC):
     own_parameters: ClassVar[tuple[Parameter, ...]] = ()
     minimum_rows: ClassVar[int] = 100
     minimum_class_rows: ClassVar[int] = 1
+    bad_rows: ClassVar[float] = 0
     overlap_share: ClassVar[float] = 0.1
     split: ClassVar[Split] = KeySplit()
     extras: ClassVar[tuple[str, ...]] = ()
@@ -181,7 +185,12 @@ class Workload(ABC):
     def parameters(cls) -> tuple[Parameter, ...]:
         """Return all run parameters: the workload's own, the common ones, the split's and the gate's."""
         own_names = {parameter.name for parameter in cls.own_parameters}
-        shared = (*COMMON, *split_parameters(cls.split), *gate_parameters(cls.rule))
+        shared = (
+            *COMMON,
+            _bad_rows_parameter(cls.bad_rows),
+            *split_parameters(cls.split),
+            *gate_parameters(cls.rule),
+        )
         return cls.own_parameters + tuple(p for p in shared if p.name not in own_names)
 
     @classmethod
@@ -216,6 +225,15 @@ class Workload(ABC):
         return pa.schema([pa.field(c.name, c.arrow, nullable=False) for c in cls.columns])
 
 
+def _bad_rows_parameter(default: float) -> Parameter:
+    return Parameter(
+        "bad_rows",
+        float(default),
+        "number of invalid rows that may be set aside; below 1: their share of all rows",
+        minimum=0,
+    )
+
+
 class Resumable(Workload):
     """A workload whose training continues from the latest checkpoint after an interruption."""
 
@@ -233,6 +251,8 @@ class Resumable(Workload):
 
 __all__ = [
     "COMMON",
+    "BadRow",
+    "BadRowType",
     "Checkpoints",
     "Column",
     "Fetch",

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
 import importlib.util
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from continuous_training.artifacts.bad_rows import raise_bad_row
 from continuous_training.core.errors import UserError
 
 from .contract import Column
+from .csv_table import Table
+from .data_files import matching_files, name_in_source
+from .load_context import SetAside
 
 BLOCK = 10_000
 CSV = "CSV: a file, a folder or a glob, with or without a header line"
@@ -44,68 +45,37 @@ def scikit_learn_file(name: str) -> str:
     return str(Path(spec.origin).parent / "datasets" / "data" / name)
 
 
-def matching_files(source: str, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files of `source` (a file, folder or glob), sorted. Raises UserError if there are none."""
-    path = Path(source).expanduser()
-    extensions = ", ".join(suffixes)
-    if path.is_dir():
-        files = [file for file in sorted(path.iterdir()) if file.name.endswith(suffixes)]
-    elif any(mark in source for mark in "*?["):
-        files = _matches(source, path, suffixes[0])
-    else:
-        files = [path] if path.is_file() else []
-    if not files:
-        raise UserError(
-            f"source {source!r} matches nothing: give a file, or a folder with {extensions} files"
-        )
-    return files
-
-
-def _matches(source: str, path: Path, suffix: str) -> list[Path]:
-    try:
-        matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-    except ValueError as error:
-        raise UserError(f"source {source!r}: {error}") from None
-    files = [match for match in matches if match.is_file()]
-    if matches and not files:
-        raise UserError(
-            f"source {source!r} matches only folders ({matches[0]}, ...): use a pattern that matches files, "
-            f"for instance {source.rstrip('/')}/*{suffix}"
-        )
-    return files
-
-
-def read_numbers(source: str, columns: Sequence[str], delimiter: str = ",") -> Iterator[Block]:
+def read_numbers(
+    source: str,
+    columns: Sequence[str],
+    delimiter: str = ",",
+    *,
+    integers: Sequence[str] = (),
+    set_aside: SetAside = raise_bad_row,
+) -> Iterator[Block]:
     """Yield blocks of rows from CSV files, float64 with shape [rows, columns].
 
     The first line of a file may contain the column names, in any order. Without it, the columns are in the
-    order of `columns`. Raises UserError, with the position, for unknown or missing names, a row with another
-    number of cells, a cell that is not a number, and a file without rows.
+    order of `columns`. `integers` are the columns with only integers. A row with another number of cells or
+    with an invalid cell is passed to `set_aside`, which by default raises UserError. Raises UserError, with
+    the position, for unknown or missing names and a file without rows.
     """
     number = 1
     for path in matching_files(source, (".csv", ".csv.gz")):
+        name = name_in_source(path, source)
+        table = Table(path, name, tuple(columns), tuple(integers), delimiter)
         rows: list[list[float]] = []
         first = 0
-        names, order = list(columns), list(range(len(columns)))
-        for count, (line, cells) in enumerate(_lines(path, delimiter)):
-            if count == 0 and _is_header(cells):
-                names, order = _header(path, line, cells, columns, delimiter)
-                continue
-            if len(cells) != len(columns):
-                raise UserError(
-                    f"{path.name}, row {line}: {len(cells)} columns where {len(columns)} are expected"
-                    f"{_delimiter_hint(cells, delimiter)}"
-                )
-            # An empty line ends the block too, because the row numbers of a block are consecutive.
+        for line, numbers in table.rows(set_aside):
+            # An empty line or a bad row ends the block too, because a block has consecutive row numbers.
             if rows and (len(rows) == BLOCK or line != first + len(rows)):
-                yield Block(path.name, first, number, np.array(rows)[:, order])
+                yield Block(name, first, number, np.array(rows))
                 number, rows = number + len(rows), []
             first = first if rows else line
-            rows.append(_numbers(path, line, cells, names))
-        if not rows:
-            raise UserError(f"{path.name}: the file is empty; a table of {len(columns)} columns is expected")
-        yield Block(path.name, first, number, np.array(rows)[:, order])
-        number += len(rows)
+            rows.append(numbers)
+        if rows:
+            yield Block(name, first, number, np.array(rows))
+            number += len(rows)
 
 
 Keyed = tuple[Block, list[str]]
@@ -150,70 +120,3 @@ def to_arrow(column: Column, values: np.ndarray, origin: str, first: int) -> pa.
                 f"{origin}, row {first + row}, column {column.name}: {values[row]:g} is not an integer"
             )
     return pa.array(values).cast(column.arrow)
-
-
-def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    # Spreadsheets start UTF-8 files with a byte order mark.
-    mode: dict[str, Any] = {"mode": "rt", "newline": "", "encoding": "utf-8-sig"}
-    try:
-        with gzip.open(path, **mode) if path.suffix == ".gz" else path.open(**mode) as lines:
-            for line, cells in enumerate(csv.reader(lines, delimiter=delimiter), 1):
-                if cells:
-                    yield line, cells
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        raise UserError(
-            f"{path.name}: cannot be read ({error}). The file must be complete and encoded in UTF-8"
-        ) from None
-
-
-def _is_header(cells: list[str]) -> bool:
-    # nan and inf are numbers that start with a letter.
-    return not any(_is_number(cell) or not cell.strip()[:1].isalpha() for cell in cells)
-
-
-def _header(
-    path: Path, line: int, cells: list[str], columns: Sequence[str], delimiter: str
-) -> tuple[list[str], list[int]]:
-    """Return the column names in the order of the file, and the index of each of `columns`."""
-    names = [cell.strip().lower() for cell in cells]
-    expected = [column.lower() for column in columns]
-    if sorted(names) != sorted(expected):
-        unknown = ", ".join(repr(name) for name in names if name not in expected)
-        missing = ", ".join(column for column in columns if column.lower() not in names)
-        problems = [
-            f"{kind} {columns_text}"
-            for kind, columns_text in (("unknown", unknown), ("missing", missing))
-            if columns_text
-        ]
-        raise UserError(
-            f"{path.name}, row {line}: unexpected column names "
-            f"({'; '.join(problems) or 'a name occurs twice'}){_delimiter_hint(cells, delimiter)}. Expected: "
-            f"{', '.join(columns)}, in any order, or numbers without a header line"
-        )
-    return [columns[expected.index(name)] for name in names], [names.index(name) for name in expected]
-
-
-def _delimiter_hint(cells: list[str], delimiter: str) -> str:
-    for other, name in ((";", "semicolons"), ("\t", "tabs")):
-        if other != delimiter and any(other in cell for cell in cells):
-            return f" (use commas as separators, not {name})"
-    return ""
-
-
-def _numbers(path: Path, line: int, cells: list[str], columns: Sequence[str]) -> list[float]:
-    try:
-        # Python accepts underscores in numbers (5_9). In data they are a mistake.
-        if not any("_" in cell for cell in cells):
-            return [float(cell) for cell in cells]
-    except ValueError:
-        pass
-    index = next(i for i, cell in enumerate(cells) if not _is_number(cell))
-    raise UserError(f"{path.name}, row {line}, column {columns[index]}: {cells[index]!r} is not a number")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell

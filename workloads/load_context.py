@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from continuous_training.artifacts.bad_rows import BadRow, raise_bad_row
 from continuous_training.core.progress import Progress
+
+SetAside = Callable[[BadRow], None]
+"""The type of `LoadContext.set_aside`."""
 
 
 class Fetch(Protocol):
@@ -23,7 +27,13 @@ class Fetch(Protocol):
 
 @dataclass(frozen=True)
 class LoadContext:
-    """`fetch` downloads data files to a cache. `progress` reports one message about the progress."""
+    """The functions of the step.
+
+    `fetch` downloads data files to a cache. `progress` reports one message about the progress. `set_aside`
+    records a row that cannot be read; the workload continues with the next row. It raises UserError if no row
+    may be set aside.
+    """
 
     fetch: Fetch
     progress: Progress
+    set_aside: SetAside = raise_bad_row

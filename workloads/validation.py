@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator
 
@@ -59,8 +60,11 @@ def _mistakes(workload: type[Workload], folder: str) -> Iterator[str]:
         )
     yield from split_problems(workload.split, workload.columns)
     for parameter in workload.own_parameters:
-        if parameter.name in SPLIT_PARAMETERS:
+        if parameter.name in {"bad_rows", *SPLIT_PARAMETERS}:
             yield f"{parameter.name} is a run parameter of all workloads; rename the workload's own"
+    limit = workload.bad_rows
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit < math.inf:
+        yield f"bad_rows is {limit!r}; give a number of rows, or a share below 1"
     if workload.target in columns:
         yield from rule_problems(workload.rule, len(workload.column(workload.target).values))
 

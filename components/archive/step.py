@@ -95,7 +95,9 @@ def _provenance(evaluation: Evaluation) -> dict[str, Any]:
         "code": evaluation.code,
         "modules": dict(evaluation.modules),
         "parameters": {
-            key: value for key, value in parameters.items() if key not in {"as_of", "source", "force"}
+            key: value
+            for key, value in parameters.items()
+            if key not in {"as_of", "source", "force", "bad_rows"}
         },
         "recipe": evaluation.input_digest,
         "model_digest": evaluation.model_digest,

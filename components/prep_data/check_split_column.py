@@ -1,20 +1,23 @@
-"""Validate the values of the column that rows are split by."""
+"""Check the values of the column that rows are split by."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.prep_data.validate import reject
+from components.prep_data.row_checks import RowCheck, scalar_check
 from components.split_sides import parse_times
+from continuous_training.artifacts.bad_rows import BadRowType
 from continuous_training.core.errors import UserError
 from workloads.contract import GroupSplit, KeySplit, Rows, Split, TimeSplit, Workload
 
 
-def check_split_column(workload: Workload, split: Split, rows: Rows) -> None:
-    """Raise UserError for an empty group, a time that cannot be read, and a split that the source defines.
+def invalid_split_values(workload: Workload, split: Split, rows: Rows) -> Iterator[RowCheck]:
+    """Yield the check for empty groups, or for times that cannot be read. The rows have no nulls.
 
-    Missing values are rejected with those of the other columns.
+    Raises UserError if the source defines the split.
     """
     if isinstance(split, KeySplit):
         return
@@ -27,6 +30,8 @@ def check_split_column(workload: Workload, split: Split, rows: Rows) -> None:
     values = rows.batch.column(split.column)
     if isinstance(split, TimeSplit):
         expected = "seconds since 1970" if column.kind != "text" else "a time such as 2024-01-31T06:00:00Z"
-        reject(rows, column, parse_times(values).is_null(), f"is not {expected}")
+        failed = parse_times(values).is_null()
+        yield scalar_check(BadRowType.NOT_A_TIME, column.name, values, failed, f"is not {expected}")
     elif isinstance(split, GroupSplit) and pa.types.is_string(values.type):
-        reject(rows, column, pc.equal(pc.utf8_trim_whitespace(values), ""), "is an empty group")
+        failed = pc.equal(pc.utf8_trim_whitespace(values), "")
+        yield scalar_check(BadRowType.MISSING, column.name, values, failed, "is an empty group")

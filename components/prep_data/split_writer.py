@@ -23,7 +23,7 @@ from continuous_training.core.digest import digest_file, digest_of
 from continuous_training.core.errors import UserError
 from continuous_training.core.progress import Progress
 from continuous_training.evaluation.column_statistics import Statistics
-from workloads.contract import KeySplit, Split, TimeSplit, Workload
+from workloads.contract import KeySplit, Rows, Split, TimeSplit, Workload
 
 from .validate import SPLITS, check_labels
 
@@ -67,18 +67,19 @@ class SplitWriter:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def add(self, batch: pa.RecordBatch, origin: str, first: int) -> None:
-        """Write the rows of a batch. `origin` and `first` are the position of its first row, for errors."""
+    def add(self, rows: Rows) -> None:
+        """Write the rows of a batch."""
+        batch = rows.batch
         keys = key_digests(batch.column(self.workload.key))
         # The writers need the order and the nullability of the schema.
         columns = [batch.column(column.name) for column in self.workload.columns]
-        rows = pa.record_batch(columns, schema=self.workload.schema())
+        ordered = pa.record_batch(columns, schema=self.workload.schema())
         if self.staged:
-            self.staged.add(rows)
+            self.staged.add(ordered)
         else:
-            self._write(rows, self._row_sides(batch, keys))
+            self._write(ordered, self._row_sides(batch, keys))
         self.keys.append(keys)
-        self.batches.append((origin, first, self.total))
+        self._add_positions(rows)
         self.total += len(keys)
 
     def finish(self) -> None:
@@ -110,6 +111,12 @@ class SplitWriter:
                 self._count_labels(split, part)
         self.overlap.add(batch, row_sides)
         self.gap_rows += int((row_sides == UNUSED).sum())
+
+    def _add_positions(self, rows: Rows) -> None:
+        """Store where each run of consecutive row numbers begins, for the positions in errors."""
+        numbers = rows.row_numbers()
+        begins = np.flatnonzero(np.diff(numbers, prepend=-2) != 1)
+        self.batches += [(rows.origin, int(numbers[begin]), self.total + int(begin)) for begin in begins]
 
     def check(self, source: str, progress: Progress) -> Overlap:
         """Return the overlap of the splits.

@@ -11,6 +11,7 @@ from typing import Any
 from components.input_digest import run_inputs
 from continuous_training.adapters.downloader import Downloader
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.bad_rows import BAD_ROWS
 from continuous_training.artifacts.checksums import write_checksums
 from continuous_training.artifacts.dataset_manifest import (
     MANIFEST,
@@ -24,10 +25,11 @@ from continuous_training.core.progress import Progress
 from workloads.contract import LoadContext, Workload
 from workloads.former_load import load_rows
 
-from .check_split_column import check_split_column
+from .bad_row_writer import BadRowWriter
 from .earlier_run import EarlierRun, find_earlier_run
+from .row_batches import merge_batches
 from .split_writer import SplitWriter
-from .validate import SPLITS, check_batch
+from .validate import SPLITS, select_valid
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,16 @@ def run(
     with new_folder(output, MANIFEST) as folder:
         row_split = workload.split_of(values)
         splits = SplitWriter(workload, folder, row_split, float(values["test_size"]))
-        context = LoadContext(Downloader(cache, progress).fetch, progress)
-        with splits:
-            for rows in load_rows(workload, source, values, context):
-                check_batch(workload, rows)
-                check_split_column(workload, row_split, rows)
-                splits.add(rows.batch, rows.origin, rows.first)
+        bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
+        context = LoadContext(Downloader(cache, progress).fetch, progress, bad_rows.add)
+        with splits, bad_rows:
+            for rows in merge_batches(load_rows(workload, source, values, context)):
+                splits.add(select_valid(workload, row_split, rows, bad_rows.add_batch))
                 progress(f"{splits.total:,} rows read and validated")
             splits.finish()
+        bad_row_counts = bad_rows.check(source, splits.total)
+        if bad_row_counts.rows:
+            progress(f"{bad_row_counts.rows:,} rows set aside: {bad_row_counts} ({BAD_ROWS})")
         overlap = splits.check(source, progress)
         fingerprint = splits.fingerprint()
         inputs = run_inputs(workload, values, fingerprint, packages or {})
@@ -102,6 +106,7 @@ def run(
             reasons=earlier.reasons,
             split=splits.rule,
             gap_rows=splits.gap_rows,
+            bad_rows=bad_row_counts,
         )
         if earlier.record:
             # The run ends here, so no step reads the rows.

@@ -1,39 +1,44 @@
-"""Validate rows. Errors name the file, the row and the column."""
+"""Validate rows: the schema of each batch, the values of each row, and the labels of each split."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from components.prep_data.check_split_column import invalid_split_values
+from components.prep_data.row_checks import SPLITS, invalid_values, missing_values
+from continuous_training.artifacts.bad_rows import BadRow
 from continuous_training.core.errors import UserError
-from workloads.contract import Column, Rows, Workload
+from workloads.contract import Rows, Split, Workload
 
-SPLITS = ("train", "holdout")
+__all__ = ["SPLITS", "check_labels", "select_valid"]
 
 
-def check_batch(workload: Workload, rows: Rows) -> None:
-    """Raise UserError if a value of the batch is not allowed by the workload's columns.
+def select_valid(
+    workload: Workload, split: Split, rows: Rows, set_aside: Callable[[Sequence[BadRow]], None]
+) -> Rows:
+    """Return the rows whose values the workload's columns allow. Pass the other rows to `set_aside`.
 
-    Checks the schema, nulls, NaN and infinite values, ranges and label sets, in this order.
+    Checks nulls, NaN and infinite values, ranges, label sets and the column that rows are split by, in this
+    order; a bad row is reported with the first check that it fails. Raises UserError if the schema is not the
+    workload's.
     """
     _check_schema(workload, rows)
-    for column in workload.columns:
-        values = rows.batch.column(column.name)
-        if values.null_count:
-            reject(rows, column, values.is_null(), "is missing")
-        if column.kind == "vector":
-            _check_vector(rows, column, values)
-        else:
-            _check_scalar(rows, column, values)
-    if "split" in rows.batch.schema.names:
-        invalid = pc.invert(pc.is_in(rows.batch.column("split"), pa.array(SPLITS)))
-        if pc.any(invalid).as_py():
-            row = rows.first + int(np.flatnonzero(invalid.to_numpy(zero_copy_only=False))[0])
-            raise UserError(f"{rows.origin}, row {row}, column split: is neither train nor holdout")
+    bad: list[BadRow] = []
+    # The checks of a function need rows that passed those before.
+    for checks in (missing_values, invalid_values, invalid_split_values):
+        valid, numbers = np.ones(rows.batch.num_rows, dtype=bool), rows.row_numbers()
+        for check in checks(workload, split, rows):
+            for index in np.flatnonzero(check.failed & valid).tolist():
+                column, message = check.describe(index)
+                bad.append(BadRow(rows.origin, int(numbers[index]), check.type, message, column))
+            valid &= ~check.failed
+        rows = rows if valid.all() else rows.select(valid)
+    if bad:
+        set_aside(sorted(bad, key=lambda row: row.row))
+    return rows
 
 
 def check_labels(workload: Workload, counts: Mapping[Any, int], location: str) -> None:
@@ -68,41 +73,3 @@ def _check_schema(workload: Workload, rows: Rows) -> None:
     extra = set(actual.names) - set(expected.names) - {"split"}
     if extra:
         raise UserError(f"{rows.origin}: unknown columns: {', '.join(sorted(extra))}")
-
-
-def _check_scalar(rows: Rows, column: Column, values: pa.Array) -> None:
-    if column.kind == "number":
-        reject(rows, column, pc.invert(pc.is_finite(values)), "is not a finite number")
-    if column.minimum is not None:
-        reject(rows, column, pc.less(values, column.minimum), f"is under {column.minimum:g}")
-    if column.maximum is not None:
-        reject(rows, column, pc.greater(values, column.maximum), f"is over {column.maximum:g}")
-    if column.values:
-        allowed = pa.array(column.values, type=column.arrow)
-        allowed_values = ", ".join(map(str, column.values))
-        reject(rows, column, pc.invert(pc.is_in(values, allowed)), f"is not one of {allowed_values}")
-
-
-def _check_vector(rows: Rows, column: Column, values: pa.Array) -> None:
-    flat = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), column.length)
-    low = -np.inf if column.minimum is None else column.minimum
-    high = np.inf if column.maximum is None else column.maximum
-    invalid = ~(np.isfinite(flat) & (flat >= low) & (flat <= high))
-    if invalid.any():
-        row, index = (int(i) for i in np.argwhere(invalid)[0])
-        raise UserError(
-            f"{rows.origin}, row {rows.first + row}, column {column.name}[{index}]: {flat[row, index]:g} "
-            f"is not a number from {low:g} to {high:g}"
-        )
-
-
-def reject(rows: Rows, column: Column, invalid: pa.Array, problem: str) -> None:
-    """Raise UserError for the first row that `invalid` marks, if any."""
-    indices = np.flatnonzero(invalid.to_numpy(zero_copy_only=False))
-    if len(indices):
-        row = int(indices[0])
-        value = rows.batch.column(column.name)[row].as_py()
-        suffix = f" (and {len(indices) - 1} more rows in this batch)" if len(indices) > 1 else ""
-        raise UserError(
-            f"{rows.origin}, row {rows.first + row}, column {column.name}: {value!r} {problem}{suffix}"
-        )

@@ -147,5 +147,5 @@ def _metadata(
     )
 
 
-_PREP_DATA_PARAMETERS = {"source", "as_of", "test_size", "force", *SPLIT_PARAMETERS}
+_PREP_DATA_PARAMETERS = {"source", "as_of", "test_size", "force", "bad_rows", *SPLIT_PARAMETERS}
 """The parameters that only prep-data uses. The dataset manifest contains them."""

@@ -2,7 +2,7 @@
 
 | source | file |
 |---|---|
-| a folder | the first of the names that exists in it |
+| a folder | the first of the names that exists in it, in upper or lower case |
 | a file | this file, with any name |
 | https://HOST/FOLDER, s3://BUCKET/PREFIX?endpoint=HOST:PORT | the first of the names that exists below it |
 | the same, with the ending of one of the names | this file |
@@ -69,7 +69,7 @@ def _local(path: Path, names: Sequence[str]) -> Path:
     try:
         if path.is_file():
             return path
-        file = next((path / name for name in names if (path / name).is_file()), None)
+        file = _find_file(path, names)
         if file is None:
             problem = "contains none of" if path.is_dir() else "is neither a file nor a folder with one of"
             raise UserError(f"source {path} {problem} {', '.join(names)}")
@@ -77,6 +77,15 @@ def _local(path: Path, names: Sequence[str]) -> Path:
             return file
     except PermissionError as error:
         raise UserError(f"source {error.filename}: this user may not read it") from None
+
+
+def _find_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the first of the names in `folder`, or else a file whose name differs only in case."""
+    exact = next((folder / name for name in names if (folder / name).is_file()), None)
+    if exact or not folder.is_dir():
+        return exact
+    files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    return next((files[name.lower()] for name in names if name.lower() in files), None)
 
 
 def _candidates(source: str, names: Sequence[str]) -> Iterator[tuple[str, str, Remote]]:
@@ -88,7 +97,7 @@ def _candidates(source: str, names: Sequence[str]) -> Iterator[tuple[str, str, R
         )
     path = PurePosixPath(parts.path or "/")
     endings = {PurePosixPath(name).suffix for name in names} - {""}
-    if not parts.path.endswith("/") and (path.name in names or path.suffix in endings):
+    if not parts.path.endswith("/") and (path.name in names or path.suffix.lower() in endings):
         paths = [(path.name, path)]
     else:
         paths = [(name, path / quote(name)) for name in names]

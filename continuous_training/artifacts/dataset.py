@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from continuous_training.artifacts.bad_rows import BadRow, read_bad_rows
 from continuous_training.artifacts.checksums import verify_checksums
 from continuous_training.artifacts.dataset_manifest import MANIFEST, DatasetManifest
 from continuous_training.artifacts.errors import ArtifactError
@@ -55,6 +56,11 @@ class Dataset:
     def read(self, split: str) -> pa.Table:
         """Read all rows of `train` or `holdout`."""
         return self.rows(split).table()
+
+    def bad_rows(self) -> Iterator[BadRow]:
+        """Yield the rows that were set aside."""
+        if self.manifest.bad_rows:
+            yield from read_bad_rows(self.folder, self.manifest.bad_rows)
 
     def parameters_of(
         self,

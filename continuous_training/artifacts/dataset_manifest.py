@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.run_inputs import RunInputs
 from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.json_checksum import verify_checksum, with_checksum
@@ -93,9 +94,9 @@ class DatasetManifest:
 
     `fingerprint` is the digest of the content of all rows, `input_digest` that of everything that decides the
     result of a run. `sample` marks the workload's sample data. `as_of` is the logical time of the data in
-    ISO 8601. `overlap`, `inputs` and `split` are None in older manifests. `reasons` state why the run trains,
-    as lines of text: the inputs that have changed since the run before. `gap_rows` is the number of rows in
-    the gap of a split by time, which are in neither file.
+    ISO 8601. `overlap`, `inputs`, `split` and `bad_rows` are None in older manifests. `reasons` state why the
+    run trains, as lines of text: the inputs that have changed since the run before. `gap_rows` is the number
+    of rows in the gap of a split by time, which are in neither file.
     """
 
     workload: str
@@ -114,6 +115,7 @@ class DatasetManifest:
     reasons: tuple[str, ...] = ()
     split: SplitRule | None = None
     gap_rows: int = 0
+    bad_rows: BadRowCounts | None = None
 
     @property
     def splits(self) -> dict[str, SplitManifest]:
@@ -138,11 +140,12 @@ class DatasetManifest:
             as_of=document.text("as_of", ""),
             parameters=document.mapping("parameters"),
             input_digest=document.text("recipe"),
-            overlap=Overlap.from_json(document.nested("overlap")) if "overlap" in document else None,
             inputs=document.optional("inputs", RunInputs.from_json),
             reasons=document.text_list("reasons", []),
             split=document.optional("split", SplitRule.from_json),
             gap_rows=document.integer("gap_rows", 0),
+            overlap=document.optional("overlap", Overlap.from_json),
+            bad_rows=document.optional("bad_rows", BadRowCounts.from_json),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -164,5 +167,6 @@ class DatasetManifest:
             "reasons": list(self.reasons),
             **({"split": self.split.to_json()} if self.split else {}),
             **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
+            **({"bad_rows": self.bad_rows.to_json()} if self.bad_rows else {}),
         }
         return with_checksum(content)

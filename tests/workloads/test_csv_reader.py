@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from continuous_training.artifacts.bad_rows import BadRow
 from continuous_training.core.errors import UserError
 from workloads.contract import Column
-from workloads.csv_reader import BLOCK, distinct_rows, matching_files, read_numbers, to_arrow
+from workloads.csv_reader import BLOCK, distinct_rows, read_numbers, to_arrow
+from workloads.data_files import matching_files
 
 AB = ("a", "b")
 
@@ -101,21 +103,65 @@ def damaged(kind: str) -> bytes:
         "truncated": complete[:-20],
         "flipped": complete[:12] + bytes(b ^ 0xFF for b in complete[12:40]) + complete[40:],
         "no gzip": b"1,2\n",
-        "bytes": gzip.compress(b"1,2\n\xff\xfe\n"),
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["truncated", "flipped", "no gzip", "bytes"])
+@pytest.mark.parametrize("kind", ["truncated", "flipped", "no gzip"])
 def test_a_damaged_file_is_an_error_with_its_name(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.csv.gz").write_bytes(damaged(kind))
     with pytest.raises(UserError, match=r"a\.csv\.gz: cannot be read .*must be complete"):
         read(tmp_path / "a.csv.gz")
 
 
-def test_a_field_without_end_is_an_error(tmp_path: Path) -> None:
-    write(tmp_path / "b.csv", f'1,"{"2" * 200_000}"\n')
-    with pytest.raises(UserError, match=r"b\.csv: cannot be read .*field larger"):
+@pytest.mark.parametrize("text", [f'1,"{"2" * 200_000}"\n', '1,"2\n', '"1,2\n3,4"\n'])
+def test_a_field_without_end_is_an_error(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "b.csv", text)
+    with pytest.raises(UserError, match=r"b\.csv, row 1: 1 columns where 2 are expected"):
         read(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1,2\n3,\xff\n", r"a\.csv, row 2, column b: .* is not encoded in UTF-8"),
+        ("1,2\n".encode("utf-16"), r"a\.csv: the file is encoded in UTF-16"),
+    ],
+)
+def test_another_encoding_is_an_error(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "a.csv")
+
+
+def test_bad_rows_are_set_aside_with_their_position(tmp_path: Path) -> None:
+    lines = [b"b,a", b"1,2", b"1", b"x,2", b",2", b'"3,4', b"1.5,6", b"3,\xff", b"nan,2", b"9,8", b"", b" "]
+    (tmp_path / "a.csv").write_bytes(b"\n".join(lines))
+    bad_rows: list[BadRow] = []
+    blocks = list(read_numbers(str(tmp_path), AB, integers=("b",), set_aside=bad_rows.append))
+    assert [(block.first, block.number, block.values.tolist()) for block in blocks] == [
+        (2, 1, [[2, 1]]),
+        (10, 2, [[8, 9]]),
+    ]
+    assert [(row.file, row.row, row.column, row.type) for row in bad_rows] == [
+        ("a.csv", 3, "", "wrong number of fields"),
+        ("a.csv", 4, "b", "not a number"),
+        ("a.csv", 5, "b", "missing value"),
+        ("a.csv", 6, "", "wrong number of fields"),
+        ("a.csv", 7, "b", "not an integer"),
+        ("a.csv", 8, "a", "invalid encoding"),
+        ("a.csv", 9, "b", "not an integer"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a,c\n1,2\n", "unexpected column names"), ("", "is empty"), ("1;2\n3;4\n", "all 2 rows are bad")],
+)
+def test_an_error_of_the_whole_file_is_not_a_bad_row(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path / "a.csv", "1,2\n")
+    write(tmp_path / "b.csv", text)
+    with pytest.raises(UserError, match=rf"b\.csv.*{message}"):
+        list(read_numbers(str(tmp_path), AB, set_aside=lambda _: None))
 
 
 def test_a_glob_that_matches_only_folders_is_an_error(tmp_path: Path) -> None:

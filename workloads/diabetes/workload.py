@@ -96,7 +96,7 @@ class Diabetes(Workload):
         if source == self.default_source:
             blocks, add_keys = _read_scikit_learn(), numbered_rows
         else:
-            blocks, add_keys = _read_csv(source), distinct_rows
+            blocks, add_keys = self._read_csv(source, context), distinct_rows
         if values["split"] == "hash":
             for block, keys in add_keys(blocks):
                 yield Rows(self._batch(block, keys), block.origin, block.first)
@@ -108,6 +108,12 @@ class Diabetes(Workload):
             split = np.where(numbers <= last_training_row, "train", "holdout").astype(object)
             batch = self._batch(block, keys).append_column("split", pa.array(split))
             yield Rows(batch, block.origin, block.first)
+
+    def _read_csv(self, source: str, context: LoadContext) -> Iterator[Block]:
+        if source.startswith("sklearn:"):
+            raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
+        names = (*FEATURES, "progression")
+        return read_numbers(source, names, integers=("sex",), set_aside=context.set_aside)
 
     def _batch(self, block: Block, keys: list[str]) -> pa.RecordBatch:
         numbers = zip(self.columns[1:], block.values.T, strict=True)
@@ -155,12 +161,6 @@ def _read_scikit_learn() -> Iterator[Block]:
     targets = read_numbers(scikit_learn_file("diabetes_target.csv.gz"), ["progression"])
     for left, right in zip(features, targets, strict=True):
         yield left._replace(values=np.hstack([left.values, right.values]))
-
-
-def _read_csv(source: str) -> Iterator[Block]:
-    if source.startswith("sklearn:"):
-        raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
-    return read_numbers(source, (*FEATURES, "progression"))
 
 
 WORKLOAD = Diabetes

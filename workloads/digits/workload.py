@@ -96,7 +96,9 @@ class Digits(Workload):
             path, add_keys = scikit_learn_file("digits.csv.gz"), numbered_rows
         else:
             path, add_keys = source, distinct_rows
-        for (origin, first, _, block), keys in add_keys(read_numbers(path, (*PIXEL_NAMES, "label"))):
+        names = (*PIXEL_NAMES, "label")
+        blocks = read_numbers(path, names, integers=("label",), set_aside=context.set_aside)
+        for (origin, first, _, block), keys in add_keys(blocks):
             pixels = pa.array(block[:, :PIXELS].astype(np.float32).ravel())
             columns = [
                 pa.array(keys),

@@ -137,10 +137,10 @@ class Nsmc(Workload):
         location = {SAMPLE: str(Path(__file__).parent / "sample"), ORIGINAL: ADDRESS}.get(source, source)
         for split, name in FILES.items():
             path = context.fetch(location, (name, f"{name}.gz"), SHA256 if location == ADDRESS else None)
-            for reviews in read_reviews(path):
+            for reviews in read_reviews(path, context.set_aside):
                 batch = pa.record_batch(reviews.columns, schema=self.schema())
                 splits = pa.array([split]).take(pa.array(np.zeros(batch.num_rows, dtype=np.int64)))
-                yield Rows(batch.append_column("split", splits), path.name, reviews.line)
+                yield Rows(batch.append_column("split", splits), path.name, numbers=reviews.lines)
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
         """Train as `train_stored` does, on a table."""

@@ -1,0 +1,40 @@
+"""Merge small batches of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from workloads.contract import Rows
+
+
+def merge_batches(batches: Iterable[Rows], size: int = 10_000) -> Iterator[Rows]:
+    """Yield the same rows in batches of up to `size` rows of one file.
+
+    A reader ends a batch at each row that it sets aside. Small batches would make the checks slow, and each
+    would become a row group of the Parquet file.
+    """
+    pending: list[Rows] = []
+    for rows in batches:
+        if pending and not _fits(pending, rows, size):
+            yield _merge(pending)
+            pending = []
+        pending.append(rows)
+    if pending:
+        yield _merge(pending)
+
+
+def _fits(pending: list[Rows], rows: Rows, size: int) -> bool:
+    first = pending[0]
+    count = sum(part.batch.num_rows for part in pending) + rows.batch.num_rows
+    return count <= size and rows.origin == first.origin and rows.batch.schema.equals(first.batch.schema)
+
+
+def _merge(pending: list[Rows]) -> Rows:
+    first = pending[0]
+    if len(pending) == 1:
+        return first
+    numbers = np.concatenate([rows.row_numbers() for rows in pending])
+    return Rows(pa.concat_batches([rows.batch for rows in pending]), first.origin, first.first, numbers)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.picture_files import blank_files, chunk, lossless_forms, low_depth_forms
 from workloads.mnist.idx import read_idx
-from workloads.mnist.pictures import read_picture
+from workloads.mnist.pictures import INK, read_picture
 
 SAMPLE = Path(__file__).parents[2] / "workloads" / "mnist" / "sample"
 
@@ -103,8 +104,33 @@ def test_unusual_sizes_are_accepted(size: tuple[int, int]) -> None:
     assert np.isfinite(image).all()
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+@pytest.mark.parametrize("size", [(8, 8), (60, 90), (300, 40)])
+def test_the_form_of_the_file_does_not_matter(digits: np.ndarray, size: tuple[int, int]) -> None:
+    for digit in digits[:5]:
+        grey = 255 - np.asarray(Image.fromarray(digit).resize(size, Image.Resampling.BICUBIC))
+        files = lossless_forms(grey)
+        expected = read_picture(files["8 bits"])
+        assert [name for name, content in files.items() if (read_picture(content) != expected).any()] == []
+        for depth in (1, 2, 4):
+            files = low_depth_forms(grey, depth)
+            expected = read_picture(files["8 bits"])
+            different = [name for name in files if (read_picture(files[name]) != expected).any()]
+            assert different == [], depth
+
+
+def test_all_forms_of_a_picture_of_mnist_are_returned_unchanged(digits: np.ndarray) -> None:
+    for digit in digits[:5]:
+        files = lossless_forms(255 - digit)
+        scan = read_picture(files.pop("16 bits from a scanner"))
+        assert [name for name in files if (read_picture(files[name]) != digit).any()] == []
+        assert np.abs(scan - digit).max() <= INK / 64
+
+
+@pytest.mark.parametrize("size", [(28, 28), (50, 50), (1, 1)])
+@pytest.mark.parametrize("name", blank_files(1, 1))
+def test_blank_pictures_of_any_size_are_rejected(size: tuple[int, int], name: str) -> None:
+    with pytest.raises(ValueError, match="the picture is blank"):
+        read_picture(blank_files(*size)[name])
 
 
 def bomb(side: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,12 @@ _BOX = 20
 """The longer side of a digit in MNIST, in pixels, without the margin."""
 _PAPER_SHARE = 0.2
 """Pixels with at most this share of the strongest ink count as paper: shadows and JPEG noise."""
+_MIN_CONTRAST = 1 / 16
+"""The minimum difference between ink and paper; 1 is the difference between black and white."""
+_PURE_PAPER = 2 / 255
+"""The paper of a digital picture is black or white up to this difference; that of a scan is not."""
+_INK_LEVELS = 64
+"""Ink is rounded to these levels, so that the same picture in 8 and in 16 bits gives the same response."""
 _MAX_PIXELS = 16_000_000
 """Limit that accepts a phone's photograph and rejects a small file that decodes to gigabytes."""
 
@@ -19,24 +26,35 @@ _MAX_PIXELS = 16_000_000
 def read_picture(content: bytes) -> np.ndarray:
     """Convert a PNG or JPEG file of any size and colour to float32 [28, 28], from 0 (paper) to 255 (ink).
 
-    The median of the border is the colour of the paper. An image of 28 x 28 pixels is used as it is, inverted
-    if its paper is light. Any other image is cropped to its ink, scaled into 20 x 20 pixels and centred by
-    its centre of mass. Raises ValueError, with a message for the client, if the content is not such a file or
-    the image is blank.
+    The median of the border is the colour of the paper. A digital image of 28 x 28 pixels is used as it is,
+    inverted if its paper is light, and a scan of that size gets full contrast. Any other image is cropped to
+    its ink, scaled into 20 x 20 pixels and centred by its centre of mass. Raises ValueError, with a message
+    for the client, if the content is not such a file or the image is blank.
     """
     grey = _grey(content)
-    paper = float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
-    if grey.shape == (SIDE, SIDE):
-        return INK - grey if paper > INK / 2 else grey
-    ink = np.abs(grey - paper)
-    strongest = float(ink.max())
-    if strongest < INK / 16:
+    has_model_size = grey.shape == (SIDE, SIDE)
+    ink = _ink(grey, keep=has_model_size)
+    return ink if has_model_size else _centre(np.where(ink > _PAPER_SHARE * INK, ink, 0))
+
+
+def _ink(grey: np.ndarray, *, keep: bool) -> np.ndarray:
+    """Return the ink of each pixel, float32. `keep` prevents that the ink of a digital image is stretched."""
+    white = np.iinfo(grey.dtype).max
+    paper = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])) / white
+    darkest, lightest = (paper - level / white for level in (grey.min(), grey.max()))
+    contrast = max(darkest, -lightest)
+    if contrast < _MIN_CONTRAST:
         raise ValueError("the picture is blank: all pixels are nearly as bright as the border")
-    return _centre(np.where(ink > _PAPER_SHARE * strongest, ink, 0) * (INK / strongest))
+    levels = np.linspace(0, 1, white + 1)
+    ink = np.clip(paper - levels if darkest > -lightest else levels - paper, 0, contrast)
+    if not (keep and min(paper, 1 - paper) <= _PURE_PAPER and contrast > 0.5):
+        ink = np.rint(ink / contrast * _INK_LEVELS) / _INK_LEVELS
+    scaled: np.ndarray = (ink * INK).astype(np.float32)
+    return scaled[grey]
 
 
 def _grey(content: bytes) -> np.ndarray:
-    """Decode to grey levels, float32 [height, width], 0 to 255. Transparent pixels become white."""
+    """Decode to grey levels, uint8 or uint16 [height, width]. Transparent pixels become paper."""
     from PIL import Image, ImageOps
 
     try:
@@ -45,18 +63,35 @@ def _grey(content: bytes) -> np.ndarray:
                 raise ValueError(
                     f"the picture has {opened.width} x {opened.height} pixels; send at most {_MAX_PIXELS:,}"
                 )
+            picture = ImageOps.exif_transpose(opened)
             # Pillow would clip pixels of sixteen bits to 255.
-            is_16_bit = opened.mode.startswith("I")
-            picture = opened if is_16_bit else ImageOps.exif_transpose(opened)
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-            if is_16_bit:
-                return np.asarray(picture, np.float32) / 257
-            return np.asarray(picture.convert("L"), np.float32)
+            if picture.mode.startswith("I"):
+                return np.asarray(picture).astype(np.uint16)
+            is_opaque = not picture.has_transparency_data
+            if is_opaque or picture.mode in ("1", "L", "RGB"):
+                grey = np.asarray(picture.convert("L"))
+                # One transparent colour is that of the paper, if the other pixels differ from it.
+                if is_opaque or _has_contrast(grey):
+                    return grey
+            on_white, on_black = (_flatten(picture, paper) for paper in ("white", "black"))
+            return on_white if _has_contrast(on_white) else on_black
     # Pillow's own messages describe its objects, not the file.
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("the picture cannot be read as PNG or JPEG; is the file complete?") from error
+
+
+def _flatten(picture: Any, paper: str) -> np.ndarray:
+    """Return the grey levels of a picture with transparency on paper of one colour."""
+    from PIL import Image
+
+    layers = picture.convert("RGBA")
+    grey = Image.new("L", layers.size, paper)
+    grey.paste(layers.convert("L"), mask=layers.getchannel("A"))
+    return np.asarray(grey)
+
+
+def _has_contrast(grey: np.ndarray) -> bool:
+    return bool(np.ptp(grey) >= 255 * _MIN_CONTRAST)
 
 
 def _centre(ink: np.ndarray) -> np.ndarray:

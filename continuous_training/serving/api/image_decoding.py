@@ -25,8 +25,12 @@ MAX_PIXELS = 16_000_000
 
 _MAX_SIDE = 1024
 """Larger images are scaled down to this width or height before they are processed."""
-_MIN_CONTRAST = 16
-"""The minimum difference between ink and paper, in grey levels from 0 to 255."""
+_MIN_CONTRAST = 16 / 255
+"""The minimum difference between ink and paper; 1 is the difference between black and white."""
+_PURE_PAPER = 2 / 255
+"""The paper of a digital image is black or white up to this difference; that of a scan is not."""
+_INK_LEVELS = 64
+"""Ink is rounded to these levels, so that the same picture in 8 and in 16 bits gives the same response."""
 _PAPER_LEVEL = 0.25
 """Ink below this level counts as paper, to remove noise."""
 
@@ -64,12 +68,15 @@ class ImageFormat:
 def decode_image(content: bytes, image_format: ImageFormat) -> list[list[float]]:
     """Return the pixel rows of an image file. RequestError if the file is not a supported image, or blank.
 
-    An image of exactly the model's size is converted pixel by pixel. Other images are cropped to their ink,
-    scaled and centred. The border of the image decides whether the ink is darker or lighter than the paper.
+    The result does not depend on the file format, the bit depth, the colours or the transparency. The border
+    of the image is paper: ink is darker or lighter than it. The contrast is stretched, except in a digital
+    image of exactly the model's size, which is converted pixel by pixel. An image of another size is cropped
+    to its ink, scaled and centred.
     """
-    ink = _ink(_decode_grey(content))
-    if ink.shape != (image_format.height, image_format.width):
-        ink = _fit(ink, image_format)
+    grey = _decode_grey(content)
+    has_model_size = grey.shape == (image_format.height, image_format.width)
+    levels = _ink_levels(grey, keep=has_model_size)
+    ink = levels[grey] if has_model_size else _fit(levels, grey, image_format)
     pixels = ink * image_format.max_value
     pixels = np.rint(pixels).astype(int) if image_format.integers else pixels.round(3)
     rows: list[list[float]] = pixels.tolist()
@@ -77,7 +84,7 @@ def decode_image(content: bytes, image_format: ImageFormat) -> list[list[float]]
 
 
 def _decode_grey(content: bytes) -> np.ndarray:
-    """Decode an image to grey levels from 0 to 255. Transparent pixels become white."""
+    """Decode an image to grey levels, uint8 or uint16. Transparent pixels become paper."""
     from PIL import Image, ImageOps
 
     try:
@@ -90,10 +97,7 @@ def _decode_grey(content: bytes) -> np.ndarray:
                         f"{MAX_PIXELS // 10**6} million; send a smaller one"
                     )
                 image.load()
-                # Scale down before the conversion to floats, which take four times the memory.
-                image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.BOX)
-                upright: Image.Image = ImageOps.exif_transpose(image) or image
-                return np.asarray(_flatten_transparency(upright), dtype=np.float32)
+                return _grey_levels(ImageOps.exif_transpose(image) or image)
     except RequestError:
         raise
     # Pillow's decoders raise many exception types for damaged files.
@@ -102,30 +106,59 @@ def _decode_grey(content: bytes) -> np.ndarray:
         raise RequestError(f"the file is not a readable image ({names})") from error
 
 
-def _flatten_transparency(image: Image.Image) -> Image.Image:
+def _grey_levels(image: Image.Image) -> np.ndarray:
+    """Convert an image to grey levels. Transparent pixels become white, or black if white has no contrast."""
     from PIL import Image
 
-    if not image.has_transparency_data:
-        return image.convert("L")
-    layers = image.convert("RGBA")
-    paper = Image.new("RGBA", layers.size, "white")
-    return Image.alpha_composite(paper, layers).convert("L")
+    if image.mode.startswith("I"):  # Pillow's conversion to 8 bits would clip the 16 bits.
+        return np.asarray(image).astype(np.uint16)
+    is_opaque = not image.has_transparency_data
+    if is_opaque or image.mode in ("1", "L", "RGB"):
+        grey = np.asarray(image.convert("L"))
+        # One transparent colour is that of the paper, if the other pixels differ from it.
+        if is_opaque or _contrast(grey) >= _MIN_CONTRAST:
+            return grey
+    layers = image.convert("RGBA").convert("LA")
+    ink, opacity = layers.getchannel("L"), layers.getchannel("A")
+    for paper in ("white", "black"):
+        grey = np.asarray(Image.composite(ink, Image.new("L", ink.size, paper), opacity))
+        if _contrast(grey) >= _MIN_CONTRAST:
+            break
+    return grey
 
 
-def _ink(grey: np.ndarray) -> np.ndarray:
-    """Convert grey levels to ink from 0 to 1. The border is taken to be paper."""
+def _contrast(grey: np.ndarray) -> float:
+    return float(np.ptp(grey)) / np.iinfo(grey.dtype).max
+
+
+def _ink_levels(grey: np.ndarray, *, keep: bool) -> np.ndarray:
+    """Return the ink of each grey level, from 0 (paper) to 1. RequestError if the image is blank.
+
+    The strongest ink becomes 1. With `keep`, this applies only to scans and faint images.
+    """
+    white = np.iinfo(grey.dtype).max
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    dark_on_light = np.median(border) > 127
-    return (255 - grey if dark_on_light else grey) / 255
-
-
-def _fit(ink: np.ndarray, image_format: ImageFormat) -> np.ndarray:
-    """Crop to the ink, stretch its contrast, and scale it into the middle of the model's format."""
-    low, high = float(np.median(ink)), float(ink.max())
-    if (high - low) * 255 < _MIN_CONTRAST:
+    paper = float(np.median(border)) / white
+    darker, lighter = paper - float(grey.min()) / white, float(grey.max()) / white - paper
+    contrast = max(darker, lighter)
+    if contrast < _MIN_CONTRAST:
         raise RequestError("the image is blank: no ink is visible on the paper")
-    ink = np.clip((ink - low) / (high - low), 0, 1)
-    ink[ink < _PAPER_LEVEL] = 0
+    levels = np.linspace(0, 1, white + 1)
+    ink = np.clip(paper - levels if darker > lighter else levels - paper, 0, contrast)
+    is_digital = min(paper, 1 - paper) <= _PURE_PAPER and contrast > 0.5
+    if keep and is_digital:
+        return ink
+    return np.rint(ink / contrast * _INK_LEVELS) / _INK_LEVELS
+
+
+def _fit(levels: np.ndarray, grey: np.ndarray, image_format: ImageFormat) -> np.ndarray:
+    """Crop to the ink, and scale it into the middle of the model's format."""
+    from PIL import Image
+
+    image = Image.fromarray(np.rint(levels * 255).astype(np.uint8)[grey])
+    image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.BOX)
+    ink = np.asarray(image, dtype=np.float32) / 255
+    ink = np.where(ink < _PAPER_LEVEL, 0, ink)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     size = np.array([image_format.height, image_format.width]) * (1 - 2 * image_format.margin)

@@ -76,6 +76,12 @@ def test_the_centre_of_mass_is_placed_as_in_mnist(size: int) -> None:
         assert abs(centre - 14) <= 0.5
 
 
+def test_grey_paper_and_darker_ink() -> None:
+    """The paper of a dim photograph is darker than the middle of the grey levels."""
+    bright, dim = (decode_image(image_file(bar(64, 64, *levels)), DIGIT) for levels in ((255, 0), (110, 20)))
+    assert dim == bright
+
+
 def test_transparent_pixels_are_paper() -> None:
     ink = bar(64, 64)
     rgba = np.zeros((64, 64, 4))

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+from components.transient_retries import with_retries
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.step_failure import StepFailure
@@ -22,6 +24,8 @@ from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
 
+Result = TypeVar("Result")
+
 INTERRUPTION = (
     "interrupted: a version is served only after its golden requests passed. Run the same command again to "
     "continue"
@@ -31,6 +35,16 @@ INTERRUPTION = (
 def tell(message: str) -> None:
     """Write one line of progress to standard error at once."""
     report(f"{MARK}{message}")
+
+
+def run_in_pipeline(step: str, execute: Callable[[Settings], Result]) -> Result:
+    """Return the result of a step inside a pipeline. A temporary failure is retried as the settings state.
+
+    The last error is reported and, unless `step` is empty, recorded.
+    """
+    with reported(step):
+        settings = in_pipeline()
+        return with_retries(lambda: execute(settings), settings.retries, settings.retry_backoff, tell)
 
 
 @contextmanager

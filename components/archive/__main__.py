@@ -23,11 +23,9 @@ from .step import run
 
 def in_pipeline(model: Any, evaluation: Any, archived: Any) -> None:
     """Run the step inside a pipeline."""
-    with step_cli.reported("archive"):
-        version = archive_bundle(
-            Path(model.path), Path(evaluation.path), Path(archived.path), step_cli.in_pipeline()
-        )
-        archived.metadata |= {"version": version.version, "digest": version.digest}
+    paths = Path(model.path), Path(evaluation.path), Path(archived.path)
+    version = step_cli.run_in_pipeline("archive", lambda settings: archive_bundle(*paths, settings))
+    archived.metadata |= {"version": version.version, "digest": version.digest}
 
 
 def archive_bundle(model: Path, evaluation: Path, output: Path, settings: Settings) -> ArchivedModel:

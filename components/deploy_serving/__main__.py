@@ -27,10 +27,9 @@ from .step import DeployedModel, run
 
 def in_pipeline(archived: Any, data: Any, deployed: Any) -> None:
     """Run the step inside a pipeline; the arguments are KFP artifacts."""
-    with step_cli.reported("deploy-serving"):
-        settings = step_cli.in_pipeline()
-        result = deploy(Path(archived.path), Path(data.path), Path(deployed.path), settings)
-        deployed.metadata |= {"version": result.version, "endpoint": result.endpoint}
+    paths = Path(archived.path), Path(data.path), Path(deployed.path)
+    result = step_cli.run_in_pipeline("deploy-serving", lambda settings: deploy(*paths, settings))
+    deployed.metadata |= {"version": result.version, "endpoint": result.endpoint}
 
 
 def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) -> DeployedModel:

@@ -45,10 +45,11 @@ def in_pipeline(
     classes: Any,
 ) -> bool:
     """Run the step inside a pipeline, and fill the artifacts that the Kubeflow UI shows."""
-    with step_cli.reported("evaluate"):
+
+    def execute(settings: Settings) -> bool:
         loaded = discovery.get(workload)
         output = Path(evaluation.path)
-        result = evaluate(loaded, Path(data.path), Path(model.path), output, run_id, step_cli.in_pipeline())
+        result = evaluate(loaded, Path(data.path), Path(model.path), output, run_id, settings)
         step_cli.tell(outcome(result))
         shutil.copyfile(output / REPORT, report.path)
         shutil.copyfile(output / CARD, card.path)
@@ -61,6 +62,8 @@ def in_pipeline(
             classes.log_confusion_matrix(*confusion_matrix(loaded, result.predictions))
         evaluation.metadata["verdict"] = result.evaluation.verdict
         return result.promoted
+
+    return step_cli.run_in_pipeline("evaluate", execute)
 
 
 def evaluate(

@@ -24,9 +24,10 @@ from .step import run, to_markdown
 
 def in_pipeline(workload: str, run_id: str, result: Any) -> None:
     """Run the step inside a pipeline. The artifact `result` shows the result in the Kubeflow UI."""
-    with step_cli.reported():
-        record = notify_result(workload, run_id, step_cli.in_pipeline(), step_cli.tell)
-        Path(result.path).write_text(to_markdown(workload, record), encoding="utf-8")
+    record = step_cli.run_in_pipeline(
+        "", lambda settings: notify_result(workload, run_id, settings, step_cli.tell)
+    )
+    Path(result.path).write_text(to_markdown(workload, record), encoding="utf-8")
 
 
 def notify_result(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> RunRecord:

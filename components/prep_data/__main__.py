@@ -31,8 +31,8 @@ def in_pipeline(
 
     `packages` is the text of the locked packages; pipelines that an older version compiled have none.
     """
-    with step_cli.reported("prep-data"):
-        settings = step_cli.in_pipeline()
+
+    def execute(settings: Settings) -> bool:
         records = RunHistory(open_store(settings.store), workload)
         result = run(
             discovery.get(workload),
@@ -52,6 +52,8 @@ def in_pipeline(
             records.write_run(record)
             step_cli.tell(record.reasons[0])
         return result.changed
+
+    return step_cli.run_in_pipeline("prep-data", execute)
 
 
 def data_record(run_id: str, dataset: Dataset, baseline: str | None = None) -> DataRecord:

@@ -25,15 +25,17 @@ from .step import run
 
 def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: Any, model: Any) -> None:
     """Run the step inside a pipeline, on several nodes if `trainjob`, a TrainJob spec, is not empty."""
-    with step_cli.reported("train"):
+
+    def execute(settings: Settings) -> str:
         definition, arguments = discovery.get(workload), step_cli.arguments_of(parameters)
-        paths = Path(data.path), Path(model.path)
-        store = open_store(step_cli.in_pipeline().store)
+        paths, store = (Path(data.path), Path(model.path)), open_store(settings.store)
         if trainjob:
             metadata = _on_nodes(definition, arguments, *paths, trainjob, store)
         else:
             metadata = run(definition, arguments, *paths, step_cli.tell, store)
-        model.metadata |= {"workload": workload, "recipe": metadata.require_training(paths[1]).input_digest}
+        return metadata.require_training(paths[1]).input_digest
+
+    model.metadata |= {"workload": workload, "recipe": step_cli.run_in_pipeline("train", execute)}
 
 
 def _on_nodes(

@@ -31,6 +31,10 @@ class TransientError(PipelineError, ConnectionError):
     exit_code = exit_codes.TRANSIENT
 
 
+class DiskFullError(TransientError):
+    """There is no space left on a disk of this machine. Another try fails until some space is freed."""
+
+
 def error_with_code(exit_code: int, message: str) -> PipelineError:
     """Return the error of the class that has this exit code; PipelineError for any other code."""
     classes = {cls.exit_code: cls for cls in PipelineError.__subclasses__()}
@@ -45,7 +49,7 @@ def as_pipeline_error(error: PipelineError | OSError) -> PipelineError:
     if isinstance(error, PipelineError):
         return error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TransientError(
+        return DiskFullError(
             f"{error.filename or error}: no space left on the device; free some space, then run it again"
         )
     if error.filename is None or error.strerror is None:

@@ -11,11 +11,14 @@
 | CT_KFP_TOKEN_FILE | a file with the token for that API, for Kubeflow with several users | none |
 | CT_WEBHOOK | a URL that receives the result of each run | none |
 | CT_RUN, CT_WORKLOAD | the run of a step and its workload; the pipeline sets them | none |
+| CT_RETRIES | how often a step repeats after a temporary failure | 0 |
+| CT_RETRY_BACKOFF | seconds before the first of these retries, doubled for each further one | 30 |
 | CT_TARGET | where models are served: local, kubernetes, kserve or torchserve | local |
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +45,8 @@ class Settings:
     webhook: str = ""
     run: str = ""
     workload: str = ""
+    retries: int = 0
+    retry_backoff: float = 30
     target: str = "local"
     serving: ServingSettings = field(default_factory=ServingSettings)
 
@@ -72,9 +77,22 @@ class Settings:
             webhook=environment.get("CT_WEBHOOK", ""),
             run=environment.get("CT_RUN", ""),
             workload=environment.get("CT_WORKLOAD", ""),
+            retries=int(_number(environment, "CT_RETRIES", 0)),
+            retry_backoff=_number(environment, "CT_RETRY_BACKOFF", 30),
             target=target,
             serving=ServingSettings() if target == "local" else ServingSettings.from_environment(environment),
         )
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name) or str(default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < math.inf:
+        raise UserError(f"{name} is {text!r}: it must be a number that is not negative")
+    return number
 
 
 def local_registry_uri(state: Path) -> str:

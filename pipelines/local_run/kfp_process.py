@@ -31,6 +31,7 @@ def resolve(text: str, run_id: str) -> str:
     Failed steps are not retried: a person waits for a local run, and can correct the cause and run it again.
     """
     text = re.sub(r"maxRetryCount: \d+", "maxRetryCount: 0", text)
+    text = re.sub(r"(name: CT_RETRIES\s+value: )'\d+'", r"\1'0'", text)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return text.replace("{{$.pipeline_job_uuid}}", run_id).replace(
         "{{$.pipeline_job_schedule_time_utc}}", now

@@ -41,6 +41,10 @@ def configure(
     _set_resources(task, settings)
     kubernetes.set_timeout(task, settings.timeout)
     if settings.retries:
+        # With the stock configuration of Kubeflow Pipelines, Argo retries only pods that were deleted or
+        # evicted. The step itself retries after a temporary failure.
+        task.set_env_variable("CT_RETRIES", str(settings.retries))
+        task.set_env_variable("CT_RETRY_BACKOFF", str(settings.backoff))
         # Argo measures this duration from the start of the first attempt, which may use the whole timeout.
         # With its default of one hour, a training that fails in its second hour would not be retried.
         duration = f"{settings.max_duration}s"

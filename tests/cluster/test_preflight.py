@@ -129,6 +129,38 @@ def test_missing_namespace_is_named(
     assert f"MISSING: Namespace {own_namespace.name}-x: kubectl create namespace" in capsys.readouterr().out
 
 
+def retry_defaults(policy: str) -> Any:
+    return {"spec": {"templateDefaults": {"retryStrategy": {"limit": "2", "retryPolicy": policy}}}}
+
+
+@pytest.mark.parametrize(
+    ("key", "config", "policy"),
+    [
+        (
+            "workflowDefaults",
+            retry_defaults("OnError"),
+            "OnError",
+        ),
+        (
+            "workflowDefaults",
+            retry_defaults("Always"),
+            "Always",
+        ),
+        ("config", {"workflowDefaults": {"spec": {}}}, "OnFailure"),
+    ],
+)
+def test_the_retry_policy_of_argo_is_printed(
+    own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str], key: str, config: Any, policy: str
+) -> None:
+    create_requirements(own_namespace)
+    metadata = {"name": "workflow-controller-configmap"}
+    own_namespace.cluster.apply(CONFIG_MAP, {"metadata": metadata, "data": {key: yaml.safe_dump(config)}})
+    _, lines = run_preflight(own_namespace, capsys)
+    (line,) = [line for line in lines if "retries of failed pods" in line]
+    assert line.startswith(f"ok: retries of failed pods: Argo's retryPolicy is {policy}")
+    assert ("retryPolicy: Always in ConfigMap workflow-controller-configmap" in line) == (policy == "OnError")
+
+
 def test_a_namespace_that_enforces_baseline_is_reported(
     own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,6 +116,52 @@ def test_a_failure_that_cannot_be_recorded_keeps_its_exit_code(
     assert "the failure was not recorded in the store" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "calls"),
+    [
+        (TransientError("the registry is down"), 3),
+        (OSError(errno.ENOSPC, "no space", "rows.parquet"), 1),
+        (UserError("a column is missing"), 1),
+    ],
+)
+def test_only_a_temporary_failure_is_retried(
+    error: Exception, calls: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CT_RETRIES", "2")
+    monkeypatch.setenv("CT_RETRY_BACKOFF", "0.01")
+    executed = []
+
+    def fail(settings: Settings) -> None:
+        executed.append(settings.retries)
+        raise error
+
+    with pytest.raises(SystemExit) as raised:
+        step_cli.run_in_pipeline("train", fail)
+    assert raised.value.code == as_pipeline_error(error).exit_code  # type: ignore[arg-type]
+    assert len(executed) == calls
+    output = capsys.readouterr().err
+    assert ("the registry is down; retry 2 of 2 in 0.02 s" in output) == (calls == 3)
+
+
+def test_a_step_succeeds_after_a_temporary_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CT_RETRIES", "1")
+    monkeypatch.setenv("CT_RETRY_BACKOFF", "0")
+    failures = iter([TransientError("the source is away")])
+
+    def execute(_: Settings) -> str:
+        for failure in failures:
+            raise failure
+        return "done"
+
+    assert step_cli.run_in_pipeline("train", execute) == "done"
+
+
+@pytest.mark.parametrize("text", ["two", "-1", "inf"])
+def test_an_invalid_number_of_retries_is_rejected(text: str) -> None:
+    with pytest.raises(UserError, match=f"CT_RETRIES is '{text}'"):
+        Settings.from_environment({"CT_RETRIES": text})
+
+
 def test_an_unexpected_error_prints_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), step_cli.reported():
         print(1 / 0)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks import populations, seasons
 from benchmarks.simulated import CASES, Case, share_promoted
 from continuous_training.core.files import write_text
 from continuous_training.evaluation.cost_measurement import latencies_ms
@@ -39,11 +40,22 @@ Models with the same predictions as the champion, on the number of rows that the
 
 {4}
 
-The ratio of a model's latency to its own, measured {5} times:
+Data whose meaning changed in training rows and holdout alike, after a champion that was promoted on 500 usual
+rows: {0:,} nights each, and {1} nights without the check of the population:
 
-{6}"""
+{5}
+
+A yearly sine with an amplitude of one standard deviation and a trend of a tenth of a standard deviation per
+month, {0:,} trainings each, each on the rows of one day:
+
+{6}
+
+The ratio of a model's latency to its own, measured {7} times:
+
+{8}"""
 BEGIN, END = "<!-- begin: python -m benchmarks.gate -->", "<!-- end -->"
 COMPARISONS, POWER = 4000, 400
+POPULATION_ROWS = 500
 _REPEATS = 30
 
 Run = Callable[..., Future[float]]
@@ -104,9 +116,52 @@ def share(name: str, *arguments: Any) -> float:
     return share_promoted(next(case for case in CASES if case.name == name), *arguments)
 
 
+def different_populations(pool: ProcessPoolExecutor, nights: int) -> str:
+    """Return the table of the share of nights on changed data that promote a model."""
+    futures = [
+        (
+            situation.name,
+            pool.submit(populations.simulate, situation.name, POPULATION_ROWS, nights, 5),
+            pool.submit(populations.simulate, situation.name, POPULATION_ROWS, POWER, 5, False),
+        )
+        for situation in populations.SITUATIONS
+    ]
+    lines = [
+        "| change of the data | promoted | rejected as another population | promoted without the check |",
+        "|---|---|---|---|",
+    ]
+    for name, checked, unchecked in futures:
+        promoted, rejected = (_text(count / nights, nights) for count in checked.result())
+        lines.append(f"| {name} | {promoted} | {rejected} | {unchecked.result()[0] / POWER:.0%} |")
+    return "\n".join(lines)
+
+
+def seasonal_nights(pool: ProcessPoolExecutor, nights: int) -> str:
+    """Return the table of the share of nights that a season causes to be rejected as another population."""
+    futures = [
+        (kind.name, step, rows, pool.submit(seasons.simulate, kind.name, rows, step, nights, 6))
+        for kind in seasons.SEASONS
+        for step in (1, 7)
+        for rows in (250, 2500)
+    ]
+    lines = [
+        "| season | training | rows | rejected as another population | promoted |",
+        "|---|---|---|---|---|",
+    ]
+    for name, step, rows, future in futures:
+        rejected, promoted = future.result()
+        training = "nightly" if step == 1 else "weekly"
+        lines.append(f"| {name} | {training} | {rows} | {_text(rejected / nights, nights)} | {promoted} |")
+    return "\n".join(lines)
+
+
 def _rate(future: Future[float], comparisons: int) -> str:
+    return _text(future.result(), comparisons)
+
+
+def _text(rate: float, comparisons: int) -> str:
     """Return a rate with its 95 % interval (Wilson, 1927)."""
-    rate, z = future.result(), NormalDist().inv_cdf(0.975)
+    z = NormalDist().inv_cdf(0.975)
     scale = 1 + z * z / comparisons
     centre = (rate + z * z / (2 * comparisons)) / scale
     half = z * (rate * (1 - rate) / comparisons + (z / (2 * comparisons)) ** 2) ** 0.5 / scale
@@ -172,6 +227,7 @@ def main(argv: list[str] | None = None) -> int:
             return pool.submit(share, *arguments)
 
         tables = [table(run, comparisons) for table in (superiority, margins, identical)]
+        tables += [table(pool, comparisons) for table in (different_populations, seasonal_nights)]
     with threadpool_limits(1):
         latency_table = latency(_REPEATS)
     text = TEXT.format(comparisons, POWER, *tables, _REPEATS, latency_table)

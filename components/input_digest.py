@@ -13,8 +13,9 @@ from continuous_training.evaluation.promotion_rule import PromotionRule, is_gate
 from workloads.contract import Values, Workload
 from workloads.splits import SPLIT_PARAMETERS
 
-_EXCLUDED = {"source", "as_of", "force", "bad_rows"}
-"""The origin and the time of the rows do not matter, because the fingerprint covers their content."""
+_EXCLUDED = {"source", "as_of", "force", "bad_rows", "accept"}
+"""The origin and the time of the rows do not matter, because the fingerprint covers their content.
+`force` and `accept` belong to one run: a later run on the same inputs has nothing to do."""
 
 
 def run_inputs(

@@ -69,6 +69,13 @@ COMMON = (
         example="2024-01-31 or 2024-01-31T06:00Z",
     ),
     Parameter("force", False, "train and evaluate even if the data has not changed"),
+    Parameter(
+        "accept",
+        "",
+        "the reason to accept data that differ from the champion's, for one run; recorded permanently",
+        pattern=r".{1,300}",
+        example="a reason of at most 300 characters",
+    ),
 )
 """The run parameters of every workload. A workload whose `load` depends on the seed declares `seed` again."""
 
@@ -93,6 +100,8 @@ class Workload(ABC):
             training row. Set 1 if equal rows are normal, as in a table with few distinct values.
         split: how rows are held out: `KeySplit()`, the default, `GroupSplit("shop")`, or
             `TimeSplit("date", holdout="30d", gap="7d")`.
+        moving_columns: the columns whose values are expected to move without bounds, such as a date. They are
+            not compared with the champion's data when the gate decides whether the population is the same.
         extras: the extras of setup.cfg that training may need, for example `("torch",)`.
         sample_source: the source of a small sample that ships with the code. Logs, registry and report mark
             a model that was trained on it as a trial.
@@ -125,6 +134,7 @@ class Workload(ABC):
     bad_rows: ClassVar[float] = 0
     overlap_share: ClassVar[float] = 0.1
     split: ClassVar[Split] = KeySplit()
+    moving_columns: ClassVar[tuple[str, ...]] = ()
     extras: ClassVar[tuple[str, ...]] = ()
     distributed: ClassVar[bool] = False
     request_schema: ClassVar[Schema] = {}

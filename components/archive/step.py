@@ -77,6 +77,7 @@ def run(
             reasons=record.reasons,
             metrics=record.metrics,
             registry=record.registry,
+            accepted=record.accepted,
         )
         (folder / ARCHIVED).write_text(to_json(archived.to_json()), encoding="utf-8")
         write_checksums(folder)
@@ -97,7 +98,7 @@ def _provenance(evaluation: Evaluation) -> dict[str, Any]:
         "parameters": {
             key: value
             for key, value in parameters.items()
-            if key not in {"as_of", "source", "force", "bad_rows"}
+            if key not in {"as_of", "source", "force", "bad_rows", "accept"}
         },
         "recipe": evaluation.input_digest,
         "model_digest": evaluation.model_digest,

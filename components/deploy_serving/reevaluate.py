@@ -42,7 +42,7 @@ def reevaluate(
     """
     # Start-up time: only this rare case needs the libraries of an evaluation.
     from components.evaluate.step import evaluate
-    from continuous_training.evaluation.gate import note
+    from continuous_training.evaluation.check import note
 
     workload, dataset, first = (
         discovery.get(archived.workload),

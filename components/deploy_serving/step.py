@@ -151,6 +151,7 @@ def _record_promotion(model: ArchivedModel, endpoint: str, registry: Registry, s
         version=model.version,
         digest=model.digest,
         endpoint=endpoint,
+        accepted=model.accepted,
     )
     history = RunHistory(store, model.workload)
     history.write_run(record)

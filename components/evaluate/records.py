@@ -74,6 +74,8 @@ def build_evaluation(
         code=training.code,
         modules=training.modules,
         registry=TrackingRun(registry_run, context.registry.run_url(workload, registry_run)),
+        population=comparison.population,
+        accepted=comparison.accepted,
     )
     if champion is None or comparison.champion is None:
         return evaluation

@@ -11,7 +11,7 @@ from components.split_sides import TRAIN, assign_sides
 from continuous_training.artifacts.bundle import TrainingData
 from continuous_training.artifacts.dataset_manifest import DatasetManifest
 from continuous_training.artifacts.split_rule import SplitRule
-from continuous_training.evaluation.gate import Check, note
+from continuous_training.evaluation.check import Check, note
 
 
 def count_seen_rows(champion: TrainingData, manifest: DatasetManifest, holdout: pa.Table) -> int:

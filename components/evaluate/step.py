@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +15,9 @@ from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import new_folder, plain, to_json
+from continuous_training.evaluation.check import Check, note
 from continuous_training.evaluation.comparison import Comparison, compare, primary_metric
-from continuous_training.evaluation.gate import Check, Decision, decide, note, promote_same_model
+from continuous_training.evaluation.gate import Decision, decide, promote_same_model
 from continuous_training.evaluation.predictions import Predictions, non_finite_responses
 from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.report.model_card import render_card
@@ -26,6 +27,7 @@ from workloads.contract import Workload
 
 from .champion import Champion, open_champion
 from .inference import golden_requests, output_validator, predict_rows, serving_costs
+from .population import compare_population
 from .records import build_evaluation, build_report_data
 from .request_path import request_difference
 from .seen_rows import count_seen_rows, split_notes
@@ -91,12 +93,18 @@ def evaluate(
     except that the MLflow run is created.
     """
     workload = context.workload
-    rule = workload.rule_of(dataset.parameters_of(workload.parameters(), workload.parse, {}))
+    values = dataset.parameters_of(workload.parameters(), workload.parse, {})
+    rule = workload.rule_of(values)
     primary_metric(rule, workload.task)
     holdout = dataset.read("holdout")
     golden = golden_requests(workload, challenger, holdout)
     with open_champion(context) as champion:
         predictions, comparison = _compare(context, rule, holdout, challenger, champion, golden)
+        comparison = replace(
+            comparison,
+            population=compare_population(context, rule, dataset, champion, comparison),
+            accepted=str(values["accept"]),
+        )
         seen_rows = count_seen_rows(champion.training_data, dataset.manifest, holdout) if champion else 0
         decision = _decide(rule, comparison, dataset, champion, seen_rows, model_digest).with_notes(*notes)
         evaluation = build_evaluation(

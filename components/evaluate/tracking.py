@@ -48,6 +48,7 @@ def _record(evaluation: Evaluation) -> RunRecord:
         champion=RecordedVersion(champion.version, champion.digest, champion.metrics) if champion else None,
         input_digest=evaluation.input_digest,
         registry=evaluation.registry,
+        accepted=evaluation.accepted,
     )
 
 
@@ -69,4 +70,5 @@ def _tags(evaluation: Evaluation) -> dict[str, str]:
         "code": evaluation.code,
         "recipe": evaluation.input_digest,
         "model_digest": evaluation.model_digest,
+        **({"accepted": evaluation.accepted} if evaluation.accepted else {}),
     }

@@ -41,6 +41,8 @@ def find_earlier_run(
         processed = records.find_processed(digest) if digest else None
     if processed and values["force"]:
         return EarlierRun(None, ("force=true",), baseline)
+    if processed and values["accept"] and processed.record.verdict == "rejected":
+        return EarlierRun(None, (f"accept={values['accept']}",), baseline)
     if processed:
         return EarlierRun(processed.record, baseline=baseline)
     return EarlierRun(None, _reasons(latest, inputs), baseline)

@@ -135,7 +135,7 @@ def _metadata(
                 split=manifest.split if manifest.split and manifest.split.kind in ("group", "time") else None,
             ),
             parameters={
-                n: v for n, v in values.items() if n not in _PREP_DATA_PARAMETERS and not is_gate_parameter(n)
+                n: v for n, v in values.items() if n not in _UNRELATED_PARAMETERS and not is_gate_parameter(n)
             },
             input_digest=input_digest,
             prepared_input_digest=manifest.input_digest,
@@ -147,5 +147,5 @@ def _metadata(
     )
 
 
-_PREP_DATA_PARAMETERS = {"source", "as_of", "test_size", "force", "bad_rows", *SPLIT_PARAMETERS}
-"""The parameters that only prep-data uses. The dataset manifest contains them."""
+_UNRELATED_PARAMETERS = {"source", "as_of", "test_size", "force", "bad_rows", "accept", *SPLIT_PARAMETERS}
+"""The parameters that do not affect the training. The dataset manifest contains them."""

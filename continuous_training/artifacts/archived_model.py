@@ -22,7 +22,8 @@ class ArchivedModel:
     """A registered version, with the `key` of its archive in the object store and the archive's sha256.
 
     `evaluated_champion` is the version that was champion when the gate decided, or None without a champion.
-    `metrics` are the metrics of the evaluation, and `registry` is its MLflow run.
+    `metrics` are the metrics of the evaluation, and `registry` is its MLflow run. `accepted` is the reason
+    for which a person accepted the data, or empty.
     """
 
     workload: str
@@ -35,6 +36,7 @@ class ArchivedModel:
     reasons: tuple[str, ...]
     metrics: Mapping[str, Interval]
     registry: TrackingRun
+    accepted: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> ArchivedModel:
@@ -56,6 +58,7 @@ class ArchivedModel:
             reasons=document.text_list("reasons"),
             metrics=document.items("metrics", Interval.from_json),
             registry=TrackingRun.from_json(document.nested("registry")),
+            accepted=document.text("accepted", ""),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -72,4 +75,5 @@ class ArchivedModel:
             "reasons": list(self.reasons),
             "metrics": {name: interval.to_json() for name, interval in self.metrics.items()},
             "registry": self.registry.to_json(),
+            **({"accepted": self.accepted} if self.accepted else {}),
         }

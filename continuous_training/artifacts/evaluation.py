@@ -15,6 +15,7 @@ from continuous_training.artifacts.measurements import (
     ServingCost,
     SliceMetric,
 )
+from continuous_training.artifacts.population import PopulationChange
 from continuous_training.core.files import plain
 from continuous_training.core.json_object import JsonObject
 
@@ -105,6 +106,8 @@ class Evaluation:
     the primary metric, and `guard_tests` has the tests of the guard metrics. `input_digest` is stored under
     the key `recipe`. `modules` are the sha256 of the modules with which the model was trained, by path; empty
     in older evaluations.
+    `population` compares the data with those that the champion was promoted on, and `accepted` is the reason
+    for which a person accepted data that differ; older evaluations have neither.
     """
 
     workload: str
@@ -132,6 +135,8 @@ class Evaluation:
     modules: Mapping[str, str] = field(default_factory=dict)
     registry: TrackingRun
     drift: tuple[ColumnDrift, ...] = ()
+    population: PopulationChange | None = None
+    accepted: str = ""
 
     @property
     def promoted(self) -> bool:
@@ -181,4 +186,6 @@ class Evaluation:
             modules=document.texts("modules", {}),
             registry=TrackingRun.from_json(document.nested("registry")),
             drift=tuple(map(ColumnDrift.from_json, document.nested_list("drift", []))),
+            population=document.optional("population", PopulationChange.from_json),
+            accepted=document.text("accepted", ""),
         )

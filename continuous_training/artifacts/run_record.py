@@ -80,7 +80,7 @@ class RunRecord:
     `ended` is the time in ISO 8601, empty until the record is written. An evaluated run has the `metrics` of
     its challenger, the `champion` to which it was compared, and its MLflow run, `registry`. `version`,
     `digest` and `endpoint` describe the served version. `evaluated_by` is the earlier run that processed
-    the same inputs.
+    the same inputs. `accepted` is the reason for which a person accepted the data, or empty.
     """
 
     run: str
@@ -96,6 +96,7 @@ class RunRecord:
     endpoint: str | None = None
     evaluated_by: str | None = None
     rollback: RecordedRollback | None = None
+    accepted: str = ""
 
     @classmethod
     def from_json(cls, document: JsonObject) -> RunRecord:
@@ -114,6 +115,7 @@ class RunRecord:
             endpoint=document.optional_text("endpoint"),
             evaluated_by=document.optional_text("judged_by"),
             rollback=RecordedRollback.from_json(document) if "to" in document else None,
+            accepted=document.text("accepted", ""),
         )
 
     def to_json(self) -> Json:
@@ -130,6 +132,7 @@ class RunRecord:
             "digest": self.digest,
             "endpoint": self.endpoint,
             "judged_by": self.evaluated_by,
+            "accepted": self.accepted,
         }
         content = {
             "run": self.run,

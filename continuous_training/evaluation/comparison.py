@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from continuous_training.artifacts.measurements import PairedTest, ServingCost, SliceMetric
+from continuous_training.artifacts.population import PopulationChange
 from continuous_training.core.errors import UserError
 from continuous_training.evaluation.metrics import (
     METRICS,
@@ -51,6 +52,8 @@ class Comparison:
     `metrics` are the challenger's, the primary one first, and `higher_is_better` applies to the primary one.
     `champion` is None for a first model. `non_finite` describes the outputs with NaN or infinity, and
     `request_difference` a row whose request leads to other outputs than the evaluation; otherwise empty.
+    `population` compares today's data with the champion's; None if there is nothing to compare with.
+    `accepted` is the reason for which a person accepts data that differ, or empty.
     """
 
     rows: int
@@ -61,6 +64,8 @@ class Comparison:
     champion: ChampionComparison | None = None
     non_finite: Sequence[str] = ()
     request_difference: str = ""
+    population: PopulationChange | None = None
+    accepted: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,11 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from continuous_training.artifacts.measurements import SliceMetric, interval_label
+from continuous_training.evaluation.check import Check, note
 from continuous_training.evaluation.comparison import ChampionComparison, Comparison
 from continuous_training.evaluation.metrics import Interval
+from continuous_training.evaluation.population_checks import population_checks
 from continuous_training.evaluation.promotion_rule import PromotionRule
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the gate, for people: the name, the measured value, the limit, and whether it passed.
-
-    A check with an empty limit is a note: it informs and cannot fail.
-    """
-
-    name: str
-    measured: str
-    limit: str
-    passed: bool
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.measured}" + (f"; required: {self.limit}" if self.limit else "")
 
 
 @dataclass(frozen=True)
@@ -54,11 +40,6 @@ class Decision:
         return Decision(self.promoted, (*self.checks, *notes))
 
 
-def note(name: str, text: str) -> Check:
-    """Return a note: a check without a limit."""
-    return Check(name, text, "", True)
-
-
 def decide(rule: PromotionRule, comparison: Comparison) -> Decision:
     """Return the decision on a challenger: promoted if every check passes.
 
@@ -71,6 +52,7 @@ def decide(rule: PromotionRule, comparison: Comparison) -> Decision:
     if non_finite := list(_non_finite(rule, comparison)):
         limit = "no NaN or infinite number"
         return Decision(False, (Check("finite numbers", f"not in {', '.join(non_finite)}", limit, False),))
+    population = tuple(population_checks(comparison))
     checks = (
         _floor(rule, comparison),
         *_champion(rule, comparison),
@@ -80,6 +62,9 @@ def decide(rule: PromotionRule, comparison: Comparison) -> Decision:
         *_champion_budgets(rule, comparison),
         *_guards(rule, comparison),
     )
+    # If the data differ, a person must look at them first, so this reason is the first one.
+    passed = all(check.passed for check in population)
+    checks = (*checks, *population) if passed else (*population, *checks)
     return Decision(all(check.passed for check in checks), checks)
 
 

@@ -20,6 +20,23 @@ _NUMBER = r"(\d+(\.\d*)?|\.\d+)(e-?\d+)?"
 _GUARDS = rf"[a-z0-9_]+:{_NUMBER}(,[a-z0-9_]+:{_NUMBER})*"
 
 
+_BUDGETS = {
+    "latency_ms": "milliseconds that a request may take",
+    "latency_ratio": "limit of the latency, times the champion's",
+    "size_mb": "limit of the model's size in megabytes",
+    "size_ratio": "limit of the model's size, times the champion's",
+}
+POPULATION_BOUNDS = {
+    "score_fall": "how far the champion's primary metric may fall after its promotion",
+    "mean_shift": "how far the mean of a column may move, in standard deviations",
+    "spread_ratio": "limit of the ratio of a column's standard deviations then and now",
+    "lost_values": "limit of the share of the champion's rows whose value no longer occurs",
+    "rows_fall": "minimum number of rows, times the champion's",
+    "rows_rise": "maximum number of rows, times the champion's",
+}
+"""The bounds beyond which today's data are a different population, with their descriptions."""
+
+
 @dataclass(frozen=True)
 class PromotionRule:
     """The conditions that a challenger must fulfil; docs/gate.md explains how they are applied.
@@ -31,6 +48,11 @@ class PromotionRule:
     maps a guard metric to the amount by which it may get worse.
     The budgets limit the latency of a one-row request in milliseconds and the size of the model in megabytes,
     as an absolute limit or as a ratio to the champion.
+
+    The last six fields are the bounds beyond which today's data are a different population than the data that
+    the champion was promoted on (`evaluation.population`): the fall of the champion's primary metric, the
+    shift of a column's mean in standard deviations, the ratio of the standard deviations, the share of the
+    rows whose value no longer occurs, and the number of rows as multiples of the champion's. None: no bound.
     """
 
     metric: str
@@ -46,6 +68,12 @@ class PromotionRule:
     latency_ratio: float | None = None
     size_mb: float | None = None
     size_ratio: float | None = None
+    score_fall: float | None = 0.05
+    mean_shift: float | None = 4.0
+    spread_ratio: float | None = 2.0
+    lost_values: float | None = 0.3
+    rows_fall: float | None = 0.5
+    rows_rise: float | None = 10.0
 
     @property
     def measures_latency(self) -> bool:
@@ -88,19 +116,15 @@ def gate_parameters(rule: PromotionRule) -> tuple[Parameter, ...]:
             "guard metrics and how much worse each may be, as mse:100,mae:2.5; empty: none",
             pattern=_GUARDS,
         ),
-        _budget_parameter("latency_ms", rule.latency_ms, "milliseconds that a request may take"),
-        _budget_parameter("latency_ratio", rule.latency_ratio, "limit of the latency, times the champion's"),
-        _budget_parameter("size_mb", rule.size_mb, "limit of the model's size in megabytes"),
-        _budget_parameter("size_ratio", rule.size_ratio, "limit of the model's size, times the champion's"),
+        *(
+            _parameter(name, float(getattr(rule, name) or 0), f"{text}; 0: no limit", minimum=0)
+            for name, text in (_BUDGETS | POPULATION_BOUNDS).items()
+        ),
     )
 
 
 def _parameter(name: str, default: Value, help_text: str, **limits: Any) -> Parameter:
     return Parameter(PARAMETER_PREFIX + name, default, help_text, **limits)
-
-
-def _budget_parameter(name: str, limit: float | None, help_text: str) -> Parameter:
-    return _parameter(name, float(limit or 0), f"{help_text}; 0: no limit", minimum=0)
 
 
 def is_gate_parameter(name: str) -> bool:
@@ -137,10 +161,7 @@ def override_rule(rule: PromotionRule, values: Values, task: str, has_slices: bo
         slice_rows=int(overrides["slice_rows"]) or rule.slice_rows,
         confidence=float(overrides["confidence"]),
         guards=guards,
-        latency_ms=_limit(overrides["latency_ms"]),
-        latency_ratio=_limit(overrides["latency_ratio"]),
-        size_mb=_limit(overrides["size_mb"]),
-        size_ratio=_limit(overrides["size_ratio"]),
+        **{name: float(overrides[name]) or None for name in _BUDGETS | POPULATION_BOUNDS},
     )
     defaults = {parameter.name: parameter.default for parameter in gate_parameters(rule)}
     for name, reason in _without_effect(changed, task, has_slices):
@@ -175,10 +196,6 @@ def _parse_guards(text: str) -> dict[str, float]:
             raise UserError(f"parameter {PARAMETER_PREFIX}guards names {name} twice; give one limit for each")
         guards[name] = float(limit)
     return guards
-
-
-def _limit(value: Value) -> float | None:
-    return float(value) or None
 
 
 Rule = PromotionRule

@@ -10,7 +10,7 @@ import numpy as np
 
 from continuous_training.artifacts.dataset_manifest import DatasetManifest
 from continuous_training.artifacts.evaluation import Evaluation
-from continuous_training.evaluation.gate import Check
+from continuous_training.evaluation.check import Check
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.worst_errors import Misclassification

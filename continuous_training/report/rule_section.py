@@ -14,6 +14,18 @@ _BUDGETS = {
     "size_mb": ("model size", "at most {:g} MB"),
     "size_ratio": ("model size", "at most {:g} times the champion's"),
 }
+_POPULATION_BOUNDS = {
+    "score_fall": (
+        "the champion's {} since its promotion",
+        "a fall of at most {:g}, or explained by the rows",
+    ),
+    "mean_shift": ("mean of each column", "moved by at most {:g} standard deviations"),
+    "spread_ratio": ("standard deviation of each column", "at most {:g} times as large or small"),
+    "lost_values": ("values that no longer occur", "of at most {:g} of the champion's rows"),
+    "rows_fall": ("rows", "at least {:g} times the champion's"),
+    "rows_rise": ("rows", "at most {:g} times the champion's"),
+}
+"""The bounds beyond which the data differ from the data that the champion was promoted on."""
 
 
 def context(data: ReportData) -> dict[str, Any]:
@@ -40,9 +52,9 @@ def _conditions(data: ReportData) -> Iterator[tuple[str, str]]:
         yield "holdout rows", f"at least {rows:g}"
     if finite(floor := rule.get("slice_floor")):
         yield f"{metric} in each slice of {rule.get('slice_rows')} rows or more", f"{bound} {floor:g}"
-    for key, (subject, text) in _BUDGETS.items():
+    for key, (subject, text) in (_BUDGETS | _POPULATION_BOUNDS).items():
         if finite(limit := rule.get(key)):
-            yield subject, text.format(limit)
+            yield subject.format(metric), text.format(limit)
 
 
 def _confidence(rule: Mapping[str, Any]) -> str:

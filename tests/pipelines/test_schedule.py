@@ -275,6 +275,7 @@ def test_backfill_runs_each_time_once_and_continues_after_a_failure(kfp, tmp_pat
         (NIGHTLY.replace("test_size", "tset_size"), "did you mean test_size?"),
         (NIGHTLY.replace("0.3", "0.9"), "a number from 0.05 to 0.5"),
         (NIGHTLY.replace("test_size: 0.3", "as_of: '2026-01-01'"), "parameter as_of cannot be set"),
+        (NIGHTLY.replace("test_size: 0.3", "accept: new scanner"), "parameter accept cannot be set"),
         (NIGHTLY.replace("diabetes", "diabetis"), "diabetis"),
         (NIGHTLY.replace("name: nightly", "name: Nightly!"), "lower-case letters"),
         (NIGHTLY + NIGHTLY.split("schedules:")[1], "the name nightly is used twice"),

@@ -55,6 +55,11 @@ class Schedule(ConfigModel):
                 "parameter as_of cannot be set: the runs of a schedule use their own time. "
                 "See pipelines.schedule backfill"
             )
+        if self.parameters.get("accept"):
+            raise UserError(
+                "parameter accept cannot be set: a person accepts data that differ from the champion's in "
+                "one run. Use pipelines.run --set accept=REASON"
+            )
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from continuous_training.artifacts.measurements import (
     ServingCost,
     SliceMetric,
 )
+from continuous_training.artifacts.population import ColumnMove, PopulationChange, ScoreChange
 from continuous_training.core.json_object import JsonObject
 
 EVALUATION = Evaluation(
@@ -50,6 +52,16 @@ EVALUATION = Evaluation(
     data=EvaluatedData("fingerprint", "embedded", "2026-01-01T00:00:00Z", "sha256(id)", False),
     code="code",
     registry=TrackingRun("f00", "http://127.0.0.1:5000/#/run"),
+    population=PopulationChange(
+        champion="1",
+        rows=1797,
+        champion_rows=1790,
+        score=ScoreChange("accuracy", Interval(0.98, 0.97, 0.99), Interval(0.1, 0.05, 0.15), 0.88, 30.5),
+        columns=(ColumnMove("image", 1.1, 0.9), ColumnMove("label", lost_values=0.1)),
+        exceeded=("accuracy of champion 1 was 0.98 when it was promoted and is 0.1 today",),
+        not_compared=("the champion's data have no comparable statistics of ink",),
+    ),
+    accepted="new scanner",
     drift=(ColumnDrift("image", 0.01, 0.005, "KS", 0.02, 0.5, "stable", 4.8, 4.9),),
 )
 
@@ -71,9 +83,10 @@ def test_a_stored_evaluation_is_read_back() -> None:
 def test_the_stored_keys() -> None:
     data = record()
     assert set(data) == {
-        "bootstrap", "champion", "champion_cost", "code", "cost", "data", "difference", "drift", "format",
-        "guard_tests", "guards", "mcnemar_p", "metrics", "model_digest", "modules", "parameters", "reasons",
-        "recipe", "registry", "rows", "rule", "run", "slices", "test", "verdict", "workload",
+        "accepted", "bootstrap", "champion", "champion_cost", "code", "cost", "data", "difference", "drift",
+        "format", "guard_tests", "guards", "mcnemar_p", "metrics", "model_digest", "modules", "parameters",
+        "population", "reasons", "recipe", "registry", "rows", "rule", "run", "slices", "test", "verdict",
+        "workload",
     }  # fmt: skip
     assert (data["recipe"], data["drift"][0]["word"]) == ("input", "stable")
     assert data["metrics"] == {"accuracy": {"value": 0.98, "low": 0.97, "high": 0.99}}
@@ -127,3 +140,14 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(ArtifactError, match=str(path)):
         Evaluation.read(path)
+
+
+def test_an_older_file_has_no_population_and_an_infinite_ratio_is_not_stored() -> None:
+    data = record()
+    del data["population"], data["accepted"]
+    assert (read(data).population, read(data).accepted) == (None, "")
+    constant = replace(
+        EVALUATION, population=PopulationChange("1", 9, None, columns=(ColumnMove("x", 2, math.inf),))
+    )
+    stored = read(json.loads(json.dumps(constant.to_json()))).population
+    assert stored == PopulationChange("1", 9, None, columns=(ColumnMove("x", 2),))

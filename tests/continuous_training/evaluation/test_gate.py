@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from continuous_training.artifacts.measurements import PairedTest, ServingCost, SliceMetric
+from continuous_training.evaluation.check import Check, note
 from continuous_training.evaluation.comparison import ChampionComparison, Comparison
-from continuous_training.evaluation.gate import Check, Decision, decide, note, promote_same_model
+from continuous_training.evaluation.gate import Decision, decide, promote_same_model
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.promotion_rule import PromotionRule
 

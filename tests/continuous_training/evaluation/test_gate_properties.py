@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
+from benchmarks import populations, seasons
 from benchmarks.simulated import CASES, Case, labels, numbers, promoted, share_promoted
 from continuous_training.evaluation.promotion_rule import PromotionRule
 
@@ -107,3 +108,15 @@ def test_fifty_rows_without_a_difference_do_not_pass_a_guard_of_one_percent() ->
     for name in ("accuracy 0.90", "balanced accuracy, two", "macro F1"):
         case = next(case for case in CASES if case.name.startswith(name))
         assert share_promoted(case, 50, None, 20, seed=0, margin=0.01, guard=True) == 0
+
+
+@pytest.mark.parametrize("situation", populations.SITUATIONS, ids=lambda situation: situation.name)
+def test_data_of_another_population_promote_nothing(situation: populations.Situation) -> None:
+    assert populations.simulate(situation.name, rows=500, nights=20, seed=7) == (0, 20)
+
+
+@pytest.mark.parametrize("kind", seasons.SEASONS, ids=lambda kind: kind.name)
+def test_a_season_is_not_another_population(kind: seasons.Season) -> None:
+    rejected, promoted = seasons.simulate(kind.name, rows=250, step=7, nights=52, seed=8)
+    assert rejected <= 1
+    assert (promoted > 5) is kind.moves_label

@@ -16,8 +16,8 @@ from continuous_training.artifacts.evaluation import (
     TrackingRun,
 )
 from continuous_training.artifacts.measurements import SliceMetric
+from continuous_training.evaluation.check import Check
 from continuous_training.evaluation.drift import column_drift
-from continuous_training.evaluation.gate import Check
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.promotion_rule import PromotionRule

@@ -17,7 +17,7 @@ from PIL import Image
 from continuous_training.artifacts.dataset_manifest import ColumnDescription
 from continuous_training.artifacts.evaluation import EvaluatedChampion, TrackingRun
 from continuous_training.artifacts.measurements import SliceMetric
-from continuous_training.evaluation.gate import Check
+from continuous_training.evaluation.check import Check
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.evaluation.worst_errors import Misclassification

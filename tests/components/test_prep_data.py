@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.dataset_manifest import Overlap
 from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_checksum import with_checksum
 from continuous_training.operations.drift_status import drift_since_champion
 from workloads.contract import Column, LoadContext, Rows, Workload
 
@@ -312,6 +314,33 @@ def test_an_altered_manifest_is_rejected(make: Make, tmp_path: Path, field: str)
     (tmp_path / "data/SHA256SUMS").unlink()
     with pytest.raises(UserError, match=r"dataset\.json was altered"):
         Dataset.open(tmp_path / "data")
+
+
+def test_digests_are_compared_in_full(make: Make, tmp_path: Path) -> None:
+    """Change only the last digit of the sha256 of the rows, then that of the manifest's checksum."""
+    run(make(), {}, tmp_path / "data")
+    path = tmp_path / "data/dataset.json"
+    (tmp_path / "data/SHA256SUMS").unlink()
+    document = json.loads(path.read_text())
+    train = document["splits"]["train"]
+    train["sha256"] = train["sha256"][:-1] + ("1" if train["sha256"][-1] == "0" else "0")
+    del document["checksum"]
+    path.write_text(json.dumps(with_checksum(document)))
+    with pytest.raises(UserError, match=r"train\.parquet is damaged: its sha256 differs"):
+        Dataset.open(tmp_path / "data").read("train")
+    checksum = with_checksum(document)["checksum"]
+    path.write_text(json.dumps(document | {"checksum": checksum[:-1] + "x"}))
+    with pytest.raises(UserError, match=r"dataset\.json was altered"):
+        Dataset.open(tmp_path / "data")
+
+
+def test_each_key_has_the_side_of_its_sha256(make: Make, tmp_path: Path) -> None:
+    """Another side for a key would put rows that the champion was trained on into the holdout."""
+    run(make(), {"test_size": "0.5"}, tmp_path / "data")
+    dataset = Dataset.open(tmp_path / "data")
+    sides = {split: set(dataset.read(split)["id"].to_pylist()) for split in ("train", "holdout")}
+    first_bits = {key: hashlib.sha256(key.encode()).digest()[0] for key in sides["train"] | sides["holdout"]}
+    assert sides["holdout"] == {key for key, bits in first_bits.items() if bits < 128}
 
 
 def test_accepts_empty_batches(make: Make, tmp_path: Path) -> None:

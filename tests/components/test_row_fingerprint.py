@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.prep_data.row_fingerprint import Fingerprint, in_holdout
+from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests, row_digests
 
 
 def fingerprint(*batches: dict[str, list[Any]]) -> str:
@@ -27,6 +28,23 @@ def test_stored_fingerprints_remain_comparable() -> None:
 
 def test_the_border_between_columns_is_part_of_the_fingerprint() -> None:
     assert fingerprint({"x": ["ab"], "y": ["c"]}) != fingerprint({"x": ["a"], "y": ["bc"]})
+
+
+def test_keys_keep_the_side_that_former_versions_gave_them() -> None:
+    keys = pa.array(["row 1", "row 2", "row 3", "row 4", "row 5", "row 6"])
+    assert in_holdout(key_digests(keys), 0.3).tolist() == [False, True, False, True, True, False]
+
+
+def test_the_fingerprint_is_the_hash_of_sum_and_number_of_rows() -> None:
+    """The sum of these digests exceeds 2^256, and its highest bit is set."""
+    texts = ["a", "b", "c", "d"]
+    rows = [hashlib.sha256(len(t).to_bytes(8, "big") + t.encode()).digest() for t in texts]
+    total = sum(int.from_bytes(row, "big") for row in rows)
+    assert (total >= 2**256, total % 2**256 >= 2**255) == (True, True)
+    content = (total % 2**256).to_bytes(32, "big") + len(rows).to_bytes(8, "big")
+    assert fingerprint({"x": texts}) == hashlib.sha256(content).hexdigest()
+    numbers = row_digests(pa.RecordBatch.from_pydict({"x": texts}))
+    assert numbers.tolist() == [int.from_bytes(row[:8], "big") for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,11 @@ def test_another_folder_on_the_path_adds_workloads(folder: Path) -> None:
         ("elsewhere2", "elsewhere2", "", "add the line `WORKLOAD = YourClass`"),
         ("elsewhere3", "elsewhere3", "WORKLOAD = Copy()", "add the line `WORKLOAD = YourClass`"),
         ("elsewhere4", "another", "WORKLOAD = Copy", "name is 'another' and its folder 'elsewhere4'"),
-        ("Elsewhere_5", "Elsewhere_5", "WORKLOAD = Copy", "lower-case letters and digits"),
+        ("Elsewhere5", "Elsewhere5", "WORKLOAD = Copy", "lower-case letters and digits"),
+        ("else_where", "else_where", "WORKLOAD = Copy", "lower-case letters and digits"),
+        ("else-where", "else-where", "WORKLOAD = Copy", "lower-case letters and digits"),
+        ("5elsewhere", "5elsewhere", "WORKLOAD = Copy", "lower-case letters and digits"),
+        ("e" * 42, "e" * 42, "WORKLOAD = Copy", "lower-case letters and digits"),
     ],
 )
 def test_an_invalid_workload_is_an_error_with_the_file(

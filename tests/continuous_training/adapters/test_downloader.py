@@ -241,6 +241,8 @@ def test_a_file_with_another_digest_is_rejected_and_removed(fetch: Fetch, files:
         fetch(files.url, [NAME], SHA256)
     assert not {NAME, ".part"} & set(cached_files(cache))
     files.content = CONTENT
+    with pytest.raises(UserError, match="is not the expected file"):
+        fetch(files.url, [NAME], {NAME: SHA256[NAME][:-1] + "x"})
     assert fetch(files.url, [NAME], SHA256).read_bytes() == CONTENT
 
 

@@ -169,10 +169,17 @@ def test_an_invalid_archive_is_rejected_and_leaves_nothing(tmp_path: Path, case:
     assert not list(tmp_path.rglob("evil*"))
 
 
+def with_another_end(digest: str) -> str:
+    """Return a digest that differs in its last digit only."""
+    return digest[:-1] + ("1" if digest[-1] == "0" else "0")
+
+
 def test_a_different_digest_is_rejected_before_anything_is_read(tmp_path: Path) -> None:
     written = make_archive(tmp_path)
     with pytest.raises(ArchiveError, match=f"the sha256 is {written.digest}, expected {'0' * 64}"):
         unpack(written.path, tmp_path / "out", "0" * 64)
+    with pytest.raises(ArchiveError, match="the sha256 is"):
+        unpack(written.path, tmp_path / "out", with_another_end(written.digest))
 
 
 def test_the_limits_apply_to_bytes_and_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

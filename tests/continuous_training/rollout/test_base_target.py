@@ -152,6 +152,8 @@ def test_a_response_of_another_version_is_an_error(
     message = f"toy: version {first.digest[:12]} responded instead of {second.digest[:12]}"
     with pytest.raises(VersionMismatchError, match=message):
         target.predict("toy", {"x": [1.0]}, second.digest)
+    with pytest.raises(VersionMismatchError):
+        target.predict("toy", {"x": [1.0]}, first.digest[:-1] + "x")
 
 
 @pytest.mark.parametrize("error", [TransientError("busy"), VersionMismatchError("the previous version")])

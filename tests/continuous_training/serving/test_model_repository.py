@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from toy_models import make_archive
 
+from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.serving.errors import (
     HandlerError,
     ModelNotFoundError,
     ModelNotReadyError,
     RequestError,
+    VersionRejectedError,
 )
 from continuous_training.serving.models.inference_request import InferenceResponse, PredictRequest
 from continuous_training.serving.models.model_repository import ModelRepository
@@ -112,6 +114,19 @@ def test_only_confirmed_versions_are_persisted(tmp_path: Path) -> None:
     assert repository.get("toy").digest == first.digest
     repository.unload("toy")
     assert json.loads(path.read_text()) == {}
+
+
+def test_versions_are_distinguished_by_each_digit_of_their_digest(tmp_path: Path) -> None:
+    repository, archive = ModelRepository(tmp_path / "server"), make_archive(tmp_path)
+    repository.load(archive.path, archive.digest, 30)
+    other = archive.digest[:-1] + ("1" if archive.digest[-1] == "0" else "0")
+    with pytest.raises(ArchiveError, match="the sha256 is"):
+        repository.load(archive.path, other)
+    with pytest.raises(VersionRejectedError):
+        repository.confirm("toy", other)
+    unchanged = repository.revert("toy", other)
+    assert unchanged is not None
+    assert (unchanged.digest, unchanged.trial_deadline is None) == (archive.digest, False)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ _WILDCARDS = "*?["
 def matching_files(source: str, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files of `source` (a file, folder or glob), sorted. Raises UserError if there are none.
 
-    The case of a suffix does not matter. A folder also stands for its subfolders, such as the partitions
-    `dt=2025-01-01/`, except those whose name starts with a dot or an underscore, such as `_temporary`.
+    The case of a suffix does not matter. The files in the subfolders of a folder, such as the partitions
+    `dt=2025-01-01/`, are included, except in subfolders whose name starts with a dot or an underscore, such
+    as `_temporary`.
     """
     path = Path(source).expanduser()
     extensions = ", ".join(suffixes)

@@ -44,8 +44,8 @@ class BadRowWriter:
     def add_batch(self, rows: Sequence[BadRow]) -> None:
         """Set rows of one batch aside. Raises UserError if no row may be set aside."""
         if not self._limit:
-            others = f" (and {len(rows) - 1} more rows in this batch)" if len(rows) > 1 else ""
-            raise UserError(f"{rows[0]}{others}")
+            suffix = f" (and {len(rows) - 1} more rows in this batch)" if len(rows) > 1 else ""
+            raise UserError(f"{rows[0]}{suffix}")
         if self._file is None:
             # A value with a lone surrogate, such as an undecodable byte, cannot be encoded.
             stream = self._path.open("w", encoding="utf-8", errors="backslashreplace")

@@ -20,7 +20,10 @@ from continuous_training.artifacts.bad_rows import BAD_ROWS, BadRow
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.errors import UserError
 from workloads import discovery
-from workloads.contract import BadRowType, Rows, Workload
+from workloads.contract import BadRowType, GroupSplit, Parameter, Rows, Split, TimeSplit, Workload
+from workloads.validation import check_workload
+
+from . import split_data
 
 Make = Callable[..., Workload]
 
@@ -269,3 +272,44 @@ def test_positions_are_correct_after_bad_rows(make: Make, tmp_path: Path) -> Non
     workload = make(batches=[part(0, 20, 2), part(20, 50, 25), part(50, 60, 100)], bad_rows=5)
     with pytest.raises(UserError, match=r"a\.csv, row 109, column id: the same key as in a\.csv, row 35 "):
         run(workload, {}, tmp_path / "data")
+
+
+DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
+
+
+@pytest.mark.parametrize(
+    ("split", "column", "values", "type"),
+    [
+        (GroupSplit("shop"), "shop", ["a", " ", "b", "c", "d"] * 200, "missing value"),
+        (
+            TimeSplit("date"),
+            "date",
+            ["2024-01-01", "2024-02-31", "2024-01-02", "", "2024-01-03"] * 200,
+            "not a time",
+        ),
+    ],
+)
+def test_a_bad_value_of_the_column_that_rows_are_split_by_is_set_aside(
+    make: Make, tmp_path: Path, split: Split, column: str, values: list[str], type: str
+) -> None:
+    bad = [value.strip() in {"", "2024-02-31"} for value in values]
+    batch = split_data.rows(**{column: values})
+    run(split_data.workload(make, batch, split=split, bad_rows=0.4), {}, tmp_path / "data")
+    dataset = Dataset.open(tmp_path / "data")
+    bad_rows = list(dataset.bad_rows())
+    assert [row.row for row in bad_rows] == [n for n, is_bad in enumerate(bad, 1) if is_bad]
+    assert {(row.file, row.column, row.type) for row in bad_rows} == {("sales.csv", column, type)}
+    assert sum(side.rows for side in dataset.manifest.splits.values()) == 1000 - sum(bad)
+
+
+@pytest.mark.parametrize("limit", [-1, "1 %", True, float("nan"), float("inf")])
+def test_a_workload_with_an_invalid_limit_is_rejected(make: Make, limit: Any) -> None:
+    workload = type(make(bad_rows=limit))
+    with pytest.raises(UserError, match=r"bad_rows is .*; give a number of rows, or a share below 1"):
+        check_workload(workload, "workload.py", workload.name)
+
+
+def test_a_parameter_of_a_workload_must_have_another_name(make: Make) -> None:
+    workload = type(make(own_parameters=(Parameter("bad_rows", 0, "other rows"),)))
+    with pytest.raises(UserError, match=r"bad_rows is a run parameter of all workloads"):
+        check_workload(workload, "workload.py", workload.name)

@@ -15,6 +15,7 @@ from typing import Any
 from components import locked_packages, step_cli
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.run_record import DataRecord, RunRecord
 from continuous_training.core.run_parameters import parse_assignments
@@ -34,8 +35,9 @@ def in_pipeline(
 
     def execute(settings: Settings) -> bool:
         records = RunHistory(open_store(settings.store), workload)
+        definition = discovery.get(workload)
         result = run(
-            discovery.get(workload),
+            definition,
             step_cli.arguments_of(parameters),
             Path(data.path),
             records,
@@ -44,7 +46,9 @@ def in_pipeline(
             settings.cache,
             locked_packages.from_text(packages),
         )
-        records.write_data(data_record(run_id, Dataset.open(Path(data.path)), result.baseline))
+        records.write_data(
+            data_record(run_id, Dataset.open(Path(data.path)), result.baseline, definition.target)
+        )
         data.metadata["recipe"] = result.input_digest
         data.metadata |= {f"{split}_rows": count for split, count in result.rows.items()}
         if result.earlier:
@@ -56,8 +60,11 @@ def in_pipeline(
     return step_cli.run_in_pipeline("prep-data", execute)
 
 
-def data_record(run_id: str, dataset: Dataset, baseline: str | None = None) -> DataRecord:
-    """Return the record of the latest data, with the statistics that drift is computed from."""
+def data_record(run_id: str, dataset: Dataset, baseline: str | None = None, label: str = "") -> DataRecord:
+    """Return the record of the latest data, with the statistics that drift is computed from.
+
+    `label` is the label column.
+    """
     manifest = dataset.manifest
     return DataRecord(
         run=run_id,
@@ -68,6 +75,7 @@ def data_record(run_id: str, dataset: Dataset, baseline: str | None = None) -> D
         statistics=manifest.train.statistics,
         inputs=manifest.inputs,
         baseline=baseline,
+        checks=DataChecks.of(manifest, label),
     )
 
 

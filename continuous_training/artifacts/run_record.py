@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.evaluation import TrackingRun
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_inputs import RunInputs
@@ -212,7 +213,7 @@ class DataRecord:
 
     `rows` are the numbers of rows by split, and `statistics` describes each column of the training rows.
     `inputs` are the inputs of the run, None in older records. `baseline` is the `environment` of the first
-    run after such a record, None if there was none.
+    run after such a record, None if there was none. `checks` is None in older records.
     """
 
     run: str
@@ -224,6 +225,7 @@ class DataRecord:
     when: str = ""
     inputs: RunInputs | None = None
     baseline: str | None = None
+    checks: DataChecks | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> DataRecord:
@@ -239,6 +241,7 @@ class DataRecord:
             when=document.text("when"),
             inputs=document.optional("inputs", RunInputs.from_json),
             baseline=document.optional_text("baseline"),
+            checks=document.optional("checks", DataChecks.from_json),
         )
 
     def to_json(self) -> Json:
@@ -248,6 +251,7 @@ class DataRecord:
             "rows": dict(self.rows),
             "statistics": dict(self.statistics),
             **({"inputs": self.inputs.to_json()} if self.inputs else {}),
+            **({"checks": self.checks.to_json()} if self.checks else {}),
         }
 
 

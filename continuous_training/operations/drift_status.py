@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.artifacts.run_record import DataRecord
+from continuous_training.evaluation.column_histogram import ColumnHistogram, column_histogram
 from continuous_training.evaluation.drift import column_drift
 
 
@@ -27,13 +28,15 @@ class NewestData:
 class DriftSinceChampion:
     """The drift of each column, the largest index first; or in `unknown` why it is not known.
 
-    `not_compared` are the columns of the latest data without comparable statistics.
+    `not_compared` are the columns of the latest data without comparable statistics. `histograms` are those of
+    the compared columns, by name.
     """
 
     newest: NewestData | None
     unknown: str | None
     columns: tuple[ColumnDrift, ...] = ()
     not_compared: tuple[str, ...] = ()
+    histograms: Mapping[str, ColumnHistogram] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields under their keys in --json; those that are known only."""
@@ -50,6 +53,9 @@ class DriftSinceChampion:
                 "word": column.level,
                 "mean_then": column.old_mean,
                 "mean_now": column.new_mean,
+                "histogram": self.histograms[column.column].to_json()
+                if column.column in self.histograms
+                else None,
             }
             for column in self.columns
         ]
@@ -74,4 +80,9 @@ def drift_since_champion(
     columns = tuple(column_drift(newest.statistics, champion_statistics))
     compared = {column.column for column in columns}
     not_compared = tuple(sorted(newest.statistics.keys() - compared))
-    return DriftSinceChampion(data, None, columns, not_compared)
+    histograms = {
+        name: histogram
+        for name in compared
+        if (histogram := column_histogram(newest.statistics[name], champion_statistics[name]))
+    }
+    return DriftSinceChampion(data, None, columns, not_compared, histograms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from continuous_training.artifacts.measurements import METRIC_CONFIDENCE, Interval, interval_label
@@ -41,6 +42,12 @@ def format_interval(interval: Interval, sign: str = "", confidence: float = METR
         for number in (interval.value, interval.low, interval.high)
     )
     return f"{value} ({interval_label(confidence)} {low} to {high})"
+
+
+def format_histogram(shares: Sequence[float], largest: float) -> str:
+    """Return the shares of the rows as bars of block characters; `largest` has the full height."""
+    blocks = " ▁▂▃▄▅▆▇█"
+    return "".join(blocks[math.ceil(8 * share / largest)] if share > 0 else " " for share in shares)
 
 
 def format_comparison(lineage: Lineage) -> str:

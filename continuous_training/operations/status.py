@@ -10,10 +10,12 @@ from typing import Any
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.artifacts.data_checks import DataChecks
+from continuous_training.artifacts.run_record import DataRecord, RunRecord
 from continuous_training.core.errors import TransientError
 from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import ChampionMove, read_champion_history
+from continuous_training.operations.champion_score import ChampionScore, champion_score
 from continuous_training.operations.drift_status import DriftSinceChampion, drift_since_champion
 from continuous_training.operations.lineage import Lineage, read_lineage
 from continuous_training.operations.read_serving_state import read_serving_state
@@ -61,13 +63,17 @@ class ServedVersion:
 
 @dataclass(frozen=True)
 class ChampionStatus:
-    """The champion, the move that made it the champion, its origin, and the drift of the latest data."""
+    """The champion, the move that made it the champion, its origin, and the drift of the latest data.
+
+    `score` is its primary metric when it was promoted and today, or None if that is not known.
+    """
 
     version: str
     digest: str
     move: ChampionMove | None
     lineage: Lineage
     drift: DriftSinceChampion
+    score: ChampionScore | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields under their keys in --json."""
@@ -81,6 +87,7 @@ class ChampionStatus:
             else None,
             **self.lineage.to_json(),
             "drift": self.drift.to_json(),
+            "score": self.score.to_json() if self.score else None,
         }
 
 
@@ -106,7 +113,10 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class WorkloadStatus:
-    """The status of one workload. `previous` and `challenger` are version numbers."""
+    """The status of one workload. `previous` and `challenger` are version numbers.
+
+    `data` are the checks of the latest run's data, or None if they are not recorded.
+    """
 
     name: str
     endpoint: str | None
@@ -116,6 +126,7 @@ class WorkloadStatus:
     challenger: str | None
     agreement: Agreement
     runs: tuple[RunSummary, ...]
+    data: DataChecks | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields under their keys in --json."""
@@ -128,6 +139,7 @@ class WorkloadStatus:
             "challenger": self.challenger,
             **self.agreement.to_json(),
             "runs": [run.to_json() for run in self.runs],
+            "data": self.data.to_json() if self.data else None,
         }
 
 
@@ -208,6 +220,7 @@ class _StatusReader:
 
     def read(self, name: str) -> WorkloadStatus:
         registry, runs = self.registry, RunHistory(self.store, name)
+        records, data = runs.runs(), runs.data()
         aliases = registry.aliases(name) if registry else {}
         versions = {v.version: v for v in registry.versions(name)} if registry else {}
         champion = versions.get(aliases.get(CHAMPION, ""))
@@ -219,11 +232,14 @@ class _StatusReader:
             name=name,
             endpoint=self.serving.url(name),
             served=self._served_version(name, versions),
-            champion=self._champion_status(champion, registry, runs) if champion and registry else None,
+            champion=self._champion_status(champion, registry, records, data)
+            if champion and registry
+            else None,
             previous=aliases.get(PREVIOUS),
             challenger=aliases.get(CHALLENGER),
             agreement=agreement,
-            runs=tuple(RunSummary.from_record(record) for record in runs.runs()[: -MAX_RUNS - 1 : -1]),
+            runs=tuple(RunSummary.from_record(record) for record in records[: -MAX_RUNS - 1 : -1]),
+            data=data.checks if data else None,
         )
 
     def _served_version(self, name: str, versions: Mapping[str, ModelVersion]) -> ServedVersion | None:
@@ -248,7 +264,11 @@ class _StatusReader:
         )
 
     def _champion_status(
-        self, champion: ModelVersion, registry: Registry, runs: RunHistory
+        self,
+        champion: ModelVersion,
+        registry: Registry,
+        records: Sequence[RunRecord],
+        data: DataRecord | None,
     ) -> ChampionStatus:
         history = read_champion_history(registry.alias_history(champion.name), champion.version)
         lineage = read_lineage(champion, registry, self.store)
@@ -257,5 +277,6 @@ class _StatusReader:
             digest=champion.digest,
             move=history.last_move_to_champion(),
             lineage=lineage,
-            drift=drift_since_champion(lineage.statistics, lineage.data.fingerprint, runs.data()),
+            drift=drift_since_champion(lineage.statistics, lineage.data.fingerprint, data),
+            score=champion_score(champion.version, lineage, records),
         )

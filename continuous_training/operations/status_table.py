@@ -9,16 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from continuous_training.artifacts.measurements import ColumnDrift
+from continuous_training.evaluation.column_histogram import ColumnHistogram
 from continuous_training.operations.drift_status import DriftSinceChampion
 from continuous_training.operations.formatting import (
     VERDICT_COLOURS,
     format_archive,
     format_comparison,
+    format_histogram,
     format_interval,
     format_time,
 )
 from continuous_training.operations.serving_state import Agreement
 from continuous_training.operations.status import ChampionStatus, RunSummary, Status, WorkloadStatus
+from continuous_training.report.data_check_text import check_lines, class_text, score_text
 from continuous_training.report.formatting import label, number
 
 MAX_COLUMNS = 4
@@ -68,6 +71,10 @@ def _table(workload: WorkloadStatus) -> Table:
     table.add_row("served", Text(_served(workload)))
     for name, text in _champion_rows(workload.champion):
         table.add_row(name, text)
+    if workload.data:
+        classes = [("classes", class_text(workload.data))] if workload.data.classes else []
+        for index, (subject, result) in enumerate([*classes, *check_lines(workload.data)]):
+            table.add_row("" if index else "data checks", Text(f"{subject}: {result}"))
     for alias, version in (("previous", workload.previous), ("challenger", workload.challenger)):
         if version:
             table.add_row(alias, f"version {version}")
@@ -122,6 +129,9 @@ def _champion_rows(champion: ChampionStatus | None) -> list[tuple[str, Text]]:
     if metric and metric in lineage.metrics:
         rows.append((label(metric), format_interval(lineage.metrics[metric])))
     rows.append(("won against", format_comparison(lineage)))
+    if champion.score:
+        score = champion.score
+        rows.append(("score", score_text(score.metric, score.promoted, score.today)))
     texts = [(name, Text(text)) for name, text in rows]
     if not lineage.archive.intact:
         texts.append(("archive", Text(format_archive(lineage.archive), style="red")))
@@ -141,18 +151,22 @@ def _drift(drift: DriftSinceChampion) -> Text:
     if drift.not_compared:
         text.append(f"; {len(drift.not_compared)} not compared: their statistics differ in form")
     for column in drifted[:MAX_COLUMNS]:
-        _append_column(text, column)
+        _append_column(text, column, drift.histograms.get(column.column))
     if len(drifted) > MAX_COLUMNS:
         text.append(f"\nand {len(drifted) - MAX_COLUMNS} more: --json")
     return text
 
 
-def _append_column(text: Text, column: ColumnDrift) -> None:
+def _append_column(text: Text, column: ColumnDrift, histogram: ColumnHistogram | None) -> None:
     p = "p < 0.001" if column.p < 0.001 else f"p {column.p:.3f}"
     text.append(f"\n{column.column}  index {column.psi:.2f}, {column.test} {p}  ")
     text.append(column.level, style="red" if column.level == "large" else "yellow")
     if column.old_mean is not None and column.new_mean is not None:
         text.append(f"  mean {number(column.old_mean)}, now {number(column.new_mean)}")
+    if histogram and histogram.old:
+        largest = max(*histogram.new, *histogram.old)
+        then, now = (format_histogram(shares, largest) for shares in (histogram.old, histogram.new))
+        text.append(f"\n  champion {then}\n  now      {now}")
 
 
 def _agreement(agreement: Agreement) -> Text:

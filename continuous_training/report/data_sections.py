@@ -8,10 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.dataset_manifest import ColumnDescription
 from continuous_training.evaluation.column_histogram import column_histogram
 from continuous_training.report import evaluation_plots
-from continuous_training.report.formatting import clean, real
+from continuous_training.report.data_check_text import check_lines
+from continuous_training.report.formatting import clean, number, real, share
 from continuous_training.report.report_data import ReportData
 from continuous_training.report.sparkline import sparkline
 from continuous_training.report.svg import CHAMPION
@@ -28,10 +30,25 @@ _MEANINGS = {
 def context(data: ReportData) -> dict[str, Any]:
     """Return the template variables of these sections."""
     return {
+        **_checks(data),
         "total_rows": data.dataset.train.rows + data.dataset.holdout.rows,
         **_columns(data),
         **_drift(data),
     }
+
+
+def _checks(data: ReportData) -> dict[str, Any]:
+    checks = DataChecks.of(data.dataset, data.label_column)
+    return {
+        "check_lines": list(check_lines(checks)),
+        "classes": [_class_row(*item, checks.rows) for item in list(checks.classes.items())[:MAX_COLUMNS]],
+        "omitted_classes": max(len(checks.classes) - MAX_COLUMNS, 0),
+    }
+
+
+def _class_row(value: str, counts: Mapping[str, int], rows: Mapping[str, int]) -> list[str]:
+    cells = ((number(count), share(count, rows[split])) for split, count in counts.items())
+    return [clean(value), *(text for pair in cells for text in pair)]
 
 
 def _columns(data: ReportData) -> dict[str, Any]:

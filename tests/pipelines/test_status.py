@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -96,9 +97,25 @@ def test_drift_of_the_newest_data_is_shown(state: ChampionState, capsys, monkeyp
     assert farthest["index"] > 1 > farthest["chance"]
     assert farthest["p"] < 1e-6
     assert farthest["mean_now"] > 1.4 * farthest["mean_then"]
+    histogram = farthest["histogram"]
+    assert len(histogram["bars"]) == len(histogram["now"]) == len(histogram["then"])
+    assert sum(histogram["now"]) == pytest.approx(1, abs=0.001)
+    checks = workload_status(capsys)["data"]
+    assert (checks["label"], checks["classes"]) == ("progression", {})
+    assert checks["overlap"] == {"exact": 0, "near": 0}
+    assert sum(checks["rows"].values()) == 442
+    score = workload_status(capsys)["champion"]["score"]
+    assert score["metric"] == "r2"
+    assert score["promoted"]["value"] == pytest.approx(
+        workload_status(capsys)["champion"]["metrics"]["r2"]["value"]
+    )
     out, _ = run_command(main, capsys)
     assert "1 of 11 columns moved" in out
     assert "bmi  index" in out
+    assert re.search(r"champion [ ▁▂▃▄▅▆▇█]*█", out)
+    assert "keys: each of the 442 rows has a key of its own" in out
+    assert "equal rows: no holdout row has the content of a training row" in out
+    assert re.search(r"score .*R² 0\.\d+ when it was promoted", out)
 
 
 def test_drift_is_unknown_without_a_record_of_the_newest_data(state: ChampionState, capsys):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from continuous_training.artifacts.dataset_manifest import ColumnDescription
+from continuous_training.artifacts.dataset_manifest import ColumnDescription, Overlap
 from continuous_training.artifacts.evaluation import EvaluatedChampion, TrackingRun
 from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.evaluation.check import Check
@@ -429,3 +429,31 @@ def test_residuals_are_drawn() -> None:
     actual, challenger = np.random.default_rng(0).normal(size=(2, 50_000))
     large = changed(data, actual=actual, challenger=challenger, champion_predictions=None)
     assert len(render_report(large)) < 2_000_000
+
+
+def test_the_data_checks_are_shown_in_plain_language() -> None:
+    data = classification(label_column="label")
+    manifest = dataset(label=labels(1200, 900, 300))
+    checked = replace(manifest, overlap=Overlap(exact=6, near=9))
+    text = render(changed(data, dataset=checked)).text
+    assert "keys each of the 1,500 rows has a key of its own" in text
+    assert (
+        "equal rows 6 of 300 holdout rows (2.0 %) have the content of a training row; 3 more differ only in "
+        "case and spaces"
+    ) in text
+    assert "class training rows share holdout rows share 0 900 75.0 % 900" in text
+    clean_data = replace(manifest, overlap=Overlap(0, 0))
+    text = render(changed(data, dataset=clean_data)).text
+    assert "no holdout row has the content of a training row" in text
+    assert "not counted in the data of this version" in render(changed(data, dataset=manifest)).text
+
+
+def test_each_compared_column_has_the_histograms_of_both_datasets() -> None:
+    page = render(classification())
+    alternatives = [
+        a["aria-label"] or "" for tag, a in page.tags if tag == "svg" and a.get("class") == "spark"
+    ]
+    compared = len(classification().evaluation.drift)
+    assert compared > 0
+    for name in ("champion:", "now:"):
+        assert sum(text.startswith(name) for text in alternatives) == compared

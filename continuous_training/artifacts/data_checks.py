@@ -1,0 +1,64 @@
+"""The results of prep-data's checks of the rows as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from continuous_training.artifacts.dataset_manifest import DatasetManifest, Overlap
+from continuous_training.core.json_object import JsonObject
+
+
+@dataclass(frozen=True)
+class DataChecks:
+    """The numbers that prep-data checked.
+
+    `rows` are by split. `classes` has the numbers of rows by split of each declared value of the column
+    `label`; empty for a regression. `overlap` is None for the data of earlier versions.
+    """
+
+    label: str
+    rows: Mapping[str, int]
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    overlap: Overlap | None = None
+
+    @classmethod
+    def of(cls, manifest: DatasetManifest, label: str) -> DataChecks:
+        """Return the checks of a dataset with the label column `label`."""
+        counts = {
+            name: (split.statistics.get(label) or {}).get("counts") or {}
+            for name, split in manifest.splits.items()
+        }
+        values = dict.fromkeys(value for split in counts.values() for value in split)
+        return cls(
+            label=label,
+            rows={name: split.rows for name, split in manifest.splits.items()},
+            classes={
+                value: {name: split.get(value, 0) for name, split in counts.items()} for value in values
+            },
+            overlap=manifest.overlap,
+        )
+
+    @classmethod
+    def from_json(cls, document: JsonObject) -> DataChecks:
+        """Read the checks."""
+        return cls(
+            label=document.text("label"),
+            rows=_counts(document.nested("rows")),
+            classes=document.items("classes", _counts, {}),
+            overlap=document.optional("overlap", Overlap.from_json),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields."""
+        return {
+            "label": self.label,
+            "rows": dict(self.rows),
+            "classes": {value: dict(counts) for value, counts in self.classes.items()},
+            "overlap": self.overlap.to_json() if self.overlap else None,
+        }
+
+
+def _counts(document: JsonObject) -> dict[str, int]:
+    return {name: document.integer(name) for name in document.value}

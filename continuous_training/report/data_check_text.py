@@ -1,0 +1,52 @@
+"""The results of the data checks in plain language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from continuous_training.artifacts.data_checks import DataChecks
+from continuous_training.artifacts.dataset_manifest import Overlap
+from continuous_training.artifacts.measurements import Interval
+from continuous_training.report.formatting import clean, label, metric_value, number, share
+
+MAX_CLASSES = 4
+"""Classes that a line of text lists. With more classes, it names the rarest."""
+
+
+def check_lines(checks: DataChecks) -> Iterator[tuple[str, str]]:
+    """Yield the subject and the result of each check, without the classes."""
+    yield "keys", f"each of the {number(sum(checks.rows.values()))} rows has a key of its own"
+    yield "equal rows", _overlap(checks.overlap, checks.rows.get("holdout", 0))
+
+
+def score_text(metric: str, promoted: Interval, today: Interval | None) -> str:
+    """Return the champion's metric when it was promoted and today."""
+    text = f"{label(metric)} {metric_value(metric, promoted.value)} when it was promoted"
+    if today is None:
+        return f"{text}; no later run has compared a model with it"
+    return f"{text}, {metric_value(metric, today.value)} on today's holdout rows"
+
+
+def class_text(checks: DataChecks) -> str:
+    """Return the numbers of rows of each class, or of the rarest of many classes."""
+    if len(checks.classes) <= MAX_CLASSES:
+        return "; ".join(_class(checks.label, *item) for item in checks.classes.items())
+    rarest = _class(checks.label, *min(checks.classes.items(), key=lambda item: min(item[1].values())))
+    return f"{len(checks.classes)} values of {clean(checks.label)}; the rarest is {rarest}"
+
+
+def _class(name: str, value: str, rows: Mapping[str, int]) -> str:
+    train, holdout = (number(rows.get(split, 0)) for split in ("train", "holdout"))
+    return f"{clean(name)} {clean(value)}: {train} training and {holdout} holdout rows"
+
+
+def _overlap(overlap: Overlap | None, holdout: int) -> str:
+    if overlap is None:
+        return "not counted in the data of this version"
+    if not overlap.near:
+        return "no holdout row has the content of a training row"
+    part = f"{number(overlap.exact)} of {number(holdout)} holdout rows ({share(overlap.exact, holdout)})"
+    text = f"{part} have the content of a training row"
+    if (near := overlap.near - overlap.exact) > 0:
+        text += f"; {number(near)} more differ only in case and spaces"
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,9 @@ from workloads.contract import Workload
 from workloads.splits import SPLIT_PARAMETERS
 
 from .champion import Champion
+
+MAX_BAD_ROWS = 20
+"""The number of bad rows that the report lists."""
 
 
 def build_evaluation(
@@ -134,6 +138,7 @@ def build_report_data(
         label_column=workload.target,
         feature=(feature, holdout[feature].to_numpy()) if feature else None,
         errors=_misclassified_images(workload, holdout, challenger, predictions),
+        bad_rows=tuple(islice(dataset.bad_rows(), MAX_BAD_ROWS)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.dataset_manifest import DatasetManifest, Overlap
 from continuous_training.core.json_object import JsonObject
 
@@ -15,13 +16,14 @@ class DataChecks:
     """The numbers that prep-data checked.
 
     `rows` are by split. `classes` has the numbers of rows by split of each declared value of the column
-    `label`; empty for a regression. `overlap` is None for the data of earlier versions.
+    `label`; empty for a regression. `overlap` and `bad_rows` are None for the data of earlier versions.
     """
 
     label: str
     rows: Mapping[str, int]
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     overlap: Overlap | None = None
+    bad_rows: BadRowCounts | None = None
 
     @classmethod
     def of(cls, manifest: DatasetManifest, label: str) -> DataChecks:
@@ -38,6 +40,7 @@ class DataChecks:
                 value: {name: split.get(value, 0) for name, split in counts.items()} for value in values
             },
             overlap=manifest.overlap,
+            bad_rows=manifest.bad_rows,
         )
 
     @classmethod
@@ -48,6 +51,7 @@ class DataChecks:
             rows=_counts(document.nested("rows")),
             classes=document.items("classes", _counts, {}),
             overlap=document.optional("overlap", Overlap.from_json),
+            bad_rows=document.optional("bad_rows", BadRowCounts.from_json),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +61,7 @@ class DataChecks:
             "rows": dict(self.rows),
             "classes": {value: dict(counts) for value, counts in self.classes.items()},
             "overlap": self.overlap.to_json() if self.overlap else None,
+            "bad_rows": self.bad_rows.to_json() if self.bad_rows else None,
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.dataset_manifest import Overlap
 from continuous_training.artifacts.measurements import Interval
@@ -17,6 +18,8 @@ def check_lines(checks: DataChecks) -> Iterator[tuple[str, str]]:
     """Yield the subject and the result of each check, without the classes."""
     yield "keys", f"each of the {number(sum(checks.rows.values()))} rows has a key of its own"
     yield "equal rows", _overlap(checks.overlap, checks.rows.get("holdout", 0))
+    if checks.bad_rows is not None:
+        yield "rows set aside", _bad_rows(checks.bad_rows, sum(checks.rows.values()))
 
 
 def score_text(metric: str, promoted: Interval, today: Interval | None) -> str:
@@ -38,6 +41,18 @@ def class_text(checks: DataChecks) -> str:
 def _class(name: str, value: str, rows: Mapping[str, int]) -> str:
     train, holdout = (number(rows.get(split, 0)) for split in ("train", "holdout"))
     return f"{clean(name)} {clean(value)}: {train} training and {holdout} holdout rows"
+
+
+def _bad_rows(counts: BadRowCounts, valid: int) -> str:
+    limit = counts.limit
+    allowed = (
+        "none may" if not limit else f"at most {share(limit, 1) if limit < 1 else number(int(limit))} may"
+    )
+    if not counts.rows:
+        return f"none; {allowed}"
+    total = counts.rows + valid
+    part = f"{number(counts.rows)} of {number(total)} ({share(counts.rows, total)}; {allowed})"
+    return f"{part}: {clean(counts)}"
 
 
 def _overlap(overlap: Overlap | None, holdout: int) -> str:

@@ -42,6 +42,10 @@ def _checks(data: ReportData) -> dict[str, Any]:
     return {
         "check_lines": list(check_lines(checks)),
         "classes": [_class_row(*item, checks.rows) for item in list(checks.classes.items())[:MAX_COLUMNS]],
+        "bad_rows": [
+            [clean(value) for value in (row.file, row.row, row.column, row.type, row.message)]
+            for row in data.bad_rows
+        ],
         "omitted_classes": max(len(checks.classes) - MAX_COLUMNS, 0),
     }
 

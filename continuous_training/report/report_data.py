@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from continuous_training.artifacts.bad_rows import BadRow
 from continuous_training.artifacts.dataset_manifest import DatasetManifest
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.evaluation.check import Check
@@ -25,7 +26,7 @@ class ReportData:
     the training. `champion_statistics` are the column statistics of
     the champion's training rows, if known. `label_column` names the axes of a regression. `feature` is the
     name and the values of the only column that the model uses, if there is only one. `errors` are the worst
-    misclassifications of images, the worst first.
+    misclassifications of images, the worst first. `bad_rows` are the first rows that prep-data set aside.
     """
 
     evaluation: Evaluation
@@ -40,6 +41,7 @@ class ReportData:
     label_column: str = ""
     feature: tuple[str, np.ndarray] | None = None
     errors: Sequence[Misclassification] = field(default_factory=tuple)
+    bad_rows: Sequence[BadRow] = ()
 
     @property
     def primary(self) -> str:

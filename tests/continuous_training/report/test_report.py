@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from continuous_training.artifacts.bad_rows import BadRow, BadRowCounts
 from continuous_training.artifacts.dataset_manifest import ColumnDescription, Overlap
 from continuous_training.artifacts.evaluation import EvaluatedChampion, TrackingRun
 from continuous_training.artifacts.measurements import SliceMetric
@@ -446,6 +447,20 @@ def test_the_data_checks_are_shown_in_plain_language() -> None:
     text = render(changed(data, dataset=clean_data)).text
     assert "no holdout row has the content of a training row" in text
     assert "not counted in the data of this version" in render(changed(data, dataset=manifest)).text
+
+
+def test_bad_rows_are_counted_and_listed() -> None:
+    counts = BadRowCounts({"missing value": 2, "not a number": 1}, 0.01, "sha")
+    row = BadRow("a.csv", 83, "not a number", HOSTILE, "age")
+    data = changed(classification(), dataset=replace(dataset(), bad_rows=counts), bad_rows=[row])
+    page = render(data)
+    assert (
+        "rows set aside 3 of 1,503 (0.2 %; at most 1.0 % may): 2 missing value, 1 not a number" in page.text
+    )
+    assert "a.csv 83 age not a number" in page.text
+    assert "script" not in {tag for tag, _ in page.tags}
+    none = changed(classification(), dataset=replace(dataset(), bad_rows=BadRowCounts({}, 0.0)))
+    assert "rows set aside none; none may" in render(none).text
 
 
 def test_each_compared_column_has_the_histograms_of_both_datasets() -> None:

@@ -8,6 +8,7 @@ from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.dataset_manifest import Overlap
 from continuous_training.artifacts.measurements import Interval
+from continuous_training.artifacts.population import PopulationChange
 from continuous_training.report.formatting import clean, label, metric_value, number, share
 
 MAX_CLASSES = 4
@@ -20,6 +21,14 @@ def check_lines(checks: DataChecks) -> Iterator[tuple[str, str]]:
     yield "equal rows", _overlap(checks.overlap, checks.rows.get("holdout", 0))
     if checks.bad_rows is not None:
         yield "rows set aside", _bad_rows(checks.bad_rows, sum(checks.rows.values()))
+
+
+def population_lines(change: PopulationChange) -> Iterator[tuple[str, str]]:
+    """Yield the comparison with the data that the champion was promoted on: its score, and the rows."""
+    if score := change.score:
+        yield "champion's score", score_text(score.metric, score.promoted, score.today)
+    if change.champion_rows is not None:
+        yield "rows", f"{number(change.rows)}; {number(change.champion_rows)} when it was promoted"
 
 
 def score_text(metric: str, promoted: Interval, today: Interval | None) -> str:

@@ -12,7 +12,7 @@ from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.dataset_manifest import ColumnDescription
 from continuous_training.evaluation.column_histogram import column_histogram
 from continuous_training.report import evaluation_plots
-from continuous_training.report.data_check_text import check_lines
+from continuous_training.report.data_check_text import check_lines, population_lines
 from continuous_training.report.formatting import clean, number, real, share
 from continuous_training.report.report_data import ReportData
 from continuous_training.report.sparkline import sparkline
@@ -38,9 +38,10 @@ def context(data: ReportData) -> dict[str, Any]:
 
 
 def _checks(data: ReportData) -> dict[str, Any]:
+    population = data.evaluation.population
     checks = DataChecks.of(data.dataset, data.label_column)
     return {
-        "check_lines": list(check_lines(checks)),
+        "check_lines": [*check_lines(checks), *(population_lines(population) if population else ())],
         "classes": [_class_row(*item, checks.rows) for item in list(checks.classes.items())[:MAX_COLUMNS]],
         "bad_rows": [
             [clean(value) for value in (row.file, row.row, row.column, row.type, row.message)]

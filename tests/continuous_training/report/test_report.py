@@ -18,6 +18,7 @@ from continuous_training.artifacts.bad_rows import BadRow, BadRowCounts
 from continuous_training.artifacts.dataset_manifest import ColumnDescription, Overlap
 from continuous_training.artifacts.evaluation import EvaluatedChampion, TrackingRun
 from continuous_training.artifacts.measurements import SliceMetric
+from continuous_training.artifacts.population import PopulationChange, ScoreChange
 from continuous_training.evaluation.check import Check
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.promotion_rule import PromotionRule
@@ -447,6 +448,14 @@ def test_the_data_checks_are_shown_in_plain_language() -> None:
     text = render(changed(data, dataset=clean_data)).text
     assert "no holdout row has the content of a training row" in text
     assert "not counted in the data of this version" in render(changed(data, dataset=manifest)).text
+
+
+def test_the_score_of_the_champion_is_shown_then_and_today() -> None:
+    score = ScoreChange("accuracy", Interval(0.95, 0.9, 1.0), Interval(0.874, 0.8, 0.9), 0.076, 2.5)
+    population = PopulationChange("3", 1500, 1400, score)
+    text = render(changed(classification(), population=population)).text
+    assert "champion's score accuracy 95.0 % when it was promoted, 87.4 % on today's holdout rows" in text
+    assert "rows 1,500; 1,400 when it was promoted" in text
 
 
 def test_bad_rows_are_counted_and_listed() -> None:

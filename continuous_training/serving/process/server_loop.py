@@ -22,6 +22,7 @@ from continuous_training.serving.http.app import HttpApp
 from continuous_training.serving.http.connection_limits import ConnectionLimits, LimitedProtocol
 from continuous_training.serving.http.fast_path import FastPath, FastPathProtocol
 from continuous_training.serving.http.management import ManagementApp
+from continuous_training.serving.process.lock_watchdog import LockWatchdog
 from continuous_training.serving.process.settings import ServerSettings
 
 try:
@@ -114,6 +115,7 @@ class _ManagementThread(threading.Thread):
         super().__init__(name="management", daemon=True)
         self._on_tick = on_tick
         self._limits = ConnectionLimits(settings.max_connections, settings.timeout)
+        self._lock_watchdog = LockWatchdog(settings.stall)
         self._server = _Server(_config(management.app, self._limits)) if management else None
         self._socket = management.socket if management else None
         self._started_serving = threading.Event()
@@ -140,13 +142,16 @@ class _ManagementThread(threading.Thread):
         task = None
         if self._server is not None and self._socket is not None:
             task = await _start(self._server, self._socket)
+        self._lock_watchdog.reset()
         self._started_serving.set()
         while not self._limits.stopping.is_set():
             await asyncio.sleep(TICK_SECONDS)
+            self._lock_watchdog.reset()
             try:
                 self._on_tick()
             except Exception:
                 log.exception("a periodic task failed; it runs again in %s s", TICK_SECONDS)
+        self._lock_watchdog.cancel()
         if self._server is not None and task is not None:
             self._server.should_exit = True
             await task

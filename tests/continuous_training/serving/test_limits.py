@@ -161,6 +161,24 @@ def test_a_foreground_server_with_a_hanging_handler_logs_its_stack_and_ends(tmp_
     assert "in inference" in line["traceback"]
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_a_handler_that_holds_the_interpreter_lock_ends_its_process(
+    tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    """A catastrophic regular expression lets no other thread run, and no signal handler."""
+    log = tmp_path / "log"
+    locking = make_archive(tmp_path, locks_on=7)
+    with serving(locking, options=("--stall", "0.5", *workers), log=log) as server:
+        with pytest.raises(requests.ConnectionError):
+            predict(server.url, 7, timeout=60)
+        if workers:
+            assert predict(server.url, 1).json()["y"] == [2.0]
+        else:
+            assert server.process.wait(10) == 1
+    assert "Timeout" in log.read_text()
+    assert "in inference" in log.read_text()
+
+
 def test_the_number_of_cores_is_limited_by_the_container(tmp_path: Path) -> None:
     from continuous_training.serving.process.settings import available_cores
 

@@ -18,6 +18,7 @@ from continuous_training.artifacts.handler_packaging import copy_handler
 HANDLER = '''
 import json
 import math
+import re
 import time
 
 import numpy as np
@@ -56,6 +57,8 @@ class ToyHandler(Base):
             raise RuntimeError("this row fails")
         while self.settings.get("hangs_on") in tensors["x"]:
             time.sleep(0.01)
+        if self.settings.get("locks_on") in tensors["x"]:
+            re.match("(a+)+$", "a" * 60 + "b")
         y = tensors["x"] * self.settings["scale"]
         if ToyHandler.calls > self.settings.get("drifts_after", math.inf):
             y = y + 1

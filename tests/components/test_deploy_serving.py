@@ -378,6 +378,7 @@ def test_archive_that_is_not_in_the_registry_is_a_user_error(line: Line, state: 
     archived = line.up_to_archive("run-1")
     path = line.folder / "run-1/archive/archived.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "digest": "0" * 64}))
+    replace_checksums(path.parent)
     assert archived.digest != "0" * 64
     with pytest.raises(UserError, match=r"is not in the registry http://.*; run archive again"):
         deploy(line, state, "run-1")

@@ -26,6 +26,20 @@ def test_stored_fingerprints_remain_comparable() -> None:
     )
 
 
+def test_pictures_are_covered_by_the_bytes_of_each_row() -> None:
+    def pictures(*rows: list[int]) -> str:
+        result = Fingerprint()
+        column = pa.array(rows, pa.list_(pa.uint8(), 2))
+        result.add(pa.RecordBatch.from_arrays([column], names=["x"]))
+        return result.hexdigest()
+
+    expected = sum(
+        int.from_bytes(hashlib.sha256(b"\0" * 7 + b"\2" + row).digest(), "big") for row in (b"\1\2", b"\3\4")
+    )
+    content = (expected % 2**256).to_bytes(32, "big") + (2).to_bytes(8, "big")
+    assert pictures([1, 2], [3, 4]) == hashlib.sha256(content).hexdigest()
+
+
 def test_the_border_between_columns_is_part_of_the_fingerprint() -> None:
     assert fingerprint({"x": ["ab"], "y": ["c"]}) != fingerprint({"x": ["a"], "y": ["bc"]})
 

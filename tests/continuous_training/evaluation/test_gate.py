@@ -147,6 +147,8 @@ def test_the_test_of_a_guard_must_confirm_its_interval(p: float, promoted: bool)
 def test_the_test_of_a_guard_states_the_rows_that_models_without_a_difference_need() -> None:
     check = failed_checks(with_guard_test(0.317, Interval(0, 0, 0)))[0]
     assert check.measured == "p = 0.317; without any difference, about 384 rows suffice"
+    # No number of rows suffices for p = 1.
+    assert failed_checks(with_guard_test(1.0, Interval(0, 0, 0)))[0].measured == "p = 1"
 
 
 def test_a_guard_test_that_is_nan_rejects() -> None:

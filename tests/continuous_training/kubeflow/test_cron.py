@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 
 import numpy as np
@@ -208,3 +208,55 @@ def test_rejected_expressions(text: str, message: str) -> None:
     with pytest.raises(UserError) as raised:
         Cron.parse(text)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("0 0 1 6 *", ["2027-06-01T00:00", "2028-06-01T00:00"]),
+        ("0 0 * 6 MON", ["2027-06-07T00:00", "2027-06-14T00:00"]),
+        ("0 0 13 6 FRI", ["2027-06-04T00:00", "2027-06-11T00:00", "2027-06-13T00:00"]),
+    ],
+)
+def test_the_days_of_an_expression(text: str, times: list[str]) -> None:
+    start = datetime(2027, 1, 1, tzinfo=UTC)
+    expected = [datetime.fromisoformat(time).replace(tzinfo=UTC) for time in times]
+    assert list(islice(Cron.parse(text).times(start), len(times))) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "in_utc"),
+    [
+        ("30 2 * * *", "Europe/Berlin", "0 30 1 * * *"),
+        ("0 0 * * MON", "Asia/Tokyo", "0 0 15 * * 0"),
+        ("0 22 * * 1-5", "America/New_York", "0 0 3 * * 2,3,4,5,6"),
+        ("0 9 * * *", "Asia/Kolkata", "0 30 3 * * *"),
+        ("*/15 * * * *", "Asia/Kolkata", "0 0,15,30,45 * * * *"),
+        ("* * * * *", "Asia/Kolkata", "0 * * * * *"),
+        ("0 3 1 * *", "Europe/Berlin", "0 0 2 1 * *"),
+        ("0 0 * * *", "Europe/Berlin", "0 0 23 * * *"),
+        ("0 3 1 * *", "UTC", "0 0 3 1 * *"),
+    ],
+)
+def test_an_expression_in_utc(text: str, zone: str, in_utc: str) -> None:
+    assert Cron.parse(text, zone).in_utc(datetime(2027, 1, 15, tzinfo=UTC)).text == in_utc
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("0 0 1 * *", "Europe/Berlin"),
+        ("0 0 * 3 *", "Europe/Berlin"),
+        ("0 0,12 * * 1", "Europe/Berlin"),
+        ("0,45 3 * * *", "Asia/Kolkata"),
+    ],
+)
+def test_times_that_no_expression_in_utc_has(text: str, zone: str) -> None:
+    with pytest.raises(UserError, match="cannot be converted"):
+        Cron.parse(text, zone).in_utc(datetime(2027, 1, 15, tzinfo=UTC))
+
+
+def test_the_next_clock_change() -> None:
+    now = datetime(2027, 1, 15, 12, tzinfo=UTC)
+    assert Cron.parse("0 3 * * *", "Europe/Berlin").clock_change(now) == date(2027, 3, 28)
+    assert Cron.parse("0 3 * * *", "Asia/Tokyo").clock_change(now) is None

@@ -296,6 +296,7 @@ def test_a_model_with_the_bytes_of_the_champion_is_promoted() -> None:
     result = promote_same_model("7")
     assert result.promoted
     assert result.reasons == ("model digest against champion 7: identical to the byte; required: identical",)
+    assert [check.passed for check in result.checks] == [True]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Change the code in small ways, and list the changes that no test notices."""

@@ -12,6 +12,7 @@ from typing import IO
 from continuous_training.artifacts.bad_rows import BAD_ROWS, BadRow, BadRowCounts
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
+from continuous_training.core.progress import Progress
 
 _EXAMPLES = 5
 """The number of bad rows that an error names."""
@@ -54,8 +55,8 @@ class BadRowWriter:
         self._types.update(str(row.type) for row in rows)
         self._first += rows[: _EXAMPLES - len(self._first)]
 
-    def check(self, source: str, valid_rows: int) -> BadRowCounts:
-        """Return the counts, after the file is closed.
+    def check(self, source: str, valid_rows: int, progress: Progress) -> BadRowCounts:
+        """Return and report the counts, after the file is closed.
 
         Raises UserError if there are more bad rows than allowed.
         """
@@ -70,4 +71,6 @@ class BadRowWriter:
                 f"set aside. The first: {'; '.join(map(str, self._first))}. Correct the rows, or set the run "
                 "parameter bad_rows to a larger number or share"
             )
+        if count:
+            progress(f"{count:,} rows set aside: {counts} ({BAD_ROWS})")
         return counts

@@ -11,7 +11,6 @@ from typing import Any
 from components.input_digest import run_inputs
 from continuous_training.adapters.downloader import Downloader
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.artifacts.bad_rows import BAD_ROWS
 from continuous_training.artifacts.checksums import write_checksums
 from continuous_training.artifacts.dataset_manifest import (
     MANIFEST,
@@ -81,9 +80,7 @@ def run(
                 splits.add(select_valid(workload, row_split, rows, bad_rows.add_batch))
                 progress(f"{splits.total:,} rows read and validated")
             splits.finish()
-        bad_row_counts = bad_rows.check(source, splits.total)
-        if bad_row_counts.rows:
-            progress(f"{bad_row_counts.rows:,} rows set aside: {bad_row_counts} ({BAD_ROWS})")
+        bad_row_counts = bad_rows.check(source, splits.total, progress)
         overlap = splits.check(source, progress)
         fingerprint = splits.fingerprint()
         inputs = run_inputs(workload, values, fingerprint, packages or {})

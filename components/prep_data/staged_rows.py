@@ -60,7 +60,7 @@ class StagedRows:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the stored batches, and delete the file."""
-        with pa.memory_map(str(self._path)) as file, pa.ipc.open_stream(file) as batches:
+        with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as batches:
             yield from batches
         self._path.unlink()
 

@@ -270,9 +270,10 @@ def test_an_error_metric_decides_in_the_other_direction_and_nan_is_rejected(
 
 def change_rule(line: Line, **changes: Any) -> None:
     """Change the promotion rule of the workload, and thereby its run parameters."""
-    line.workload = type(
-        "RuleVariant", (type(line.workload),), {"rule": replace(line.workload.rule, **changes)}
-    )()
+    base = type(line.workload)
+    # The input digest covers the folder of the module.
+    attributes = {"rule": replace(base.rule, **changes), "__module__": base.__module__}
+    line.workload = type("RuleVariant", (base,), attributes)()
 
 
 def test_a_run_may_override_the_rule_and_the_evaluation_records_it(line: Line) -> None:

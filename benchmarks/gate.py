@@ -142,7 +142,7 @@ def seasonal_nights(pool: ProcessPoolExecutor, nights: int) -> str:
         (kind.name, step, rows, pool.submit(seasons.simulate, kind.name, rows, step, nights, 6))
         for kind in seasons.SEASONS
         for step in (1, 7)
-        for rows in (250, 2500)
+        for rows in (250, 1000)
     ]
     lines = [
         "| season | training | rows | rejected as another population | promoted |",

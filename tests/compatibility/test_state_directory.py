@@ -61,7 +61,7 @@ def test_status_shows_the_same_champions(reports: dict[str, Any]) -> None:
     changing = ("endpoint", "served", "agree", "trouble", "mend", "commit", "code_is_here")
     assert without(current["workloads"], *changing) == without(recorded["workloads"], *changing)
     for row, recorded_row in zip(current["workloads"], recorded["workloads"], strict=True):
-        assert set(row) == set(recorded_row)
+        assert set(row) >= set(recorded_row), "a key of --json is missing"
         assert row["agree"] is True
         assert row["mend"] == f"python -m serving start --state {reports['state']}"
         assert row["served"]["digest"] == recorded_row["served"]["digest"]

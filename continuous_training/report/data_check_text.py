@@ -55,10 +55,10 @@ def _class(name: str, value: str, rows: Mapping[str, int]) -> str:
 def _bad_rows(counts: BadRowCounts, valid: int) -> str:
     limit = counts.limit
     allowed = (
-        "none may" if not limit else f"at most {share(limit, 1) if limit < 1 else number(int(limit))} may"
+        f"up to {share(limit, 1) if limit < 1 else number(int(limit))} allowed" if limit else "none allowed"
     )
     if not counts.rows:
-        return f"none; {allowed}"
+        return f"none ({allowed})"
     total = counts.rows + valid
     part = f"{number(counts.rows)} of {number(total)} ({share(counts.rows, total)}; {allowed})"
     return f"{part}: {clean(counts)}"

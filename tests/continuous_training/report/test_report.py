@@ -464,12 +464,12 @@ def test_bad_rows_are_counted_and_listed() -> None:
     data = changed(classification(), dataset=replace(dataset(), bad_rows=counts), bad_rows=[row])
     page = render(data)
     assert (
-        "rows set aside 3 of 1,503 (0.2 %; at most 1.0 % may): 2 missing value, 1 not a number" in page.text
+        "rows set aside 3 of 1,503 (0.2 %; up to 1.0 % allowed): 2 missing value, 1 not a number" in page.text
     )
     assert "a.csv 83 age not a number" in page.text
     assert "script" not in {tag for tag, _ in page.tags}
     none = changed(classification(), dataset=replace(dataset(), bad_rows=BadRowCounts({}, 0.0)))
-    assert "rows set aside none; none may" in render(none).text
+    assert "rows set aside none (none allowed)" in render(none).text
 
 
 def test_each_compared_column_has_the_histograms_of_both_datasets() -> None:

@@ -1,17 +1,20 @@
 """Aliases of registered models, and the history of their moves.
 
-Every move of an alias is stored as a tag of the registered model: time, alias, versions, reason and run.
+Every move of an alias is stored as a tag of the registered model: time, alias, versions, reason, run and
+position. The positions order the moves, because the clocks of the writers may differ or be set back.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from continuous_training.adapters.experiment_tracking import ExperimentTracking
 from continuous_training.artifacts.alias_move import AliasMove
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.core.json_object import JsonObject
+from continuous_training.core.record_order import in_order, next_position
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ROLLBACK = "rollback"
@@ -35,14 +38,15 @@ class AliasHistory(ExperimentTracking):
         """Return the moves of a model's aliases, the oldest first."""
         response = self.get("registered-models/get", {"name": name}) or {"registered_model": {}}
         tags = {tag["key"]: tag["value"] for tag in response["registered_model"].get("tags", [])}
-        return [
+        moves = [
             AliasMove.from_json(
                 key.removeprefix(_PREFIX),
                 JsonObject.parse(tags[key], f"tag {key} of model {name}", ArtifactError),
             )
-            for key in sorted(tags)
+            for key in tags
             if key.startswith(_PREFIX)
         ]
+        return in_order(moves, lambda move: move.position, lambda move: move.time)
 
     def move_alias(
         self, name: str, alias: str, version: str, reason: str, run: str, user: str = "", kind: str = ""
@@ -54,10 +58,11 @@ class AliasHistory(ExperimentTracking):
         current = self._version_of(name, alias)
         if current == version:
             return
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        move = AliasMove(now, alias, current, version, reason, run, user, kind)
-        self._remove_unfinished(name, move)
-        tag = {"name": name, "key": f"{_PREFIX}{now}", "value": json.dumps(move.to_json())}
+        trail = self.alias_history(name)
+        time, position = _unused_time(trail), next_position(move.position for move in trail)
+        move = AliasMove(time, alias, current, version, reason, run, user, kind, position)
+        self._remove_unfinished(name, trail, move)
+        tag = {"name": name, "key": f"{_PREFIX}{time}", "value": json.dumps(move.to_json())}
         self.post("registered-models/set-tag", tag)
         self.post("registered-models/alias", {"name": name, "alias": alias, "version": version})
 
@@ -71,9 +76,9 @@ class AliasHistory(ExperimentTracking):
         response = self.get("registered-models/alias", {"name": name, "alias": alias})
         return None if response is None else str(response["model_version"]["version"])
 
-    def _remove_unfinished(self, name: str, move: AliasMove) -> None:
+    def _remove_unfinished(self, name: str, trail: Sequence[AliasMove], move: AliasMove) -> None:
         """Remove the record of the same move by a process that died before it moved the alias."""
-        moves = [earlier for earlier in self.alias_history(name) if earlier.alias == move.alias]
+        moves = [earlier for earlier in trail if earlier.alias == move.alias]
         # The challenger alias is also removed, so it can move to the same version twice.
         if not moves or move.alias == CHALLENGER:
             return
@@ -81,3 +86,11 @@ class AliasHistory(ExperimentTracking):
         if (last.from_version, last.to_version) == (move.from_version, move.to_version):
             tag = {"name": name, "key": f"{_PREFIX}{last.time}"}
             self.send("DELETE", "mlflow/registered-models/delete-tag", json=tag)
+
+
+def _unused_time(trail: Sequence[AliasMove]) -> str:
+    """Return the time of a new move. The tag's key must differ from the keys of all other moves."""
+    now, used = datetime.now(UTC), {move.time for move in trail}
+    while (time := now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) in used:
+        now += timedelta(microseconds=1)
+    return time

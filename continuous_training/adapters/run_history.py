@@ -17,6 +17,10 @@ from continuous_training.artifacts.run_record import DataRecord, ProcessedInputs
 from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.json_checksum import verify_checksum, with_checksum
 from continuous_training.core.json_object import Json, JsonObject
+from continuous_training.core.record_order import in_order
+
+_POSITION = "position"
+"""The stored number of runs that ended before a run. Records of earlier versions do not have it."""
 
 _DELETE = "delete this object from the object store to continue without the record"
 
@@ -44,14 +48,19 @@ class RunHistory:
 
     def runs(self) -> list[RunRecord]:
         """Return the records of all runs, the oldest first."""
-        names = (key.removeprefix(f"{self.prefix}/") for key in self.store.keys(f"{self.prefix}/runs"))
-        documents = [self._read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
-        records = [RunRecord.from_json(document) for document in documents if document]
-        return sorted(records, key=lambda record: (record.ended, record.run))
+        documents = [self._read(f"runs/{run}") for run in self._run_ids()]
+        records = [
+            (document.integer(_POSITION) if _POSITION in document else None, RunRecord.from_json(document))
+            for document in documents
+            if document
+        ]
+        ordered = in_order(records, lambda entry: entry[0], lambda entry: f"{entry[1].ended} {entry[1].run}")
+        return [record for _, record in ordered]
 
     def write_run(self, record: RunRecord) -> None:
         """Write the record of a run that ends now. A later record of the same run replaces an earlier one."""
-        self._write(f"runs/{record.run}", replace(record, ended=_now()).to_json())
+        content = replace(record, ended=_now()).to_json()
+        self._write(f"runs/{record.run}", {**content, _POSITION: len(self._run_ids())})
 
     def failure(self, run_id: str) -> StepFailure | None:
         """Return the last failure that a step of the run recorded, or None."""
@@ -70,6 +79,10 @@ class RunHistory:
     def write_data(self, record: DataRecord) -> None:
         """Write the record of the latest run's data. It replaces the record of the run before."""
         self._write("data", replace(record, when=_now()).to_json())
+
+    def _run_ids(self) -> list[str]:
+        keys = self.store.keys(f"{self.prefix}/runs")
+        return [key.rpartition("/")[2].removesuffix(".json") for key in keys if key.endswith(".json")]
 
     def _read(self, name: str) -> JsonObject | None:
         key = f"{self.prefix}/{name}.json"

@@ -12,7 +12,8 @@ class AliasMove:
     """A move of an alias from one version to another; `from_version` is None if no version had the alias.
 
     `time` is in ISO 8601; it is part of the tag's key. A rollback also has a `kind` and the `user` who
-    started it; they are empty for a promotion.
+    started it; they are empty for a promotion. `position` is the number of moves before this one, or None for
+    a move that an earlier version recorded.
     """
 
     time: str
@@ -23,6 +24,7 @@ class AliasMove:
     run: str
     user: str = ""
     kind: str = ""
+    position: int | None = None
 
     @classmethod
     def from_json(cls, time: str, document: JsonObject) -> AliasMove:
@@ -36,10 +38,12 @@ class AliasMove:
             run=document.text("run", ""),
             user=document.text("by", ""),
             kind=document.text("kind", ""),
+            position=document.integer("position") if "position" in document else None,
         )
 
-    def to_json(self) -> dict[str, str | None]:
+    def to_json(self) -> dict[str, str | int | None]:
         """Return the value of the tag, with its stored names."""
+        position = {} if self.position is None else {"position": self.position}
         rollback = {"by": self.user, "kind": self.kind} if self.kind else {}
         return {
             "alias": self.alias,
@@ -48,4 +52,5 @@ class AliasMove:
             "why": self.reason,
             "run": self.run,
             **rollback,
+            **position,
         }

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.json_object import Json
-from continuous_training.operations.champion_history import PROMOTION, ChampionHistory
+from continuous_training.operations.champion_history import PROMOTION, ChampionHistory, ChampionMove
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
 """The time of a manual move after the last record, which has no time of its own."""
@@ -65,34 +65,61 @@ class _Occurrence:
 def list_events(records: Iterable[RunRecord], history: ChampionHistory, metric: str) -> list[Event]:
     """Return the events in order. Runs that evaluated no model are left out.
 
-    `metric` is the name of the primary metric.
+    `records` and the moves of `history` are in order. `metric` is the name of the primary metric.
     """
-    evaluated = [record for record in records if record.verdict in ("promoted", *_UNCHANGED_CHAMPION)]
-    recorded = {record.run for record in evaluated}
-    runs = [
-        _Occurrence(
-            time=_parse_time(record.ended),
-            kind=record.verdict,
-            run=record.run,
-            version=record.version,
-            measured=record.metrics.get(metric),
-            reason="; ".join(record.reasons),
-        )
-        for record in evaluated
+    runs = list(records)
+    evaluated = {record.run for record in runs if record.verdict in ("promoted", *_UNCHANGED_CHAMPION)}
+    events = [
+        (place, _run_occurrence(record, metric))
+        for record, place in zip(runs, _places(runs, history.moves), strict=True)
+        if record.run in evaluated
     ]
-    moves = [
-        _Occurrence(
-            time=_parse_time(move.time),
-            kind="promoted" if move.kind == PROMOTION else move.kind,
-            run=move.run,
-            version=move.to_version,
-            measured=None,
-            reason=move.reason,
-        )
-        for move in history.moves
-        if move.kind != PROMOTION or move.run not in recorded
+    events += [
+        ((number, False), _move_occurrence(move))
+        for number, move in enumerate(history.moves)
+        if move.kind != PROMOTION or move.run not in evaluated
     ]
-    return list(_with_champions(sorted(runs + moves, key=lambda occurrence: occurrence.time)))
+    return list(_with_champions([occurrence for _, occurrence in sorted(events, key=lambda event: event[0])]))
+
+
+def _places(records: list[RunRecord], moves: tuple[ChampionMove, ...]) -> Iterator[tuple[int, bool]]:
+    """Yield the place of each record among the moves: (n, False) is move n, and (n, True) is after it.
+
+    A run that moved the champion has the place of its move. Another run is after the moves of all runs before
+    it. Times decide only between a run and the moves without a record as a run.
+    """
+    recorded = {record.run for record in records}
+    numbers = {move.run: number for number, move in enumerate(moves) if move.run}
+    last = -1
+    for record in records:
+        last = max(last, numbers.get(record.run, -1))
+        for move in moves[last + 1 :]:
+            if move.run in recorded or _parse_time(move.time) > _parse_time(record.ended):
+                break
+            last += 1
+        yield (numbers[record.run], False) if record.run in numbers else (last, True)
+
+
+def _run_occurrence(record: RunRecord, metric: str) -> _Occurrence:
+    return _Occurrence(
+        time=_parse_time(record.ended),
+        kind=record.verdict,
+        run=record.run,
+        version=record.version,
+        measured=record.metrics.get(metric),
+        reason="; ".join(record.reasons),
+    )
+
+
+def _move_occurrence(move: ChampionMove) -> _Occurrence:
+    return _Occurrence(
+        time=_parse_time(move.time),
+        kind="promoted" if move.kind == PROMOTION else move.kind,
+        run=move.run,
+        version=move.to_version,
+        measured=None,
+        reason=move.reason,
+    )
 
 
 def _with_champions(occurrences: list[_Occurrence]) -> Iterator[Event]:

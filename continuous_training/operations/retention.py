@@ -8,6 +8,8 @@ from pathlib import Path
 
 from continuous_training.adapters.model_registry import CHAMPION, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.file_lock import is_held
 from continuous_training.operations.champion_history import read_champion_history
 from continuous_training.operations.serving_state import ServingState
@@ -84,7 +86,7 @@ def select_old(
     needed_runs = {
         version.tags.get("pipeline_run") for version in versions if version.version in needed_versions
     }
-    folders = run_folders(runs, name)
+    folders = _in_order(run_folders(runs, name), RunHistory(store, name).runs())
     old_folders = [
         folder
         for folder in folders[: max(0, len(folders) - keep)]
@@ -94,6 +96,18 @@ def select_old(
     snapshots = sum(folder.snapshots() for folder in remaining)
     counts = ItemCounts(len(stored) - len(old_versions), len(remaining), snapshots)
     return PruneSelection(old_versions, old_folders, counts)
+
+
+def _in_order(folders: list[RunFolder], records: list[RunRecord]) -> list[RunFolder]:
+    """Return the folders in the order of the runs' records, which does not depend on the clock.
+
+    A folder without a record stays behind the one with the name before its name.
+    """
+    numbers = {record.run: number for number, record in enumerate(records)}
+    keys, last = {}, -1
+    for folder in folders:
+        last = keys[folder.run] = numbers.get(folder.run, last)
+    return sorted(folders, key=lambda folder: keys[folder.run])
 
 
 def _needed_versions(

@@ -114,7 +114,7 @@ def test_two_rollbacks_and_two_returns(champion_state: ChampionState, capsys):
     assert [find(store, f"{NAME}@{alias}").digest for alias in (CHAMPION, PREVIOUS)] == [two, one]
     last = champion_state.registry.alias_history(NAME)[-1]
     assert last == AliasMove(
-        last.time, CHAMPION, "3", "2", "answers were odd", result["run"], last.user, ROLLBACK
+        last.time, CHAMPION, "3", "2", "answers were odd", result["run"], last.user, ROLLBACK, last.position
     )
     assert last.user
     assert last.time > "2020"

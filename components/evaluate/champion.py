@@ -15,6 +15,8 @@ from continuous_training.artifacts.bundle import TrainingData
 from continuous_training.core.errors import UserError
 from continuous_training.serving.models.model import Model, load_model
 
+from .absent_champion import check_absent_champion
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -33,13 +35,13 @@ class Champion:
 def open_champion(context: RunContext) -> Iterator[Champion | None]:
     """Yield the champion, or None if the workload has none; unload its model afterwards.
 
-    Raises UserError if the champion's archive cannot be read, or if the registry lost its versions. In both
+    Raises UserError if the champion's archive cannot be read, or if the registry lost the champion. In both
     cases no challenger is evaluated, and the served version stays.
     """
     workload = context.workload.name
     version = context.registry.champion(workload)
     if version is None:
-        _check_registry(context)
+        check_absent_champion(context)
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="champion-") as folder:
@@ -59,26 +61,8 @@ def _load(context: RunContext, version: ModelVersion, folder: Path) -> Model:
         workload, number = context.workload.name, version.version
         raise UserError(
             f"champion version {number} of {workload} cannot be loaded: {error}. No challenger can be "
-            "compared with it, so none is promoted. Restore its archive, or remove the alias champion to "
-            "decide by the floors alone. If the endpoint still serves this version, this command restores "
-            f"the archive:\npython -m pipelines.rollback --workload {workload} --to {number}"
+            "compared with it, so none is promoted. Restore its archive. If the endpoint still serves this "
+            f"version, this command restores it:\npython -m pipelines.rollback --workload {workload} "
+            f"--to {number}\nTo give the version up, so that the floors alone decide on the next model: set "
+            f"the tag retired_champion of the registered model {workload} to {number}, and remove the alias"
         ) from error
-
-
-def _check_registry(context: RunContext) -> None:
-    """Check that a workload without a champion never had one, or that its alias was removed.
-
-    Raises UserError for a registry that lost its versions: with the floors alone, a worse model could replace
-    the served one.
-    """
-    promoted = [record for record in context.history.runs() if record.verdict == "promoted"]
-    if not promoted or context.registry.versions(context.workload.name):
-        return
-    last = promoted[-1]
-    raise UserError(
-        f"the registry {context.registry.uri} has no version of {context.workload.name}, but according to "
-        f"the object store, run {last.run} promoted version {last.version} "
-        f"({str(last.digest)[:12]}). The registry was lost, or it is another one. No model is evaluated, "
-        "and the served version stays. Restore the registry. To start over instead, remove "
-        f"{context.history.prefix} from the object store"
-    )

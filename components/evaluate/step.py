@@ -25,6 +25,7 @@ from continuous_training.report.page import render_report
 from continuous_training.serving.models.model import Model, load_model
 from workloads.contract import Workload
 
+from .absent_champion import retirement_notes
 from .champion import Champion, open_champion
 from .inference import golden_requests, output_validator, predict_rows, serving_costs
 from .population import compare_population
@@ -107,6 +108,8 @@ def evaluate(
         )
         seen_rows = count_seen_rows(champion.training_data, dataset.manifest, holdout) if champion else 0
         decision = _decide(rule, comparison, dataset, champion, seen_rows, model_digest).with_notes(*notes)
+        if champion is None:
+            decision = decision.with_notes(*retirement_notes(context))
         evaluation = build_evaluation(
             context, rule, dataset, challenger, model_digest, comparison, decision, champion, seen_rows
         )

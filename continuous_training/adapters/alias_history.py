@@ -20,6 +20,9 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ROLLBACK = "rollback"
 """The `kind` of a move that a rollback made. A promotion has none."""
 
+_RETIRED = "retired_champion"
+"""The tag with which a person gives up a champion that is lost: its value is the version's number."""
+
 _PREFIX = "moved."
 """The prefix of the tag of a move; the rest of the tag's key is the time."""
 
@@ -36,8 +39,7 @@ class AliasHistory(ExperimentTracking):
 
     def alias_history(self, name: str) -> list[AliasMove]:
         """Return the moves of a model's aliases, the oldest first."""
-        response = self.get("registered-models/get", {"name": name}) or {"registered_model": {}}
-        tags = {tag["key"]: tag["value"] for tag in response["registered_model"].get("tags", [])}
+        tags = self._model_tags(name)
         moves = [
             AliasMove.from_json(
                 key.removeprefix(_PREFIX),
@@ -47,6 +49,10 @@ class AliasHistory(ExperimentTracking):
             if key.startswith(_PREFIX)
         ]
         return in_order(moves, lambda move: move.position, lambda move: move.time)
+
+    def retired_champion(self, name: str) -> str | None:
+        """Return the version that a person gave up as champion with the tag `retired_champion`, or None."""
+        return self._model_tags(name).get(_RETIRED)
 
     def move_alias(
         self, name: str, alias: str, version: str, reason: str, run: str, user: str = "", kind: str = ""
@@ -71,6 +77,10 @@ class AliasHistory(ExperimentTracking):
         current = self._version_of(name, alias)
         if current and version in (None, current):
             self.send("DELETE", "mlflow/registered-models/alias", json={"name": name, "alias": alias})
+
+    def _model_tags(self, name: str) -> dict[str, str]:
+        response = self.get("registered-models/get", {"name": name}) or {"registered_model": {}}
+        return {tag["key"]: tag["value"] for tag in response["registered_model"].get("tags", [])}
 
     def _version_of(self, name: str, alias: str) -> str | None:
         response = self.get("registered-models/alias", {"name": name, "alias": alias})

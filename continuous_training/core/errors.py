@@ -25,6 +25,12 @@ class RolloutReverted(PipelineError):
     exit_code = exit_codes.REVERTED
 
 
+class UnsettledError(PipelineError):
+    """Endpoint and registry do not agree, or a rollout was neither finished nor reverted."""
+
+    exit_code = exit_codes.UNSETTLED
+
+
 class TransientError(PipelineError, ConnectionError):
     """An external dependency was temporarily unavailable. The same call may succeed later."""
 

@@ -15,6 +15,9 @@ REJECTED = 3
 REVERTED = 4
 """The new version failed its rollout, and the previous version was verified to answer again."""
 
+UNSETTLED = 6
+"""Endpoint and registry disagree, or a rollout was neither finished nor reverted."""
+
 TRANSIENT = 75
 """An external dependency was temporarily unavailable. The same command may succeed later."""
 

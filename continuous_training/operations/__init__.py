@@ -10,7 +10,7 @@
 | drift_since_champion | how far the data of the latest run has moved from the champion's |
 | formatting | times, sizes and intervals as text |
 | rollback, rollback_plan, rollback_writes | the rollback: its procedure, its decision and its writes |
-| archive_restore, repair | restore a lost archive, and serve a lost champion |
+| archive_restore, settle | restore a lost archive; serve the champion at the end of a run |
 | status, status_table | the status, and the tables that show it |
 | history, history_events, history_plot | the champions over time, as a list and as a figure |
 | trace | from a digest to the version, its code and its rows |

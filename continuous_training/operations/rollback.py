@@ -184,7 +184,8 @@ class Rollback:
 
     def _is_done(self, plan: RollbackPlan, serving: ServingState) -> bool:
         served = serving.is_running and serving.digest(self.name) == plan.version.digest
-        return served and not plan.moves_alias
+        # A process that died left its version on trial: the trial would end with the version before it.
+        return served and not plan.moves_alias and not serving.on_trial(self.name)
 
     def _switch(self, plan: RollbackPlan, metadata: RollbackMetadata) -> str:
         """Roll the version out and move the aliases. Return the address of the endpoint."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,9 +108,16 @@ class Agreement:
 
 
 def check_agreement(
-    name: str, champion: ModelVersion | None, serving: ServingState, settings: Settings
+    name: str,
+    champion: ModelVersion | None,
+    serving: ServingState,
+    settings: Settings,
+    former: Sequence[ModelVersion] = (),
 ) -> Agreement:
-    """Compare the served version of a workload with the registry's champion."""
+    """Compare the served version of a workload with the registry's champion.
+
+    `former` are the versions that can become the champion again if there is none, the best candidate first.
+    """
     served = serving.digest(name)
     if serving.on_trial(name):
         digest = str(served)[:12]
@@ -118,7 +125,7 @@ def check_agreement(
     if champion is None:
         if served is None:
             return Agreement(True)
-        remedy = next_command("pipelines.run", settings, "--workload", name, "--set", "force=true")
+        remedy = _without_champion(name, served, former, settings)
         return Agreement(False, f"{served[:12]} is served, but the registry has no champion", remedy)
     if served != champion.digest:
         remedy = next_command("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
@@ -127,6 +134,14 @@ def check_agreement(
         remedy = f"python -m serving start --state {settings.state}"
         return Agreement(True, "no server runs, so the endpoint does not answer", remedy)
     return Agreement(True)
+
+
+def _without_champion(name: str, served: str, former: Sequence[ModelVersion], settings: Settings) -> str:
+    """Return the command that makes a former champion the champion, or promotes a first one."""
+    if not former:
+        return next_command("pipelines.run", settings, "--workload", name, "--set", "force=true")
+    version = next((version for version in former if version.digest == served), former[0])
+    return next_command("pipelines.rollback", settings, "--workload", name, "--to", version.version)
 
 
 def _difference(name: str, champion: ModelVersion, serving: ServingState) -> str:

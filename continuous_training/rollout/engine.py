@@ -8,7 +8,9 @@ The engine is the same for every deployment target. Its order of operations is p
 3. `make_champion` moves the alias in the registry.
 4. `target.confirm` ends the trial.
 
-If a step fails, the engine reverts the trial and verifies the golden requests of the previous version.
+If one of the first three fails, the engine reverts the trial and verifies the golden requests of the previous
+version. After the alias has moved, the engine does not revert: if the trial has expired in the meantime, the
+engine serves the version again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError
+from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UnsettledError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.golden_verification import describe_failures, read_golden_set, verify
 from continuous_training.rollout.target import DeploymentTarget
@@ -36,7 +38,8 @@ def roll_out(
 
     Raises RolloutReverted if the version is refused or answers incorrectly, and the error of `make_champion`
     if that fails. In both cases the message states whether the previous version was verified to answer again.
-    If the revert or its verification fails, raises PipelineError or TransientError instead.
+    Raises UnsettledError, or TransientError for a temporary cause, if the revert or its verification fails.
+    Raises UnsettledError if the version is the champion and its trial cannot be ended.
     """
     previous = target.served_digest(name)
     progress(f"switching {name} from {_short(previous)} to {_short(digest)}, on trial")
@@ -64,7 +67,27 @@ def roll_out(
         if previous != digest:
             target.revert(name, digest)
         raise
-    target.confirm(name, digest)
+    _confirm(target, name, archive, digest, progress)
+
+
+def _confirm(target: DeploymentTarget, name: str, archive: Path, digest: str, progress: Progress) -> None:
+    """End the trial of the champion. If that fails, for example after it expired, serve the version again."""
+    try:
+        target.confirm(name, digest)
+        return
+    except PipelineError as error:
+        progress(f"the trial of {name} {_short(digest)} did not end ({error}): serving the version again")
+    try:
+        target.begin_trial(name, archive, digest)
+        golden = read_golden_set(archive)
+        verify(golden, lambda request: target.predict(name, request, digest), RolloutReverted)
+        target.confirm(name, digest)
+    except PipelineError as error:
+        raise UnsettledError(
+            f"the registry's champion of {name} is {_short(digest)} now, but its trial at the endpoint could "
+            f"not be ended: {error}. The end of this run, or the next run, serves the champion. To see the "
+            f"command that serves it at once:\npython -m pipelines.status --workload {name}"
+        ) from error
 
 
 def _failure(
@@ -78,14 +101,14 @@ def _failure(
     """Return the error of a failed rollout, with the verified state of the endpoint.
 
     Reverts the version `revert` first, if given. The error is of type `kind` if the state was verified.
-    Otherwise it is a TransientError if the verification may succeed later, else a PipelineError.
+    Otherwise it is a TransientError if the verification may succeed later, else an UnsettledError.
     """
     try:
         if revert is not None:
             target.revert(name, revert)
         return kind(f"{message}; {_endpoint_state(target, name, previous)}")
     except PipelineError as error:
-        unverified = TransientError if isinstance(error, TransientError) else PipelineError
+        unverified = TransientError if isinstance(error, TransientError) else UnsettledError
         return unverified(
             f"{message}; the previous version {_short(previous)} was not verified to answer again: {error}"
         )

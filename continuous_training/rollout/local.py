@@ -16,11 +16,12 @@ from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.golden_verification import read_golden_set
+from continuous_training.rollout.trial_renewal import TrialRenewal
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
 
 TRIAL_SECONDS = 60.0
-"""The server reverts a trial that is not confirmed within this time."""
+"""The server reverts a trial that is neither confirmed nor renewed within this time."""
 
 LOCK_TIMEOUT = 600.0
 """Seconds to wait for another rollout of the same model."""
@@ -33,6 +34,7 @@ class LocalTarget:
         self.state, self.progress = state, progress
         self.archive_folder = state / "archives"
         self.lock_folder = state / "rollouts"
+        self.renewal = TrialRenewal(TRIAL_SECONDS / 4)
 
     @cached_property
     def endpoint(self) -> ServerClient:
@@ -58,6 +60,7 @@ class LocalTarget:
         try:
             yield
         finally:
+            self.renewal.stop()
             os.close(descriptor)
 
     def served_digest(self, name: str) -> str | None:
@@ -70,9 +73,15 @@ class LocalTarget:
         return read_golden_set(Path(str(model.archive)))
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
-        """Load the archive into the server, which verifies it, switches to it and starts the trial."""
+        """Load the archive into the server, which verifies it, switches to it and starts the trial.
+
+        A thread renews the trial while this process runs: the registry may take longer than the trial.
+        """
+        self.renewal.stop()
         stored = self._store_archive(name, archive, digest)
         self.endpoint.load(name, stored, digest, confirm_within=TRIAL_SECONDS)
+        client = ServerClient(self.endpoint.running)
+        self.renewal.start(lambda: client.load(name, stored, digest, confirm_within=TRIAL_SECONDS))
 
     def _store_archive(self, name: str, archive: Path, digest: str) -> Path:
         """Copy the archive into the state directory, from which the server loads it again after a restart."""
@@ -93,6 +102,7 @@ class LocalTarget:
 
     def confirm(self, name: str, digest: str) -> None:
         """End the trial, and delete the archives of the model's other versions."""
+        self.renewal.stop()
         self.endpoint.confirm(name, digest)
         for path in self.archive_folder.glob(f"{name}-*.mar"):
             if path != self._stored_path(name, digest):
@@ -100,6 +110,7 @@ class LocalTarget:
 
     def revert(self, name: str, digest: str) -> None:
         """Let the server go back to the version that it served before the trial."""
+        self.renewal.stop()
         self.endpoint.revert(name, digest)
 
     def url(self, name: str) -> str:

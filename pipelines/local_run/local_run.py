@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import PipelineError, UserError, error_with_code
 from continuous_training.core.file_lock import hold_lock
-from continuous_training.core.messages import report
 from continuous_training.core.progress import StepEvent
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.run_parameters import Values
@@ -50,6 +49,7 @@ def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, setti
     from continuous_training.adapters.local_registry import LocalRegistry
     from continuous_training.adapters.object_store import open_store
     from continuous_training.adapters.run_history import RunHistory
+    from pipelines.local_run.settlement import settle_failed_run, settle_run
 
     is_local = settings.registry == local_registry_uri(settings.state)
     registry = LocalRegistry(settings.state / "mlflow") if is_local else None
@@ -69,10 +69,12 @@ def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, setti
         step, code, message = transcript.failure
         error = error_with_code(code, message)
         error = registry.explain(error) if registry else error
-        raise type(error)(f"{step}: {error}\n  log: {folder / 'log.txt'}")
+        error = type(error)(f"{step}: {error}\n  log: {folder / 'log.txt'}")
+        raise settle_failed_run(error, workload.name, run_id, settings)
     record = history.run(run_id)
     if record is None:
         raise PipelineError(f"the run ended without a record; log: {folder / 'log.txt'}")
+    settle_run(workload.name, record, settings)
     seconds = transcript.seconds | {"total": time.perf_counter() - started}
     result = _create_result(workload, settings, run_id, record, seconds)
     (folder / "result.json").write_text(json.dumps(result.to_json(), indent=2), encoding="utf-8")
@@ -104,7 +106,9 @@ def _execute(
 
             def start_registry_and_listen(step: str, event: StepEvent, message: str) -> None:
                 # A run on unchanged data ends after prep-data and needs no registry.
-                if registry and step == "train" and event == "starts":
+                # notify compares an endpoint on a cluster with the registry.
+                last = "train" if settings.target == "local" else "notify"
+                if registry and event == "starts" and step in ("train", last):
                     registry.start()
                 listener(step, event, message)
 
@@ -128,11 +132,14 @@ def check_extras(workload: Workload, values: Values) -> None:
 def _create_result(
     workload: Workload, settings: Settings, run_id: str, record: RunRecord, seconds: dict[str, float]
 ) -> RunResult:
+    # Import here for a shorter start-up time: only a run that ended needs the server.
+    from continuous_training.operations.read_serving_state import read_serving_state
+
     rounded = {step: round(value, 3) for step, value in seconds.items()}
     result = RunResult.from_record(workload.name, record, rounded)
     return replace(
         result.with_primary_metric_first(workload.rule.metric),
-        endpoint=_endpoint(settings, workload.name),
+        endpoint=read_serving_state(settings).url(workload.name),
         report=_find_report(settings.state / "runs", run_id, record),
         state=str(settings.state),
     )
@@ -152,24 +159,6 @@ def _find_report(runs: Path, run_id: str, record: RunRecord) -> str | None:
     elif record.evaluated_by:
         target = runs / record.evaluated_by / "report.html"
     return str(target) if target.is_file() else None
-
-
-def _endpoint(settings: Settings, name: str) -> str | None:
-    """Return the address of the endpoint, or None if there is no champion.
-
-    A stopped server is started, and the champion is served again if the server has lost it.
-    """
-    # Import here for a shorter start-up time: only a run that ended needs the server.
-    from continuous_training.operations.repair import serve_champion
-    from continuous_training.serving.process import daemon
-    from continuous_training.serving.process.client import ServerClient
-
-    state = settings.state
-    if (state / "serving").is_dir():
-        running = daemon.status(state) or daemon.start(state, report=report)
-        if ServerClient(running).served(name):
-            return f"{running.url}/predict/{name}"
-    return serve_champion(name, settings)
 
 
 def plan_local(workload: Workload, values: Values, settings: Settings) -> LocalRunPlan:

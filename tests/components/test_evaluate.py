@@ -199,13 +199,71 @@ def test_a_registry_that_lost_its_versions_is_an_error(line: Line) -> None:
         line.evaluate("run-1")
 
 
-def test_without_the_alias_only_the_floors_decide(line: Line) -> None:
+def test_a_first_promotion_that_was_interrupted_leaves_no_champion(line: Line) -> None:
+    """The run died after it had recorded the move, before the alias moved: the floors decide again."""
     line.promote("run-1")
     line.registry.remove_alias(line.workload.name, CHAMPION)
     line.train("run-2", fence="60")
     result = line.evaluate("run-2")
     assert result.evaluation.champion is None
     assert result.decision.checks[1].name == "champion"
+
+
+class TestLostChampion:
+    """The champion's alias is absent. The floors alone decide only if a person has given the champion up."""
+
+    @staticmethod
+    def delete_version(line: Line, version: str) -> None:
+        body = {"name": line.workload.name, "version": version}
+        line.registry.send("DELETE", "mlflow/model-versions/delete", json=body)
+
+    @staticmethod
+    def remove_alias(line: Line, _: str) -> None:
+        line.registry.remove_alias(line.workload.name, CHAMPION)
+
+    @staticmethod
+    def remove_alias_of_a_recorded_promotion(line: Line, version: str) -> None:
+        record = RunRecord(run="run-2", verdict="promoted", version=version)
+        RunHistory(line.store, line.workload.name).write_run(record)
+        line.registry.remove_alias(line.workload.name, CHAMPION)
+
+    def error(self, line: Line, run: str) -> str:
+        line.train(run, fence="60")
+        with pytest.raises(UserError) as raised:
+            line.evaluate(run)
+        assert not (line.folder / run / "evaluation").exists()
+        assert line.registry.champion(line.workload.name) is None
+        return str(raised.value)
+
+    @pytest.mark.parametrize("lose", [delete_version, remove_alias, remove_alias_of_a_recorded_promotion])
+    def test_no_model_is_evaluated(self, line: Line, lose: Callable[[Line, str], None]) -> None:
+        name = line.workload.name
+        line.promote("run-1", fence="70")
+        line.promote("run-2", fence="55")
+        lose(line, "2")
+        message = self.error(line, "run-3")
+        assert f"{name} has no champion" in message
+        assert "version 2 was its champion" in message
+        candidate = line.registry.versions(name)[-1].version
+        assert f"\npython -m pipelines.rollback --workload {name} --to {candidate}\n" in message
+
+        tag = {"name": name, "key": "retired_champion", "value": "1"}
+        line.registry.post("registered-models/set-tag", tag)
+        assert "version 2 was its champion" in self.error(line, "run-4")
+        line.registry.post("registered-models/set-tag", {**tag, "value": "2"})
+        line.train("run-5", fence="60")
+        result = line.evaluate("run-5")
+        assert (result.promoted, result.evaluation.champion) == (True, None)
+        assert "version 2 was given up as champion" in "; ".join(result.evaluation.reasons)
+
+    def test_the_only_champion_was_deleted_while_another_version_remains(self, line: Line) -> None:
+        line.up_to_archive("run-1", fence="60")
+        line.promote("run-2", fence="70")
+        self.delete_version(line, "2")
+        message = self.error(line, "run-3")
+        assert "version 2 was its champion" in message
+        assert "pipelines.rollback" not in message
+        assert f"set the tag retired_champion of the registered model {line.workload.name} to 2" in message
 
 
 def test_a_model_identical_to_the_champion_is_promoted(line: Line) -> None:

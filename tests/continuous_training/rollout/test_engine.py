@@ -11,7 +11,13 @@ import pytest
 
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
-from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UserError
+from continuous_training.core.errors import (
+    PipelineError,
+    RolloutReverted,
+    TransientError,
+    UnsettledError,
+    UserError,
+)
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.golden_verification import read_golden_set
@@ -183,7 +189,7 @@ def test_a_version_that_was_served_before_is_never_reverted(
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"), [(TransientError("busy"), TransientError), (UserError("gone"), PipelineError)]
+    ("error", "kind"), [(TransientError("busy"), TransientError), (UserError("gone"), UnsettledError)]
 )
 def test_a_failed_revert_raises_no_rollout_reverted(
     archive: Archive, error: PipelineError, kind: type[PipelineError]
@@ -226,11 +232,40 @@ def test_the_error_states_what_is_served_after_the_revert(
         rollout(target, archive)
 
 
-def test_a_failed_confirmation_leaves_the_champion_on_trial(archive: Archive) -> None:
+@pytest.mark.parametrize("error", [UserError("no"), TransientError("no")])
+def test_a_failed_confirmation_leaves_the_champion_on_trial(archive: Archive, error: PipelineError) -> None:
     """The alias has moved, so a revert would make the endpoint differ from the registry."""
     target = RecordingTarget(PREVIOUS)
-    target.errors["confirm"] = TransientError("no")
-    with pytest.raises(TransientError, match=r"^no$"):
+    target.errors["confirm"] = error
+    with pytest.raises(UnsettledError) as raised:
         rollout(target, archive)
-    assert target.events[-2:] == ["make_champion", "confirm"]
+    assert raised.value.exit_code == 6
+    assert f"the registry's champion of toy is {archive.digest[:12]} now" in str(raised.value)
+    assert "could not be ended: no." in str(raised.value)
+    assert "python -m pipelines.status --workload toy" in str(raised.value)
+    again = ["begin_trial", "predict", "predict", "confirm"]
+    assert [event for event in target.events if " " not in event][-6:] == ["make_champion", "confirm", *again]
+    assert target.served == archive.digest
+
+
+def test_a_trial_that_expired_while_the_alias_moved_is_repeated(archive: Archive) -> None:
+    target = RecordingTarget(PREVIOUS)
+
+    class Expired(UserError):
+        """The error of the first confirmation: the target has reverted the version."""
+
+        def __init__(self) -> None:
+            super().__init__("not served any more")
+            target.errors.clear()
+            target.served = PREVIOUS
+
+    def expire(method: str) -> None:
+        if method in target.errors:
+            raise Expired
+
+    target.errors["confirm"] = UserError("expired")
+    target._raise = expire  # type: ignore[method-assign]
+    rollout(target, archive)
+    assert target.events.count("make_champion") == 1
+    assert target.events[-4:] == ["begin_trial", "predict", "predict", "confirm"]
     assert target.served == archive.digest

@@ -1,0 +1,14 @@
+"""The versions to which a workload without a champion can return."""
+
+from __future__ import annotations
+
+from continuous_training.adapters.model_registry import CHAMPION, ModelVersion, Registry
+from continuous_training.operations.champion_history import read_champion_history
+
+
+def former_champions(registry: Registry, name: str) -> list[ModelVersion]:
+    """Return the registered versions that are or were the champion, the latest champion first."""
+    versions = {version.version: version for version in registry.versions(name)}
+    history = read_champion_history(registry.alias_history(name), registry.aliases(name).get(CHAMPION))
+    numbers = dict.fromkeys(move.to_version or "" for move in reversed(history.moves))
+    return [versions[number] for number in numbers if number in versions]

@@ -1,0 +1,94 @@
+"""Let the endpoint serve the registry's champion at the end of a run.
+
+A process that is killed between the move of the alias and the end of the trial leaves an endpoint that serves
+another version than the champion. docs/rollout.md describes where a run calls this, and why.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from continuous_training.adapters.model_registry import Registry
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.registry_database import read_champion_digest
+from continuous_training.core.errors import PipelineError, UnsettledError
+from continuous_training.core.progress import Progress
+from continuous_training.core.settings import Settings, local_registry_uri
+from continuous_training.operations.former_champions import former_champions
+from continuous_training.operations.read_serving_state import read_serving_state
+from continuous_training.operations.serving_state import Agreement, check_agreement
+from continuous_training.operations.workspace import existing_registry
+from continuous_training.rollout.alias_mirror import mirror_aliases
+from continuous_training.rollout.engine import roll_out
+from continuous_training.rollout.open_target import open_target
+from continuous_training.rollout.target import DeploymentTarget
+
+
+def settle(name: str, settings: Settings, run: str, progress: Progress) -> None:
+    """Serve the registry's champion unless the endpoint serves it. Waits for a rollout that is in progress.
+
+    `run` is the run that ends. Raises UnsettledError if endpoint and registry still disagree, and
+    TransientError if the registry or the cluster is unreachable.
+    """
+    if settings.target == "local" and _agrees_with_database(name, settings):
+        return
+    with existing_registry(settings) as registry:
+        agreement = _check(name, registry, settings)
+        if registry and agreement.agree is not True:
+            target = open_target(settings, open_store(settings.store), progress)
+            try:
+                with target.rollout_lock(name, progress):
+                    agreement = _serve_champion(name, settings, registry, target, run, progress)
+            except PipelineError as error:
+                if agreement.agree is None:
+                    raise
+                raise _unsettled(name, agreement, error) from error
+    if agreement.agree is False:
+        raise _unsettled(name, agreement)
+
+
+def _unsettled(name: str, agreement: Agreement, cause: object = "") -> UnsettledError:
+    """Return the error for an endpoint that does not serve the champion, with the command for a person."""
+    reason = f", and this could not be corrected: {cause}" if cause else ""
+    remedy = agreement.remedy or f"python -m pipelines.status --workload {name}"
+    return UnsettledError(
+        f"endpoint and registry of {name} disagree: {agreement.problem}{reason}. To correct this:\n{remedy}"
+    )
+
+
+def _agrees_with_database(name: str, settings: Settings) -> bool:
+    """Return whether the champion in a local registry is served. The registry's server is not started."""
+    if settings.registry != local_registry_uri(settings.state):
+        return False
+    champion = read_champion_digest(Path(settings.registry.removeprefix("sqlite:///")), name)
+    serving = read_serving_state(settings)
+    return champion is not None and champion == (serving.digest(name) or "") and not serving.on_trial(name)
+
+
+def _check(name: str, registry: Registry | None, settings: Settings) -> Agreement:
+    champion = registry.champion(name) if registry else None
+    former = former_champions(registry, name) if registry and champion is None else []
+    return check_agreement(name, champion, read_serving_state(settings), settings, former)
+
+
+def _serve_champion(
+    name: str,
+    settings: Settings,
+    registry: Registry,
+    target: DeploymentTarget,
+    run: str,
+    progress: Progress,
+) -> Agreement:
+    """Roll the champion out if the endpoint does not serve it. The lock is held. Return the new agreement."""
+    champion, serving = registry.champion(name), read_serving_state(settings)
+    if champion and (serving.digest(name) != champion.digest or serving.on_trial(name)):
+        progress(
+            f"the endpoint of {name} does not serve the champion, version {champion.version}: serving it"
+        )
+        store = open_store(settings.store)
+        with tempfile.TemporaryDirectory(prefix="settle-") as folder:
+            archive = store.fetch(champion.archive, Path(folder))
+            roll_out(target, name, archive, champion.digest, lambda: None, progress)
+        mirror_aliases(registry, store, name, run)
+    return _check(name, registry, settings)

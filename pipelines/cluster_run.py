@@ -9,7 +9,8 @@ from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
-from continuous_training.core.errors import PipelineError, error_with_code
+from continuous_training.core.errors import PipelineError, UnsettledError, error_with_code
+from continuous_training.core.exit_codes import DEFECT
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import StepListener
@@ -88,9 +89,11 @@ def run_on_cluster(
     except KeyboardInterrupt:
         listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
         raise
-    if ended.state != "SUCCEEDED":
+    failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
+    if ended.state != "SUCCEEDED" or failed == ["notify"]:
         namespace = client.connection.namespace or KUBEFLOW_NAMESPACE
-        raise _failure(workload.name, ended, url, store, namespace, submission.kubeconfig)
+        error = _failure(workload.name, ended, url, store, namespace, submission.kubeconfig)
+        raise _with_disagreement(error, failed, _read_record(store, workload.name, run_id))
     return _create_result(workload, ended, url, store)
 
 
@@ -140,6 +143,21 @@ def _failure(workload: str, run: Run, url: str, store: str, namespace: str, kube
         return error_with_code(log.exit_code, f"{name}: {log.error}; {hint}. See {url}")
     reason = step.error or "the step recorded no reason, so it was probably killed; see the log of its pod"
     return PipelineError(f"{name}: {reason}; {hint}. See {url}")
+
+
+def _with_disagreement(error: PipelineError, failed: list[str], record: RunRecord | None) -> PipelineError:
+    """Return the error of a failed run, or an UnsettledError if endpoint and registry disagree.
+
+    They may also disagree if only notify failed, which compares them, and its exit code is not known.
+    """
+    if record and record.disagreement:
+        return UnsettledError(f"{error}\nThe run's verdict: {record.verdict}. {record.disagreement}")
+    if failed == ["notify"] and error.exit_code == DEFECT:
+        return UnsettledError(
+            f"{error}. Endpoint and registry may disagree. To compare them, with the settings of the cluster "
+            "in the environment:\npython -m pipelines.status"
+        )
+    return error
 
 
 def _read_failure(store: str, workload: str, run_id: str) -> StepFailure | None:

@@ -60,7 +60,9 @@ def _describe(version: ModelVersion) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Roll back, and print the result. Return the exit code."""
-    parser = command_line.create_parser("rollback", __doc__, workload=True, exit_codes="4 reverted, ")
+    parser = command_line.create_parser(
+        "rollback", __doc__, workload=True, exit_codes="4 reverted, 6 unsettled, "
+    )
     parser.add_argument("--to", metavar="VERSION", help="the registry's number of a former champion")
     parser.add_argument(
         "--why", default="rolled back by hand", metavar="TEXT", help="the reason, which the registry records"

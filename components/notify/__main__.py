@@ -2,6 +2,9 @@
 
 In:   the run record in the store
 Out:  one line of output, a record if the run failed, and a message to the webhook CT_WEBHOOK if it is set
+
+If CT_TARGET is a cluster, the endpoint serves the registry's champion afterwards. The exit code is 6 if that
+is not possible: the endpoint and the registry disagree.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from continuous_training.adapters.webhook import Notifier
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.settings import Settings
 
+from .endpoint import settle_endpoint
 from .step import run, to_markdown
 
 
@@ -28,6 +32,7 @@ def in_pipeline(workload: str, run_id: str, result: Any) -> None:
         "", lambda settings: notify_result(workload, run_id, settings, step_cli.tell)
     )
     Path(result.path).write_text(to_markdown(workload, record), encoding="utf-8")
+    step_cli.run_in_pipeline("", lambda settings: settle_endpoint(workload, record, settings, step_cli.tell))
 
 
 def notify_result(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> RunRecord:
@@ -46,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def run_step() -> int:
         settings = Settings.from_environment(os.environ, arguments.state)
-        notify_result(arguments.workload, arguments.run_id, settings, print)
+        record = notify_result(arguments.workload, arguments.run_id, settings, print)
+        settle_endpoint(arguments.workload, record, settings, print)
         return 0
 
     return step_cli.finish(run_step)

@@ -81,7 +81,8 @@ class RunRecord:
     `ended` is the time in ISO 8601, empty until the record is written. An evaluated run has the `metrics` of
     its challenger, the `champion` to which it was compared, and its MLflow run, `registry`. `version`,
     `digest` and `endpoint` describe the served version. `evaluated_by` is the earlier run that processed
-    the same inputs. `accepted` is the reason for which a person accepted the data, or empty.
+    the same inputs. `accepted` is the reason for which a person accepted the data, or empty. `disagreement` is
+    the error of a run that ended while endpoint and registry disagreed.
     """
 
     run: str
@@ -96,6 +97,7 @@ class RunRecord:
     digest: str | None = None
     endpoint: str | None = None
     evaluated_by: str | None = None
+    disagreement: str | None = None
     rollback: RecordedRollback | None = None
     accepted: str = ""
 
@@ -115,6 +117,7 @@ class RunRecord:
             digest=document.optional_text("digest"),
             endpoint=document.optional_text("endpoint"),
             evaluated_by=document.optional_text("judged_by"),
+            disagreement=document.optional_text("disagreement"),
             rollback=RecordedRollback.from_json(document) if "to" in document else None,
             accepted=document.text("accepted", ""),
         )
@@ -134,6 +137,7 @@ class RunRecord:
             "endpoint": self.endpoint,
             "judged_by": self.evaluated_by,
             "accepted": self.accepted,
+            "disagreement": self.disagreement,
         }
         content = {
             "run": self.run,

@@ -22,39 +22,60 @@ from continuous_training.operations.workspace import existing_registry
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.open_target import open_target
-from continuous_training.rollout.target import DeploymentTarget
 
 
 def settle(name: str, settings: Settings, run: str, progress: Progress) -> None:
     """Serve the registry's champion unless the endpoint serves it. Waits for a rollout that is in progress.
 
     `run` is the run that ends. Raises UnsettledError if endpoint and registry still disagree, and
-    TransientError if the registry or the cluster is unreachable.
+    TransientError if the registry or the cluster is unreachable, or if another rollout takes too long.
     """
     if settings.target == "local" and _agrees_with_database(name, settings):
         return
     with existing_registry(settings) as registry:
         agreement = _check(name, registry, settings)
-        if registry and agreement.agree is not True:
-            target = open_target(settings, open_store(settings.store), progress)
-            try:
-                with target.rollout_lock(name, progress):
-                    agreement = _serve_champion(name, settings, registry, target, run, progress)
-            except PipelineError as error:
-                if agreement.agree is None:
-                    raise
-                raise _unsettled(name, agreement, error) from error
+        if agreement.agree:
+            return
+        if registry is None:
+            raise _unsettled(name, agreement)
+        try:
+            agreement = _serve_champion(name, settings, registry, run, progress)
+        except PipelineError as error:
+            # While another rollout holds the lock, it is not known whether endpoint and registry disagree.
+            if agreement.agree is None or isinstance(error, UnsettledError):
+                raise
+            raise _unsettled(name, agreement, error) from error
     if agreement.agree is False:
         raise _unsettled(name, agreement)
 
 
-def _unsettled(name: str, agreement: Agreement, cause: object = "") -> UnsettledError:
-    """Return the error for an endpoint that does not serve the champion, with the command for a person."""
-    reason = f", and this could not be corrected: {cause}" if cause else ""
-    remedy = agreement.remedy or f"python -m pipelines.status --workload {name}"
-    return UnsettledError(
-        f"endpoint and registry of {name} disagree: {agreement.problem}{reason}. To correct this:\n{remedy}"
-    )
+def _serve_champion(
+    name: str, settings: Settings, registry: Registry, run: str, progress: Progress
+) -> Agreement:
+    """Acquire the lock, and roll the champion out if it is still not served. Return the new agreement."""
+    store = open_store(settings.store)
+    target = open_target(settings, store, progress)
+    with target.rollout_lock(name, progress):
+        agreement, champion = _check(name, registry, settings), registry.champion(name)
+        if agreement.agree or champion is None:
+            return agreement
+        progress(
+            f"the endpoint of {name} does not serve the champion, version {champion.version}: serving it"
+        )
+        try:
+            with tempfile.TemporaryDirectory(prefix="settle-") as folder:
+                archive = store.fetch(champion.archive, Path(folder))
+                roll_out(target, name, archive, champion.digest, lambda: None, progress)
+        except PipelineError as error:
+            raise _unsettled(name, agreement, error) from error
+        mirror_aliases(registry, store, name, run)
+        return _check(name, registry, settings)
+
+
+def _check(name: str, registry: Registry | None, settings: Settings) -> Agreement:
+    champion = registry.champion(name) if registry else None
+    former = former_champions(registry, name) if registry and champion is None else []
+    return check_agreement(name, champion, read_serving_state(settings), settings, former)
 
 
 def _agrees_with_database(name: str, settings: Settings) -> bool:
@@ -66,29 +87,13 @@ def _agrees_with_database(name: str, settings: Settings) -> bool:
     return champion is not None and champion == (serving.digest(name) or "") and not serving.on_trial(name)
 
 
-def _check(name: str, registry: Registry | None, settings: Settings) -> Agreement:
-    champion = registry.champion(name) if registry else None
-    former = former_champions(registry, name) if registry and champion is None else []
-    return check_agreement(name, champion, read_serving_state(settings), settings, former)
-
-
-def _serve_champion(
-    name: str,
-    settings: Settings,
-    registry: Registry,
-    target: DeploymentTarget,
-    run: str,
-    progress: Progress,
-) -> Agreement:
-    """Roll the champion out if the endpoint does not serve it. The lock is held. Return the new agreement."""
-    champion, serving = registry.champion(name), read_serving_state(settings)
-    if champion and (serving.digest(name) != champion.digest or serving.on_trial(name)):
-        progress(
-            f"the endpoint of {name} does not serve the champion, version {champion.version}: serving it"
-        )
-        store = open_store(settings.store)
-        with tempfile.TemporaryDirectory(prefix="settle-") as folder:
-            archive = store.fetch(champion.archive, Path(folder))
-            roll_out(target, name, archive, champion.digest, lambda: None, progress)
-        mirror_aliases(registry, store, name, run)
-    return _check(name, registry, settings)
+def _unsettled(name: str, agreement: Agreement, cause: object = "") -> UnsettledError:
+    """Return the error for an endpoint that does not serve the champion, with the command for a person."""
+    problem = "a version is on trial whose rollout was interrupted"
+    if agreement.agree is False:
+        problem = str(agreement.problem)
+    reason = f", and this could not be corrected: {cause}" if cause else ""
+    remedy = agreement.remedy or f"python -m pipelines.status --workload {name}"
+    return UnsettledError(
+        f"endpoint and registry of {name} disagree: {problem}{reason}. To correct this:\n{remedy}"
+    )

@@ -18,7 +18,8 @@ STEPS = {
     "archive": StepSettings(timeout=1800),
     # A reverted rollout rarely succeeds at a second attempt. The retry is for a pod that died.
     "deploy-serving": StepSettings(timeout=1800, retries=1, memory="1Gi"),
-    "notify": StepSettings(timeout=300, retries=1, cpu="100m", memory="256Mi"),
+    # Its timeout is that of deploy-serving, because it may roll the champion out.
+    "notify": StepSettings(timeout=1800, retries=1, cpu="100m", memory="256Mi"),
 }
 """Each step has a timeout, because without one a missing Secret or image leaves a run RUNNING for ever."""
 
@@ -71,7 +72,7 @@ _REQUIRED = {
     "evaluate": (_STORE, _REGISTRY),
     "archive": (_STORE, _REGISTRY),
     "deploy-serving": (_STORE, _REGISTRY, _SERVING),
-    "notify": (_STORE, _NOTIFICATION),
+    "notify": (_STORE, _REGISTRY, _SERVING, _NOTIFICATION),
 }
 
 

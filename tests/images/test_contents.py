@@ -85,7 +85,7 @@ def test_training_libraries_are_only_in_the_training_images(target: str, content
 
 
 def test_only_images_of_cluster_clients_contain_kubernetes(target: str, content: dict[str, Any]) -> None:
-    assert ("kubernetes" in content["requires"]) == (target in {"train", "deploy-serving"})
+    assert ("kubernetes" in content["requires"]) == (target in {"train", "deploy-serving", "notify"})
 
 
 def test_the_image_has_no_installer_and_only_tmp_is_writable(content: dict[str, Any]) -> None:

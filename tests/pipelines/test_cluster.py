@@ -12,6 +12,7 @@ import pytest
 
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.errors import TransientError, UserError
 from continuous_training.kubeflow.api import KubeflowClient
@@ -19,7 +20,7 @@ from continuous_training.kubeflow.api_objects import Run, RunRequest
 from continuous_training.kubeflow.connection import resolve_connection
 from continuous_training.kubeflow.follow import follow, steps_of
 from continuous_training.kubeflow.upload import upload as upload_pipeline
-from pipelines import logs, run, upload
+from pipelines import cluster_run, logs, run, upload
 from pipelines.compile import compile_workload
 from pipelines.images import Images
 from tests.fakes import web, write_kubeconfig
@@ -184,6 +185,28 @@ def test_a_failure_is_read_from_the_log_of_the_pod_without_the_store(kfp, tmp_pa
         pods.clear()
         assert logs.main([*kfp.runs]) == 2
         assert "has no pods in namespace kubeflow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("state", ["FAILED", "SUCCEEDED"])
+def test_a_failed_comparison_of_endpoint_and_registry_is_reported(kfp, capsys, state):
+    kfp.outcome = [*UNCHANGED[:2], ("notify", "FAILED"), ("run", state)]
+    assert run_on_cluster(kfp) == 6
+    output = capsys.readouterr().err
+    assert "error: notify:" in output
+    assert "Endpoint and registry may disagree" in output
+    assert "python -m pipelines.status" in output
+
+
+@pytest.mark.parametrize("failed", [[], [("train", "FAILED")]])
+def test_a_recorded_disagreement_of_endpoint_and_registry_is_reported(kfp, capsys, monkeypatch, failed):
+    verdict = "failed" if failed else "unchanged"
+    record = RunRecord(run="r", verdict=verdict, disagreement="3 is the champion, 2 is served; run a command")
+    monkeypatch.setattr(cluster_run, "_read_record", lambda *_: record)
+    kfp.outcome = [("prep-data", "SUCCEEDED"), *failed, ("notify", "FAILED"), ("run", "FAILED")]
+    assert run_on_cluster(kfp) == 6
+    output = capsys.readouterr().err
+    assert f"The run's verdict: {verdict}. 3 is the champion, 2 is served; run a command" in output
+    assert ("train:" in output) is bool(failed)
 
 
 def test_a_terminated_run_without_a_failed_step(kfp, capsys):

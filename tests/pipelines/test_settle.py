@@ -130,8 +130,11 @@ def test_a_champion_that_cannot_be_served_is_reported(
     before = state.served_digest()
     digest = kill_rollout(state, SERVING)
     number = state.aliases[CHAMPION]
-    (state.folder / "store" / "archives" / NAME / f"{digest}.mar").unlink()
+    archive = state.folder / "store" / "archives" / NAME / f"{digest}.mar"
+    content = archive.read_bytes()
+    archive.unlink()
     (reason,) = run_json(run.main, capsys, *arguments, expect=6)["reasons"]
+    archive.write_bytes(content)
     assert f"endpoint and registry of {NAME} disagree: the registry's champion is version {number}" in reason
     assert f"but {str(before)[:12]} is served, and this could not be corrected: " in reason
     assert f"there is no archives/{NAME}/{digest}.mar" in reason

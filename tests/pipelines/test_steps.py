@@ -196,13 +196,13 @@ class TestCompiled:
         assert {step for step, names in variables.items() if "PGPASSWORD" in names} == {"prep-data"}
         assert {step for step, names in variables.items() if "CT_WEBHOOK" in names} == {"notify"}
         assert {step for step, names in variables.items() if "MLFLOW_TRACKING_PASSWORD" in names} == {
-            "evaluate", "archive", "deploy-serving",
+            "evaluate", "archive", "deploy-serving", "notify",
         }  # fmt: skip
         assert all("AWS_SECRET_ACCESS_KEY" in names for names in variables.values())
 
-    def test_only_deploy_serving_gets_the_deployment_target(self):
+    def test_only_the_steps_that_change_the_endpoint_get_the_deployment_target(self):
         steps = {step for step in STEPS if "CT_TARGET" in environment_of(step).config_map}
-        assert steps == {"deploy-serving"}
+        assert steps == {"deploy-serving", "notify"}
 
     def test_a_variable_from_another_secret_replaces_the_default(self, tmp_path):
         path = write_steps(tmp_path, "prep-data: {from_secret: {PGPASSWORD: warehouse/key}}")

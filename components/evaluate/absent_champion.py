@@ -7,7 +7,7 @@ from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.core.errors import UserError
 from continuous_training.evaluation.gate import Check, note
 from continuous_training.operations.champion_history import read_champion_history
-from continuous_training.operations.former_champions import former_champions
+from continuous_training.operations.earlier_champions import earlier_champions
 
 
 def check_absent_champion(context: RunContext) -> None:
@@ -26,14 +26,16 @@ def check_absent_champion(context: RunContext) -> None:
             "Restore the registry. To start over instead, remove "
             f"{context.history.prefix} from the object store"
         )
-    former = former_champions(registry, name)
-    command = f"python -m pipelines.rollback --workload {name} --to {former[0].version}" if former else ""
-    restore = f"To make version {former[0].version} the champion again:\n{command}\n" if former else ""
+    restore = ""
+    if candidates := earlier_champions(registry, name):
+        number = candidates[0].version
+        command = f"python -m pipelines.rollback --workload {name} --to {number}"
+        restore = f"To make version {number} the champion again:\n{command}\n"
     raise UserError(
         f"{name} has no champion in the registry {registry.uri}, but version {last} was its champion: the "
         "alias champion was removed, or the version was deleted. No model is evaluated, because the floors "
         f"alone could let a worse model replace the served one. {restore}To give version {last} up, so that "
-        f"the floors alone decide on the next model: set the tag retired_champion of the registered model "
+        "the floors alone decide on the next model: set the tag retired_champion of the registered model "
         f"{name} to {last}"
     )
 

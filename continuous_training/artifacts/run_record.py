@@ -81,8 +81,8 @@ class RunRecord:
     `ended` is the time in ISO 8601, empty until the record is written. An evaluated run has the `metrics` of
     its challenger, the `champion` to which it was compared, and its MLflow run, `registry`. `version`,
     `digest` and `endpoint` describe the served version. `evaluated_by` is the earlier run that processed
-    the same inputs. `accepted` is the reason for which a person accepted the data, or empty. `disagreement` is
-    the error of a run that ended while endpoint and registry disagreed.
+    the same inputs. `accepted` is the reason for which a person accepted the data, or empty. `disagreement`
+    is the error of a run that ended while endpoint and registry disagreed.
     """
 
     run: str

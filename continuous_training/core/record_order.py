@@ -18,14 +18,14 @@ def in_order(
     """Return the records, the oldest first. Records with the same position are ordered by their times."""
     by_time = sorted(records, key=time)
     positioned = sorted((r for r in by_time if position(r) is not None), key=lambda r: position(r) or 0)
-    others = [record for record in by_time if position(record) is None]
+    remaining = [record for record in by_time if position(record) is None]
     ordered: list[Record] = []
     for record in positioned:
         missing = (position(record) or 0) - len(ordered)
-        ordered += others[: max(0, missing)]
-        others = others[max(0, missing) :]
+        ordered += remaining[: max(0, missing)]
+        remaining = remaining[max(0, missing) :]
         ordered.append(record)
-    return ordered + others
+    return ordered + remaining
 
 
 def next_position(positions: Iterable[int | None]) -> int:

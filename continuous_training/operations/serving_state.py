@@ -112,11 +112,11 @@ def check_agreement(
     champion: ModelVersion | None,
     serving: ServingState,
     settings: Settings,
-    former: Sequence[ModelVersion] = (),
+    candidates: Sequence[ModelVersion] = (),
 ) -> Agreement:
     """Compare the served version of a workload with the registry's champion.
 
-    `former` are the versions that can become the champion again if there is none, the best candidate first.
+    `candidates` are the versions that can become the champion again if there is none, the best one first.
     """
     served = serving.digest(name)
     if serving.on_trial(name):
@@ -125,7 +125,7 @@ def check_agreement(
     if champion is None:
         if served is None:
             return Agreement(True)
-        remedy = _without_champion(name, served, former, settings)
+        remedy = _without_champion(name, served, candidates, settings)
         return Agreement(False, f"{served[:12]} is served, but the registry has no champion", remedy)
     if served != champion.digest:
         remedy = next_command("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
@@ -136,11 +136,11 @@ def check_agreement(
     return Agreement(True)
 
 
-def _without_champion(name: str, served: str, former: Sequence[ModelVersion], settings: Settings) -> str:
-    """Return the command that makes a former champion the champion, or promotes a first one."""
-    if not former:
+def _without_champion(name: str, served: str, candidates: Sequence[ModelVersion], settings: Settings) -> str:
+    """Return the command that makes an earlier champion the champion again, or promotes a first one."""
+    if not candidates:
         return next_command("pipelines.run", settings, "--workload", name, "--set", "force=true")
-    version = next((version for version in former if version.digest == served), former[0])
+    version = next((version for version in candidates if version.digest == served), candidates[0])
     return next_command("pipelines.rollback", settings, "--workload", name, "--to", version.version)
 
 

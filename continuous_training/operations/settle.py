@@ -15,7 +15,7 @@ from continuous_training.adapters.registry_database import read_champion_digest
 from continuous_training.core.errors import PipelineError, UnsettledError
 from continuous_training.core.progress import Progress
 from continuous_training.core.settings import Settings, local_registry_uri
-from continuous_training.operations.former_champions import former_champions
+from continuous_training.operations.earlier_champions import earlier_champions
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.serving_state import Agreement, check_agreement
 from continuous_training.operations.workspace import existing_registry
@@ -74,8 +74,8 @@ def _serve_champion(
 
 def _check(name: str, registry: Registry | None, settings: Settings) -> Agreement:
     champion = registry.champion(name) if registry else None
-    former = former_champions(registry, name) if registry and champion is None else []
-    return check_agreement(name, champion, read_serving_state(settings), settings, former)
+    candidates = earlier_champions(registry, name) if registry and champion is None else []
+    return check_agreement(name, champion, read_serving_state(settings), settings, candidates)
 
 
 def _agrees_with_database(name: str, settings: Settings) -> bool:

@@ -37,7 +37,7 @@ def settle_failed_run(error: PipelineError, name: str, run: str, settings: Setti
         settle(name, settings, run, report)
     except UnsettledError as unsettled:
         return UnsettledError(f"{error}\n{unsettled}")
-    except PipelineError:
+    except (PipelineError, OSError):
         # The registry or the server is unreachable. The error of the step is the cause that matters.
         return error
     if isinstance(error, UnsettledError):

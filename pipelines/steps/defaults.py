@@ -19,7 +19,7 @@ STEPS = {
     # A reverted rollout rarely succeeds at a second attempt. The retry is for a pod that died.
     "deploy-serving": StepSettings(timeout=1800, retries=1, memory="1Gi"),
     # Its timeout is that of deploy-serving, because it may roll the champion out.
-    "notify": StepSettings(timeout=1800, retries=1, cpu="100m", memory="256Mi"),
+    "notify": StepSettings(timeout=1800, retries=1, cpu="100m"),
 }
 """Each step has a timeout, because without one a missing Secret or image leaves a run RUNNING for ever."""
 

@@ -74,7 +74,7 @@ class ClusterState:
         return archive
 
     def serving(self) -> ClusterServingState:
-        """Return what pipelines.status reads from the cluster."""
+        """Return the serving state that pipelines.status reads from the cluster."""
         digest, confirmed = self.scheduler.routes.get(self.name), self.scheduler.confirmed.get(self.name)
         if digest is None:
             return ClusterServingState(None, {}, {})

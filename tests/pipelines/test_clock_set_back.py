@@ -47,7 +47,7 @@ def remove_positions(state: ChampionState) -> None:
         state.registry.post("registered-models/set-tag", tag)
     for path in (state.folder / "store" / "records" / NAME / "runs").glob("*.json"):
         record = json.loads(path.read_text())
-        del record["position"]
+        del record["position"], record["checksum"]
         path.write_text(json.dumps(record))
 
 

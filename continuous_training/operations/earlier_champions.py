@@ -6,7 +6,7 @@ from continuous_training.adapters.model_registry import CHAMPION, ModelVersion, 
 from continuous_training.operations.champion_history import read_champion_history
 
 
-def former_champions(registry: Registry, name: str) -> list[ModelVersion]:
+def earlier_champions(registry: Registry, name: str) -> list[ModelVersion]:
     """Return the registered versions that are or were the champion, the latest champion first."""
     versions = {version.version: version for version in registry.versions(name)}
     history = read_champion_history(registry.alias_history(name), registry.aliases(name).get(CHAMPION))

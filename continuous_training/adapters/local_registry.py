@@ -26,6 +26,8 @@ from continuous_training.adapters.sqlite_check import database_problem
 from continuous_training.core.errors import PipelineError, UserError
 
 DATABASE = "mlflow.db"
+_DATABASE_URI = f"sqlite:///{DATABASE}"
+"""Relative to the working directory of the server: the path of the folder may contain a question mark."""
 
 
 class LocalRegistry:
@@ -117,16 +119,17 @@ def _create(folder: Path) -> None:
         if not database.exists():
             import mlflow
 
-            mlflow.MlflowClient(f"sqlite:///{database}").search_experiments(max_results=1)
+            mlflow.MlflowClient(_DATABASE_URI).search_experiments(max_results=1)
 
 
 def _serve(descriptor: int, folder: Path) -> None:
     """Run MLflow's server on an inherited socket until standard input ends."""
+    os.chdir(folder)
     threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
     from mlflow.server import constants
 
     # The environment variables of MLflow's server (3.17), which its command line sets.
-    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = f"sqlite:///{folder / 'mlflow.db'}"
+    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = _DATABASE_URI
     os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = str(folder / "artifacts")
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
     os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"

@@ -26,6 +26,7 @@ from continuous_training.core import training_version
 from pipelines.compile import compile_workload
 from pipelines.images import Images
 from workloads import discovery
+from workloads.splits import SPLIT_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = {"package/__init__.py", "package/first.py", "package/second.py"}
@@ -148,6 +149,23 @@ def test_force_and_an_unfinished_run_are_reasons(processed: Pipeline) -> None:
     processed.edit("workloads/csv_reader.py")
     assert processed.reasons() == ("code: workloads/csv_reader.py",)
     assert processed.reasons() == ("no run with the inputs of run run-4 has completed",)
+
+
+def test_an_accepted_difference_is_evaluated_again_only_if_the_inputs_were_rejected(
+    processed: Pipeline,
+) -> None:
+    assert processed.reasons("accept=another scanner") == ("accept=another scanner",)
+    digest = Dataset.open(Path(processed.prepared[0])).manifest.input_digest
+    processed.records.record_processed(digest, ProcessedInputs(RunRecord(run="run-x", verdict="promoted")))
+    assert processed.prepare("accept=another scanner") is None
+
+
+def test_zero_is_a_value_of_a_parameter_and_no_split_is_none(processed: Pipeline) -> None:
+    inputs = Dataset.open(Path(processed.prepared[0])).manifest.inputs
+    assert inputs is not None
+    assert inputs.parameters["seed"] == 0
+    assert not set(SPLIT_PARAMETERS) & set(inputs.parameters)
+    assert "parameters: split_group none → id" in processed.reasons("split_group=id")
 
 
 def test_the_first_run_has_no_reasons(pipeline: Pipeline) -> None:

@@ -161,7 +161,7 @@ def test_a_registry_without_a_champion_is_a_disagreement(state: ChampionState, c
     state.registry.remove_alias(NAME, CHAMPION)
     result = workload_status(capsys)
     assert (result["agree"], result["champion"]) == (False, None)
-    assert "force=true" in result["mend"]
+    assert f"pipelines.rollback --workload {NAME} --to {version}" in result["mend"]
     state.registry.move_alias(NAME, CHAMPION, version, "restored by a test", "no run")
 
 

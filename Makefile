@@ -31,7 +31,7 @@ EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo images registry-is-named test test-quick test-cluster cluster-is-named test-full lint format bench bench-gate bench-mutants bench-scale bench-serving bench-install golden constraints clean
+.PHONY: help install demo images registry-is-named test test-quick test-cluster cluster-is-named test-full lint format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bench: $(call stamp,) ## measure what the README says about speed
 
 bench-gate: $(call stamp,) ## measure the error rates of the gate
 	@$(BIN)/python -m benchmarks.gate --output docs/gate.md
+
+bench-year: $(call stamp,) ## compare what is served in a simulated year with what an oracle serves
+	@$(BIN)/python -m benchmarks.year --output docs/gate.md
 
 bench-mutants: $(call stamp,test) ## list the changes of the gate, the split, digests, ... that no test notices (MUTANTS="--group gate")
 	@$(BIN)/python -m benchmarks.mutants $(MUTANTS)

@@ -1,7 +1,7 @@
 """Retries of a step inside its own process.
 
 Kubeflow Pipelines 2.17 configures Argo to retry only pods that were deleted or evicted. A step whose process
-exits with an error is not retried, whatever its number of retries.
+exits with an error is not retried, for any number of retries.
 """
 
 from __future__ import annotations

@@ -104,6 +104,12 @@ def test_noise_is_promoted_in_at_most_the_documented_share(case: Case) -> None:
     assert rate <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1000)
 
 
+def test_heavier_tails_on_thirty_rows_are_promoted_in_at_most_the_promised_share() -> None:
+    (case,) = (case for case in CASES if case.name == "MSE, challenger with heavier tails")
+    rates = [share_promoted(case, 30, 0.0, comparisons=4000, seed=seed) for seed in (100, 101)]
+    assert max(rates) < 0.023
+
+
 def test_fifty_rows_without_a_difference_do_not_pass_a_guard_of_one_percent() -> None:
     for name in ("accuracy 0.90", "balanced accuracy, two", "macro F1"):
         case = next(case for case in CASES if case.name.startswith(name))

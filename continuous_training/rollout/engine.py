@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UnsettledError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.golden_verification import describe_failures, read_golden_set, verify
@@ -42,13 +43,14 @@ def roll_out(
     Raises UnsettledError if the version is the champion and its trial cannot be ended.
     """
     previous = target.served_digest(name)
+    golden_before = _golden_requests(target, name) if previous else None
     progress(f"switching {name} from {_short(previous)} to {_short(digest)}, on trial")
     try:
         target.begin_trial(name, archive, digest)
     except PipelineError as error:
         kind = TransientError if isinstance(error, TransientError) else RolloutReverted
         message = f"{name} {_short(digest)} was refused: {error}"
-        raise _failure(kind, message, target, name, previous) from error
+        raise _failure(kind, message, target, name, previous, golden_before) from error
     except BaseException:
         # After an interruption the traffic may have moved already.
         if previous != digest:
@@ -62,7 +64,7 @@ def roll_out(
     except PipelineError as error:
         message = f"{name} {_short(digest)} was reverted: {error}"
         revert = None if previous == digest else digest
-        raise _failure(type(error), message, target, name, previous, revert) from error
+        raise _failure(type(error), message, target, name, previous, golden_before, revert) from error
     except BaseException:
         if previous != digest:
             target.revert(name, digest)
@@ -96,6 +98,7 @@ def _failure(
     target: DeploymentTarget,
     name: str,
     previous: str | None,
+    golden: GoldenSet | None,
     revert: str | None = None,
 ) -> PipelineError:
     """Return the error of a failed rollout, with the verified state of the endpoint.
@@ -106,7 +109,7 @@ def _failure(
     try:
         if revert is not None:
             target.revert(name, revert)
-        return kind(f"{message}; {_endpoint_state(target, name, previous)}")
+        return kind(f"{message}; {_endpoint_state(target, name, previous, golden)}")
     except PipelineError as error:
         unverified = TransientError if isinstance(error, TransientError) else UnsettledError
         return unverified(
@@ -114,14 +117,30 @@ def _failure(
         )
 
 
-def _endpoint_state(target: DeploymentTarget, name: str, previous: str | None) -> str:
+def _golden_requests(target: DeploymentTarget, name: str) -> GoldenSet | None:
+    """Return the golden requests of the served version, which verify it after a revert.
+
+    They are read before the trial begins, because the store may be unavailable later. Returns None if they
+    cannot be read for a cause that is not temporary: a missing archive must not prevent its replacement.
+    """
+    try:
+        return target.served_golden_requests(name)
+    except TransientError:
+        raise
+    except PipelineError:
+        return None
+
+
+def _endpoint_state(
+    target: DeploymentTarget, name: str, previous: str | None, golden: GoldenSet | None
+) -> str:
     """Describe whether the previous version answers its golden requests through the endpoint."""
     served = target.served_digest(name)
     if served != previous:
         return f"the endpoint now serves {_short(served)}, not {_short(previous)}"
     if previous is None:
         return "nothing was served before, and nothing is served now"
-    golden = target.served_golden_requests(name)
+    golden = golden or target.served_golden_requests(name)
     failures = golden.check(lambda request: target.predict(name, request, previous))
     if failures:
         return f"the previous version {_short(previous)} is served again, but {describe_failures(failures)}"

@@ -49,6 +49,7 @@ class RecordingTarget(DeploymentTarget):
         return self.served
 
     def served_golden_requests(self, name: str) -> GoldenSet:
+        self._raise("served_golden_requests")
         return self.golden
 
     def begin_trial(self, name: str, archive: Path, digest: str) -> None:
@@ -94,6 +95,33 @@ def rollout(target: RecordingTarget, archive: Archive) -> None:
         target._raise("make_champion")
 
     roll_out(target, "toy", archive.path, archive.digest, make_champion, target.events.append)
+
+
+def test_the_previous_version_is_verified_while_the_store_is_unavailable(archive: Archive) -> None:
+    class Target(RecordingTarget):
+        def begin_trial(self, name: str, archive: Path, digest: str) -> None:
+            self.errors["served_golden_requests"] = TransientError("the store is unavailable")
+            super().begin_trial(name, archive, digest)
+
+    target = Target(PREVIOUS)
+    target.errors["begin_trial"] = PipelineError("no pod is ready")
+    with pytest.raises(RolloutReverted, match=ANSWERS_AGAIN):
+        rollout(target, archive)
+
+
+def test_no_trial_begins_while_the_store_is_unavailable(archive: Archive) -> None:
+    target = RecordingTarget(PREVIOUS)
+    target.errors["served_golden_requests"] = TransientError("the store is unavailable")
+    with pytest.raises(TransientError, match="the store is unavailable"):
+        rollout(target, archive)
+    assert target.events == []
+
+
+def test_a_version_whose_archive_is_missing_can_be_replaced(archive: Archive) -> None:
+    target = RecordingTarget(PREVIOUS)
+    target.errors["served_golden_requests"] = UserError("the archive is not in the store")
+    rollout(target, archive)
+    assert target.served == archive.digest
 
 
 @pytest.mark.parametrize(("served", "previous"), [(PREVIOUS, "000000000000"), (None, "nothing")])

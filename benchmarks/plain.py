@@ -16,7 +16,6 @@ from components.train.step import run as train
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.adapters.webhook import Notifier
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 from continuous_training.rollout.local import LocalTarget
@@ -43,7 +42,7 @@ def main() -> None:
             archive(folder / "model", folder / "evaluation", folder / "archive", registry, store)
             target = LocalTarget(settings.state)
             deploy(folder / "archive", folder / "deployed.json", registry, store, target)
-    notify(workload.name, run_id, records, Notifier())
+    notify(workload.name, run_id, records)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from components.announcement import announce_correction, recorded_failure
 from components.transient_retries import with_retries
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
@@ -25,6 +26,7 @@ from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
 
 Result = TypeVar("Result")
+T = TypeVar("T")
 
 INTERRUPTION = (
     "interrupted: a version is served only after its golden requests passed. Run the same command again to "
@@ -40,11 +42,20 @@ def tell(message: str) -> None:
 def run_in_pipeline(step: str, execute: Callable[[Settings], Result]) -> Result:
     """Return the result of a step inside a pipeline. A temporary failure is retried as the settings state.
 
-    The last error is reported and, unless `step` is empty, recorded.
+    The last error is reported and, unless `step` is empty, recorded. If the run was recorded as failed and
+    the step replaces that record, the new result is announced.
     """
     with reported(step):
         settings = in_pipeline()
-        return with_retries(lambda: execute(settings), settings.retries, settings.retry_backoff, tell)
+
+        def retried(action: Callable[[], T]) -> T:
+            return with_retries(action, settings.retries, settings.retry_backoff, tell)
+
+        failed_before = retried(lambda: recorded_failure(settings)) if step else None
+        result = retried(lambda: execute(settings))
+        if failed_before is not None:
+            announce_correction(settings, tell)
+        return result
 
 
 @contextmanager

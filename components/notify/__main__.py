@@ -18,7 +18,6 @@ from typing import Any
 from components import step_cli
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.adapters.webhook import Notifier
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.settings import Settings
 
@@ -39,7 +38,7 @@ def notify_result(workload: str, run_id: str, settings: Settings, output: Callab
     """Run the step with the store and the webhook of `settings`; `output` receives the result as one line."""
     history = RunHistory(open_store(settings.store), workload)
     api, token = settings.kfp_api, settings.kfp_token_file
-    return run(workload, run_id, history, Notifier(settings.webhook), api, token, output)
+    return run(workload, run_id, history, settings.webhook, api, token, output)
 
 
 def main(argv: list[str] | None = None) -> int:

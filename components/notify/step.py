@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.announcement import announce
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.adapters.webhook import Notifier
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.messages import report
 from continuous_training.kubeflow.in_pod_client import failed_tasks
@@ -21,7 +21,7 @@ def run(
     workload: str,
     run_id: str,
     history: RunHistory,
-    notifier: Notifier,
+    webhook: str = "",
     kfp_api: str = "",
     kfp_token: Path | None = None,
     progress: Progress = report,
@@ -42,9 +42,7 @@ def run(
         cause = f"failed in {', '.join(failed)}" if failed else "did not finish"
         record = RunRecord(run=run_id, verdict="failed", reasons=(f"the run {cause}; see its log",))
         history.write_run(record)
-    message = describe(workload, record)
-    notifier.send(message, {"workload": workload, **record.to_json()})
-    progress(message)
+    announce(workload, record, webhook, progress)
     return record
 
 
@@ -52,8 +50,3 @@ def to_markdown(workload: str, record: RunRecord) -> str:
     """Return the result of the run as a page for the Kubeflow UI."""
     reasons = "".join(f"- {reason}\n" for reason in record.reasons)
     return f"# {workload}: {record.verdict}\n\n{reasons}\nRun {record.run}\n"
-
-
-def describe(workload: str, record: RunRecord) -> str:
-    """Return the result of the run as one line."""
-    return f"{workload}: {record.verdict}. " + "; ".join(record.reasons)

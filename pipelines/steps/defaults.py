@@ -64,15 +64,16 @@ _SERVING = Environment(
     ),
     (),
 )
-_NOTIFICATION = Environment(("CT_KFP_API",), ("CT_WEBHOOK",))
+_WEBHOOK = Environment((), ("CT_WEBHOOK",))
+_KUBEFLOW = Environment(("CT_KFP_API",), ())
 
 _REQUIRED = {
-    "prep-data": (_STORE, _SOURCES),
+    "prep-data": (_STORE, _SOURCES, _WEBHOOK),
     "train": (_STORE,),
-    "evaluate": (_STORE, _REGISTRY),
+    "evaluate": (_STORE, _REGISTRY, _WEBHOOK),
     "archive": (_STORE, _REGISTRY),
-    "deploy-serving": (_STORE, _REGISTRY, _SERVING),
-    "notify": (_STORE, _REGISTRY, _SERVING, _NOTIFICATION),
+    "deploy-serving": (_STORE, _REGISTRY, _SERVING, _WEBHOOK),
+    "notify": (_STORE, _REGISTRY, _SERVING, _KUBEFLOW, _WEBHOOK),
 }
 
 

@@ -12,7 +12,6 @@ from components.notify.__main__ import in_pipeline, main
 from components.notify.step import run
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.adapters.webhook import Notifier
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
 from tests.fakes import free_port, web
@@ -41,7 +40,7 @@ def test_the_run_record_is_announced_unchanged(history: RunHistory, record: RunR
     history.write_run(record)
     recorded, messages = history.run("run-1"), list[str]()
     with web(lambda *_: (200, b"ok")) as webhook_server:
-        result = run("fence", "run-1", history, Notifier(webhook_server.url), progress=messages.append)
+        result = run("fence", "run-1", history, webhook_server.url, progress=messages.append)
     text = f"fence: {record.verdict}. {'; '.join(record.reasons)}"
     assert messages == [text]
     assert result == recorded == history.run("run-1")
@@ -50,7 +49,7 @@ def test_the_run_record_is_announced_unchanged(history: RunHistory, record: RunR
 
 
 def test_a_run_without_a_record_did_not_finish(history: RunHistory) -> None:
-    result = run("fence", "run-1", history, Notifier(), progress=lambda _: None)
+    result = run("fence", "run-1", history, progress=lambda _: None)
     assert (result.verdict, result.reasons) == ("failed", ("the run did not finish; see its log",))
     stored = history.run("run-1")
     assert stored is not None
@@ -92,7 +91,7 @@ def test_the_failed_step_is_requested_from_the_api(
     status, tasks = answer
     details = [{"display_name": name, "state": state} for name, state in tasks]
     with web(lambda *_: (status, {"run_details": {"task_details": details}})) as api:
-        result = run("fence", "run-1", history, Notifier(), api.url, progress=lambda _: None)
+        result = run("fence", "run-1", history, "", api.url, progress=lambda _: None)
     assert reason in result.reasons[0]
     assert api.requests[0][1] == "/apis/v2beta1/runs/run-1"
 
@@ -100,14 +99,14 @@ def test_the_failed_step_is_requested_from_the_api(
 def test_a_run_with_a_record_sends_no_request_to_the_api(history: RunHistory) -> None:
     history.write_run(RunRecord(run="run-1", verdict="promoted"))
     with web(lambda *_: (500, {})) as api:
-        run("fence", "run-1", history, Notifier(), api.url, progress=lambda _: None)
+        run("fence", "run-1", history, "", api.url, progress=lambda _: None)
     assert api.requests == []
 
 
 def test_an_unreachable_webhook_does_not_fail_the_step(
     history: RunHistory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    webhook = Notifier(f"http://127.0.0.1:{free_port()}")
+    webhook = f"http://127.0.0.1:{free_port()}"
     assert run("fence", "run-1", history, webhook).verdict == "failed"
     assert "warning: the webhook cannot be reached" in capsys.readouterr().err
 

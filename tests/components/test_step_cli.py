@@ -15,6 +15,7 @@ import pytest
 from components import step_cli
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.command import NOTHING_DONE
 from continuous_training.core.errors import (
@@ -27,6 +28,7 @@ from continuous_training.core.errors import (
 from continuous_training.core.exit_codes import DEFECT, INTERRUPTED
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
+from tests.fakes import web
 
 ROOT = Path(__file__).parents[2]
 REMOTE = {
@@ -101,6 +103,30 @@ def test_a_failure_in_a_pipeline_is_recorded(
     history = RunHistory(FolderStore(tmp_path), "fence")
     assert history.failure("run-1") == StepFailure("run-1", "train", code, message)
     assert history.failure("run-2") is None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "messages"), [("failed", 1), ("reverted", 1), ("promoted", 0), (None, 0)]
+)
+def test_a_result_that_replaces_a_failure_is_announced(
+    verdict: str | None, messages: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = RunHistory(FolderStore(tmp_path), "fence")
+    if verdict:
+        history.write_run(RunRecord(run="run-1", verdict=verdict))
+    with web(lambda *_: (200, b"ok")) as server:
+        environment = {"CT_RUN": "run-1", "CT_WORKLOAD": "fence", "CT_STORE": str(tmp_path)}
+        for name, value in {**environment, "CT_WEBHOOK": server.url}.items():
+            monkeypatch.setenv(name, value)
+        step_cli.run_in_pipeline("prep-data", lambda _: None)
+        unannounced = list(server.requests)
+        promoted = RunRecord(run="run-1", verdict="promoted", reasons=("it is better",))
+        step_cli.run_in_pipeline("deploy-serving", lambda _: history.write_run(promoted))
+    # The first step replaces no record. A record that states a success is announced by notify.
+    assert [json.loads(body)["text"] for _, _, body in server.requests[len(unannounced) :]] == (
+        ["fence: promoted. it is better"] * messages
+    )
+    assert unannounced == []
 
 
 def test_a_failure_that_cannot_be_recorded_keeps_its_exit_code(

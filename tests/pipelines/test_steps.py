@@ -194,7 +194,9 @@ class TestCompiled:
             for name, executor in executors(compile_workload("iris", golden.IMAGES).text).items()
         }
         assert {step for step, names in variables.items() if "PGPASSWORD" in names} == {"prep-data"}
-        assert {step for step, names in variables.items() if "CT_WEBHOOK" in names} == {"notify"}
+        assert {step for step, names in variables.items() if "CT_WEBHOOK" in names} == {
+            "prep-data", "evaluate", "deploy-serving", "notify",
+        }  # fmt: skip
         assert {step for step, names in variables.items() if "MLFLOW_TRACKING_PASSWORD" in names} == {
             "evaluate", "archive", "deploy-serving", "notify",
         }  # fmt: skip

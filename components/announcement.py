@@ -1,0 +1,44 @@
+"""The message about the result of a run."""
+
+from __future__ import annotations
+
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.core.progress import Progress
+from continuous_training.core.settings import Settings
+
+FAILED_VERDICTS = ("failed", "reverted")
+
+
+def announce(workload: str, record: RunRecord, webhook: str, progress: Progress) -> None:
+    """Send the result of a run to the webhook, if one is set, and report it."""
+    # Start-up time: a step sends a message only after a Retry; notify always does.
+    from continuous_training.adapters.webhook import Notifier
+
+    message = f"{workload}: {record.verdict}. " + "; ".join(record.reasons)
+    Notifier(webhook).send(message, {"workload": workload, **record.to_json()})
+    progress(message)
+
+
+def recorded_failure(settings: Settings) -> RunRecord | None:
+    """Return the record of the step's run if it has already ended with a failure.
+
+    This is the case after a Retry in the Kubeflow UI: the failed step and the steps after it are repeated,
+    and the exit handler, which has announced the failure, is not.
+    """
+    if not (settings.run and settings.workload):
+        return None
+    record = _history(settings).run(settings.run)
+    return record if record is not None and record.verdict in FAILED_VERDICTS else None
+
+
+def announce_correction(settings: Settings, progress: Progress) -> None:
+    """Announce the result of a run that was recorded as failed, if a step has replaced the record."""
+    record = _history(settings).run(settings.run)
+    if record is not None and record.verdict not in FAILED_VERDICTS:
+        announce(settings.workload, record, settings.webhook, progress)
+
+
+def _history(settings: Settings) -> RunHistory:
+    return RunHistory(open_store(settings.store), settings.workload)

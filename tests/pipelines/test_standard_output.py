@@ -150,6 +150,13 @@ CASES = [
     Case("pipelines.history", WORKLOAD),
     Case("pipelines.history", ("--workload", "nothere"), code=2, reported="error: "),
     Case("pipelines.trace", ("abcdef",), code=2, reported="error: "),
+    Case(
+        "pipelines.logs",
+        ("run-1",),
+        code=2,
+        reported="no Kubernetes cluster is configured",
+        environment=(("KUBECONFIG", "none"),),
+    ),
     Case("pipelines.prune", ("--keep", "1", "--dry-run"), running),
     Case("pipelines.prune", ("--keep", "0"), code=2, reported="error: "),
     Case("serving", ("status",), running),

@@ -35,19 +35,17 @@ def test_two_versions_are_loaded_side_by_side_and_unloaded(tmp_path: Path) -> No
     assert len(sys.meta_path) == finders - 2
 
 
-def test_models_are_loaded_and_unloaded_by_several_threads_at_once(tmp_path: Path) -> None:
+def test_models_are_unloaded_by_other_threads_while_one_thread_loads(tmp_path: Path) -> None:
+    """One thread at a time loads. A version is unloaded by the thread of its last request."""
     before = isolated_modules()
     bundle = make_bundle(tmp_path)
-
-    def load_and_unload(_: int) -> None:
-        for _ in range(25):
-            load_model(bundle).unload()
-
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(load_and_unload, range(4)))
+        with ThreadPoolExecutor(3) as threads:
+            unloads = [threads.submit(load_model(bundle).unload) for _ in range(200)]
+            for unload in unloads:
+                unload.result()
     finally:
         sys.setswitchinterval(interval)
     assert isolated_modules() == before

@@ -43,17 +43,17 @@ SEASONS = (
 
 
 def season(day: float) -> float:
-    """Return how far the season has moved on this day, in standard deviations."""
+    """Return the offset of the season on this day, in standard deviations."""
     return float(AMPLITUDE * np.sin(2 * np.pi * day / DAYS) + TREND * day * 12 / DAYS)
 
 
 def draw(kind: Season, rng: np.random.Generator, day: float, rows: int) -> Rows:
     """Draw the rows of a day."""
     x, z, noise = rng.normal(size=(3, rows))
-    moved = season(day)
+    offset = season(day)
     if kind.moves_label:
-        return {"x": x, "z": z, "y": x + z + noise + np.sqrt(3) * moved}
-    return {"x": x + moved, "z": z, "y": x + moved + z + noise}
+        return {"x": x, "z": z, "y": x + z + noise + np.sqrt(3) * offset}
+    return {"x": x + offset, "z": z, "y": x + offset + z + noise}
 
 
 def simulate(name: str, rows: int, step: int, nights: int, seed: int) -> tuple[int, int]:
@@ -63,18 +63,18 @@ def simulate(name: str, rows: int, step: int, nights: int, seed: int) -> tuple[i
     """
     kind = next(kind for kind in SEASONS if kind.name == name)
     rng = np.random.default_rng([seed, rows, step])
-    rejected = promoted = done = 0
-    while done < nights:
+    rejected = promoted = total = 0
+    while total < nights:
         start = int(rng.integers(DAYS))
         champion: Champion = first_champion(_TASK, draw(kind, rng, start, rows))
         for day in range(start + step, start + DAYS, step):
             night = run_night(_TASK, champion, draw(kind, rng, day, rows))
             champion = night.promoted or champion
-            rejected, promoted, done = (
+            rejected, promoted, total = (
                 rejected + bool(night.exceeded),
                 promoted + (night.promoted is not None),
-                done + 1,
+                total + 1,
             )
-            if done == nights:
+            if total == nights:
                 break
     return rejected, promoted

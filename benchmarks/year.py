@@ -1,4 +1,4 @@
-"""A year of nights: what the pipeline serves each day, compared with what an oracle serves.
+"""A year of nights: the model that the pipeline serves each day, compared with that of an oracle.
 
     python -m benchmarks.year --output docs/gate.md      about a minute on two cores
 
@@ -95,13 +95,13 @@ EVENTS: dict[str, tuple[range, Callable[[Rows], Rows]]] = {
     ),
     "a column in another unit": (range(300, 303), lambda rows: {**rows, "a": 10 * rows["a"]}),
 }
-"""The days on which the export is wrong, and what is wrong."""
+"""The days on which the export is wrong, and the change that makes it wrong."""
 
 
 def rejected_by_prep_data(rows: Rows) -> bool:
     """Return whether prep-data rejects the rows: a class is missing, or the sides of the split overlap."""
-    sides = split(rows)
-    if any(set(CLASSES) - set(side["label"].tolist()) for side in sides):
+    splits = split(rows)
+    if any(set(CLASSES) - set(side["label"].tolist()) for side in splits):
         return True
     count = len(rows["label"]) // HOLDOUT
     table: Any = SimpleNamespace(key="", target="label", columns=TASK.columns)
@@ -180,8 +180,8 @@ def table(years: list[Year], unchecked: list[Year]) -> Iterator[str]:
     yield f"| days with a loss above the margin of {MARGIN:g} | {int((losses > MARGIN).sum())} |"
     above = np.mean([(year.losses > MARGIN).sum() for year in unchecked])
     yield f"| the same per year without the data checks ({len(unchecked)} years) | {above:.1f} |"
-    late = int((delays > 3).sum())
-    yield f"| models that the oracle serves; served more than three days later | {len(delays):,}; {late} |"
+    delayed = int((delays > 3).sum())
+    yield f"| models that the oracle serves; served more than three days later | {len(delays):,}; {delayed} |"
     yield f"| longest delay in days | {int(delays.max())} |"
 
 

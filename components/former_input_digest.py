@@ -25,17 +25,17 @@ def former_input_digest(workload: Workload, values: Values, inputs: RunInputs) -
     have is set, or the library has another training version.
     """
     rule = workload.rule_of(values).to_json()
-    known = {parameter.name for parameter in workload.own_parameters} | _PARAMETERS
+    names = {parameter.name for parameter in workload.own_parameters} | _PARAMETERS
     defaults = {parameter.name: parameter.default for parameter in workload.parameters()}
     relevant = relevant_parameters(values)
-    added = [name for name, value in relevant.items() if name not in known and value != defaults[name]]
+    added = [name for name, value in relevant.items() if name not in names and value != defaults[name]]
     if added or set(inputs.rule) - set(_RULE) or inputs.training_version != _TRAINING_VERSION:
         return None
     return digest_of(
         {
             "workload": workload.name,
             "data": inputs.fingerprint,
-            "parameters": {name: value for name, value in relevant.items() if name in known},
+            "parameters": {name: value for name, value in relevant.items() if name in names},
             "rule": {name: rule[name] for name in _RULE},
             "code": code_digest(discovery.folder_of(workload)),
         }

@@ -1,7 +1,7 @@
 """Print the messages of a run's steps on a cluster: `python -m pipelines.logs RUN [STEP]`.
 
-RUN is the id of a run of Kubeflow Pipelines. The messages are those of the step itself, without the lines of
-Kubeflow and Argo, and the exit code is that of the step. The logs are read from the pods in the cluster of
+RUN is the id of a run of Kubeflow Pipelines. The output contains the messages and the exit code of each
+step, without the lines of Kubeflow and Argo. The logs are read from the pods in the cluster of
 KUBECONFIG, so they are available until Kubeflow deletes the pods.
 """
 

@@ -60,10 +60,13 @@ def _run_group(name: str, group: Group, tree: Path, sample: int | None) -> None:
         raise SystemExit(f"{name}: the tests fail without a mutant: {' '.join(group.tests)}")
     limit = 30 + 5 * (time.monotonic() - started)
     mutants = [(module, m) for module in group.modules for m in mutants_of((tree / module).read_text())]
-    chosen = mutants if sample is None else random.Random(0).sample(mutants, min(sample, len(mutants)))  # noqa: S311
-    survivors = sum(_survives(module, mutant, group, tree, limit) for module, mutant in chosen)
+    selected = mutants
+    if sample is not None:
+        selected = random.Random(0).sample(mutants, min(sample, len(mutants)))  # noqa: S311
+    survivors = sum(_survives(module, mutant, group, tree, limit) for module, mutant in selected)
     print(
-        f"| {name} | {len(mutants)} | {len(chosen)} | {len(chosen) - survivors} | {survivors} |", flush=True
+        f"| {name} | {len(mutants)} | {len(selected)} | {len(selected) - survivors} | {survivors} |",
+        flush=True,
     )
 
 

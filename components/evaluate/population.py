@@ -20,7 +20,7 @@ def compare_population(
     champion: Champion | None,
     comparison: Comparison,
 ) -> PopulationChange | None:
-    """Return what moved since the champion was promoted.
+    """Return the changes of the data since the champion was promoted.
 
     None without a champion, and for a champion that was trained on a sample: it is a trial, and the real data
     that follow it are another population.

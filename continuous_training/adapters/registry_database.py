@@ -1,7 +1,7 @@
 """The champion in the database of a local registry, read without a start of MLflow's server.
 
 The server takes seconds to start, and a run on unchanged data needs no other content of the registry. The
-tables are those of MLflow 3.17.
+names of the tables are from MLflow 3.17.
 """
 
 from __future__ import annotations

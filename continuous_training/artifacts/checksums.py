@@ -30,10 +30,10 @@ def verify_checksums(folder: Path, step: str) -> None:
     path = folder / CHECKSUMS
     if not path.is_file():
         return
-    listed = _parse(path.read_bytes().decode("utf-8", "replace"))
-    if not listed:
+    digests = _parse(path.read_bytes().decode("utf-8", "replace"))
+    if not digests:
         raise ArtifactError(f"{path} is damaged; run the {step} step again")
-    for name, digest in listed.items():
+    for name, digest in digests.items():
         file = folder / name
         if "\0" in name or not file.is_file():
             raise ArtifactError(f"{file} is missing, or {path} is damaged; run the {step} step again")
@@ -47,5 +47,5 @@ def _parse(text: str) -> dict[str, str]:
     """Return the digests by file name; empty for a damaged text."""
     # Not splitlines, which also splits at control characters that a flipped bit may create.
     lines = text.removesuffix("\n").split("\n")
-    listed = {line[66:]: line[:64] for line in lines if line[64:66] == "  "}
-    return listed if text.endswith("\n") and len(listed) == len(lines) else {}
+    digests = {line[66:]: line[:64] for line in lines if line[64:66] == "  "}
+    return digests if text.endswith("\n") and len(digests) == len(lines) else {}

@@ -14,7 +14,7 @@ from continuous_training.core.json_object import Json, JsonObject
 class RunInputs:
     """The inputs of a run. Their digest is the input digest.
 
-    `fingerprint` is that of the rows. `rule` has the fields of the promotion rule that are not at their
+    `fingerprint` identifies the rows. `rule` has the fields of the promotion rule that are not at their
     defaults. `modules` are the sha256 of the workload's Python files and of the modules under `workloads`
     that it imports, by path. `packages` are the locked versions that the train step installs, by name; empty
     if they are not known. `training_version` is TRAINING_VERSION.
@@ -55,30 +55,33 @@ class RunInputs:
         """Return the stored fields."""
         return asdict(self)
 
-    def changes_since(self, former: RunInputs) -> tuple[str, ...]:
+    def changes_since(self, previous: RunInputs) -> tuple[str, ...]:
         """Return one line for each kind of input that has changed since another run."""
-        versions = {"training version": former.training_version}, {"training version": self.training_version}
+        versions = (
+            {"training version": previous.training_version},
+            {"training version": self.training_version},
+        )
         changes = {
-            "parameters": _changed_values(former.parameters, self.parameters),
-            "promotion rule": _changed_values(former.rule, self.rule),
-            "code": _changed_files(former.modules, self.modules),
-            "packages": _changed_values(former.packages, self.packages),
+            "parameters": _changed_values(previous.parameters, self.parameters),
+            "promotion rule": _changed_values(previous.rule, self.rule),
+            "code": _changed_files(previous.modules, self.modules),
+            "packages": _changed_values(previous.packages, self.packages),
             "library": _changed_values(*versions),
         }
-        data = ("data: the rows changed",) if former.fingerprint != self.fingerprint else ()
+        data = ("data: the rows changed",) if previous.fingerprint != self.fingerprint else ()
         return data + tuple(f"{kind}: {', '.join(changed)}" for kind, changed in changes.items() if changed)
 
 
-def _changed_values(former: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """Return `NAME FORMER → CURRENT` for each value that differs."""
-    names = sorted(former.keys() | current.keys())
-    pairs = ((name, former.get(name, "none"), current.get(name, "none")) for name in names)
+def _changed_values(previous: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Return `NAME PREVIOUS → CURRENT` for each value that differs."""
+    names = sorted(previous.keys() | current.keys())
+    pairs = ((name, previous.get(name, "none"), current.get(name, "none")) for name in names)
     return [f"{name} {before} → {after}" for name, before, after in pairs if before != after]
 
 
-def _changed_files(former: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
+def _changed_files(previous: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
     """Return the path of each file that differs, and whether it is new or no longer used."""
-    marks = dict.fromkeys(current.keys() - former.keys(), " (new)")
-    marks |= dict.fromkeys(former.keys() - current.keys(), " (no longer used)")
-    marks |= {path: "" for path in current.keys() & former.keys() if current[path] != former[path]}
+    marks = dict.fromkeys(current.keys() - previous.keys(), " (new)")
+    marks |= dict.fromkeys(previous.keys() - current.keys(), " (no longer used)")
+    marks |= {path: "" for path in current.keys() & previous.keys() if current[path] != previous[path]}
     return [f"{path}{mark}" for path, mark in sorted(marks.items())]

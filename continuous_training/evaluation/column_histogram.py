@@ -50,10 +50,10 @@ def column_histogram(new: Mapping[str, Any], old: Mapping[str, Any] | None = Non
     totals = [float(np.sum(column)) for column in counts]
     if not bars or min(totals) <= 0:
         return None
-    shares = [
+    fractions = [
         tuple(np.round(column / total, 5).tolist()) for column, total in zip(counts, totals, strict=True)
     ]
-    return ColumnHistogram(tuple(bars), *shares)
+    return ColumnHistogram(tuple(bars), *fractions)
 
 
 def _values(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray]]:
@@ -65,9 +65,9 @@ def _words(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray
     """Return the most frequent bins of the older dataset, and all other bins together."""
     counts = [counts_from_json(column["words"]).astype(np.float64) for column in columns]
     top = np.argsort(-counts[-1], kind="stable")[: MAX_BARS - 1]
-    others = [column.sum() - column[top].sum() for column in counts]
+    remainders = [column.sum() - column[top].sum() for column in counts]
     bars = [f"bin {index}" for index in top.tolist()] + ["others"]
-    return bars, [np.append(column[top], rest) for column, rest in zip(counts, others, strict=True)]
+    return bars, [np.append(column[top], rest) for column, rest in zip(counts, remainders, strict=True)]
 
 
 def _numbers(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray]]:

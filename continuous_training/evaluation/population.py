@@ -36,7 +36,7 @@ def population_change(
     label_column: str,
     ignored_columns: frozenset[str] = frozenset(),
 ) -> PopulationChange:
-    """Return what moved since the champion was promoted, and which bounds of the rule it exceeds.
+    """Return the changes since the champion was promoted, and which bounds of the rule it exceeds.
 
     `promoted` describes the data that the champion was promoted on. `ignored_columns` may move without
     bounds, for example the key.

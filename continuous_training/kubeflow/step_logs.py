@@ -24,8 +24,8 @@ TRACEBACK = "Traceback (most recent call last):"
 class StepLog:
     """The messages of one attempt of a step.
 
-    `phase` is that of its pod (Pending, Running, Succeeded, Failed). `exit_code` and `error` are those of the
-    step, not of its container, which always exits with 1; they are None and empty if no failure was printed.
+    `phase` is the phase of its pod (Pending, Running, Succeeded, Failed). `exit_code` and `error` belong to
+    the step; its container always exits with 1. They are None and empty if no failure was printed.
     """
 
     step: str

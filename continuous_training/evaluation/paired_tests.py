@@ -11,10 +11,6 @@ from continuous_training.evaluation.margin_test import margin_test
 from continuous_training.evaluation.metrics import RESAMPLES, Metric, resample_batches
 from continuous_training.evaluation.promotion_rule import PromotionRule
 
-FEW_ROWS = 50
-"""Below this number of rows, the score test promotes too many models whose errors have heavy tails. Its
-p-value is multiplied by the ratio to the actual number."""
-
 
 def paired_test(
     rule: PromotionRule,
@@ -35,8 +31,7 @@ def paired_test(
     if metric.name == "accuracy":
         return PairedTest("McNemar's exact test", mcnemar(actual, challenger, champion))
     # The permutation test misses rare large losses of a model that is slightly better on most rows.
-    p = margin_test(metric, actual, challenger, champion, 0.0)
-    test = PairedTest("score test", min(1.0, p * max(1.0, FEW_ROWS / len(actual))))
+    test = PairedTest("score test", margin_test(metric, actual, challenger, champion, 0.0))
     if test.p > 1 - rule.confidence:
         return test
     return PairedTest("paired permutation test", permutation(metric, actual, challenger, champion, seed))

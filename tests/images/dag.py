@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import docker
 import requests
@@ -40,14 +41,16 @@ class PipelineRunner:
         Sets `output` to the output of the steps.
         """
         from kfp import components, local
+        from kfp.local import docker_task_handler
 
         run_id = new_run_id(workload)
         file = self.folder / f"{run_id}.yaml"
         file.write_text(resolve(compile_workload(workload, self.images).text, run_id))
         artifacts = self.create_folder(run_id)
         output = io.StringIO()
+        containers = patch.object(docker_task_handler, "run_docker_container", _run_container)
         try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(output):
+            with warnings.catch_warnings(), contextlib.redirect_stdout(output), containers:
                 # KFP warns about settings that apply only to a cluster.
                 warnings.simplefilter("ignore")
                 runner = local.DockerRunner(environment=self.environment, **self.container_options)
@@ -107,6 +110,23 @@ class PipelineRunner:
         folder = {str(self.folder): {"bind": "/folder", "mode": "rw"}}
         command = ["sh", "-c", "chmod -R a+rwX /folder/* || true"]
         self.engine.containers.run(self.images.of("notify"), command, volumes=folder, remove=True)
+
+
+def _run_container(
+    client: docker.DockerClient, image: str, command: list[str], volumes: dict[str, Any], **options: Any
+) -> int:
+    """Run a step's container, print its output and return its exit code.
+
+    Replaces the function of KFP, which lets the engine remove the container and reports success when it is
+    removed before the exit code is read.
+    """
+    container = client.containers.run(image, command, detach=True, volumes=volumes, **options)
+    try:
+        for part in container.logs(stream=True):
+            print(part.decode(), end="")
+        return int(container.wait()["StatusCode"])
+    finally:
+        container.remove(force=True)
 
 
 def _is_live(port: int) -> bool:

@@ -3,7 +3,7 @@
     prep-data ─ train ─ evaluate ─ archive ─ deploy-serving      and notify at the end of every run
 
 train and evaluate run only on new inputs. archive and deploy-serving run only if the gate promotes the model.
-The step before a skipped branch records the reason.
+The step before a skipped step records the reason.
 """
 
 from __future__ import annotations
@@ -29,6 +29,15 @@ from workloads.contract import Workload
 from .images import Images
 from .steps.settings import PipelineSettings
 from .steps.settings_file import DEFAULTS, Steps
+from .task_conditions import add_conditions
+
+CONDITIONS = {
+    "train": "prep-data",
+    "evaluate": "prep-data",
+    "archive": "evaluate",
+    "deploy-serving": "evaluate",
+}
+"""The step whose output decides whether a step runs: new inputs (prep-data), a promoted model (evaluate)."""
 
 
 def build(workload: Workload, images: Images, steps: Steps = DEFAULTS) -> BaseComponent:
@@ -47,9 +56,11 @@ def build(workload: Workload, images: Images, steps: Steps = DEFAULTS) -> BaseCo
         _wire(workload, to_lines(dict(zip(signature.parameters, values, strict=True))), images, steps)
 
     graph.__signature__ = signature  # type: ignore[attr-defined]
-    return dsl.pipeline(
+    pipeline = dsl.pipeline(
         name=workload.name, description=workload.summary, pipeline_config=_config(steps.pipeline(workload))
     )(graph)
+    add_conditions(pipeline.pipeline_spec, CONDITIONS)
+    return pipeline
 
 
 def _config(settings: PipelineSettings) -> dsl.PipelineConfig:
@@ -75,29 +86,23 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
             packages=to_text(locked_packages(workload)),
         )
         configured(prepare_task, "prep-data")
-        # A condition uses the only unnamed output of a step: for a named output, the local runner requires an
-        # Else branch, which would need two more pods on a cluster.
-        with dsl.If(prepare_task.outputs["Output"] == True, name="data is new"):  # noqa: E712
-            image, settings = images.of(_train_image(workload)), steps.of(workload, "train")
-            nodes = {"trainjob": trainjob_spec(settings, image)} if settings.nodes > 1 else {}
-            trained = train(
-                workload=workload.name, parameters=parameters, data=prepare_task.outputs["data"], **nodes
-            )
-            configure(trained, workload.name, "train", image, settings, cached=True)
-            evaluated = evaluate(
-                workload=workload.name,
-                run_id=run_id,
-                data=prepare_task.outputs["data"],
-                model=trained.outputs["model"],
-            )
-            configured(evaluated, "evaluate")
-            with dsl.If(evaluated.outputs["Output"] == True, name="promoted"):  # noqa: E712
-                packaged = archive(model=trained.outputs["model"], evaluation=evaluated.outputs["evaluation"])
-                configured(packaged, "archive")
-                deployed = deploy_serving(
-                    archived=packaged.outputs["archived"], data=prepare_task.outputs["data"]
-                )
-                configured(deployed, "deploy-serving")
+        image, settings = images.of(_train_image(workload)), steps.of(workload, "train")
+        nodes = {"trainjob": trainjob_spec(settings, image)} if settings.nodes > 1 else {}
+        trained = train(
+            workload=workload.name, parameters=parameters, data=prepare_task.outputs["data"], **nodes
+        )
+        configure(trained, workload.name, "train", image, settings, cached=True)
+        evaluated = evaluate(
+            workload=workload.name,
+            run_id=run_id,
+            data=prepare_task.outputs["data"],
+            model=trained.outputs["model"],
+        )
+        configured(evaluated, "evaluate")
+        packaged = archive(model=trained.outputs["model"], evaluation=evaluated.outputs["evaluation"])
+        configured(packaged, "archive")
+        deployed = deploy_serving(archived=packaged.outputs["archived"], data=prepare_task.outputs["data"])
+        configured(deployed, "deploy-serving")
 
 
 def _train_image(workload: Workload) -> str:

@@ -13,6 +13,7 @@ from pipelines.compile import compile_workload
 from pipelines.images import Images
 from pipelines.steps.defaults import STEPS
 from tests.pipelines import golden
+from tests.pipelines.pods import count_pods
 from workloads import discovery
 
 ROOT = Path(__file__).parents[2]
@@ -76,12 +77,18 @@ def test_uses_no_faulty_feature_of_kfp(compiled):
     assert ":latest" not in text
 
 
-def test_is_short(compiled):
-    """Six tasks and three groups: a task needs two pods on a cluster, and a group one more."""
-    pipeline, _ = compiled
-    groups = [pipeline["root"], *(c for c in pipeline["components"].values() if "dag" in c)]
-    tasks = [name for group in groups for name in group["dag"]["tasks"]]
-    assert len(tasks) == 9
+@pytest.mark.parametrize(
+    ("outputs", "drivers", "launchers"),
+    [
+        ({"prep-data": True, "evaluate": True}, 8, 6),
+        ({"prep-data": True, "evaluate": False}, 7, 4),
+        ({"prep-data": False}, 5, 2),
+    ],
+    ids=["promoted", "rejected", "unchanged"],
+)
+def test_is_short(compiled, outputs, drivers, launchers):
+    """docs/cluster.md lists these numbers."""
+    assert count_pods(compiled[0], outputs) == {"drivers": drivers, "launchers": launchers}
 
 
 def test_only_train_is_cached(compiled):

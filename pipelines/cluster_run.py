@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
+from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
@@ -20,6 +21,7 @@ from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of
 from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE, RUN_ID_LABEL, STEP_LABEL, STEP_NAMES
+from continuous_training.kubeflow.pending_pods import find_pending_pods
 from continuous_training.kubeflow.preflight.cluster_preflight import RETRY_BUDGET
 from continuous_training.kubeflow.step_logs import CONTAINER, StepLog, failed_step_log
 from continuous_training.kubeflow.submission import Submission
@@ -83,15 +85,21 @@ def run_on_cluster(
     )
     run_id = client.start_run(request).run_id
     url = client.connection.run_url(run_id)
+    namespace = client.connection.namespace or KUBEFLOW_NAMESPACE
     try:
         listener("kubeflow", "says", url)
-        ended = follow(client, run_id, listener, deadline or steps.max_duration(workload))
+        ended = follow(
+            client,
+            run_id,
+            listener,
+            deadline or steps.max_duration(workload),
+            delays=lambda: _find_delays(run_id, namespace, submission.kubeconfig),
+        )
     except KeyboardInterrupt:
         listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
         raise
     failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
     if ended.state != "SUCCEEDED" or failed == ["notify"]:
-        namespace = client.connection.namespace or KUBEFLOW_NAMESPACE
         error = _failure(workload.name, ended, url, store, namespace, submission.kubeconfig)
         raise _with_disagreement(error, failed, _read_record(store, workload.name, run_id))
     return _create_result(workload, ended, url, store)
@@ -170,15 +178,27 @@ def _read_failure(store: str, workload: str, run_id: str) -> StepFailure | None:
 
 def _read_log(run_id: str, step: str, namespace: str, kubeconfig: str) -> StepLog | None:
     """Return the log of the failed step, or None if this machine cannot read it."""
-    # Start-up time: the import loads the Kubernetes client, which only a failed run needs.
-    from continuous_training.adapters.kubernetes.connection import connect
-
     try:
-        cluster = connect(namespace, kubeconfig)
-        cluster.transport.retry_budget = RETRY_BUDGET
-        return failed_step_log(cluster, run_id, step)
+        return failed_step_log(_connect(namespace, kubeconfig), run_id, step)
     except PipelineError:
         return None
+
+
+def _find_delays(run_id: str, namespace: str, kubeconfig: str) -> dict[str, str]:
+    """Return why steps do not start, by step; empty if this machine cannot read the pods."""
+    try:
+        return find_pending_pods(_connect(namespace, kubeconfig), run_id)
+    except PipelineError:
+        return {}
+
+
+def _connect(namespace: str, kubeconfig: str) -> Cluster:
+    # Start-up time: the import loads the Kubernetes client, which only a failed or a delayed run needs.
+    from continuous_training.adapters.kubernetes.connection import connect
+
+    cluster = connect(namespace, kubeconfig)
+    cluster.transport.retry_budget = RETRY_BUDGET
+    return cluster
 
 
 def _create_result(workload: Workload, run: Run, url: str, store: str) -> RunResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from continuous_training.core.errors import TransientError
@@ -15,6 +15,9 @@ from continuous_training.kubeflow.tasks import Task, without_superseded_attempts
 
 OUTAGE_LIMIT = 600
 """Seconds for which the server may be unavailable before following ends."""
+
+QUIET_SECONDS = 60
+"""Seconds without a change of any step after which the reasons for the delay are reported."""
 
 _STATE_PRECEDENCE = ("FAILED", "CANCELED", "RUNNING", "PENDING", "SUCCEEDED", "SKIPPED")
 """The state of a step is the first of these that one of its entries (executor, attempts) has."""
@@ -59,14 +62,19 @@ def follow(
     listener: StepListener,
     deadline: float,
     interval: float = 5.0,
+    delays: Callable[[], Mapping[str, str]] = dict,
 ) -> Run:
     """Return the run after it ends. Calls the listener for each step that starts or ends.
 
-    `deadline` and `interval` are in seconds. Raises TransientError when the server is unavailable for
-    OUTAGE_LIMIT or the run does not end before the deadline. The run continues in both cases.
+    `deadline` and `interval` are in seconds. `delays` returns the reasons why steps do not start; it is
+    called after each QUIET_SECONDS without a change, and a new reason is reported.
+
+    Raises TransientError when the server is unavailable for OUTAGE_LIMIT or the run does not end before the
+    deadline. The run continues in both cases.
     """
     states: dict[str, str] = {}
-    waited = outage = 0.0
+    reported: set[tuple[str, str]] = set()
+    waited = outage = quiet = 0.0
     while True:
         try:
             run = client.run(run_id)
@@ -80,6 +88,7 @@ def follow(
                 if step.state != states.get(name):
                     _report_change(listener, name, step, states.get(name))
                     states[name] = step.state
+                    quiet = 0.0
             if run.has_ended:
                 return run
         if waited > deadline:
@@ -87,8 +96,15 @@ def follow(
                 f"the run did not end within {deadline:.0f} s and is no longer followed. A run whose pods "
                 f"were deleted stays RUNNING. See {client.connection.run_url(run_id)}"
             )
+        if quiet >= QUIET_SECONDS:
+            quiet = 0.0
+            for name, reason in delays().items():
+                if (name, reason) not in reported:
+                    reported.add((name, reason))
+                    listener(name, "says", reason)
         time.sleep(interval)
         waited += interval
+        quiet += interval
 
 
 def _report_change(listener: StepListener, name: str, step: Step, previous_state: str | None) -> None:

@@ -187,6 +187,29 @@ def test_a_failure_is_read_from_the_log_of_the_pod_without_the_store(kfp, tmp_pa
         assert "has no pods in namespace kubeflow" in capsys.readouterr().err
 
 
+def test_the_reason_of_a_step_that_does_not_start_is_printed_once(kfp, tmp_path, monkeypatch, capsys):
+    message = "0/1 nodes are available: 1 Insufficient memory."
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    metadata = {"name": "train-pod", "labels": {"continuous-training/step": "train"}}
+    pods = [{"metadata": metadata, "status": {"phase": "Pending", "conditions": [scheduled]}}]
+    kfp.outcome = [*PROMOTED[:2], *[("train", "RUNNING")] * 40, *PROMOTED[3:]]
+    with web(lambda *_: (200, {"metadata": {"resourceVersion": "1"}, "items": pods})) as cluster:
+        write_kubeconfig(tmp_path / "kubeconfig", cluster.url)
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        assert run_on_cluster(kfp, "--no-preflight") == 0
+    lines = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
+    reason = f"train: pod train-pod cannot be scheduled: {message}"
+    assert [line for line in lines if line.startswith("train:")] == ["train: starts", reason]
+    selector = "labelSelector=pipeline%2Frunid%3D" + next(iter(kfp.runs))
+    assert selector in cluster.requests[0][1]
+    assert 3 <= len(cluster.requests) <= 4
+
+
+def test_a_cluster_that_cannot_be_read_does_not_end_a_slow_run(kfp):
+    kfp.outcome = [*PROMOTED[:2], *[("train", "RUNNING")] * 20, *PROMOTED[3:]]
+    assert run_on_cluster(kfp) == 0
+
+
 @pytest.mark.parametrize("state", ["FAILED", "SUCCEEDED"])
 def test_a_failed_comparison_of_endpoint_and_registry_is_reported(kfp, capsys, state):
     kfp.outcome = [*UNCHANGED[:2], ("notify", "FAILED"), ("run", state)]

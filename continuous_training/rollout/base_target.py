@@ -16,11 +16,18 @@ from typing import Any, Generic, TypeVar
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.golden_requests import GoldenSet
-from continuous_training.core.errors import PipelineError, TransientError
+from continuous_training.core.errors import PipelineError, TransientError, UnsettledError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.archive_cache import ArchiveCache
 from continuous_training.rollout.golden_verification import verify
-from continuous_training.rollout.trial import DeployedVersion, InterruptedTrial, Trial, trial_name
+from continuous_training.rollout.trial import (
+    DeployedVersion,
+    IncompleteRestoreError,
+    InterruptedTrial,
+    ResponseTimeoutError,
+    Trial,
+    trial_name,
+)
 from continuous_training.serving.errors import VersionMismatchError
 
 CONSECUTIVE_RESPONSES, SWITCH_TIMEOUT, RESPONSE_INTERVAL = 5, 60.0, 0.2
@@ -89,7 +96,10 @@ class BaseTarget(ABC, Generic[TrialT]):
 
     @abstractmethod
     def restore(self, name: str) -> None:
-        """Restore the previous version after an interrupted trial, and wait until it answers."""
+        """Restore the previous version after an interrupted trial, and wait until it answers.
+
+        Raises IncompleteRestoreError if it does not, although it is configured again.
+        """
 
     # What a target may override.
 
@@ -102,6 +112,9 @@ class BaseTarget(ABC, Generic[TrialT]):
     def undo_trial(self, trial: TrialT) -> None:
         """Restore the state before a trial that failed."""
         self.revert(trial.version.name, trial.version.digest)
+
+    def verify_complete(self, name: str, digest: str) -> None:
+        """Raise PipelineError unless all servers of the served version are ready and answer."""
 
     # The public methods of a deployment target that are the same for every target.
 
@@ -124,7 +137,7 @@ class BaseTarget(ABC, Generic[TrialT]):
         """Start the version, verify its golden requests and move the traffic to it.
 
         If it fails, the new version is removed, and the previous version has the traffic when the error is
-        raised.
+        raised. Raises UnsettledError or TransientError if that fails too.
         """
         version = DeployedVersion(name, digest)
         self.archives.add(version, archive)
@@ -151,7 +164,11 @@ class BaseTarget(ABC, Generic[TrialT]):
 
     def predict_at(self, address: str, version: DeployedVersion, request: Any) -> Any:
         """Send a request to an address; VersionMismatchError unless this version responds."""
-        content, digest = self.send(address, version, request)
+        return self.content_of(version, *self.send(address, version, request))
+
+    @staticmethod
+    def content_of(version: DeployedVersion, content: Any, digest: str) -> Any:
+        """Return the content of a response; VersionMismatchError unless `digest` is that of the version."""
         if digest != version.digest:
             raise VersionMismatchError(
                 f"{version.name}: version {digest[:12] or 'unknown'} responded instead of "
@@ -172,7 +189,7 @@ class BaseTarget(ABC, Generic[TrialT]):
     def wait_for_responses(self, name: str, version: DeployedVersion) -> None:
         """Wait until only this version responds at the address of `name`; a switch may take effect later.
 
-        Raises PipelineError if it does not respond within SWITCH_TIMEOUT.
+        Raises ResponseTimeoutError if it does not respond within SWITCH_TIMEOUT.
         """
         request = self.archives.golden_requests(version).requests[0].request
         address, end, consecutive = self.address(name), time.monotonic() + SWITCH_TIMEOUT, 0
@@ -183,7 +200,7 @@ class BaseTarget(ABC, Generic[TrialT]):
             except (TransientError, VersionMismatchError) as error:
                 consecutive = 0
                 if time.monotonic() > end:
-                    raise PipelineError(
+                    raise ResponseTimeoutError(
                         f"{version.deployment_name} does not respond at {address} after "
                         f"{SWITCH_TIMEOUT:g} s: {error}"
                     ) from None
@@ -197,13 +214,16 @@ class BaseTarget(ABC, Generic[TrialT]):
             f"a rollout of {name} was interrupted with {interrupted.digest[:12]} on trial: restoring "
             f"{interrupted.previous_digest[:12] or 'nothing'}"
         )
-        self.restore(name)
+        try:
+            self.restore(name)
+        except IncompleteRestoreError as error:
+            # A previous version that cannot be served any more must not prevent its replacement.
+            self.progress(f"the rollout continues, although {error}")
 
     def _undo(self, trial: TrialT, error: PipelineError) -> None:
         """Restore the state before a failed trial; the next rollout recovers from what remains."""
         try:
             self.undo_trial(trial)
         except PipelineError as undo_error:
-            raise type(error)(
-                f"{error}; the state before the trial could not be restored: {undo_error}"
-            ) from error
+            kind = TransientError if isinstance(undo_error, TransientError) else UnsettledError
+            raise kind(f"{error}; the state before the trial could not be restored: {undo_error}") from error

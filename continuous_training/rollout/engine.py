@@ -8,9 +8,9 @@ The engine is the same for every deployment target. Its order of operations is p
 3. `make_champion` moves the alias in the registry.
 4. `target.confirm` ends the trial.
 
-If one of the first three fails, the engine reverts the trial and verifies the golden requests of the previous
-version. After the alias has moved, the engine does not revert: if the trial has expired in the meantime, the
-engine serves the version again.
+If one of the first three fails, the engine reverts the trial and verifies the previous version: all of its
+servers are ready and answer its golden requests. After the alias has moved, the engine does not revert: if
+the trial has expired in the meantime, the engine serves the version again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from pathlib import Path
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UnsettledError
 from continuous_training.core.progress import Progress
-from continuous_training.rollout.golden_verification import describe_failures, read_golden_set, verify
+from continuous_training.rollout.golden_verification import read_golden_set, verify
+from continuous_training.rollout.restored_version import describe_restored, short
 from continuous_training.rollout.target import DeploymentTarget
+
+_NEXT_ROLLOUT = "the next rollout of the model, or a retry of this step, restores the previous version"
 
 
 def roll_out(
@@ -38,18 +41,21 @@ def roll_out(
     The caller holds `target.rollout_lock(name)`.
 
     Raises RolloutReverted if the version is refused or answers incorrectly, and the error of `make_champion`
-    if that fails. In both cases the message states whether the previous version was verified to answer again.
+    if that fails. In both cases the previous version was verified to be complete and to answer again.
     Raises UnsettledError, or TransientError for a temporary cause, if the revert or its verification fails.
     Raises UnsettledError if the version is the champion and its trial cannot be ended.
     """
     previous = target.served_digest(name)
     golden_before = _golden_requests(target, name) if previous else None
-    progress(f"switching {name} from {_short(previous)} to {_short(digest)}, on trial")
+    progress(f"switching {name} from {short(previous)} to {short(digest)}, on trial")
     try:
         target.begin_trial(name, archive, digest)
     except PipelineError as error:
         kind = TransientError if isinstance(error, TransientError) else RolloutReverted
-        message = f"{name} {_short(digest)} was refused: {error}"
+        message = f"{name} {short(digest)} was refused: {error}"
+        if isinstance(error, UnsettledError):
+            # The target could not restore the previous version, and keeps what the next rollout needs for it.
+            raise UnsettledError(f"{message}; {_NEXT_ROLLOUT}") from error
         raise _failure(kind, message, target, name, previous, golden_before) from error
     except BaseException:
         # After an interruption the traffic may have moved already.
@@ -62,7 +68,7 @@ def roll_out(
         progress("golden requests: all responses through the endpoint are correct")
         make_champion()
     except PipelineError as error:
-        message = f"{name} {_short(digest)} was reverted: {error}"
+        message = f"{name} {short(digest)} was reverted: {error}"
         revert = None if previous == digest else digest
         raise _failure(type(error), message, target, name, previous, golden_before, revert) from error
     except BaseException:
@@ -78,7 +84,7 @@ def _confirm(target: DeploymentTarget, name: str, archive: Path, digest: str, pr
         target.confirm(name, digest)
         return
     except PipelineError as error:
-        progress(f"the trial of {name} {_short(digest)} did not end ({error}): serving the version again")
+        progress(f"the trial of {name} {short(digest)} did not end ({error}): serving the version again")
     try:
         target.begin_trial(name, archive, digest)
         golden = read_golden_set(archive)
@@ -86,7 +92,7 @@ def _confirm(target: DeploymentTarget, name: str, archive: Path, digest: str, pr
         target.confirm(name, digest)
     except PipelineError as error:
         raise UnsettledError(
-            f"the registry's champion of {name} is {_short(digest)} now, but its trial at the endpoint could "
+            f"the registry's champion of {name} is {short(digest)} now, but its trial at the endpoint could "
             f"not be ended: {error}. The end of this run, or the next run, serves the champion. To see the "
             f"command that serves it at once:\npython -m pipelines.status --workload {name}"
         ) from error
@@ -109,12 +115,12 @@ def _failure(
     try:
         if revert is not None:
             target.revert(name, revert)
-        return kind(f"{message}; {_endpoint_state(target, name, previous, golden)}")
+        return kind(f"{message}; {describe_restored(target, name, previous, golden)}")
     except PipelineError as error:
-        unverified = TransientError if isinstance(error, TransientError) else UnsettledError
-        return unverified(
-            f"{message}; the previous version {_short(previous)} was not verified to answer again: {error}"
-        )
+        cause = f"{message}; the previous version {short(previous)} was not verified to answer again: {error}"
+        if isinstance(error, TransientError):
+            return TransientError(cause)
+        return UnsettledError(f"{cause}; {_NEXT_ROLLOUT}")
 
 
 def _golden_requests(target: DeploymentTarget, name: str) -> GoldenSet | None:
@@ -129,23 +135,3 @@ def _golden_requests(target: DeploymentTarget, name: str) -> GoldenSet | None:
         raise
     except PipelineError:
         return None
-
-
-def _endpoint_state(
-    target: DeploymentTarget, name: str, previous: str | None, golden: GoldenSet | None
-) -> str:
-    """Describe whether the previous version answers its golden requests through the endpoint."""
-    served = target.served_digest(name)
-    if served != previous:
-        return f"the endpoint now serves {_short(served)}, not {_short(previous)}"
-    if previous is None:
-        return "nothing was served before, and nothing is served now"
-    golden = golden or target.served_golden_requests(name)
-    failures = golden.check(lambda request: target.predict(name, request, previous))
-    if failures:
-        return f"the previous version {_short(previous)} is served again, but {describe_failures(failures)}"
-    return f"the previous version {_short(previous)} answers again, as before"
-
-
-def _short(digest: str | None) -> str:
-    return digest[:12] if digest else "nothing"

@@ -16,9 +16,10 @@ What a new target implements
     differs: the lock (`hold_lock`), how a version starts (`prepare_trial`, `start_trial`), how the traffic
     moves (`switch`, `revert`, `restore`), what is observed (`served_digest`, `find_interrupted_trial`), how a
     request is sent (`address`, `url`, `send`), and what is deleted (`confirm`, `revert`). It may override
-    `check_preconditions`, `before_switch` and `undo_trial`. A target on a Kubernetes cluster derives from
-    `kubernetes.cluster_target.ClusterTarget`, which adds the Lease, the canary and requests to Services.
-    A target whose server controls the trial itself, as `local` does, implements the protocol directly.
+    `check_preconditions`, `before_switch`, `undo_trial` and `verify_complete`. A target on a Kubernetes
+    cluster derives from `kubernetes.cluster_target.ClusterTarget`, which adds the Lease, the canary and
+    requests to Services. A target whose server controls the trial itself, as `local` does, implements the
+    protocol directly.
 
 What the engine and BaseTarget guarantee
     - The caller of the engine holds the lock, and an earlier interrupted trial was restored under it.
@@ -33,7 +34,8 @@ What a target guarantees
       `find_interrupted_trial` and `restore` work in a later process.
     - The state before the trial can be restored until `confirm`.
     - The golden requests reach the version on trial at `address(trial_name(name))`.
-    - `revert` and `restore` may be called again after they failed or were interrupted.
+    - `revert` and `restore` may be called again after they failed or were interrupted. They raise a
+      PipelineError if the previous version is not complete, and keep what the next call needs.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ class DeploymentTarget(Protocol):
         through recovery in the next `rollout_lock`.
 
         Raises PipelineError if the version is not ready or answers incorrectly. The previous version then has
-        the traffic, as before.
+        the traffic, as before. Raises UnsettledError or TransientError if it could not be restored.
         """
 
     def predict(self, name: str, request: Any, digest: str) -> Any:
@@ -91,6 +93,12 @@ class DeploymentTarget(Protocol):
 
     def revert(self, name: str, digest: str) -> None:
         """End the trial, move the traffic back to the previous version and remove the version `digest`."""
+
+    def verify_complete(self, name: str, digest: str) -> None:
+        """Verify that all servers of the served version are ready, and that each of them answers.
+
+        Raises PipelineError if they are not within a deadline of the target.
+        """
 
     def url(self, name: str) -> str:
         """Return the address of the endpoint. It does not depend on the version."""

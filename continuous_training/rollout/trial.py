@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from continuous_training.core.errors import PipelineError, UnsettledError
+
 
 @dataclass(frozen=True)
 class DeployedVersion:
@@ -40,3 +42,11 @@ class InterruptedTrial:
 
     digest: str
     previous_digest: str
+
+
+class IncompleteRestoreError(UnsettledError):
+    """The previous version is configured again, but its servers are not all ready, or do not answer."""
+
+
+class ResponseTimeoutError(PipelineError):
+    """A version does not answer at an address, or not alone, within the timeout."""

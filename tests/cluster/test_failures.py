@@ -13,12 +13,20 @@ from kubernetes.client import ApiClient, Configuration
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD, SERVICE, Resource
 from continuous_training.artifacts.archive_writer import Archive
-from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UserError
+from continuous_training.core.errors import (
+    PipelineError,
+    RolloutReverted,
+    TransientError,
+    UnsettledError,
+    UserError,
+)
+from continuous_training.rollout.kubernetes.readiness import pods_of
 from continuous_training.rollout.kubernetes.serving_objects import (
     CONFIRMED_ANNOTATION,
     MODEL_LABEL,
     SERVED_ANNOTATION,
     deployment,
+    pod_labels,
 )
 from continuous_training.rollout.trial import DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
@@ -64,6 +72,28 @@ def check_previous_state(namespace: ClusterNamespace, previous: Archive, archive
     assert namespace.cluster.get(SERVICE, f"{previous.name}-trial") is None
     failed = DeployedVersion(archive.name, archive.digest)
     assert namespace.cluster.get(DEPLOYMENT, failed.deployment_name) is None
+
+
+def test_previous_version_without_all_of_its_pods_is_not_reported_as_restored(
+    own_namespace: ClusterNamespace, tmp_path: Path
+) -> None:
+    """A pod of the previous version is lost during the rollout, and a quota prevents its replacement."""
+    served, archive = make_archive(tmp_path, name="lossy"), make_archive(tmp_path, name="lossy", scale=3)
+    own_namespace.deploy(served, replicas=2)
+
+    def lose_a_pod() -> None:
+        own_namespace.cluster.apply(QUOTA, {"metadata": {"name": "tight"}, "spec": {"hard": {"pods": "1"}}})
+        labels = pod_labels(DeployedVersion(served.name, served.digest))
+        pod = pods_of(own_namespace.cluster, labels)[0]["metadata"]["name"]
+        own_namespace.kubectl("delete", "pod", pod, "--now")
+        raise PipelineError("the registry failed")
+
+    with pytest.raises(UnsettledError, match=r"was not verified to answer again: .*exceeded quota") as raised:
+        own_namespace.deploy(archive, lose_a_pod)
+    assert raised.value.exit_code == 6
+    own_namespace.cluster.delete(QUOTA, "tight")
+    wrong = make_archive(tmp_path, name="lossy", scale=4, wrong=True)
+    failed_rollout(own_namespace, wrong, served)
 
 
 def test_missing_image_reverts_the_rollout(

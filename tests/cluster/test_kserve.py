@@ -14,13 +14,17 @@ from continuous_training.adapters.kubernetes.access_reviews import impersonated,
 from continuous_training.adapters.kubernetes.errors import RefusedError
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
 from continuous_training.artifacts.archive_writer import Archive
-from continuous_training.core.errors import PipelineError, RolloutReverted, UserError
+from continuous_training.core.errors import PipelineError, RolloutReverted, UnsettledError, UserError
 from continuous_training.operations.serving_state_kserve import read_inference_services
 from continuous_training.rollout.kserve import deployment_mode
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION
-from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kserve.inference_service import (
+    INFERENCE_SERVICE,
+    PREVIOUS_MANIFEST_ANNOTATION,
+)
+from continuous_training.rollout.kubernetes.readiness import label_selector
 from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS
-from continuous_training.rollout.kubernetes.serving_objects import Manifest
+from continuous_training.rollout.kubernetes.serving_objects import MODEL_LABEL, Manifest
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ACCOUNT, MISSING_IMAGE, QUOTA, ClusterNamespace, role_rules
@@ -82,6 +86,16 @@ def get_service(namespace: KServeNamespace, name: str) -> Manifest:
     return service
 
 
+def find_trials(namespace: KServeNamespace, model: str) -> list[Manifest]:
+    """Return the trials of a model that are not being deleted."""
+    return [
+        service
+        for service in namespace.cluster.find(INFERENCE_SERVICE, label_selector({MODEL_LABEL: model}))
+        if PREVIOUS_MANIFEST_ANNOTATION in service["metadata"]["annotations"]
+        and "deletionTimestamp" not in service["metadata"]
+    ]
+
+
 def failed_rollout(namespace: KServeNamespace, archive: Archive, previous: Archive, **changes: object) -> str:
     """Deploy an archive that must fail; return the error message after the check of the previous state."""
     with pytest.raises(RolloutReverted) as raised:
@@ -97,7 +111,7 @@ def check_served(namespace: KServeNamespace, archive: Archive) -> None:
     """Assert that the version is served and that no trial is left."""
     assert namespace.serves(archive)
     assert namespace.target().served_digest(archive.name) == archive.digest
-    assert namespace.service(f"{archive.name}-trial") is None
+    assert not find_trials(namespace, archive.name)
 
 
 @contextmanager
@@ -134,7 +148,7 @@ def test_new_version_replaces_the_previous_one_under_load(namespace: KServeNames
     assert namespace.serves(second)
     host = f"better-predictor.{namespace.name}.svc.cluster.local"
     assert target.url(name) == address == f"http://{host}/predict/better"
-    assert namespace.service("better-trial") is None
+    assert not find_trials(namespace, "better")
     service = get_service(namespace, name)
     assert service["metadata"]["annotations"][MODE_ANNOTATION] == "Standard"
     assert service["status"]["deploymentMode"] == "Standard"
@@ -214,6 +228,29 @@ def test_condition_ready_is_ignored(
     check_served(namespace, served)
 
 
+def test_dead_controller_leaves_an_unsettled_rollout_that_the_next_one_finishes(
+    namespace: KServeNamespace, controller: SimulatedController, tmp_path: Path
+) -> None:
+    first, second, third = (make_archive(tmp_path, name="orphan", scale=scale) for scale in (2, 3, 4))
+    namespace.deploy(first)
+
+    def lose_the_controller() -> None:
+        controller.is_paused = True
+        raise PipelineError("the registry failed")
+
+    try:
+        with pytest.raises(UnsettledError, match=r"was not verified to answer again: ") as raised:
+            namespace.deploy(second, lose_the_controller, deadline=20)
+    finally:
+        controller.is_paused = False
+    assert raised.value.exit_code == 6
+    assert find_trials(namespace, "orphan"), "the next rollout has nothing to restore"
+    namespace.messages.clear()
+    namespace.deploy(third)
+    assert f"restoring {first.digest[:12]}" in "\n".join(namespace.messages)
+    check_served(namespace, third)
+
+
 def test_deadline_ends_the_wait_for_readiness(
     namespace: KServeNamespace, served: Archive, tmp_path: Path
 ) -> None:
@@ -242,7 +279,7 @@ def test_failed_first_version_leaves_no_objects(namespace: KServeNamespace, tmp_
     with pytest.raises(RolloutReverted, match="nothing was served before, and nothing is served now"):
         namespace.deploy(make_archive(tmp_path, name="first", wrong=True), pytest.fail)
     assert namespace.service("first") is None
-    assert namespace.service("first-trial") is None
+    assert not find_trials(namespace, "first")
 
 
 def test_next_rollout_recovers_from_an_interrupted_one(namespace: KServeNamespace, tmp_path: Path) -> None:
@@ -250,7 +287,7 @@ def test_next_rollout_recovers_from_an_interrupted_one(namespace: KServeNamespac
     namespace.deploy(first)
     interrupt_rollout(namespace, second)
     assert namespace.serves(second)
-    assert namespace.service("dead-trial") is not None
+    assert find_trials(namespace, "dead")
     state = read_inference_services(namespace.cluster)
     assert state.digest("dead") == second.digest
     assert state.on_trial("dead")
@@ -268,7 +305,7 @@ def test_recovery_removes_an_interrupted_first_version(namespace: KServeNamespac
     interrupt_rollout(namespace, make_archive(tmp_path, name="cut"))
     with namespace.target().rollout_lock("cut", namespace.progress):
         assert namespace.service("cut") is None
-        assert namespace.service("cut-trial") is None
+        assert not find_trials(namespace, "cut")
 
 
 def interrupt_rollout(namespace: KServeNamespace, archive: Archive) -> None:
@@ -286,7 +323,7 @@ def test_canary_in_standard_mode_is_a_user_error(
     with pytest.raises(UserError, match=r"CT_CANARY is 10.*CT_CANARY=0, or CT_TARGET=kubernetes"):
         namespace.deploy(archive, pytest.fail, canary=10)
     assert namespace.service("firm") == before
-    assert namespace.service("firm-trial") is None
+    assert not find_trials(namespace, "firm")
 
 
 def test_service_of_another_owner_is_not_changed(

@@ -37,7 +37,7 @@ PLURALS = {
 }
 _OBJECT = re.compile(rf"/apis?/(.+)/namespaces/{NAMESPACE}/([a-z]+)(?:/([^/]+))?")
 _SERVICE = re.compile(rf"/api/v1/namespaces/{NAMESPACE}/services/http:([^/]+):http/proxy(/.+)")
-_POD = re.compile(rf"/api/v1/namespaces/{NAMESPACE}/pods/([^/]+):8080/proxy/metrics")
+_POD = re.compile(rf"/api/v1/namespaces/{NAMESPACE}/pods/([^/]+)-0:8080/proxy(/.+)")
 
 
 class ErrorResponse(Exception):
@@ -80,8 +80,10 @@ class Api:
         path, query = unquote(address.path), {key: v[0] for key, v in parse_qs(address.query).items()}
         if match := _SERVICE.fullmatch(path):
             return self._predict(match[1], match[2], body)
-        if _POD.fullmatch(path):
-            return 200, {}, self.metrics
+        if match := _POD.fullmatch(path):
+            if match[2] == "/metrics":
+                return 200, {}, self.metrics
+            return self._respond(self.objects["deployments", match[1]], match[2], body)
         if path.endswith("/selfsubjectaccessreviews"):
             return 201, {}, {"status": {"allowed": True}}
         if version := re.fullmatch(r"/apis?/([^/]+(?:/v[^/]+)?)", path):
@@ -223,7 +225,11 @@ class Api:
             raise ErrorResponse(
                 503, {"kind": "Status", "code": 503, "message": f"no endpoints for {service}"}
             )
-        digest = item["metadata"]["annotations"][SERVED_ANNOTATION]
+        return self._respond(item, path, request)
+
+    def _respond(self, deployment: Object, path: str, request: Any) -> tuple[int, dict[str, str], Any]:
+        """Return the response of a pod of a Deployment."""
+        digest = deployment["metadata"]["annotations"][SERVED_ANNOTATION]
         model = path.split("/")[2]
         with zipfile.ZipFile(self.archives / model / f"{digest}.mar") as archive:
             golden = json.loads(archive.read("archive.json"))["golden"]

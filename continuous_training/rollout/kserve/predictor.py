@@ -120,6 +120,10 @@ class Predictor:
             monitor.observe(None, status)
         raise monitor.error(status, deadline)
 
+    def pod_labels(self, digest: str) -> dict[str, str]:
+        """Return the labels of the pods of one version."""
+        return {_INFERENCE_SERVICE_LABEL: self.name, DIGEST_LABEL: digest[:12]}
+
     def _monitor(self, digest: str, progress: Progress) -> ReadinessMonitor:
-        labels = {_INFERENCE_SERVICE_LABEL: self.name, DIGEST_LABEL: digest[:12]}
+        labels = self.pod_labels(digest)
         return ReadinessMonitor(self.cluster, self.name, deployment_name(self.name), labels, progress)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from continuous_training.core.errors import PipelineError
+from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.rollout.kserve.deployment_mode import find_mode, is_standard
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
@@ -26,7 +26,13 @@ from continuous_training.rollout.kserve.predictor import CONSECUTIVE_RESPONSES, 
 from continuous_training.rollout.kubernetes.cluster_target import ClusterTarget
 from continuous_training.rollout.kubernetes.readiness import Deadline
 from continuous_training.rollout.kubernetes.serving_objects import Manifest
-from continuous_training.rollout.trial import DeployedVersion, InterruptedTrial, Trial, trial_name
+from continuous_training.rollout.trial import (
+    DeployedVersion,
+    IncompleteRestoreError,
+    InterruptedTrial,
+    Trial,
+    trial_name,
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,13 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         """Apply the previous manifest, wait until it is served, and delete the trial's InferenceService."""
         self.restore(name)
 
+    def verify_complete(self, name: str, digest: str) -> None:
+        """Wait until the version is complete, then verify each of its pods."""
+        service = self._get(name)
+        if service is None:
+            raise PipelineError(f"there is no InferenceService {name}")
+        self._verify_complete(service, DeployedVersion(name, digest))
+
     def find_interrupted_trial(self, name: str) -> InterruptedTrial | None:
         """Look for the InferenceService NAME-trial."""
         trial = self._get(trial_name(name))
@@ -112,7 +125,10 @@ class KServeTarget(ClusterTarget[KServeTrial]):
             self.cluster.delete(INFERENCE_SERVICE, trial_name(name))
 
     def _restore_manifest(self, name: str, previous: Manifest | None) -> None:
-        """Apply the previous manifest, or delete NAME if there is none; report if it does not answer."""
+        """Apply the previous manifest, or delete NAME if there is none.
+
+        Raises IncompleteRestoreError if the previous version does not become complete.
+        """
         self.check_lease()
         service = self._get(name)
         if previous is None:
@@ -121,11 +137,19 @@ class KServeTarget(ClusterTarget[KServeTrial]):
             return
         if service is None or restorable_manifest(service) != previous:
             service = self.cluster.apply(INFERENCE_SERVICE, previous)
-        version = DeployedVersion(name, served_digest(previous) or "")
         try:
-            self._wait_until_served(service, version, Deadline(self.settings.deadline))
+            self._verify_complete(service, DeployedVersion(name, served_digest(previous) or ""))
+        except TransientError:
+            raise
         except PipelineError as error:
-            self.progress(f"the previous manifest of {name} is restored, but it does not answer: {error}")
+            raise IncompleteRestoreError(
+                f"the previous manifest of {name} is applied, but not complete: {error}"
+            ) from error
+
+    def _verify_complete(self, service: Manifest, version: DeployedVersion) -> None:
+        self._wait_until_served(service, version, Deadline(self.settings.deadline))
+        if is_standard(find_mode(self.cluster, service)):
+            self.verify_pods(version, Predictor(self.cluster, version.name).pod_labels(version.digest))
 
     def _wait_until_served(self, service: Manifest, version: DeployedVersion, deadline: Deadline) -> None:
         """Return when an InferenceService, as the API server returned it, serves only this version."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.base_target import BaseTarget, TrialT
+from continuous_training.rollout.golden_verification import describe_failures
 from continuous_training.rollout.kubernetes.canary_watch import watch_canary
 from continuous_training.rollout.kubernetes.lease import LEASE_SECONDS, LeaseLock
+from continuous_training.rollout.kubernetes.readiness import pods_of
 from continuous_training.rollout.kubernetes.service_client import ServiceClient, open_service_client
 from continuous_training.rollout.kubernetes.serving_objects import Manifest, check_name
 from continuous_training.rollout.kubernetes.serving_runtimes import ServingRuntime
@@ -81,6 +85,22 @@ class ClusterTarget(BaseTarget[TrialT]):
         path = self.runtime.version_path(version.name, self.archives.path(version))
         response = self.client.post(address, path, request)
         return response.json(), self.runtime.response_digest(response, version.digest)
+
+    def verify_pods(self, version: DeployedVersion, labels: dict[str, str]) -> None:
+        """Raise PipelineError unless each pod with these labels answers the version's golden requests."""
+        golden = self.archives.golden_requests(version)
+        for pod in pods_of(self.cluster, labels):
+            if pod["metadata"].get("deletionTimestamp"):
+                continue
+            if failures := golden.check(partial(self._predict_on_pod, pod, version)):
+                raise PipelineError(f"pod {pod['metadata']['name']}: {describe_failures(failures)}")
+
+    def _predict_on_pod(self, pod: Manifest, version: DeployedVersion, request: Any) -> Any:
+        path = self.runtime.version_path(version.name, self.archives.path(version))
+        response = self.client.post_to_pod(pod, path, request)
+        return self.content_of(
+            version, response.json(), self.runtime.response_digest(response, version.digest)
+        )
 
     def canary_baseline(self, trial: Trial) -> DeployedVersion | None:
         """Return the version that is compared with the canary, or None if the trial has no canary."""

@@ -11,6 +11,7 @@ from continuous_training.adapters.kubernetes.resources import (
     DISRUPTION_BUDGET,
     SERVICE,
 )
+from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kubernetes import serving_objects
@@ -67,6 +68,14 @@ class Deployments:
         self.cluster.apply(DISRUPTION_BUDGET, serving_objects.disruption_budget(version.name))
         if autoscaled:
             self.cluster.apply(AUTOSCALER, serving_objects.autoscaler(version, self.settings, deployment))
+        wait_until_ready(self.cluster, version, replicas, deadline, self.progress, self.check_lease)
+
+    def wait_until_complete(self, version: DeployedVersion, deadline: Deadline) -> None:
+        """Wait until all pods that the Deployment of a version requires are ready. Raises PipelineError."""
+        deployment = self.get(version)
+        if deployment is None:
+            raise PipelineError(f"there is no Deployment {version.deployment_name}")
+        replicas = int(deployment["spec"].get("replicas") or 0)
         wait_until_ready(self.cluster, version, replicas, deadline, self.progress, self.check_lease)
 
     def remove(self, name: str, deployment_name: str, drain_timeout: float) -> None:

@@ -66,6 +66,9 @@ class ServiceClient(Protocol):
         Raises TransientError if there is no response.
         """
 
+    def post_to_pod(self, pod: Manifest, path: str, body: Any) -> ServiceResponse:
+        """Send a JSON request to a pod. Raises TransientError if there is no response."""
+
     def metrics(self, pod: Manifest) -> str | None:
         """Return the metrics of a pod in Prometheus's text format, or None if it does not respond."""
 
@@ -88,16 +91,20 @@ class InClusterClient:
             raise TransientError(f"{url} does not respond: {error}") from None
         return ServiceResponse(response.status_code, _lower_case(response.headers), response.content)
 
+    def post_to_pod(self, pod: Manifest, path: str, body: Any) -> ServiceResponse:
+        """Send the request to the pod's IP address."""
+        address = _pod_address(pod)
+        if address is None:
+            raise TransientError(f"pod {pod['metadata']['name']} has no address")
+        return self.post(address, path, body)
+
     def metrics(self, pod: Manifest) -> str | None:
         """Read the metrics from the pod's IP address."""
-        address = pod.get("status", {}).get("podIP")
-        if not address:
+        address = _pod_address(pod)
+        if address is None:
             return None
-        host = f"[{address}]" if ":" in address else address
         try:
-            response = requests.get(
-                f"http://{host}:{PORT}/metrics", timeout=METRICS_TIMEOUT, proxies={"http": ""}
-            )
+            response = requests.get(f"{address}/metrics", timeout=METRICS_TIMEOUT, proxies={"http": ""})
         except requests.exceptions.RequestException:
             return None
         return response.text if response.status_code == 200 else None
@@ -117,16 +124,26 @@ class ApiServerProxyClient:
             Request("POST", root + path, f"send a request to {service}", body=body, seconds=RESPONSE_TIMEOUT)
         )
 
+    def post_to_pod(self, pod: Manifest, path: str, body: Any) -> ServiceResponse:
+        """Send the request to the pod."""
+        action = f"send a request to pod {pod['metadata']['name']}"
+        request = Request("POST", self._pod_path(pod) + path, action, body=body, seconds=RESPONSE_TIMEOUT)
+        return self._send(request)
+
     def metrics(self, pod: Manifest) -> str | None:
         """Read the metrics of the pod."""
         if not pod.get("status", {}).get("podIP"):
             return None
-        root = f"/api/v1/namespaces/{self.cluster.namespace}/pods/{pod['metadata']['name']}:{PORT}/proxy"
+        path = f"{self._pod_path(pod)}/metrics"
         try:
-            response = self._send(Request("GET", f"{root}/metrics", "read metrics", seconds=METRICS_TIMEOUT))
+            response = self._send(Request("GET", path, "read metrics", seconds=METRICS_TIMEOUT))
         except TransientError:
             return None
         return response.body.decode(errors="replace") if response.status == 200 else None
+
+    def _pod_path(self, pod: Manifest) -> str:
+        name = pod["metadata"]["name"]
+        return f"/api/v1/namespaces/{self.cluster.namespace}/pods/{name}:{PORT}/proxy"
 
     def _send(self, request: Request) -> ServiceResponse:
         try:
@@ -139,6 +156,13 @@ class ApiServerProxyClient:
             failure = error_of(response.status, status, request.description, self.cluster.transport.caller)
             raise TransientError(str(failure)) if isinstance(failure, NotThereError) else failure
         return ServiceResponse(response.status, _lower_case(response.headers), body)
+
+
+def _pod_address(pod: Manifest) -> str | None:
+    address = pod.get("status", {}).get("podIP")
+    if not address:
+        return None
+    return f"http://[{address}]:{PORT}" if ":" in address else f"http://{address}:{PORT}"
 
 
 def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:

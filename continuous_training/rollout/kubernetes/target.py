@@ -23,8 +23,16 @@ from continuous_training.rollout.kubernetes.serving_objects import (
     SERVED_ANNOTATION,
     Manifest,
     annotations_of,
+    pod_labels,
 )
-from continuous_training.rollout.trial import DeployedVersion, InterruptedTrial, Trial, trial_name
+from continuous_training.rollout.trial import (
+    DeployedVersion,
+    IncompleteRestoreError,
+    InterruptedTrial,
+    ResponseTimeoutError,
+    Trial,
+    trial_name,
+)
 
 NODE_RECONNECT_SECONDS = 45.0
 """Nodes reconnect to an API server that was unavailable after up to half a minute."""
@@ -126,6 +134,12 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
         self.cluster.apply(DEPLOYMENT, {"metadata": metadata, "spec": previous["spec"]})
         self.cluster.delete(SERVICE, trial_name(version.name))
 
+    def verify_complete(self, name: str, digest: str) -> None:
+        """Wait until the Deployment of the version is complete, then verify each of its pods."""
+        version = DeployedVersion(name, digest)
+        self.deployments.wait_until_complete(version, Deadline(self.settings.deadline))
+        self.verify_pods(version, pod_labels(version))
+
     def find_interrupted_trial(self, name: str) -> InterruptedTrial | None:
         """Compare the annotations of the Service."""
         annotations = annotations_of(self.cluster.get(SERVICE, name))
@@ -137,7 +151,12 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
 
     def restore(self, name: str) -> None:
         """Route the traffic to the confirmed version; remove the Service if there is none."""
-        self._route_to_confirmed(name, self.cluster.get(SERVICE, name))
+        try:
+            self._route_to_confirmed(name, self.cluster.get(SERVICE, name))
+        except ResponseTimeoutError as error:
+            raise IncompleteRestoreError(
+                f"{name} is routed to its previous version, which does not answer: {error}"
+            ) from error
 
     def _route_to_confirmed(self, name: str, service: Manifest | None) -> None:
         annotations = annotations_of(service)

@@ -41,13 +41,15 @@ class SimulatedController:
     """Reconciles the InferenceServices of one namespace.
 
     `image_overrides` replaces the image of the pods of an InferenceService. Its keys are the name and the
-    first twelve digits of the version's digest.
+    first twelve digits of the version's digest. `is_paused` stops all
+    reconciliation, as if the controller did not run.
     """
 
     def __init__(self, cluster: Cluster, mode: str = "Standard") -> None:
         self.cluster, self.mode, self._stop = cluster, mode, threading.Event()
         self.defect: Exception | None = None
         self.image_overrides: dict[tuple[str, str], str] = {}
+        self.is_paused = False
 
     @contextmanager
     def run_in_background(self) -> Iterator[None]:
@@ -67,7 +69,7 @@ class SimulatedController:
         for services in watch(self.cluster, INFERENCE_SERVICE, "", seconds=_MAX_SECONDS, interval=1):
             if self._stop.is_set():
                 return
-            for service in services:
+            for service in [] if self.is_paused else services:
                 try:
                     self._reconcile(service)
                 except PipelineError as error:

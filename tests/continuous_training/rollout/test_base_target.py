@@ -11,9 +11,14 @@ import pytest
 
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.artifacts.archive_writer import Archive
-from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.errors import PipelineError, TransientError, UnsettledError, UserError
 from continuous_training.rollout import base_target
-from continuous_training.rollout.trial import DeployedVersion, Trial
+from continuous_training.rollout.trial import (
+    DeployedVersion,
+    IncompleteRestoreError,
+    ResponseTimeoutError,
+    Trial,
+)
 from continuous_training.serving.errors import VersionMismatchError
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -63,7 +68,10 @@ class ObservedTarget(MemoryTarget):
         self._observe("switch", lambda: MemoryTarget.switch(self, trial))
 
     def revert(self, name: str, digest: str) -> None:
-        self._observe("revert", lambda: MemoryTarget.revert(self, name, digest))
+        self._observe("revert", lambda: MemoryTarget.restore(self, name))
+
+    def restore(self, name: str) -> None:
+        self._observe("restore", lambda: MemoryTarget.restore(self, name))
 
 
 @pytest.fixture
@@ -122,11 +130,24 @@ def test_a_version_with_a_wrong_golden_response_gets_no_traffic(
     assert target.requests == ["toy-trial"] * 2
 
 
-@pytest.mark.parametrize("kind", [PipelineError, TransientError])
+@pytest.mark.parametrize("trial_error", [PipelineError("no"), TransientError("no")])
+@pytest.mark.parametrize(
+    ("undo_error", "kind"),
+    [
+        (UserError("gone"), UnsettledError),
+        (TransientError("gone"), TransientError),
+        (IncompleteRestoreError("gone"), UnsettledError),
+    ],
+)
 def test_the_error_of_a_failed_undo_is_added_to_the_error_of_the_trial(
-    target: ObservedTarget, first: Archive, second: Archive, kind: type[PipelineError]
+    target: ObservedTarget,
+    first: Archive,
+    second: Archive,
+    trial_error: PipelineError,
+    undo_error: PipelineError,
+    kind: type[PipelineError],
 ) -> None:
-    target.errors |= {"start_trial": kind("no"), "revert": UserError("gone")}
+    target.errors |= {"start_trial": trial_error, "revert": undo_error}
     with pytest.raises(kind) as raised:
         target.begin_trial("toy", second.path, second.digest)
     assert type(raised.value) is kind
@@ -144,6 +165,27 @@ def test_an_invalid_target_is_refused_before_an_interrupted_trial_is_restored(
     del target.errors["check_preconditions"]
     with target.rollout_lock("toy", print):
         assert target.served_digest("toy") == first.digest
+
+
+@pytest.mark.parametrize("error", [None, IncompleteRestoreError("not complete")])
+def test_the_next_rollout_restores_the_previous_version_and_replaces_it_if_it_is_not_complete(
+    target: ObservedTarget, first: Archive, second: Archive, error: PipelineError | None
+) -> None:
+    target.begin_trial("toy", second.path, second.digest)
+    target.errors |= {"restore": error} if error else {}
+    with target.rollout_lock("toy", print):
+        assert target.served_digest("toy") == first.digest
+    messages = [event for event, _ in target.events]
+    assert ("the rollout continues, although not complete" in messages) is bool(error)
+
+
+def test_a_restore_that_fails_blocks_the_next_rollout(
+    target: ObservedTarget, first: Archive, second: Archive
+) -> None:
+    target.begin_trial("toy", second.path, second.digest)
+    target.errors["restore"] = UserError("the cluster refuses it")
+    with pytest.raises(UserError), target.rollout_lock("toy", print):
+        pytest.fail("the lock was granted")
 
 
 def test_a_response_of_another_version_is_an_error(
@@ -193,6 +235,5 @@ def test_the_wait_for_the_traffic_ends_with_the_last_error(
     monkeypatch.setattr(base_target, "time", clock)
     target.send_errors = iter([TransientError("slow"), TransientError("busy")])
     message = f"toy-{first.digest[:12]} does not respond at toy after 60 s: busy"
-    with pytest.raises(PipelineError, match=message) as raised:
+    with pytest.raises(ResponseTimeoutError, match=message):
         target.wait_for_responses("toy", DeployedVersion("toy", first.digest))
-    assert type(raised.value) is PipelineError

@@ -21,6 +21,7 @@ from continuous_training.core.errors import (
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.golden_verification import read_golden_set
+from continuous_training.rollout.restored_version import RESTORED_RESPONSES
 from continuous_training.rollout.target import DeploymentTarget
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -73,6 +74,10 @@ class RecordingTarget(DeploymentTarget):
         self._raise("revert")
         assert digest == self.served
         self.served = self.previous
+
+    def verify_complete(self, name: str, digest: str) -> None:
+        self.events.append(f"verify {digest[:2]}")
+        self._raise("verify_complete")
 
     def url(self, name: str) -> str:
         return f"memory://{name}"
@@ -160,7 +165,7 @@ def test_a_refused_version_is_not_reverted_again(
     assert type(raised.value) is kind
     assert raised.value.__cause__ is error
     assert str(raised.value) == f"toy {archive.digest[:12]} was refused: no; {ANSWERS_AGAIN}"
-    assert target.events[1:] == ["begin_trial", "predict previous"]
+    assert target.events[1:] == ["begin_trial", "verify 00", *["predict previous"] * RESTORED_RESPONSES]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +178,8 @@ def test_a_failed_move_of_the_alias_reverts_the_version(archive: Archive, error:
         rollout(target, archive)
     assert type(raised.value) is type(error)
     assert str(raised.value) == f"toy {archive.digest[:12]} was reverted: no; {ANSWERS_AGAIN}"
-    assert target.events[-3:] == ["make_champion", "revert", "predict previous"]
+    verification = ["verify 00", *["predict previous"] * RESTORED_RESPONSES]
+    assert target.events[target.events.index("make_champion") :] == ["make_champion", "revert", *verification]
     assert target.served == PREVIOUS
 
 
@@ -227,9 +233,54 @@ def test_a_failed_revert_raises_no_rollout_reverted(
     with pytest.raises(kind) as raised:
         rollout(target, archive)
     assert type(raised.value) is kind
-    assert str(raised.value).endswith(
+    assert (
         f"was reverted: no; the previous version 000000000000 was not verified to answer again: {error}"
+        in str(raised.value)
     )
+
+
+def answer_wrongly_at_last(target: RecordingTarget) -> None:
+    """Let one of the many responses be one of the rejected version."""
+    responses = iter([*["previous"] * (RESTORED_RESPONSES - 1), "rejected"])
+    predict = target.predict
+
+    def predict_as_one_of_several_servers(name: str, request: Any, digest: str) -> Any:
+        response = predict(name, request, digest)
+        return next(responses) if digest == PREVIOUS else response
+
+    target.predict = predict_as_one_of_several_servers  # type: ignore[method-assign]
+
+
+def leave_a_server_out(target: RecordingTarget) -> None:
+    target.errors["verify_complete"] = PipelineError("1 of 2 pods is ready")
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [(leave_a_server_out, "1 of 2 pods is ready"), (answer_wrongly_at_last, "its golden requests failed: ")],
+)
+@pytest.mark.parametrize("method", ["begin_trial", "make_champion"])
+def test_a_previous_version_that_is_not_complete_is_unsettled(
+    archive: Archive, change: Callable[[RecordingTarget], None], cause: str, method: str
+) -> None:
+    target = RecordingTarget(PREVIOUS)
+    target.errors[method] = RolloutReverted("no")
+    change(target)
+    with pytest.raises(UnsettledError, match=cause) as raised:
+        rollout(target, archive)
+    assert raised.value.exit_code == 6
+    assert "the next rollout of the model, or a retry of this step, restores the previous" in str(
+        raised.value
+    )
+
+
+def test_a_trial_that_could_not_be_undone_is_unsettled(archive: Archive) -> None:
+    """The responses of the previous version do not matter: the target still has something to restore."""
+    target = RecordingTarget(PREVIOUS)
+    target.errors["begin_trial"] = UnsettledError("no; the state before could not be restored")
+    with pytest.raises(UnsettledError, match=r"was refused: no; the state before could not be restored; the"):
+        rollout(target, archive)
+    assert target.events[1:] == ["begin_trial"]
 
 
 def leave_new_version(target: RecordingTarget) -> None:
@@ -243,10 +294,15 @@ def answer_wrongly(target: RecordingTarget) -> None:
 @pytest.mark.parametrize(
     ("change", "state"),
     [
-        (leave_new_version, "the endpoint now serves 111111111111, not 000000000000"),
+        (
+            leave_new_version,
+            "the previous version 000000000000 was not verified to answer again: the endpoint now serves "
+            "111111111111, not 000000000000",
+        ),
         (
             answer_wrongly,
-            "the previous version 000000000000 is served again, but its golden requests failed: ",
+            "the previous version 000000000000 was not verified to answer again: it is served again, but its "
+            "golden requests failed: ",
         ),
     ],
 )
@@ -256,7 +312,7 @@ def test_the_error_states_what_is_served_after_the_revert(
     target = RecordingTarget(PREVIOUS)
     target.errors["make_champion"] = TransientError("no")
     change(target)
-    with pytest.raises(TransientError, match=f"was reverted: no; {state}"):
+    with pytest.raises(UnsettledError, match=f"was reverted: no; {state}"):
         rollout(target, archive)
 
 

@@ -92,6 +92,8 @@ def test_previous_version_without_all_of_its_pods_is_not_reported_as_restored(
         own_namespace.deploy(archive, lose_a_pod)
     assert raised.value.exit_code == 6
     own_namespace.cluster.delete(QUOTA, "tight")
+    deployment_name = DeployedVersion(served.name, served.digest).deployment_name
+    own_namespace.kubectl("rollout", "status", f"deployment/{deployment_name}", "--timeout=100s")
     wrong = make_archive(tmp_path, name="lossy", scale=4, wrong=True)
     failed_rollout(own_namespace, wrong, served)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from continuous_training.core.command import run_command
+from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
-from continuous_training.core.messages import quiet_output
-from continuous_training.core.settings import Settings
+from continuous_training.core.messages import quiet_output, report
+from continuous_training.core.settings import ClusterSource, Settings
+from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE
 from continuous_training.serving.process.server_state import state_directory
 from workloads import discovery
 
@@ -37,9 +40,10 @@ Result = TypeVar("Result", bound=CommandResult)
 def create_parser(
     name: str, description: str | None, *, workload: bool | None = None, exit_codes: str = ""
 ) -> argparse.ArgumentParser:
-    """Return a parser with --state and --json, and --workload if it is required (True) or optional (False).
+    """Return a parser with the common arguments.
 
-    `exit_codes` lists the additional exit codes of the command.
+    --workload is required (True), optional (False), or absent (None). `exit_codes` lists the additional exit
+    codes of the command.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m pipelines.{name}",
@@ -50,20 +54,48 @@ def create_parser(
     if workload is not None:
         help_text = "see python -m workloads" + ("" if workload else "; default: all workloads")
         parser.add_argument("--workload", required=workload, metavar="NAME", help=help_text)
-    parser.add_argument(
+    location = parser.add_mutually_exclusive_group()
+    location.add_argument(
         "--state",
         type=state_directory,
         metavar="DIR",
         help="the state directory, which contains the registry and the object store; default: .state, or "
         "the settings of the environment",
     )
+    location.add_argument(
+        "--cluster",
+        nargs="?",
+        const="",
+        metavar="CONTEXT",
+        help="use the settings, keys, registry and store of the cluster that KUBECONFIG and CONTEXT name; "
+        "write this option last. Default of CONTEXT: the current context",
+    )
+    parser.add_argument(
+        "--namespace",
+        metavar="NAME",
+        help=f"with --cluster: the namespace of the steps; default: {KUBEFLOW_NAMESPACE}",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return parser
 
 
-def read_settings(arguments: argparse.Namespace) -> Settings:
-    """Return the settings of a command: --state, or else the environment."""
-    return Settings.from_environment(os.environ, arguments.state)
+@contextmanager
+def open_settings(arguments: argparse.Namespace) -> Iterator[Settings]:
+    """Yield the settings of a command: those of --state, of --cluster, or else of the environment.
+
+    With --cluster, ports of the cluster are forwarded within the block.
+    """
+    if arguments.cluster is None:
+        if arguments.namespace:
+            raise UserError("--namespace is the namespace of a cluster: pass --cluster, too")
+        yield Settings.from_environment(os.environ, arguments.state)
+        return
+    # Start-up time: the import loads the Kubernetes client, which local commands do not need.
+    from continuous_training.operations.cluster_settings import open_cluster_settings
+
+    source = ClusterSource(arguments.namespace or KUBEFLOW_NAMESPACE, arguments.cluster)
+    with open_cluster_settings(source, os.environ, report) as settings:
+        yield settings
 
 
 def check_workload(name: str, has_data: bool) -> None:

@@ -66,9 +66,9 @@ def _run(arguments: argparse.Namespace) -> History:
     name, output = arguments.workload, arguments.output
     if output is not None:
         check_figure_path(output)
-    settings = command_line.read_settings(arguments)
     metric = discovery.get(name).rule.metric if name in discovery.names() else None
-    history = read_history(name, settings, metric, command_line.check_workload)
+    with command_line.open_settings(arguments) as settings:
+        history = read_history(name, settings, metric, command_line.check_workload)
     path = output or settings.state / "history" / f"{name}.svg"
     if write_figure(history, path):
         return replace(history, figure=path)

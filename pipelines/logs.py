@@ -71,7 +71,13 @@ def main(argv: list[str] | None = None) -> int:
         "--namespace", default=KUBEFLOW_NAMESPACE, help="namespace of the steps' pods; default: %(default)s"
     )
     parser.add_argument(
-        "--context", default="", help="context of the kubeconfig; default: its current context"
+        "--context",
+        "--cluster",
+        nargs="?",
+        const="",
+        default="",
+        metavar="CONTEXT",
+        help="context of the kubeconfig; default: its current context. Write this option last",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     arguments = parser.parse_args(argv)

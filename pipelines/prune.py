@@ -49,9 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def run() -> PruneResult:
-        settings = command_line.read_settings(arguments)
         name, keep = arguments.workload, arguments.keep
-        return prune(name, keep, settings, command_line.check_workload, arguments.dry_run)
+        with command_line.open_settings(arguments) as settings:
+            return prune(name, keep, settings, command_line.check_workload, arguments.dry_run)
 
     return command_line.print_result(arguments, run, _show, INTERRUPTION)
 

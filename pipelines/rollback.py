@@ -75,15 +75,16 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> RollbackResult:
     if len(arguments.why) > MAX_REASON_LENGTH:
         raise UserError(f"--why is longer than {MAX_REASON_LENGTH} characters; pass a shorter reason")
-    return roll_back(
-        arguments.workload,
-        arguments.to,
-        arguments.why,
-        _user(),
-        command_line.read_settings(arguments),
-        arguments.dry_run,
-        check_name=discovery.get,
-    )
+    with command_line.open_settings(arguments) as settings:
+        return roll_back(
+            arguments.workload,
+            arguments.to,
+            arguments.why,
+            _user(),
+            settings,
+            arguments.dry_run,
+            check_name=discovery.get,
+        )
 
 
 def _user() -> str:

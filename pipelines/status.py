@@ -20,8 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = command_line.create_parser("status", __doc__, workload=False).parse_args(argv)
 
     def run() -> Status:
-        settings = command_line.read_settings(arguments)
-        return read_status(arguments.workload, settings, discovery.names(), command_line.check_workload)
+        with command_line.open_settings(arguments) as settings:
+            return read_status(arguments.workload, settings, discovery.names(), command_line.check_workload)
 
     return command_line.print_result(
         arguments, run, show, exit_code=lambda status: TRANSIENT if status.registry_problem else DONE

@@ -88,8 +88,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def run() -> Trace:
-        settings = command_line.read_settings(arguments)
-        return trace(arguments.digest, settings, discovery.find_folder)
+        with command_line.open_settings(arguments) as settings:
+            return trace(arguments.digest, settings, discovery.find_folder)
 
     return command_line.print_result(arguments, run, _show)
 

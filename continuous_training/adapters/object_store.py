@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from continuous_training.core.errors import TransientError, UserError
 
@@ -68,6 +68,12 @@ def open_store(uri: str, access: tuple[str, str] | None = None) -> ObjectStore:
     if "://" in uri:
         raise UserError(f"object store {uri!r}: give a folder or s3://BUCKET/PREFIX?endpoint=HOST:PORT")
     return FolderStore(Path(uri))
+
+
+def store_host(uri: str) -> str:
+    """Return the host of the endpoint in an s3:// address; empty if it has none."""
+    endpoint = dict(parse_qsl(urlsplit(uri).query)).get("endpoint", "")
+    return urlsplit(f"//{endpoint}").hostname or ""
 
 
 def _valid_key(key: str) -> str:

@@ -30,6 +30,20 @@ TARGETS = ("local", "kubernetes", "kserve", "torchserve")
 
 
 @dataclass(frozen=True)
+class ClusterSource:
+    """The namespace of a cluster from which the settings of a command were read, and its context."""
+
+    namespace: str
+    context: str = ""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options with which another command reads the same settings."""
+        context = (self.context,) if self.context else ()
+        return "--namespace", self.namespace, "--cluster", *context
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings of one process; see the module's table."""
 
@@ -49,6 +63,9 @@ class Settings:
     retry_backoff: float = 30
     target: str = "local"
     serving: ServingSettings = field(default_factory=ServingSettings)
+    store_access: tuple[str, str] | None = None
+    """Access key and secret of the store; None for the usual AWS variables and files."""
+    cluster: ClusterSource | None = None
 
     @property
     def registry_access(self) -> tuple[str, str, str, str]:

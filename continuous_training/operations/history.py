@@ -46,7 +46,7 @@ def read_history(
     `primary_metric` is None for a workload that is no longer registered: then its runs name the metric.
     `check_name(name, has_data)` raises UserError for an unknown workload.
     """
-    records = RunHistory(open_store(settings.store), name).runs()
+    records = RunHistory(open_store(settings.store, settings.store_access), name).runs()
     with existing_registry(settings) as registry:
         trail = registry.alias_history(name) if registry else []
         champion = registry.aliases(name).get(CHAMPION) if registry else None

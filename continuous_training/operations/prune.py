@@ -115,7 +115,8 @@ def prune(
         names = [name] if name else sorted({*registered, *(f.workload for f in run_folders(runs))})
         for workload in names:
             check_name(workload, workload in registered)
-        pruning = _Pruning(keep, settings, registry, open_store(settings.store), runs, dry_run)
+        store = open_store(settings.store, settings.store_access)
+        pruning = _Pruning(keep, settings, registry, store, runs, dry_run)
         selections = {workload: pruning.prune(workload) for workload in names}
     return PruneResult(
         state=str(settings.state),

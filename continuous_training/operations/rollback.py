@@ -114,6 +114,11 @@ def roll_back(
             check_name(name)
         if registry is None:
             raise UserError(f"{name} was never promoted in {settings.state}, so no version can be restored")
+        if settings.target != "local":
+            # Start-up time: the import loads the Kubernetes client, which local commands do not need.
+            from continuous_training.operations.pod_settings import with_pod_settings_of_cluster
+
+            settings = with_pod_settings_of_cluster(settings, name, report)
         rollback = Rollback(name, settings, registry, stack, dry_run)
         return rollback.run(requested, RollbackMetadata(reason, new_run_id(f"{name}-rollback"), user))
 
@@ -129,7 +134,7 @@ class Rollback:
         self.registry = registry
         self.stack = stack
         self.dry_run = dry_run
-        self.store: ObjectStore = open_store(settings.store)
+        self.store: ObjectStore = open_store(settings.store, settings.store_access)
         self.runs = RunHistory(self.store, name)
         self.target: DeploymentTarget = open_target(settings, self.store, report)
 

@@ -53,7 +53,7 @@ def _serve_champion(
     name: str, settings: Settings, registry: Registry, run: str, progress: Progress
 ) -> Agreement:
     """Acquire the lock, and roll the champion out if it is still not served. Return the new agreement."""
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.store_access)
     target = open_target(settings, store, progress)
     with target.rollout_lock(name, progress):
         agreement, champion = _check(name, registry, settings), registry.champion(name)

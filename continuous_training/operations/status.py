@@ -183,7 +183,7 @@ def read_status(
     `registered` are the names of the workloads of this checkout. `check_name(name, has_data)` raises
     UserError for an unknown workload.
     """
-    store, serving = open_store(settings.store), read_serving_state(settings)
+    store, serving = open_store(settings.store, settings.store_access), read_serving_state(settings)
     names = {*serving.models, *serving.persisted, *_recorded_workloads(store)}
     problem = None
     with ExitStack() as stack:

@@ -125,7 +125,7 @@ def trace(prefix: str, settings: Settings, find_folder: Callable[[str], Path | N
             f"{prefix!r} is not a digest: pass {MIN_DIGITS} to 64 hexadecimal digits, for example from the "
             "header x-model-version of a response"
         )
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.store_access)
     with existing_registry(settings) as registry:
         versions = registry.versions() if registry else []
         registered = {(v.name, v.digest): v for v in versions if "archive_digest" in v.tags}

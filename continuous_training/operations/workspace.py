@@ -13,6 +13,8 @@ from continuous_training.core.errors import TransientError
 from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.settings import Settings
 
+_WITHOUT_CLUSTER_OPTION = ("pipelines.run",)
+
 
 @contextmanager
 def existing_registry(settings: Settings) -> Iterator[Registry | None]:
@@ -43,6 +45,8 @@ def rollout_lock(settings: Settings, workload: str, timeout: float = 0) -> Itera
 
 def next_command(module: str, settings: Settings, *arguments: str) -> str:
     """Return the shell command that runs a module with the same state directory, registry and store."""
+    if settings.cluster and module not in _WITHOUT_CLUSTER_OPTION:
+        return shlex.join(["python", "-m", module, *arguments, *settings.cluster.options])
     # With --state, the directory contains everything. Another registry or store comes from the environment.
     defaults = Settings.from_environment({}, settings.state)
     is_default = (settings.registry, settings.store) == (defaults.registry, defaults.store)

@@ -48,6 +48,12 @@ class Cluster:
             transport.api, self.namespace, self.in_pod, transport.caller, transport.progress, seconds
         )
 
+    def in_namespace(self, namespace: str) -> Cluster:
+        """Return the same cluster with another namespace."""
+        copy = self.with_retry_budget(self.transport.retry_budget)
+        copy.namespace = namespace
+        return copy
+
     def get(self, resource: Resource, name: str) -> Object | None:
         """Return the object, or None if it does not exist."""
         try:

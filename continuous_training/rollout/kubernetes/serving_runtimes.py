@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import zipfile
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
 
+from continuous_training.adapters.object_store import store_host
 from continuous_training.artifacts.archive_writer import TORCHSERVE_MANIFEST
 from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
@@ -171,4 +173,16 @@ def _store_uri(settings: ServingSettings) -> str:
             f"model servers on a cluster cannot read the store {settings.store or '(none)'!r}: set CT_STORE "
             "or CT_SERVING_STORE to s3://BUCKET/PREFIX?endpoint=HOST:PORT"
         )
+    if _is_loopback(store_host(settings.store)):
+        raise UserError(
+            f"model servers on a cluster cannot read the store {settings.store!r}: it is an address of this "
+            "machine, for example of a forwarded port. Set CT_SERVING_STORE to the address inside the cluster"
+        )
     return settings.store
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -15,27 +15,41 @@ from typing import Any
 from components import step_cli
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.bundle import BundleMetadata
+from continuous_training.core.child_process import run_in_child
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
+from continuous_training.core.termination import exit_on_sigterm
 from workloads import discovery
-from workloads.contract import Workload
+from workloads.contract import Resumable, Workload
 
 from .step import run
 
 
 def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: Any, model: Any) -> None:
-    """Run the step inside a pipeline, on several nodes if `trainjob`, a TrainJob spec, is not empty."""
+    """Run the step inside a pipeline, on several nodes if `trainjob`, a TrainJob spec, is not empty.
+
+    A workload that can resume trains in a child process if the settings allow a retry.
+    """
 
     def execute(settings: Settings) -> str:
         definition, arguments = discovery.get(workload), step_cli.arguments_of(parameters)
-        paths, store = (Path(data.path), Path(model.path)), open_store(settings.store)
+        paths = Path(data.path), Path(model.path)
         if trainjob:
-            metadata = _on_nodes(definition, arguments, *paths, trainjob, store)
-        else:
-            metadata = run(definition, arguments, *paths, step_cli.tell, store)
-        return metadata.require_training(paths[1]).input_digest
+            metadata = _on_nodes(definition, arguments, *paths, trainjob, open_store(settings.store))
+            return metadata.require_training(paths[1]).input_digest
+        if settings.retries and isinstance(definition, Resumable):
+            # A crash of the process that trains does not end the step, which then resumes the training.
+            with exit_on_sigterm():
+                return run_in_child(_in_process, workload, arguments, *paths, settings.store)
+        return _in_process(workload, arguments, *paths, settings.store)
 
     model.metadata |= {"workload": workload, "recipe": step_cli.run_in_pipeline("train", execute)}
+
+
+def _in_process(workload: str, parameters: dict[str, str], data: Path, output: Path, store: str) -> str:
+    """Train in this process, with the store of that URI. Return the input digest."""
+    metadata = run(discovery.get(workload), parameters, data, output, step_cli.tell, open_store(store))
+    return metadata.require_training(output).input_digest
 
 
 def _on_nodes(

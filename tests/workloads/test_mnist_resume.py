@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from components.prep_data import step as prep_data
@@ -80,6 +81,39 @@ def test_a_killed_step_resumes_and_produces_the_same_model(data: Path, tmp_path:
     assert "epoch 3 of 3" in messages
     assert digest_of_folder(tmp_path / "model") == digest_of_folder(tmp_path / "undisturbed")
     assert checkpoints(state) == []
+
+
+IN_PIPELINE = """
+import sys
+from types import SimpleNamespace
+from components.train.__main__ import in_pipeline
+data, model = sys.argv[1:]
+in_pipeline("mnist", "", {}, SimpleNamespace(path=data), SimpleNamespace(path=model, metadata={}))
+"""
+
+
+def test_a_step_whose_training_process_is_killed_resumes_inside_the_step(data: Path, tmp_path: Path) -> None:
+    finish(step(data, tmp_path / "undisturbed", tmp_path / "other"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_PIPELINE, str(data), str(tmp_path / "model")],
+        cwd=ROOT,
+        env={**ENVIRONMENT, "CT_STATE": str(tmp_path), "CT_RETRIES": "1", "CT_RETRY_BACKOFF": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if "epoch 1 of 3" in line:
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+            break
+    messages = finish(process)
+    assert "was ended by SIGKILL (signal 9); " in messages
+    assert "retry 1 of 1 in 0 s" in messages
+    assert "resuming after epoch" in messages
+    assert digest_of_folder(tmp_path / "model") == digest_of_folder(tmp_path / "undisturbed")
+    assert checkpoints(tmp_path) == []
 
 
 def test_a_checkpoint_of_another_torch_version_is_ignored() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.files import new_folder
 from continuous_training.core.messages import ERROR, report
 from continuous_training.core.progress import Progress
+from continuous_training.core.termination import exit_on_sigterm
 from workloads.contract import Resumable, Workload
 
 from .heartbeat import Heartbeat
@@ -35,9 +35,6 @@ from .heartbeat import Heartbeat
 COMMAND = ("python", "-m", "torch.distributed.run", "-m", "components.train.nodes")
 MARGIN = 120
 """Seconds of the step's timeout that are reserved for fetching the bundle and for deleting the TrainJob."""
-
-TERMINATED = 143
-"""The exit code of a process that SIGTERM ended: 128 + 15."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def run_on_nodes(
     input_digest = dataset.manifest.input_digest
     name = name_of(workload, input_digest, step)
     exchange = Exchange(store, f"trainjobs/{name}")
-    with _exit_on_sigterm(), _deleted_at_end(cluster, name, exchange, progress):
+    with exit_on_sigterm(), _deleted_at_end(cluster, name, exchange, progress):
         if not exchange.has_bundle():
             progress(
                 f"uploading {dataset.rows('train').num_rows:,} rows for {spec['trainer']['numNodes']} nodes"
@@ -157,17 +154,3 @@ def _deleted_at_end(cluster: Cluster, name: str, exchange: Exchange, progress: P
             except PipelineError as error:
                 # Raising this error would hide the first one, which is more important.
                 progress(f"left behind: {error}")
-
-
-@contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Raise SystemExit on SIGTERM, the signal that ends a pod, so that context managers clean up."""
-
-    def terminate(*_: object) -> None:
-        raise SystemExit(TERMINATED)
-
-    previous_handler = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous_handler)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
-import pickle
 import signal
 import traceback
 from collections.abc import Callable
@@ -30,8 +30,8 @@ def run_in_child(
 ) -> Result:
     """Return the result of the function, which runs in a new interpreter. An exception is raised here, too.
 
-    Function, arguments and result must be picklable. Raises ProcessDiedError if a signal ended the child, and
-    PipelineError if it ended without a result.
+    Function, arguments and result must be values that multiprocessing can transfer. Raises ProcessDiedError
+    if a signal ended the child, and PipelineError if it ended without a result.
     """
     # A fork is not safe here: a CUDA context and the threads of numerical libraries do not survive it.
     context = multiprocessing.get_context("spawn")
@@ -67,13 +67,14 @@ def _execute(
         sender.send((function(*arguments, **named), None))
     except Exception as error:
         error.add_note(f"In the child process:\n{''.join(traceback.format_exception(error))}")
-        sender.send((None, _picklable(error)))
+        sender.send((None, _portable(error)))
 
 
-def _picklable(error: Exception) -> Exception:
-    """Return the error, or a PipelineError with its text if it cannot be restored in another process."""
+def _portable(error: Exception) -> Exception:
+    """Return the error, or a PipelineError with its text if another process cannot restore it."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - bytes of this process
+        # A copy uses the protocol that also restores the error in the other process.
+        copy.copy(error)
     except Exception:
         replacement = PipelineError(f"unexpected error: {type(error).__name__}: {error}")
         replacement.__notes__ = error.__notes__

@@ -62,10 +62,10 @@ class TrainStep:
         return process.returncode, output
 
     def failure(self) -> tuple[int, str]:
-        """Return the exit code and the message of the recorded failure."""
+        """Return the exit code and the error of the recorded failure."""
         failure = RunHistory(self.store, "epochs").failure("run-1")
         assert failure
-        return failure.exit_code, failure.message
+        return failure.exit_code, failure.error
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_an_exception_of_the_workload_is_not_retried(step: TrainStep) -> None:
     code, output = step.run(EPOCHS_FATE="exception")
     assert code == 1, output
     assert output.count("· epoch 1") == 1
-    assert "retry" not in output
+    assert "retry 1 of 2" not in output
     assert "in train" in output, "the traceback of the child is printed"
     assert step.failure() == (1, "unexpected error: RuntimeError: the loss diverged")
 
@@ -105,7 +105,7 @@ def test_an_exception_of_the_workload_is_not_retried(step: TrainStep) -> None:
 def test_an_expected_error_keeps_its_exit_code(step: TrainStep, fate: str, code: int) -> None:
     exit_code, output = step.run(EPOCHS_FATE=fate)
     assert exit_code == code, output
-    assert "retry" not in output
+    assert "retry 1 of 2" not in output
     assert step.failure() == (code, f"a {fate}")
 
 
@@ -119,7 +119,7 @@ def test_a_training_that_exits_without_a_result_is_not_retried(step: TrainStep) 
     code, output = step.run(EPOCHS_FATE="exit")
     assert code == 1, output
     assert "the process ended with exit code 7 before it had a result" in output
-    assert "retry" not in output
+    assert "retry 1 of 2" not in output
 
 
 def test_a_step_without_retries_trains_in_its_own_process(step: TrainStep) -> None:

@@ -52,16 +52,24 @@ def finish(process: subprocess.Popen[str]) -> str:
     return messages
 
 
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a training that was not interrupted."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    messages = finish(step(data, folder / "model", folder / "state"))
+    assert "epoch 1 of 3" in messages
+    assert checkpoints(folder / "state") == [], "a training that succeeded needs none"
+    return folder / "model"
+
+
 def checkpoints(state: Path) -> list[str]:
     store = FolderStore(state / "store")
     return store.keys("checkpoints")
 
 
-def test_a_killed_step_resumes_and_produces_the_same_model(data: Path, tmp_path: Path) -> None:
-    undisturbed = finish(step(data, tmp_path / "undisturbed", tmp_path / "other"))
-    assert "epoch 1 of 3" in undisturbed
-    assert checkpoints(tmp_path / "other") == [], "a training that succeeded needs none"
-
+def test_a_killed_step_resumes_and_produces_the_same_model(
+    data: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     state = tmp_path / "state"
     process = step(data, tmp_path / "model", state)
     assert process.stdout
@@ -79,7 +87,7 @@ def test_a_killed_step_resumes_and_produces_the_same_model(data: Path, tmp_path:
     assert "resuming after epoch" in messages
     assert "epoch 1 of 3" not in messages
     assert "epoch 3 of 3" in messages
-    assert digest_of_folder(tmp_path / "model") == digest_of_folder(tmp_path / "undisturbed")
+    assert digest_of_folder(tmp_path / "model") == digest_of_folder(undisturbed)
     assert checkpoints(state) == []
 
 
@@ -92,8 +100,9 @@ in_pipeline("mnist", "", {}, SimpleNamespace(path=data), SimpleNamespace(path=mo
 """
 
 
-def test_a_step_whose_training_process_is_killed_resumes_inside_the_step(data: Path, tmp_path: Path) -> None:
-    finish(step(data, tmp_path / "undisturbed", tmp_path / "other"))
+def test_a_step_whose_training_process_is_killed_resumes_inside_the_step(
+    data: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", IN_PIPELINE, str(data), str(tmp_path / "model")],
         cwd=ROOT,
@@ -112,7 +121,7 @@ def test_a_step_whose_training_process_is_killed_resumes_inside_the_step(data: P
     assert "was ended by SIGKILL (signal 9); " in messages
     assert "retry 1 of 1 in 0 s" in messages
     assert "resuming after epoch" in messages
-    assert digest_of_folder(tmp_path / "model") == digest_of_folder(tmp_path / "undisturbed")
+    assert digest_of_folder(tmp_path / "model") == digest_of_folder(undisturbed)
     assert checkpoints(tmp_path) == []
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
+from components.terminated_run import announce_terminated_run
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
-from continuous_training.core.errors import PipelineError, UnsettledError, error_with_code
+from continuous_training.core.errors import PipelineError, RunInterrupted, UnsettledError, error_with_code
 from continuous_training.core.exit_codes import DEFECT
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
@@ -62,13 +63,17 @@ def run_on_cluster(
     steps: Steps = DEFAULTS,
     submission: Submission | None = None,
     store: str = "",
+    webhook: str = "",
 ) -> RunResult:
     """Run the workload's pipeline on the server and return the result.
 
     `parameters` are those that differ from the defaults. The run is followed for `deadline` seconds, by
     default for the sum of its timeouts and retries. `store` is the store of the steps: with an s3:// address,
-    the result is read from the run record, otherwise it is derived from the executed steps. Raises
-    PipelineError that names the failed step, and UserError for missing requirements before any submission.
+    the result is read from the run record, otherwise it is derived from the executed steps. `webhook`
+    receives a message if the run is terminated, because its notify step is not executed then.
+
+    Raises PipelineError that names the failed step, RunInterrupted if the run is terminated, and UserError
+    for missing requirements before any submission.
     """
     submission = submission or Submission()
     compiled = compile_workload(workload.name, images, steps)
@@ -98,6 +103,11 @@ def run_on_cluster(
     except KeyboardInterrupt:
         listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
         raise
+    if ended.terminated and ended.state != "SUCCEEDED":
+        _announce_termination(workload.name, ended, store, webhook)
+        raise RunInterrupted(
+            f"the run was terminated: its other steps and notify were not executed. See {url}"
+        )
     failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
     if ended.state != "SUCCEEDED" or failed == ["notify"]:
         error = _failure(workload.name, ended, url, store, namespace, submission.kubeconfig)
@@ -151,6 +161,17 @@ def _failure(workload: str, run: Run, url: str, store: str, namespace: str, kube
         return error_with_code(log.exit_code, f"{name}: {log.error}; {hint}. See {url}")
     reason = step.error or "the step recorded no reason, so it was probably killed; see the log of its pod"
     return PipelineError(f"{name}: {reason}; {hint}. See {url}")
+
+
+def _announce_termination(workload: str, run: Run, store: str, webhook: str) -> None:
+    """Record and announce a terminated run, if this machine has both addresses. Else the next run does."""
+    if not (webhook and store.startswith("s3://")):
+        return
+    try:
+        history = RunHistory(open_store(store), workload)
+        announce_terminated_run(workload, run, history, webhook, report)
+    except PipelineError as error:
+        report(f"warning: the termination was not recorded; the next run does it: {error}")
 
 
 def _with_disagreement(error: PipelineError, failed: list[str], record: RunRecord | None) -> PipelineError:

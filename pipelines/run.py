@@ -5,7 +5,7 @@ in the state directory, which can be deleted. With the cluster target, the comma
 the server has its version, starts a run, and follows the run until it ends.
 
 exit codes: 0 promoted or unchanged, 2 wrong input or set-up, 3 rejected, 4 reverted, 6 unsettled: endpoint
-and registry disagree, 75 temporarily unavailable: try again, 130 interrupted, 1 unexpected error
+and registry disagree, 75 temporarily unavailable: try again, 130 interrupted or terminated, 1 unexpected
 """
 
 from __future__ import annotations
@@ -166,6 +166,7 @@ def _run_on_cluster(
             steps,
             submission_from_arguments(arguments, os.environ),
             os.environ.get("CT_STORE", ""),
+            os.environ.get("CT_WEBHOOK", ""),
         )
 
 

@@ -271,7 +271,7 @@ class KfpServer:
         if run["remaining_outcome"]:
             name, state = run["remaining_outcome"].pop(0)
             if name == "run":
-                run["state"] = state
+                _set_state(run, state)
                 run["finished_at"] = _now() if state in ("SUCCEEDED", "FAILED") else EPOCH
             else:
                 run["state"] = "RUNNING"
@@ -285,7 +285,8 @@ class KfpServer:
         if run is None:
             raise missing(f"Run {path['id']} not found")
         if path["verb"] == "terminate":
-            run |= {"state": "CANCELING", "remaining_outcome": [("run", "FAILED")]}
+            _set_state(run, "CANCELING")
+            run["remaining_outcome"] = [("run", "FAILED")]
         else:
             run["storage_state"] = "ARCHIVED"
         return {}
@@ -392,6 +393,11 @@ def _task_entries(run_id: str, name: str, state: str) -> list[dict[str, Any]]:
         {**row, "task_id": _new_id(), "display_name": name, **pod},
         {**row, "task_id": _new_id(), "display_name": f"{name}(0)"},
     ]
+
+
+def _set_state(run: dict[str, Any], state: str) -> None:
+    run["state"] = state
+    run["state_history"] = [*run["state_history"], {"update_time": _now(), "state": state}]
 
 
 def _without_outcome(run: dict[str, Any]) -> dict[str, Any]:

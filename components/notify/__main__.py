@@ -1,7 +1,8 @@
 """Run the notify step alone: record and announce the result of a run.
 
 In:   the run record in the store
-Out:  one line of output, a record if the run failed, and a message to the webhook CT_WEBHOOK if it is set
+Out:  one line of output, a record if the run failed, and a message to the webhook CT_WEBHOOK if it is set;
+      the same for earlier runs that were terminated, because their exit handler was not executed
 
 If CT_TARGET is a cluster, the endpoint serves the registry's champion afterwards. The exit code is 6 if that
 is not possible: the endpoint and the registry disagree.
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components import step_cli
+from components.terminated_run import announce_earlier_runs
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
@@ -37,6 +39,7 @@ def in_pipeline(workload: str, run_id: str, result: Any) -> None:
 def notify_result(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> RunRecord:
     """Run the step with the store and the webhook of `settings`; `output` receives the result as one line."""
     history = RunHistory(open_store(settings.store), workload)
+    announce_earlier_runs(workload, run_id, history, settings, output)
     api, token = settings.kfp_api, settings.kfp_token_file
     return run(workload, run_id, history, settings.webhook, api, token, output)
 

@@ -73,7 +73,7 @@ def run_command(
             report(reason)
     except Exception as error:
         code, reason = _report_error(error)
-        verdict = "reverted" if code == REVERTED else "failed"
+        verdict = {REVERTED: "reverted", INTERRUPTED: "interrupted"}.get(code, "failed")
     if json_output:
         print(json.dumps({**fields, "verdict": verdict, "reasons": [reason]}))  # noqa: T201
     return code

@@ -41,6 +41,12 @@ class DiskFullError(TransientError):
     """There is no space left on a disk of this machine. Another try fails until some space is freed."""
 
 
+class RunInterrupted(PipelineError):
+    """A person terminated the run. The next run continues from the last completed write."""
+
+    exit_code = exit_codes.INTERRUPTED
+
+
 def error_with_code(exit_code: int, message: str) -> PipelineError:
     """Return the error of the class that has this exit code; PipelineError for any other code."""
     classes = {cls.exit_code: cls for cls in PipelineError.__subclasses__()}

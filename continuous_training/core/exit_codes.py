@@ -22,7 +22,10 @@ TRANSIENT = 75
 """An external dependency was temporarily unavailable. The same command may succeed later."""
 
 INTERRUPTED = 130
-"""Ctrl-C or SIGTERM. The next run continues from the last completed write."""
+"""Ctrl-C or SIGTERM, or a run on a cluster that a person terminated.
+
+The next run continues from the last completed write.
+"""
 
 
 def exit_code_of(verdict: str) -> int:

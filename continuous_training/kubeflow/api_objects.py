@@ -12,6 +12,9 @@ from continuous_training.kubeflow.tasks import Task, tasks_of
 FINAL_STATES = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 """The states that a run does not leave."""
 
+_TERMINATED = ("CANCELING", "CANCELED")
+"""The states of a run that is being terminated. It ends with the state FAILED."""
+
 ENABLED, DISABLED = "ENABLE", "DISABLE"
 """The modes of a recurring run."""
 
@@ -51,7 +54,10 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Run:
-    """A run and its tasks. `recurring_run_id` is empty for a run that no schedule started."""
+    """A run and its tasks. `recurring_run_id` is empty for a run that no schedule started.
+
+    `terminated` is True if a person ended the run. Its exit handler is not executed then.
+    """
 
     run_id: str
     display_name: str
@@ -59,6 +65,8 @@ class Run:
     recurring_run_id: str = ""
     error: str = ""
     tasks: tuple[Task, ...] = ()
+    terminated: bool = False
+    pipeline_id: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -75,6 +83,11 @@ class Run:
             recurring_run_id=str(data.get("recurring_run_id") or ""),
             error=str((data.get("error") or {}).get("message") or ""),
             tasks=tasks_of(data),
+            # The last entry may be the state in which the run ended. A retried run has further entries.
+            terminated=any(
+                entry.get("state") in _TERMINATED for entry in [data, *(data.get("state_history") or [])[-2:]]
+            ),
+            pipeline_id=str((data.get("pipeline_version_reference") or {}).get("pipeline_id") or ""),
         )
 
 

@@ -1,13 +1,24 @@
-"""The Kubeflow Pipelines API for a running step: the failed tasks of its own run."""
+"""The Kubeflow Pipelines API for a running step: the failed tasks of its run, and terminated runs.
+
+The functions return empty lists when the API cannot be reached or sends no usable response: the step then
+does its work without them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import requests
 
+from continuous_training.kubeflow.api_objects import Run
 from continuous_training.kubeflow.tasks import tasks_of, without_superseded_attempts
+
+EARLIER_RUNS = 20
+"""Number of the latest runs among which terminated runs are searched."""
+
+_UNUSABLE = (OSError, ValueError, AttributeError, KeyError, TypeError)
 
 
 def failed_tasks(api: str, run_id: str, names: Iterable[str], token_file: Path | None = None) -> list[str]:
@@ -15,16 +26,37 @@ def failed_tasks(api: str, run_id: str, names: Iterable[str], token_file: Path |
 
     Reads `run_details.task_details` of `GET /apis/v2beta1/runs/{id}`. An attempt that was followed by
     another attempt does not count. `token_file` holds the token for a Kubeflow with several users.
-    Returns an empty list when the API cannot be reached or sends no usable response.
     """
     try:
-        headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else {}
-        url = f"{api.rstrip('/')}/apis/v2beta1/runs/{run_id}"
-        response = requests.get(url, headers=headers, timeout=(5, 20))
-        response.raise_for_status()
-        tasks = without_superseded_attempts(tasks_of(response.json()))
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        # The notification is sent without the names of the failed steps.
+        tasks = without_superseded_attempts(tasks_of(_get(api, f"runs/{run_id}", token_file)))
+    except _UNUSABLE:
         return []
     failed = {task.name for task in tasks if task.state == "FAILED"}
     return [name for name in names if name in failed]
+
+
+def terminated_runs(api: str, run_id: str, token_file: Path | None = None) -> list[Run]:
+    """Return the terminated runs among the latest runs of a run's pipeline and experiment, oldest first."""
+    try:
+        own = _get(api, f"runs/{run_id}", token_file)
+        query = {
+            "experiment_id": str(own["experiment_id"]),
+            "sort_by": "created_at desc",
+            "page_size": str(EARLIER_RUNS),
+        }
+        rows = _get(api, "runs", token_file, query).get("runs") or []
+        pipeline_id = Run.from_json(own).pipeline_id
+        runs = [Run.from_json(row) for row in reversed(rows)]
+    except _UNUSABLE:
+        return []
+    return [run for run in runs if run.terminated and run.has_ended and run.pipeline_id == pipeline_id]
+
+
+def _get(
+    api: str, path: str, token_file: Path | None, query: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else {}
+    url = f"{api.rstrip('/')}/apis/v2beta1/{path}"
+    response = requests.get(url, params=query, headers=headers, timeout=(5, 20))
+    response.raise_for_status()
+    return dict(response.json())

@@ -103,6 +103,49 @@ def test_a_run_with_a_record_sends_no_request_to_the_api(history: RunHistory) ->
     assert api.requests == []
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_earlier_terminated_run_is_announced_once(
+    history: RunHistory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recorded: bool
+) -> None:
+    def api_run(name: str, pipeline: str, *states: str) -> dict[str, object]:
+        return {
+            "run_id": name,
+            "display_name": name,
+            "experiment_id": "e",
+            "pipeline_version_reference": {"pipeline_id": pipeline},
+            "state": states[-1],
+            "state_history": [{"state": state} for state in states],
+        }
+
+    runs = [
+        api_run("this", "p", "RUNNING"),
+        api_run("terminating", "p", "RUNNING", "CANCELING"),
+        api_run("failed", "p", "RUNNING", "FAILED"),
+        api_run("terminated", "p", "RUNNING", "CANCELING", "FAILED"),
+        api_run("of-another-pipeline", "q", "RUNNING", "CANCELING", "FAILED"),
+    ]
+    history.write_run(RunRecord(run="this", verdict="promoted"))
+    if recorded:
+        history.write_run(RunRecord(run="terminated", verdict="interrupted"))
+    monkeypatch.setenv("CT_STORE", str(history.store.root))  # type: ignore[attr-defined]
+    page = SimpleNamespace(path=str(tmp_path / "result.md"))
+    with (
+        web(lambda *_: (200, b"ok")) as webhook,
+        web(lambda _, path: (200, runs[0] if path.endswith("/this") else {"runs": runs})) as api,
+    ):
+        monkeypatch.setenv("CT_WEBHOOK", webhook.url)
+        monkeypatch.setenv("CT_KFP_API", api.url)
+        for _ in range(2):
+            in_pipeline("fence", "this", page)
+    texts = [json.loads(body)["text"] for _, _, body in webhook.requests]
+    announced = [] if recorded else ["fence: interrupted. the run terminated was terminated"]
+    assert texts == [*announced, "fence: promoted. ", "fence: promoted. "]
+    assert {record.run: record.verdict for record in history.runs()} == {
+        "this": "promoted",
+        "terminated": "interrupted",
+    }
+
+
 def test_an_unreachable_webhook_does_not_fail_the_step(
     history: RunHistory, capsys: pytest.CaptureFixture[str]
 ) -> None:

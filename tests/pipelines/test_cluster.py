@@ -232,10 +232,51 @@ def test_a_recorded_disagreement_of_endpoint_and_registry_is_reported(kfp, capsy
     assert ("train:" in output) is bool(failed)
 
 
-def test_a_terminated_run_without_a_failed_step(kfp, capsys):
+def test_a_run_without_a_failed_step(kfp, capsys):
     kfp.outcome = [("prep-data", "RUNNING"), ("run", "FAILED")]
     assert run_on_cluster(kfp) == 1
     assert "it was terminated, or no pod was started" in capsys.readouterr().err
+
+
+TERMINATED = [*PROMOTED[:3], ("run", "CANCELING"), ("train", "FAILED"), ("run", "FAILED")]
+
+
+def test_a_terminated_run_is_reported_recorded_and_announced_once(kfp, bucket, monkeypatch, capsys):
+    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ACCESS, strict=True):
+        monkeypatch.setenv(name, value)
+    kfp.outcome = TERMINATED
+    assert run_on_cluster(kfp, "--json") == 130
+    result = json.loads(capsys.readouterr().out)
+    assert result["verdict"] == "interrupted"
+    assert "the run was terminated" in result["reasons"][0]
+    monkeypatch.setenv("CT_STORE", bucket.uri)
+    history = RunHistory(open_store(bucket.uri), "diabetes")
+    assert run_on_cluster(kfp) == 130
+    assert history.runs() == [], "without a webhook, the next run announces it"
+    with web(lambda *_: (200, b"ok")) as webhook:
+        monkeypatch.setenv("CT_WEBHOOK", webhook.url)
+        assert run_on_cluster(kfp) == 130
+    (_, _, message), *others = webhook.requests
+    assert json.loads(message)["text"].startswith("diabetes: interrupted. the run diabetes-")
+    assert others == []
+    assert [(record.run, record.verdict) for record in history.runs()] == [
+        (list(kfp.runs)[-1], "interrupted")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "terminated"),
+    [
+        (["PENDING", "RUNNING", "CANCELING"], True),
+        (["PENDING", "RUNNING", "CANCELING", "FAILED"], True),
+        (["PENDING", "RUNNING", "CANCELING", "FAILED", "PENDING", "RUNNING", "FAILED"], False),
+        (["PENDING", "RUNNING", "FAILED"], False),
+    ],
+)
+def test_a_run_that_was_retried_after_its_termination_is_not_terminated(states, terminated):
+    history = [{"state": state} for state in states]
+    row = {"run_id": "r", "state": states[-1], "state_history": history}
+    assert Run.from_json(row).terminated is terminated
 
 
 def test_follow_tolerates_a_temporary_outage(kfp):

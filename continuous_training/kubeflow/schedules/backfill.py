@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.errors import PipelineError, RunInterrupted, UserError
 from continuous_training.core.progress import StepListener
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest
@@ -84,5 +84,7 @@ def _wait(client: KubeflowClient, run: Run, as_of: str, deadline: float, listene
     ended = run if run.has_ended else follow(client, run.run_id, listener, deadline)
     if ended.state != "SUCCEEDED":
         listener(as_of, "failed", url)
+        if ended.terminated:
+            raise RunInterrupted(f"the run as of {as_of} was terminated; see {url}")
         raise PipelineError(f"the run as of {as_of} ended with state {ended.state}; see {url}")
     listener(as_of, "done", "")

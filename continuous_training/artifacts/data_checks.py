@@ -17,6 +17,7 @@ class DataChecks:
 
     `rows` are by split. `classes` has the numbers of rows by split of each declared value of the column
     `label`; empty for a regression. `overlap` and `bad_rows` are None for the data of earlier versions.
+    `gap_rows` counts the rows in the gap of a split by time, which are in neither split.
     """
 
     label: str
@@ -24,6 +25,7 @@ class DataChecks:
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     overlap: Overlap | None = None
     bad_rows: BadRowCounts | None = None
+    gap_rows: int = 0
 
     @classmethod
     def of(cls, manifest: DatasetManifest, label: str) -> DataChecks:
@@ -41,6 +43,7 @@ class DataChecks:
             },
             overlap=manifest.overlap,
             bad_rows=manifest.bad_rows,
+            gap_rows=manifest.gap_rows,
         )
 
     @classmethod
@@ -52,6 +55,7 @@ class DataChecks:
             classes=document.items("classes", _counts, {}),
             overlap=document.optional("overlap", Overlap.from_json),
             bad_rows=document.optional("bad_rows", BadRowCounts.from_json),
+            gap_rows=document.integer("gap_rows", 0),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -62,6 +66,7 @@ class DataChecks:
             "classes": {value: dict(counts) for value, counts in self.classes.items()},
             "overlap": self.overlap.to_json() if self.overlap else None,
             "bad_rows": self.bad_rows.to_json() if self.bad_rows else None,
+            **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
         }
 
 

@@ -58,7 +58,7 @@ class Parameter:
             low = -math.inf if self.minimum is None else self.minimum
             high = math.inf if self.maximum is None else self.maximum
             if not low <= parsed <= high:
-                raise self._invalid(value)
+                raise self._out_of_range(value, parsed, low)
         if isinstance(parsed, str):
             if _FORBIDDEN.search(parsed):
                 raise UserError(
@@ -77,9 +77,9 @@ class Parameter:
         if self.minimum is not None and self.maximum is not None:
             return f"{kind} from {_short(self.minimum)} to {_short(self.maximum)}"
         if self.minimum is not None:
-            return f"{kind}, at least {_short(self.minimum)}"
+            return f"{kind} of at least {_short(self.minimum)}"
         if self.maximum is not None:
-            return f"{kind}, at most {_short(self.maximum)}"
+            return f"{kind} of at most {_short(self.maximum)}"
         if self.example:
             return f"{kind} such as {self.example}"
         return f"{kind} of the form {self.pattern}" if self.pattern else kind
@@ -121,6 +121,10 @@ class Parameter:
             if number != int(number):
                 raise self._invalid(value) from None
             return int(number)
+
+    def _out_of_range(self, value: Any, number: float, low: float) -> UserError:
+        bound = f"less than {_short(low)}" if number < low else f"greater than {_short(self.maximum or 0)}"
+        return UserError(f"parameter {self.name}: {value} is {bound}. Pass {self.allowed()} ({self.help})")
 
     def _invalid(self, value: Any) -> UserError:
         return UserError(f"parameter {self.name}: {value!r} is not {self.allowed()} ({self.help})")

@@ -21,6 +21,10 @@ def check_lines(checks: DataChecks) -> Iterator[tuple[str, str]]:
     yield "equal rows", _overlap(checks.overlap, checks.rows.get("holdout", 0))
     if checks.bad_rows is not None:
         yield "rows set aside", _bad_rows(checks.bad_rows, sum(checks.rows.values()))
+    if checks.gap_rows:
+        total = sum(checks.rows.values()) + checks.gap_rows
+        part = f"{number(checks.gap_rows)} of {number(total)} ({share(checks.gap_rows, total)})"
+        yield "rows in the gap", f"{part}, between training and holdout rows; not used"
 
 
 def population_lines(change: PopulationChange) -> Iterator[tuple[str, str]]:

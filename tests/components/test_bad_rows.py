@@ -251,9 +251,16 @@ def test_a_damaged_file_of_bad_rows_is_rejected(daily: Path, tmp_path: Path, dam
         list(Dataset.open(tmp_path / "data").bad_rows())
 
 
-@pytest.mark.parametrize("value", ["-1", "x", "nan"])
-def test_an_invalid_limit_is_an_error(value: str) -> None:
-    with pytest.raises(UserError, match=r"parameter bad_rows: .* is not a number, at least 0"):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("-1", r"-1 is less than 0\. Pass a number of at least 0"),
+        ("x", "'x' is not a number of at least 0"),
+        ("nan", "'nan' is not a number of at least 0"),
+    ],
+)
+def test_an_invalid_limit_is_an_error(value: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"parameter bad_rows: {message}"):
         discovery.get("diabetes").parse({"bad_rows": value})
 
 

@@ -508,7 +508,11 @@ def test_the_command_writes_the_dataset(tmp_path: Path, capsys: pytest.CaptureFi
         ("fences", "seed=0", "error: there is no workload 'fences'"),
         ("fence", "seed", "error: 'seed' is not of the form name=value"),
         ("fence", "sead=1", "error: there is no run parameter 'sead'; did you mean seed?"),
-        ("fence", "test_size=0.9", "error: parameter test_size: '0.9' is not a number from 0.05 to 0.5"),
+        (
+            "fence",
+            "test_size=0.9",
+            "error: parameter test_size: 0.9 is greater than 0.5. Pass a number from 0.05 to 0.5",
+        ),
         ("fence", "source=made:0", "error: source made:0: 0 rows, but fence needs at least 50"),
         ("diabetes", "source=missing.csv", "error: source 'missing.csv' matches nothing"),
     ],

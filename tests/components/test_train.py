@@ -89,7 +89,7 @@ def test_the_model_has_the_parameters_of_the_dataset(
         ({"test_size": "0.3"}, "was prepared with test_size=0.2, not 0.3"),
         ({"source": "made:400"}, "was prepared with source=made:500, not made:400"),
         ({"fense": "47"}, "there is no run parameter 'fense'; did you mean fence?"),
-        ({"fence": "101"}, "'101' is not a number from 0 to 100"),
+        ({"fence": "101"}, "101 is greater than 100. Pass a number from 0 to 100"),
     ],
 )
 def test_parameters_that_contradict_the_dataset_are_rejected(
@@ -214,6 +214,34 @@ class TestCheckpoints:
         messages: list[str] = []
         run(slow, {}, data, tmp_path / "model", messages.append, store)
         assert [line for line in messages if line.startswith("epoch")] == ["epoch 3"]
+        assert store.keys("checkpoints") == []
+
+    @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "without checksum"])
+    def test_a_damaged_checkpoint_is_reported_and_ignored(
+        self, make: Make, data: Path, tmp_path: Path, store: FolderStore, damage: str
+    ) -> None:
+        slow = self.resumable(make)
+        slow.fails = "out of memory"  # type: ignore[attr-defined]
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run(slow, {}, data, tmp_path / "model", store=store)
+        slow.fails = ""  # type: ignore[attr-defined]
+        (key,) = store.keys("checkpoints")
+        stored = store.read(key)
+        assert stored is not None
+        damaged = {
+            # The state "2" of an interrupted training becomes "3".
+            "flip": bytes([stored[0] ^ 1]) + stored[1:],
+            "truncate": stored[:-1],
+            "empty": b"",
+            "without checksum": b"2",
+        }[damage]
+        store.write(key, damaged)
+        messages: list[str] = []
+        run(slow, {}, data, tmp_path / "model", messages.append, store)
+        assert [line for line in messages if line.startswith("epoch")] == ["epoch 1", "epoch 2", "epoch 3"]
+        (message,) = [line for line in messages if "checkpoint" in line]
+        assert message.startswith(f"the checkpoint {key} is damaged, or an earlier version wrote it")
+        assert message.endswith("training starts from the beginning")
         assert store.keys("checkpoints") == []
 
     def test_without_a_store_it_trains_from_the_start(self, make: Make, data: Path, tmp_path: Path) -> None:

@@ -118,6 +118,17 @@ def test_drift_of_the_newest_data_is_shown(state: ChampionState, capsys, monkeyp
     assert re.search(r"score .*R² 0\.\d+ when it was promoted", out)
 
 
+def test_the_rows_in_the_gap_of_a_split_by_time_are_shown(state: ChampionState, capsys, tmp_path: Path):
+    """The ages of the patients are read as seconds."""
+    output = SimpleNamespace(path=str(tmp_path / "data"), metadata={})
+    values = discovery.get(NAME).parse({"split_time": "age", "split_gap": "4s"})
+    in_pipeline(NAME, to_lines(values), "gap", "", output)
+    checks = workload_status(capsys)["data"]
+    assert checks["gap_rows"] == 442 - sum(checks["rows"].values()) > 0
+    out, _ = run_command(main, capsys)
+    assert f"rows in the gap: {checks['gap_rows']} of 442" in out
+
+
 def test_drift_is_unknown_without_a_record_of_the_newest_data(state: ChampionState, capsys):
     path = state.folder / "store" / "records" / NAME / "data.json"
     away = path.rename(path.with_suffix(".away"))

@@ -180,7 +180,7 @@ def test_limit_and_order_select_the_rows(database: Database, tmp_path: Path) -> 
     [
         ({"order": "id; DROP TABLE iris_data"}, "parameter order: .* is not one of id, id desc"),
         ({"table": "iris_data; DROP TABLE iris_data"}, "parameter table: .* is not text such as"),
-        ({"limit": "-1"}, "parameter limit: '-1' is not a whole number, at least 0"),
+        ({"limit": "-1"}, "parameter limit: -1 is less than 0. Pass a whole number of at least 0"),
         ({"limit": "1 OFFSET 5"}, "parameter limit"),
     ],
 )

@@ -109,10 +109,21 @@ class Cron:
         return converted
 
     def clock_change(self, now: datetime) -> date | None:
-        """Return the next day, within a year, on which the clock of the zone changes, or None."""
+        """Return the next day in the zone, within a year, on which its clock changes, or None."""
         offset = _utc_offset(self.zone, now)
         days = (now + timedelta(days=number) for number in range(1, 366))
-        return next((day.date() for day in days if _utc_offset(self.zone, day) != offset), None)
+        after = next((day for day in days if _utc_offset(self.zone, day) != offset), None)
+        if after is None:
+            return None
+        # The clock changes between two of the days, so the day before may be the day of the change.
+        before = after - timedelta(days=1)
+        while after - before > timedelta(seconds=1):
+            middle = before + (after - before) / 2
+            if _utc_offset(self.zone, middle) == offset:
+                before = middle
+            else:
+                after = middle
+        return after.astimezone(ZoneInfo(self.zone)).date()
 
 
 def _parse_fields(fields: list[str]) -> list[FieldValue]:

@@ -67,9 +67,9 @@ def test_a_parameter_changes_its_part_of_the_rule(
     ("parameters", "message"),
     [
         ({"gate_floor": "high"}, "parameter gate_floor: 'high' is not a number"),
-        ({"gate_margin": "-1"}, "a number, at least 0"),
+        ({"gate_margin": "-1"}, "-1 is less than 0. Pass a number of at least 0"),
         ({"gate_confidence": "95"}, r"a number from 0\.5 to 0\.99"),
-        ({"gate_rows": "1"}, "a whole number, at least 2"),
+        ({"gate_rows": "1"}, "1 is less than 2. Pass a whole number of at least 2"),
         ({"gate_guards": "mae"}, "gate_guards: 'mae' is not text of the form"),
         ({"gate_guards": "mae:-1"}, "gate_guards"),
         ({"gate_guards": "mae:1,f1:2"}, "regression has no metric f1; use r2, mse, mae"),

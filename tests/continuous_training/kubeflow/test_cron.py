@@ -256,7 +256,26 @@ def test_times_that_no_expression_in_utc_has(text: str, zone: str) -> None:
         Cron.parse(text, zone).in_utc(datetime(2027, 1, 15, tzinfo=UTC))
 
 
-def test_the_next_clock_change() -> None:
-    now = datetime(2027, 1, 15, 12, tzinfo=UTC)
-    assert Cron.parse("0 3 * * *", "Europe/Berlin").clock_change(now) == date(2027, 3, 28)
-    assert Cron.parse("0 3 * * *", "Asia/Tokyo").clock_change(now) is None
+@pytest.mark.parametrize("hour", range(0, 24, 3))
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("Europe/Berlin", date(2027, 3, 28)),
+        ("America/New_York", date(2027, 3, 14)),
+        ("Australia/Lord_Howe", date(2027, 4, 4)),
+        ("Asia/Tokyo", None),
+        ("UTC", None),
+    ],
+)
+def test_the_next_clock_change_does_not_depend_on_the_time_of_day(
+    zone: str, change: date | None, hour: int
+) -> None:
+    now = datetime(2027, 1, 15, hour, tzinfo=UTC)
+    assert Cron.parse("0 3 * * *", zone).clock_change(now) == change
+
+
+def test_a_clock_change_on_the_same_day() -> None:
+    """The clock in Berlin changes at 01:00 UTC."""
+    cron = Cron.parse("0 3 * * *", "Europe/Berlin")
+    assert cron.clock_change(datetime(2027, 3, 28, 0, 59, tzinfo=UTC)) == date(2027, 3, 28)
+    assert cron.clock_change(datetime(2027, 3, 28, 1, tzinfo=UTC)) == date(2027, 10, 31)

@@ -472,6 +472,13 @@ def test_bad_rows_are_counted_and_listed() -> None:
     assert "rows set aside none (none allowed)" in render(none).text
 
 
+def test_the_rows_in_the_gap_of_a_split_by_time_are_counted() -> None:
+    data = changed(classification(), dataset=replace(dataset(), gap_rows=70))
+    text = render(data).text
+    assert "rows in the gap 70 of 1,570 (4.5 %), between training and holdout rows; not used" in text
+    assert "rows in the gap" not in render(classification()).text
+
+
 def test_each_compared_column_has_the_histograms_of_both_datasets() -> None:
     page = render(classification())
     alternatives = [

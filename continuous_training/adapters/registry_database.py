@@ -1,38 +1,112 @@
-"""The champion in the database of a local registry, read without a start of MLflow's server.
+"""Requests for registered models, answered from the database of a local registry.
 
-The server takes seconds to start, and a run on unchanged data needs no other content of the registry. The
-names of the tables are from MLflow 3.17.
+MLflow's server takes seconds to start, and a command that only reads needs nothing else of it. The names of
+the tables are those of MLflow 3.17. With another schema, or for another request, the server answers.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
-_QUERY = """
-SELECT tag.value
-FROM registered_model_aliases AS alias
-JOIN model_versions AS version ON version.name = alias.name AND version.version = alias.version
-JOIN model_version_tags AS tag ON tag.name = alias.name AND tag.version = alias.version
-WHERE alias.name = ? AND alias.alias = 'champion' AND tag.key = 'archive_digest'
-AND version.current_stage != 'Deleted_Internal'
+_SCHEMA = "dc11669786a5"
+"""The revision of the tables that MLflow 3.17 creates."""
+
+_NOT_FOUND = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "not in the database"}
+
+_VERSIONS = """
+SELECT name, version, run_id FROM model_versions
+WHERE current_stage != 'Deleted_Internal' AND workspace = 'default' AND (? = '' OR name = ?)
+ORDER BY name, version
 """
+_VERSION_TAGS = """
+SELECT name, version, key, value FROM model_version_tags WHERE workspace = 'default' AND (? = '' OR name = ?)
+"""
+_MODEL = "SELECT name FROM registered_models WHERE workspace = 'default' AND name = ?"
+_ALIASES = "SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND name = ?"
+_MODEL_TAGS = "SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = ?"
+
+Response = tuple[int, dict[str, Any]]
+"""The HTTP status and the body."""
 
 
-def read_champion_digest(database: Path, name: str) -> str | None:
-    """Return the digest of a model's champion, or an empty text if it has none.
+class RegistryDatabase:
+    """The database of a local registry in `folder`."""
 
-    Returns None if the database cannot be read: ask the server instead.
-    """
-    if not database.is_file():
+    def __init__(self, folder: Path) -> None:
+        self._database = folder / "mlflow.db"
+
+    def answer(self, method: str, url: str) -> Response | None:
+        """Return the response to a request, or None if only MLflow's server can answer it.
+
+        The body contains the fields that this project reads.
+        """
+        address = urlsplit(url)
+        path = address.path.removeprefix("/api/2.0/")
+        if method != "GET" or not self._database.is_file():
+            return None
+        query = dict(parse_qsl(address.query))
+        location = f"file:{quote(str(self._database.resolve()))}?mode=ro"
+        try:
+            with closing(sqlite3.connect(location, uri=True)) as connection:
+                if connection.execute("SELECT version_num FROM alembic_version").fetchone() != (_SCHEMA,):
+                    return None
+                return _answer(connection, path.removeprefix("mlflow/"), query)
+        except sqlite3.Error:
+            return None
+
+
+def _answer(connection: sqlite3.Connection, path: str, query: Mapping[str, str]) -> Response | None:
+    name = query.get("name", "")
+    if path == "registered-models/get":
+        return _registered_model(connection, name)
+    if path == "registered-models/alias":
+        aliases = dict(connection.execute(_ALIASES, (name,)).fetchall())
+        found = [v for v in _versions(connection, name) if v["version"] == str(aliases.get(query["alias"]))]
+        return (200, {"model_version": found[0]}) if found else _NOT_FOUND
+    if path == "model-versions/search":
+        model = _model_of(query.get("filter", ""))
+        return None if model is None else (200, {"model_versions": _versions(connection, model)})
+    return None
+
+
+def _registered_model(connection: sqlite3.Connection, name: str) -> Response:
+    if not connection.execute(_MODEL, (name,)).fetchone():
+        return _NOT_FOUND
+    tags = connection.execute(_MODEL_TAGS, (name,)).fetchall()
+    aliases = connection.execute(_ALIASES, (name,)).fetchall()
+    model = {
+        "name": name,
+        "tags": [{"key": key, "value": value} for key, value in tags],
+        "aliases": [{"alias": alias, "version": str(version)} for alias, version in aliases],
+    }
+    return 200, {"registered_model": model}
+
+
+def _versions(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
+    """Return the versions of a model, or of all models for an empty name, the oldest first."""
+    tags: dict[tuple[str, int], list[dict[str, str]]] = {}
+    for model, version, key, value in connection.execute(_VERSION_TAGS, (name, name)):
+        tags.setdefault((model, version), []).append({"key": key, "value": value})
+    return [
+        {
+            "name": model,
+            "version": str(version),
+            "run_id": run_id or "",
+            "tags": tags.get((model, version), []),
+        }
+        for model, version, run_id in connection.execute(_VERSIONS, (name, name))
+    ]
+
+
+def _model_of(filter_text: str) -> str | None:
+    """Return NAME of the filter `name='NAME'`, an empty text for no filter, or None for another filter."""
+    if not filter_text:
         return ""
-    try:
-        with closing(
-            sqlite3.connect(f"file:{quote(str(database.resolve()))}?mode=ro", uri=True)
-        ) as connection:
-            row = connection.execute(_QUERY, (name,)).fetchone()
-    except sqlite3.Error:
-        return None
-    return str(row[0]) if row else ""
+    key, _, value = filter_text.partition("=")
+    is_name = key == "name" and len(value) > 2 and value[0] == value[-1] == "'" and "'" not in value[1:-1]
+    return value[1:-1] if is_name else None

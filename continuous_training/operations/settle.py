@@ -11,10 +11,9 @@ from pathlib import Path
 
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
-from continuous_training.adapters.registry_database import read_champion_digest
 from continuous_training.core.errors import PipelineError, UnsettledError
 from continuous_training.core.progress import Progress
-from continuous_training.core.settings import Settings, local_registry_uri
+from continuous_training.core.settings import Settings
 from continuous_training.operations.earlier_champions import earlier_champions
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.serving_state import Agreement, check_agreement
@@ -30,8 +29,6 @@ def settle(name: str, settings: Settings, run: str, progress: Progress) -> None:
     `run` is the run that ends. Raises UnsettledError if endpoint and registry still disagree, and
     TransientError if the registry or the cluster is unreachable, or if another rollout takes too long.
     """
-    if settings.target == "local" and _agrees_with_database(name, settings):
-        return
     with existing_registry(settings) as registry:
         agreement = _check(name, registry, settings)
         if agreement.agree:
@@ -76,15 +73,6 @@ def _check(name: str, registry: Registry | None, settings: Settings) -> Agreemen
     champion = registry.champion(name) if registry else None
     candidates = earlier_champions(registry, name) if registry and champion is None else []
     return check_agreement(name, champion, read_serving_state(settings), settings, candidates)
-
-
-def _agrees_with_database(name: str, settings: Settings) -> bool:
-    """Return whether the champion in a local registry is served. The registry's server is not started."""
-    if settings.registry != local_registry_uri(settings.state):
-        return False
-    champion = read_champion_digest(Path(settings.registry.removeprefix("sqlite:///")), name)
-    serving = read_serving_state(settings)
-    return champion is not None and champion == (serving.digest(name) or "") and not serving.on_trial(name)
 
 
 def _unsettled(name: str, agreement: Agreement, cause: object = "") -> UnsettledError:

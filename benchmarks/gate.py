@@ -1,6 +1,6 @@
 """Measure the error rates of the gate and the variation of its latency check: the tables of docs/gate.md.
 
-    python -m benchmarks.gate --output docs/gate.md      about three minutes on two cores
+    python -m benchmarks.gate --output docs/gate.md      about ten minutes on two cores
 
 Challengers are simulated (simulated.py): some are equal to the champion, some are worse by exactly the
 margin, and some are better.
@@ -27,34 +27,44 @@ from continuous_training.core.files import write_text
 from continuous_training.evaluation.cost_measurement import latencies_ms
 
 TEXT = """\
-{0:,} simulated comparisons in each cell, at a confidence of 95 %, with the 95 % intervals of the rates. The
-last column of the first table has {1} comparisons:
+{comparisons:,} simulated comparisons in each cell, at a confidence of 95 %, with the 95 % intervals of the
+rates. The last column of the first table has {power} comparisons:
 
-{2}
+{superiority}
+
+Many rows, which are resampled in groups ({most_rows_comparisons:,} comparisons of 500,000 rows):
+
+{many_rows}
 
 Models that are worse by exactly the margin of a rule of non-inferiority, or by the limit of a guard:
 
-{3}
+{margins}
 
 Models with the same predictions as the champion, on the number of rows that the margin or guard needs:
 
-{4}
+{identical}
 
 Data whose meaning changed in training rows and holdout alike, after a champion that was promoted on 500 usual
-rows: {0:,} nights each, and {1} nights without the check of the population:
+rows: {comparisons:,} nights each, and {power} nights without the check of the population:
 
-{5}
+{different_populations}
 
 A yearly sine with an amplitude of one standard deviation and a trend of a tenth of a standard deviation per
-month, {0:,} trainings each, each on the rows of one day:
+month, {comparisons:,} trainings each, each on the rows of one day:
 
-{6}
+{seasonal_nights}
 
-The ratio of a model's latency to its own, measured {7} times:
+The ratio of a model's latency to its own, measured {repeats} times:
 
-{8}"""
+{latency}"""
 BEGIN, END = "<!-- begin: python -m benchmarks.gate -->", "<!-- end -->"
 COMPARISONS, POWER = 4000, 400
+MANY_ROWS = (5_000, 50_000, 500_000)
+MANY_ROWS_CASES = (
+    "balanced accuracy, two classes",
+    "R², normal errors",
+    "MSE, challenger with heavier tails",
+)
 POPULATION_ROWS = 500
 _REPEATS = 30
 
@@ -75,6 +85,19 @@ def superiority(run: Run, comparisons: int) -> str:
         lines.append(
             f"| {case.name} | {rows} | {_rate(noise, comparisons)} | {gain} | {power.result():.0%} |"
         )
+    return "\n".join(lines)
+
+
+def many_rows(run: Run, comparisons: int) -> str:
+    """Return the table of the share of challengers that a rule of superiority promotes on many rows."""
+    cells = [
+        (name, rows, number, run(name, rows, 0.0, number, 1))
+        for name in MANY_ROWS_CASES
+        for rows in MANY_ROWS
+        for number in [comparisons if rows < MANY_ROWS[-1] else comparisons // 4]
+    ]
+    lines = ["| models | rows | not better, but promoted |", "|---|---|---|"]
+    lines += [f"| {name} | {rows:,} | {_rate(rate, number)} |" for name, rows, number, rate in cells]
     return "\n".join(lines)
 
 
@@ -226,11 +249,22 @@ def main(argv: list[str] | None = None) -> int:
         def run(*arguments: Any) -> Future[float]:
             return pool.submit(share, *arguments)
 
-        tables = [table(run, comparisons) for table in (superiority, margins, identical)]
-        tables += [table(pool, comparisons) for table in (different_populations, seasonal_nights)]
+        tables = {
+            table.__name__: table(run, comparisons) for table in (superiority, many_rows, margins, identical)
+        }
+        tables |= {
+            table.__name__: table(pool, comparisons) for table in (different_populations, seasonal_nights)
+        }
     with threadpool_limits(1):
         latency_table = latency(_REPEATS)
-    text = TEXT.format(comparisons, POWER, *tables, _REPEATS, latency_table)
+    text = TEXT.format(
+        comparisons=comparisons,
+        power=POWER,
+        most_rows_comparisons=comparisons // 4,
+        repeats=_REPEATS,
+        latency=latency_table,
+        **tables,
+    )
     print(text)
     if arguments.output:
         page = arguments.output.read_text(encoding="utf-8")

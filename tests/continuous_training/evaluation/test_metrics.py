@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,37 @@ def test_resampling_in_batches_gives_about_the_same_interval(monkeypatch: pytest
         pytest.approx(single.low, abs=0.01),
         pytest.approx(single.high, abs=0.01),
     )
+
+
+@pytest.mark.parametrize("name", ["mse", "macro_f1"])
+def test_groups_of_rows_give_about_the_interval_of_single_rows(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, metric = np.random.default_rng(8), BY_NAME[name]
+    actual = rng.integers(0, 3, 12_001)
+    first, second = (np.where(rng.random(12_001) < p, actual, (actual + 1) % 3) for p in (0.9, 0.88))
+    grouped = paired_improvement(metric, actual, first, second, 0)
+    monkeypatch.setattr(metrics_module, "MAX_UNGROUPED_ROWS", 20_000)
+    single = paired_improvement(metric, actual, first, second, 0)
+    assert grouped.value == single.value
+    width = single.high - single.low
+    assert grouped.low == pytest.approx(single.low, abs=0.08 * width)
+    assert grouped.high == pytest.approx(single.high, abs=0.08 * width)
+
+
+def test_the_number_of_resampled_values_does_not_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws: list[int] = []
+    counts = metrics_module._resample_counts
+
+    def count(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+        draws.append(n * resamples)
+        return counts(n, resamples, rng)
+
+    monkeypatch.setattr(metrics_module, "_resample_counts", count)
+    for repeats in (11, 100):
+        actual, predicted = np.tile(NUMBERS, repeats), np.tile(PREDICTED_NUMBERS, repeats)
+        metric_interval(BY_NAME["r2"], actual, predicted, 0)
+    assert draws == [metrics_module.GROUPS * metrics_module.RESAMPLES] * 2
 
 
 @pytest.mark.parametrize("metric", [BY_NAME["r2"], BY_NAME["mse"], BY_NAME["mae"]], ids=lambda m: m.name)
@@ -201,6 +233,19 @@ def test_the_permutation_test_equals_scipy(name: str) -> None:
     ).pvalue
     assert permutation(metric, actual, challenger, champion, seed=0) == pytest.approx(expected, abs=0.03)
     assert permutation(metric, actual, challenger, challenger, seed=0) == 1.0
+
+
+def test_the_permutation_test_of_many_rows_equals_the_normal_approximation() -> None:
+    rng = np.random.default_rng(4)
+    actual = rng.normal(0, 2, 9_001)
+    challenger, champion = (actual + rng.normal(0, scale, 9_001) for scale in (1, 1.015))
+    difference = (actual - challenger) ** 2 - (actual - champion) ** 2
+    z = difference.mean() / (difference**2).mean() ** 0.5 * len(actual) ** 0.5
+    expected = 2 * NormalDist().cdf(-abs(z))
+    assert 0.01 < expected < 0.9
+    assert permutation(BY_NAME["mse"], actual, challenger, champion, seed=0) == pytest.approx(
+        expected, abs=0.03
+    )
 
 
 def test_the_permutation_test_of_accuracy_equals_mcnemar() -> None:

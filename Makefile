@@ -15,10 +15,12 @@ LOCKS ?= $(filter-out build uv,$(basename $(notdir $(wildcard locks/*.txt))))
 # Tests that start no servers and take seconds.
 QUICK := $(addprefix tests/continuous_training/,core evaluation report) tests/test_layers.py tests/test_locks.py \
   tests/pipelines/test_steps.py tests/images/test_dockerfile.py
-# Of `make images`: where to, the tag (default: the project's version), which (default: all), options of docker build.
+# Of `make images`: where to, the tag (default: the project's version), which, or those of which workloads (default: all),
+# options of docker build.
 REGISTRY ?=
 TAG ?=
 IMAGES ?=
+WORKLOADS ?=
 BUILD ?=
 
 VENV := .venv
@@ -47,7 +49,7 @@ demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoin
 
 images: registry-is-named $(call stamp,) ## build and push the images (REGISTRY=HOST/PATH TAG=v1); digests to build/images.json
 	@$(BIN)/python -m pipelines.build_images --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) \
-	  $(if $(IMAGES),--images $(IMAGES)) -- $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(BUILD)
+	  $(if $(IMAGES),--images $(IMAGES),$(if $(WORKLOADS),--workloads $(WORKLOADS))) -- $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(BUILD)
 
 registry-is-named:
 	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }

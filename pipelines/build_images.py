@@ -1,6 +1,6 @@
 """Build and push the images of the steps and of the model server: `python -m pipelines.build_images`.
 
-Writes the digests of the pushed images to a file for pipelines.compile --digests.
+After each push, writes the digests of the pushed images to a file for pipelines.compile --digests.
 Arguments after `--` are passed to docker build: `-- --platform linux/amd64 --build-arg BASE=IMAGE`.
 """
 
@@ -19,8 +19,9 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
+from workloads import discovery
 
-from .images import Images, default_tag, validate_registry, validate_tag
+from .images import Images, default_tag, training_image, validate_registry, validate_tag
 
 ROOT = Path(__file__).parents[1]
 STDERR = 2
@@ -109,8 +110,12 @@ def create_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--registry", required=True, metavar="HOST/PATH", help="registry to push to")
     parser.add_argument("--tag", default="", help="default: the version of the project")
-    parser.add_argument(
+    selection = parser.add_mutually_exclusive_group()
+    selection.add_argument(
         "--images", nargs="+", default=TARGETS, choices=TARGETS, metavar="NAME", help="default: all images"
+    )
+    selection.add_argument(
+        "--workloads", nargs="+", metavar="NAME", help="only the images that these workloads use"
     )
     parser.add_argument("--no-push", action="store_true", help="build without a push")
     parser.add_argument(
@@ -133,22 +138,41 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, progress: ItemProgress) -> int:
     images = Images(validate_registry(arguments.registry), validate_tag(arguments.tag) or default_tag())
-    _build_and_push(images, arguments, progress)
-    _print_images(images, arguments.images)
+    targets = targets_of(arguments.workloads) if arguments.workloads else arguments.images
+    progress.start(targets)
+    try:
+        _build_and_push(images, arguments, progress)
+    except UserError as error:
+        if arguments.no_push or not progress.finished:
+            raise
+        raise UserError(
+            f"{error}\n{arguments.output} contains the digests of {', '.join(progress.finished)}. To build "
+            f"the others, run the command with --images {' '.join(progress.pending)}"
+        ) from None
+    _print_images(images, targets)
     if not arguments.no_push:
-        _write_digests(images, arguments.output)
+        print(f"{arguments.output} contains the digests")
+        options = f"--registry {images.registry} --tag {images.tag} --digests {arguments.output}"
+        report(f"next: {interpreter()} -m pipelines.compile {options}")
     return DONE
+
+
+def targets_of(workloads: Sequence[str]) -> tuple[str, ...]:
+    """Return the targets of the images that the workloads use. Raises UserError for an unknown workload."""
+    training = {training_image(discovery.get(name)) for name in workloads}
+    return tuple(target for target in TARGETS if not target.startswith("train") or target in training)
 
 
 def _build_and_push(images: Images, arguments: argparse.Namespace, progress: ItemProgress) -> None:
     labels = image_labels()
-    progress.start(arguments.images)
-    for target in arguments.images:
+    for target in tuple(progress.pending):
         name = images.of(target)
         report(f"== {name}")
         build(name, target, labels, arguments.options)
         if not arguments.no_push:
             push(name)
+            # A later failure does not lose the digests of the images that were pushed before.
+            _write_digests(images, arguments.output)
         progress.finish(target)
 
 
@@ -163,9 +187,6 @@ def _write_digests(images: Images, output: Path) -> None:
     # The file also lists the images that an earlier call pushed with the same tag.
     digests = {target: pushed_digest(images.of(target)) for target in TARGETS}
     write_text(output, to_json({target: digest for target, digest in digests.items() if digest}))
-    print(f"{output} contains the digests")
-    options = f"--registry {images.registry} --tag {images.tag} --digests {output}"
-    report(f"next: {interpreter()} -m pipelines.compile {options}")
 
 
 if __name__ == "__main__":

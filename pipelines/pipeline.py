@@ -26,7 +26,7 @@ from pipelines.steps.apply_settings import configure
 from pipelines.steps.trainjob_spec import trainjob_spec
 from workloads.contract import Workload
 
-from .images import Images
+from .images import Images, training_image
 from .steps.settings import PipelineSettings
 from .steps.settings_file import DEFAULTS, Steps
 from .task_conditions import add_conditions
@@ -86,7 +86,7 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
             packages=to_text(locked_packages(workload)),
         )
         configured(prepare_task, "prep-data")
-        image, settings = images.of(_train_image(workload)), steps.of(workload, "train")
+        image, settings = images.of(training_image(workload)), steps.of(workload, "train")
         nodes = {"trainjob": trainjob_spec(settings, image)} if settings.nodes > 1 else {}
         trained = train(
             workload=workload.name, parameters=parameters, data=prepare_task.outputs["data"], **nodes
@@ -103,7 +103,3 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
         configured(packaged, "archive")
         deployed = deploy_serving(archived=packaged.outputs["archived"], data=prepare_task.outputs["data"])
         configured(deployed, "deploy-serving")
-
-
-def _train_image(workload: Workload) -> str:
-    return "-".join(["train", *workload.extras])

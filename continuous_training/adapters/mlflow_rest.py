@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+from continuous_training.adapters.wrong_server import server_name, wrong_server
 from continuous_training.core.errors import TransientError, UserError
 
 _ATTEMPTS = 4
@@ -57,7 +58,7 @@ class MlflowServer:
                 problem = f"cannot be reached ({type(error).__name__}: {error})"
                 continue
             if response.ok:
-                return self._decode(response, path)
+                return self._decode(response)
             code, message = _error_of(response)
             if allowed and code == allowed:
                 return None
@@ -66,10 +67,13 @@ class MlflowServer:
                 return None
             if response.status_code in {401, 403}:
                 raise UserError(
-                    f"registry {self.uri} refuses the credentials ({response.status_code}); check "
+                    f"registry {self.uri} refuses the credentials "
+                    f"({response.status_code}{server_name(response)}); check "
                     "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN"
                 )
             is_race = any(name in message for name in _RACE_ERRORS)
+            if response.status_code in {404, 405} and not code:
+                raise wrong_server("MLflow", self.uri, response)
             if response.status_code < 500 and response.status_code != 429 and not is_race:
                 raise UserError(f"registry {self.uri}, {path}: {code or response.status_code}: {message}")
             problem = f"answers {response.status_code} ({message[:300]})"
@@ -77,15 +81,13 @@ class MlflowServer:
             f"registry {self.uri} {problem}, {_ATTEMPTS} times; check that it is running, then try again"
         )
 
-    def _decode(self, response: requests.Response, path: str) -> dict[str, Any]:
+    def _decode(self, response: requests.Response) -> dict[str, Any]:
         try:
             body = response.json() if response.content else {}
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            raise UserError(
-                f"registry {self.uri}, {path}: the response is not one of MLflow; check the address"
-            )
+            raise wrong_server("MLflow", self.uri, response)
         return body
 
 

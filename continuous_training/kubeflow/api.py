@@ -15,6 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from continuous_training.adapters.wrong_server import server_name, wrong_server
 from continuous_training.core.errors import TransientError, UserError
 from continuous_training.kubeflow.api_objects import (
     PipelineVersion,
@@ -25,6 +26,7 @@ from continuous_training.kubeflow.api_objects import (
 )
 from continuous_training.kubeflow.connection import Connection
 
+PRODUCT = "Kubeflow Pipelines"
 API_PATH = "/apis/v2beta1"
 PAGE_SIZE = 100
 
@@ -188,25 +190,26 @@ class KubeflowClient:
         try:
             return dict(response.json())
         except (ValueError, TypeError):
-            raise UserError(
-                f"the server at {url} is not Kubeflow Pipelines: its response is not JSON"
-            ) from None
+            raise wrong_server(PRODUCT, self.connection.host, response) from None
 
     def _raise_for_status(self, response: requests.Response, request: str) -> None:
         status, server = response.status_code, self._server_name()
         detail = f"{status}{_error_message(response)}"
         if status in (401, 403) or response.is_redirect:
             raise UserError(
-                f"{server} denied access ({detail}): set CT_KFP_TOKEN, CT_KFP_TOKEN_FILE or CT_KFP_COOKIE. "
+                f"{server} denied access ({detail}{server_name(response)}): set CT_KFP_TOKEN, "
+                "CT_KFP_TOKEN_FILE or CT_KFP_COOKIE. "
                 "If one of them is set, it may have expired or may not permit this operation"
             )
         if status in _UNAVAILABLE:
             raise TransientError(f"{server} is temporarily unavailable: {request}: {detail}")
+        if not response.ok and _kubeflow_error(response) is None:
+            raise wrong_server(PRODUCT, self.connection.host, response)
         if not response.ok:
             raise UserError(f"{server} rejected {request}: {detail}")
 
     def _server_name(self) -> str:
-        return f"Kubeflow Pipelines at {self.connection.host}"
+        return f"{PRODUCT} at {self.connection.host}"
 
 
 def _name_filter(name: str) -> dict[str, str]:
@@ -217,12 +220,20 @@ def _name_filter(name: str) -> dict[str, str]:
 
 def _error_message(response: requests.Response) -> str:
     """Return the error message in a response, with a space before it, or an empty string."""
+    message = _kubeflow_error(response)
+    if message is None:
+        message = response.text[:200]
+    return f" {message}" if message else ""
+
+
+def _kubeflow_error(response: requests.Response) -> str | None:
+    """Return the message in an error response of Kubeflow, or None if another server has sent it."""
     try:
         body = response.json()
         message = body.get("message") or body.get("error_message") or body.get("error_details")
     except (ValueError, AttributeError):
-        message = response.text[:200]
-    return f" {message}" if message else ""
+        return None
+    return str(message) if message else None
 
 
 def _root_cause(error: requests.RequestException) -> str:

@@ -126,6 +126,71 @@ def test_a_missing_docker_command_is_reported(
     )
 
 
+DOCKER = """#!/bin/sh
+case "$1 $2" in
+  "push registry.example/ct/"$FAILING:*) exit 1 ;;
+  push*) echo "$2" >> "$PUSHED" ;;
+  "image inspect")
+    case "$4" in
+      *Size*) echo 1000000 ;;
+      *) grep -q "^$5$" "$PUSHED" && echo "[\\"${5%%:*}@sha256:$DIGEST\\"]" || echo null ;;
+    esac ;;
+esac
+"""
+"""A substitute for Docker: it records the pushed images, and rejects the push of the component $FAILING."""
+
+
+@pytest.fixture
+def pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file with the images that the substitute for Docker has pushed."""
+    program, pushed = tmp_path / "bin" / "docker", tmp_path / "pushed"
+    program.parent.mkdir()
+    program.write_text(DOCKER)
+    program.chmod(0o755)
+    pushed.touch()
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    for name, value in {"PUSHED": str(pushed), "DIGEST": "ab" * 32, "FAILING": "none"}.items():
+        monkeypatch.setenv(name, value)
+    return pushed
+
+
+REGISTRY = ("--registry", "registry.example/ct", "--tag", "one")
+
+
+@pytest.mark.parametrize(
+    ("workloads", "training"),
+    [(["digits"], ["train"]), (["mnist"], ["train-torch"]), (["digits", "mnist"], ["train", "train-torch"])],
+)
+def test_only_the_images_of_the_workloads_are_built(
+    workloads: list[str], training: list[str], pushed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "images.json"
+    assert build_images.main([*REGISTRY, "--workloads", *workloads, "--output", str(output)]) == 0
+    steps = ["serving", "notify", "archive", "prep-data", "evaluate", "deploy-serving"]
+    expected = [*steps, *training]
+    assert pushed.read_text().split() == [f"registry.example/ct/{name}:one" for name in expected]
+    assert sorted(json.loads(output.read_text())) == sorted(expected)
+
+
+def test_an_unknown_workload_is_rejected(pushed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_images.main([*REGISTRY, "--workloads", "nothere"]) == 2
+    assert "nothere" in capsys.readouterr().err
+    assert pushed.read_text() == ""
+
+
+def test_a_failed_push_keeps_the_digests_of_the_others(
+    pushed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAILING", "prep-data")
+    output = tmp_path / "images.json"
+    assert build_images.main([*REGISTRY, "--workloads", "digits", "--output", str(output)]) == 2
+    assert sorted(json.loads(output.read_text())) == ["archive", "notify", "serving"]
+    error = capsys.readouterr().err
+    assert "the push of registry.example/ct/prep-data:one failed" in error
+    assert error.endswith("run the command with --images prep-data evaluate deploy-serving train\n")
+    assert "contains the digests of serving, notify, archive" in error
+
+
 @pytest.mark.parametrize(
     "arguments", [["--registry", "https://registry.example"], ["--registry", "a/b", "--tag", "latest"]]
 )

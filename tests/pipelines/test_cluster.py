@@ -383,7 +383,7 @@ def test_an_unreachable_server_is_a_transient_error(kfp, capsys):
 def test_a_server_that_is_not_kubeflow_is_rejected():
     with (
         web(lambda *_: (200, b"<html>login</html>")) as page,
-        pytest.raises(UserError, match="not JSON"),
+        pytest.raises(UserError, match="is not Kubeflow Pipelines"),
     ):
         KubeflowClient(resolve_connection({}, page.url), backoff=0).find_pipeline("x")
 

@@ -20,7 +20,7 @@ from continuous_training.artifacts.dataset_manifest import (
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
-from continuous_training.core.progress import Progress
+from continuous_training.core.progress import Progress, RowProgress
 from workloads.contract import LoadContext, Workload
 from workloads.former_load import load_rows
 
@@ -76,9 +76,11 @@ def run(
         bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
         context = LoadContext(Downloader(cache, progress).fetch, progress, bad_rows.add)
         with splits, bad_rows:
+            row_progress = RowProgress(progress, "read and validated")
             for rows in merge_batches(load_rows(workload, source, values, context)):
                 splits.add(select_valid(workload, row_split, rows, bad_rows.add_batch))
-                progress(f"{splits.total:,} rows read and validated")
+                row_progress.update(splits.total)
+            row_progress.finish(splits.total)
             splits.finish()
         bad_row_counts = bad_rows.check(source, splits.total, progress)
         overlap = splits.check(source, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,3 +13,33 @@ StepEvent = Literal["starts", "says", "done", "failed"]
 
 StepListener = Callable[[str, StepEvent, str], None]
 """Called with the name of a step, what happened to it, and its message if it has one."""
+
+_FIRST, _INTERVAL = 1.0, 10.0
+"""Seconds until the first line of a long operation, and between two lines, so that its log stays short."""
+
+
+class RowProgress:
+    """Reports how many rows an operation has processed: after a second, every ten seconds, and at the end.
+
+    `operation` follows the number in the message, as in "1,000 rows read and validated".
+    """
+
+    def __init__(
+        self, progress: Progress, operation: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._progress, self._operation, self._clock = progress, operation, clock
+        self._started = clock()
+        self._next = self._started + _FIRST
+
+    def update(self, rows: int) -> None:
+        """Report the total number of rows with the rows per second, unless a report was made recently."""
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + _INTERVAL
+        rate = f" ({rows / (now - self._started):,.0f} rows/s)" if now > self._started else ""
+        self._progress(f"{rows:,} rows {self._operation}{rate}")
+
+    def finish(self, rows: int) -> None:
+        """Report the final number of rows."""
+        self._progress(f"{rows:,} rows {self._operation}")

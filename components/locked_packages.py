@@ -16,14 +16,17 @@ ROOT = Path(__file__).parents[1]
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
 
-def locked_packages(workload: Workload, root: Path = ROOT) -> dict[str, str]:
+def locked_packages(
+    workload: Workload, root: Path = ROOT, extras: tuple[str, ...] | None = None
+) -> dict[str, str]:
     """Return the locked versions by package; empty if a lock file is missing, as in an image.
 
-    The lock files of `train` and of the workload's extras name the packages. The versions are those in the
-    lock files, which local runs install, and in constraints.txt, which images install. A package may have
-    several versions, for different versions of Python.
+    The lock files of `train` and of the extras (default: those of the workload) name the packages. The
+    versions are those in the lock files, which local runs install, and in constraints.txt, which images
+    install. A package may have several versions, for different versions of Python.
     """
-    locks = [root / "locks" / f"{extra}.txt" for extra in ("train", *workload.extras)]
+    included = workload.extras if extras is None else extras
+    locks = [root / "locks" / f"{extra}.txt" for extra in ("train", *included)]
     constraints = root / "constraints.txt"
     if not all(file.is_file() for file in (*locks, constraints)):
         return {}

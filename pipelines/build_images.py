@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.step_cli import interpreter
+from components.train_image import train_image
 from continuous_training.core.command import ItemProgress, run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
@@ -21,7 +22,7 @@ from continuous_training.core.files import to_json, write_text
 from continuous_training.core.messages import report
 from workloads import discovery
 
-from .images import Images, default_tag, training_image, validate_registry, validate_tag
+from .images import Images, default_tag, validate_registry, validate_tag
 
 ROOT = Path(__file__).parents[1]
 STDERR = 2
@@ -159,7 +160,7 @@ def _run(arguments: argparse.Namespace, progress: ItemProgress) -> int:
 
 def targets_of(workloads: Sequence[str]) -> tuple[str, ...]:
     """Return the targets of the images that the workloads use. Raises UserError for an unknown workload."""
-    training = {training_image(discovery.get(name)) for name in workloads}
+    training = {train_image(discovery.get(name).extras) for name in workloads}
     return tuple(target for target in TARGETS if not target.startswith("train") or target in training)
 
 

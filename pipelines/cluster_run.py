@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from components.terminated_run import announce_terminated_run
-from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
@@ -22,12 +21,12 @@ from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of
 from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE, RUN_ID_LABEL, STEP_LABEL, STEP_NAMES
-from continuous_training.kubeflow.pending_pods import find_pending_pods
-from continuous_training.kubeflow.preflight.cluster_preflight import RETRY_BUDGET
-from continuous_training.kubeflow.step_logs import CONTAINER, StepLog, failed_step_log
+from continuous_training.kubeflow.step_logs import CONTAINER
 from continuous_training.kubeflow.submission import Submission
 from continuous_training.kubeflow.upload import plan_upload, upload
+from pipelines.cluster_pods import find_delays, read_failed_log
 from pipelines.compile import compile_workload
+from pipelines.fixed_parameters import NOTHING_FIXED, Fixed, without_fixed
 from pipelines.images import Images
 from pipelines.run_result import RunResult
 from pipelines.steps.settings_file import DEFAULTS, Steps
@@ -64,19 +63,22 @@ def run_on_cluster(
     submission: Submission | None = None,
     store: str = "",
     webhook: str = "",
+    fixed: Fixed = NOTHING_FIXED,
 ) -> RunResult:
     """Run the workload's pipeline on the server and return the result.
 
     `parameters` are those that differ from the defaults. The run is followed for `deadline` seconds, by
     default for the sum of its timeouts and retries. `store` is the store of the steps: with an s3:// address,
     the result is read from the run record, otherwise it is derived from the executed steps. `webhook`
-    receives a message if the run is terminated, because its notify step is not executed then.
+    receives a message if the run is terminated, because its notify step is not executed then. `fixed` are
+    the parameters with which the pipeline is compiled.
 
     Raises PipelineError that names the failed step, RunInterrupted if the run is terminated, and UserError
     for missing requirements before any submission.
     """
     submission = submission or Submission()
-    compiled = compile_workload(workload.name, images, steps)
+    parameters = without_fixed(workload, fixed, parameters)
+    compiled = compile_workload(workload.name, images, steps, fixed)
     submission.check_requirements(
         [compiled.text], client.connection.namespace, lambda line: listener("kubeflow", "says", line)
     )
@@ -98,7 +100,7 @@ def run_on_cluster(
             run_id,
             listener,
             deadline or steps.max_duration(workload),
-            delays=lambda: _find_delays(run_id, namespace, submission.kubeconfig),
+            delays=lambda: find_delays(run_id, namespace, submission.kubeconfig),
         )
     except KeyboardInterrupt:
         listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
@@ -122,10 +124,12 @@ def plan_on_cluster(
     images: Images,
     steps: Steps = DEFAULTS,
     submission: Submission | None = None,
+    fixed: Fixed = NOTHING_FIXED,
 ) -> ClusterRunPlan:
     """Return the plan of a run, after the preflight. Nothing is uploaded or started."""
     submission = submission or Submission()
-    compiled = compile_workload(workload.name, images, steps)
+    parameters = without_fixed(workload, fixed, parameters)
+    compiled = compile_workload(workload.name, images, steps, fixed)
     submission.check_requirements([compiled.text], client.connection.namespace, report)
     return ClusterRunPlan(
         workload=workload.name,
@@ -148,7 +152,7 @@ def _failure(workload: str, run: Run, url: str, store: str, namespace: str, kube
         reason = run.error or "it was terminated, or no pod was started"
         return PipelineError(f"the run ended with state {run.state} and no failed step: {reason}. See {url}")
     name, step = next(iter(failed.items()))
-    log = _read_log(run.run_id, name, namespace, kubeconfig)
+    log = read_failed_log(run.run_id, name, namespace, kubeconfig)
     if log is not None:
         hint = log.kubectl
     else:
@@ -195,31 +199,6 @@ def _read_failure(store: str, workload: str, run_id: str) -> StepFailure | None:
         return RunHistory(open_store(store), workload).failure(run_id) if store.startswith("s3://") else None
     except PipelineError:
         return None
-
-
-def _read_log(run_id: str, step: str, namespace: str, kubeconfig: str) -> StepLog | None:
-    """Return the log of the failed step, or None if this machine cannot read it."""
-    try:
-        return failed_step_log(_connect(namespace, kubeconfig), run_id, step)
-    except PipelineError:
-        return None
-
-
-def _find_delays(run_id: str, namespace: str, kubeconfig: str) -> dict[str, str]:
-    """Return why steps do not start, by step; empty if this machine cannot read the pods."""
-    try:
-        return find_pending_pods(_connect(namespace, kubeconfig), run_id)
-    except PipelineError:
-        return {}
-
-
-def _connect(namespace: str, kubeconfig: str) -> Cluster:
-    # Start-up time: the import loads the Kubernetes client, which only a failed or a delayed run needs.
-    from continuous_training.adapters.kubernetes.connection import connect
-
-    cluster = connect(namespace, kubeconfig)
-    cluster.transport.retry_budget = RETRY_BUDGET
-    return cluster
 
 
 def _create_result(workload: Workload, run: Run, url: str, store: str) -> RunResult:

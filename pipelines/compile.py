@@ -22,6 +22,7 @@ from continuous_training.core.messages import report
 from continuous_training.kubeflow.upload import CompiledPipeline
 from workloads import discovery
 
+from .fixed_parameters import Fixed, add_fixed_argument, fixed_from_arguments
 from .images import Images, add_image_arguments, images_from_arguments
 from .steps.arguments import add_steps_argument, steps_from_arguments
 
@@ -31,23 +32,35 @@ if TYPE_CHECKING:
 DEFAULT_OUTPUT = Path("build/pipelines")
 
 
-def compile_workload(name: str, images: Images, steps: Steps | None = None) -> CompiledPipeline:
+def compile_workload(
+    name: str, images: Images, steps: Steps | None = None, fixed: Fixed | None = None
+) -> CompiledPipeline:
     """Return the workload's pipeline as IR YAML, by default with the default settings of the steps.
 
-    The same arguments give the same text.
+    `fixed` are run parameters that runs cannot change. The same arguments give the same text.
     """
-    return CompiledPipeline(name, _compile(name, images, steps, None))
+    return CompiledPipeline(name, _compile(name, images, steps, fixed, None))
 
 
 def compile_manifest(
-    name: str, images: Images, namespace: str | None = None, steps: Steps | None = None
+    name: str,
+    images: Images,
+    namespace: str | None = None,
+    steps: Steps | None = None,
+    fixed: Fixed | None = None,
 ) -> CompiledPipeline:
     """Return the Kubernetes objects `Pipeline` and `PipelineVersion`, named after the pipeline's content."""
-    version = compile_workload(name, images, steps).version
-    return CompiledPipeline(name, _compile(name, images, steps, (version, namespace)))
+    version = compile_workload(name, images, steps, fixed).version
+    return CompiledPipeline(name, _compile(name, images, steps, fixed, (version, namespace)))
 
 
-def _compile(name: str, images: Images, steps: Steps | None, manifest: tuple[str, str | None] | None) -> str:
+def _compile(
+    name: str,
+    images: Images,
+    steps: Steps | None,
+    fixed: Fixed | None,
+    manifest: tuple[str, str | None] | None,
+) -> str:
     """Return the pipeline as IR YAML, or as Kubernetes objects with `manifest`: (version, namespace)."""
     # Import here for a shorter start-up time of --help and of errors: kfp takes a second.
     from kfp import compiler
@@ -66,7 +79,7 @@ def _compile(name: str, images: Images, steps: Steps | None, manifest: tuple[str
     with tempfile.TemporaryDirectory(prefix="compile-") as folder:
         path = Path(folder) / f"{name}.yaml"
         compiler.Compiler().compile(
-            build(discovery.get(name), images, steps or DEFAULTS),
+            build(discovery.get(name), images, steps or DEFAULTS, fixed or {}),
             str(path),
             kubernetes_manifest_format=manifest is not None,
             kubernetes_manifest_options=options,
@@ -93,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_image_arguments(parser)
     add_steps_argument(parser)
+    add_fixed_argument(parser, "--set")
     parser.add_argument(
         "--kubernetes-manifest",
         action="store_true",
@@ -134,10 +148,13 @@ def _check_namespace(arguments: argparse.Namespace) -> None:
 
 def _write(name: str, arguments: argparse.Namespace, images: Images, steps: Steps) -> list[tuple[Path, str]]:
     """Write the files of a workload. Return their paths and versions."""
-    compiled = compile_workload(name, images, steps)
+    fixed = fixed_from_arguments(arguments)
+    compiled = compile_workload(name, images, steps, fixed)
     files = {f"{name}.yaml": compiled.text}
     if arguments.kubernetes_manifest:
-        files[f"{name}.manifest.yaml"] = compile_manifest(name, images, arguments.namespace, steps).text
+        files[f"{name}.manifest.yaml"] = compile_manifest(
+            name, images, arguments.namespace, steps, fixed
+        ).text
     for filename, text in files.items():
         write_text(arguments.output / filename, text)
     return [(arguments.output / filename, compiled.version) for filename in files]

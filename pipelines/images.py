@@ -12,7 +12,6 @@ from pathlib import Path
 
 from continuous_training.core.errors import UserError
 from continuous_training.kubeflow.object_names import DISTRIBUTION, STEP_NAMES
-from workloads.contract import Workload
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,6 @@ class Images:
         if digest:
             return f"{self.registry}/{component}@{digest}"
         return f"{self.registry}/{component}:{self.tag or default_tag()}"
-
-
-def training_image(workload: Workload) -> str:
-    """Return the name of the image in which a workload trains."""
-    return "-".join(["train", *workload.extras])
 
 
 def default_tag() -> str:

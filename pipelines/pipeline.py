@@ -21,12 +21,14 @@ from components.locked_packages import locked_packages, to_text
 from components.notify.component import notify
 from components.prep_data.component import prep_data
 from components.train.component import train
+from components.train_image import image_extras, train_image
 from continuous_training.core.run_parameters import to_lines
 from pipelines.steps.apply_settings import configure
 from pipelines.steps.trainjob_spec import trainjob_spec
 from workloads.contract import Workload
 
-from .images import Images, training_image
+from .fixed_parameters import NOTHING_FIXED, Fixed
+from .images import Images
 from .steps.settings import PipelineSettings
 from .steps.settings_file import DEFAULTS, Steps
 from .task_conditions import add_conditions
@@ -40,20 +42,30 @@ CONDITIONS = {
 """The step whose output decides whether a step runs: new inputs (prep-data), a promoted model (evaluate)."""
 
 
-def build(workload: Workload, images: Images, steps: Steps = DEFAULTS) -> BaseComponent:
-    """Return the workload's pipeline. Its inputs are the typed run parameters with their defaults."""
+def build(
+    workload: Workload, images: Images, steps: Steps = DEFAULTS, fixed: Fixed = NOTHING_FIXED
+) -> BaseComponent:
+    """Return the workload's pipeline. Its inputs are the typed run parameters with their defaults.
+
+    Parameters that are fixed are constants in the pipeline, and not inputs.
+    """
+    values = workload.parse(fixed)
+    constants = {name: values[name] for name in fixed}
+    extras = image_extras(workload, fixed)
     signature = inspect.Signature(
         [
             inspect.Parameter(
                 p.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=p.default, annotation=p.type
             )
             for p in workload.parameters()
+            if p.name not in fixed
         ]
     )
 
     def graph(*values: Any) -> None:
         # One text with a line for each parameter: the local runner damages a dict of pipeline inputs.
-        _wire(workload, to_lines(dict(zip(signature.parameters, values, strict=True))), images, steps)
+        inputs = dict(zip(signature.parameters, values, strict=True))
+        _wire(workload, to_lines(inputs | constants), images, steps, extras)
 
     graph.__signature__ = signature  # type: ignore[attr-defined]
     pipeline = dsl.pipeline(
@@ -70,7 +82,7 @@ def _config(settings: PipelineSettings) -> dsl.PipelineConfig:
     )
 
 
-def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> None:
+def _wire(workload: Workload, parameters: str, images: Images, steps: Steps, extras: tuple[str, ...]) -> None:
     def configured(task: dsl.PipelineTask, step: str) -> None:
         configure(task, workload.name, step, images.of(step), steps.of(workload, step))
 
@@ -83,10 +95,11 @@ def _wire(workload: Workload, parameters: str, images: Images, steps: Steps) -> 
             parameters=parameters,
             run_id=run_id,
             scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
-            packages=to_text(locked_packages(workload)),
+            packages=to_text(locked_packages(workload, extras=extras)),
+            train_image=train_image(extras),
         )
         configured(prepare_task, "prep-data")
-        image, settings = images.of(training_image(workload)), steps.of(workload, "train")
+        image, settings = images.of(train_image(extras)), steps.of(workload, "train")
         nodes = {"trainjob": trainjob_spec(settings, image)} if settings.nodes > 1 else {}
         trained = train(
             workload=workload.name, parameters=parameters, data=prepare_task.outputs["data"], **nodes

@@ -27,6 +27,7 @@ from continuous_training.kubeflow.submission import Submission
 from workloads import discovery
 
 from .compile import compile_workload
+from .fixed_parameters import add_fixed_argument, fixed_from_arguments
 from .images import add_image_arguments, images_from_arguments
 
 
@@ -77,6 +78,7 @@ def create_parser() -> argparse.ArgumentParser:
     )
     add_account_argument(parser)
     add_image_arguments(parser)
+    add_fixed_argument(parser)
     return parser
 
 
@@ -90,7 +92,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     images = images_from_arguments(arguments)
-    texts = [compile_workload(name, images).text for name in arguments.workload or discovery.names()]
+    fixed = fixed_from_arguments(arguments)
+    texts = [
+        compile_workload(name, images, None, fixed).text for name in arguments.workload or discovery.names()
+    ]
     cluster = (os.environ.get("KUBECONFIG", ""), arguments.context)
     findings: list[Finding] = []
     for finding in check_cluster(texts, arguments.namespace, arguments.service_account, *cluster):

@@ -29,6 +29,7 @@ from pipelines.run_result import RunResult
 from workloads import discovery
 from workloads.contract import Workload
 
+from .fixed_parameters import add_fixed_argument, fixed_from_arguments
 from .images import add_image_arguments, cluster_images_from_arguments
 from .preflight import add_preflight_arguments, submission_from_arguments
 from .steps.arguments import add_steps_argument, steps_from_arguments
@@ -70,6 +71,7 @@ def create_parser() -> argparse.ArgumentParser:
     add_server_arguments(cluster)
     add_image_arguments(cluster)
     add_steps_argument(cluster)
+    add_fixed_argument(cluster)
     add_preflight_arguments(cluster)
     cluster.add_argument(
         "--timeout",
@@ -129,7 +131,8 @@ def _plan(arguments: argparse.Namespace) -> CommandResult:
         )
         submission = submission_from_arguments(arguments, os.environ)
         overrides = {name: values[name] for name in assignments}
-        return plan_on_cluster(workload, overrides, client, images, steps, submission)
+        fixed = fixed_from_arguments(arguments)
+        return plan_on_cluster(workload, overrides, client, images, steps, submission, fixed)
     settings = Settings.from_environment(os.environ, arguments.state)
     check_extras(workload, values)
     return plan_local(workload, values, settings)
@@ -167,6 +170,7 @@ def _run_on_cluster(
             submission_from_arguments(arguments, os.environ),
             os.environ.get("CT_STORE", ""),
             os.environ.get("CT_WEBHOOK", ""),
+            fixed_from_arguments(arguments),
         )
 
 

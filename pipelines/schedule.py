@@ -35,7 +35,7 @@ from continuous_training.kubeflow.upload import upload
 from pipelines import run_output
 from workloads import discovery
 
-from .compile import compile_workload
+from .fixed_parameters import add_fixed_argument
 from .images import add_image_arguments
 from .preflight import add_no_preflight_argument
 from .schedule_changes import PipelineOptions, apply, format_next_times, parse_parameters
@@ -120,17 +120,18 @@ def _newest(recurring_runs: list[RecurringRun]) -> RecurringRun:
 def run_backfill(arguments: argparse.Namespace) -> None:
     """Start a run of the schedule's pipeline for each of its past times."""
     schedules = {schedule.name: schedule for schedule in read_schedules(arguments.file, parse_parameters)}
+    options = PipelineOptions.from_arguments(arguments)
     if arguments.name not in schedules:
         names = ", ".join(schedules)
         raise UserError(f"{arguments.file} has no schedule {arguments.name}; its schedules are {names}")
-    schedule = schedules[arguments.name]
+    options.check_fixed([schedules[arguments.name].workload])
+    schedule = options.without_fixed(schedules[arguments.name])
     run_times = past_times(schedule, arguments.start, arguments.end)
     if arguments.dry_run:
         print("\n".join(f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in run_times))
         return
     client = connect(arguments)
-    options = PipelineOptions.from_arguments(arguments)
-    compiled = compile_workload(schedule.workload, options.images, options.steps)
+    compiled = options.compile(schedule.workload)
     submission = replace(options.submission, service_account=schedule.service_account)
     submission.check_requirements([compiled.text], client.connection.namespace, report)
     workload = discovery.get(schedule.workload)
@@ -161,6 +162,7 @@ def create_parser() -> argparse.ArgumentParser:
             subparser.add_argument("--file", type=Path, default=DEFAULT_FILE, help="default: %(default)s")
             add_image_arguments(subparser)
             add_steps_argument(subparser)
+            add_fixed_argument(subparser)
         if action in ("apply", "backfill"):
             add_no_preflight_argument(subparser)
             subparser.add_argument(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.step_cli import interpreter
+from continuous_training.core.errors import UserError
 from continuous_training.core.messages import report
 from continuous_training.core.run_parameters import Values
 from continuous_training.kubeflow.api import KubeflowClient
@@ -25,10 +26,11 @@ from continuous_training.kubeflow.schedules.reconcile import (
 )
 from continuous_training.kubeflow.schedules.schedule_file import Schedule, read_schedules
 from continuous_training.kubeflow.submission import Submission
-from continuous_training.kubeflow.upload import plan_upload, upload
+from continuous_training.kubeflow.upload import CompiledPipeline, plan_upload, upload
 from workloads import discovery
 
 from .compile import compile_workload
+from .fixed_parameters import Fixed, fixed_from_arguments, without_fixed
 from .images import Images, images_from_arguments
 from .preflight import submission_from_arguments
 from .steps.arguments import steps_from_arguments
@@ -46,6 +48,7 @@ class PipelineOptions:
     images: Images
     steps: Steps
     submission: Submission
+    fixed: Fixed
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace, *, dry_run: bool = False) -> PipelineOptions:
@@ -53,7 +56,32 @@ class PipelineOptions:
         submission = (
             Submission(preflight=False) if dry_run else submission_from_arguments(arguments, os.environ)
         )
-        return cls(images_from_arguments(arguments), steps_from_arguments(arguments), submission)
+        images, steps = images_from_arguments(arguments), steps_from_arguments(arguments)
+        return cls(images, steps, submission, fixed_from_arguments(arguments))
+
+    def fixed_of(self, workload: str) -> Fixed:
+        """Return the fixed parameters that the workload has."""
+        names = {parameter.name for parameter in discovery.get(workload).parameters()}
+        return {name: value for name, value in self.fixed.items() if name in names}
+
+    def check_fixed(self, workloads: list[str]) -> None:
+        """Raise UserError if a fixed parameter belongs to none of the workloads."""
+        known = {name for workload in workloads for name in self.fixed_of(workload)}
+        for name in self.fixed:
+            if name not in known:
+                raise UserError(f"--fix {name}: no such run parameter in {', '.join(workloads)}")
+
+    def compile(self, workload: str) -> CompiledPipeline:
+        """Return the pipeline of the workload."""
+        return compile_workload(workload, self.images, self.steps, self.fixed_of(workload))
+
+    def without_fixed(self, schedule: Schedule) -> Schedule:
+        """Return the schedule with the parameters that its runs pass to the pipeline.
+
+        Raises UserError if they do not agree with the fixed parameters.
+        """
+        workload, fixed = discovery.get(schedule.workload), self.fixed_of(schedule.workload)
+        return schedule.model_copy(update={"parameters": without_fixed(workload, fixed, schedule.parameters)})
 
 
 def plan_changes(
@@ -65,8 +93,10 @@ def plan_changes(
     dry_run: bool,
 ) -> list[Change]:
     """Return the change of each schedule. Unless this is a dry run, its pipelines are uploaded first."""
+    schedules = [options.without_fixed(schedule) for schedule in schedules]
     names = sorted({schedule.workload for schedule in schedules})
-    compiled = {name: compile_workload(name, options.images, options.steps) for name in names}
+    options.check_fixed(names)
+    compiled = {name: options.compile(name) for name in names}
     # A cron expression that cannot be converted is rejected before anything is uploaded.
     for schedule in schedules:
         schedule.cron.in_utc(now)

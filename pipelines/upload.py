@@ -22,6 +22,7 @@ from continuous_training.kubeflow.upload import upload
 from workloads import discovery
 
 from .compile import compile_workload
+from .fixed_parameters import add_fixed_argument, fixed_from_arguments
 from .images import add_image_arguments, images_from_arguments
 from .steps.arguments import add_steps_argument, steps_from_arguments
 
@@ -57,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     add_server_arguments(parser)
     add_image_arguments(parser)
     add_steps_argument(parser)
+    add_fixed_argument(parser, "--set")
     arguments = parser.parse_args(argv)
     progress = ItemProgress("uploaded")
     return run_command(lambda: _upload(arguments, progress), progress.interruption)
@@ -65,9 +67,10 @@ def main(argv: list[str] | None = None) -> int:
 def _upload(arguments: argparse.Namespace, progress: ItemProgress) -> int:
     """Upload the pipelines of the workloads and print their versions. Return the exit code."""
     images, steps = images_from_arguments(arguments), steps_from_arguments(arguments)
+    fixed = fixed_from_arguments(arguments)
     names, load_errors = discovery.usable(arguments.workload)
     progress.start(names)
-    pipelines = [compile_workload(name, images, steps) for name in names]
+    pipelines = [compile_workload(name, images, steps, fixed) for name in names]
     client = connect(arguments)
     for compiled in pipelines:
         uploaded = upload(client, compiled, discovery.get(compiled.name).summary)
@@ -86,6 +89,7 @@ def _run_command(workload: str, arguments: argparse.Namespace) -> str:
     """Return the command that runs the uploaded version, which depends on the images and the steps."""
     options = ("registry", "tag", "digests", "steps", "host", "namespace")
     values = [(f"--{name}", getattr(arguments, name)) for name in options]
+    values += [("--fix", assignment) for assignment in arguments.fixed]
     words = [word for option, value in values if value for word in (option, str(value))]
     command = ("-m", "pipelines.run", "--target", "cluster", "--workload", workload, *words)
     return f"{interpreter()} {shlex.join(command)}"

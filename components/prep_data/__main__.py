@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components import locked_packages, step_cli
+from components.train_image import check_train_image
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.data_checks import DataChecks
@@ -26,19 +27,27 @@ from .step import run
 
 
 def in_pipeline(
-    workload: str, parameters: str, run_id: str, scheduled: str, data: Any, packages: str = ""
+    workload: str,
+    parameters: str,
+    run_id: str,
+    scheduled: str,
+    data: Any,
+    packages: str = "",
+    train_image: str = "",
 ) -> bool:
     """Run the step inside a pipeline. Record the run if its inputs were processed before.
 
-    `packages` is the text of the locked packages; pipelines that an older version compiled have none.
+    `packages` is the text of the locked packages, and `train_image` the name of the train step's image.
+    Pipelines that an older version compiled have neither.
     """
 
     def execute(settings: Settings) -> bool:
         records = RunHistory(open_store(settings.store), workload)
-        definition = discovery.get(workload)
+        definition, arguments = discovery.get(workload), step_cli.arguments_of(parameters)
+        check_train_image(definition, definition.parse(arguments), train_image)
         result = run(
             definition,
-            step_cli.arguments_of(parameters),
+            arguments,
             Path(data.path),
             records,
             scheduled,

@@ -12,8 +12,9 @@ def prep_data(
     scheduled: str,
     data: Output[Dataset],
     packages: str = "",
+    train_image: str = "",
 ) -> bool:
     """Fetch, check and split the rows; true when there is something to train on."""
     from components.prep_data.__main__ import in_pipeline
 
-    return in_pipeline(workload, parameters, run_id, scheduled, data, packages)
+    return in_pipeline(workload, parameters, run_id, scheduled, data, packages, train_image)

@@ -25,6 +25,7 @@ FILES: dict[str, Callable[[], str]] = {
     "digits.manifest.yaml": lambda: compile_manifest("digits", IMAGES, "kubeflow").text,
     "mnist.steps.yaml": partial(_workload, "mnist", "steps.yaml"),
     "mnist.nodes.yaml": partial(_workload, "mnist", "nodes.yaml"),
+    "nsmc.fast.yaml": lambda: compile_workload("nsmc", IMAGES, fixed={"model": "fast"}).text,
 }
 """For each golden file, the function that compiles its text."""
 

@@ -220,6 +220,37 @@ def test_a_failed_comparison_of_endpoint_and_registry_is_reported(kfp, capsys, s
     assert "python -m pipelines.status" in output
 
 
+def test_a_fixed_parameter_is_not_passed_to_the_run(kfp, capsys):
+    arguments = ["--host", kfp.url, "--workload", "nsmc", *REGISTRY]
+    assert upload.main([*arguments, "--set", "model=fast"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run it:")]
+    assert line.endswith("--fix model=fast")
+    command = ["--target", "cluster", *arguments, "--fix", "model=fast", "--set", "passes=5"]
+    assert run.main([*command, "--dry-run"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["uploaded"], plan["parameters"]) == (True, {"passes": 5})
+    kfp.outcome = PROMOTED
+    assert run.main([*command, "--set", "model=fast"]) == 0
+    (started,) = kfp.runs.values()
+    assert started["runtime_config"]["parameters"] == {"passes": 5}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (["--fix", "model=fast", "--set", "model=deep"], "differs from --fix model=fast"),
+        (["--fix", "modle=fast"], "did you mean model?"),
+    ],
+)
+def test_a_run_with_another_value_than_the_fixed_one_is_rejected_before_any_request(
+    kfp, capsys, parameters, message
+):
+    arguments = ["--target", "cluster", "--host", kfp.url, "--workload", "nsmc", *REGISTRY]
+    assert run.main([*arguments, *parameters]) == 2
+    assert message in capsys.readouterr().err
+    assert kfp.requests == []
+
+
 @pytest.mark.parametrize("failed", [[], [("train", "FAILED")]])
 def test_a_recorded_disagreement_of_endpoint_and_registry_is_reported(kfp, capsys, monkeypatch, failed):
     verdict = "failed" if failed else "unchanged"

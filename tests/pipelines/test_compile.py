@@ -135,8 +135,36 @@ def test_images_by_digest(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("assignment", "image"),
+    [
+        ("model=fast", "train"),
+        ("model=deep", "train-torch"),
+        # The model is not fixed, so a run may select a model that needs torch.
+        ("passes=5", "train-torch"),
+    ],
+)
+def test_fixed_parameters_are_no_inputs_and_select_the_image(tmp_path, assignment, image):
+    arguments = ["--workload", "nsmc", "--set", assignment, "--tag", "abc", "--output", str(tmp_path)]
+    assert compile_command.main(arguments) == 0
+    pipeline, _ = spec((tmp_path / "nsmc.yaml").read_text())
+    name, _, value = assignment.partition("=")
+    assert name not in pipeline["root"]["inputDefinitions"]["parameters"]
+    executors = pipeline["deploymentSpec"]["executors"]
+    assert executors["exec-train"]["container"]["image"] == f"continuous-training/{image}:abc"
+    tasks = pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    for step in ("prep-data", "train"):
+        lines = tasks[step]["inputs"]["parameters"]["parameters"]["runtimeValue"]["constant"].splitlines()
+        assert f"{name}={value}" in lines
+    prepare = tasks["prep-data"]["inputs"]["parameters"]
+    assert prepare["train_image"]["runtimeValue"]["constant"] == image
+    assert ("torch" in prepare["packages"]["runtimeValue"]["constant"]) is (image == "train-torch")
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--workload", "nsmc", "--set", "model=large"], "one of fast, deep, both"),
+        (["--workload", "digits", "--set", "model=fast"], "there is no run parameter 'model'"),
         (["--workload", "nothere"], f"registered are: {', '.join(golden.NAMES)}"),
         (["--tag", "latest"], "the image could change"),
         (["--tag", "a b"], "is not a valid tag"),

@@ -236,6 +236,40 @@ def test_schedules_that_are_not_in_the_file_are_reported(kfp, tmp_path, capsys):
     assert len(kfp.recurring_runs) == 2
 
 
+NSMC = """
+schedules:
+  - {name: nightly, workload: diabetes, cron: "30 2 * * *"}
+  - {name: reviews, workload: nsmc, cron: "30 3 * * *", parameters: {model: fast, passes: 5}}
+"""
+
+
+def test_fixed_parameters_are_not_passed_to_the_runs(kfp, tmp_path, capsys):
+    write(tmp_path, NSMC)
+    assert schedule.main(["apply", "--fix", "model=fast"]) == 0
+    recurring_runs = {row["display_name"]: row for row in kfp.recurring_runs.values()}
+    assert recurring_runs["reviews"]["runtime_config"]["parameters"] == {"passes": 5}
+    inputs = [v["pipeline_spec"]["root"]["inputDefinitions"]["parameters"] for v in kfp.versions.values()]
+    assert not any("model" in names for names in inputs)
+    days = ["--from", "2026-11-01", "--to", "2026-11-01", "--dry-run", "--fix", "model=fast"]
+    assert schedule.main(["backfill", "reviews", *days]) == 0
+
+
+@pytest.mark.parametrize(
+    ("fixed", "message"),
+    [("model=deep", "model=fast differs from --fix model=deep"), ("depth=3", "no such run parameter")],
+)
+@pytest.mark.parametrize(
+    "verb",
+    [["apply"], ["diff"], ["backfill", "reviews", "--from", "2026-11-01", "--to", "2026-11-01"]],
+    ids=lambda verb: verb[0],
+)
+def test_a_fixed_parameter_that_does_not_fit_is_rejected(kfp, tmp_path, capsys, verb, fixed, message):
+    write(tmp_path, NSMC)
+    assert schedule.main([*verb, "--fix", fixed]) == 2
+    assert message in capsys.readouterr().err
+    assert write_requests(kfp) == []
+
+
 def test_backfill_runs_each_time_once_and_continues_after_a_failure(kfp, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     write(tmp_path, NIGHTLY)

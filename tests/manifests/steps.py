@@ -48,6 +48,14 @@ def deploy(kube: Kube, archived: Path, **changes: str) -> tuple[int, str]:
     return _run(kube, name, [step], {"name": "archived", "configMap": {"name": name}})
 
 
+def notify(kube: Kube, workload: str) -> tuple[int, str]:
+    """Run notify at the end of a run that has no record. Return its exit code and log."""
+    name = _name("notify")
+    mount = {"name": "work", "mountPath": "/work"}
+    step = _step("notify", "--workload", workload, "--run-id", name, mount=mount)
+    return _run(kube, name, [step], {"name": "work", "emptyDir": {}})
+
+
 def run_all_steps(kube: Kube, workload: str) -> tuple[int, str]:
     """Run the five steps in sequence, each in its image. Return the highest exit code and the logs."""
     mount = {"name": "work", "mountPath": "/work"}

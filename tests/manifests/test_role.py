@@ -1,4 +1,4 @@
-"""The Role of deploy-serving grants exactly the permissions that its requests use."""
+"""The Role of deploy-serving and notify grants exactly the permissions that its requests use."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ def test_the_rules_match_the_requests_of_deploy_serving(installed: Installation,
     code, log = steps.deploy(kube, archive("broken", 3.0), CT_SERVING_IMAGE="localhost:1/nothing:1.0")
     assert code == 4, log
     code, log = steps.deploy(kube, archive("second", 4.0))
+    assert code == 0, log
+
+    # Notify compares the endpoint with the registry.
+    code, log = steps.notify(kube, MODEL)
     assert code == 0, log
 
     used, denied = requested_permissions(kube.namespace, "continuous-training")

@@ -36,7 +36,8 @@ _COMMON = (
 )
 _KUBERNETES = (
     Permission(DEPLOYMENT, "", ("get", "list", "watch", *_APPLY, "delete")),
-    Permission(SERVICE, "", ("get", *_APPLY, "delete")),
+    # `list`: notify compares the endpoint with the registry.
+    Permission(SERVICE, "", ("get", "list", *_APPLY, "delete")),
     Permission(AUTOSCALER, "", _APPLY),
     Permission(DISRUPTION_BUDGET, "", _APPLY),
     *_COMMON,
@@ -47,7 +48,7 @@ REQUIRED_PERMISSIONS: dict[str, tuple[Permission, ...]] = {
     "kubernetes": _KUBERNETES,
     "torchserve": _KUBERNETES,
     "kserve": (
-        Permission(INFERENCE_SERVICE, "", ("get", *_APPLY, "delete")),
+        Permission(INFERENCE_SERVICE, "", ("get", "list", *_APPLY, "delete")),
         Permission(DEPLOYMENT, "", ("get",)),
         *_COMMON,
     ),

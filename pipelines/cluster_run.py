@@ -9,7 +9,6 @@ from components.terminated_run import announce_terminated_run
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
-from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.errors import PipelineError, RunInterrupted, UnsettledError, error_with_code
 from continuous_training.core.exit_codes import DEFECT
 from continuous_training.core.json_object import Json
@@ -20,14 +19,14 @@ from continuous_training.core.run_parameters import Value
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of
-from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE, RUN_ID_LABEL, STEP_LABEL, STEP_NAMES
+from continuous_training.kubeflow.object_names import RUN_ID_LABEL, STEP_LABEL, STEP_NAMES
 from continuous_training.kubeflow.step_logs import CONTAINER
 from continuous_training.kubeflow.submission import Submission
 from continuous_training.kubeflow.upload import plan_upload, upload
-from pipelines.cluster_pods import find_delays, read_failed_log
 from pipelines.compile import compile_workload
 from pipelines.fixed_parameters import NOTHING_FIXED, Fixed, without_fixed
 from pipelines.images import Images
+from pipelines.run_evidence import RunEvidence
 from pipelines.run_result import RunResult
 from pipelines.steps.settings_file import DEFAULTS, Steps
 from workloads.contract import Workload
@@ -69,9 +68,9 @@ def run_on_cluster(
 
     `parameters` are those that differ from the defaults. The run is followed for `deadline` seconds, by
     default for the sum of its timeouts and retries. `store` is the store of the steps: with an s3:// address,
-    the result is read from the run record, otherwise it is derived from the executed steps. `webhook`
-    receives a message if the run is terminated, because its notify step is not executed then. `fixed` are
-    the parameters with which the pipeline is compiled.
+    the result is read from the run record, otherwise from the log of notify. `webhook` receives a message if
+    the run is terminated, because its notify step is not executed then. `fixed` are the parameters with
+    which the pipeline is compiled.
 
     Raises PipelineError that names the failed step, RunInterrupted if the run is terminated, and UserError
     for missing requirements before any submission.
@@ -92,7 +91,7 @@ def run_on_cluster(
     )
     run_id = client.start_run(request).run_id
     url = client.connection.run_url(run_id)
-    namespace = client.connection.namespace or KUBEFLOW_NAMESPACE
+    evidence = RunEvidence(client, workload.name, run_id, store, submission.kubeconfig)
     try:
         listener("kubeflow", "says", url)
         ended = follow(
@@ -100,7 +99,7 @@ def run_on_cluster(
             run_id,
             listener,
             deadline or steps.max_duration(workload),
-            delays=lambda: find_delays(run_id, namespace, submission.kubeconfig),
+            delays=evidence.delays,
         )
     except KeyboardInterrupt:
         listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
@@ -112,9 +111,8 @@ def run_on_cluster(
         )
     failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
     if ended.state != "SUCCEEDED" or failed == ["notify"]:
-        error = _failure(workload.name, ended, url, store, namespace, submission.kubeconfig)
-        raise _with_disagreement(error, failed, _read_record(store, workload.name, run_id))
-    return _create_result(workload, ended, url, store)
+        raise _with_disagreement(_failure(ended, url, evidence), failed, evidence.stored_record())
+    return _create_result(workload, ended, url, evidence)
 
 
 def plan_on_cluster(
@@ -142,7 +140,7 @@ def plan_on_cluster(
     )
 
 
-def _failure(workload: str, run: Run, url: str, store: str, namespace: str, kubeconfig: str) -> PipelineError:
+def _failure(run: Run, url: str, evidence: RunEvidence) -> PipelineError:
     """Return the error of the failed step, with its exit code, as far as it can be found.
 
     The step records it in the store and prints it to the log of its pod. The server reports neither.
@@ -152,13 +150,13 @@ def _failure(workload: str, run: Run, url: str, store: str, namespace: str, kube
         reason = run.error or "it was terminated, or no pod was started"
         return PipelineError(f"the run ended with state {run.state} and no failed step: {reason}. See {url}")
     name, step = next(iter(failed.items()))
-    log = read_failed_log(run.run_id, name, namespace, kubeconfig)
+    log = evidence.failed_log(name)
     if log is not None:
         hint = log.kubectl
     else:
         labels = f"{RUN_ID_LABEL}={run.run_id},{STEP_LABEL}={name}"
-        hint = f"kubectl -n {namespace} logs -c {CONTAINER} --tail=-1 -l {labels}"
-    recorded = _read_failure(store, workload, run.run_id)
+        hint = f"kubectl -n {evidence.namespace} logs -c {CONTAINER} --tail=-1 -l {labels}"
+    recorded = evidence.failure()
     if recorded is not None and recorded.step == name:
         return error_with_code(recorded.exit_code, f"{name}: {recorded.error}; {hint}. See {url}")
     if log is not None and log.exit_code is not None:
@@ -193,24 +191,11 @@ def _with_disagreement(error: PipelineError, failed: list[str], record: RunRecor
     return error
 
 
-def _read_failure(store: str, workload: str, run_id: str) -> StepFailure | None:
-    """Return the recorded failure, or None if there is none or this machine cannot reach the store."""
-    try:
-        return RunHistory(open_store(store), workload).failure(run_id) if store.startswith("s3://") else None
-    except PipelineError:
-        return None
-
-
-def _create_result(workload: Workload, run: Run, url: str, store: str) -> RunResult:
+def _create_result(workload: Workload, run: Run, url: str, evidence: RunEvidence) -> RunResult:
     steps = steps_of(run)
-    record = _read_record(store, workload.name, run.run_id) or _derive_record(run.run_id, steps, url)
+    record = evidence.record() or _derive_record(run.run_id, steps, url)
     seconds = {name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None}
     return replace(RunResult.from_record(workload.name, record, seconds), page=url)
-
-
-def _read_record(store: str, workload: str, run_id: str) -> RunRecord | None:
-    """Return the run record, if this machine can reach the object store of the cluster."""
-    return RunHistory(open_store(store), workload).run(run_id) if store.startswith("s3://") else None
 
 
 def _derive_record(run_id: str, steps: Mapping[str, Step], url: str) -> RunRecord:

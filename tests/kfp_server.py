@@ -75,7 +75,8 @@ class KfpServer:
     """The state of the server: tables that map ids to objects. If `token` is set, each request must send it.
 
     `fail` can raise ApiError for a request. `outcome` is the list of states that a run goes through, as pairs
-    of step (or `run` for the run itself) and state. Each GET of a run advances it by one pair.
+    of step (or `run` for the run itself) and state. Each GET of a run advances it by one pair. `logs` are the
+    logs of the steps' pods by step; RUN in a log is replaced by the id of the run.
     """
 
     url: str = ""
@@ -89,10 +90,11 @@ class KfpServer:
     requests: list[tuple[str, str]] = field(default_factory=list)
     fail: Callable[[str, str], None] = lambda method, path: None
     outcome: list[tuple[str, str]] = field(default_factory=lambda: [("run", "SUCCEEDED")])
+    logs: dict[str, str] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.RLock)
 
-    def handle(self, method: str, target: str, body: bytes, headers: Any) -> dict[str, Any]:
-        """Return the JSON of the response, or raise ApiError."""
+    def handle(self, method: str, target: str, body: bytes, headers: Any) -> dict[str, Any] | str:
+        """Return the JSON or the text of the response, or raise ApiError."""
         parts = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
         path = parts.path
@@ -102,7 +104,7 @@ class KfpServer:
                 raise ApiError(401, {"error": "Unauthorized"})
             self.fail(method, path)
             for pattern, route_method, function in self._routes():
-                match = re.fullmatch(ROOT + pattern, path)
+                match = re.fullmatch(pattern if pattern.startswith("/apis/") else ROOT + pattern, path)
                 if match and route_method == method:
                     return function(match.groupdict(), query, body, headers)
         raise ApiError(404, {"code": 5, "message": "Not Found"})
@@ -127,6 +129,12 @@ class KfpServer:
             ("/runs", "POST", lambda p, q, b, h: self.start_run(_parse_body("runs", b))),
             (f"/runs{identifier}", "GET", lambda p, q, b, h: self._read_run(p["id"])),
             (f"/runs{identifier}:(?P<verb>terminate|archive)", "POST", self._stop_run),
+            (f"/apis/v1beta1/runs{identifier}", "GET", lambda p, q, b, h: self._read_workflow(p["id"])),
+            (
+                f"/apis/v1alpha1/runs{identifier}/nodes/(?P<pod>[^/]+)/log",
+                "GET",
+                lambda p, q, b, h: self._read_log(p["id"], p["pod"]),
+            ),
             ("/recurringruns", "GET", lambda p, q, b, h: self._list("recurringRuns", self.recurring_runs, q)),
             (
                 "/recurringruns",
@@ -262,6 +270,26 @@ class KfpServer:
 
     def _list_runs(self, query: dict[str, str]) -> dict[str, dict[str, Any]]:
         return {key: _without_outcome(row) for key, row in reversed(self.runs.items())}
+
+    def _read_workflow(self, run_id: str) -> dict[str, Any]:
+        """Return the Workflow of a run, with the nodes of the steps that have a log."""
+        if run_id not in self.runs:
+            raise missing(f"Run {run_id} not found")
+        nodes = {}
+        for number, step in enumerate(self.logs):
+            task = f"digits-x1(0).root(0).exit-handler-1(0).{step}"
+            for name, template in ((f"{task}-driver(0)", "system-container-driver"), (f"{task}(0)", step)):
+                key = f"digits-x1-{number}{'' if template == step else 0}"
+                row = {"id": key, "name": name, "type": "Pod", "startedAt": _now()}
+                nodes[key] = row | {"templateName": template}
+        workflow = {"metadata": {"name": "digits-x1"}, "status": {"nodes": nodes}}
+        return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(workflow)}}
+
+    def _read_log(self, run_id: str, pod: str) -> str:
+        for number, (step, text) in enumerate(self.logs.items()):
+            if pod == f"digits-x1-{step}-{number}":
+                return text.replace("RUN", run_id)
+        return json.dumps({"error_message": f"Failed to read logs from pod {pod}"})
 
     def _read_run(self, run_id: str) -> dict[str, Any]:
         if run_id not in self.runs:
@@ -432,12 +460,14 @@ def kfp_server() -> Iterator[KfpServer]:
         def respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             try:
-                status, response = 200, kfp.handle(self.command, self.path, body, self.headers)
+                response = kfp.handle(self.command, self.path, body, self.headers)
+                status = 200
             except ApiError as error:
                 status, response = error.status, error.body
-            data = json.dumps(response).encode()
+            is_text = isinstance(response, str)
+            data = (response if isinstance(response, str) else json.dumps(response)).encode()
             self.send_response(status)
-            self.send_header("content-type", "application/json")
+            self.send_header("content-type", "text/plain" if is_text else "application/json")
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

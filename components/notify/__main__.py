@@ -10,6 +10,7 @@ is not possible: the endpoint and the registry disagree.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from components.terminated_run import announce_earlier_runs
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.core.messages import RESULT, report
 from continuous_training.core.settings import Settings
 
 from .endpoint import settle_endpoint
@@ -32,6 +34,8 @@ def in_pipeline(workload: str, run_id: str, result: Any) -> None:
     record = step_cli.run_in_pipeline(
         "", lambda settings: notify_result(workload, run_id, settings, step_cli.tell)
     )
+    # Whoever follows the run without access to the store reads the result from the log.
+    report(f"{RESULT}{json.dumps(record.to_json(), ensure_ascii=False)}")
     Path(result.path).write_text(to_markdown(workload, record), encoding="utf-8")
     step_cli.run_in_pipeline("", lambda settings: settle_endpoint(workload, record, settings, step_cli.tell))
 

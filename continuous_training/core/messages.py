@@ -15,6 +15,9 @@ MARK = "· "
 ERROR = "step failed: "
 """The prefix of the last line of a step that failed with an expected error. JSON follows."""
 
+RESULT = "run result: "
+"""The prefix of the line with the result of the run, in the log of notify. JSON of the run record follows."""
+
 
 def report(message: str) -> None:
     """Write one line to standard error at once."""

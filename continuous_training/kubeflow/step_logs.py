@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.resources import POD
+from continuous_training.artifacts.errors import ArtifactError
+from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.exit_codes import DEFECT
-from continuous_training.core.json_object import Json
-from continuous_training.core.messages import ERROR, MARK
+from continuous_training.core.json_object import Json, JsonObject
+from continuous_training.core.messages import ERROR, MARK, RESULT
 from continuous_training.kubeflow.object_names import RUN_ID_LABEL, STEP_LABEL
 
 CONTAINER = "main"
@@ -36,6 +38,13 @@ class StepLog:
     exit_code: int | None = None
     error: str = ""
 
+    @classmethod
+    def from_lines(cls, step: str, pod: str, namespace: str, phase: str, lines: Sequence[str]) -> StepLog:
+        """Return the messages in the lines of a log."""
+        messages = tuple(line.removeprefix(MARK) for line in lines if line.startswith(MARK))
+        exit_code, error = _failure(lines)
+        return cls(step, pod, namespace, phase, messages, exit_code, error)
+
     @property
     def kubectl(self) -> str:
         """The command that prints the complete log."""
@@ -51,9 +60,7 @@ def read_step_logs(cluster: Cluster, run_id: str, step: str = "") -> list[StepLo
 
     The result is empty if the pods were deleted.
     """
-    selector = f"{RUN_ID_LABEL}={run_id},{STEP_LABEL}" + (f"={step}" if step else "")
-    pods = sorted(cluster.find(POD, selector), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    return list(_read(cluster, pods))
+    return list(_read(cluster, _find_pods(cluster, run_id, step)))
 
 
 def failed_step_log(cluster: Cluster, run_id: str, step: str) -> StepLog | None:
@@ -62,21 +69,37 @@ def failed_step_log(cluster: Cluster, run_id: str, step: str) -> StepLog | None:
     return failed[-1] if failed else None
 
 
+def _find_pods(cluster: Cluster, run_id: str, step: str) -> list[Json]:
+    selector = f"{RUN_ID_LABEL}={run_id},{STEP_LABEL}" + (f"={step}" if step else "")
+    return sorted(cluster.find(POD, selector), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+
 def _read(cluster: Cluster, pods: Sequence[Json]) -> Iterator[StepLog]:
     for pod in pods:
-        name = pod["metadata"]["name"]
-        lines = cluster.logs(name, CONTAINER, MAX_LINES)
-        messages = tuple(line.removeprefix(MARK) for line in lines if line.startswith(MARK))
-        exit_code, error = _failure(lines)
-        yield StepLog(
-            step=pod["metadata"]["labels"][STEP_LABEL],
-            pod=name,
-            namespace=cluster.namespace,
-            phase=pod["status"].get("phase", "Unknown"),
-            messages=messages,
-            exit_code=exit_code,
-            error=error,
+        name, step = pod["metadata"]["name"], pod["metadata"]["labels"][STEP_LABEL]
+        phase = pod["status"].get("phase", "Unknown")
+        yield StepLog.from_lines(
+            step, name, cluster.namespace, phase, cluster.logs(name, CONTAINER, MAX_LINES)
         )
+
+
+def read_logged_lines(cluster: Cluster, run_id: str, step: str) -> list[str]:
+    """Return the lines of the log of a step's last attempt; empty if its pods were deleted."""
+    pods = _find_pods(cluster, run_id, step)
+    return cluster.logs(pods[-1]["metadata"]["name"], CONTAINER, MAX_LINES) if pods else []
+
+
+def logged_record(lines: Sequence[str], run_id: str) -> RunRecord | None:
+    """Return the run record in the log of notify, or None if the log does not contain it."""
+    for line in reversed(lines):
+        if line.startswith(RESULT):
+            try:
+                content = json.loads(line.removeprefix(RESULT))
+                record = RunRecord.from_json(JsonObject(content, "the log of notify", ArtifactError))
+            except (ValueError, ArtifactError):
+                return None
+            return record if record.run == run_id else None
+    return None
 
 
 def _failure(lines: Sequence[str]) -> tuple[int | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
+from continuous_training.kubeflow.step_logs import logged_record
 from tests.fakes import free_port, web
 
 
@@ -58,7 +60,12 @@ def test_a_run_without_a_record_did_not_finish(history: RunHistory) -> None:
 
 @pytest.mark.parametrize(("code", "verdict"), [(4, "reverted"), (75, "failed")])
 def test_the_recorded_failure_of_a_step_is_announced(
-    history: RunHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, verdict: str
+    history: RunHistory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: int,
+    verdict: str,
 ) -> None:
     history.write_failure(StepFailure("run-1", "deploy-serving", code, "the new version failed"))
     monkeypatch.setenv("CT_STORE", str(history.store.root))  # type: ignore[attr-defined]
@@ -72,6 +79,8 @@ def test_the_recorded_failure_of_a_step_is_announced(
     assert record is not None
     assert (record.verdict, record.reasons) == (verdict, (reason,))
     assert Path(page.path).read_text() == f"# fence: {verdict}\n\n- {reason}\n\nRun run-1\n"
+    logged = logged_record(capsys.readouterr().err.splitlines(), "run-1")
+    assert logged == replace(record, ended="")
 
 
 @pytest.mark.parametrize(

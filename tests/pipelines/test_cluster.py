@@ -20,9 +20,10 @@ from continuous_training.kubeflow.api_objects import Run, RunRequest
 from continuous_training.kubeflow.connection import resolve_connection
 from continuous_training.kubeflow.follow import follow, steps_of
 from continuous_training.kubeflow.upload import upload as upload_pipeline
-from pipelines import cluster_run, logs, run, upload
+from pipelines import logs, run, upload
 from pipelines.compile import compile_workload
 from pipelines.images import Images
+from pipelines.run_evidence import RunEvidence
 from tests.fakes import web, write_kubeconfig
 from tests.kfp_server import ApiError, kfp_server
 from tests.s3 import ACCESS
@@ -193,6 +194,8 @@ def test_the_reason_of_a_step_that_does_not_start_is_printed_once(kfp, tmp_path,
     metadata = {"name": "train-pod", "labels": {"continuous-training/step": "train"}}
     pods = [{"metadata": metadata, "status": {"phase": "Pending", "conditions": [scheduled]}}]
     kfp.outcome = [*PROMOTED[:2], *[("train", "RUNNING")] * 40, *PROMOTED[3:]]
+    # The result is read through the API, so all requests to Kubernetes are about delays.
+    kfp.logs = {"notify": 'run result: {"run": "RUN", "verdict": "promoted"}\n'}
     with web(lambda *_: (200, {"metadata": {"resourceVersion": "1"}, "items": pods})) as cluster:
         write_kubeconfig(tmp_path / "kubeconfig", cluster.url)
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
@@ -255,7 +258,7 @@ def test_a_run_with_another_value_than_the_fixed_one_is_rejected_before_any_requ
 def test_a_recorded_disagreement_of_endpoint_and_registry_is_reported(kfp, capsys, monkeypatch, failed):
     verdict = "failed" if failed else "unchanged"
     record = RunRecord(run="r", verdict=verdict, disagreement="3 is the champion, 2 is served; run a command")
-    monkeypatch.setattr(cluster_run, "_read_record", lambda *_: record)
+    monkeypatch.setattr(RunEvidence, "stored_record", lambda _: record)
     kfp.outcome = [("prep-data", "SUCCEEDED"), *failed, ("notify", "FAILED"), ("run", "FAILED")]
     assert run_on_cluster(kfp) == 6
     output = capsys.readouterr().err

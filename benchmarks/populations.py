@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
+from benchmarks import texts
 from benchmarks.night import Champion, Model, Night, Rows, Task, first_champion, least_squares, run_night
 from continuous_training.evaluation.promotion_rule import POPULATION_BOUNDS, PromotionRule
 from workloads.columns import Column
@@ -43,6 +44,15 @@ def patients(rng: np.random.Generator, rows: int) -> Rows:
     left, right = rng.normal(0, 1, (2, rows))
     y = 0.2 * height + 0.5 * weight + 6 * left - 3 * right + rng.normal(0, 5, rows)
     return {"height": height, "weight": weight, "left": left, "right": right, "region": region, "y": y}
+
+
+_NOTES = replace(_PATIENTS, columns=(*_PATIENTS.columns, Column("note", "text")))
+"""Patients with a text, which the model does not read: only the words show a change."""
+
+
+def notes(rng: np.random.Generator, rows: int, language: int = 0) -> Rows:
+    """Draw patients with a text."""
+    return {**patients(rng, rows), "note": texts.texts(rng, rows, language=language)}
 
 
 def _nearest_mean(rows: Rows) -> Model:
@@ -134,6 +144,12 @@ SITUATIONS = (
     _patients("a column in mm instead of cm", lambda rows: {**rows, "height": 10 * rows["height"]}),
     _patients("the label in lb instead of kg", lambda rows: {**rows, "y": 2.2046 * rows["y"]}),
     Situation("another dataset with the same columns", _PATIENTS, patients, _another_dataset),
+    Situation(
+        "texts in another language with the same letters",
+        _NOTES,
+        notes,
+        lambda rng, rows: notes(rng, rows, language=1),
+    ),
     Situation(
         "only one of five regions, with the usual number of rows",
         _PATIENTS,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks import texts
 from benchmarks.night import Champion, Rows, Task, first_champion, least_squares, run_night
 from continuous_training.evaluation.promotion_rule import PromotionRule
 from workloads.columns import Column
@@ -17,7 +18,7 @@ AMPLITUDE, TREND = 1.0, 0.1
 _TASK = Task(
     "regression",
     PromotionRule("r2", -1e9, minimum_rows=20),
-    (Column("x", "number"), Column("z", "number"), Column("y", "number")),
+    (Column("x", "number"), Column("z", "number"), Column("y", "number"), Column("text", "text")),
     "y",
     least_squares("x", "z"),
 )
@@ -25,11 +26,11 @@ _TASK = Task(
 
 @dataclass(frozen=True)
 class Season:
-    """What the season moves: a column, or the relation between columns and label.
+    """What the season moves: a column and the words of a text, or the relation between columns and label.
 
     With `moves_label`, the label moves by its own standard deviation and no column shows the season, so that
     the champion becomes worse every day and is replaced. Otherwise the column `x` moves and the champion's
-    weights remain correct: it is never replaced.
+    weights remain correct: it is never replaced. The feature that decides the topic of a text moves, too.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Season:
 
 
 SEASONS = (
-    Season("a column moves, the champion stays for the year", False),
+    Season("a column and the topics of a text move, the champion stays for the year", False),
     Season("the label moves, the champion is replaced", True),
 )
 
@@ -52,8 +53,9 @@ def draw(kind: Season, rng: np.random.Generator, day: float, rows: int) -> Rows:
     x, z, noise = rng.normal(size=(3, rows))
     offset = season(day)
     if kind.moves_label:
-        return {"x": x, "z": z, "y": x + z + noise + np.sqrt(3) * offset}
-    return {"x": x + offset, "z": z, "y": x + offset + z + noise}
+        return {"x": x, "z": z, "y": x + z + noise + np.sqrt(3) * offset, "text": texts.texts(rng, rows)}
+    text = texts.texts(rng, rows, offset)
+    return {"x": x + offset, "z": z, "y": x + offset + z + noise, "text": text}
 
 
 def simulate(name: str, rows: int, step: int, nights: int, seed: int) -> tuple[int, int]:

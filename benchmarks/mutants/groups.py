@@ -40,7 +40,7 @@ GROUPS = {
     ),
     "prune": Group(
         (f"{_LIBRARY}/operations/prune.py", f"{_LIBRARY}/operations/retention.py"),
-        ("tests/pipelines/test_prune.py",),
+        ("tests/pipelines/test_prune_selection.py", "tests/pipelines/test_prune.py"),
     ),
     "cron": Group(
         (f"{_LIBRARY}/kubeflow/schedules/cron.py", f"{_LIBRARY}/kubeflow/schedules/cron_fields.py"),

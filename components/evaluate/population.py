@@ -33,12 +33,14 @@ def compare_population(
     promoted = ObservedData(
         train_rows=trained_on.rows,
         holdout_rows=trained_on.holdout.rows if trained_on.holdout else None,
+        gap_rows=trained_on.gap_rows,
         statistics=trained_on.statistics,
         score=_promotion_score(context, rule, champion),
     )
     today = ObservedData(
         train_rows=manifest.train.rows,
         holdout_rows=manifest.holdout.rows,
+        gap_rows=manifest.gap_rows,
         statistics=manifest.train.statistics,
         score=comparison.champion.metrics[rule.metric],
     )

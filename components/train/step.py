@@ -133,6 +133,7 @@ def _metadata(
                 holdout=SplitSummary(manifest.holdout.rows, manifest.holdout.fingerprint),
                 statistics=manifest.train.statistics,
                 split=manifest.split if manifest.split and manifest.split.kind in ("group", "time") else None,
+                gap_rows=manifest.gap_rows,
             ),
             parameters={
                 n: v for n, v in values.items() if n not in _UNRELATED_PARAMETERS and not is_gate_parameter(n)

@@ -107,6 +107,7 @@ class TrainingData:
     `statistics` describes each column of the training rows; `sample` marks the workload's sample data.
     Older bundles have no `holdout`. `split` is stored for a split by group or time only: the bytes of
     `model.json` are part of the model's digest, and `split_rule` describes the other splits completely.
+    `gap_rows` counts the rows in the gap of a split by time.
     """
 
     fingerprint: str
@@ -116,6 +117,7 @@ class TrainingData:
     holdout: SplitSummary | None
     statistics: Mapping[str, Any]
     split: SplitRule | None = None
+    gap_rows: int = 0
 
     @classmethod
     def from_json(cls, document: JsonObject) -> TrainingData:
@@ -128,6 +130,7 @@ class TrainingData:
             holdout=SplitSummary.from_json(document.nested("holdout")) if "holdout" in document else None,
             statistics=document.mapping("statistics", {}),
             split=document.optional("split", SplitRule.from_json),
+            gap_rows=document.integer("gap_rows", 0),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -140,6 +143,7 @@ class TrainingData:
             **({"holdout": self.holdout.to_json()} if self.holdout else {}),
             "statistics": dict(self.statistics),
             **({"split": self.split.to_json()} if self.split else {}),
+            **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
         }
 
 

@@ -41,7 +41,8 @@ class ColumnMove:
 
     `mean_shift` is in standard deviations of the champion's rows, and `spread_ratio` is the standard
     deviation divided by the champion's. Both leave out the outer 5 % of the values on each side.
-    `lost_values` is the share of the champion's rows whose value no longer occurs. A measure that a column
+    `lost_values` is the share of the champion's rows whose value no longer occurs. `vocabulary_change` is 0
+    for a text with the same frequencies of words, and 1 for a text with other words. A measure that a column
     does not have, or that is infinite, is None in the file.
     """
 
@@ -49,11 +50,12 @@ class ColumnMove:
     mean_shift: float | None = None
     spread_ratio: float | None = None
     lost_values: float | None = None
+    vocabulary_change: float | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> ColumnMove:
         """Read the move of a column."""
-        names = ("mean_shift", "spread_ratio", "lost_values")
+        names = ("mean_shift", "spread_ratio", "lost_values", "vocabulary_change")
         return cls(document.text("column"), *(document.optional_number(name) for name in names))
 
 
@@ -61,8 +63,8 @@ class ColumnMove:
 class PopulationChange:
     """What moved since the champion was promoted, and which bounds of the promotion rule it exceeds.
 
-    `rows` and `champion_rows` count training rows and holdout. `columns` are those whose difference is beyond
-    chance. `exceeded` and `not_compared` are texts for people.
+    `rows` and `champion_rows` count training rows, holdout and the gap of a split by time. `columns` are
+    those whose difference is beyond chance. `exceeded` and `not_compared` are texts for people.
     """
 
     champion: str

@@ -11,12 +11,16 @@ from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.artifacts.population import ColumnMove
 from continuous_training.evaluation.cumulative_counts import CumulativeCounts
 from continuous_training.evaluation.drift import ColumnSummary
+from continuous_training.evaluation.vocabulary import counts_from_json, vocabulary_change
 
 CHANCE = 1e-6
 """The p-value of the drift test from which a difference is far beyond chance."""
 
 LEAST_DISTANCE = 0.1
 """The least KS distance of a move. With many rows, a tiny difference is beyond chance, too."""
+
+LEAST_CHANGE = 0.3
+"""The least change of a vocabulary that is a move."""
 
 _LEVELS = np.clip(np.linspace(0.005, 0.995, 100), 0.05, 0.95)
 """The quantiles that represent a column. The outer 5 % on each side count as the value at that quantile."""
@@ -31,11 +35,11 @@ def column_moves(
 
     `drifts` is the drift of the columns, and `new` and `old` are their statistics.
     """
+    moves = [
+        _move(drift.column, new[drift.column], old[drift.column]) for drift in drifts if _beyond_chance(drift)
+    ]
     return [
-        _move(drift.column, new[drift.column], old[drift.column])
-        for drift in drifts
-        # Most words are rare, so words that do not occur again are normal.
-        if _beyond_chance(drift) and "words" not in new[drift.column]
+        move for move in moves if move.vocabulary_change is None or move.vocabulary_change >= LEAST_CHANGE
     ]
 
 
@@ -44,6 +48,10 @@ def _beyond_chance(drift: ColumnDrift) -> bool:
 
 
 def _move(column: str, new: ColumnSummary, old: ColumnSummary) -> ColumnMove:
+    if "words" in new and "words" in old:
+        # Most words are rare, so words that do not occur again are normal.
+        counts = [counts_from_json(summary["words"]) for summary in (new, old)]
+        return ColumnMove(column, vocabulary_change=vocabulary_change(*counts))
     if "counts" in new and "counts" in old:
         return ColumnMove(column, lost_values=_lost_values(new["counts"], old["counts"]))
     new_mean, new_std, old_mean, old_std = _moments(new, old)

@@ -18,14 +18,16 @@ from continuous_training.evaluation.score_change import STANDARD_ERRORS, score_c
 class ObservedData:
     """What is known about a dataset, and about the champion on its holdout.
 
-    `score` is the champion's primary metric; None if it is not known. `train_rows` and `holdout_rows` count
-    the rows, and `statistics` describes the columns of the training rows.
+    `score` is the champion's primary metric; None if it is not known. `train_rows`, `holdout_rows` and
+    `gap_rows` (the gap of a split by time) count the rows, and `statistics` describes the columns of the
+    training rows.
     """
 
     train_rows: int
     holdout_rows: int | None
     statistics: Mapping[str, Any]
     score: Interval | None
+    gap_rows: int = 0
 
 
 def population_change(
@@ -43,7 +45,10 @@ def population_change(
     """
     rows = promoted.train_rows, today.train_rows
     if promoted.holdout_rows is not None and today.holdout_rows is not None:
-        rows = rows[0] + promoted.holdout_rows, rows[1] + today.holdout_rows
+        rows = (
+            rows[0] + promoted.holdout_rows + promoted.gap_rows,
+            rows[1] + today.holdout_rows + today.gap_rows,
+        )
     ignored = {f"{name}{part}" for name in ignored_columns for part in ("", " characters", " words")}
     old, new = (
         {name: column for name, column in data.statistics.items() if name not in ignored}
@@ -121,3 +126,7 @@ def _exceeded_column(rule: PromotionRule, column: ColumnMove) -> Iterator[str]:
             f"{name}: the values of {lost:.3g} of the champion's rows no longer occur (limit "
             f"{rule.lost_values:g})"
         )
+    change = column.vocabulary_change
+    if change is not None and rule.vocabulary_change is not None and change > rule.vocabulary_change:
+        limit = rule.vocabulary_change
+        yield f"{name}: the words changed by {change:.3g} (limit {limit:g}; 1: no word in common)"

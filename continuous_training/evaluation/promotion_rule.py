@@ -31,6 +31,7 @@ POPULATION_BOUNDS = {
     "mean_shift": "how far the mean of a column may move, in standard deviations",
     "spread_ratio": "limit of the ratio of a column's standard deviations then and now",
     "lost_values": "limit of the share of the champion's rows whose value no longer occurs",
+    "vocabulary_change": "limit of the change of a text's words; 0.9: hardly any word in common",
     "rows_fall": "minimum number of rows, times the champion's",
     "rows_rise": "maximum number of rows, times the champion's",
 }
@@ -49,10 +50,11 @@ class PromotionRule:
     The budgets limit the latency of a one-row request in milliseconds and the size of the model in megabytes,
     as an absolute limit or as a ratio to the champion.
 
-    The last six fields are the bounds beyond which today's data are a different population than the data that
-    the champion was promoted on (`evaluation.population`): the fall of the champion's primary metric, the
-    shift of a column's mean in standard deviations, the ratio of the standard deviations, the share of the
-    rows whose value no longer occurs, and the number of rows as multiples of the champion's. None: no bound.
+    The last seven fields are the bounds beyond which today's data are a different population than the data
+    that the champion was promoted on (`evaluation.population`): the fall of the champion's primary metric,
+    the shift of a column's mean in standard deviations, the ratio of the standard deviations, the share of
+    the rows whose value no longer occurs, the change of a text's words (0: none, 1: other words), and the
+    number of rows as multiples of the champion's. None: no bound.
     """
 
     metric: str
@@ -72,6 +74,7 @@ class PromotionRule:
     mean_shift: float | None = 4.0
     spread_ratio: float | None = 2.0
     lost_values: float | None = 0.3
+    vocabulary_change: float | None = 0.9
     rows_fall: float | None = 0.5
     rows_rise: float | None = 10.0
 

@@ -55,6 +55,31 @@ def counts_from_json(text: str) -> np.ndarray:
     return np.array(text.split(), dtype=np.int64)
 
 
+def vocabulary_change(new: np.ndarray, old: np.ndarray) -> float:
+    """Return how different the words of two texts are: 0 for the same frequencies, 1 for other words.
+
+    It is 1 minus the cosine of the two vectors of word frequencies. Its terms are the probabilities that two
+    texts, of one dataset or of both, have the same word. They are estimated without bias (Simpson,
+    "Measurement of Diversity", 1949), so the expected change does not depend on the number of texts.
+    """
+    new, old = new.astype(np.float64), old.astype(np.float64)
+    rows = float(new.sum()), float(old.sum())
+    if min(rows) < 2:
+        return 0.0
+    same = [
+        float(counts @ (counts - 1)) / (total * (total - 1))
+        for counts, total in zip((new, old), rows, strict=True)
+    ]
+    # Different words have the same bin with a probability of 1 / BINS.
+    both, first, second = (
+        probability - 1 / BINS for probability in (float(new @ old) / (rows[0] * rows[1]), *same)
+    )
+    if min(first, second) <= 0:
+        return 0.0
+    similarity = both / (first * second) ** 0.5
+    return float(min(max(1 - similarity, 0.0), 1.0))
+
+
 def _bins_of(texts: pa.Array) -> np.ndarray:
     """Return the bin of the selected word of each text."""
     texts = pc.replace_substring_regex(pc.utf8_lower(texts), pattern=_SEPARATORS, replacement=" ")

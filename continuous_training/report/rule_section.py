@@ -22,6 +22,7 @@ _POPULATION_BOUNDS = {
     "mean_shift": ("mean of each column", "moved by at most {:g} standard deviations"),
     "spread_ratio": ("standard deviation of each column", "at most {:g} times as large or small"),
     "lost_values": ("values that no longer occur", "of at most {:g} of the champion's rows"),
+    "vocabulary_change": ("words of each text", "changed by at most {:g}; 1: no word in common"),
     "rows_fall": ("rows", "at least {:g} times the champion's"),
     "rows_rise": ("rows", "at most {:g} times the champion's"),
 }

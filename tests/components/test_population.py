@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.datasets import load_diabetes, load_digits
 
+from benchmarks.texts import texts
 from components.prep_data import step as prep_data
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 from continuous_training.evaluation.population_checks import DIFFERENT
+from workloads.contract import Column, GroupSplit, Split, TimeSplit, Workload
 
 from .conftest import Line, Make
+from .split_data import COLUMNS, in_batches, rows
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -161,6 +165,94 @@ def test_a_season_is_the_same_population(line: Line, make: Make, tmp_path: Path)
     assert [move.column for move in population.columns] == ["bmi", "progression"]
     assert population.columns[0].mean_shift == pytest.approx(2.2, abs=0.2)
     assert not any(reason.startswith(DIFFERENT) for reason in evaluation.reasons)
+
+
+def reviews(make: Make, language: int, count: int = 1000) -> Workload:
+    """Return a variant of `fence` with a text, which its model does not read."""
+    note = pa.array(texts(np.random.default_rng(language), count, language=language).tolist())
+    batch = rows(count).append_column("note", note)
+    return make(columns=(*COLUMNS, Column("note", "text")), batches=in_batches(batch))
+
+
+def test_texts_in_another_language_are_another_population(line: Line, make: Make) -> None:
+    """Both languages have the same letters and lengths, and the model is as good as before."""
+    line.workload = reviews(make, language=0)
+    champion(line, fence="65")
+    type(line.workload).batches = reviews(make, language=1).batches
+    evaluation = evaluate(line)
+    assert (evaluation.verdict, evaluation.reasons[0].partition(":")[0]) == ("rejected", DIFFERENT)
+    assert "note words: the words changed by " in evaluation.reasons[0]
+    assert evaluation.population is not None
+    changes = {move.column: move.vocabulary_change for move in evaluation.population.columns}
+    change = changes["note words"]
+    assert change is not None
+    assert change > 0.95
+    report = (line.folder / "today/evaluation/report.html").read_text()
+    assert "changed by at most 0.9; 1: no word in common" in report
+    assert evaluate(line, "no bound", gate_vocabulary_change="0").verdict == "promoted"
+
+
+def test_other_texts_in_the_same_language_are_the_same_population(line: Line, make: Make) -> None:
+    line.workload = reviews(make, language=0)
+    champion(line, fence="65")
+    later = texts(np.random.default_rng(7), 1000, offset=2.0)
+    batch = rows().append_column("note", pa.array(later.tolist()))
+    type(line.workload).batches = in_batches(batch)
+    evaluation = evaluate(line)
+    assert evaluation.verdict == "promoted"
+    assert evaluation.population is not None
+    assert evaluation.population.exceeded == ()
+
+
+@pytest.mark.parametrize("split", [GroupSplit("shop"), TimeSplit("date", "20d", "60d")])
+def test_another_split_of_the_same_data_is_the_same_population(line: Line, make: Make, split: Split) -> None:
+    """The rows in the gap count, although they are in neither split."""
+    line.workload = make(columns=COLUMNS, batches=in_batches(rows()), moving_columns=("seconds",))
+    champion(line, fence="65")
+    type(line.workload).split = split
+    evaluation = evaluate(line)
+    assert evaluation.verdict == "promoted", evaluation.reasons
+    population = evaluation.population
+    assert population is not None
+    assert (population.exceeded, population.rows, population.champion_rows) == ((), 1000, 1000)
+    assert population.score is not None
+    assert evaluation.champion is not None
+    assert evaluation.champion.seen_rows
+
+
+@pytest.mark.parametrize("split", [GroupSplit("shop"), TimeSplit("date", "20d", "10d")])
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"label": [int(n * 37 % 1000 < 500) for n in range(1000)]}, "accuracy of champion 1 was 0.8"),
+        ({"x": [n * 37 % 1000 / 100 for n in range(1000)]}, "x: the standard deviation is 0."),
+        ({}, "400 rows, 1000 when champion 1 was promoted"),
+    ],
+    ids=["labels exchanged", "another unit", "fewer rows"],
+)
+def test_another_split_does_not_hide_another_population(
+    line: Line, make: Make, split: Split, changes: dict[str, Any], text: str
+) -> None:
+    line.workload = make(columns=COLUMNS, batches=in_batches(rows()), moving_columns=("seconds",))
+    champion(line, fence="65")
+    batch = rows(**changes) if changes else rows(400)
+    type(line.workload).split, type(line.workload).batches = split, in_batches(batch)
+    evaluation = evaluate(line)
+    assert (evaluation.verdict, evaluation.reasons[0].partition(":")[0]) == ("rejected", DIFFERENT)
+    assert text in evaluation.reasons[0]
+    assert evaluation.champion is not None
+    assert evaluation.champion.seen_rows, "the verdict states that the champion may have seen rows"
+    assert any(reason.startswith("rows that the champion may have seen") for reason in evaluation.reasons)
+
+
+def test_the_gap_of_the_champion_counts_as_well(line: Line, make: Make) -> None:
+    line.workload = make(columns=COLUMNS, batches=in_batches(rows()), moving_columns=("seconds",))
+    type(line.workload).split = TimeSplit("date", "20d", "60d")
+    champion(line, fence="65")
+    type(line.workload).split = GroupSplit("shop")
+    population = evaluate(line).population
+    assert population is not None
+    assert (population.rows, population.champion_rows) == (1000, 1000)
 
 
 def test_a_person_accepts_the_data_for_one_run(line: Line, make: Make, tmp_path: Path) -> None:

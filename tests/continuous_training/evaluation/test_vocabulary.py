@@ -13,7 +13,7 @@ from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.evaluation.column_statistics import Statistics
 from continuous_training.evaluation.drift import ALPHA, column_drift
 from continuous_training.evaluation.two_sample_tests import sparse_chi_square
-from continuous_training.evaluation.vocabulary import BINS, Vocabulary, counts_from_json
+from continuous_training.evaluation.vocabulary import BINS, Vocabulary, counts_from_json, vocabulary_change
 from workloads.contract import Column
 
 TOPICS = 20
@@ -125,6 +125,38 @@ def test_korean_words_are_pairs_of_characters() -> None:
     pairs = {tuple(np.flatnonzero(counts_of(pair))) for pair in ("영화", "화는")}
     assert tuple(np.flatnonzero(counts_of("영화는"))) in pairs
     assert tuple(np.flatnonzero(counts_of("영화"))) in pairs
+
+
+@pytest.mark.parametrize(("new_rows", "old_rows"), [(300, 300), (300, 3000), (3000, 300), (3000, 3000)])
+def test_the_change_of_a_vocabulary_does_not_depend_on_the_number_of_texts(
+    new_rows: int, old_rows: int
+) -> None:
+    rng = np.random.default_rng(11)
+
+    def change(new: str, old: str, share: float = 1.0) -> float:
+        """Return the mean change if a share of the new texts is of the domain `new`, the others of `old`."""
+        count = round(share * new_rows)
+        changes = [
+            vocabulary_change(
+                counts_of(*texts(rng, new, count), *texts(rng, old, new_rows - count)),
+                counts_of(*texts(rng, old, old_rows)),
+            )
+            for _ in range(10)
+        ]
+        return float(np.mean(changes))
+
+    assert change("reviews", "reviews") < 0.1
+    assert change("invoices", "reviews") > 0.9
+    # Half of the words are the old ones: 1 - 0.5 / sqrt(0.5).
+    assert change("invoices", "reviews", 0.5) == pytest.approx(0.29, abs=0.06)
+
+
+def test_the_change_of_a_vocabulary_without_two_texts_is_zero() -> None:
+    one, many = counts_of("great"), counts_of("great", "bad", "bad", "good")
+    assert vocabulary_change(one, many) == vocabulary_change(many, one) == 0
+    assert vocabulary_change(counts_of("a", "b", "c"), many) == 0, "no word occurs twice"
+    assert vocabulary_change(many, many) == 0
+    assert vocabulary_change(counts_of("x", "x"), counts_of("y", "y")) == 1
 
 
 def test_the_hash_is_stable() -> None:

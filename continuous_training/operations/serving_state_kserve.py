@@ -9,13 +9,16 @@ from continuous_training.rollout.kserve.deployment_mode import is_standard, mode
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
     MANAGED_BY_LABELS,
+    is_being_deleted,
+    is_confirmed,
+    is_trial,
     previous_manifest,
     served_digest,
 )
 from continuous_training.rollout.kserve.predictor import deployment_name
 from continuous_training.rollout.kubernetes.readiness import label_selector
+from continuous_training.rollout.kubernetes.serving_objects import MODEL_LABEL
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
-from continuous_training.rollout.trial import trial_name
 from continuous_training.serving.models.model_status import (
     ON_TRIAL,
     READY,
@@ -30,12 +33,17 @@ def read_inference_services(cluster: Cluster) -> ClusterServingState:
     services = {
         service["metadata"]["name"]: service
         for service in cluster.find(INFERENCE_SERVICE, label_selector(MANAGED_BY_LABELS))
+        if not is_being_deleted(service)
     }
-    trials = {trial_name(name) for name in services} & set(services)
+    trials = {
+        service["metadata"]["labels"].get(MODEL_LABEL): service
+        for service in services.values()
+        if is_trial(service) and not is_confirmed(service)
+    }
     models = {
-        name: _model_status(cluster, name, service, services.get(trial_name(name)))
+        name: _model_status(cluster, name, service, trials.get(name))
         for name, service in services.items()
-        if name not in trials
+        if not is_trial(service)
     }
     addresses = {
         name: f"{address.rstrip('/')}{ModelServer.predict_path(name)}"

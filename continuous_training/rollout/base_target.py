@@ -60,7 +60,7 @@ class BaseTarget(ABC, Generic[TrialT]):
 
     @abstractmethod
     def address(self, name: str) -> str:
-        """Return the address (`http://HOST`) of the endpoint `name`, or of its trial `trial_name(name)`."""
+        """Return the address (`http://HOST`) of the endpoint `name`."""
 
     @abstractmethod
     def url(self, name: str) -> str:
@@ -102,6 +102,10 @@ class BaseTarget(ABC, Generic[TrialT]):
         """
 
     # What a target may override.
+
+    def trial_address(self, name: str) -> str:
+        """Return the address of the version on trial: that of the endpoint `trial_name(name)`."""
+        return self.address(trial_name(name))
 
     def check_preconditions(self, name: str) -> None:
         """Raise UserError if the model cannot be served with these settings. Called before any change."""
@@ -178,7 +182,7 @@ class BaseTarget(ABC, Generic[TrialT]):
 
     def predict_on_trial(self, version: DeployedVersion, request: Any) -> Any:
         """Send a request to the version on trial."""
-        return self.predict_at(self.address(trial_name(version.name)), version, request)
+        return self.predict_at(self.trial_address(version.name), version, request)
 
     def verify_trial(self, version: DeployedVersion) -> None:
         """Verify the golden requests of the version on trial; PipelineError if a response is incorrect."""

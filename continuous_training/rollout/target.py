@@ -33,7 +33,8 @@ What a target guarantees
     - It stores, outside of this process and before the traffic moves, which version is confirmed, so that
       `find_interrupted_trial` and `restore` work in a later process.
     - The state before the trial can be restored until `confirm`.
-    - The golden requests reach the version on trial at `address(trial_name(name))`.
+    - The golden requests reach the version on trial at `trial_address(name)`, by default the address of the
+      endpoint `trial_name(name)`.
     - `revert` and `restore` may be called again after they failed or were interrupted. They raise a
       PipelineError if the previous version is not complete, and keep what the next call needs.
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,15 +18,16 @@ from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.core.errors import PipelineError, RolloutReverted, UnsettledError, UserError
 from continuous_training.operations.serving_state_kserve import read_inference_services
-from continuous_training.rollout.kserve import deployment_mode
+from continuous_training.rollout.kserve import controller_problems, cpu_limit, deployment_mode, trials
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
     PREVIOUS_MANIFEST_ANNOTATION,
+    confirmed_trial_manifest,
 )
-from continuous_training.rollout.kubernetes.readiness import label_selector
+from continuous_training.rollout.kubernetes.readiness import label_selector, pods_of
 from continuous_training.rollout.kubernetes.required_permissions import REQUIRED_PERMISSIONS
-from continuous_training.rollout.kubernetes.serving_objects import MODEL_LABEL, Manifest
+from continuous_training.rollout.kubernetes.serving_objects import CONFIRMED_ANNOTATION, MODEL_LABEL, Manifest
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import ACCOUNT, MISSING_IMAGE, QUOTA, ClusterNamespace, role_rules
@@ -67,6 +70,7 @@ def controller(
     """The controller, without image overrides of other tests."""
     yield simulation[1]
     simulation[1].image_overrides.clear()
+    simulation[1].deletion_seconds = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +160,7 @@ def test_new_version_replaces_the_previous_one_under_load(namespace: KServeNames
     assert state.digest(name) == second.digest
     assert not state.on_trial(name)
     assert state.url(name) == address
-    assert "better-trial" not in state.models
+    assert not [name for name in state.models if name.startswith("better-")]
 
 
 def test_deploying_the_same_version_twice_changes_nothing(
@@ -175,7 +179,7 @@ def test_version_with_a_missing_image_receives_no_traffic(
     archive = make_archive(tmp_path, name="firm", scale=3)
     before = get_service(namespace, "firm")
     message = failed_rollout(namespace, archive, served, image=MISSING_IMAGE)
-    assert "firm-trial did not become ready: " in message
+    assert re.search(r"firm-t\w{4} did not become ready: ", message)
     assert "ImagePull" in message
     assert MISSING_IMAGE in message
     assert "last events: " in message
@@ -188,7 +192,7 @@ def test_crash_because_of_wrong_golden_responses_reverts_the_rollout(
 ) -> None:
     archive = make_archive(tmp_path, name="firm", scale=4, wrong=True)
     message = failed_rollout(namespace, archive, served)
-    assert "firm-trial did not become ready: " in message
+    assert re.search(r"firm-t\w{4} did not become ready: ", message)
     assert " ended " in message
     assert "last log lines: " in message
     assert "golden request 1" in message
@@ -256,7 +260,7 @@ def test_deadline_ends_the_wait_for_readiness(
 ) -> None:
     archive = make_archive(tmp_path, name="firm", scale=7)
     message = failed_rollout(namespace, archive, served, cpu="1000", deadline=4)
-    assert "firm-trial did not become ready within the 4 s of CT_ROLLOUT_DEADLINE: " in message
+    assert re.search(r"firm-t\w{4} did not become ready within the 4 s of CT_ROLLOUT_DEADLINE: ", message)
     assert "Insufficient cpu" in message
 
 
@@ -299,6 +303,102 @@ def test_next_rollout_recovers_from_an_interrupted_one(namespace: KServeNamespac
     assert f"interrupted with {second.digest[:12]} on trial: restoring {first.digest[:12]}" in messages
     namespace.deploy(third)
     check_served(namespace, third)
+
+
+def test_slow_deletion_of_a_trial_does_not_undo_its_confirmed_version(
+    namespace: KServeNamespace,
+    controller: SimulatedController,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second, third = (make_archive(tmp_path, name="slow", scale=scale) for scale in (2, 3, 4))
+    namespace.deploy(first)
+    monkeypatch.setattr(trials, "DELETION_TIMEOUT", 1.0)
+    controller.deletion_seconds = 60
+    namespace.messages.clear()
+    namespace.deploy(second)
+    assert "it is not used any more" in namespace.messages[-1]
+    assert namespace.target().find_interrupted_trial("slow") is None
+    assert not read_inference_services(namespace.cluster).on_trial("slow")
+    namespace.deploy(third)
+    check_served(namespace, third)
+    assert not [message for message in namespace.messages if "was interrupted" in message]
+
+
+def test_a_confirmed_trial_that_was_not_deleted_is_not_restored(
+    namespace: KServeNamespace, tmp_path: Path
+) -> None:
+    first, second, third = (make_archive(tmp_path, name="marked", scale=scale) for scale in (2, 3, 4))
+    namespace.deploy(first)
+    interrupt_rollout(namespace, second)
+    (trial,) = find_trials(namespace, "marked")
+    namespace.cluster.apply(INFERENCE_SERVICE, confirmed_trial_manifest(trial, second.digest))
+    assert not read_inference_services(namespace.cluster).on_trial("marked")
+    with namespace.target().rollout_lock("marked", namespace.progress):
+        assert namespace.serves(second)
+    namespace.deploy(third)
+    check_served(namespace, third)
+
+
+def test_a_trial_of_an_earlier_release_is_restored(namespace: KServeNamespace, tmp_path: Path) -> None:
+    first, second = (make_archive(tmp_path, name="former", scale=scale) for scale in (2, 3))
+    namespace.deploy(first)
+    interrupt_rollout(namespace, second)
+    (trial,) = find_trials(namespace, "former")
+    manifest = confirmed_trial_manifest(trial, "")
+    manifest["metadata"]["name"] = "former-trial"
+    del manifest["metadata"]["annotations"][CONFIRMED_ANNOTATION]
+    namespace.cluster.delete(INFERENCE_SERVICE, trial["metadata"]["name"])
+    namespace.cluster.apply(INFERENCE_SERVICE, manifest)
+    assert read_inference_services(namespace.cluster).on_trial("former")
+    with namespace.target().rollout_lock("former", namespace.progress):
+        check_served(namespace, first)
+
+
+def test_rejected_deployment_ends_the_rollout_with_the_event_of_the_controller(
+    namespace: KServeNamespace, served: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU request exceeds the limit that KServe adds."""
+    monkeypatch.setattr(cpu_limit, "DEFAULT_LIMIT", 2)
+    archive = make_archive(tmp_path, name="firm", scale=11)
+    start = time.monotonic()
+    message = failed_rollout(namespace, archive, served, cpu="1500m")
+    assert "KServe reports InternalError: " in message
+    assert "must be less than or equal to cpu limit" in message
+    assert time.monotonic() - start < namespace.settings.deadline
+    assert "ImagePull" not in message, "an event of an earlier trial was reported"
+    assert "FailedGetResourceMetric" not in message
+
+
+def test_missing_controller_is_reported(
+    namespace: KServeNamespace,
+    controller: SimulatedController,
+    served: Archive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(controller_problems, "CONTROLLER_GRACE", 3.0)
+    archive = make_archive(tmp_path, name="firm", scale=12)
+    controller.is_paused = True
+    try:
+        message = failed_rollout(namespace, archive, served)
+    finally:
+        controller.is_paused = False
+    assert "KServe's controller has not processed InferenceService firm-t" in message
+    assert "kubectl get pods -A -l control-plane=kserve-controller-manager" in message
+
+
+def test_other_settings_of_the_same_version_are_rolled_out(
+    namespace: KServeNamespace, tmp_path: Path
+) -> None:
+    archive = make_archive(tmp_path, name="resized")
+    namespace.deploy(archive)
+    namespace.deploy(archive, memory="200Mi", replicas=2)
+    labels = {MODEL_LABEL: "resized"}
+    pods = [pod for pod in pods_of(namespace.cluster, labels) if "deletionTimestamp" not in pod["metadata"]]
+    limits = [pod["spec"]["containers"][0]["resources"]["limits"]["memory"] for pod in pods]
+    assert limits == ["200Mi"] * 2
+    check_served(namespace, archive)
 
 
 def test_recovery_removes_an_interrupted_first_version(namespace: KServeNamespace, tmp_path: Path) -> None:
@@ -371,7 +471,9 @@ def test_required_permissions_are_sufficient_and_necessary(
     rules = role_rules(REQUIRED_PERMISSIONS["kserve"])
     namespace.create_account(rules)
     account = impersonated(namespace.cluster, user_of(namespace.name, ACCOUNT))
-    namespace.deploy(make_archive(tmp_path, name="modest"), target=namespace.target(account))
+    modest = make_archive(tmp_path, name="modest")
+    namespace.deploy(modest, target=namespace.target(account))
+    assert read_inference_services(account).digest("modest") == modest.digest
     incorrect = make_archive(tmp_path, name="modest", wrong=True)
     with pytest.raises(RolloutReverted, match=r"last log lines: (?!.*could not be read)"):
         namespace.deploy(incorrect, pytest.fail, target=namespace.target(account))
@@ -435,5 +537,5 @@ def test_missing_image_in_knative_mode_reverts_the_rollout(
     knative_namespace.deploy(served)
     archive = make_archive(tmp_path, name="quiet", scale=3)
     message = failed_rollout(knative_namespace, archive, served, image=MISSING_IMAGE)
-    assert "quiet-trial did not become ready: " in message
+    assert re.search(r"quiet-t\w{4} did not become ready: ", message)
     assert "ImagePull" in message

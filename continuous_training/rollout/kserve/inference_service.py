@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from continuous_training.adapters.kubernetes.resources import Resource
 from continuous_training.core.errors import UserError
 from continuous_training.core.serving_settings import ServingSettings
+from continuous_training.rollout.kserve.cpu_limit import with_cpu_limit
 from continuous_training.rollout.kserve.deployment_mode import MODE_ANNOTATION, is_standard
-from continuous_training.rollout.kubernetes.serving_objects import SERVED_ANNOTATION, Manifest, pod_labels
+from continuous_training.rollout.kubernetes.serving_objects import (
+    CONFIRMED_ANNOTATION,
+    SERVED_ANNOTATION,
+    Manifest,
+    pod_labels,
+)
 from continuous_training.rollout.trial import DeployedVersion
 
 INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
@@ -16,6 +23,9 @@ INFERENCE_SERVICE = Resource("serving.kserve.io/v1beta1", "InferenceService", "i
 PREVIOUS_MANIFEST_ANNOTATION = "continuous-training/former"
 """The annotation of a trial that contains the manifest of its endpoint before the trial. The next rollout
 restores it if this rollout is interrupted."""
+
+TEMPLATE_LABEL = "continuous-training/template"
+"""The label with a digest of the pod template. KServe copies the labels to the pods of its Deployment."""
 
 MANAGED_BY_LABELS = {"app.kubernetes.io/managed-by": "continuous-training"}
 
@@ -33,10 +43,13 @@ def inference_service(
 ) -> Manifest:
     """Return the InferenceService `name` that serves one version with pods of this spec."""
     predictor = _standard_predictor(pod_spec) if is_standard(mode) else _knative_predictor(pod_spec)
+    template = json.dumps(predictor, sort_keys=True).encode()
     return {
         "metadata": {
             "name": name,
-            "labels": MANAGED_BY_LABELS | pod_labels(version),
+            "labels": MANAGED_BY_LABELS
+            | pod_labels(version)
+            | {TEMPLATE_LABEL: hashlib.sha256(template).hexdigest()[:12]},
             # The annotation fixes the mode that the pods are made for, even if the default changes later.
             "annotations": {SERVED_ANNOTATION: version.digest, MODE_ANNOTATION: mode},
         },
@@ -56,7 +69,7 @@ def _standard_predictor(pod_spec: Manifest) -> Manifest:
     (container,) = pod_spec["containers"]
     return {
         **pod_spec,
-        "containers": [{**container, "name": _CONTAINER_NAME}],
+        "containers": [{**with_cpu_limit(container), "name": _CONTAINER_NAME}],
         "deploymentStrategy": strategy,
     }
 
@@ -72,7 +85,7 @@ def _knative_predictor(pod_spec: Manifest) -> Manifest:
     security = {**pod_spec["securityContext"], **container["securityContext"]}
     security.pop("fsGroup", None)
     knative_container = {
-        **{key: value for key, value in container.items() if key != "startupProbe"},
+        **{key: value for key, value in with_cpu_limit(container).items() if key != "startupProbe"},
         "name": _CONTAINER_NAME,
         "ports": [{**port, "name": "http1"}],
         "securityContext": security,
@@ -102,6 +115,31 @@ def trial_manifest(service: Manifest, name: str, previous: Manifest | None) -> M
         },
         "spec": {"predictor": {**predictor, "minReplicas": 1, "maxReplicas": 1}},
     }
+
+
+def is_trial(service: Manifest) -> bool:
+    """Return whether the InferenceService serves a version on trial."""
+    return PREVIOUS_MANIFEST_ANNOTATION in service["metadata"].get("annotations", {})
+
+
+def is_confirmed(trial: Manifest) -> bool:
+    """Return whether the rollout of a trial has ended with its version."""
+    return CONFIRMED_ANNOTATION in trial["metadata"].get("annotations", {})
+
+
+def is_being_deleted(service: Manifest) -> bool:
+    """Return whether the InferenceService only waits for its finalizers."""
+    return "deletionTimestamp" in service["metadata"]
+
+
+def confirmed_trial_manifest(trial: Manifest, digest: str) -> Manifest:
+    """Return the trial with the annotation that its rollout has ended with the version `digest`."""
+    manifest = restorable_manifest(trial)
+    manifest["metadata"]["annotations"] |= {
+        PREVIOUS_MANIFEST_ANNOTATION: trial["metadata"]["annotations"][PREVIOUS_MANIFEST_ANNOTATION],
+        CONFIRMED_ANNOTATION: digest,
+    }
+    return manifest
 
 
 def with_canary(service: Manifest, percent: int) -> Manifest:

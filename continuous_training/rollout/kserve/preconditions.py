@@ -10,7 +10,7 @@ from continuous_training.rollout.kserve.deployment_mode import find_mode, is_sta
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE, MANAGED_BY_LABELS
 
 MAX_NAME_LENGTH = 40
-"""In Knative mode a Service is named NAME-trial-predictor-00001, which may have at most 63 characters."""
+"""In Knative mode a Service is named NAME-t1a2b-predictor-00001, which may have at most 63 characters."""
 
 
 def check_preconditions(cluster: Cluster, settings: ServingSettings, name: str) -> None:

@@ -14,9 +14,11 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT
 from continuous_training.adapters.kubernetes.retry import until
 from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.core.progress import Progress
-from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kserve.controller_problems import find_controller_problem
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE, TEMPLATE_LABEL
 from continuous_training.rollout.kubernetes.readiness import Deadline, ReadinessMonitor
 from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, Manifest
+from continuous_training.rollout.kubernetes.warning_events import EventFilter
 
 POLL_SECONDS = 0.5
 CONSECUTIVE_RESPONSES = 10
@@ -37,9 +39,11 @@ def rollout_status(deployment: Manifest | None, service: Manifest) -> str:
     """
     if deployment is None or not _is_owned_by(deployment, service):
         return "KServe has not created its Deployment yet"
-    if _commands(deployment["spec"]["template"]["spec"]) != _commands(service["spec"]["predictor"]):
+    if not _has_template_of(deployment["spec"]["template"], service):
         return "KServe has not updated its Deployment to the new version yet"
-    status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    # KServe creates the Deployment with one pod; its autoscaler adds the others seconds later.
+    required = service["spec"]["predictor"].get("minReplicas") or 1
+    status, replicas = deployment.get("status", {}), max(deployment["spec"].get("replicas", 1), required)
     if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
         return "the rollout of its Deployment has not begun yet"
     updated, pods = status.get("updatedReplicas", 0), status.get("replicas", 0)
@@ -49,10 +53,31 @@ def rollout_status(deployment: Manifest | None, service: Manifest) -> str:
     return f"{pods - updated} pods of an older version still exist" if pods > updated else ""
 
 
+def is_up_to_date(deployment: Manifest | None, service: Manifest) -> bool:
+    """Return whether KServe has applied the InferenceService to its Deployment."""
+    return (
+        deployment is not None
+        and _is_owned_by(deployment, service)
+        and _has_template_of(deployment["spec"]["template"], service)
+    )
+
+
 def _is_owned_by(deployment: Manifest, service: Manifest) -> bool:
     """Return False for the Deployment of a deleted InferenceService with the same name."""
     owners = deployment["metadata"].get("ownerReferences") or []
     return any(owner["uid"] == service["metadata"]["uid"] for owner in owners)
+
+
+def _has_template_of(template: Manifest, service: Manifest) -> bool:
+    """Return whether a Deployment's pod template is that of an InferenceService.
+
+    The label is a digest of the whole template. An InferenceService of an earlier release has no such label.
+    The generation in the status of an InferenceService is that of the Deployment, so it proves nothing.
+    """
+    labels = (template.get("metadata", {}).get("labels") or {}, service["metadata"].get("labels") or {})
+    return labels[0].get(TEMPLATE_LABEL) == labels[1].get(TEMPLATE_LABEL) and (
+        _commands(template["spec"]) == _commands(service["spec"]["predictor"])
+    )
 
 
 def _commands(pod_spec: Manifest) -> list[Any]:
@@ -63,10 +88,10 @@ def _commands(pod_spec: Manifest) -> list[Any]:
 
 
 class Predictor:
-    """The predictor of one InferenceService."""
+    """The predictor of one InferenceService. `since` is the time at which the current rollout began."""
 
-    def __init__(self, cluster: Cluster, name: str) -> None:
-        self.cluster, self.name = cluster, name
+    def __init__(self, cluster: Cluster, name: str, since: str = "") -> None:
+        self.cluster, self.name, self.since = cluster, name, since
         self._address: str | None = None
 
     def address(self) -> str:
@@ -91,7 +116,10 @@ class Predictor:
             status = rollout_status(deployment, service)
             if not status:
                 return
-            monitor.observe(deployment, status)
+            problem = None
+            if not is_up_to_date(deployment, service):
+                problem = find_controller_problem(self.cluster, service, self.since)
+            monitor.observe(deployment, status, problem)
         raise monitor.error(status, deadline)
 
     def wait_for_responses(
@@ -126,4 +154,5 @@ class Predictor:
 
     def _monitor(self, digest: str, progress: Progress) -> ReadinessMonitor:
         labels = self.pod_labels(digest)
-        return ReadinessMonitor(self.cluster, self.name, deployment_name(self.name), labels, progress)
+        events = EventFilter(deployment_name(self.name), self.name, self.since)
+        return ReadinessMonitor(self.cluster, self.name, events, labels, progress)

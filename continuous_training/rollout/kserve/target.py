@@ -1,20 +1,24 @@
 """The deployment target `kserve`: one InferenceService per model, and a second one for the version on trial.
 
 An InferenceService has no second version to switch to: it is changed in place. A version is therefore
-verified in a separate InferenceService, NAME-trial, which also stores the previous manifest of NAME. It is
-deleted at the end of the rollout. If it exists at the beginning, an earlier rollout was interrupted.
-docs/kserve.md describes the whole procedure.
+verified in a separate InferenceService, which also stores the previous manifest of NAME. It is deleted at
+the end of the rollout. If there is one at the beginning, an earlier rollout was interrupted. An
+InferenceService that only waits for its finalizers counts as deleted. docs/kserve.md describes the whole
+procedure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from continuous_training.core.errors import PipelineError, TransientError
+from continuous_training.adapters.kubernetes.retry import until
+from continuous_training.core.errors import PipelineError, TransientError, UnsettledError
 from continuous_training.rollout.kserve.deployment_mode import find_mode, is_standard
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
     inference_service,
+    is_being_deleted,
     previous_manifest,
     restorable_manifest,
     served_digest,
@@ -23,6 +27,7 @@ from continuous_training.rollout.kserve.inference_service import (
 )
 from continuous_training.rollout.kserve.preconditions import check_preconditions
 from continuous_training.rollout.kserve.predictor import CONSECUTIVE_RESPONSES, Predictor
+from continuous_training.rollout.kserve.trials import DELETION_TIMEOUT, Trials
 from continuous_training.rollout.kubernetes.cluster_target import ClusterTarget
 from continuous_training.rollout.kubernetes.readiness import Deadline
 from continuous_training.rollout.kubernetes.serving_objects import Manifest
@@ -31,14 +36,17 @@ from continuous_training.rollout.trial import (
     IncompleteRestoreError,
     InterruptedTrial,
     Trial,
-    trial_name,
 )
 
 
 @dataclass(frozen=True)
 class KServeTrial(Trial):
-    """A trial, its deadline, and the manifests of the endpoint before it (None: no endpoint) and after it."""
+    """A trial, its deadline, and the manifests of the endpoint before it (None: no endpoint) and after it.
 
+    `name` is the name of the trial's InferenceService.
+    """
+
+    name: str
     deadline: Deadline
     previous_manifest: Manifest | None
     manifest: Manifest
@@ -46,6 +54,11 @@ class KServeTrial(Trial):
 
 class KServeTarget(ClusterTarget[KServeTrial]):
     """The InferenceServices of one namespace."""
+
+    @cached_property
+    def trials(self) -> Trials:
+        """The InferenceServices of the versions on trial."""
+        return Trials(self.cluster)
 
     def served_digest(self, name: str) -> str | None:
         """Return the digest in the annotation of the InferenceService, or None if it does not exist."""
@@ -55,6 +68,13 @@ class KServeTarget(ClusterTarget[KServeTrial]):
     def address(self, name: str) -> str:
         """Return the address that KServe assigned to an InferenceService."""
         return Predictor(self.cluster, name).address()
+
+    def trial_address(self, name: str) -> str:
+        """Return the address of the model's current trial; TransientError if there is none."""
+        trial = self.trials.current(name)
+        if trial is None:
+            raise TransientError(f"there is no trial of {name}")
+        return self.address(trial["metadata"]["name"])
 
     def check_preconditions(self, name: str) -> None:
         """Raise UserError if KServe cannot serve the model with these settings."""
@@ -68,6 +88,7 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         return KServeTrial(
             version,
             DeployedVersion(version.name, digest) if digest else None,
+            self.trials.new_name(version.name),
             deadline,
             restorable_manifest(service) if service else None,
             inference_service(version.name, version, pod_spec, self.settings, mode),
@@ -75,26 +96,25 @@ class KServeTarget(ClusterTarget[KServeTrial]):
 
     def start_trial(self, trial: KServeTrial) -> None:
         """Apply the trial's InferenceService and wait until it serves the version."""
-        name = trial_name(trial.version.name)
-        manifest = trial_manifest(trial.manifest, name, trial.previous_manifest)
+        manifest = trial_manifest(trial.manifest, trial.name, trial.previous_manifest)
         service = self.apply(INFERENCE_SERVICE, manifest)
         self._wait_until_served(service, trial.version, trial.deadline)
 
     def start_canary(self, trial: KServeTrial, previous: DeployedVersion) -> None:
         """Apply the new InferenceService with a canary share, and wait for a response of the version."""
         version, percent = trial.version, self.settings.canary
-        self.apply(INFERENCE_SERVICE, with_canary(trial.manifest, percent))
+        self._apply_endpoint(with_canary(trial.manifest, percent))
         self._wait_for_responses(version.name, version, trial.deadline, count=1)
         self.progress(f"canary: {version.name} {version.digest[:12]} receives {percent} % of the traffic")
 
     def switch(self, trial: KServeTrial) -> None:
         """Apply the new InferenceService and wait until it serves the version."""
-        self._wait_until_served(self.apply(INFERENCE_SERVICE, trial.manifest), trial.version, trial.deadline)
+        self._wait_until_served(self._apply_endpoint(trial.manifest), trial.version, trial.deadline)
 
     def confirm(self, name: str, digest: str) -> None:
-        """Delete the trial's InferenceService; NAME already serves the version."""
+        """Mark the trial as confirmed and delete it; NAME already serves the version."""
         self.check_lease()
-        self.cluster.delete(INFERENCE_SERVICE, trial_name(name))
+        self.trials.confirm(name, digest, self.progress)
 
     def revert(self, name: str, digest: str) -> None:
         """Apply the previous manifest, wait until it is served, and delete the trial's InferenceService."""
@@ -108,8 +128,8 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         self._verify_complete(service, DeployedVersion(name, digest))
 
     def find_interrupted_trial(self, name: str) -> InterruptedTrial | None:
-        """Look for the InferenceService NAME-trial."""
-        trial = self._get(trial_name(name))
+        """Look for a trial that is neither confirmed nor being deleted."""
+        trial = self.trials.current(name)
         if trial is None:
             return None
         previous = previous_manifest(trial)
@@ -119,10 +139,10 @@ class KServeTarget(ClusterTarget[KServeTrial]):
 
     def restore(self, name: str) -> None:
         """Restore NAME from the manifest in the trial, and delete the trial's InferenceService."""
-        trial = self._get(trial_name(name))
+        trial = self.trials.current(name)
         if trial is not None:
             self._restore_manifest(name, previous_manifest(trial))
-            self.cluster.delete(INFERENCE_SERVICE, trial_name(name))
+            self.trials.delete(name, self.progress)
 
     def _restore_manifest(self, name: str, previous: Manifest | None) -> None:
         """Apply the previous manifest, or delete NAME if there is none.
@@ -134,9 +154,10 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         if previous is None:
             if service is not None:
                 self.cluster.delete(INFERENCE_SERVICE, name)
+            self._wait_until_deleted(name)
             return
         if service is None or restorable_manifest(service) != previous:
-            service = self.cluster.apply(INFERENCE_SERVICE, previous)
+            service = self._apply_endpoint(previous)
         try:
             self._verify_complete(service, DeployedVersion(name, served_digest(previous) or ""))
         except TransientError:
@@ -155,7 +176,7 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         """Return when an InferenceService, as the API server returned it, serves only this version."""
         name = service["metadata"]["name"]
         if is_standard(find_mode(self.cluster, service)):
-            predictor = Predictor(self.cluster, name)
+            predictor = self._predictor(name, version)
             predictor.wait_for_deployment(service, version.digest, deadline, self.progress)
         self._wait_for_responses(name, version, deadline)
 
@@ -163,7 +184,7 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         self, name: str, version: DeployedVersion, deadline: Deadline, count: int = CONSECUTIVE_RESPONSES
     ) -> None:
         request = self.archives.golden_requests(version).requests[0].request
-        Predictor(self.cluster, name).wait_for_responses(
+        self._predictor(name, version).wait_for_responses(
             lambda address: self.predict_at(address, version, request),
             version.digest,
             deadline,
@@ -171,5 +192,27 @@ class KServeTarget(ClusterTarget[KServeTrial]):
             count,
         )
 
+    def _predictor(self, name: str, version: DeployedVersion) -> Predictor:
+        """Return a predictor that reports the events since the start of the current trial."""
+        trial = self.trials.current(version.name)
+        return Predictor(self.cluster, name, trial["metadata"]["creationTimestamp"] if trial else "")
+
+    def _apply_endpoint(self, manifest: Manifest) -> Manifest:
+        """Apply an endpoint's InferenceService. A deleted one of that name must not exist any more."""
+        self._wait_until_deleted(manifest["metadata"]["name"])
+        return self.apply(INFERENCE_SERVICE, manifest)
+
+    def _wait_until_deleted(self, name: str) -> None:
+        """Wait while an InferenceService is being deleted. Raises UnsettledError after DELETION_TIMEOUT."""
+        for _ in until(DELETION_TIMEOUT):
+            service = self.cluster.get(INFERENCE_SERVICE, name)
+            if service is None or not is_being_deleted(service):
+                return
+        raise UnsettledError(
+            f"InferenceService {name} has been deleted, but its finalizers prevent its removal: check that "
+            f"KServe's controller runs, and see kubectl -n {self.cluster.namespace} get isvc {name} -o yaml"
+        )
+
     def _get(self, name: str) -> Manifest | None:
-        return self.cluster.get(INFERENCE_SERVICE, name)
+        service = self.cluster.get(INFERENCE_SERVICE, name)
+        return None if service is None or is_being_deleted(service) else service

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from continuous_training.adapters.kubernetes.client import Cluster
-from continuous_training.adapters.kubernetes.resources import EVENT
 from continuous_training.core.errors import PipelineError
 from continuous_training.rollout.kubernetes.serving_objects import Manifest
+from continuous_training.rollout.kubernetes.warning_events import EventFilter, find_warnings
 
 IMAGE_GRACE, CRASH_GRACE, CREATION_GRACE, NO_LIMIT = 30.0, 15.0, 15.0, float("inf")
-LOG_LINES, MAX_EVENTS, MAX_LINE = 10, 5, 300
+LOG_LINES, MAX_LINE = 10, 300
 
 _STARTING = {"ContainerCreating", "PodInitializing", ""}
 _CRASHING = {"CrashLoopBackOff", "RunContainerError", "Error"}
@@ -75,7 +75,7 @@ def _container_problem(pod: str, container: Manifest) -> PodProblem | None:
         restarts = container.get("restartCount", 0)
         # In CrashLoopBackOff the container waits for its next start, otherwise it has ended again by now.
         ends = restarts + (reason != "CrashLoopBackOff")
-        event = f"ended {ends} times" if restarts else "ended"
+        event = f"ended {ends} times" if ends > 1 else "ended"
         message = f"container {name} of pod {pod} {event} ({cause})"
         # A single failure may be due to a store that was unavailable for a moment.
         return PodProblem(message, CRASH_GRACE if restarts else NO_LIMIT, pod, name)
@@ -90,8 +90,8 @@ def _condition(manifest: Manifest, kind: str) -> Manifest | None:
     return next((condition for condition in conditions if condition["type"] == kind), None)
 
 
-def collect_evidence(cluster: Cluster, deployment: str, problem: PodProblem | None) -> str:
-    """Return the last log lines of the problem's pod and the last warning events of a Deployment.
+def collect_evidence(cluster: Cluster, event_filter: EventFilter, problem: PodProblem | None) -> str:
+    """Return the last log lines of the problem's pod and the last warning events of a version.
 
     An error while reading them becomes part of the result, because it must not hide the problem itself.
     """
@@ -103,23 +103,11 @@ def collect_evidence(cluster: Cluster, deployment: str, problem: PodProblem | No
             )
             if lines:
                 parts.append(f"last log lines: {' | '.join(map(_truncate, lines))}")
-        if warnings := _warnings(cluster, deployment):
+        if warnings := find_warnings(cluster, event_filter):
             parts.append(f"last events: {' | '.join(map(_truncate, warnings))}")
     except PipelineError as error:
         parts.append(f"logs or events could not be read: {error}")
     return "; ".join(parts)
-
-
-def _warnings(cluster: Cluster, deployment: str) -> list[str]:
-    """Return the latest warnings about a Deployment and its pods, without repeats, oldest first."""
-    events = [
-        event
-        for event in cluster.find(EVENT, fields="type=Warning")
-        if event["involvedObject"].get("name", "").startswith(deployment)
-    ]
-    events.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
-    texts = [f"{event.get('reason', '')}: {' '.join(event.get('message', '').split())}" for event in events]
-    return list(dict.fromkeys(reversed(texts)))[:MAX_EVENTS][::-1]
 
 
 def _truncate(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
@@ -16,6 +17,7 @@ from continuous_training.rollout.kubernetes.pod_problems import (
     find_problem,
 )
 from continuous_training.rollout.kubernetes.serving_objects import Manifest, pod_labels
+from continuous_training.rollout.kubernetes.warning_events import EventFilter
 from continuous_training.rollout.trial import DeployedVersion
 
 WATCH_INTERVAL = 2.0
@@ -50,30 +52,34 @@ def label_selector(labels: dict[str, str]) -> str:
 class ReadinessMonitor:
     """Reports the status of pods that are not ready, and detects problems that last too long.
 
-    `name` is the object that the messages name, `deployment_name` the Deployment whose events are evidence,
-    and `pod_labels` the labels of its pods.
+    `name` is the object that the messages name, `events` are the events that are evidence, and `pod_labels`
+    the labels of the pods.
     """
 
     def __init__(
         self,
         cluster: Cluster,
         name: str,
-        deployment_name: str,
+        events: EventFilter,
         pod_labels: dict[str, str],
         progress: Progress,
     ) -> None:
-        self.cluster, self.name, self.deployment_name = cluster, name, deployment_name
+        self.cluster, self.name, self.events = cluster, name, events
         self.pod_labels, self.progress = pod_labels, progress
         self._problem: PodProblem | None = None
         self._problem_start = time.monotonic()
         self._last_message = ""
 
-    def observe(self, deployment: Manifest | None, status: str) -> None:
-        """Report `status` and the current problem of the pods.
+    def observe(self, deployment: Manifest | None, status: str, problem: PodProblem | None = None) -> None:
+        """Report `status` and the current problem: `problem`, or else that of the pods.
 
         Raises NotReadyError if the problem has lasted longer than its grace period.
         """
-        problem = find_problem(deployment, pods_of(self.cluster, self.pod_labels))
+        if deployment and not self.events.since:
+            # Events of a deleted Deployment of this name may still exist.
+            created = deployment["metadata"].get("creationTimestamp") or ""
+            self.events = replace(self.events, since=created)
+        problem = problem or find_problem(deployment, pods_of(self.cluster, self.pod_labels))
         if _grace_period(problem) != _grace_period(self._problem):
             self._problem_start = time.monotonic()
         self._problem = problem
@@ -88,7 +94,7 @@ class ReadinessMonitor:
         """Return the error for the last status and problem, with evidence; `deadline` if it has passed."""
         problem = self._problem
         evidence_of = problem or PodProblem(status, pod=self._first_pod())
-        evidence = collect_evidence(self.cluster, self.deployment_name, evidence_of)
+        evidence = collect_evidence(self.cluster, self.events, evidence_of)
         limit = f" within the {deadline.seconds:g} s of CT_ROLLOUT_DEADLINE" if deadline else ""
         parts = [f"{self.name} did not become ready{limit}: {status}"]
         parts += [problem.message] if problem else []
@@ -118,7 +124,7 @@ def wait_until_ready(
     when a problem has lasted longer than its grace period.
     """
     name = version.deployment_name
-    monitor, status = ReadinessMonitor(cluster, name, name, pod_labels(version), progress), ""
+    monitor, status = ReadinessMonitor(cluster, name, EventFilter(name), pod_labels(version), progress), ""
     selector = label_selector(pod_labels(version))
     for deployments in watch(cluster, DEPLOYMENT, selector, deadline.remaining, WATCH_INTERVAL):
         check_lease()

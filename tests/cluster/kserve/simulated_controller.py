@@ -1,6 +1,9 @@
 """A simulation of KServe's controller, based on its observed behaviour.
 
-The condition Ready is always true, also without ready pods.
+The condition Ready is always true, also without ready pods. Each InferenceService gets a finalizer, which is
+removed `deletion_seconds` after its deletion. A container without a CPU limit gets the limit 1, as KServe's
+defaulting webhook adds it. An error, such as a Deployment that the API server rejects, becomes an event on
+the InferenceService.
 
 In Standard mode it creates a Deployment and a Service NAME-predictor. The Deployment makes rolling updates,
 and canaryTrafficPercent is ignored.
@@ -13,12 +16,15 @@ traffic.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from continuous_training.adapters.kubernetes.client import Cluster
-from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
+from continuous_training.adapters.kubernetes.errors import ConflictError, NotThereError, RefusedError
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, EVENT, SERVICE
 from continuous_training.adapters.kubernetes.transport import APPLY, Request
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
@@ -35,6 +41,7 @@ _PREDICTOR_ONLY_KEYS = {
 }
 _SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 _MAX_SECONDS = 3600
+_FINALIZER = "inferenceservice.finalizers"
 
 
 class SimulatedController:
@@ -49,7 +56,8 @@ class SimulatedController:
         self.cluster, self.mode, self._stop = cluster, mode, threading.Event()
         self.defect: Exception | None = None
         self.image_overrides: dict[tuple[str, str], str] = {}
-        self.is_paused = False
+        self.is_paused, self.deletion_seconds = False, 0.5
+        self._deletions: dict[str, float] = {}
 
     @contextmanager
     def run_in_background(self) -> Iterator[None]:
@@ -62,6 +70,9 @@ class SimulatedController:
             self._stop.set()
             thread.join(timeout=30)
             assert not thread.is_alive(), "the controller did not stop"
+            for service in self.cluster.find(INFERENCE_SERVICE):
+                # Otherwise the namespace could not be deleted.
+                self._set_finalizers(service, [])
             assert self.defect is None
 
     def _run(self) -> None:
@@ -72,6 +83,8 @@ class SimulatedController:
             for service in [] if self.is_paused else services:
                 try:
                     self._reconcile(service)
+                except RefusedError as error:
+                    self._report(service, error)
                 except PipelineError as error:
                     # The object was deleted or changed: the next round uses its new state.
                     print(f"controller: {error}")
@@ -80,10 +93,48 @@ class SimulatedController:
                     raise
 
     def _reconcile(self, service: Manifest) -> None:
+        metadata = service["metadata"]
+        if "deletionTimestamp" in metadata:
+            start = self._deletions.setdefault(metadata["uid"], time.monotonic())
+            if time.monotonic() - start >= self.deletion_seconds:
+                self._set_finalizers(service, [])
+            return
+        if _FINALIZER not in metadata.get("finalizers", []):
+            self._set_finalizers(service, [_FINALIZER])
         if self.mode == "Standard":
             self._reconcile_standard(service)
         else:
             self._reconcile_knative(service)
+
+    def _set_finalizers(self, service: Manifest, finalizers: list[str]) -> None:
+        path = self.cluster.path(INFERENCE_SERVICE, service["metadata"]["name"])
+        body = {"metadata": {"finalizers": finalizers, "uid": service["metadata"]["uid"]}}
+        request = Request("PATCH", path, "set finalizers", {}, body, "application/merge-patch+json")
+        with suppress(NotThereError, ConflictError):
+            self.cluster.transport.send(request)
+
+    def _report(self, service: Manifest, error: PipelineError) -> None:
+        """Create an event on the InferenceService, as KServe does."""
+        metadata = service["metadata"]
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = {
+            "metadata": {"generateName": f"{metadata['name']}."},
+            "involvedObject": {
+                "apiVersion": INFERENCE_SERVICE.api_version,
+                "kind": INFERENCE_SERVICE.kind,
+                "namespace": self.cluster.namespace,
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+            },
+            "reason": "InternalError",
+            "message": f"fails to reconcile predictor: {error}",
+            "type": "Warning",
+            "source": {"component": "v1beta1Controllers"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        self.cluster.create(EVENT, event)
 
     def _reconcile_standard(self, service: Manifest) -> None:
         name = f"{service['metadata']['name']}-predictor"
@@ -124,6 +175,7 @@ class SimulatedController:
         image = self.image_overrides.get((metadata["name"], labels.get(DIGEST_LABEL, "")))
         if image:
             pod["containers"] = [{**pod["containers"][0], "image": image}, *pod["containers"][1:]]
+        pod["containers"] = list(map(_with_default_limit, pod["containers"]))
         spec = {
             "replicas": predictor["minReplicas"],
             "selector": {"matchLabels": selector},
@@ -167,6 +219,12 @@ class SimulatedController:
         path = self.cluster.path(INFERENCE_SERVICE, name, "status")
         action = f"write the status of {name}"
         self.cluster.transport.send(Request("PATCH", path, action, query, body, APPLY))
+
+
+def _with_default_limit(container: Manifest) -> Manifest:
+    resources = container.get("resources", {})
+    limits = {"cpu": "1", **resources.get("limits", {})}
+    return {**container, "resources": {**resources, "limits": limits}}
 
 
 def _owner_reference(service: Manifest) -> Manifest:

@@ -6,6 +6,7 @@ import copy
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,6 +22,7 @@ from continuous_training.rollout.kserve.deployment_mode import (
 )
 from continuous_training.rollout.kserve.inference_service import (
     PREVIOUS_MANIFEST_ANNOTATION,
+    TEMPLATE_LABEL,
     inference_service,
     previous_manifest,
     restorable_manifest,
@@ -92,6 +94,28 @@ def test_knative_predictor_has_only_supported_fields() -> None:
     assert "startupProbe" not in container
     for probe in ("readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] == 8080
+
+
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+@pytest.mark.parametrize(
+    ("cpu", "limit"),
+    [
+        ("250m", None),
+        ("1", None),
+        ("1000m", None),
+        ("1001m", "1001m"),
+        ("1.5", "1.5"),
+        ("2", "2"),
+        ("1k", "1k"),
+    ],
+)
+def test_a_request_above_one_core_has_a_limit(mode: str, cpu: str, limit: str | None) -> None:
+    """KServe adds the limit 1 to a container without one, and a request must not exceed its limit."""
+    settings = replace(SETTINGS, cpu=cpu)
+    service = inference_service("digits", VERSION, ModelServer(settings).pod(VERSION), settings, mode)
+    resources = container_of(service)["resources"]
+    assert resources["requests"] == {"cpu": cpu, "memory": "512Mi"}
+    assert resources["limits"] == {"memory": "512Mi"} | ({"cpu": limit} if limit else {})
 
 
 def test_only_a_canary_has_a_traffic_percentage() -> None:
@@ -180,7 +204,10 @@ def make_deployment(**status: int) -> Manifest:
         "metadata": {"generation": 4, "ownerReferences": [{"uid": UID}]},
         "spec": {
             "replicas": 3,
-            "template": {"spec": copy.deepcopy(make_service()["spec"]["predictor"])},
+            "template": {
+                "metadata": {"labels": make_service()["metadata"]["labels"]},
+                "spec": copy.deepcopy(make_service()["spec"]["predictor"]),
+            },
         },
         "status": {
             "observedGeneration": 4,
@@ -207,6 +234,29 @@ def test_rollout_has_ended_when_all_pods_are_new_and_available() -> None:
 )
 def test_rollout_continues_while_a_pod_is_old_or_unavailable(status: dict[str, int], expected: str) -> None:
     assert expected in rollout_status(make_deployment(**status), applied_service())
+
+
+def test_rollout_continues_until_all_required_pods_exist() -> None:
+    """KServe creates a Deployment with one pod, and its autoscaler adds the others."""
+    deployment = make_deployment(replicas=1, updatedReplicas=1, availableReplicas=1)
+    deployment["spec"]["replicas"] = 1
+    assert "1 of 3 pods" in rollout_status(deployment, applied_service())
+
+
+def test_rollout_of_the_same_version_with_other_settings_has_not_begun() -> None:
+    settings = replace(SETTINGS, memory="1Gi")
+    pod_spec = ModelServer(settings).pod(VERSION)
+    service = inference_service("digits", VERSION, pod_spec, settings, "Standard")
+    service["metadata"]["uid"] = UID
+    assert "has not updated" in rollout_status(make_deployment(), service)
+
+
+def test_a_service_of_an_earlier_release_has_no_digest_of_its_template() -> None:
+    deployment, service = make_deployment(), applied_service()
+    del service["metadata"]["labels"][TEMPLATE_LABEL]
+    assert "has not updated" in rollout_status(deployment, service)
+    del deployment["spec"]["template"]["metadata"]["labels"][TEMPLATE_LABEL]
+    assert rollout_status(deployment, service) == ""
 
 
 def test_rollout_has_not_begun_without_a_current_deployment() -> None:

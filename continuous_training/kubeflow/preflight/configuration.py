@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
-from continuous_training.adapters.kubernetes.partial_metadata import is_known
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
@@ -14,8 +13,8 @@ from continuous_training.kubeflow.object_names import SERVER_ACCOUNT, SERVER_SEC
 from continuous_training.kubeflow.preflight.cluster_objects import check_object
 from continuous_training.kubeflow.preflight.finding import Finding, State
 from continuous_training.kubeflow.preflight.images import check_image
+from continuous_training.kubeflow.preflight.kserve_check import check_kserve
 from continuous_training.kubeflow.preflight.references import Reference
-from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 
 _EXAMPLE = "manifests/base/configmap.yaml shows an example"
 _REQUIRED = {
@@ -60,16 +59,8 @@ def check_serving_requirements(cluster: Cluster, settings: Settings) -> list[Fin
         _check_serving_image(settings),
     ]
     if settings.target == "kserve":
-        findings.append(check_kserve(cluster))
+        findings += check_kserve(cluster, settings.serving)
     return findings
-
-
-def check_kserve(cluster: Cluster) -> Finding:
-    """Return whether the cluster has the InferenceService resource of KServe."""
-    requirement = f"KServe's {INFERENCE_SERVICE.kind} ({INFERENCE_SERVICE.api_version})"
-    if is_known(cluster, INFERENCE_SERVICE):
-        return Finding(State.OK, requirement)
-    return Finding(State.MISSING, requirement, "install KServe, or set CT_TARGET=kubernetes")
 
 
 def _check_serving_image(settings: Settings) -> Finding:

@@ -32,7 +32,12 @@ def check_preconditions(cluster: Cluster, settings: ServingSettings, name: str) 
             f"InferenceService {name} in namespace {cluster.namespace} was not created by this "
             "pipeline and is not changed: delete it, or set CT_SERVING_NAMESPACE to another namespace"
         )
-    if settings.canary and is_standard(find_mode(cluster, service)):
+    check_canary(settings, find_mode(cluster, service), name)
+
+
+def check_canary(settings: ServingSettings, mode: str, name: str) -> None:
+    """Raise UserError if a canary is configured in a mode that does not support it."""
+    if settings.canary and is_standard(mode):
         raise UserError(
             f"CT_CANARY is {settings.canary}, but KServe runs {name} in its Standard mode, which "
             "ignores canaryTrafficPercent: all traffic would go to the new version. Set CT_CANARY=0, or "

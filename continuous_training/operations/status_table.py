@@ -105,7 +105,8 @@ def _served(workload: WorkloadStatus) -> str:
     if agreement.problem and workload.champion is None and agreement.agree is None:
         version = "a version"
     # The Services of a cluster do not tell when their servers loaded the version.
-    suffix = "" if workload.endpoint else ", once a server runs"
+    pending = f", but {served.reason}" if served.reason else ", once a server runs"
+    suffix = "" if workload.endpoint else pending
     if served.loaded_at:
         suffix = f", loaded {format_time(served.loaded_at)}"
     trial = ", on trial" if served.on_trial else ""

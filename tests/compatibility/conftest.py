@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from continuous_training.adapters.local_registry import open_registry
+from continuous_training.adapters.local_registry import LocalRegistry
 
 from . import earlier_version
 
@@ -70,7 +71,8 @@ def registry_environment(
 ) -> Iterator[dict[str, str]]:
     """The environment of commands that use a copy of the state directory and share one MLflow server."""
     state = earlier_version.copy_state(local_runs / "state", tmp_path_factory.mktemp("registry") / "state")
-    with open_registry(f"sqlite:///{state}/mlflow/mlflow.db") as registry:
+    with closing(LocalRegistry(state / "mlflow")) as registry:
+        registry.start()
         yield earlier_version.clean_environment(
             CT_STATE=str(state), MLFLOW_TRACKING_URI=registry.uri, PYTHONPATH=str(local_runs / "ours")
         )

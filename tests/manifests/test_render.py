@@ -150,7 +150,22 @@ def test_model_servers_accept_only_the_inference_port(objects: list[Object]) -> 
         for rule in policy["spec"].get("ingress", [])
     ]
     assert rules
-    assert all(rule["ports"] == [{"port": "http"}] and rule["from"] for rule in rules)
+    # 8012 is the port of Knative's queue-proxy, which passes requests to the inference port.
+    assert all(rule["ports"] in ([{"port": "http"}], [{"port": 8012}]) and rule["from"] for rule in rules)
+
+
+def test_knative_reaches_model_servers_only_with_kserve() -> None:
+    ports = {
+        name: {
+            port["port"]
+            for policy in of_kind(render(MANIFESTS / f"overlays/{name}"), "NetworkPolicy")
+            if selects(policy, {"app.kubernetes.io/name": "model-server"})
+            for rule in policy["spec"].get("ingress", [])
+            for port in rule["ports"]
+        }
+        for name in ("kserve", "standalone")
+    }
+    assert ports == {"kserve": {"http", 8012}, "standalone": {"http"}}
 
 
 def test_egress_is_restricted(objects: list[Object]) -> None:

@@ -14,6 +14,8 @@ from sklearn.datasets import load_diabetes
 from components.prep_data.__main__ import in_pipeline
 from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.core.run_parameters import to_lines
+from continuous_training.operations.serving_state import ClusterServingState
+from continuous_training.serving.models.model_status import UNAVAILABLE, ModelStatus
 from continuous_training.serving.process import daemon
 from pipelines import rollback
 from pipelines.status import main
@@ -199,6 +201,17 @@ def test_status_does_not_start_a_stopped_server(state: ChampionState, capsys):
     assert "no model server runs" in out
     assert ", once a server runs" in out
     assert daemon.status(state.folder) is None, "status starts no server"
+
+
+def test_a_cluster_without_a_ready_server_is_not_a_stopped_local_server(
+    state: ChampionState, capsys, monkeypatch
+):
+    unavailable = ModelStatus(NAME, UNAVAILABLE, "no server of it is ready", digest=state.digests[1])
+    serving = ClusterServingState(None, {NAME: unavailable}, {}, {}, "models")
+    monkeypatch.setattr("continuous_training.operations.status.read_serving_state", lambda _: serving)
+    out, _ = run_command(main, capsys)
+    assert f"archive {state.digests[1][:12]}, but no server of it is ready" in " ".join(out.split())
+    assert "once a server runs" not in out
 
 
 def test_an_archive_that_cannot_be_loaded_is_shown(state: ChampionState, capsys):

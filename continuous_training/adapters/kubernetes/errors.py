@@ -19,6 +19,10 @@ _NOT_ALLOWED = re.compile(
 )
 
 
+_COMPONENTS = {"serving.kserve.io": "components/kserve", "trainer.kubeflow.org": "components/trainer"}
+"""The folders of the Roles that are not in the base, by API group."""
+
+
 class ForbiddenError(UserError):
     """The caller's Role does not permit the request."""
 
@@ -45,6 +49,11 @@ def status_of(body: bytes | str | None) -> dict[str, Any]:
     return status if isinstance(status, dict) else {"message": text.strip()[:500]}
 
 
+def _role_file(group: str) -> str:
+    """Return the manifest with the shipped Role for the resources of an API group."""
+    return f"manifests/{_COMPONENTS.get(group, 'base')}/role.yaml"
+
+
 def error_of(code: int, status: dict[str, Any], description: str, caller: str) -> PipelineError:
     """Return the error for a response with the status `code`.
 
@@ -57,7 +66,7 @@ def error_of(code: int, status: dict[str, Any], description: str, caller: str) -
         rule = f"verb {denied['verb']} on {denied['resource']} of API group {denied['group']!r}"
         return ForbiddenError(
             f"{caller} may not {description}: its Role lacks the {rule}. The shipped Role has it "
-            f"(manifests/base/role.yaml); apply it, or add the rule ({message})"
+            f"({_role_file(denied['group'])}); apply it, or add the rule ({message})"
         )
     if code in (400, 403, 422) or (code == 500 and _NO_SUCH_FIELD in message):
         return RefusedError(f"Kubernetes refused to {description}: {message}")

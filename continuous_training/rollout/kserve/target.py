@@ -195,7 +195,7 @@ class KServeTarget(ClusterTarget[KServeTrial]):
     def _predictor(self, name: str, version: DeployedVersion) -> Predictor:
         """Return a predictor that reports the events since the start of the current trial."""
         trial = self.trials.current(version.name)
-        return Predictor(self.cluster, name, trial["metadata"]["creationTimestamp"] if trial else "")
+        return Predictor(self.cluster, name, trial["metadata"].get("creationTimestamp", "") if trial else "")
 
     def _apply_endpoint(self, manifest: Manifest) -> Manifest:
         """Apply an endpoint's InferenceService. A deleted one of that name must not exist any more."""

@@ -153,6 +153,12 @@ ROLE = 'deployments.apps "one" is forbidden: User "u" cannot patch resource "dep
     ("answer", "kind", "message"),
     [
         (refusal(403, ROLE), ForbiddenError, "verb patch on deployments of API group 'apps'"),
+        (refusal(403, ROLE), ForbiddenError, r"\(manifests/base/role.yaml\)"),
+        (
+            refusal(403, ROLE.replace('"apps"', '"serving.kserve.io"')),
+            ForbiddenError,
+            r"\(manifests/components/kserve/role.yaml\)",
+        ),
         (refusal(403, "exceeded quota: small"), RefusedError, "refused to apply Deployment one: exceeded"),
         (refusal(422, "spec.replicas: Invalid value"), RefusedError, "spec.replicas: Invalid value"),
         (refusal(404, "the server could not find the requested resource"), NotThereError, "could not find"),

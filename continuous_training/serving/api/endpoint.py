@@ -65,9 +65,10 @@ Parse = Callable[[EndpointRequest, bytes], InferenceCall | None]
 class Route:
     """One method of one path and the endpoint that handles it.
 
-    `{name}` in the path matches one segment. HEAD is accepted wherever GET is. Endpoints whose response
-    comes from a batch can provide `parse`: it turns a request with its complete body into an inference
-    call without waiting. It returns None when `endpoint` must handle the request.
+    `{name}` in the path matches one segment, and `{name}:verb` one that ends with `:verb`. HEAD is accepted
+    wherever GET is. Endpoints whose response comes from a batch can provide `parse`: it turns a request with
+    its complete body into an inference call without waiting. It returns None when `endpoint` must handle the
+    request.
     """
 
     method: str

@@ -58,7 +58,10 @@ def _match(route: Route, segments: Sequence[str]) -> dict[str, str] | None:
     parameters = {}
     for pattern, segment in zip(expected, segments, strict=True):
         if pattern.startswith("{"):
-            parameters[pattern[1:-1]] = segment
+            name, _, suffix = pattern[1:].partition("}")
+            if not segment.endswith(suffix):
+                return None
+            parameters[name] = segment.removesuffix(suffix)
         elif pattern != segment:
             return None
     return parameters

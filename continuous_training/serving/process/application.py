@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from continuous_training.serving.api.endpoint import Route
 from continuous_training.serving.api.predict_endpoints import PredictEndpoints
+from continuous_training.serving.api.v1_endpoints import V1Endpoints
 from continuous_training.serving.api.v2_endpoints import V2Endpoints
 from continuous_training.serving.http.app import HttpApp
 from continuous_training.serving.http.fast_path import FastPath
@@ -53,6 +54,7 @@ class ServerApplication:
         return [
             *predictions.routes(),
             *Page(self.repository, predictions.index).routes(),
+            *V1Endpoints(self.repository, self.batcher).routes(),
             *V2Endpoints(self.repository, self.batcher, lambda: self.stopping).routes(),
             Route("GET", "/metrics", self.metrics.metrics),
         ]

@@ -61,6 +61,20 @@ def test_the_responses_to_the_examples_are_valid(gallery: str, document: Any, na
             validator(document, f"{name}.{schema}").validate(response.json())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_v1_example_returns_valid_predictions(gallery: str, document: Any, name: str) -> None:
+    path = f"/v1/models/{name}:predict"
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    response = requests.post(gallery + path, json=body["example"], timeout=30)
+    assert response.status_code == 200, response.text
+    predictions = response.json()["predictions"]
+    requests_ = body["example"]["instances"]
+    assert len(predictions) == len(requests_) > 1
+    for request_, prediction in zip(requests_, predictions, strict=True):
+        validator(document, f"{name}.Answer").validate(prediction)
+        assert prediction == requests.post(f"{gallery}/predict/{name}", json=request_, timeout=30).json()
+
+
 @pytest.mark.parametrize(
     ("name", "request_", "valid"),
     [

@@ -70,7 +70,7 @@ def openapi_json(models: Mapping[str, ServedModel]) -> bytes:
         "info": {
             "title": "Model server",
             "version": _version(),
-            "description": "The served models: /predict and the Open Inference Protocol v2.",
+            "description": "The served models: /predict, KServe's V1 protocol, Open Inference Protocol v2.",
         },
         "paths": paths,
         "components": {"schemas": schemas},

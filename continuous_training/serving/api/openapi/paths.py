@@ -6,7 +6,7 @@ from typing import Any
 
 from continuous_training.serving.api.image_decoding import MEDIA_TYPES
 from continuous_training.serving.api.multipart import FORM, ImageFields, image_fields
-from continuous_training.serving.api.openapi import tensor_schemas
+from continuous_training.serving.api.openapi import tensor_schemas, v1_paths
 from continuous_training.serving.models.model_schema import ModelSchema, model_schema
 from continuous_training.serving.models.schema_inference import Schema
 from continuous_training.serving.models.versions import ServedModel
@@ -58,6 +58,7 @@ def model_paths(served: ServedModel) -> dict[str, Any]:
     }
     return {
         f"/predict/{name}": {"post": _predict(served, schema)},
+        **_v1_paths(name, schema),
         **_v2_paths(base, name, "", {"tags": [name]}, example),
         **_v2_paths(
             f"{base}/versions/{{version}}",
@@ -67,6 +68,16 @@ def model_paths(served: ServedModel) -> dict[str, Any]:
             example,
         ),
     }
+
+
+def _v1_paths(name: str, schema: ModelSchema) -> dict[str, Any]:
+    examples = [example.request for example in schema.examples]
+    predict = v1_paths.predict_v1(name, _ref(name, "Request"), _ref(name, "Answer"), examples)
+    predict["responses"]["200"]["headers"] = _VERSION_HEADERS
+    predict["responses"] |= _errors(*_INFERENCE_ERRORS)
+    ready = v1_paths.model_ready_v1(name)
+    ready["responses"] |= _errors(404, 503)
+    return {f"/v1/models/{name}": {"get": ready}, f"/v1/models/{name}:predict": {"post": predict}}
 
 
 def _v2_paths(path: str, name: str, suffix: str, shared: dict[str, Any], example: Any) -> dict[str, Any]:
@@ -178,6 +189,7 @@ def server_paths() -> dict[str, Any]:
     """Return the paths that do not depend on the served models."""
     ready = {"$ref": "#/components/schemas/Ready"}
     return {
+        "/v1/models": _get("models_v1", "The names of the served models", {"200": _json({"type": "object"})}),
         "/v2": _get("server", "The server and its extensions", {"200": _json({"type": "object"})}),
         "/v2/health/live": _get("live", "Whether the server responds", {"200": _json({"type": "object"})}),
         "/v2/health/ready": _get(

@@ -39,6 +39,8 @@ class Router:
             for route in self.routes
             if (parameters := _match(route, segments)) is not None
         ]
+        # `{name}:verb` is another resource than `{name}`, which matches the same segment.
+        matches = [match for match in matches if ":" in match.route.path] or matches
         for match in matches:
             if method in _methods(match.route):
                 return match

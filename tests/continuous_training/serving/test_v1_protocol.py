@@ -70,5 +70,6 @@ def test_names_and_readiness_of_the_models(url: str) -> None:
     ):
         assert response.status_code == 404
         assert "the served models are: toy" in response.json()["error"]
-    assert requests.get(f"{url}/v1/models/toy:predict", timeout=5).status_code == 404
+    response = requests.get(f"{url}/v1/models/toy:predict", timeout=5)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert requests.post(f"{url}/v1/models/toy:explain", json={}, timeout=5).status_code == 405

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-from workloads.contract import Workload
+
+if TYPE_CHECKING:
+    # Start-up time: archive and deploy-serving use the file names of an evaluation and no workload.
+    from workloads.contract import Workload
 
 
 @dataclass(frozen=True)

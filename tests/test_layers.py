@@ -121,6 +121,12 @@ def test_a_handler_loads_without_training_libraries(name):
     assert not training_libraries & loaded_modules(f"workloads.{name}.handler")
 
 
+@pytest.mark.parametrize("step", ["archive", "deploy_serving", "notify"])
+def test_a_step_without_rows_starts_without_numpy_and_pyarrow(step):
+    libraries = {"numpy", "pyarrow", "matplotlib", "kubernetes", "workloads"}
+    assert not libraries & loaded_modules(f"components.{step}.__main__")
+
+
 def test_the_server_starts_without_training_libraries():
     modules = (
         "process.background",

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.deploy_serving.reevaluate import reevaluate
 from components.evaluate.tracking import REPORT
 from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
@@ -80,6 +79,9 @@ def run(
         if data and _champion_changed(model, version, champion):
             current = f"version {champion.version}" if champion else "no version"
             progress(f"{current} is the champion now: evaluating again")
+            # Start-up time: evaluate's libraries are needed only if the champion was replaced.
+            from components.deploy_serving.reevaluate import reevaluate
+
             result = reevaluate(model, version, data, registry, store, progress)
             model = result.archived
             write_text(output.with_name(REPORT), result.report)

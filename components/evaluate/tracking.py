@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from components.run_context import RunContext
-from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.dataset_manifest import MANIFEST
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.run_record import ProcessedInputs, RecordedVersion, RunRecord
 from continuous_training.core.files import to_json
 from continuous_training.evaluation.promotion_rule import PARAMETER_PREFIX
+
+if TYPE_CHECKING:
+    from continuous_training.artifacts.dataset import Dataset
 
 EVALUATION, GOLDEN, REPORT, CARD = "evaluation.json", "golden.json", "report.html", "card.md"
 """The files of an evaluation: record, golden requests with their answers, report, and model card."""

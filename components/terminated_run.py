@@ -1,6 +1,7 @@
-"""The result of a run that a person terminated: Kubeflow Pipelines does not execute its exit handler.
+"""The result of a run that a person terminated: Kubeflow Pipelines may end its exit handler too.
 
-The command that follows the run records and announces it, or else the next run of the workload does.
+Without a record, the command that follows the run records and announces it, or else the next run of the
+workload does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from continuous_training.core.settings import Settings
 from continuous_training.kubeflow.api_objects import Run
 from continuous_training.kubeflow.in_pod_client import terminated_runs
 
+TERMINATED = "the run was terminated"
+"""The reason in the record of a terminated run."""
+
 
 def announce_terminated_run(
     workload: str, run: Run, history: RunHistory, webhook: str, progress: Progress
@@ -20,9 +24,7 @@ def announce_terminated_run(
     """Record and announce a terminated run, unless it has a record."""
     if history.run(run.run_id) is not None:
         return
-    record = RunRecord(
-        run=run.run_id, verdict="interrupted", reasons=(f"the run {run.display_name} was terminated",)
-    )
+    record = RunRecord(run=run.run_id, verdict="interrupted", reasons=(TERMINATED,))
     history.write_run(record)
     announce(workload, record, webhook, progress)
 

@@ -69,8 +69,8 @@ def run_on_cluster(
     `parameters` are those that differ from the defaults. The run is followed for `deadline` seconds, by
     default for the sum of its timeouts and retries. `store` is the store of the steps: with an s3:// address,
     the result is read from the run record, otherwise from the log of notify. `webhook` receives a message if
-    the run is terminated, because its notify step is not executed then. `fixed` are the parameters with
-    which the pipeline is compiled.
+    the run is terminated, because its notify step may be ended too. `fixed` are the parameters with which
+    the pipeline is compiled.
 
     Raises PipelineError that names the failed step, RunInterrupted if the run is terminated, and UserError
     for missing requirements before any submission.
@@ -106,9 +106,7 @@ def run_on_cluster(
         raise
     if ended.terminated and ended.state != "SUCCEEDED":
         _announce_termination(workload.name, ended, store, webhook)
-        raise RunInterrupted(
-            f"the run was terminated: its other steps and notify were not executed. See {url}"
-        )
+        raise RunInterrupted(f"the run was terminated. See {url}")
     failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
     if ended.state != "SUCCEEDED" or failed == ["notify"]:
         raise _with_disagreement(_failure(ended, url, evidence), failed, evidence.stored_record())

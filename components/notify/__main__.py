@@ -2,7 +2,7 @@
 
 In:   the run record in the store
 Out:  one line of output, a record if the run failed, and a message to the webhook CT_WEBHOOK if it is set;
-      the same for earlier runs that were terminated, because their exit handler was not executed
+      the same for earlier runs that were terminated, because their exit handler may have been ended
 
 If CT_TARGET is a cluster, the endpoint serves the registry's champion afterwards. The exit code is 6 if that
 is not possible: the endpoint and the registry disagree.

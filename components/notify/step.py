@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.announcement import announce
+from components.terminated_run import TERMINATED
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.messages import report
-from continuous_training.kubeflow.in_pod_client import failed_tasks
+from continuous_training.kubeflow.in_pod_client import failed_tasks, is_terminated
 
 if TYPE_CHECKING:
     from continuous_training.core.progress import Progress
@@ -28,9 +29,9 @@ def run(
 ) -> RunRecord:
     """Record and announce the result of the run. Return the run record.
 
-    A run without a record has failed. Its record gets the failure that the step recorded. A step that was
-    killed recorded none: its name is requested from the API of Kubeflow Pipelines, because the status that
-    Kubeflow passes to an exit handler is not reliable.
+    A run without a record has failed or was terminated. Its record gets the failure that the step recorded. A
+    step that was killed recorded none: its name is requested from the API of Kubeflow Pipelines, because the
+    status that Kubeflow passes to an exit handler is not reliable.
     """
     record, failure = history.run(run_id), history.failure(run_id)
     if record is None and failure is not None:
@@ -38,12 +39,19 @@ def run(
         record = RunRecord(run=run_id, verdict=failure.verdict, reasons=reasons)
         history.write_run(record)
     elif record is None:
-        failed = failed_tasks(kfp_api, run_id, STEPS, kfp_token) if kfp_api else []
-        cause = f"failed in {', '.join(failed)}" if failed else "did not finish"
-        record = RunRecord(run=run_id, verdict="failed", reasons=(f"the run {cause}; see its log",))
+        record = _killed_run(run_id, kfp_api, kfp_token)
         history.write_run(record)
     announce(workload, record, webhook, progress)
     return record
+
+
+def _killed_run(run_id: str, kfp_api: str, kfp_token: Path | None) -> RunRecord:
+    """Return the record of a run whose steps recorded neither a result nor a failure."""
+    if kfp_api and is_terminated(kfp_api, run_id, kfp_token):
+        return RunRecord(run=run_id, verdict="interrupted", reasons=(TERMINATED,))
+    failed = failed_tasks(kfp_api, run_id, STEPS, kfp_token) if kfp_api else []
+    cause = f"failed in {', '.join(failed)}" if failed else "did not finish"
+    return RunRecord(run=run_id, verdict="failed", reasons=(f"the run {cause}; see its log",))
 
 
 def to_markdown(workload: str, record: RunRecord) -> str:

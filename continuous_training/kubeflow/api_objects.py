@@ -56,7 +56,7 @@ class RunRequest:
 class Run:
     """A run and its tasks. `recurring_run_id` is empty for a run that no schedule started.
 
-    `terminated` is True if a person ended the run. Its exit handler is not executed then.
+    `terminated` is True if a person ended the run. Its exit handler is ended within seconds then.
     """
 
     run_id: str

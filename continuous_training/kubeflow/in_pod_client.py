@@ -1,7 +1,7 @@
-"""The Kubeflow Pipelines API for a running step: the failed tasks of its run, and terminated runs.
+"""The Kubeflow Pipelines API for a running step: the state of its run, and terminated runs.
 
-The functions return empty lists when the API cannot be reached or sends no usable response: the step then
-does its work without them.
+The functions return an empty list or False when the API cannot be reached or sends no usable response: the
+step then does its work without them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,14 @@ def failed_tasks(api: str, run_id: str, names: Iterable[str], token_file: Path |
         return []
     failed = {task.name for task in tasks if task.state == "FAILED"}
     return [name for name in names if name in failed]
+
+
+def is_terminated(api: str, run_id: str, token_file: Path | None = None) -> bool:
+    """Return whether a person terminated the run."""
+    try:
+        return Run.from_json({"run_id": run_id, **_get(api, f"runs/{run_id}", token_file)}).terminated
+    except _UNUSABLE:
+        return False
 
 
 def terminated_runs(api: str, run_id: str, token_file: Path | None = None) -> list[Run]:

@@ -105,6 +105,17 @@ def test_the_failed_step_is_requested_from_the_api(
     assert api.requests[0][1] == "/apis/v2beta1/runs/run-1"
 
 
+@pytest.mark.parametrize("last", ["CANCELING", "FAILED"])
+def test_a_terminated_run_is_interrupted(history: RunHistory, last: str) -> None:
+    tasks = {"task_details": [{"display_name": "train", "state": "FAILED"}]}
+    states = [{"state": state} for state in ("RUNNING", "CANCELING")]
+    row = {"run_id": "run-1", "state": last, "state_history": states, "run_details": tasks}
+    with web(lambda *_: (200, row)) as api:
+        result = run("fence", "run-1", history, "", api.url, progress=lambda _: None)
+    assert (result.verdict, result.reasons) == ("interrupted", ("the run was terminated",))
+    assert history.run("run-1") is not None
+
+
 def test_a_run_with_a_record_sends_no_request_to_the_api(history: RunHistory) -> None:
     history.write_run(RunRecord(run="run-1", verdict="promoted"))
     with web(lambda *_: (500, {})) as api:
@@ -147,7 +158,7 @@ def test_an_earlier_terminated_run_is_announced_once(
         for _ in range(2):
             in_pipeline("fence", "this", page)
     texts = [json.loads(body)["text"] for _, _, body in webhook.requests]
-    announced = [] if recorded else ["fence: interrupted. the run terminated was terminated"]
+    announced = [] if recorded else ["fence: interrupted. the run was terminated"]
     assert texts == [*announced, "fence: promoted. ", "fence: promoted. "]
     assert {record.run: record.verdict for record in history.runs()} == {
         "this": "promoted",

@@ -291,7 +291,7 @@ def test_a_terminated_run_is_reported_recorded_and_announced_once(kfp, bucket, m
         monkeypatch.setenv("CT_WEBHOOK", webhook.url)
         assert run_on_cluster(kfp) == 130
     (_, _, message), *others = webhook.requests
-    assert json.loads(message)["text"].startswith("diabetes: interrupted. the run diabetes-")
+    assert json.loads(message)["text"].startswith("diabetes: interrupted. the run was terminated")
     assert others == []
     assert [(record.run, record.verdict) for record in history.runs()] == [
         (list(kfp.runs)[-1], "interrupted")

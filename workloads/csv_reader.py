@@ -64,18 +64,29 @@ def read_numbers(
     for path in matching_files(source, (".csv", ".csv.gz")):
         name = name_in_source(path, source)
         table = Table(path, name, tuple(columns), tuple(integers), delimiter)
-        rows: list[list[float]] = []
-        first = 0
-        for line, numbers in table.rows(set_aside):
-            # An empty line or a bad row ends the block too, because a block has consecutive row numbers.
-            if rows and (len(rows) == BLOCK or line != first + len(rows)):
-                yield Block(name, first, number, np.array(rows))
-                number, rows = number + len(rows), []
-            first = first if rows else line
-            rows.append(numbers)
-        if rows:
-            yield Block(name, first, number, np.array(rows))
-            number += len(rows)
+        for first, values in _blocks(table.runs(set_aside)):
+            yield Block(name, first, number, values)
+            number += len(values)
+
+
+def _blocks(runs: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Merge and split runs of rows, with the number of their first line, to blocks of up to BLOCK rows.
+
+    An empty line or a bad row ends a block, because a block has consecutive row numbers.
+    """
+    first, rows = 0, np.empty((0, 0))
+    for line, values in runs:
+        if len(rows) and line == first + len(rows):
+            rows = np.concatenate([rows, values])
+        else:
+            if len(rows):
+                yield first, rows
+            first, rows = line, values
+        while len(rows) >= BLOCK:
+            yield first, rows[:BLOCK]
+            first, rows = first + BLOCK, rows[BLOCK:]
+    if len(rows):
+        yield first, rows
 
 
 Keyed = tuple[Block, list[str]]

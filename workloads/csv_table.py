@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from continuous_training.artifacts.bad_rows import BadRow, BadRowType
 from continuous_training.core.errors import UserError
 
+from .csv_numbers import NumberLines
 from .load_context import SetAside
 
-_UTF16 = ("\udcff\udcfe", "\udcfe\udcff")
-"""The byte order marks of UTF-16, as undecodable bytes of UTF-8."""
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -32,25 +37,33 @@ class Table:
     integers: tuple[str, ...] = ()
     delimiter: str = ","
 
-    def rows(self, set_aside: SetAside) -> Iterator[tuple[int, list[float]]]:
-        """Yield the line number of each row, and its numbers in the order of `columns`.
+    def runs(self, set_aside: SetAside) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the line number of the first row and the numbers of consecutive rows, [rows, columns].
 
-        Bad rows are passed to `set_aside`. Raises UserError for unknown or missing names, a file that cannot
-        be read, and a file without rows or with several rows that are all bad.
+        The numbers are in the order of `columns`. Bad rows are passed to `set_aside`. Raises UserError for
+        unknown or missing names, a file that cannot be read, and a file without rows or with several rows
+        that are all bad.
         """
-        parser = _RowParser(self, self.columns)
-        valid, bad = 0, 0
-        for index, (line, cells) in enumerate(self._lines()):
-            if index == 0 and _is_header(cells):
-                parser = _RowParser(self, self._names_of(line, cells))
+        parser: _RowParser | None = None
+        number, valid, bad = 1, 0, 0
+        for chunk in self._chunks():
+            if parser and (numbers := parser.parse_usual(chunk)) is not None:
+                yield number, numbers
+                number, valid = number + len(numbers), valid + len(numbers)
                 continue
-            numbers = parser.parse(cells)
-            if numbers is None:
-                set_aside(parser.bad_row(line, cells))
-                bad += 1
-            else:
-                yield line, numbers
-                valid += 1
+            lines, first_row = _lines_of(chunk), 0
+            if parser is None:
+                parser, first_row = self._start(number, lines)
+            if parser:
+                values, is_row, bad_rows = parser.parse_lines(lines[first_row:])
+                for index, cells in bad_rows:
+                    set_aside(parser.bad_row(number + first_row + index, cells))
+                rows = np.flatnonzero(is_row)
+                for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+                    if len(run):
+                        yield number + first_row + int(run[0]), values[run]
+                valid, bad = valid + len(rows), bad + len(bad_rows)
+            number += len(lines)
         if not valid and not bad:
             raise UserError(
                 f"{self.name}: the file is empty; a table of {len(self.columns)} columns is expected"
@@ -61,25 +74,40 @@ class Table:
                 "separated by commas, is expected"
             )
 
-    def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number and the cells of each line that is not empty."""
-        # Spreadsheets start UTF-8 files with a byte order mark. An undecodable byte makes only its row bad.
-        mode: dict[str, Any] = {
-            "mode": "rt", "newline": "", "encoding": "utf-8-sig", "errors": "surrogateescape",
-        }  # fmt: skip
-        path = self.path
+    def _chunks(self) -> Iterator[bytes]:
+        """Yield the content of the file in parts of complete lines, without a byte order mark."""
+        path, remainder, is_first = self.path, b"", True
         try:
-            with gzip.open(path, **mode) if path.suffix.lower() == ".gz" else path.open(**mode) as lines:
-                for number, line in enumerate(lines, 1):
-                    if number == 1 and line.startswith(_UTF16):
+            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+                while data := file.read(_CHUNK_BYTES):
+                    if is_first and data.startswith(_UTF16):
                         raise UserError(f"{self.name}: the file is encoded in UTF-16; encode it in UTF-8")
-                    cells = _cells(line.rstrip("\r\n"), self.delimiter)
-                    if len(cells) > 1 or cells[0].strip():
-                        yield number, cells
+                    # Spreadsheets start UTF-8 files with a byte order mark.
+                    data = remainder + (data.removeprefix(codecs.BOM_UTF8) if is_first else data)
+                    is_first = False
+                    # The last byte may be the first half of a line end.
+                    end = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, -1) + 1
+                    if end:
+                        yield data[:end]
+                    remainder = data[end:]
+            if remainder:
+                yield remainder
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(
                 f"{self.name}: cannot be read ({error}). The file must be complete and encoded in UTF-8"
             ) from None
+
+    def _start(self, number: int, lines: list[bytes]) -> tuple[_RowParser | None, int]:
+        """Return the parser for a file that starts with these lines, and the index of its first row.
+
+        Returns no parser if all lines are empty. `number` is that of the first line.
+        """
+        for index, line in enumerate(lines):
+            if cells := _cells_of(line, self.delimiter):
+                if _is_header(cells):
+                    return _RowParser(self, self._names_of(number + index, cells)), index + 1
+                return _RowParser(self, self.columns), index
+        return None, 0
 
     def _names_of(self, line: int, cells: list[str]) -> tuple[str, ...]:
         """Return the column names in the order of the file."""
@@ -102,15 +130,54 @@ class Table:
 
 
 class _RowParser:
-    """Parses the cells of a row. `names` are the columns in the order of the file."""
+    """Parses rows. `names` are the columns in the order of the file."""
 
     def __init__(self, table: Table, names: tuple[str, ...]) -> None:
         self._table, self._names = table, names
         self._order = [names.index(column) for column in table.columns]
         self._reorders = names != table.columns
         self._integers = [names.index(column) for column in table.integers]
+        self._usual = NumberLines(len(names), table.delimiter)
 
-    def parse(self, cells: list[str]) -> list[float] | None:
+    def parse_usual(self, text: bytes) -> np.ndarray | None:
+        """Return the numbers of the lines in `text`, or None if not all lines are usual ones."""
+        numbers = self._usual.parse(text)
+        if numbers is None or not self._has_integers(numbers).all():
+            return None
+        return numbers[:, self._order] if self._reorders else numbers
+
+    def parse_lines(
+        self, lines: Sequence[bytes]
+    ) -> tuple[np.ndarray, np.ndarray, list[tuple[int, list[str]]]]:
+        """Return the numbers of the lines, a mask of the rows, and the index and the cells of each bad row.
+
+        A line that is not a row is either bad or empty, and its numbers are undefined.
+        """
+        values = np.empty((len(lines), len(self._names)))
+        is_row = self._usual.usual(lines)
+        usual = self._usual.parse(b"\n".join(compress(lines, is_row.tolist())))
+        if usual is None:
+            is_row[:] = False
+        else:
+            values[is_row] = usual[:, self._order]
+            is_row[is_row] = self._has_integers(usual)
+        bad_rows = []
+        for index in np.flatnonzero(~is_row).tolist():
+            if cells := _cells_of(lines[index], self._table.delimiter):
+                numbers = self._parse(cells)
+                if numbers is None:
+                    bad_rows.append((index, cells))
+                else:
+                    values[index], is_row[index] = numbers, True
+        return values, is_row, bad_rows
+
+    def _has_integers(self, numbers: np.ndarray) -> np.ndarray:
+        """Return a mask of the rows of which the integer columns have only integers."""
+        integers = numbers[:, self._integers]
+        mask: np.ndarray = ((integers == np.floor(integers)) & (np.abs(integers) < 2**53)).all(axis=1)
+        return mask
+
+    def _parse(self, cells: list[str]) -> list[float] | None:
         """Return the numbers in the order of the table's columns, or None for a bad row."""
         # Python accepts underscores in numbers (5_9). In data they are a mistake.
         if len(cells) != len(self._names) or any("_" in cell for cell in cells):
@@ -119,13 +186,12 @@ class _RowParser:
             numbers = [float(cell) for cell in cells]
         except ValueError:
             return None
-        for index in self._integers:
-            if not is_integer(numbers[index]):
-                return None
-        return [numbers[index] for index in self._order] if self._reorders else numbers
+        if not all(is_integer(numbers[index]) for index in self._integers):
+            return None
+        return [numbers[index] for index in self._order]
 
     def bad_row(self, line: int, cells: list[str]) -> BadRow:
-        """Return the first problem of a row that `parse` rejects."""
+        """Return the first problem of a row that `parse_lines` rejects."""
         if len(cells) != len(self._names):
             type, column = BadRowType.FIELDS, ""
             hint = _delimiter_hint(cells, self._table.delimiter)
@@ -159,7 +225,22 @@ def is_integer(value: float) -> bool:
     return value.is_integer() and abs(value) < 2**53
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
+def _lines_of(text: bytes) -> list[bytes]:
+    """Return the lines, which end with a line feed, a carriage return, or both."""
+    lines = re.sub(rb"\r(?!\n)", b"\n", text).split(b"\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _cells_of(line: bytes, delimiter: str) -> list[str]:
+    """Return the cells of a line, or an empty list for an empty line.
+
+    An undecodable byte makes only its row bad.
+    """
+    cells = _split(line.decode("utf-8", "surrogateescape").rstrip("\r\n"), delimiter)
+    return cells if len(cells) > 1 or cells[0].strip() else []
+
+
+def _split(line: str, delimiter: str) -> list[str]:
     if '"' not in line:
         return line.split(delimiter)
     reader = csv.reader([line, ""], delimiter=delimiter)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
+
+from components.prep_data.packed_rows import sha256_of_rows, sha256_of_values
 
 
 class Fingerprint:
@@ -22,9 +23,12 @@ class Fingerprint:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add all rows of a batch."""
-        for digest in _sha256_of_rows(batch):
-            self._sum += int.from_bytes(digest, "big")
-        self._sum %= 2**256
+        # Sums of 32 bits fit into 64 bits, for each of the eight parts of a digest.
+        parts = sha256_of_rows(batch).view(">u4").astype(np.uint64).sum(axis=0).tolist()
+        total = 0
+        for part in parts:
+            total = total * 2**32 + part
+        self._sum = (self._sum + total) % 2**256
         self.rows += batch.num_rows
 
     def hexdigest(self) -> str:
@@ -34,12 +38,12 @@ class Fingerprint:
 
 def key_digests(keys: pa.Array) -> np.ndarray:
     """Return the first 64 bits of each key's sha256 as an array of uint64."""
-    return _to_numbers(hashlib.sha256(part).digest()[:8] for part in _bytes_of(keys))
+    return _first_64_bits(sha256_of_values(keys))
 
 
 def row_digests(batch: pa.RecordBatch) -> np.ndarray:
     """Return the first 64 bits of each row's sha256 as an array of uint64."""
-    return _to_numbers(digest[:8] for digest in _sha256_of_rows(batch))
+    return _first_64_bits(sha256_of_rows(batch))
 
 
 def in_holdout(digests: np.ndarray, test_size: float) -> np.ndarray:
@@ -51,27 +55,6 @@ def in_holdout(digests: np.ndarray, test_size: float) -> np.ndarray:
     return digests.astype(np.float64) / 2.0**64 < test_size
 
 
-def _sha256_of_rows(batch: pa.RecordBatch) -> Iterator[bytes]:
-    parts = [_bytes_of(batch.column(name)) for name in sorted(batch.schema.names)]
-    for row in zip(*parts, strict=True):
-        digest = hashlib.sha256()
-        for part in row:
-            # The length distinguishes ("ab", "c") from ("a", "bc").
-            digest.update(len(part).to_bytes(8, "big"))
-            digest.update(part)
-        yield digest.digest()
-
-
-def _to_numbers(digests: Iterable[bytes]) -> np.ndarray:
-    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
-
-
-def _bytes_of(values: pa.Array) -> list[bytes]:
-    if pa.types.is_fixed_size_list(values.type):
-        flat = values.flatten().to_numpy(zero_copy_only=False)
-        return [row.tobytes() for row in flat.reshape(len(values), -1)]
-    if pa.types.is_string(values.type):
-        return [text.encode("utf-8", "surrogatepass") for text in values.to_pylist()]
-    if pa.types.is_binary(values.type):
-        return list(values.to_pylist())
-    return [value.tobytes() for value in values.to_numpy(zero_copy_only=False)]
+def _first_64_bits(digests: np.ndarray) -> np.ndarray:
+    numbers: np.ndarray = digests[:, :8].copy().view(">u8")[:, 0].astype(np.uint64)
+    return numbers

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from continuous_training.artifacts.bad_rows import BadRow
 from continuous_training.core.errors import UserError
+from workloads import csv_table
 from workloads.contract import Column
 from workloads.csv_reader import BLOCK, distinct_rows, read_numbers, to_arrow
 from workloads.data_files import matching_files
@@ -221,3 +227,65 @@ def test_an_invalid_integer_is_an_error(value: float) -> None:
 def test_values_get_the_type_of_their_column() -> None:
     assert str(to_arrow(Column("a", "integer"), np.array([1.0, -2.0]), "a.csv", 1).type) == "int64"
     assert str(to_arrow(Column("a", "number"), np.array([1.5]), "a.csv", 1).type) == "double"
+
+
+CELLS = ["1", "-2.5", "+3", "1e3", ".5", "7.", "1e999", "-0", "0x1", "1_0", "nan", "inf", "", " ", " 4", "x",
+         '"5"', '"6', "１", "1\x00", "\ufeff1", "1e", "2\u00a0"]  # fmt: skip
+LINE_ENDS = ["\n", "\r\n", "\r", "\n\n", "\n \n", "\r\r\n"]
+
+
+def read_line_by_line(content: str) -> tuple[list[tuple[int, list[float]]], list[int]]:
+    """Return the rows and the bad lines of a table with the columns a, b and the integer column b."""
+    rows, bad_lines, names = [], [], AB
+    lines = io.StringIO(content.removeprefix("\ufeff"), newline="")
+    cells_of = [(number, split_line(line.rstrip("\r\n"))) for number, line in enumerate(lines, 1)]
+    cells_of = [(number, cells) for number, cells in cells_of if len(cells) > 1 or cells[0].strip()]
+    if cells_of and [cell.strip().lower() for cell in cells_of[0][1]] in (["a", "b"], ["b", "a"]):
+        names = [cell.strip().lower() for cell in cells_of.pop(0)[1]]
+    for number, cells in cells_of:
+        row = dict(zip(names, map(number_of, cells), strict=False))
+        if len(cells) == 2 and None not in row.values() and csv_table.is_integer(row["b"]):
+            rows.append((number, [row["a"], row["b"]]))
+        else:
+            bad_lines.append(number)
+    return rows, bad_lines
+
+
+def number_of(cell: str) -> float | None:
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def split_line(line: str) -> list[str]:
+    if '"' not in line:
+        return line.split(",")
+    reader = csv.reader([line, ""])
+    cells = next(reader)
+    return cells if reader.line_num == 1 else [line]
+
+
+@given(
+    st.sampled_from(["", "a,b\n", "b,a\r\n", "\ufeffb,a\n", "\n", "\ufeff"]),
+    st.lists(
+        st.tuples(st.lists(st.sampled_from(CELLS), min_size=1, max_size=3), st.sampled_from(LINE_ENDS)),
+        max_size=12,
+    ),
+    st.booleans(),
+    st.integers(4, 40),
+)
+def test_files_are_read_as_line_by_line(
+    start: str, lines: list[tuple[list[str], str]], ends: bool, chunk_bytes: int
+) -> None:
+    content = start + "1,2\n" + "".join(",".join(cells) + end for cells, end in lines)
+    content = content if ends else content.rstrip("\r\n")
+    expected_rows, expected_bad = read_line_by_line(content)
+    bad_rows: list[BadRow] = []
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_table, "_CHUNK_BYTES", chunk_bytes)
+        Path(folder, "a.csv").write_bytes(content.encode())
+        blocks = list(read_numbers(folder, AB, integers=("b",), set_aside=bad_rows.append))
+    rows = [(block.first + i, row) for block in blocks for i, row in enumerate(block.values.tolist())]
+    assert repr(rows) == repr(expected_rows)
+    assert [row.row for row in bad_rows] == expected_bad

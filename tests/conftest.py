@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import Registry
 
 from . import postgres, s3
+from .registry import run_registry
 from .s3 import Bucket
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A client of a real MLflow server. Each test uses its own model name."""
-    with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as client:
+    with run_registry(tmp_path_factory.mktemp("registry")) as client:
         yield client
 
 

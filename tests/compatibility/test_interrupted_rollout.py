@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from continuous_training.adapters.local_registry import open_registry
+from tests.registry import run_registry
 
 from .conftest import NextRun
 from .earlier_version import clean_environment, copy_state, predict, run_json, run_module
@@ -68,7 +68,7 @@ def complete_rollout(source: Path, state: Path, workloads_path: str) -> RolloutR
         if CHALLENGER in path.read_text()
     )
     # The commands share one server of the registry; otherwise, each command starts its own.
-    with open_registry(f"sqlite:///{state}/mlflow/mlflow.db") as registry:
+    with run_registry(state / "mlflow") as registry:
         env = clean_environment(
             CT_STATE=str(state), MLFLOW_TRACKING_URI=registry.uri, PYTHONPATH=workloads_path
         )

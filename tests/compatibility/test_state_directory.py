@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from continuous_training.adapters.local_registry import open_registry
+from tests.registry import run_registry
 
 from .earlier_version import (
     DIGIT,
@@ -33,7 +33,7 @@ def reports(local_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     # This command starts its own server of the registry; the other commands share one server.
     outputs = {"state": str(state), "status": run_json("pipelines.status", "--state", state, env=env)}
     try:
-        with open_registry(f"sqlite:///{state}/mlflow/mlflow.db") as registry:
+        with run_registry(state / "mlflow") as registry:
             env |= {"CT_STATE": str(state), "MLFLOW_TRACKING_URI": registry.uri}
             outputs["history"] = run_json("pipelines.history", *digits, env=env)
             outputs["prune"] = run_json("pipelines.prune", "--keep", "1", "--dry-run", env=env)

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pytest
 import requests
 
-from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from pipelines import build_images
 from pipelines.images import Images
 from tests.load_context import LOCAL_FILES
+from tests.registry import run_registry
 from tests.s3 import ACCESS, Bucket
 from workloads import discovery, mnist
 
@@ -34,7 +34,7 @@ from .dag import PipelineRunner
 @pytest.fixture
 def mlflow(tmp_path: Path) -> Iterator[Registry]:
     """A registry of this test, with a real MLflow server."""
-    with open_registry(f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}") as opened:
+    with run_registry(tmp_path / "mlflow") as opened:
         yield opened
 
 

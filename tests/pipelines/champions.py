@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from continuous_training.adapters.local_registry import LocalRegistry, open_registry
+from continuous_training.adapters.local_registry import LocalRegistry
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
@@ -26,6 +26,7 @@ from continuous_training.core import file_lock
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
+from tests.registry import run_registry
 
 ROOT = Path(__file__).parents[2]
 NAME = "diabetes"
@@ -131,7 +132,7 @@ def _template(folder: Path) -> Path:
     temporary = folder.with_name(f"{folder.name}.part")
     run = ("pipelines.run", *HALF, "--state", str(temporary))
     try:
-        with open_registry(f"sqlite:///{temporary}/mlflow/mlflow.db") as registry:
+        with run_registry(temporary / "mlflow") as registry:
             # The runs use one server, because each server of their own takes seconds to start.
             environment = {"MLFLOW_TRACKING_URI": registry.uri}
             run_module(*run, "--set", "features=bmi", environment=environment)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import Registry
 from tests import postgres, s3
 from tests.mlflow_server import MlflowServer
+from tests.registry import run_registry
 from tests.s3 import Bucket
 
 BACKENDS = ("SQLite and a folder", "PostgreSQL and S3")
@@ -52,5 +52,5 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if request.param == BACKENDS[1]:
         yield Registry(request.getfixturevalue("server").uri)
         return
-    with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as client:
+    with run_registry(tmp_path_factory.mktemp("registry")) as client:
         yield client

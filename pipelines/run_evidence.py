@@ -22,7 +22,7 @@ from continuous_training.core.errors import PipelineError
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_logs import read_api_log
 from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE
-from continuous_training.kubeflow.pending_pods import find_pending_pods
+from continuous_training.kubeflow.pending_pods import find_delays
 from continuous_training.kubeflow.preflight.cluster_preflight import RETRY_BUDGET
 from continuous_training.kubeflow.step_logs import (
     StepLog,
@@ -85,9 +85,9 @@ class RunEvidence:
         return log
 
     def delays(self) -> dict[str, str]:
-        """Return why steps do not start, by step; empty if this machine cannot read the pods."""
+        """Return why the run makes no progress, by step; empty if this machine cannot read the cluster."""
         try:
-            return find_pending_pods(self._connect(), self.run_id)
+            return find_delays(self._connect(), self.run_id)
         except PipelineError:
             return {}
 

@@ -208,6 +208,24 @@ def test_the_reason_of_a_step_that_does_not_start_is_printed_once(kfp, tmp_path,
     assert 3 <= len(cluster.requests) <= 4
 
 
+@pytest.mark.parametrize("deleted", [True, False])
+def test_a_deleted_workflow_is_reported(kfp, tmp_path, monkeypatch, capsys, deleted):
+    """Observed on a real server: the API reports such a run as RUNNING for ever."""
+    kfp.outcome = [*PROMOTED[:2], *[("train", "RUNNING")] * 40, *PROMOTED[3:]]
+    kfp.logs = {"notify": 'run result: {"run": "RUN", "verdict": "promoted"}\n'}
+
+    def answer(_, path):
+        rows = [{"metadata": {"name": "digits-x4cfj"}}] if "/workflows?" in path and not deleted else []
+        return 200, {"metadata": {"resourceVersion": "1"}, "items": rows}
+
+    with web(answer) as cluster:
+        write_kubeconfig(tmp_path / "kubeconfig", cluster.url)
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        assert run_on_cluster(kfp, "--no-preflight") == 0
+    reports = capsys.readouterr().err.count("kubeflow: namespace kubeflow has no Workflow of this run")
+    assert reports == (1 if deleted else 0)
+
+
 def test_a_cluster_that_cannot_be_read_does_not_end_a_slow_run(kfp):
     kfp.outcome = [*PROMOTED[:2], *[("train", "RUNNING")] * 20, *PROMOTED[3:]]
     assert run_on_cluster(kfp) == 0

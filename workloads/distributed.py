@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
+from continuous_training.core.errors import TransientError
+
 
 @dataclass(frozen=True)
 class ProcessGroup:
@@ -71,13 +73,23 @@ SINGLE_PROCESS = ProcessGroup()
 
 @contextmanager
 def process_group() -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started, for the block. Without torchrun, yield a group of one."""
+    """Join the processes that torchrun started, for the block. Without torchrun, yield a group of one.
+
+    Raises TransientError if the connection to another process is lost, because that process ended.
+    """
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield SINGLE_PROCESS
         return
     distributed.init_process_group("gloo")
     try:
         yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
+    except RuntimeError as error:
+        # gloo raises a plain RuntimeError, with the path of its source file in the message.
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
+            raise TransientError(
+                f"the connection to another process of the training was lost: {error}"
+            ) from error
+        raise
     finally:
         distributed.destroy_process_group()
 

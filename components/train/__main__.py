@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: 
     A workload that can resume trains in a child process if the settings allow a retry.
     """
 
+    started = time.monotonic()
+
     def execute(settings: Settings) -> str:
         definition, arguments = discovery.get(workload), step_cli.arguments_of(parameters)
         paths = Path(data.path), Path(model.path)
         if trainjob:
-            metadata = _on_nodes(definition, arguments, *paths, trainjob, open_store(settings.store))
+            metadata = _on_nodes(definition, arguments, *paths, trainjob, open_store(settings.store), started)
             return metadata.require_training(paths[1]).input_digest
         if settings.retries and isinstance(definition, Resumable):
             # A crash of the process that trains does not end the step, which then resumes the training.
@@ -59,14 +62,15 @@ def _on_nodes(
     output: Path,
     spec: dict[str, Any],
     store: ObjectStore,
+    started: float,
 ) -> BundleMetadata:
     # Imported here for start-up time: importing the Kubernetes client can take longer than training.
     from continuous_training.adapters.kubernetes.connection import connect
 
     from .nodes.launcher import Step, restore_integers, run_on_nodes
 
-    names = ("CT_RUN", "CT_POD_NAME", "CT_POD_UID")
-    step = Step(*(os.environ.get(name, "") for name in names))
+    run_id, pod, uid = (os.environ.get(name, "") for name in ("CT_RUN", "CT_POD_NAME", "CT_POD_UID"))
+    step = Step(run_id, pod, uid, started)
     cluster = connect(kubeconfig=os.environ.get("KUBECONFIG", ""), progress=step_cli.tell)
     spec = restore_integers(spec)
     return run_on_nodes(workload, parameters, data, output, spec, cluster, store, step, step_cli.tell)

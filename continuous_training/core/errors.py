@@ -37,6 +37,10 @@ class TransientError(PipelineError, ConnectionError):
     exit_code = exit_codes.TRANSIENT
 
 
+class StepTimeoutError(TransientError):
+    """The time of a step is used up, so that another try inside the step has no time left."""
+
+
 class DiskFullError(TransientError):
     """There is no space left on a disk of this machine. Another try fails until some space is freed."""
 

@@ -20,3 +20,6 @@ KUBEFLOW_NAMESPACE = "kubeflow"
 
 SERVER_ACCOUNT = SERVER_SECRET = "model-server"  # noqa: S105 - the name of a Secret
 """The service account and the Secret of the model servers."""
+
+TRAINING_RUNTIME = "continuous-training"
+"""The TrainingRuntime of the component manifests/components/trainer."""

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from continuous_training.core.errors import UserError
 from continuous_training.kubeflow.config_file import ConfigModel, Text
+from continuous_training.kubeflow.object_names import TRAINING_RUNTIME
 
 _CPU_PATTERN = r"[0-9]+m|[0-9]*\.?[0-9]+"
 _MEMORY_PATTERN = r"[0-9]+([EPTGMK]i?)?"
@@ -115,8 +116,8 @@ class TrainSection(StepSection):
 
     nodes: Positive = 1
     """Number of nodes that train together. The other settings apply to each node."""
-    training_runtime: AnyText = "torch-distributed"
-    """The ClusterTrainingRuntime of Kubeflow Trainer."""
+    training_runtime: AnyText = TRAINING_RUNTIME
+    """A ClusterTrainingRuntime of Kubeflow Trainer. By default, the TrainingRuntime of the namespace."""
 
 
 class StepSettings(TrainSection):

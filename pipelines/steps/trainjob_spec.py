@@ -7,6 +7,7 @@ from typing import Any
 
 from continuous_training.kubeflow.object_names import STEPS_CONFIG_MAP as CONFIG_MAP
 from continuous_training.kubeflow.object_names import STEPS_SECRET as SECRET
+from continuous_training.kubeflow.object_names import TRAINING_RUNTIME
 
 from .defaults import environment_of
 from .settings import StepSettings
@@ -38,7 +39,9 @@ def trainjob_spec(settings: StepSettings, image: str) -> dict[str, Any]:
     return {
         "runtimeRef": {
             "apiGroup": "trainer.kubeflow.org",
-            "kind": "ClusterTrainingRuntime",
+            "kind": "TrainingRuntime"
+            if settings.training_runtime == TRAINING_RUNTIME
+            else "ClusterTrainingRuntime",
             "name": settings.training_runtime,
         },
         "activeDeadlineSeconds": settings.timeout,

@@ -11,7 +11,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,15 @@ MARGIN = 120
 
 @dataclass(frozen=True)
 class Step:
-    """The run and the pod of the step: the run id, and the pod's name and UID."""
+    """The run and the pod of the step: the run id, the pod's name and UID, and the start of its first try.
+
+    `started` is a value of `time.monotonic`.
+    """
 
     run: str = ""
     pod: str = ""
     uid: str = ""
+    started: float = field(default_factory=time.monotonic)
 
 
 def run_on_nodes(
@@ -60,7 +64,8 @@ def run_on_nodes(
     """Train with a TrainJob of this `spec` and write the bundle to `output`. Return its metadata.
 
     The spec contains the settings of the step, such as nodes and resources. The name, the owner and the
-    arguments are added here. Raises UserError without an S3 store, and PipelineError, with the reason, if the
+    arguments are added here. Each node is started once: a lost node is a TransientError, and another call
+    resumes the training. Raises UserError without an S3 store, and PipelineError, with the reason, if the
     TrainJob fails.
     """
     started = time.monotonic()
@@ -82,8 +87,8 @@ def run_on_nodes(
             heartbeat = Heartbeat(store, exchange.key)
             heartbeat.beat()
             trainjob_client.start(cluster, manifest_of(workload, name, exchange.key, spec, step), progress)
-            timeout = spec["activeDeadlineSeconds"] - MARGIN - (time.monotonic() - started)
-            trainjob_client.wait(cluster, name, timeout, progress, _handle_log_line, heartbeat.beat)
+            timeout = spec["activeDeadlineSeconds"] - MARGIN - (time.monotonic() - step.started)
+            trainjob_client.wait(cluster, name, max(timeout, 0), progress, _handle_log_line, heartbeat.beat)
         with new_folder(output, METADATA) as folder:
             exchange.fetch_bundle(folder)
             metadata = BundleMetadata.read(folder)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterable
 
 from continuous_training.adapters.kubernetes.client import Cluster, Object
-from continuous_training.adapters.kubernetes.errors import NotThereError
+from continuous_training.adapters.kubernetes.errors import NotThereError, RefusedError
+from continuous_training.adapters.kubernetes.node_failures import NodeFailures
 from continuous_training.adapters.kubernetes.pod_logs import PodLog
 from continuous_training.adapters.kubernetes.pod_status import failure_reason, waiting_reason
 from continuous_training.adapters.kubernetes.resources import JOB, POD, Resource
 from continuous_training.adapters.kubernetes.watch import watch
-from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.errors import PipelineError, StepTimeoutError, TransientError, UserError
 from continuous_training.core.progress import Progress
 
 TRAIN_JOB = Resource("trainer.kubeflow.org/v1alpha1", "TrainJob", "trainjobs")
@@ -26,6 +27,9 @@ SETTLING = 30.0
 """Seconds by which the Jobs may be behind the TrainJob's condition."""
 UNNOTICED = 60.0
 """Seconds after which a TrainJob without pods is reported."""
+
+MISSING_RUNTIME = "must be created before the TrainJob is created"
+"""The message of the Trainer's webhook for a runtime that does not exist."""
 
 LogLineHandler = Callable[[str], PipelineError | None]
 """Receives a line of the first node's log. Returns the error that it reports, if the training has failed."""
@@ -54,6 +58,13 @@ def start(cluster: Cluster, manifest: Object, progress: Progress) -> None:
             "this cluster has no TrainJobs: install Kubeflow Trainer 2.2 or newer, or train on one node "
             f"({error})"
         ) from None
+    except RefusedError as error:
+        if MISSING_RUNTIME not in str(error):
+            raise
+        raise UserError(
+            "this namespace has no runtime for the TrainJob: apply manifests/components/trainer, or set "
+            f"training_runtime to a ClusterTrainingRuntime of the cluster ({error})"
+        ) from None
     progress(f"TrainJob {name} {'continues' if existing else 'is created'}")
 
 
@@ -67,24 +78,28 @@ def wait(
 ) -> None:
     """Wait until the TrainJob and its Jobs have succeeded; pass log lines of the first node to `on_line`.
 
-    `heartbeat` is called at least every two seconds. Raises PipelineError, with the state and the logs of the
-    pods, if the TrainJob has failed or was deleted, and TransientError if it has not ended after `seconds`.
+    `heartbeat` is called at least every two seconds. The first failure of a node ends the wait. Raises
+    NodeLostError if a node was lost, and StepTimeoutError if the TrainJob has not ended after `seconds`. Any
+    other failure is a PipelineError with the exit code and the log of the node that failed first.
     """
-    log = PodLog(cluster, CONTAINER, on_line)
+    log, failures = PodLog(cluster, CONTAINER, on_line), NodeFailures(cluster, CONTAINER)
     selector = _selector(name)
     reported, started, complete = "", time.monotonic(), None
     pods: list[Object] = []
     try:
         for pods in watch(cluster, POD, selector, seconds):
             heartbeat()
+            failures.observe(pods)
             log.follow([pod for pod in pods if _is_first_node(pod)])
             if log.error:
                 raise log.error
             job = cluster.get(TRAIN_JOB, name)
             if job is None:
                 raise PipelineError(f"TrainJob {name} does not exist any more: it was deleted")
-            if failed := condition(job, "Failed"):
-                raise PipelineError(_failure(cluster, name, failed, pods, log))
+            failed = condition(job, "Failed")
+            if failed or failures.are_complete:
+                log.drain()
+                raise failures.error(f"TrainJob {name}", _reason(failed or {}))
             if condition(job, "Complete"):
                 complete = complete or time.monotonic()
                 incomplete = [job for job in cluster.find(JOB, selector) if not condition(job, "Complete")]
@@ -99,7 +114,7 @@ def wait(
             if pending and pending != reported:
                 reported = pending
                 progress(pending)
-        raise TransientError(
+        raise StepTimeoutError(
             f"TrainJob {name} has not ended after {seconds:.0f} s, the rest of the step's timeout: "
             "increase the timeout of train, or the number of its nodes. The next attempt continues from the "
             f"last checkpoint. {_pod_summary(pods, log)}"
@@ -156,23 +171,18 @@ def _pending_reason(job: Object, pods: list[Object], seconds: float) -> str:
     return "; ".join(f"{name} is waiting: {reason}" for name, reason in sorted(waiting.items()) if reason)
 
 
-def _failure(cluster: Cluster, name: str, failed: Object, pods: list[Object], log: PodLog) -> str:
-    log.drain()
-    reason = ": ".join(part for part in (failed.get("reason"), failed.get("message")) if part)
-    return f"TrainJob {name} has failed ({reason}); {_pod_summary(pods, log, cluster)}"
+def _reason(failed: Object) -> str:
+    """Return the reason and the message of a condition."""
+    return ": ".join(str(part) for part in (failed.get("reason"), failed.get("message")) if part)
 
 
-def _pod_summary(pods: Iterable[Object], log: PodLog, cluster: Cluster | None = None) -> str:
-    """Return the state of each pod that did not succeed, and the last lines of a log."""
+def _pod_summary(pods: Iterable[Object], log: PodLog) -> str:
+    """Return the state of each pod that did not succeed, and the last lines of the first node's log."""
     states = {pod["metadata"]["name"]: failure_reason(pod) or waiting_reason(pod) for pod in pods}
     problems = [f"{name}: {reason}" for name, reason in sorted(states.items()) if reason]
-    lines = log.last
-    if not lines and cluster:
-        failed_pods = [name for name, reason in sorted(states.items()) if reason]
-        lines = next(filter(None, (cluster.logs(name, CONTAINER) for name in failed_pods)), [])
-    tail = "\n".join(f"    {line}" for line in lines)
+    tail = "".join(f"\n    {line}" for line in log.last)
     return ("; ".join(problems) or "its pods do not exist any more") + (
-        f"; the last lines:\n{tail}" if tail else ""
+        f"; the last lines:{tail}" if tail else ""
     )
 
 

@@ -1,7 +1,8 @@
 """A simulation of the controllers of Kubeflow Trainer and JobSet, which create the Job of a TrainJob.
 
-The Job is equal to the Job of trainer 2.3.0 and jobset 0.11.1: same name and labels, indexed with one pod per
-node, the runtime's container `node` with the patches of the TrainJob. The end of the Job becomes the
+The Job is equal to the Job of trainer 2.3.0 and jobset 0.12.0: same name and labels, indexed with one pod per
+node, the runtime's container `node` with the patches of the TrainJob. The runtime states how often a node is
+started; without a statement, JobSet and Kubernetes start it up to seven times. The end of the Job becomes the
 condition of the TrainJob. The test provides the command and the image, which does not contain torch.
 """
 
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
 
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.resources import JOB
@@ -21,6 +25,7 @@ from continuous_training.adapters.kubernetes.transport import Request
 from continuous_training.core.errors import PipelineError
 
 POLL_SECONDS = 0.3
+SHIPPED_RUNTIME = Path(__file__).parents[3] / "manifests/components/trainer/training-runtime.yaml"
 
 
 @dataclass
@@ -36,7 +41,6 @@ class SimulatedController:
     script: str = ""
     reports_complete_early: bool = False
     absent: bool = False
-    backoff: int = 0
     before_complete: Callable[[], None] = lambda: None
     created_jobs: list[Object] = field(default_factory=list)
 
@@ -78,6 +82,7 @@ class SimulatedController:
         self.cluster.transport.send(Request("PATCH", path, action, {}, body, content_type))
 
     def _job(self, train_job: Object) -> Object:
+        job_of_runtime = runtime_job(train_job["spec"]["runtimeRef"])
         metadata, spec = train_job["metadata"], train_job["spec"]
         (patch,) = spec["runtimePatches"]
         (replicated_job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
@@ -109,13 +114,27 @@ class SimulatedController:
                 "completions": trainer["numNodes"],
                 "parallelism": trainer["numNodes"],
                 "completionMode": "Indexed",
-                "backoffLimit": self.backoff,
+                "backoffLimit": job_of_runtime.get("backoffLimit", 6),
                 "template": {
                     "metadata": {**pod["metadata"], "labels": {**labels, **pod["metadata"]["labels"]}},
-                    "spec": {**pod["spec"], "containers": [node_container], "restartPolicy": "Never"},
+                    "spec": {
+                        **pod["spec"],
+                        "containers": [node_container],
+                        "restartPolicy": job_of_runtime["template"]["spec"].get("restartPolicy", "OnFailure"),
+                    },
                 },
             },
         }
+
+
+def runtime_job(reference: Object) -> Object:
+    """Return the spec of the Job `node` in a runtime: the shipped one, or the Trainer's torch-distributed."""
+    if reference["kind"] == "ClusterTrainingRuntime":
+        return {"template": {"spec": {}}}
+    runtime = yaml.safe_load(SHIPPED_RUNTIME.read_text())
+    assert (reference["kind"], reference["name"]) == (runtime["kind"], runtime["metadata"]["name"])
+    (replicated_job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    return dict(replicated_job["template"]["spec"])
 
 
 @contextmanager

@@ -22,12 +22,14 @@ from components.train.nodes.object_store_exchange import Exchange
 from continuous_training.adapters.kubernetes import trainjob_client
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.connection import connect
+from continuous_training.adapters.kubernetes.errors import error_of
+from continuous_training.adapters.kubernetes.node_failures import NodeLostError
 from continuous_training.adapters.kubernetes.resources import JOB, POD, SERVICE_ACCOUNT, Resource
 from continuous_training.adapters.kubernetes.trainjob_client import TRAIN_JOB
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.bundle import BundleMetadata
 from continuous_training.core.digest import digest_of_folder
-from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.errors import PipelineError, StepTimeoutError, TransientError, UserError
 from pipelines.steps.settings import StepSettings
 from pipelines.steps.trainjob_spec import trainjob_spec
 from tests import s3
@@ -121,22 +123,102 @@ def test_success_downloads_the_model_and_leaves_no_objects(
     assert wait_until(lambda: not train_step.pods())
 
 
+CLUSTER_RUNTIME = {"name": "torch-distributed", "kind": "ClusterTrainingRuntime"}
+
+
+@pytest.mark.parametrize("runtime", [{}, CLUSTER_RUNTIME], ids=["shipped", "torch-distributed"])
 def test_failure_reports_the_exit_code_and_the_last_log_lines(
-    train_step: TrainStep, controller: SimulatedController
+    train_step: TrainStep, controller: SimulatedController, runtime: dict[str, str]
 ) -> None:
+    """The first failure ends the training, also with a runtime that starts a failed node again."""
     controller.script = "echo · epoch 1; echo torch.OutOfMemoryError: no more >&2; exit 7"
+    spec = spec_of()
+    spec["runtimeRef"] |= runtime
     with run_in_background(controller), pytest.raises(PipelineError) as raised:
-        train_step()
+        train_step(spec)
     message = str(raised.value)
-    assert (
-        f"TrainJob {train_step.name} has failed (FailedJobs: jobset failed due to one or more job failures"
-        in message
-    )
+    assert f"TrainJob {train_step.name} has failed: {train_step.name}-node-0-" in message
     assert "ended with exit code 7 (Error)" in message
     assert "torch.OutOfMemoryError: no more" in message
     assert not isinstance(raised.value, UserError | TransientError)
     assert train_step.remaining_objects() == []
     assert not train_step.output.exists()
+
+
+def test_a_node_is_started_once(train_step: TrainStep, controller: SimulatedController) -> None:
+    controller.script = "exit 7"
+    with run_in_background(controller), pytest.raises(PipelineError, match="exit code 7"):
+        train_step()
+    (job,) = controller.created_jobs
+    assert job["spec"]["backoffLimit"] == 0
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+@pytest.mark.parametrize("action", ["delete the pod", "kill the process"])
+def test_a_lost_node_is_a_transient_error(
+    train_step: TrainStep, controller: SimulatedController, action: str
+) -> None:
+    controller.script = "kill -9 $$" if action == "kill the process" else f"echo · epoch 1; {WAIT_SCRIPT}"
+
+    def delete_node() -> None:
+        assert wait_until(lambda: any(is_running(pod) for pod in train_step.pods()))
+        train_step.cluster.delete(POD, train_step.pods()[0]["metadata"]["name"])
+
+    if action == "delete the pod":
+        threading.Thread(target=delete_node, daemon=True).start()
+    with run_in_background(controller), pytest.raises(NodeLostError) as raised:
+        train_step()
+    assert f"TrainJob {train_step.name} has failed" in str(raised.value)
+    assert train_step.remaining_objects() == []
+
+
+def is_running(pod: Object) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return any("running" in status["state"] for status in statuses)
+
+
+def test_a_step_resumes_a_training_whose_node_was_lost(
+    train_step: TrainStep, controller: SimulatedController, start_step: Callable[..., subprocess.Popen[str]]
+) -> None:
+    controller.script = "kill -9 $$"
+    controller.before_complete = train_step.store_bundle
+    with run_in_background(controller):
+        process = start_step(CT_RETRIES="1", CT_RETRY_BACKOFF="0.1")
+        lines = read_until(process, "retry 1 of 1 in 0.1 s")
+        controller.script = LOG_LINES
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert any("ended with exit code 137" in line for line in lines), lines
+    assert len(controller.created_jobs) == 2
+    assert digest_of_folder(train_step.output) == digest_of_folder(train_step.bundle)
+    assert train_step.remaining_objects() == []
+
+
+def test_a_step_does_not_retry_a_failed_training(
+    train_step: TrainStep, controller: SimulatedController, start_step: Callable[..., subprocess.Popen[str]]
+) -> None:
+    controller.script = "echo ValueError: bad shape; exit 1"
+    with run_in_background(controller):
+        output, _ = start_step(CT_RETRIES="2", CT_RETRY_BACKOFF="0.1").communicate(timeout=120)
+    assert "retry" not in output
+    assert "ValueError: bad shape" in output
+    assert len(controller.created_jobs) == 1
+
+
+def test_a_missing_runtime_is_a_user_error(train_step: TrainStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of the webhook of trainer 2.3.0 for a runtime that does not exist."""
+    message = (
+        'admission webhook "validator.trainjob.trainer.kubeflow.org" denied the request: spec.runtimeRef: '
+        'Invalid value: TrainingRuntime.trainer.kubeflow.org "continuous-training" not found: specified '
+        "trainingRuntime must be created before the TrainJob is created"
+    )
+
+    def refuse(*_: object, **__: object) -> Object:
+        raise error_of(403, {"message": message}, f"apply TrainJob {train_step.name}", "the step")
+
+    monkeypatch.setattr(train_step.cluster, "apply", refuse)
+    with pytest.raises(UserError, match="apply manifests/components/trainer, or set training_runtime"):
+        train_step()
 
 
 def test_user_error_in_a_pod_ends_the_step(train_step: TrainStep, controller: SimulatedController) -> None:
@@ -175,7 +257,7 @@ def test_complete_trainjob_without_a_model_is_an_error(
 
 def test_timeout_is_a_transient_error(train_step: TrainStep, controller: SimulatedController) -> None:
     controller.script = f"echo · epoch 1; {WAIT_SCRIPT}"
-    with run_in_background(controller), pytest.raises(TransientError) as raised:
+    with run_in_background(controller), pytest.raises(StepTimeoutError) as raised:
         train_step(spec_of(activeDeadlineSeconds=MARGIN + 10))
     assert "increase the timeout of train" in str(raised.value)
     assert "· epoch 1" in str(raised.value)
@@ -260,7 +342,7 @@ in_pipeline("diabetes", "", json.loads(spec, parse_int=float), SimpleNamespace(p
 
 
 @pytest.fixture
-def start_step(train_step: TrainStep, bucket: Bucket, tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
+def start_step(train_step: TrainStep, bucket: Bucket, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """A function that starts the step in a separate process, as the pipeline does."""
     environment = {
         "KUBECONFIG": str(kubeconfig(train_step.cluster, tmp_path)),
@@ -271,11 +353,11 @@ def start_step(train_step: TrainStep, bucket: Bucket, tmp_path: Path) -> Callabl
         "PYTHONUNBUFFERED": "1",
     }
 
-    def start() -> subprocess.Popen[str]:
+    def start(**variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", CODE, str(train_step.data), str(train_step.output), json.dumps(spec_of())],
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -328,3 +328,26 @@ def test_shards_are_complete_and_even(rows: int, count: int) -> None:
     parts = [range(rows)[ProcessGroup(rank, count).shard(rows)] for rank in range(count)]
     assert [row for part in parts for row in part] == list(range(rows))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer"), TransientError),
+        (torch.distributed.DistBackendError("NCCL communicator was aborted"), TransientError),
+        (RuntimeError("the sizes of the tensors do not match"), RuntimeError),
+    ],
+)
+def test_a_lost_connection_to_another_process_is_a_transient_error(
+    error: RuntimeError, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workloads.distributed import process_group
+
+    environment = {"TORCHELASTIC_RUN_ID": "a-run", "RANK": "0", "WORLD_SIZE": "1"}
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(expected) as raised, process_group():
+        raise error
+    assert type(raised.value) is expected
+    assert not torch.distributed.is_initialized()

@@ -23,6 +23,9 @@ _SHOWN_LINES = 20
 _PROCESS_FAILED = re.compile(r"failed \(exitcode: (-?\d+)\)")
 """The message of torchrun for a training process that failed. Negative: the number of a signal."""
 
+_TORCHRUN_ENDS = re.compile(rf"{_PROCESS_FAILED.pattern}|Received \d+ death signal")
+"""The first message of torchrun about its end. Its own traceback follows."""
+
 
 class NodeLostError(TransientError):
     """A node was deleted or evicted, or a signal ended its training. Another try resumes the training."""
@@ -67,7 +70,7 @@ class NodeFailure:
         """Return the pod, how it ended, and the lines of its log before the messages of torchrun."""
         code = f"ended with exit code {self.exit_code} ({self.reason})" if self.exit_code else self.reason
         deleted = " after it was deleted" if self.is_deleted else ""
-        end = next((n for n, line in enumerate(self.lines) if _PROCESS_FAILED.search(line)), len(self.lines))
+        end = next((n for n, line in enumerate(self.lines) if _TORCHRUN_ENDS.search(line)), len(self.lines))
         tail = "".join(f"\n    {line}" for line in self.lines[: end + 1][-_SHOWN_LINES:])
         return f"{self.pod} {code}{deleted}" + (f"; the last lines of its log:{tail}" if tail else "")
 

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.core.errors import PipelineError, TransientError, UserError, error_with_code
@@ -35,7 +36,7 @@ class NodeLostError(TransientError):
 class NodeFailure:
     """The first failure of a pod: its exit code (None: the pod has no container), reason, time and log.
 
-    `is_deleted` states that the pod was under deletion when it failed.
+    `is_deleted` states that the pod failed after its deletion was requested.
     """
 
     pod: str
@@ -135,7 +136,7 @@ class NodeFailures:
                         int(ended["exitCode"]),
                         ended.get("reason") or "Error",
                         str(ended.get("finishedAt")),
-                        "deletionTimestamp" in metadata,
+                        _was_deleted_before(metadata, str(ended.get("finishedAt"))),
                         tuple(lines),
                     )
         if status.get("phase") != "Failed":
@@ -143,3 +144,13 @@ class NodeFailures:
         reason = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
         time_text = str(metadata.get("deletionTimestamp") or metadata.get("creationTimestamp"))
         return NodeFailure(metadata["name"], None, reason or "failed", time_text, False, ())
+
+
+def _was_deleted_before(metadata: Object, finished: str) -> bool:
+    """Return whether the deletion of a pod was requested before its container finished, or in that second."""
+    if "deletionTimestamp" not in metadata:
+        return False
+    # Kubernetes sets the timestamp to the end of the grace period.
+    grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    requested = datetime.fromisoformat(metadata["deletionTimestamp"]) - grace
+    return datetime.fromisoformat(finished) >= requested

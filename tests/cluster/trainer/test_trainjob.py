@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,8 @@ ROOT = Path(__file__).parents[3]
 WORKLOAD = discovery.get("diabetes")
 LOG_LINES = 'i=0; while [ $i -lt 3 ]; do echo "· node $JOB_COMPLETION_INDEX says $i"; i=$((i+1)); done'
 CONTINUE_FILE = "/tmp/go"
+KILLED = "exit 137"
+"""Ends like a container that SIGKILL ended. Process 1 of a container cannot kill itself."""
 WAIT_SCRIPT = "trap 'exit 1' TERM; sleep 600 & wait"
 
 
@@ -83,7 +87,7 @@ class TrainStep:
     def __call__(self, spec: Object | None = None) -> BundleMetadata:
         return run_on_nodes(
             *(WORKLOAD, {}, self.data, self.output, spec or spec_of()),
-            *(self.cluster, self.store, self.step, self.messages.append),
+            *(self.cluster, self.store, replace(self.step, started=time.monotonic()), self.messages.append),
         )
 
     def store_bundle(self) -> None:
@@ -158,7 +162,7 @@ def test_a_node_is_started_once(train_step: TrainStep, controller: SimulatedCont
 def test_a_lost_node_is_a_transient_error(
     train_step: TrainStep, controller: SimulatedController, action: str
 ) -> None:
-    controller.script = "kill -9 $$" if action == "kill the process" else f"echo · epoch 1; {WAIT_SCRIPT}"
+    controller.script = KILLED if action == "kill the process" else f"echo · epoch 1; {WAIT_SCRIPT}"
 
     def delete_node() -> None:
         assert wait_until(lambda: any(is_running(pod) for pod in train_step.pods()))
@@ -180,11 +184,11 @@ def is_running(pod: Object) -> bool:
 def test_a_step_resumes_a_training_whose_node_was_lost(
     train_step: TrainStep, controller: SimulatedController, start_step: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    controller.script = "kill -9 $$"
+    controller.script = KILLED
     controller.before_complete = train_step.store_bundle
     with run_in_background(controller):
-        process = start_step(CT_RETRIES="1", CT_RETRY_BACKOFF="0.1")
-        lines = read_until(process, "retry 1 of 1 in 0.1 s")
+        process = start_step(CT_RETRIES="1", CT_RETRY_BACKOFF="5")
+        lines = read_until(process, "retry 1 of 1 in 5 s")
         controller.script = LOG_LINES
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output

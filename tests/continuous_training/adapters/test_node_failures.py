@@ -107,6 +107,17 @@ def test_a_pod_that_is_deleted_because_another_failed_is_no_cause() -> None:
     assert not isinstance(error, TransientError)
 
 
+def test_a_pod_that_failed_before_it_was_deleted_is_the_cause() -> None:
+    """The controller deletes the pods of a failed Job, also those whose failure it does not know yet."""
+    deletion = {"deletionTimestamp": "2026-11-29T15:07:35Z", "deletionGracePeriodSeconds": 30}
+    error = error_of({"t-1": [LOST]}, [pod("t-0"), pod("t-1", 1, 4)], [pod("t-0", 1, 3, **deletion)])
+    assert "t-0 ended with exit code 1 (Error)" in str(error)
+    assert not isinstance(error, TransientError)
+    error = error_of({"t-1": [LOST]}, [pod("t-0"), pod("t-1", 1, 9)], [pod("t-0", 1, 8, **deletion)])
+    assert "t-0 ended with exit code 1 (Error) after it was deleted" in str(error)
+    assert isinstance(error, NodeLostError)
+
+
 def test_a_trainjob_without_pods_reports_its_own_reason() -> None:
     error = error_of({}, [])
     assert type(error) is PipelineError

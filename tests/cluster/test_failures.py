@@ -269,7 +269,7 @@ def is_denied(namespace: ClusterNamespace, archive: Archive) -> bool:
 def cluster_without(namespace: ClusterNamespace, missing_verb: str, resource: str) -> Cluster:
     """Return the cluster with the permissions of the shipped Role, without a verb (or all) on a resource.
 
-    This process is not in the cluster, so it also needs the API server's proxy to Services.
+    This process is not in the cluster, so it also needs the API server's proxy to Services and pods.
     """
     rules = []
     for rule in shipped_rules():
@@ -278,7 +278,7 @@ def cluster_without(namespace: ClusterNamespace, missing_verb: str, resource: st
             name for name in rule["verbs"] if not is_reduced or (missing_verb and name != missing_verb)
         ]
         rules += [{**rule, "verbs": allowed_verbs}] if allowed_verbs else []
-    rules.append({"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["create"]})
+    rules.append({"apiGroups": [""], "resources": ["services/proxy", "pods/proxy"], "verbs": ["create"]})
     namespace.create_account(rules, "limited")
     token = namespace.kubectl("create", "token", "limited").strip()
     admin = namespace.cluster.transport.api.configuration

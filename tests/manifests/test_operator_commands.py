@@ -122,9 +122,10 @@ def test_each_command_needs_one_line_and_only_the_shipped_roles(run: Run, operat
     used, denied = requested_permissions(operated.namespace, ACCOUNT)
     assert denied == []
     granted = permissions_of_rules(role("base/operator-role.yaml")["rules"])
-    # Kubernetes 1.35 checks `create`; pipelines.logs reads logs.
+    # Kubernetes 1.35 checks `create`; pipelines.logs reads logs; a failed rollback verifies each pod.
     assert granted - used == {
         Permission("", "pods/portforward", "create"),
+        Permission("", "pods/proxy", "create"),
         Permission("", "pods/log", "get"),
     }
 

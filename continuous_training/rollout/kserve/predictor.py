@@ -21,6 +21,9 @@ from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL,
 from continuous_training.rollout.kubernetes.warning_events import EventFilter
 
 POLL_SECONDS = 0.5
+PROCESSING_SECONDS = 3.0
+"""KServe usually applies an InferenceService to its Deployment within this time."""
+
 CONSECUTIVE_RESPONSES = 10
 """The traffic counts as moved after this many consecutive responses, each over a new connection."""
 
@@ -110,14 +113,15 @@ class Predictor:
 
         Raises NotReadyError at the deadline, or when a problem has lasted longer than its grace period.
         """
-        monitor, status = self._monitor(digest, progress), ""
+        monitor, status, start = self._monitor(digest, progress), "", deadline.elapsed
         for _ in until(deadline.remaining, POLL_SECONDS):
             deployment = self.cluster.get(DEPLOYMENT, deployment_name(self.name))
             status = rollout_status(deployment, service)
             if not status:
                 return
             problem = None
-            if not is_up_to_date(deployment, service):
+            is_late = deadline.elapsed - start > PROCESSING_SECONDS
+            if is_late and not is_up_to_date(deployment, service):
                 problem = find_controller_problem(self.cluster, service, self.since)
             monitor.observe(deployment, status, problem)
         raise monitor.error(status, deadline)

@@ -34,6 +34,11 @@ class Deadline:
         self.seconds, self._end = seconds, time.monotonic() + seconds
 
     @property
+    def elapsed(self) -> float:
+        """The seconds since the construction."""
+        return self.seconds - (self._end - time.monotonic())
+
+    @property
     def remaining(self) -> float:
         """The seconds until the deadline; 0 after it."""
         return max(0.0, self._end - time.monotonic())

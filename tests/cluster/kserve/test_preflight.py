@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,20 +12,15 @@ from continuous_training.kubeflow.preflight import kserve_check
 from continuous_training.kubeflow.preflight.finding import Finding, State
 from continuous_training.kubeflow.preflight.kserve_check import check_kserve
 from continuous_training.rollout.kserve import cpu_limit
-from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE, inference_service
 from continuous_training.rollout.kubernetes.serving_objects import deployment
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 from continuous_training.rollout.trial import DeployedVersion
 
-from .cluster_namespace import MISSING_IMAGE, ClusterNamespace
-from .kserve import crd
+from ..cluster_namespace import MISSING_IMAGE, ClusterNamespace
+from . import crd
+from .unavailable_webhook import unavailable_webhook
 
-WEBHOOK = Resource(
-    "admissionregistration.k8s.io/v1",
-    "ValidatingWebhookConfiguration",
-    "validatingwebhookconfigurations",
-    namespaced=False,
-)
 DRY_RUN = "a dry run of an InferenceService with these settings"
 
 
@@ -75,40 +69,12 @@ def test_a_canary_in_a_mode_without_canaries_is_reported(namespace: ClusterNames
     assert "Set CT_CANARY=0, or CT_TARGET=kubernetes" in finding.advice
 
 
-@contextmanager
-def unavailable_webhook(namespace: ClusterNamespace) -> Iterator[None]:
-    """A webhook of InferenceServices of this namespace that does not answer, as without a controller."""
-    name = f"{namespace.name}.example.com"
-    webhook = {
-        "name": name,
-        "clientConfig": {"url": "https://127.0.0.1:1/"},
-        "failurePolicy": "Fail",
-        "sideEffects": "None",
-        "admissionReviewVersions": ["v1"],
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name}},
-        "rules": [
-            {
-                "apiGroups": [INFERENCE_SERVICE.group],
-                "apiVersions": ["*"],
-                "operations": ["CREATE", "UPDATE"],
-                "resources": [INFERENCE_SERVICE.plural],
-            }
-        ],
-    }
-    namespace.cluster.apply(WEBHOOK, {"metadata": {"name": name}, "webhooks": [webhook]})
-    try:
-        yield
-    finally:
-        namespace.cluster.delete(WEBHOOK, name)
-
-
 def test_a_webhook_that_does_not_answer_is_reported(namespace: ClusterNamespace) -> None:
-    with unavailable_webhook(namespace):
-        for _ in range(50):
-            finding = findings(namespace)[DRY_RUN]
-            # The API server learns of the webhook a moment later.
-            if finding.state != State.OK:
-                break
+    version = DeployedVersion("any", "0" * 64)
+    pod_spec = ModelServer(namespace.settings).pod(version)
+    service = inference_service("any", version, pod_spec, namespace.settings, "Standard")
+    with unavailable_webhook(namespace, service):
+        finding = findings(namespace)[DRY_RUN]
     assert finding.state == State.MISSING
     assert "failed calling webhook" in finding.advice
 

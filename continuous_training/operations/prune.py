@@ -23,7 +23,7 @@ from continuous_training.operations.retention import (
     run_folders,
     select_old,
 )
-from continuous_training.operations.workspace import existing_registry, rollout_lock
+from continuous_training.operations.workspace import endpoint_lock, existing_registry
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a rollout that is in progress."""
@@ -141,7 +141,7 @@ class _Pruning:
         selection = self._select(workload)
         with ExitStack() as stack:
             if (selection.versions or selection.runs) and not self.dry_run:
-                stack.enter_context(rollout_lock(self.settings, workload, LOCK_TIMEOUT))
+                stack.enter_context(endpoint_lock(self.settings, workload, LOCK_TIMEOUT))
                 # A rollout before the lock was held may have made a selected version necessary.
                 selection = self._select(workload)
             items = list(_items(workload, selection))

@@ -11,6 +11,7 @@ from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.core.errors import TransientError
 from continuous_training.core.file_lock import hold_lock
+from continuous_training.core.messages import report
 from continuous_training.core.settings import Settings
 
 _WITHOUT_CLUSTER_OPTION = ("pipelines.run",)
@@ -40,6 +41,26 @@ def rollout_lock(settings: Settings, workload: str, timeout: float = 0) -> Itera
                 f"another rollout, rollback or prune of {workload} is in progress in {settings.state}. "
                 f"Check its result before you try again:\n{status}"
             )
+        yield
+
+
+@contextmanager
+def endpoint_lock(settings: Settings, workload: str, timeout: float) -> Iterator[None]:
+    """Hold the lock of a workload's rollouts where it is served: the file on this machine, or the Lease.
+
+    Raises TransientError if another process holds it for `timeout` seconds.
+    """
+    if settings.target == "local":
+        with rollout_lock(settings, workload, timeout):
+            yield
+        return
+    # Start-up time: the imports load the Kubernetes client, which local commands do not need.
+    from continuous_training.adapters.kubernetes.connection import connect
+    from continuous_training.rollout.kubernetes.lease import LeaseLock
+
+    serving = settings.serving
+    cluster = connect(serving.namespace, serving.kubeconfig, serving.context)
+    with LeaseLock(cluster, workload, acquire_timeout=timeout).hold(report):
         yield
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.adapters.object_store import open_store
-from pipelines import rollback, status
+from pipelines import prune, rollback, status
 from tests.compatibility import kubernetes_api
 from tests.compatibility.kubernetes_api import NAMESPACE, Api
 from tests.s3 import ACCESS
@@ -113,6 +113,31 @@ def test_a_service_without_a_ready_pod(
 def test_the_namespace_needs_a_cluster(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     _, error = run_command(status.main, capsys, "--namespace", NAMESPACE, expect=2)
     assert "pass --cluster" in error
+
+
+@pytest.mark.parametrize("holder", ["", "another-process"])
+def test_prune_holds_the_lease_of_the_workload(
+    holder: str,
+    settings: dict[str, str],
+    api: Api,
+    state: ChampionState,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("continuous_training.operations.prune.LOCK_TIMEOUT", 0.1)
+    lease = _object("Lease", {}) | {"metadata": {"name": NAME, "resourceVersion": "1"}}
+    lease["spec"] = {"holderIdentity": holder, "leaseDurationSeconds": 30}
+    api.load([_object("ConfigMap", settings), _secret(), lease])
+    command = (prune.main, capsys, "--workload", NAME, "--keep", "1")
+    if holder:
+        _, error = run_command(*command, *CLUSTER, expect=75)
+        assert "another-process holds its Lease" in error
+    else:
+        assert run_json(*command, *CLUSTER)["archives"] == 1
+        assert {write["object"] for write in api.writes} == {f"leases/{NAME}"}
+    store = open_store(settings["CT_STORE"], ACCESS)
+    removed = store.size(f"archives/{NAME}/{state.digests[0]}.mar") is None
+    assert removed is not bool(holder)
 
 
 def test_new_pods_never_get_an_address_of_this_machine(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks import populations, seasons
+from benchmarks import groups, populations, seasons
 from benchmarks.simulated import CASES, Case, share_promoted
 from continuous_training.core.files import write_text
 from continuous_training.evaluation.cost_measurement import latencies_ms
@@ -43,6 +43,12 @@ Models that are worse by exactly the margin of a rule of non-inferiority, or by 
 Models with the same predictions as the champion, on the number of rows that the margin or guard needs:
 
 {identical}
+
+A split by group, where the rows of a group depend on each other, with a mean of ten rows in each group. The
+challengers are not better, or worse by the margin. In the last column, {power} comparisons treat the rows as
+independent:
+
+{dependent_rows}
 
 Data whose meaning changed in training rows and holdout alike, after a champion that was promoted on 500 usual
 rows: {comparisons:,} nights each, and {power} nights without the check of the population:
@@ -137,6 +143,29 @@ def _limits(run: Run, comparisons: int, rows_and_gains: Sequence[tuple[Case, int
 def share(name: str, *arguments: Any) -> float:
     """Return `share_promoted` of the case of that name. A process cannot receive the case itself."""
     return share_promoted(next(case for case in CASES if case.name == name), *arguments)
+
+
+def dependent_rows(pool: ProcessPoolExecutor, comparisons: int) -> str:
+    """Return the table of the share of challengers that are promoted on a holdout of groups."""
+    cells = [
+        (
+            case.name,
+            count,
+            pool.submit(groups.simulate, case.name, count, comparisons, 7),
+            pool.submit(groups.simulate, case.name, count, comparisons, 8, limit=True),
+            pool.submit(groups.simulate, case.name, count, POWER, 7, by_group=False),
+        )
+        for case in groups.CASES
+        for count in groups.COUNTS
+    ]
+    lines = [
+        "| models | groups | not better, but promoted | promoted as non-inferior | rows as independent |",
+        "|---|---|---|---|---|",
+    ]
+    for name, count, better, limit, rows in cells:
+        rates = " | ".join(_rate(future, comparisons) for future in (better, limit))
+        lines.append(f"| {name} | {count} | {rates} | {rows.result():.0%} |")
+    return "\n".join(lines)
 
 
 def different_populations(pool: ProcessPoolExecutor, nights: int) -> str:
@@ -253,7 +282,8 @@ def main(argv: list[str] | None = None) -> int:
             table.__name__: table(run, comparisons) for table in (superiority, many_rows, margins, identical)
         }
         tables |= {
-            table.__name__: table(pool, comparisons) for table in (different_populations, seasonal_nights)
+            table.__name__: table(pool, comparisons)
+            for table in (dependent_rows, different_populations, seasonal_nights)
         }
     with threadpool_limits(1):
         latency_table = latency(_REPEATS)

@@ -93,10 +93,10 @@ def heavier_tails(rng: np.random.Generator, rows: int, gain: float) -> Answers:
     return actual, actual + (1 - gain) * (0.6 * error + 0.8 * heavy), actual + error
 
 
-def promoted(rule: PromotionRule, task: str, answers: Answers) -> bool:
+def promoted(rule: PromotionRule, task: str, answers: Answers, groups: np.ndarray | None = None) -> bool:
     """Return whether the gate promotes the challenger with these predictions.
 
-    With guards, the primary metric is certain to pass.
+    With guards, the primary metric is certain to pass. `groups` has the number of each row's group.
     """
     actual, challenger, champion = answers
     metric = find_metric(task, rule.metric)
@@ -110,23 +110,25 @@ def promoted(rule: PromotionRule, task: str, answers: Answers) -> bool:
         improvements, tests = {metric.name: Interval(1, 1, 1)}, {}
         for name, limit in rule.guards.items():
             guard = find_metric(task, name)
-            tests[name] = non_inferiority_test(guard, actual, challenger, champion, limit)
-            improvements[name] = _improvement(guard, rule, answers, tests[name])
+            tests[name] = non_inferiority_test(guard, actual, challenger, champion, limit, groups)
+            improvements[name] = _improvement(guard, rule, answers, tests[name], groups)
         opponent = ChampionComparison("1", improvements, guard_tests=tests)
     else:
         if rule.superiority and (value - score(metric, actual, champion)) * _sign(metric) <= 0:
             return False
-        test = paired_test(rule, metric, actual, challenger, champion, SEED)
-        improvement = _improvement(metric, rule, answers, test)
+        test = paired_test(rule, metric, actual, challenger, champion, SEED, groups)
+        improvement = _improvement(metric, rule, answers, test, groups)
         opponent = ChampionComparison("1", {metric.name: improvement}, test)
     return decide(rule, replace(comparison, champion=opponent)).promoted
 
 
-def _improvement(metric: Metric, rule: PromotionRule, answers: Answers, test: PairedTest) -> Interval:
+def _improvement(
+    metric: Metric, rule: PromotionRule, answers: Answers, test: PairedTest, groups: np.ndarray | None
+) -> Interval:
     """Return the interval of the improvement; zeros for equal predictions, or if the test already rejects."""
     if answers[1] is answers[2] or test.p > 1 - rule.confidence:
         return Interval(0, 0, 0)
-    return paired_improvement(metric, *answers, SEED, rule.confidence)
+    return paired_improvement(metric, *answers, SEED, rule.confidence, groups)
 
 
 def _sign(metric: Metric) -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.run_context import RunContext
 from continuous_training.artifacts.checksums import verify_checksums, write_checksums
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
+from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import new_folder, plain, to_json
@@ -100,7 +103,8 @@ def evaluate(
     holdout = dataset.read("holdout")
     golden = golden_requests(workload, challenger, holdout)
     with open_champion(context) as champion:
-        predictions, comparison = _compare(context, rule, holdout, challenger, champion, golden)
+        groups = _groups(dataset.manifest.split, holdout)
+        predictions, comparison = _compare(context, rule, holdout, groups, challenger, champion, golden)
         comparison = replace(
             comparison,
             population=compare_population(context, rule, dataset, champion, comparison),
@@ -127,6 +131,7 @@ def _compare(
     context: RunContext,
     rule: PromotionRule,
     holdout: pa.Table,
+    groups: np.ndarray | None,
     challenger: Model,
     champion: Champion | None,
     golden: GoldenSet,
@@ -142,6 +147,7 @@ def _compare(
         actual=holdout[workload.target].to_numpy(),
         challenger=predict_rows(workload, challenger, holdout, validator),
         champion=predict_rows(workload, champion.model, holdout) if champion else None,
+        groups=groups,
     )
     comparison = compare(
         rule,
@@ -155,6 +161,13 @@ def _compare(
         workload.column(workload.target).values,
     )
     return predictions, comparison
+
+
+def _groups(split: SplitRule | None, holdout: pa.Table) -> np.ndarray | None:
+    """Return the number of each row's group; None if the split is not by group."""
+    if split is None or split.kind != "group":
+        return None
+    return np.asarray(pc.rank(holdout[split.column], tiebreaker="dense")) - 1
 
 
 def _decide(

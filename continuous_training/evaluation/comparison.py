@@ -95,15 +95,14 @@ def compare(
     """
     primary = primary_metric(rule, task)
     metrics = sorted(metrics_over(task, labels), key=lambda metric: metric.name != primary.name)
-    actual, challenger = predictions.actual, predictions.challenger
     champion = None
     if predictions.champion is not None and champion_version is not None:
         champion = _compare_with_champion(
-            rule, task, metrics, actual, challenger, predictions.champion, champion_version, costs.champion
+            rule, task, metrics, predictions, predictions.champion, champion_version, costs.champion
         )
     return Comparison(
-        rows=len(actual),
-        metrics={metric.name: metric_interval(metric, actual, challenger, SEED) for metric in metrics},
+        rows=len(predictions.actual),
+        metrics={metric.name: _interval(metric, predictions, predictions.challenger) for metric in metrics},
         higher_is_better=primary.higher_is_better,
         slices={
             name: _slice_metric(primary, predictions, mask) for name, mask in slices.items() if mask.any()
@@ -131,30 +130,38 @@ def _compare_with_champion(
     rule: PromotionRule,
     task: str,
     metrics: Sequence[Metric],
-    actual: np.ndarray,
-    challenger: np.ndarray,
+    predictions: Predictions,
     champion: np.ndarray,
     version: str,
     cost: ServingCost | None,
 ) -> ChampionComparison:
     """Return the comparison with the champion; the first of `metrics` is the primary one."""
+    actual, challenger, groups = predictions.actual, predictions.challenger, predictions.groups
     primary = metrics[0]
     guards = [metric for metric in metrics if metric.name in rule.guards]
     return ChampionComparison(
         version=version,
         improvements={
-            metric.name: paired_improvement(metric, actual, challenger, champion, SEED, rule.confidence)
+            metric.name: paired_improvement(
+                metric, actual, challenger, champion, SEED, rule.confidence, groups
+            )
             for metric in dict.fromkeys((primary, *guards))
         },
-        test=paired_test(rule, primary, actual, challenger, champion, SEED),
+        test=paired_test(rule, primary, actual, challenger, champion, SEED, groups),
         cost=cost,
-        metrics={metric.name: metric_interval(metric, actual, champion, SEED) for metric in metrics},
+        metrics={metric.name: _interval(metric, predictions, champion) for metric in metrics},
         mcnemar_p=mcnemar(actual, challenger, champion) if task == "classification" else None,
         guard_tests={
-            metric.name: non_inferiority_test(metric, actual, challenger, champion, rule.guards[metric.name])
+            metric.name: non_inferiority_test(
+                metric, actual, challenger, champion, rule.guards[metric.name], groups
+            )
             for metric in guards
         },
     )
+
+
+def _interval(metric: Metric, predictions: Predictions, predicted: np.ndarray) -> Interval:
+    return metric_interval(metric, predictions.actual, predicted, SEED, predictions.groups)
 
 
 def _slice_metric(metric: Metric, predictions: Predictions, mask: np.ndarray) -> SliceMetric:

@@ -30,20 +30,40 @@ def margin_test(
 
     NaN if the metric is not finite. 1.0 if the measured difference is worse than the margin.
     """
-    sign = 1 if metric.higher_is_better else -1
-    difference = sign * (score(metric, actual, challenger) - score(metric, actual, champion))
-    if not np.isfinite(difference):
+    values = row_differences(metric, actual, challenger, champion)
+    if values is None:
         return float("nan")
-    scores, champion_scores = metric.row_scores(actual, challenger), metric.row_scores(actual, champion)
-    gradient = sign * _gradient(metric, (scores.mean(axis=0) + champion_scores.mean(axis=0)) / 2)
-    values = (scores - champion_scores) @ gradient
-    values += difference - values.mean()
+    scores, gradient = metric.row_scores(actual, challenger), _direction(metric, actual, challenger, champion)
     # Errors that are small against the margin must not make a worse model impossible on few rows.
     losses, correction = [min(metric.largest_loss(scores, gradient), -2 * margin)], 1.0
     if not metric.bounded:
         losses.append(float(values.min()))
         correction = max(1.0, FEW_ROWS / len(actual))
-    return min(1.0, 2 * correction * min(_p_value(values, loss, margin) for loss in losses))
+    return min(1.0, 2 * correction * min(mixture_p_value(values, loss, margin) for loss in losses))
+
+
+def row_differences(
+    metric: Metric, actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray
+) -> np.ndarray | None:
+    """Return the part of each row in the improvement, whose mean is the improvement; positive is better.
+
+    The metric is linear in the scores of a row, to the first order. None if the metric is not finite.
+    """
+    sign = 1 if metric.higher_is_better else -1
+    difference = sign * (score(metric, actual, challenger) - score(metric, actual, champion))
+    if not np.isfinite(difference):
+        return None
+    scores = metric.row_scores(actual, challenger) - metric.row_scores(actual, champion)
+    values = scores @ _direction(metric, actual, challenger, champion)
+    return np.asarray(values + difference - values.mean())
+
+
+def _direction(
+    metric: Metric, actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray
+) -> np.ndarray:
+    """Return the derivative of the improvement with respect to the challenger's mean scores."""
+    means = [metric.row_scores(actual, predicted).mean(axis=0) for predicted in (challenger, champion)]
+    return (1 if metric.higher_is_better else -1) * _gradient(metric, (means[0] + means[1]) / 2)
 
 
 def _gradient(metric: Metric, means: np.ndarray) -> np.ndarray:
@@ -55,7 +75,7 @@ def _gradient(metric: Metric, means: np.ndarray) -> np.ndarray:
     return np.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _p_value(values: np.ndarray, loss: float, margin: float) -> float:
+def mixture_p_value(values: np.ndarray, loss: float, margin: float) -> float:
     """Return the one-sided p-value if the hypothesis is a mixture of `values` and a difference of `loss`."""
     rows, difference = len(values), float(values.mean())
     distance = difference + margin

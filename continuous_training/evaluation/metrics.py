@@ -152,9 +152,14 @@ def score(metric: Metric, actual: np.ndarray, predicted: np.ndarray) -> float:
         return float(metric.from_means(metric.row_scores(actual, predicted).mean(axis=0)))
 
 
-def metric_interval(metric: Metric, actual: np.ndarray, predicted: np.ndarray, seed: int) -> Interval:
-    """Return the metric on these rows with its percentile bootstrap interval of METRIC_CONFIDENCE."""
-    return _bootstrap(metric.row_scores(actual, predicted), metric.from_means, seed)
+def metric_interval(
+    metric: Metric, actual: np.ndarray, predicted: np.ndarray, seed: int, groups: np.ndarray | None = None
+) -> Interval:
+    """Return the metric on these rows with its percentile bootstrap interval of METRIC_CONFIDENCE.
+
+    With `groups`, the number of each row's group from 0, whole groups are resampled.
+    """
+    return _bootstrap(metric.row_scores(actual, predicted), metric.from_means, seed, groups=groups)
 
 
 def paired_improvement(
@@ -164,11 +169,14 @@ def paired_improvement(
     champion: np.ndarray,
     seed: int,
     confidence: float = METRIC_CONFIDENCE,
+    groups: np.ndarray | None = None,
 ) -> Interval:
     """Return the challenger's improvement over the champion on the same rows; positive is better.
 
     Paired bootstrap: rows are resampled, and both models are scored on each resample (Efron and Tibshirani,
-    "An Introduction to the Bootstrap", 1993, chapter 13).
+    "An Introduction to the Bootstrap", 1993, chapter 13). With `groups`, the number of each row's group from
+    0, whole groups are resampled (Davison and Hinkley, "Bootstrap Methods and their Application", 1997,
+    section 3.8).
     """
     challenger_scores = metric.row_scores(actual, challenger)
     champion_scores = metric.row_scores(actual, champion)
@@ -177,16 +185,22 @@ def paired_improvement(
     def difference(means: np.ndarray) -> np.ndarray:
         return sign * (metric.from_means(means[..., :width]) - metric.from_means(means[..., width:]))
 
-    return _bootstrap(np.hstack([challenger_scores, champion_scores]), difference, seed, confidence)
+    return _bootstrap(np.hstack([challenger_scores, champion_scores]), difference, seed, confidence, groups)
 
 
 def _bootstrap(
-    scores: np.ndarray, statistic: Statistic, seed: int, confidence: float = METRIC_CONFIDENCE
+    scores: np.ndarray,
+    statistic: Statistic,
+    seed: int,
+    confidence: float = METRIC_CONFIDENCE,
+    groups: np.ndarray | None = None,
 ) -> Interval:
-    tail = _tail(len(scores), confidence)
+    tail = _tail(len(scores) if groups is None else int(groups.max()) + 1, confidence)
+    rng = np.random.default_rng(seed)
+    means = _resampled_means(scores, rng) if groups is None else _resampled_group_means(scores, rng, groups)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(statistic(scores.mean(axis=0)))
-        resampled = [statistic(means) for means in _resampled_means(scores, np.random.default_rng(seed))]
+        resampled = [statistic(batch) for batch in means]
         low, high = np.quantile(np.concatenate(resampled), [tail, 1 - tail])
     return Interval(value, float(low), float(high))
 
@@ -206,6 +220,17 @@ def _resampled_means(scores: np.ndarray, rng: np.random.Generator) -> Iterator[n
         return
     for size in resample_batches(n):
         yield _resample_counts(n, size, rng) @ scores / n
+
+
+def _resampled_group_means(
+    scores: np.ndarray, rng: np.random.Generator, groups: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yield the column means of `RESAMPLES` resamples of whole groups, in batches: [batch, k]."""
+    sizes = np.bincount(groups).astype(np.float64)
+    sums = np.stack([np.bincount(groups, column) for column in scores.T], axis=1)
+    for size in resample_batches(len(sizes)):
+        counts = _resample_counts(len(sizes), size, rng)
+        yield (counts @ sums) / (counts @ sizes)[:, None]
 
 
 def _resample_counts(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from continuous_training.artifacts.measurements import PairedTest
+from continuous_training.evaluation.group_test import group_test
 from continuous_training.evaluation.margin_test import margin_test
 from continuous_training.evaluation.metrics import (
     MAX_UNGROUPED_ROWS,
@@ -25,15 +26,33 @@ def paired_test(
     challenger: np.ndarray,
     champion: np.ndarray,
     seed: int,
+    groups: np.ndarray | None = None,
 ) -> PairedTest:
     """Return the test that must confirm the interval of the improvement in the primary metric.
+
+    With `groups`, the number of each row's group from 0, a test of the groups must confirm it as well.
 
     For superiority in a metric other than accuracy, a score test must confirm it as well: if that test fails,
     it is the result. The p-value is two-sided, or twice a one-sided one, so that its limit is 1 minus the
     rule's confidence.
     """
     if not rule.superiority:
-        return non_inferiority_test(metric, actual, challenger, champion, rule.margin)
+        return non_inferiority_test(metric, actual, challenger, champion, rule.margin, groups)
+    if groups is not None:
+        p = group_test(metric, actual, challenger, champion, 0.0, groups)
+        if not p <= 1 - rule.confidence:
+            return _group_result(p, groups)
+    return _superiority_test(rule, metric, actual, challenger, champion, seed)
+
+
+def _superiority_test(
+    rule: PromotionRule,
+    metric: Metric,
+    actual: np.ndarray,
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    seed: int,
+) -> PairedTest:
     if metric.name == "accuracy":
         return PairedTest("McNemar's exact test", mcnemar(actual, challenger, champion))
     # The permutation test misses rare large losses of a model that is slightly better on most rows.
@@ -44,13 +63,30 @@ def paired_test(
 
 
 def non_inferiority_test(
-    metric: Metric, actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray, margin: float
+    metric: Metric,
+    actual: np.ndarray,
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    margin: float,
+    groups: np.ndarray | None = None,
 ) -> PairedTest:
-    """Return the test that the challenger is not worse by `margin`; its p-value is twice a one-sided one."""
+    """Return the test that the challenger is not worse by `margin`; its p-value is twice a one-sided one.
+
+    With `groups`, the number of each row's group from 0, a test of the groups must confirm it as well.
+    """
     if metric.name == "accuracy":
-        return PairedTest("Tango's test of the margin", tango(actual, challenger, champion, margin))
-    p = margin_test(metric, actual, challenger, champion, margin)
-    return PairedTest("score test of the margin", p)
+        test = PairedTest("Tango's test of the margin", tango(actual, challenger, champion, margin))
+    else:
+        p = margin_test(metric, actual, challenger, champion, margin)
+        test = PairedTest("score test of the margin", p)
+    if groups is None:
+        return test
+    p = group_test(metric, actual, challenger, champion, margin, groups)
+    return test if p <= test.p else _group_result(p, groups)
+
+
+def _group_result(p: float, groups: np.ndarray) -> PairedTest:
+    return PairedTest(f"score test of {int(groups.max()) + 1} groups", p)
 
 
 def mcnemar(actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> float:
@@ -79,7 +115,8 @@ def tango(actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray, marg
     wins, losses = _discordant(actual, challenger, champion)
     gap = -margin
     b, c = -wins - losses + (2 * n - wins + losses) * gap, -losses * gap * (1 - gap)
-    loss_rate = (np.sqrt(b**2 - 8 * n * c) - b) / (4 * n)
+    # The discriminant is never negative, except by rounding.
+    loss_rate = (np.sqrt(max(b**2 - 8 * n * c, 0.0)) - b) / (4 * n)
     variance = n * (2 * loss_rate + gap * (1 - gap))
     if variance <= 0:
         return 1.0

@@ -16,11 +16,15 @@ Outputs = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Predictions:
-    """The label column and both models' predictions: one entry per holdout row, in the same order."""
+    """The label column and both models' predictions: one entry per holdout row, in the same order.
+
+    `groups` has the number of each row's group from 0, if whole groups are held out.
+    """
 
     actual: np.ndarray
     challenger: np.ndarray
     champion: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def wrong_rows(self) -> np.ndarray:
         """Return the indices of the rows that the challenger predicts incorrectly."""

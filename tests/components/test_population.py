@@ -15,6 +15,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from benchmarks.texts import texts
 from components.prep_data import step as prep_data
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 from continuous_training.evaluation.population_checks import DIFFERENT
@@ -207,7 +208,8 @@ def test_other_texts_in_the_same_language_are_the_same_population(line: Line, ma
 @pytest.mark.parametrize("split", [GroupSplit("shop"), TimeSplit("date", "20d", "60d")])
 def test_another_split_of_the_same_data_is_the_same_population(line: Line, make: Make, split: Split) -> None:
     """The rows in the gap count, although they are in neither split."""
-    line.workload = make(columns=COLUMNS, batches=in_batches(rows()), moving_columns=("seconds",))
+    batches = in_batches(rows(shops=500))
+    line.workload = make(columns=COLUMNS, batches=batches, moving_columns=("seconds",))
     champion(line, fence="65")
     type(line.workload).split = split
     evaluation = evaluate(line)
@@ -218,6 +220,18 @@ def test_another_split_of_the_same_data_is_the_same_population(line: Line, make:
     assert population.score is not None
     assert evaluation.champion is not None
     assert evaluation.champion.seen_rows
+
+
+def test_with_a_split_by_group_the_groups_are_compared(line: Line, make: Make) -> None:
+    """The challenger is better in each of ten shops, which are too few for a conclusion on other shops."""
+    line.workload = make(columns=COLUMNS, batches=in_batches(rows(shops=50)), split=GroupSplit("shop"))
+    champion(line, fence="65")
+    evaluation = evaluate(line)
+    assert evaluation.verdict == "rejected"
+    groups = {value.as_py() for value in Dataset.open(line.folder / "today/data").read("holdout")["shop"]}
+    assert evaluation.reasons[0].startswith(f"score test of {len(groups)} groups: p = ")
+    type(line.workload).batches = in_batches(rows(shops=500))
+    assert evaluate(line, "many shops").verdict == "promoted"
 
 
 @pytest.mark.parametrize("split", [GroupSplit("shop"), TimeSplit("date", "20d", "10d")])

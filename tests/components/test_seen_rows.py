@@ -18,13 +18,14 @@ from .conftest import Line, Make
 from .split_data import COLUMNS, in_batches, rows
 
 BY_KEY = KeySplit()
+SHOPS = 500
 SEEN = "rows that the champion may have seen"
 
 
 @pytest.fixture
 def line(line: Line, make: Make) -> Line:
     """The steps for a workload with shops and dates."""
-    line.workload = make(columns=COLUMNS, batches=in_batches(rows()))
+    line.workload = make(columns=COLUMNS, batches=in_batches(rows(shops=SHOPS)))
     return line
 
 
@@ -37,7 +38,7 @@ def promote(line: Line, split: Split = BY_KEY, **parameters: str) -> None:
 def evaluate(line: Line, split: Split = BY_KEY, days: int = 100, **parameters: str) -> EvaluationResult:
     """Evaluate a better challenger on rows of the first `days` days, with this split."""
     type(line.workload).split = split
-    batch = rows(1300, days=130)
+    batch = rows(1300, shops=SHOPS, days=130)
     type(line.workload).batches = in_batches(batch.slice(0, days * 10))
     line.train("challenger", **parameters)
     return line.evaluate("challenger")
@@ -123,7 +124,7 @@ def test_after_another_kind_of_split_the_rows_of_the_champions_training_side_are
 
 
 def test_all_rows_count_if_the_split_of_the_champion_is_unknown(line: Line) -> None:
-    sales = rows()
+    sales = rows(shops=SHOPS)
     split = np.where(np.arange(1000) % 5 == 0, "holdout", "train").tolist()
     type(line.workload).batches = in_batches(sales.append_column("split", pa.array(split)))
     promote(line)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import datetime, tzinfo
 from typing import Any
 
 import pytest
 
+from continuous_training.adapters import alias_history
 from continuous_training.adapters import mlflow_rest as module
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion, Registry
 from continuous_training.core.errors import TransientError, UserError
@@ -167,6 +169,23 @@ def test_an_alias_that_was_removed_can_move_to_the_same_version_again(registry: 
         registry.move_alias(name, CHALLENGER, version.version, "archived", run)
         registry.remove_alias(name, CHALLENGER)
     assert [move["run"] for move in trail(registry, name)] == ["run-1", "run-2"]
+
+
+def test_moves_at_the_same_time_have_records_of_their_own(
+    registry: Registry, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StoppedClock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2027, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(alias_history, "datetime", StoppedClock)
+    versions = [add(registry, name, digest).version for digest in ("d1", "d2", "d3")]
+    for version in versions:
+        registry.move_alias(name, CHAMPION, version, "a test", "run-1")
+    moves = registry.alias_history(name)
+    assert [move.to_version for move in moves] == versions
+    assert [move.time for move in moves] == [f"2027-01-01T00:00:00.00000{n}Z" for n in range(3)]
 
 
 def test_a_repeated_promotion_changes_nothing(registry: Registry, name: str) -> None:

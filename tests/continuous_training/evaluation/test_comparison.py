@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,53 @@ def test_the_champion_is_compared_in_the_primary_metric_and_the_guards() -> None
     assert champion.mcnemar_p == mcnemar(ACTUAL, CHALLENGER, CHAMPION)
     assert champion.test is not None
     assert champion.test.name == "paired permutation test"
+
+
+def grouped(metric: str, groups: np.ndarray | None, repeats: int = 10, **rule: Any) -> Comparison:
+    """Compare models on 40 rows, each of which occurs `repeats` times."""
+    rows = [np.repeat(values[:40], repeats) for values in (ACTUAL, CHALLENGER, CHAMPION)]
+    predictions = Predictions(*rows, groups=groups)
+    changed = PromotionRule(metric, 0.0, **rule)
+    return compare(changed, "classification", predictions, {}, COSTS, "7", labels=(0, 1, 2))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1"])
+def test_repeated_rows_of_a_group_add_no_certainty(metric: str) -> None:
+    single = grouped(metric, None, repeats=1)
+    by_group, by_row = grouped(metric, np.repeat(np.arange(40), 10)), grouped(metric, None)
+    widths = []
+    for result in (single, by_group, by_row):
+        assert result.champion is not None
+        interval = result.champion.improvements[metric]
+        widths.append(
+            (interval.high - interval.low, result.metrics[metric].high - result.metrics[metric].low)
+        )
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+    assert all(row < 0.5 * group for row, group in zip(widths[2], widths[0], strict=True))
+    assert by_group.champion is not None
+    assert by_group.champion.test is not None
+    assert by_group.champion.test.name == "score test of 40 groups"
+    assert by_row.champion is not None
+    assert by_row.champion.test is not None
+    assert by_row.champion.test.p < 0.001
+
+
+def test_the_guards_are_tested_by_group_as_well() -> None:
+    groups = np.repeat(np.arange(40), 10)
+    result = grouped("macro_f1", groups, guards={"accuracy": 0.2}, superiority=False, margin=0.2).champion
+    assert result is not None
+    assert {test.name for test in result.guard_tests.values()} == {"score test of 40 groups"}
+
+
+@pytest.mark.parametrize(("count", "passes"), [(1, False), (12, False), (13, True), (100, True)])
+def test_an_identical_model_is_not_inferior_on_thirteen_groups(count: int, passes: bool) -> None:
+    actual = np.arange(4000) % 3
+    predictions = Predictions(actual, actual, actual, groups=np.arange(4000) % count)
+    rule = PromotionRule("accuracy", 0.5, superiority=False, margin=0.01)
+    result = compare(rule, "classification", predictions, {}, COSTS, "7").champion
+    assert result is not None
+    assert result.test is not None
+    assert (result.test.p <= 0.05) is passes
 
 
 def test_a_slice_has_the_metric_of_both_models_on_its_rows() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from benchmarks import populations, seasons
+from benchmarks import groups, populations, seasons
 from benchmarks.simulated import CASES, Case, labels, numbers, promoted, share_promoted
 from continuous_training.evaluation.promotion_rule import PromotionRule
 
@@ -118,6 +118,23 @@ def test_fifty_rows_without_a_difference_do_not_pass_a_guard_of_one_percent() ->
     for name in ("accuracy 0.90", "balanced accuracy, two", "macro F1"):
         case = next(case for case in CASES if case.name.startswith(name))
         assert share_promoted(case, 50, None, 20, seed=0, margin=0.01, guard=True) == 0
+
+
+@pytest.mark.parametrize("limit", [False, True], ids=["superiority", "margin"])
+@pytest.mark.parametrize("case", groups.CASES, ids=lambda case: case.name)
+def test_dependent_rows_are_promoted_in_at_most_the_documented_share(
+    case: groups.GroupCase, limit: bool
+) -> None:
+    rate = groups.simulate(case.name, 50, 300, seed=9, limit=limit)
+    assert rate <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 300)
+
+
+def test_dependent_rows_that_are_treated_as_independent_are_promoted_too_often() -> None:
+    assert groups.simulate(groups.CASES[0].name, 50, 300, seed=9, by_group=False) > 0.06
+
+
+def test_a_clear_improvement_in_many_groups_is_promoted() -> None:
+    assert groups.simulate(groups.CASES[0].name, 200, 20, seed=9, gain=0.1) > 0.9
 
 
 @pytest.mark.parametrize("situation", populations.SITUATIONS, ids=lambda situation: situation.name)

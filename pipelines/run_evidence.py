@@ -54,7 +54,10 @@ class RunEvidence:
 
     def stored_record(self) -> RunRecord | None:
         """Return the record of the run in the store, or None."""
-        return self.history.run(self.run_id) if self.history else None
+        try:
+            return self.history.run(self.run_id) if self.history else None
+        except PipelineError:
+            return None
 
     def record(self) -> RunRecord | None:
         """Return the record of the run from the store or the log of notify, or None."""

@@ -35,6 +35,8 @@ def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServer]:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("CT_STORE", raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "a-key-of-no-store")
     monkeypatch.setattr("time.sleep", lambda _: None)
     with kfp_server() as server:
         server.outcome = PROMOTED
@@ -54,9 +56,11 @@ def follow(kfp: KfpServer, capsys: pytest.CaptureFixture[str]) -> Callable[[int]
     return follow
 
 
+@pytest.mark.parametrize("store", ["", "s3://models?endpoint=127.0.0.1:9&secure=false"])
 def test_the_result_is_read_through_the_api(
-    kfp: KfpServer, follow: Callable[[int], dict[str, object]]
+    store: str, kfp: KfpServer, follow: Callable[[int], dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CT_STORE", store)
     kfp.logs = {"prep-data": "· reading\n", "notify": LOG}
     result = follow(0)
     (run_id,) = kfp.runs
@@ -97,9 +101,11 @@ def test_without_a_result_in_the_log_the_verdict_is_that_of_the_executed_steps(
     assert (result["verdict"], result["metrics"], result["version"]) == ("unchanged", {}, None)
 
 
+@pytest.mark.parametrize("store", ["", "s3://models?endpoint=127.0.0.1:9&secure=false"])
 def test_a_failed_step_is_explained_through_the_api(
-    kfp: KfpServer, follow: Callable[[int], dict[str, object]]
+    store: str, kfp: KfpServer, follow: Callable[[int], dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CT_STORE", store)
     kfp.outcome = FAILED
     kfp.logs = {"train": '· reading\nstep failed: {"exit_code": 75, "error": "the source is away"}\n'}
     result = follow(75)

@@ -144,15 +144,17 @@ def test_a_version_whose_archive_is_missing_is_not_counted(workload: Workload, p
 
 
 def test_run_folders_are_removed_with_their_snapshots(workload: Workload, prune: Prune) -> None:
-    runs = [workload.add_run(number, snapshots) for number, snapshots in ((1, 2), (2, 0), (3, 1), (4, 1))]
+    runs = [
+        workload.add_run(number, snapshots) for number, snapshots in ((1, 2), (2, 0), (3, 1), (4, 1), (5, 1))
+    ]
     workload.add()
-    pruned = prune("--keep", "2")
+    pruned = prune("--keep", "3")
     assert [(row["name"], row["runs"], row["snapshots"], row["bytes"]) for row in pruned["removed"]] == [
         (f"runs/{runs[0]}", 1, 2, 30),
         (f"runs/{runs[1]}", 1, 0, 0),
     ]
     assert (pruned["runs"], pruned["snapshots"], pruned["bytes"]) == (2, 2, 30)
-    assert pruned["kept"] == {workload.name: {"archives": 1, "runs": 2, "snapshots": 2}}
+    assert pruned["kept"] == {workload.name: {"archives": 1, "runs": 3, "snapshots": 3}}
     assert sorted(path.name for path in workload.runs.iterdir()) == runs[2:]
 
 

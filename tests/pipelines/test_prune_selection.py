@@ -153,7 +153,7 @@ def test_run_folders_are_removed_with_their_snapshots(workload: Workload, prune:
         (f"runs/{runs[0]}", 1, 2, 30),
         (f"runs/{runs[1]}", 1, 0, 0),
     ]
-    assert (pruned["runs"], pruned["snapshots"], pruned["bytes"]) == (2, 2, 30)
+    assert (pruned["archives"], pruned["runs"], pruned["snapshots"], pruned["bytes"]) == (0, 2, 2, 30)
     assert pruned["kept"] == {workload.name: {"archives": 1, "runs": 3, "snapshots": 3}}
     assert sorted(path.name for path in workload.runs.iterdir()) == runs[2:]
 

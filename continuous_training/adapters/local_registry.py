@@ -130,6 +130,8 @@ def open_registry(uri: str, user: str = "", password: str = "", token: str = "")
     local = LocalRegistry(path.parent)
     try:
         local.check()
+        # An unusable folder is an error before anything is done.
+        local.folder.mkdir(parents=True, exist_ok=True)
         registry = Registry(local.uri)
         registry.session.mount(local.uri, _StartOnDemand(local))
         yield registry

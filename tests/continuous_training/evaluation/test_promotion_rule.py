@@ -156,7 +156,7 @@ def test_a_workload_whose_rule_no_model_can_fulfil_is_an_error() -> None:
 
 def test_gate_parameters_are_known_by_their_names() -> None:
     overrides = [p.name for p in discovery.get("digits").parameters() if is_gate_parameter(p.name)]
-    assert (overrides[0], len(overrides)) == ("gate_floor", 18)
+    assert (overrides[0], len(overrides)) == ("gate_floor", 19)
     assert not any(is_gate_parameter(p.name) for p in discovery.get("digits").own_parameters)
 
 

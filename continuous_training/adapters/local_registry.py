@@ -144,14 +144,19 @@ def open_registry(uri: str, user: str = "", password: str = "", token: str = "")
 
 
 def _create(folder: Path) -> None:
-    """Create the tables of the database under a lock, because two servers may start at the same time."""
-    database = folder / "mlflow.db"
+    """Create the database with its tables under a lock, because two servers may start at the same time.
+
+    It gets its name last, so a server that is stopped while it creates the tables leaves no database.
+    """
+    database, temporary = folder / DATABASE, folder / f"{DATABASE}.part"
     with (folder / "create.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not database.exists():
             import mlflow
 
-            mlflow.MlflowClient(_DATABASE_URI).search_experiments(max_results=1)
+            temporary.unlink(missing_ok=True)
+            mlflow.MlflowClient(f"sqlite:///{temporary.name}").search_experiments(max_results=1)
+            temporary.rename(database)
 
 
 def _serve(descriptor: int, folder: Path) -> None:

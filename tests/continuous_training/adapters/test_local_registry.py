@@ -109,6 +109,29 @@ def create_database(folder: Path) -> Path:
     return folder / "mlflow.db"
 
 
+def has_datasets(database: Path) -> bool:
+    """Return whether the table exists after which MLflow 3.17 does not continue an interrupted migration."""
+    query = "SELECT count(*) FROM sqlite_master WHERE name = 'evaluation_datasets'"
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
+        return bool(connection.execute(query).fetchone()[0])
+    return False
+
+
+def test_a_server_that_is_killed_while_it_creates_the_tables_leaves_no_database(tmp_path: Path) -> None:
+    killed = LocalRegistry(tmp_path)
+    killed.start()
+    assert killed.process is not None
+    deadline = time.monotonic() + 60
+    while not any(map(has_datasets, tmp_path.glob("mlflow.db*"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    killed.process.kill()
+    killed.close()
+    with open_registry(f"sqlite:///{tmp_path}/mlflow.db") as registry:
+        run = registry.run("any", "run-1")
+        assert registry.run("any", "run-1") == run
+
+
 def test_a_damaged_database_raises_a_user_error_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 100)
     with (

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.simulated import promoted
+from continuous_training.evaluation.bootstrap import metric_interval
 from continuous_training.evaluation.column_statistics import Statistics
-from continuous_training.evaluation.metrics import find_metric, metric_interval, score
+from continuous_training.evaluation.metrics import find_metric, score
 from continuous_training.evaluation.population import ObservedData, population_change
 from continuous_training.evaluation.promotion_rule import PromotionRule
 from workloads.columns import Column

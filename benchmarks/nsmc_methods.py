@@ -73,7 +73,8 @@ def train_workload(source: Path, latency: bool, model: str) -> dict[str, Any]:
 
 
 def _against_fast(labels: Any, deep: Any, fast: Any) -> dict[str, Any]:
-    from continuous_training.evaluation.metrics import METRICS, paired_improvement
+    from continuous_training.evaluation.bootstrap import paired_improvement
+    from continuous_training.evaluation.metrics import METRICS
 
     metric = next(candidate for candidate in METRICS["classification"] if candidate.name == "accuracy")
     gain = paired_improvement(metric, labels, deep, fast, 0)

@@ -12,16 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from continuous_training.artifacts.measurements import PairedTest
+from continuous_training.evaluation.bootstrap import paired_improvement
 from continuous_training.evaluation.comparison import SEED, ChampionComparison, Comparison
 from continuous_training.evaluation.gate import decide
-from continuous_training.evaluation.metrics import (
-    METRICS,
-    Interval,
-    Metric,
-    find_metric,
-    paired_improvement,
-    score,
-)
+from continuous_training.evaluation.metrics import METRICS, Interval, Metric, find_metric, score
 from continuous_training.evaluation.paired_tests import non_inferiority_test, paired_test
 from continuous_training.evaluation.promotion_rule import PromotionRule
 

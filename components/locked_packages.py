@@ -21,9 +21,9 @@ def locked_packages(
 ) -> dict[str, str]:
     """Return the locked versions by package; empty if a lock file is missing, as in an image.
 
-    The lock files of `train` and of the extras (default: those of the workload) name the packages. The
-    versions are those in the lock files, which local runs install, and in constraints.txt, which images
-    install. A package may have several versions, for different versions of Python.
+    The lock files of `train` and of the extras (default: the extras of the workload) name the packages. Local
+    runs install the versions in the lock files, and images those in constraints.txt. A package may have
+    several versions, for different versions of Python.
     """
     included = workload.extras if extras is None else extras
     locks = [root / "locks" / f"{extra}.txt" for extra in ("train", *included)]

@@ -27,8 +27,8 @@ def image_extras(workload: Workload, fixed: Mapping[str, Any]) -> tuple[str, ...
     for parameter in workload.parameters():
         if parameter.name not in fixed:
             values += [workload.parse({**fixed, parameter.name: choice}) for choice in parameter.choices]
-    needed = {extra for each in values for extra in workload.needs(each)}
-    return tuple(extra for extra in workload.extras if extra in needed)
+    required = {extra for choice in values for extra in workload.needs(choice)}
+    return tuple(extra for extra in workload.extras if extra in required)
 
 
 def train_image(extras: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What a run on a cluster left behind: its record, the failure of a step, and the logs of its steps.
+"""The record of a run on a cluster, the failure of a step, and the logs of its steps.
 
 | source | needs |
 |---|---|

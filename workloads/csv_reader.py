@@ -15,7 +15,7 @@ from continuous_training.artifacts.bad_rows import raise_bad_row
 from continuous_training.core.errors import UserError
 
 from .contract import Column
-from .csv_table import Table
+from .csv_table import Table, are_integers
 from .data_files import matching_files, name_in_source
 from .load_context import SetAside
 
@@ -123,8 +123,7 @@ def distinct_rows(blocks: Iterable[Block]) -> Iterator[Keyed]:
 def to_arrow(column: Column, values: np.ndarray, origin: str, first: int) -> pa.Array:
     """Convert float64 `values` to the column's type. Raises UserError for a value that is not an integer."""
     if column.kind == "integer":
-        # NaN is not equal to itself, and floats from 2^53 on cannot represent every integer.
-        invalid = np.flatnonzero((values != np.floor(values)) | (np.abs(values) >= 2**53))
+        invalid = np.flatnonzero(~are_integers(values))
         if len(invalid):
             row = int(invalid[0])
             raise UserError(

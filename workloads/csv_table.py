@@ -174,7 +174,7 @@ class _RowParser:
     def _has_integers(self, numbers: np.ndarray) -> np.ndarray:
         """Return a mask of the rows of which the integer columns have only integers."""
         integers = numbers[:, self._integers]
-        mask: np.ndarray = ((integers == np.floor(integers)) & (np.abs(integers) < 2**53)).all(axis=1)
+        mask: np.ndarray = np.all(are_integers(integers), axis=1)
         return mask
 
     def _parse(self, cells: list[str]) -> list[float] | None:
@@ -221,8 +221,14 @@ class _RowParser:
 
 def is_integer(value: float) -> bool:
     """Return whether the number is an integer that a float represents exactly."""
-    # Floats from 2^53 on cannot represent every integer.
     return value.is_integer() and abs(value) < 2**53
+
+
+def are_integers(values: np.ndarray) -> np.ndarray:
+    """Return the mask of the numbers for which `is_integer` is true."""
+    # NaN is not equal to itself, and floats from 2^53 on cannot represent every integer.
+    mask: np.ndarray = (values == np.floor(values)) & (np.abs(values) < 2**53)
+    return mask
 
 
 def _lines_of(text: bytes) -> list[bytes]:

@@ -17,10 +17,10 @@ from continuous_training.artifacts.evaluation import (
     Evaluation,
     TrackingRun,
 )
+from continuous_training.evaluation.bootstrap import RESAMPLES
 from continuous_training.evaluation.comparison import SEED, ChampionComparison, Comparison
 from continuous_training.evaluation.drift import column_drift
 from continuous_training.evaluation.gate import Decision
-from continuous_training.evaluation.metrics import RESAMPLES
 from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.promotion_rule import PromotionRule, is_gate_parameter
 from continuous_training.evaluation.worst_errors import Misclassification, worst_errors

@@ -34,7 +34,7 @@ def in_pipeline(workload: str, run_id: str, result: Any) -> None:
     record = step_cli.run_in_pipeline(
         "", lambda settings: notify_result(workload, run_id, settings, step_cli.tell)
     )
-    # Whoever follows the run without access to the store reads the result from the log.
+    # A command that follows the run without access to the store reads the result from the log.
     report(f"{RESULT}{json.dumps(record.to_json(), ensure_ascii=False)}")
     Path(result.path).write_text(to_markdown(workload, record), encoding="utf-8")
     step_cli.run_in_pipeline("", lambda settings: settle_endpoint(workload, record, settings, step_cli.tell))

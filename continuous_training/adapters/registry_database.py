@@ -66,8 +66,9 @@ def _answer(connection: sqlite3.Connection, path: str, query: Mapping[str, str])
         return _registered_model(connection, name)
     if path == "registered-models/alias":
         aliases = dict(connection.execute(_ALIASES, (name,)).fetchall())
-        found = [v for v in _versions(connection, name) if v["version"] == str(aliases.get(query["alias"]))]
-        return (200, {"model_version": found[0]}) if found else _NOT_FOUND
+        version = str(aliases.get(query["alias"]))
+        matches = [entry for entry in _versions(connection, name) if entry["version"] == version]
+        return (200, {"model_version": matches[0]}) if matches else _NOT_FOUND
     if path == "model-versions/search":
         model = _model_of(query.get("filter", ""))
         return None if model is None else (200, {"model_versions": _versions(connection, model)})

@@ -26,7 +26,7 @@ class ProcessDiedError(TransientError):
 
 
 def run_in_child(
-    function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+    function: Callable[Arguments, Result], *arguments: Arguments.args, **keywords: Arguments.kwargs
 ) -> Result:
     """Return the result of the function, which runs in a new interpreter. An exception is raised here, too.
 
@@ -36,7 +36,7 @@ def run_in_child(
     # A fork is not safe here: a CUDA context and the threads of numerical libraries do not survive it.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_execute, args=(sender, function, arguments, named))
+    process = context.Process(target=_execute, args=(sender, function, arguments, keywords))
     process.start()
     sender.close()
     try:
@@ -60,11 +60,11 @@ def _execute(
     sender: Connection,
     function: Callable[..., object],
     arguments: tuple[object, ...],
-    named: dict[str, object],
+    keywords: dict[str, object],
 ) -> None:
     """Call the function in the child and send its result and its exception, one of which is None."""
     try:
-        sender.send((function(*arguments, **named), None))
+        sender.send((function(*arguments, **keywords), None))
     except Exception as error:
         error.add_note(f"In the child process:\n{''.join(traceback.format_exception(error))}")
         sender.send((None, _portable(error)))
@@ -83,7 +83,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def _receive(receiver: Connection) -> tuple[Any, Exception | None] | None:
-    """Return what the child has sent, or None if it ended before."""
+    """Return the result and the exception of the child, or None if it ended before."""
     try:
         return receiver.recv() if receiver.poll() else None
     except EOFError:
@@ -104,5 +104,5 @@ def _death(exit_code: int) -> PipelineError:
     if exit_code >= 0:
         return PipelineError(f"the process ended with exit code {exit_code} before it had a result")
     name = signal.Signals(-exit_code).name
-    advice = "; if its memory was exhausted, increase `memory` of the step" if name == "SIGKILL" else ""
-    return ProcessDiedError(f"the process was ended by {name} (signal {-exit_code}){advice}")
+    remedy = "; if its memory was exhausted, increase `memory` of the step" if name == "SIGKILL" else ""
+    return ProcessDiedError(f"the process was ended by {name} (signal {-exit_code}){remedy}")

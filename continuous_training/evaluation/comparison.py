@@ -10,16 +10,8 @@ import numpy as np
 from continuous_training.artifacts.measurements import PairedTest, ServingCost, SliceMetric
 from continuous_training.artifacts.population import PopulationChange
 from continuous_training.core.errors import UserError
-from continuous_training.evaluation.metrics import (
-    METRICS,
-    Interval,
-    Metric,
-    find_metric,
-    metric_interval,
-    metrics_over,
-    paired_improvement,
-    score,
-)
+from continuous_training.evaluation.bootstrap import metric_interval, paired_improvement
+from continuous_training.evaluation.metrics import METRICS, Interval, Metric, find_metric, metrics_over, score
 from continuous_training.evaluation.paired_tests import mcnemar, non_inferiority_test, paired_test
 from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.promotion_rule import PromotionRule

@@ -38,7 +38,7 @@ def group_test(
     count = int(groups.max()) + 1
     if count < 2:
         return 1.0
-    # Scaled so that the mean over the groups is the mean over the rows, whatever the sizes of the groups.
+    # Scaled so that the mean over the groups is the mean over the rows, for any sizes of the groups.
     sums = np.bincount(groups, differences + margin, count) * count / len(groups)
     values = sums - margin
     loss = -max(_LARGEST_LOSS * float(np.abs(values).max()), 2 * margin)

@@ -1,34 +1,16 @@
-"""Metrics on the holdout with bootstrap intervals."""
+"""Metrics on the holdout."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import NormalDist
 
 import numpy as np
 
-from continuous_training.artifacts.measurements import METRIC_CONFIDENCE, Interval
+from continuous_training.artifacts.measurements import Interval
 
-__all__ = [
-    "METRICS",
-    "Interval",
-    "Metric",
-    "find_metric",
-    "metric_interval",
-    "metrics_over",
-    "paired_improvement",
-    "resample_batches",
-    "score",
-]
-
-RESAMPLES = 2000
-GROUPS = 2000
-"""The number of groups of rows that are resampled instead of single rows, so that the time is constant."""
-MAX_UNGROUPED_ROWS = 2 * GROUPS
-"""Up to this number, rows are resampled one by one."""
-_MAX_RESAMPLED_VALUES = 4_000_000
+__all__ = ["METRICS", "Interval", "Metric", "Statistic", "find_metric", "metrics_over", "score"]
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -150,128 +132,3 @@ def score(metric: Metric, actual: np.ndarray, predicted: np.ndarray) -> float:
     """Return the metric on these rows; NaN or infinity where it is undefined, as r2 on one row."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return float(metric.from_means(metric.row_scores(actual, predicted).mean(axis=0)))
-
-
-def metric_interval(
-    metric: Metric, actual: np.ndarray, predicted: np.ndarray, seed: int, groups: np.ndarray | None = None
-) -> Interval:
-    """Return the metric on these rows with its percentile bootstrap interval of METRIC_CONFIDENCE.
-
-    With `groups`, the number of each row's group from 0, whole groups are resampled.
-    """
-    return _bootstrap(metric.row_scores(actual, predicted), metric.from_means, seed, groups=groups)
-
-
-def paired_improvement(
-    metric: Metric,
-    actual: np.ndarray,
-    challenger: np.ndarray,
-    champion: np.ndarray,
-    seed: int,
-    confidence: float = METRIC_CONFIDENCE,
-    groups: np.ndarray | None = None,
-) -> Interval:
-    """Return the challenger's improvement over the champion on the same rows; positive is better.
-
-    Paired bootstrap: rows are resampled, and both models are scored on each resample (Efron and Tibshirani,
-    "An Introduction to the Bootstrap", 1993, chapter 13). With `groups`, the number of each row's group from
-    0, whole groups are resampled (Davison and Hinkley, "Bootstrap Methods and their Application", 1997,
-    section 3.8).
-    """
-    challenger_scores = metric.row_scores(actual, challenger)
-    champion_scores = metric.row_scores(actual, champion)
-    width, sign = challenger_scores.shape[1], 1 if metric.higher_is_better else -1
-
-    def difference(means: np.ndarray) -> np.ndarray:
-        return sign * (metric.from_means(means[..., :width]) - metric.from_means(means[..., width:]))
-
-    return _bootstrap(np.hstack([challenger_scores, champion_scores]), difference, seed, confidence, groups)
-
-
-def _bootstrap(
-    scores: np.ndarray,
-    statistic: Statistic,
-    seed: int,
-    confidence: float = METRIC_CONFIDENCE,
-    groups: np.ndarray | None = None,
-) -> Interval:
-    tail = _tail(len(scores) if groups is None else int(groups.max()) + 1, confidence)
-    rng = np.random.default_rng(seed)
-    means = _resampled_means(scores, rng) if groups is None else _resampled_group_means(scores, rng, groups)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = float(statistic(scores.mean(axis=0)))
-        resampled = [statistic(batch) for batch in means]
-        low, high = np.quantile(np.concatenate(resampled), [tail, 1 - tail])
-    return Interval(value, float(low), float(high))
-
-
-def _resampled_means(scores: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield the column means of `RESAMPLES` resamples, in batches: [batch, k]."""
-    n = len(scores)
-    if n > MAX_UNGROUPED_ROWS:
-        sums, sizes = group_sums(scores, rng)
-        counts = _resample_counts(GROUPS, RESAMPLES, rng)
-        yield (counts @ sums) / (counts @ sizes)[:, None]
-        return
-    distinct, frequencies = np.unique(scores, axis=0, return_counts=True)
-    if len(distinct) <= n // 8:
-        # With few distinct rows, one multinomial draw of their counts is faster than drawing row by row.
-        yield rng.multinomial(n, frequencies / n, RESAMPLES) @ distinct / n
-        return
-    for size in resample_batches(n):
-        yield _resample_counts(n, size, rng) @ scores / n
-
-
-def _resampled_group_means(
-    scores: np.ndarray, rng: np.random.Generator, groups: np.ndarray
-) -> Iterator[np.ndarray]:
-    """Yield the column means of `RESAMPLES` resamples of whole groups, in batches: [batch, k]."""
-    sizes = np.bincount(groups).astype(np.float64)
-    sums = np.stack([np.bincount(groups, column) for column in scores.T], axis=1)
-    for size in resample_batches(len(sizes)):
-        counts = _resample_counts(len(sizes), size, rng)
-        yield (counts @ sums) / (counts @ sizes)[:, None]
-
-
-def _resample_counts(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each of n items is drawn in each resample: [resamples, n]."""
-    indices = rng.integers(0, n, (resamples, n)) + n * np.arange(resamples)[:, None]
-    counts = np.bincount(indices.ravel(), minlength=resamples * n).reshape(resamples, n)
-    return counts.astype(np.float64)
-
-
-def group_sums(scores: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums of the rows' scores and the numbers of rows in random groups: [GROUPS, k], [GROUPS].
-
-    The mean of a random group of m rows has 1/m of the variance of a row, so resamples of all groups
-    vary as resamples of all rows do.
-    """
-    starts = np.arange(GROUPS) * len(scores) // GROUPS
-    sums = np.add.reduceat(scores[rng.permutation(len(scores))], starts, axis=0)
-    return sums, np.diff(starts, append=len(scores)).astype(np.float64)
-
-
-def resample_batches(n: int) -> Iterator[int]:
-    """Yield batch sizes that add up to `RESAMPLES`; each batch of resamples of n rows fits into memory."""
-    largest = max(1, _MAX_RESAMPLED_VALUES // n)
-    for begin in range(0, RESAMPLES, largest):
-        yield min(largest, RESAMPLES - begin)
-
-
-def _tail(n: int, confidence: float) -> float:
-    """Return the lower quantile of the expanded percentile interval for n rows.
-
-    Plain percentile intervals are too short for few rows, as the normal distribution is in comparison with
-    Student's t (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 5.3). The quantile
-    of Student's t is approximated by Abramowitz and Stegun (1964), 26.7.5.
-    """
-    if n < 2:
-        return (1 - confidence) / 2
-    z, v = NormalDist().inv_cdf((1 + confidence) / 2), max(n - 1, 3)
-    t = (
-        z
-        + (z**3 + z) / (4 * v)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-    )
-    return NormalDist().cdf(-t * (n / (n - 1)) ** 0.5)

@@ -7,15 +7,15 @@ from statistics import NormalDist
 import numpy as np
 
 from continuous_training.artifacts.measurements import PairedTest
-from continuous_training.evaluation.group_test import group_test
-from continuous_training.evaluation.margin_test import margin_test
-from continuous_training.evaluation.metrics import (
+from continuous_training.evaluation.bootstrap import (
     MAX_UNGROUPED_ROWS,
     RESAMPLES,
-    Metric,
     group_sums,
     resample_batches,
 )
+from continuous_training.evaluation.group_test import group_test
+from continuous_training.evaluation.margin_test import margin_test
+from continuous_training.evaluation.metrics import Metric
 from continuous_training.evaluation.promotion_rule import PromotionRule
 
 
@@ -30,10 +30,9 @@ def paired_test(
 ) -> PairedTest:
     """Return the test that must confirm the interval of the improvement in the primary metric.
 
-    With `groups`, the number of each row's group from 0, a test of the groups must confirm it as well.
-
-    For superiority in a metric other than accuracy, a score test must confirm it as well: if that test fails,
-    it is the result. The p-value is two-sided, or twice a one-sided one, so that its limit is 1 minus the
+    For superiority in a metric other than accuracy, a score test is made first, and before it a test of the
+    groups with `groups`, the number of each row's group from 0. The first test that fails is the result. The
+    p-value is two-sided, or twice a one-sided one, so that its limit is 1 minus the
     rule's confidence.
     """
     if not rule.superiority:

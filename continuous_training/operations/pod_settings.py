@@ -42,19 +42,19 @@ def with_pod_settings_of_cluster(settings: Settings, name: str, progress: Progre
     The source is the ConfigMap of the steps, or else the running pods of the model `name`. In a pod of the
     cluster, and if there is neither, the settings are returned unchanged.
     """
-    own = settings.serving
-    cluster = connect(own.namespace, own.kubeconfig, own.context, progress)
+    serving = settings.serving
+    cluster = connect(serving.namespace, serving.kubeconfig, serving.context, progress)
     if settings.target == "local" or cluster.in_pod:
         return settings
     running = _running_settings(cluster, settings.target, name)
-    configured = _pod_fields(own) if settings.cluster else _configured_settings(cluster)
-    origin, chosen = ("ConfigMap", configured) if configured else ("running pods", running)
-    for field, value, other in _differences(chosen, _pod_fields(own)):
+    configured = _pod_fields(serving) if settings.cluster else _configured_settings(cluster)
+    origin, selected = ("ConfigMap", configured) if configured else ("running pods", running)
+    for field, value, other in _differences(selected, _pod_fields(serving)):
         if other not in ("", _DEFAULTS[field]):
             progress(f"{_VARIABLES[field]}: {value} of the {origin}, not {other} of this environment")
     for field, value, other in _differences(configured, running):
         progress(f"{_VARIABLES[field]}: {value} for new pods, {other} in the running ones")
-    return replace(settings, serving=replace(own, **chosen))
+    return replace(settings, serving=replace(serving, **selected))
 
 
 def _differences(values: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

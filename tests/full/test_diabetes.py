@@ -10,7 +10,8 @@ import pytest
 from benchmarks.processes import ProcessResult, run_measured
 from benchmarks.reference_implementations import SPLITS
 from benchmarks.splits import out_of_fold, rows_of
-from continuous_training.evaluation.metrics import METRICS, paired_improvement
+from continuous_training.evaluation.bootstrap import paired_improvement
+from continuous_training.evaluation.metrics import METRICS
 from continuous_training.serving.process import daemon
 from workloads.diabetes.workload import Diabetes
 

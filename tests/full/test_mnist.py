@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.processes import run_measured
-from continuous_training.evaluation.metrics import METRICS, metric_interval
+from continuous_training.evaluation.bootstrap import metric_interval
+from continuous_training.evaluation.metrics import METRICS
 from workloads.mnist.workload import Mnist
 
 from .pipeline import DATA, Run, batches, predict, run

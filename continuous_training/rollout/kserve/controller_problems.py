@@ -21,14 +21,10 @@ def find_controller_problem(cluster: Cluster, service: Manifest, since: str) -> 
     InferenceService. `since` excludes the events of earlier rollouts.
     """
     name = service["metadata"]["name"]
-    if warnings := find_warnings(cluster, EventFilter(deployment=_NO_DEPLOYMENT, owner=name, since=since)):
+    if warnings := find_warnings(cluster, EventFilter(owner=name, since=since)):
         return PodProblem(f"KServe reports {warnings[-1]}", pod_problems.CREATION_GRACE)
     return PodProblem(
         f"KServe's controller has not processed InferenceService {name}; to see whether it runs: "
         f"{FIND_CONTROLLER}",
         CONTROLLER_GRACE,
     )
-
-
-_NO_DEPLOYMENT = "/"
-"""No object has this name."""

@@ -15,12 +15,14 @@ MAX_EVENTS = 5
 class EventFilter:
     """The events of one version: of its Deployment and pods, and of the object that owns the Deployment.
 
+    An empty `deployment` matches no Deployment.
+
     `since` is the creation time of an object of the current rollout (RFC 3339), which excludes the events of
     earlier rollouts with the same names; empty for no limit. Events of autoscalers say nothing about
     readiness.
     """
 
-    deployment: str
+    deployment: str = ""
     owner: str = ""
     since: str = ""
 
@@ -28,10 +30,14 @@ class EventFilter:
         """Return whether an event is one of this version."""
         involved = event["involvedObject"]
         name = involved.get("name", "")
-        is_involved = name.startswith(self.deployment) or name == self.owner
+        is_of_deployment = bool(self.deployment) and name.startswith(self.deployment)
         # The times of events have a resolution of a second or better.
         is_current = _time_of(event)[:19] >= self.since[:19]
-        return is_involved and is_current and involved.get("kind") != AUTOSCALER.kind
+        return (
+            (is_of_deployment or name == self.owner)
+            and is_current
+            and involved.get("kind") != AUTOSCALER.kind
+        )
 
 
 def find_warnings(cluster: Cluster, event_filter: EventFilter) -> list[str]:

@@ -9,8 +9,9 @@ import pytest
 
 from continuous_training.artifacts.measurements import PairedTest, ServingCost
 from continuous_training.core.errors import UserError
+from continuous_training.evaluation.bootstrap import metric_interval, paired_improvement
 from continuous_training.evaluation.comparison import SEED, Comparison, Costs, compare
-from continuous_training.evaluation.metrics import find_metric, metric_interval, paired_improvement
+from continuous_training.evaluation.metrics import find_metric
 from continuous_training.evaluation.paired_tests import mcnemar
 from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.promotion_rule import PromotionRule

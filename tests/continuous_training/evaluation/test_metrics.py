@@ -12,15 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error, r2_score
 
-from continuous_training.evaluation import metrics as metrics_module
-from continuous_training.evaluation.metrics import (
-    METRICS,
-    Metric,
-    metric_interval,
-    metrics_over,
-    paired_improvement,
-    score,
-)
+from continuous_training.evaluation import bootstrap
+from continuous_training.evaluation.bootstrap import metric_interval, paired_improvement
+from continuous_training.evaluation.metrics import METRICS, Metric, metrics_over, score
 from continuous_training.evaluation.paired_tests import mcnemar, permutation, tango
 
 BY_NAME = {metric.name: metric for metrics in METRICS.values() for metric in metrics}
@@ -66,7 +60,7 @@ def test_an_interval_depends_on_the_seed_only_slightly() -> None:
 
 def test_resampling_in_batches_gives_about_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     single = metric_interval(BY_NAME["r2"], NUMBERS, PREDICTED_NUMBERS, 0)
-    monkeypatch.setattr(metrics_module, "_MAX_RESAMPLED_VALUES", 10_000)
+    monkeypatch.setattr(bootstrap, "_MAX_RESAMPLED_VALUES", 10_000)
     batched = metric_interval(BY_NAME["r2"], NUMBERS, PREDICTED_NUMBERS, 0)
     assert batched.value == single.value
     assert (batched.low, batched.high) == (
@@ -83,7 +77,7 @@ def test_groups_of_rows_give_about_the_interval_of_single_rows(
     actual = rng.integers(0, 3, 12_001)
     first, second = (np.where(rng.random(12_001) < p, actual, (actual + 1) % 3) for p in (0.9, 0.88))
     grouped = paired_improvement(metric, actual, first, second, 0)
-    monkeypatch.setattr(metrics_module, "MAX_UNGROUPED_ROWS", 20_000)
+    monkeypatch.setattr(bootstrap, "MAX_UNGROUPED_ROWS", 20_000)
     single = paired_improvement(metric, actual, first, second, 0)
     assert grouped.value == single.value
     width = single.high - single.low
@@ -93,17 +87,17 @@ def test_groups_of_rows_give_about_the_interval_of_single_rows(
 
 def test_the_number_of_resampled_values_does_not_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     draws: list[int] = []
-    counts = metrics_module._resample_counts
+    counts = bootstrap._resample_counts
 
     def count(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
         draws.append(n * resamples)
         return counts(n, resamples, rng)
 
-    monkeypatch.setattr(metrics_module, "_resample_counts", count)
+    monkeypatch.setattr(bootstrap, "_resample_counts", count)
     for repeats in (11, 100):
         actual, predicted = np.tile(NUMBERS, repeats), np.tile(PREDICTED_NUMBERS, repeats)
         metric_interval(BY_NAME["r2"], actual, predicted, 0)
-    assert draws == [metrics_module.GROUPS * metrics_module.RESAMPLES] * 2
+    assert draws == [bootstrap.GROUPS * bootstrap.RESAMPLES] * 2
 
 
 @pytest.mark.parametrize("metric", [BY_NAME["r2"], BY_NAME["mse"], BY_NAME["mae"]], ids=lambda m: m.name)
@@ -261,7 +255,7 @@ def test_intervals_of_few_rows_are_expanded_by_students_t() -> None:
 
     for n in (6, 20, 88, 1000):
         expected = norm.cdf(-t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)))
-        assert metrics_module._tail(n, 0.95) == pytest.approx(expected, rel=0.03)
+        assert bootstrap._tail(n, 0.95) == pytest.approx(expected, rel=0.03)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.simulated import promoted
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.evaluation.bootstrap import metric_interval
-from continuous_training.evaluation.column_statistics import Statistics
 from continuous_training.evaluation.metrics import find_metric, score
 from continuous_training.evaluation.population import ObservedData, population_change
 from continuous_training.evaluation.promotion_rule import PromotionRule
+from continuous_training.evaluation.statistics_accumulator import StatisticsAccumulator
 from workloads.columns import Column
 
 SEED = 0
@@ -94,17 +95,17 @@ def _observe(task: Task, train: Rows, holdout: Rows, predictions: np.ndarray) ->
     )
 
 
-def column_statistics(columns: tuple[Column, ...], rows: Rows) -> dict[str, object]:
+def column_statistics(columns: tuple[Column, ...], rows: Rows) -> dict[str, ColumnStatistics]:
     """Return the statistics that prep-data stores for these rows."""
-    statistics = Statistics(columns)
+    accumulator = StatisticsAccumulator(columns)
     arrays = [
         pa.FixedSizeListArray.from_arrays(pa.array(rows[column.name].ravel()), column.length)
         if column.kind == "vector"
         else pa.array(rows[column.name])
         for column in columns
     ]
-    statistics.add(pa.record_batch(arrays, names=[column.name for column in columns]))
-    return statistics.to_json()
+    accumulator.add(pa.record_batch(arrays, names=[column.name for column in columns]))
+    return accumulator.result()
 
 
 def least_squares(*features: str, label: str = "y") -> Callable[[Rows], Model]:

@@ -43,7 +43,7 @@ def _default(field: Any) -> Any:
     return field.default_factory() if callable(field.default_factory) else field.default
 
 
-def relevant_parameters(values: Values) -> dict[str, Any]:
+def relevant_parameters(values: Values) -> Values:
     """Return the run parameters that are part of the inputs. The fields of the rule are separate."""
     relevant = {n: v for n, v in values.items() if n not in _EXCLUDED and not is_gate_parameter(n)}
     # Without a split by group or time, the digest is the same as that of earlier versions.

@@ -7,7 +7,6 @@ pipeline is compiled, an image with fewer extras can be sufficient.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.run_parameters import Values
@@ -16,7 +15,7 @@ from workloads.contract import Workload
 TRAIN = "train"
 
 
-def image_extras(workload: Workload, fixed: Mapping[str, Any]) -> tuple[str, ...]:
+def image_extras(workload: Workload, fixed: Mapping[str, object]) -> tuple[str, ...]:
     """Return the workload's extras that its image needs if the run parameters `fixed` have these values.
 
     Each other parameter may have any of its choices. Without fixed parameters, these are all extras.

@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from continuous_training.core.command import run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
+from continuous_training.core.json_object import Json
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.settings import ClusterSource, Settings
 from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE
@@ -29,7 +30,7 @@ EXIT_CODES = (
 class CommandResult(Protocol):
     """The result of a command. `to_json` returns the object that --json prints."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the JSON object of the result."""
         ...
 

@@ -16,6 +16,7 @@ import requests
 from components.step_cli import interpreter
 from continuous_training.core.errors import TransientError
 from continuous_training.core.exit_codes import DONE, exit_code_of
+from continuous_training.core.json_object import Json
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
@@ -36,7 +37,7 @@ class DemoResult:
     request: Any
     response: Any
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that --json prints."""
         return {**self.run.to_json(), "request": self.request, "response": self.response}
 

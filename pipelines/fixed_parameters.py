@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from components.train_image import check_train_image, image_extras, train_image
 from continuous_training.core.errors import UserError
 from continuous_training.core.run_parameters import Value, parse_assignments
 from workloads.contract import Workload
 
-Fixed = Mapping[str, Any]
+Fixed = Mapping[str, Value]
 """The values by name, as text or parsed. Empty: nothing is fixed."""
 
 NOTHING_FIXED: Fixed = MappingProxyType({})

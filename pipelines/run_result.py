@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.json_object import Json
+from continuous_training.core.run_parameters import Value
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LocalRunPlan:
 
     workload: str
     pipeline: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Value]
     source: str
     state: str
     registry: str

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from components.step_cli import interpreter
 from continuous_training.core.errors import UserError
@@ -152,7 +151,7 @@ def _print_schedules_not_in_file(client: KubeflowClient, names: set[str], file: 
             report(f"to delete it: {interpreter()} -m pipelines.schedule delete {name}")
 
 
-def parse_parameters(workload: str, assigned: Mapping[str, Any]) -> Values:
+def parse_parameters(workload: str, assigned: Mapping[str, object]) -> Values:
     """Return all run parameters of a workload. Raises UserError for an unknown workload or parameter."""
     return discovery.get(workload).parse(assigned)
 

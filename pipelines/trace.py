@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from continuous_training.operations.formatting import (
     format_archive,
@@ -77,7 +76,7 @@ def _code(code: SourceCode) -> str:
     return f"{commit}{same} (digest {str(code.digest)[:12]})"
 
 
-def _pairs(values: Mapping[str, Any] | None) -> str:
+def _pairs(values: Mapping[str, object] | None) -> str:
     return " ".join(f"{name}={value}" for name, value in (values or {}).items()) or "unknown"
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
 
 from continuous_training.core.errors import PipelineError
+from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 
 from . import discovery
 from .contract import Workload
 
 
-def describe(workload: Workload) -> dict[str, Any]:
+def describe(workload: Workload) -> Json:
     """Return a workload and its parameters as JSON data."""
     return {
         "name": workload.name,

@@ -204,7 +204,7 @@ class Workload(ABC):
         return cls.own_parameters + tuple(p for p in shared if p.name not in own_names)
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Values:
+    def parse(cls, given: Mapping[str, object]) -> Values:
         """Return a value for each run parameter. Raises UserError for a value that is not allowed."""
         values = parse_values(cls.parameters(), given)
         cls.rule_of(values)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics
+
 from .contract import Column, Schema
 
 
@@ -75,12 +77,15 @@ def list_of(item: Schema, size: int | None = None) -> Schema:
     return {"type": "array", "items": item, **sized}
 
 
-def with_ranges(schema: Any, columns: Iterable[Column], statistics: Mapping[str, Any]) -> Any:
+def with_ranges(schema: Any, columns: Iterable[Column], statistics: Mapping[str, ColumnStatistics]) -> Any:
     """Return the schema with an `x-range` at each number that has the name of a column with statistics.
 
     The range is that of the training rows. An existing `x-range` is kept.
     """
-    ranges = {column.name: _range(column, statistics.get(column.name, {})) for column in columns}
+    ranges = {
+        column.name: _range(column, statistics.get(column.name, ColumnStatistics(column.kind)))
+        for column in columns
+    }
     return _with_ranges(schema, {name: value for name, value in ranges.items() if value})
 
 
@@ -98,9 +103,9 @@ def _with_ranges(schema: Any, ranges: Mapping[str, Schema]) -> Any:
     return changed
 
 
-def _range(column: Column, statistics: Mapping[str, Any]) -> Schema | None:
+def _range(column: Column, statistics: ColumnStatistics) -> Schema | None:
     if column.values and all(isinstance(value, int) for value in column.values):
-        counts = statistics.get("counts", {})
+        counts = statistics.counts or {}
         most_frequent = max(column.values, key=lambda value: counts.get(str(value), 0))
         return {
             "minimum": min(column.values),
@@ -108,9 +113,9 @@ def _range(column: Column, statistics: Mapping[str, Any]) -> Schema | None:
             "default": most_frequent,
             "step": 1,
         }
-    if column.kind not in ("integer", "number") or "mean" not in statistics:
+    low, high, mean = statistics.minimum, statistics.maximum, statistics.mean
+    if column.kind not in ("integer", "number") or low is None or high is None or mean is None:
         return None
-    low, high, mean = (statistics[key] for key in ("minimum", "maximum", "mean"))
     # At least 100 steps on a slider, with a step that is a power of ten.
     step = 1.0 if column.kind == "integer" else _step(high - low)
     middle = round(round(mean / step) * step, 6)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -22,6 +21,7 @@ from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.digest import digest_of_folder
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import new_folder, to_json
+from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 
@@ -85,7 +85,7 @@ def run(
     return archived
 
 
-def _provenance(evaluation: Evaluation) -> dict[str, Any]:
+def _provenance(evaluation: Evaluation) -> Json:
     """Return the origin of the model: data, code and parameters.
 
     The logical time and the source are left out, because they differ between runs that give the same model.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from components.evaluate.tracking import REPORT
 from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
@@ -18,6 +17,7 @@ from continuous_training.artifacts.run_record import ProcessedInputs, RecordedVe
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import to_json, write_text
+from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.alias_mirror import mirror_aliases
@@ -43,7 +43,7 @@ class DeployedModel:
         """The verdict on the archived version."""
         return "promoted" if self.promoted else "rejected"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the content of the step's output file."""
         return asdict(self)
 

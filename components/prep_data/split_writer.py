@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 from components.prep_data.group_sizes import LARGEST_GROUP, GroupSizes
 from components.prep_data.overlap import SplitOverlap
 from components.prep_data.row_fingerprint import Fingerprint, key_digests
-from components.prep_data.staged_rows import StagedRows
+from components.prep_data.time_split import StagedRows
 from components.split_sides import HOLDOUT, TRAIN, UNUSED, assign_sides, hash_sides, value_digests
 from continuous_training.artifacts.dataset_manifest import Overlap, SplitManifest
 from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.digest import digest_file, digest_of
 from continuous_training.core.errors import UserError
 from continuous_training.core.progress import Progress
-from continuous_training.evaluation.column_statistics import Statistics
+from continuous_training.evaluation.statistics_accumulator import StatisticsAccumulator
 from workloads.contract import KeySplit, Rows, Split, TimeSplit, Workload
 
 from .validate import SPLITS, check_labels
@@ -39,7 +39,7 @@ class SplitWriter:
         unused = {workload.key, column} if isinstance(split, TimeSplit) else {workload.key}
         self.fingerprints = {side: Fingerprint() for side in SPLITS}
         self.statistics = {
-            side: Statistics(column for column in workload.columns if column.name not in unused)
+            side: StatisticsAccumulator(column for column in workload.columns if column.name not in unused)
             for side in SPLITS
         }
         self.overlap = SplitOverlap(workload, column)
@@ -150,7 +150,7 @@ class SplitWriter:
             split: SplitManifest(
                 self.fingerprints[split].rows,
                 self.fingerprints[split].hexdigest(),
-                self.statistics[split].to_json(),
+                self.statistics[split].result(),
                 digest_file(self.folder / f"{split}.parquet"),
             )
             for split in SPLITS

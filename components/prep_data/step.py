@@ -6,22 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from components.input_digest import run_inputs
 from continuous_training.adapters.downloader import Downloader
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.checksums import write_checksums
 from continuous_training.artifacts.dataset_manifest import (
     MANIFEST,
     ColumnDescription,
     DatasetManifest,
+    Overlap,
+    SplitManifest,
 )
 from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress, RowProgress
-from workloads.contract import LoadContext, Workload
+from workloads.contract import LoadContext, Values, Workload
 from workloads.former_load import load_rows
 
 from .bad_row_writer import BadRowWriter
@@ -51,7 +54,7 @@ class PreparedData:
 
 def run(
     workload: Workload,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, object],
     output: Path,
     records: RunHistory | None = None,
     scheduled: str = "",
@@ -71,41 +74,27 @@ def run(
     sample = source == workload.sample_source
     progress(f"reading {source}" + (", a small sample for a trial" if sample else ""))
     with new_folder(output, MANIFEST) as folder:
-        row_split = workload.split_of(values)
-        splits = SplitWriter(workload, folder, row_split, float(values["test_size"]))
-        bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
-        context = LoadContext(Downloader(cache, progress).fetch, progress, bad_rows.add)
-        with splits, bad_rows:
-            row_progress = RowProgress(progress, "read and validated")
-            for rows in merge_batches(load_rows(workload, source, values, context)):
-                splits.add(select_valid(workload, row_split, rows, bad_rows.add_batch))
-                row_progress.update(splits.total)
-            row_progress.finish(splits.total)
-            splits.finish()
-        bad_row_counts = bad_rows.check(source, splits.total, progress)
-        overlap = splits.check(source, progress)
-        fingerprint = splits.fingerprint()
-        inputs = run_inputs(workload, values, fingerprint, packages or {})
+        rows = _write_rows(workload, values, source, folder, cache, progress)
+        inputs = run_inputs(workload, values, rows.fingerprint, packages or {})
         earlier = find_earlier_run(records, workload, values, inputs) if records else EarlierRun()
-        split_manifests = splits.manifests()
         manifest = DatasetManifest(
             workload=workload.name,
             source=source,
             schema=tuple(ColumnDescription(c.name, c.kind, c.help) for c in workload.columns),
-            split_rule=splits.rule.text,
-            fingerprint=fingerprint,
-            train=split_manifests["train"],
-            holdout=split_manifests["holdout"],
             sample=sample,
             as_of=str(values["as_of"] or scheduled or _now()),
             parameters=values,
             input_digest=inputs.digest,
-            overlap=overlap,
             inputs=inputs,
             reasons=earlier.reasons,
-            split=splits.rule,
-            gap_rows=splits.gap_rows,
-            bad_rows=bad_row_counts,
+            split_rule=rows.rule.text,
+            split=rows.rule,
+            fingerprint=rows.fingerprint,
+            train=rows.splits["train"],
+            holdout=rows.splits["holdout"],
+            overlap=rows.overlap,
+            gap_rows=rows.gap_rows,
+            bad_rows=rows.bad_rows,
         )
         if earlier.record:
             # The run ends here, so no step reads the rows.
@@ -120,6 +109,43 @@ def run(
     if earlier.reasons:
         progress(f"the inputs are new: {'; '.join(earlier.reasons)}")
     return PreparedData(inputs.digest, counts, earlier.record, earlier.baseline)
+
+
+@dataclass(frozen=True)
+class _WrittenRows:
+    """The rows in the files of the two splits. `bad_rows` counts the rows that were set aside."""
+
+    rule: SplitRule
+    splits: Mapping[str, SplitManifest]
+    fingerprint: str
+    overlap: Overlap
+    gap_rows: int
+    bad_rows: BadRowCounts | None
+
+
+def _write_rows(
+    workload: Workload, values: Values, source: str, folder: Path, cache: Path, progress: Progress
+) -> _WrittenRows:
+    """Read and validate the rows of the source, and write each to the file of its split in `folder`."""
+    row_split = workload.split_of(values)
+    splits = SplitWriter(workload, folder, row_split, float(values["test_size"]))
+    bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
+    context = LoadContext(Downloader(cache, progress).fetch, progress, bad_rows.add)
+    with splits, bad_rows:
+        row_progress = RowProgress(progress, "read and validated")
+        for rows in merge_batches(load_rows(workload, source, values, context)):
+            splits.add(select_valid(workload, row_split, rows, bad_rows.add_batch))
+            row_progress.update(splits.total)
+        row_progress.finish(splits.total)
+        splits.finish()
+    return _WrittenRows(
+        bad_rows=bad_rows.check(source, splits.total, progress),
+        overlap=splits.check(source, progress),
+        rule=splits.rule,
+        splits=splits.manifests(),
+        fingerprint=splits.fingerprint(),
+        gap_rows=splits.gap_rows,
+    )
 
 
 def _now() -> str:

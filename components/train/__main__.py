@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from components import step_cli
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.bundle import BundleMetadata
 from continuous_training.core.child_process import run_in_child
+from continuous_training.core.json_object import Json
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.core.termination import exit_on_sigterm
@@ -26,7 +28,7 @@ from workloads.contract import Resumable, Workload
 from .step import run
 
 
-def in_pipeline(workload: str, parameters: str, trainjob: dict[str, Any], data: Any, model: Any) -> None:
+def in_pipeline(workload: str, parameters: str, trainjob: Json, data: Any, model: Any) -> None:
     """Run the step inside a pipeline, on several nodes if `trainjob`, a TrainJob spec, is not empty.
 
     A workload that can resume trains in a child process if the settings allow a retry.
@@ -57,10 +59,10 @@ def _in_process(workload: str, parameters: dict[str, str], data: Path, output: P
 
 def _on_nodes(
     workload: Workload,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, object],
     data: Path,
     output: Path,
-    spec: dict[str, Any],
+    spec: Json,
     store: ObjectStore,
     started: float,
 ) -> BundleMetadata:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from components.imported_modules import module_digests
 from components.input_digest import run_inputs
@@ -38,7 +38,7 @@ from .checkpoints import StoredCheckpoints
 
 def run(
     workload: Workload,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, object],
     data: Path,
     output: Path,
     progress: Progress = report,
@@ -78,9 +78,7 @@ def run(
     return metadata
 
 
-def open_dataset(
-    workload: Workload, parameters: dict[str, Any], data: Path
-) -> tuple[Dataset, dict[str, Any]]:
+def open_dataset(workload: Workload, parameters: Mapping[str, object], data: Path) -> tuple[Dataset, Values]:
     """Return the dataset in `data` and its run parameters.
 
     Raises UserError if the dataset belongs to another workload, or if `parameters` differ from its own.
@@ -120,9 +118,7 @@ def _metadata(
             outputs=tuple(TensorSpec(t.name, t.datatype, t.shape) for t in handler.outputs),
         ),
         summary=workload.summary,
-        request_schema=with_ranges(
-            workload.request_schema, workload.columns, dict(manifest.train.statistics)
-        ),
+        request_schema=with_ranges(workload.request_schema, workload.columns, manifest.train.statistics),
         response_schema=workload.answer_schema,
         training=TrainingRecord(
             data=TrainingData(

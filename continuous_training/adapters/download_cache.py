@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from continuous_training.adapters.remote_files import Interrupted, Remote, Stream
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.json_object import Json
 from continuous_training.core.progress import Progress
 
 ATTEMPTS = 5
@@ -149,7 +149,7 @@ def _locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Json:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

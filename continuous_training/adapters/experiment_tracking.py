@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from continuous_training.adapters.mlflow_rest import MlflowServer
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import Json
 
 _MAX_PARAMETER, _MAX_TAG = 6000, 5000
 """The lengths to which MLflow limits the values of parameters and tags."""
@@ -59,7 +59,7 @@ class ExperimentTracking(MlflowServer):
     def log(
         self,
         run_id: str,
-        params: Mapping[str, Any] | None = None,
+        params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -86,7 +86,7 @@ class ExperimentTracking(MlflowServer):
         root = self.artifact_root(run_id)
         self.send("PUT", f"mlflow-artifacts/artifacts/{root}/{path}", data=data)
 
-    def read_json(self, run_id: str, path: str) -> dict[str, Any] | None:
+    def read_json(self, run_id: str, path: str) -> Json | None:
         """Return the JSON object in an artifact of the run, or None if there is no such artifact."""
         artifact = f"mlflow-artifacts/artifacts/{self.artifact_root(run_id)}/{path}"
         return self.send("GET", artifact, allowed="RESOURCE_DOES_NOT_EXIST")

@@ -14,6 +14,7 @@ import requests
 
 from continuous_training.adapters.wrong_server import server_name, wrong_server
 from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.json_object import Json
 
 _ATTEMPTS = 4
 _TIMEOUT = (5, 60)
@@ -34,15 +35,15 @@ class MlflowServer:
         elif user:
             self.session.auth = (user, password)
 
-    def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | None:
+    def get(self, path: str, params: Mapping[str, str]) -> Json | None:
         """Return the response to a GET request, or None for a resource that does not exist."""
         return self.send("GET", f"mlflow/{path}", params=params, allowed="RESOURCE_DOES_NOT_EXIST")
 
-    def post(self, path: str, payload: Mapping[str, Any], allowed: str = "") -> dict[str, Any]:
+    def post(self, path: str, payload: Mapping[str, object], allowed: str = "") -> Json:
         """Return the response to a POST request, or an empty object for the error code `allowed`."""
         return self.send("POST", f"mlflow/{path}", json=payload, allowed=allowed) or {}
 
-    def send(self, method: str, path: str, allowed: str = "", **options: Any) -> dict[str, Any] | None:
+    def send(self, method: str, path: str, allowed: str = "", **options: Any) -> Json | None:
         """Return the response, or None for the error code `allowed`. Transient errors are retried.
 
         Raises UserError for a refused request, and TransientError when all attempts fail.
@@ -81,7 +82,7 @@ class MlflowServer:
             f"registry {self.uri} {problem}, {_ATTEMPTS} times; check that it is running, then try again"
         )
 
-    def _decode(self, response: requests.Response) -> dict[str, Any]:
+    def _decode(self, response: requests.Response) -> Json:
         try:
             body = response.json() if response.content else {}
         except ValueError:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from continuous_training.adapters.alias_history import CHALLENGER, CHAMPION, PREVIOUS, ROLLBACK, AliasHistory
 from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.json_object import Json
 
 __all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "ROLLBACK", "ModelVersion", "Registry"]
 
@@ -120,6 +120,6 @@ class Registry(AliasHistory):
         self.move_alias(version.name, CHAMPION, version.version, reason, run)
 
 
-def _model_version(response: Mapping[str, Any]) -> ModelVersion:
+def _model_version(response: Json) -> ModelVersion:
     tags = {tag["key"]: tag["value"] for tag in response.get("tags", [])}
     return ModelVersion(response["name"], str(response["version"]), response.get("run_id", ""), tags)

@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from continuous_training.core.json_object import Json
 
 _SCHEMA = "dc11669786a5"
 """The revision of the tables that MLflow 3.17 creates."""
@@ -30,7 +31,7 @@ _MODEL = "SELECT name FROM registered_models WHERE workspace = 'default' AND nam
 _ALIASES = "SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND name = ?"
 _MODEL_TAGS = "SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = ?"
 
-Response = tuple[int, dict[str, Any]]
+Response = tuple[int, Json]
 """The HTTP status and the body."""
 
 
@@ -88,7 +89,7 @@ def _registered_model(connection: sqlite3.Connection, name: str) -> Response:
     return 200, {"registered_model": model}
 
 
-def _versions(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
+def _versions(connection: sqlite3.Connection, name: str) -> list[Json]:
     """Return the versions of a model, or of all models for an empty name, the oldest first."""
     tags: dict[tuple[str, int], list[dict[str, str]]] = {}
     for model, version, key, value in connection.execute(_VERSION_TAGS, (name, name)):

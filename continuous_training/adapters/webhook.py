@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import requests
 
+from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 
 
@@ -16,7 +16,7 @@ class Notifier:
 
     webhook: str = ""
 
-    def send(self, text: str, run: dict[str, Any]) -> bool:
+    def send(self, text: str, run: Json) -> bool:
         """Send the message. Return whether it was accepted. A failure is reported as a warning."""
         if not self.webhook:
             return False

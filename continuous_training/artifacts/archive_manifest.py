@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from continuous_training.artifacts.bundle import Signature
 from continuous_training.artifacts.golden_requests import GoldenSet
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
 
 MANIFEST = "archive.json"
 FORMAT = 1
@@ -27,7 +26,7 @@ class MemberEntry:
         """Read one entry of `files`."""
         return cls(document.text("sha256"), document.integer("bytes"))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return one entry of `files`."""
         return {"sha256": self.sha256, "bytes": self.size}
 
@@ -42,7 +41,7 @@ class ArchiveManifest:
 
     signature: Signature
     golden: GoldenSet
-    provenance: Mapping[str, Any]
+    provenance: Json
     libraries: Mapping[str, str]
     files: Mapping[str, MemberEntry]
 
@@ -63,7 +62,7 @@ class ArchiveManifest:
             files=document.items("files", MemberEntry.from_json),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the content of `archive.json`."""
         return {
             "format": FORMAT,

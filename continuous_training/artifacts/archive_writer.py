@@ -31,6 +31,7 @@ from continuous_training.artifacts.bundle import BundleMetadata, reject_pickles
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.digest import CHECKSUMS, digest_file
+from continuous_training.core.json_object import Json
 
 __all__ = ["MANIFEST", "Archive", "read_manifest", "unpack", "write"]
 
@@ -55,7 +56,7 @@ class Archive:
         return self.digest[:12]
 
 
-def write(bundle: Path, output: Path, *, golden: GoldenSet, provenance: Mapping[str, Any]) -> Archive:
+def write(bundle: Path, output: Path, *, golden: GoldenSet, provenance: Json) -> Archive:
     """Write the bundle as `output/NAME-VERSION.mar`. The same input gives the same bytes.
 
     Every server of the archive must repeat the responses of `golden`. `provenance` is any JSON object. Raises

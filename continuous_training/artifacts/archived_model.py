@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.evaluation import TrackingRun
 from continuous_training.artifacts.measurements import Interval
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
 
 ARCHIVED = "archived.json"
 FORMAT = 1
@@ -61,7 +60,7 @@ class ArchivedModel:
             accepted=document.text("accepted", ""),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the content of `archived.json`, with its stored names."""
         return {
             "format": FORMAT,

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
 
 BAD_ROWS = "bad_rows.jsonl"
 """The file of a dataset with its bad rows: one JSON object per line."""
@@ -60,7 +60,7 @@ class BadRow:
             column=document.text("column", ""),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return one line of the file."""
         return {
             "file": self.file,
@@ -106,7 +106,7 @@ class BadRowCounts:
             sha256=document.text("sha256", ""),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the field `bad_rows` of a dataset's manifest."""
         return {"rows": self.rows, "types": dict(self.types), "limit": self.limit, "sha256": self.sha256}
 

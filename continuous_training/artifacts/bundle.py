@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics, statistics_to_json
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.artifacts.split_rule import SplitRule
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
+from continuous_training.core.run_parameters import Value
 
 METADATA = "model.json"
 FORMAT = 1
@@ -43,7 +44,7 @@ class TensorSpec:
             raise document.invalid("shape", "a list of whole numbers")
         return cls(document.text("name"), document.text("datatype"), tuple(shape))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the tensor as the protocol's model metadata contains it."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
@@ -73,7 +74,7 @@ class Signature:
                 raise document.invalid(key, "a list with at least one tensor")
         return cls(document.text("name"), document.text("handler"), tensors["inputs"], tensors["outputs"])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the four fields."""
         return {
             "name": self.name,
@@ -95,7 +96,7 @@ class SplitSummary:
         """Read the two fields."""
         return cls(document.integer("rows"), document.text("fingerprint"))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the two fields."""
         return {"rows": self.rows, "fingerprint": self.fingerprint}
 
@@ -115,7 +116,7 @@ class TrainingData:
     sample: bool
     split_rule: str
     holdout: SplitSummary | None
-    statistics: Mapping[str, Any]
+    statistics: Mapping[str, ColumnStatistics]
     split: SplitRule | None = None
     gap_rows: int = 0
 
@@ -128,12 +129,12 @@ class TrainingData:
             sample=document.boolean("sample", False),
             split_rule=document.text("split_rule", ""),
             holdout=SplitSummary.from_json(document.nested("holdout")) if "holdout" in document else None,
-            statistics=document.mapping("statistics", {}),
+            statistics=document.items("statistics", ColumnStatistics.from_json, {}),
             split=document.optional("split", SplitRule.from_json),
             gap_rows=document.integer("gap_rows", 0),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the field `data` of `model.json`."""
         return {
             "fingerprint": self.fingerprint,
@@ -141,7 +142,7 @@ class TrainingData:
             "sample": self.sample,
             "split_rule": self.split_rule,
             **({"holdout": self.holdout.to_json()} if self.holdout else {}),
-            "statistics": dict(self.statistics),
+            "statistics": statistics_to_json(self.statistics),
             **({"split": self.split.to_json()} if self.split else {}),
             **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
         }
@@ -158,13 +159,13 @@ class TrainingRecord:
     """
 
     data: TrainingData
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Value]
     input_digest: str
     prepared_input_digest: str
     code: str
     modules: Mapping[str, str] = field(default_factory=dict)
-    curve: tuple[Mapping[str, Any], ...] = ()
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    curve: tuple[Json, ...] = ()
+    notes: Json = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, document: JsonObject) -> TrainingRecord:
@@ -172,7 +173,7 @@ class TrainingRecord:
         digest = document.text("recipe")
         return cls(
             data=TrainingData.from_json(document.nested("data")),
-            parameters=document.mapping("parameters"),
+            parameters=document.scalars("parameters"),
             input_digest=digest,
             prepared_input_digest=document.text("prepared", digest),
             code=document.text("code"),
@@ -181,7 +182,7 @@ class TrainingRecord:
             notes=document.mapping("notes", {}),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their stored names."""
         return {
             "data": self.data.to_json(),
@@ -205,8 +206,8 @@ class BundleMetadata:
 
     signature: Signature
     summary: str = ""
-    request_schema: Mapping[str, Any] = field(default_factory=dict)
-    response_schema: Mapping[str, Any] = field(default_factory=dict)
+    request_schema: Json = field(default_factory=dict)
+    response_schema: Json = field(default_factory=dict)
     platform: str | None = None
     training: TrainingRecord | None = None
 
@@ -236,7 +237,7 @@ class BundleMetadata:
             training=TrainingRecord.from_json(document) if "recipe" in document else None,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the content of `model.json`."""
         return {
             **self.signature.to_json(),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.dataset_manifest import DatasetManifest, Overlap
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class DataChecks:
     def of(cls, manifest: DatasetManifest, label: str) -> DataChecks:
         """Return the checks of a dataset with the label column `label`."""
         counts = {
-            name: (split.statistics.get(label) or {}).get("counts") or {}
+            name: (split.statistics[label].counts if label in split.statistics else None) or {}
             for name, split in manifest.splits.items()
         }
         values = dict.fromkeys(value for split in counts.values() for value in split)
@@ -39,7 +38,7 @@ class DataChecks:
             label=label,
             rows={name: split.rows for name, split in manifest.splits.items()},
             classes={
-                value: {name: split.get(value, 0) for name, split in counts.items()} for value in values
+                value: {name: int(split.get(value, 0)) for name, split in counts.items()} for value in values
             },
             overlap=manifest.overlap,
             bad_rows=manifest.bad_rows,
@@ -58,7 +57,7 @@ class DataChecks:
             gap_rows=document.integer("gap_rows", 0),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields."""
         return {
             "label": self.label,

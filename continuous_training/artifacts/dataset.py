@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -65,8 +64,8 @@ class Dataset:
     def parameters_of(
         self,
         parameters: Iterable[Parameter],
-        parse: Callable[[Mapping[str, Any]], Values],
-        overrides: Mapping[str, Any],
+        parse: Callable[[Mapping[str, object]], Values],
+        overrides: Mapping[str, object],
     ) -> Values:
         """Return the run parameters: those that the data was prepared with, and `overrides` for training.
 

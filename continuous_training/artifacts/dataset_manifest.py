@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from continuous_training.artifacts.bad_rows import BadRowCounts
+from continuous_training.artifacts.column_statistics import ColumnStatistics, statistics_to_json
 from continuous_training.artifacts.run_inputs import RunInputs
 from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.json_checksum import verify_checksum, with_checksum
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
 from continuous_training.core.run_parameters import Values
 
 MANIFEST = "dataset.json"
@@ -31,7 +31,7 @@ class ColumnDescription:
         """Read one entry of `schema`."""
         return cls(document.text("name"), document.text("kind"), document.text("help", ""))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return one entry of `schema`."""
         return {"name": self.name, "kind": self.kind, "help": self.help}
 
@@ -51,7 +51,7 @@ class Overlap:
         """Read the field `overlap`."""
         return cls(document.integer("exact"), document.integer("near"))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the field `overlap`."""
         return {"exact": self.exact, "near": self.near}
 
@@ -65,7 +65,7 @@ class SplitManifest:
 
     rows: int
     fingerprint: str
-    statistics: Mapping[str, Any]
+    statistics: Mapping[str, ColumnStatistics]
     sha256: str = ""
 
     @classmethod
@@ -74,16 +74,16 @@ class SplitManifest:
         return cls(
             rows=document.integer("rows"),
             fingerprint=document.text("fingerprint"),
-            statistics=document.mapping("statistics", {}),
+            statistics=document.items("statistics", ColumnStatistics.from_json, {}),
             sha256=document.text("sha256", ""),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return one entry of `splits`."""
         return {
             "rows": self.rows,
             "fingerprint": self.fingerprint,
-            "statistics": dict(self.statistics),
+            "statistics": statistics_to_json(self.statistics),
             "sha256": self.sha256,
         }
 
@@ -148,7 +148,7 @@ class DatasetManifest:
             bad_rows=document.optional("bad_rows", BadRowCounts.from_json),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the content of `dataset.json`, with a checksum of all other fields."""
         content = {
             "format": FORMAT,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.measurements import (
@@ -17,7 +16,8 @@ from continuous_training.artifacts.measurements import (
 )
 from continuous_training.artifacts.population import PopulationChange
 from continuous_training.core.files import plain
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
+from continuous_training.core.run_parameters import Value
 
 FORMAT = 1
 """The current format of `evaluation.json`. A file without the field `format` has format 1."""
@@ -114,7 +114,7 @@ class Evaluation:
     run: str
     verdict: str
     reasons: tuple[str, ...]
-    rule: Mapping[str, Any]
+    rule: Json
     metrics: Mapping[str, Interval]
     champion: EvaluatedChampion | None = None
     difference: Interval | None = None
@@ -129,7 +129,7 @@ class Evaluation:
     rows: int
     input_digest: str
     model_digest: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Value]
     data: EvaluatedData
     code: str
     modules: Mapping[str, str] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Evaluation:
         """Whether the challenger may be served."""
         return self.verdict == "promoted"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the content of `evaluation.json`, with null for NaN and infinite numbers."""
         record = asdict(self)
         record["recipe"] = record.pop("input_digest")
@@ -180,7 +180,7 @@ class Evaluation:
             rows=document.integer("rows"),
             input_digest=document.text("recipe"),
             model_digest=document.text("model_digest"),
-            parameters=document.mapping("parameters"),
+            parameters=document.scalars("parameters"),
             data=EvaluatedData.from_json(document.nested("data")),
             code=document.text("code"),
             modules=document.texts("modules", {}),

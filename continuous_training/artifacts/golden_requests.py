@@ -9,7 +9,7 @@ from typing import Any
 
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.core.errors import UserError
-from continuous_training.core.json_object import JsonObject, read_list
+from continuous_training.core.json_object import Json, JsonObject, read_list
 
 RELATIVE = 1e-5
 ABSOLUTE = 1e-5
@@ -30,7 +30,7 @@ class GoldenRequest:
                 raise document.invalid(key, "a JSON value")
         return cls(document.value["request"], document.value["answer"])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the pair under its stored names."""
         return {"request": self.request, "answer": self.response}
 
@@ -61,7 +61,7 @@ class GoldenSet:
         """Read the file that evaluate writes: a JSON list. Raises ArtifactError when it is damaged."""
         return cls.from_json(read_list(path, ArtifactError, "run the evaluate step again"), str(path))
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[Json]:
         """Return the list of a manifest."""
         return [pair.to_json() for pair in self.requests]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from continuous_training.core.digest import digest_of
 from continuous_training.core.json_object import Json, JsonObject
+from continuous_training.core.run_parameters import Value
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class RunInputs:
 
     workload: str
     fingerprint: str
-    parameters: Mapping[str, Any]
-    rule: Mapping[str, Any]
+    parameters: Mapping[str, Value]
+    rule: Json
     modules: Mapping[str, str]
     packages: Mapping[str, str]
     training_version: int
@@ -44,7 +44,7 @@ class RunInputs:
         return cls(
             workload=document.text("workload"),
             fingerprint=document.text("fingerprint"),
-            parameters=document.mapping("parameters"),
+            parameters=document.scalars("parameters"),
             rule=document.mapping("rule"),
             modules=document.texts("modules"),
             packages=document.texts("packages"),
@@ -72,7 +72,7 @@ class RunInputs:
         return data + tuple(f"{kind}: {', '.join(changed)}" for kind, changed in changes.items() if changed)
 
 
-def _changed_values(previous: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+def _changed_values(previous: Mapping[str, object], current: Mapping[str, object]) -> list[str]:
     """Return `NAME PREVIOUS → CURRENT` for each value that differs."""
     names = sorted(previous.keys() | current.keys())
     pairs = ((name, previous.get(name, "none"), current.get(name, "none")) for name in names)

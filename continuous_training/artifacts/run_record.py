@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics, statistics_to_json
 from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.evaluation import TrackingRun
 from continuous_training.artifacts.measurements import Interval
@@ -225,7 +226,7 @@ class DataRecord:
     source: str
     fingerprint: str
     rows: Mapping[str, int]
-    statistics: Mapping[str, Json]
+    statistics: Mapping[str, ColumnStatistics]
     when: str = ""
     inputs: RunInputs | None = None
     baseline: str | None = None
@@ -241,7 +242,7 @@ class DataRecord:
             source=document.text("source"),
             fingerprint=document.text("fingerprint"),
             rows={split: rows.integer(split) for split in rows.value},
-            statistics=document.mapping("statistics"),
+            statistics=document.items("statistics", ColumnStatistics.from_json),
             when=document.text("when"),
             inputs=document.optional("inputs", RunInputs.from_json),
             baseline=document.optional_text("baseline"),
@@ -253,7 +254,7 @@ class DataRecord:
         return {
             **{name: value for name, value in vars(self).items() if value is not None},
             "rows": dict(self.rows),
-            "statistics": dict(self.statistics),
+            "statistics": statistics_to_json(self.statistics),
             **({"inputs": self.inputs.to_json()} if self.inputs else {}),
             **({"checks": self.checks.to_json()} if self.checks else {}),
         }

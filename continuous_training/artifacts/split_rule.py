@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
 
 Kind = Literal["key", "group", "time", "source"]
 
@@ -60,6 +60,6 @@ class SplitRule:
             holdout_after=document.text("holdout_after", ""),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the field `split`: the fields that the kind has."""
         return {name: value for name, value in vars(self).items() if value}

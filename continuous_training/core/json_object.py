@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +80,20 @@ class JsonObject:
         """Return a list field."""
         return list(self._typed(key, (list,), "a list", default))
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """Return a list field whose items are numbers."""
+        numbers = self.array(key)
+        if not _are_numbers(numbers):
+            raise self.invalid(key, "a list of numbers")
+        return tuple(numbers)
+
+    def numbers_by_name(self, key: str) -> dict[str, float]:
+        """Return a field with a JSON object whose values are numbers."""
+        numbers = self.mapping(key)
+        if not _are_numbers(numbers.values()):
+            raise self.invalid(key, "a JSON object of numbers")
+        return numbers
+
     def text_list(self, key: str, default: Any = _REQUIRED) -> tuple[str, ...]:
         """Return a list field whose items are texts."""
         texts = self.array(key, default)
@@ -87,9 +101,16 @@ class JsonObject:
             raise self.invalid(key, "a list of texts")
         return tuple(texts)
 
-    def mapping(self, key: str, default: Any = _REQUIRED) -> dict[str, Any]:
+    def mapping(self, key: str, default: Any = _REQUIRED) -> Json:
         """Return a field with a JSON object as a dict. Its content is not checked."""
         return dict(self._typed(key, (dict,), "a JSON object", default))
+
+    def scalars(self, key: str) -> dict[str, str | int | float | bool]:
+        """Return a field with a JSON object whose values are texts, numbers or booleans."""
+        scalars = self.mapping(key)
+        if not all(isinstance(value, str | int | float) for value in scalars.values()):
+            raise self.invalid(key, "a JSON object of texts, numbers and booleans")
+        return scalars
 
     def texts(self, key: str, default: Any = _REQUIRED) -> dict[str, str]:
         """Return a field with a JSON object whose values are texts."""
@@ -146,6 +167,11 @@ class JsonObject:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise self.invalid(key, expected)
         return value
+
+
+def _are_numbers(values: Iterable[object]) -> bool:
+    # Not isinstance, because bool is a subclass of int.
+    return all(type(value) in (int, float) for value in values)
 
 
 def read_list(path: Path, error: type[UserError] = UserError, hint: str = "") -> list[Any]:

@@ -134,7 +134,7 @@ def _short(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else f"{bound:g}"
 
 
-def parse_values(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> Values:
+def parse_values(parameters: Iterable[Parameter], values: Mapping[str, object]) -> Values:
     """Return a value for every parameter: from `values`, or the default.
 
     Raises UserError for an unknown name (the message lists the parameters), a wrong type or an invalid value.
@@ -162,6 +162,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def to_lines(values: Mapping[str, Any]) -> str:
+def to_lines(values: Mapping[str, object]) -> str:
     """Return the values as `name=value` lines, the form in which the pipeline passes them to a step."""
     return "\n".join(f"{name}={value}" for name, value in values.items())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics, Histogram, Quantiles
+from continuous_training.core.json_object import Json
 from continuous_training.evaluation.common_bins import counts_between
 from continuous_training.evaluation.cumulative_counts import CumulativeCounts
-from continuous_training.evaluation.vocabulary import counts_from_json
 
 MAX_BARS = 24
 MAX_VALUES = 60
@@ -28,22 +28,22 @@ class ColumnHistogram:
     new: tuple[float, ...]
     old: tuple[float, ...] | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return labels and shares."""
         return {"bars": list(self.bars), "now": list(self.new), "then": list(self.old or ())}
 
 
-def column_histogram(new: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> ColumnHistogram | None:
+def column_histogram(new: ColumnStatistics, old: ColumnStatistics | None = None) -> ColumnHistogram | None:
     """Return the histogram of a column with the statistics `new`, and `old` over the same bars.
 
     None if the statistics have no counts, or not in the same form.
     """
     columns = [new] if old is None else [new, old]
-    if all("counts" in column for column in columns):
-        bars, counts = _values(columns)
-    elif all("words" in column for column in columns):
-        bars, counts = _words(columns)
-    elif all("quantiles" in column or "histogram" in column for column in columns):
+    if all(column.counts is not None for column in columns):
+        bars, counts = _values([column.counts or {} for column in columns])
+    elif all(column.words is not None for column in columns):
+        bars, counts = _words([np.array(column.words, np.float64) for column in columns])
+    elif all(column.quantiles or column.histogram for column in columns):
         bars, counts = _numbers(columns)
     else:
         return None
@@ -56,36 +56,36 @@ def column_histogram(new: Mapping[str, Any], old: Mapping[str, Any] | None = Non
     return ColumnHistogram(tuple(bars), *fractions)
 
 
-def _values(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray]]:
-    bars = list(dict.fromkeys(value for column in columns for value in column["counts"]))[:MAX_VALUES]
-    return bars, [np.array([column["counts"].get(bar, 0) for bar in bars], np.float64) for column in columns]
+def _values(counts: list[Mapping[str, float]]) -> tuple[list[str], list[np.ndarray]]:
+    bars = list(dict.fromkeys(value for column in counts for value in column))[:MAX_VALUES]
+    return bars, [np.array([column.get(bar, 0) for bar in bars], np.float64) for column in counts]
 
 
-def _words(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray]]:
+def _words(counts: list[np.ndarray]) -> tuple[list[str], list[np.ndarray]]:
     """Return the most frequent bins of the older dataset, and all other bins together."""
-    counts = [counts_from_json(column["words"]).astype(np.float64) for column in columns]
     top = np.argsort(-counts[-1], kind="stable")[: MAX_BARS - 1]
     remainders = [column.sum() - column[top].sum() for column in counts]
     bars = [f"bin {index}" for index in top.tolist()] + ["others"]
     return bars, [np.append(column[top], rest) for column, rest in zip(counts, remainders, strict=True)]
 
 
-def _numbers(columns: list[Mapping[str, Any]]) -> tuple[list[str], list[np.ndarray]]:
+def _numbers(columns: list[ColumnStatistics]) -> tuple[list[str], list[np.ndarray]]:
     values = _distinct_values(columns)
     if values is not None:
-        counts = [CumulativeCounts.from_json(column["quantiles"]).up_to(values) for column in columns]
+        counts = [CumulativeCounts.of(column).up_to(values) for column in _quantiles(columns)]
         return [f"{value:g}" for value in values.tolist()], [upper - lower for lower, upper in counts]
     ends = np.array([_ends(column) for column in columns])
-    edges = _edges(float(ends[:, 0].min()), float(ends[:, 1].max()), columns[0].get("kind"))
+    edges = _edges(float(ends[:, 0].min()), float(ends[:, 1].max()), columns[0].kind)
     bars = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
     return bars, [counts_between(column, edges[1:-1]) for column in columns]
 
 
-def _distinct_values(columns: list[Mapping[str, Any]]) -> np.ndarray | None:
+def _distinct_values(columns: list[ColumnStatistics]) -> np.ndarray | None:
     """Return the values of columns with few of them, whose counts are exact; otherwise None."""
-    if not all("quantiles" in column for column in columns):
+    quantiles = _quantiles(columns)
+    if len(quantiles) < len(columns):
         return None
-    values = np.unique(np.concatenate([column["quantiles"]["values"] for column in columns]))
+    values = np.unique(np.concatenate([column.values for column in quantiles]))
     return values if len(values) <= MAX_BARS else None
 
 
@@ -99,12 +99,16 @@ def _edges(low: float, high: float, kind: object) -> np.ndarray:
     return np.linspace(low, high, MAX_BARS + 1)
 
 
-def _ends(column: Mapping[str, Any]) -> tuple[float, float]:
-    if "quantiles" not in column:
-        used = np.flatnonzero(column["histogram"])
-        edges = column["edges"]
+def _quantiles(columns: list[ColumnStatistics]) -> list[Quantiles]:
+    return [column.quantiles for column in columns if column.quantiles]
+
+
+def _ends(column: ColumnStatistics) -> tuple[float, float]:
+    if not column.quantiles:
+        histogram = column.histogram or Histogram((0.0,), ())
+        used, edges = np.flatnonzero(histogram.counts), histogram.edges
         return (edges[used[0]], edges[used[-1] + 1]) if len(used) else (edges[0], edges[-1])
-    counts = CumulativeCounts.from_json(column["quantiles"])
+    counts = CumulativeCounts.of(column.quantiles)
     first = np.searchsorted(counts.less_or_equal, _OUTER * counts.total)
     last = np.searchsorted(counts.less_or_equal, (1 - _OUTER) * counts.total)
     return float(counts.values[first]), float(counts.values[last])

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics, Quantiles
 from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.artifacts.population import ColumnMove
 from continuous_training.evaluation.cumulative_counts import CumulativeCounts
-from continuous_training.evaluation.drift import ColumnSummary
-from continuous_training.evaluation.vocabulary import counts_from_json, vocabulary_change
+from continuous_training.evaluation.vocabulary import vocabulary_change
 
 CHANCE = 1e-6
 """The p-value of the drift test from which a difference is far beyond chance."""
@@ -28,8 +28,8 @@ _LEVELS = np.clip(np.linspace(0.005, 0.995, 100), 0.05, 0.95)
 
 def column_moves(
     drifts: Iterable[ColumnDrift],
-    new: Mapping[str, ColumnSummary],
-    old: Mapping[str, ColumnSummary],
+    new: Mapping[str, ColumnStatistics],
+    old: Mapping[str, ColumnStatistics],
 ) -> list[ColumnMove]:
     """Return the move of each column whose drift is far beyond chance.
 
@@ -47,13 +47,14 @@ def _beyond_chance(drift: ColumnDrift) -> bool:
     return drift.p < CHANCE and (drift.test != "KS" or drift.statistic >= LEAST_DISTANCE)
 
 
-def _move(column: str, new: ColumnSummary, old: ColumnSummary) -> ColumnMove:
-    if "words" in new and "words" in old:
+def _move(column: str, new: ColumnStatistics, old: ColumnStatistics) -> ColumnMove:
+    if new.words is not None and old.words is not None:
         # Most words are rare, so words that do not occur again are normal.
-        counts = [counts_from_json(summary["words"]) for summary in (new, old)]
-        return ColumnMove(column, vocabulary_change=vocabulary_change(*counts))
-    if "counts" in new and "counts" in old:
-        return ColumnMove(column, lost_values=_lost_values(new["counts"], old["counts"]))
+        return ColumnMove(
+            column, vocabulary_change=vocabulary_change(np.array(new.words), np.array(old.words))
+        )
+    if new.counts is not None and old.counts is not None:
+        return ColumnMove(column, lost_values=_lost_values(new.counts, old.counts))
     new_mean, new_std, old_mean, old_std = _moments(new, old)
     # A constant column has no scale of its own.
     scale, difference = old_std or new_std, new_mean - old_mean
@@ -61,21 +62,18 @@ def _move(column: str, new: ColumnSummary, old: ColumnSummary) -> ColumnMove:
     return ColumnMove(column, mean_shift=shift, spread_ratio=_ratio(new_std, old_std))
 
 
-def _moments(new: ColumnSummary, old: ColumnSummary) -> tuple[float, float, float, float]:
+def _moments(new: ColumnStatistics, old: ColumnStatistics) -> tuple[float, float, float, float]:
     """Return mean and standard deviation of both columns, without the tails if the quantiles are stored."""
-    if "quantiles" in new and "quantiles" in old:
-        values = [_quantiles(column) for column in (new, old)]
+    if new.quantiles and old.quantiles:
+        values = [_quantiles(quantiles) for quantiles in (new.quantiles, old.quantiles)]
         new_std, old_std = (float(value.std()) for value in values)
         if new_std or old_std:
             return float(values[0].mean()), new_std, float(values[1].mean()), old_std
-    new_mean, new_std, old_mean, old_std = (
-        float(column.get(key) or 0.0) for column in (new, old) for key in ("mean", "std")
-    )
-    return new_mean, new_std, old_mean, old_std
+    return new.mean or 0.0, new.std or 0.0, old.mean or 0.0, old.std or 0.0
 
 
-def _quantiles(column: ColumnSummary) -> np.ndarray:
-    counts = CumulativeCounts.from_json(column["quantiles"])
+def _quantiles(quantiles: Quantiles) -> np.ndarray:
+    counts = CumulativeCounts.of(quantiles)
     shares = np.stack([counts.less, counts.less_or_equal], axis=1).ravel() / counts.total
     return np.asarray(np.interp(_LEVELS, shares, np.repeat(counts.values, 2)))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from continuous_training.artifacts.column_statistics import Quantiles
 
 _TAIL = 0.01 * 0.5 ** np.arange(1, 5)
 SHARES = np.unique(np.concatenate([np.linspace(0, 1, 101), _TAIL, 1 - _TAIL]))
@@ -40,13 +40,14 @@ class CumulativeCounts:
         return cls(distinct, less, less_or_equal)
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Sequence[float]]) -> CumulativeCounts:
-        """Read the object that `to_json` returns."""
-        return cls(*(np.asarray(record[key], np.float64) for key in ("values", "less", "less_or_equal")))
+    def of(cls, quantiles: Quantiles) -> CumulativeCounts:
+        """Return the counts that the statistics of a column store."""
+        numbers = (quantiles.values, quantiles.less, quantiles.less_or_equal)
+        return cls(*(np.asarray(column, np.float64) for column in numbers))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the values and their counts as lists."""
-        return {name: array.tolist() for name, array in vars(self).items()}
+    def to_quantiles(self) -> Quantiles:
+        """Return the counts in the form that the statistics of a column store."""
+        return Quantiles(*(tuple(array.tolist()) for array in (self.values, self.less, self.less_or_equal)))
 
     @property
     def total(self) -> float:

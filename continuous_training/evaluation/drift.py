@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.evaluation.common_bins import numeric_counts
 from continuous_training.evaluation.quantile_sketch import CAPACITY
@@ -15,7 +15,6 @@ from continuous_training.evaluation.two_sample_tests import (
     kolmogorov_smirnov,
     sparse_chi_square,
 )
-from continuous_training.evaluation.vocabulary import counts_from_json
 
 MODERATE, LARGE = 0.1, 0.25
 """The index from which drift is moderate, and large (Siddiqi, "Credit Risk Scorecards", 2006)."""
@@ -29,11 +28,10 @@ RANK_ERROR = 0.005
 GROUPS = 10
 """The number of groups for the index of an ordered column: by convention tenths of the old rows."""
 
-ColumnSummary = Mapping[str, Any]
-"""The statistics of one column, as returned by `column_statistics`."""
 
-
-def column_drift(new: Mapping[str, ColumnSummary], old: Mapping[str, ColumnSummary]) -> list[ColumnDrift]:
+def column_drift(
+    new: Mapping[str, ColumnStatistics], old: Mapping[str, ColumnStatistics]
+) -> list[ColumnDrift]:
     """Return the drift of each column with comparable statistics in both datasets, the largest index first.
 
     `new` and `old` have statistics by column: counts per value, quantiles, counts of words, or (in the data
@@ -42,8 +40,9 @@ def column_drift(new: Mapping[str, ColumnSummary], old: Mapping[str, ColumnSumma
     """
     drifts = []
     for name in new.keys() & old.keys():
-        if "words" in new[name] and "words" in old[name]:
-            drifts.append(_vocabulary_drift(name, new[name], old[name]))
+        new_words, old_words = new[name].words, old[name].words
+        if new_words is not None and old_words is not None:
+            drifts.append(_vocabulary_drift(name, np.array(new_words), np.array(old_words)))
             continue
         counts = _comparable_counts(new[name], old[name])
         if counts is not None:
@@ -52,12 +51,12 @@ def column_drift(new: Mapping[str, ColumnSummary], old: Mapping[str, ColumnSumma
 
 
 def _drift(
-    name: str, new: ColumnSummary, old: ColumnSummary, new_counts: np.ndarray, old_counts: np.ndarray
+    name: str, new: ColumnStatistics, old: ColumnStatistics, new_counts: np.ndarray, old_counts: np.ndarray
 ) -> ColumnDrift:
     # The elements of a vector depend on each other; the independent observations are the rows.
-    new_rows = float(new.get("rows") or new_counts.sum())
-    old_rows = float(old.get("rows") or old_counts.sum())
-    if "counts" in new:
+    new_rows = float(new.rows or new_counts.sum())
+    old_rows = float(old.rows or old_counts.sum())
+    if new.counts is not None:
         test, (statistic, p) = "χ²", chi_square(new_counts, old_counts)
         new_groups, old_groups = new_counts, old_counts
     else:
@@ -76,20 +75,19 @@ def _drift(
         statistic=statistic,
         p=p,
         level=drift_level(index, p),
-        old_mean=old.get("mean"),
-        new_mean=new.get("mean"),
+        old_mean=old.mean,
+        new_mean=new.mean,
     )
 
 
-def _vocabulary_drift(name: str, new: ColumnSummary, old: ColumnSummary) -> ColumnDrift:
-    """Return the drift of two vocabularies.
+def _vocabulary_drift(name: str, new: np.ndarray, old: np.ndarray) -> ColumnDrift:
+    """Return the drift of two vocabularies, which are the counts of their words.
 
     With many rare words the index of chance alone is large. Its approximation by the chi-squared statistic
     allows to subtract the part that chance explains.
     """
-    counts = [counts_from_json(column["words"]) for column in (new, old)]
-    statistic, expected, p = sparse_chi_square(*counts)
-    rows = [max(float(count.sum()), 1.0) for count in counts]
+    statistic, expected, p = sparse_chi_square(new, old)
+    rows = [max(float(counts.sum()), 1.0) for counts in (new, old)]
     index = max(statistic - expected, 0.0) * sum(rows) / (rows[0] * rows[1])
     return ColumnDrift(name, index, 0.0, "χ²", statistic, p, drift_level(index, p))
 
@@ -123,11 +121,11 @@ def psi(new: np.ndarray, old: np.ndarray) -> float:
     return float(((p - q) * np.log(p / q)).sum())
 
 
-def _comparable_counts(new: ColumnSummary, old: ColumnSummary) -> tuple[np.ndarray, np.ndarray] | None:
+def _comparable_counts(new: ColumnStatistics, old: ColumnStatistics) -> tuple[np.ndarray, np.ndarray] | None:
     """Return both columns' counts over the same bins; None if they cannot be compared."""
-    if "counts" in new and "counts" in old:
-        values = sorted(new["counts"].keys() | old["counts"].keys())
-        pair = [np.array([column["counts"].get(value, 0) for value in values]) for column in (new, old)]
+    if new.counts is not None and old.counts is not None:
+        values = sorted(new.counts.keys() | old.counts.keys())
+        pair = [np.array([counts.get(value, 0) for value in values]) for counts in (new.counts, old.counts)]
     else:
         pair = numeric_counts(new, old)
     if not pair or min(counts.sum() for counts in pair) <= 0:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.artifacts.measurements import ColumnDrift, Interval
 from continuous_training.artifacts.population import ColumnMove, PopulationChange, ScoreChange
 from continuous_training.evaluation.column_moves import column_moves
@@ -25,7 +25,7 @@ class ObservedData:
 
     train_rows: int
     holdout_rows: int | None
-    statistics: Mapping[str, Any]
+    statistics: Mapping[str, ColumnStatistics]
     score: Interval | None
     gap_rows: int = 0
 
@@ -73,15 +73,15 @@ def _score(
         return None
     today_rows = today.holdout_rows or 0
     rows = promoted.holdout_rows or today_rows, today_rows
-    label_std = promoted.statistics.get(label_column, {}).get("std")
-    return score_change(rule.metric, promoted.score, today.score, rows, label_std)
+    label = promoted.statistics.get(label_column)
+    return score_change(rule.metric, promoted.score, today.score, rows, label.std if label else None)
 
 
-def _not_compared(promoted: ObservedData, drifts: list[ColumnDrift], new: Mapping[str, Any]) -> Iterator[str]:
+def _not_compared(promoted: ObservedData, drifts: list[ColumnDrift], new: Iterable[str]) -> Iterator[str]:
     """Yield what is unknown about the champion's data, for example because an earlier version trained it."""
     if promoted.score is None:
         yield "the champion's score when it was promoted is not recorded"
-    if columns := sorted(new.keys() - {drift.column for drift in drifts}):
+    if columns := sorted(set(new) - {drift.column for drift in drifts}):
         yield f"the champion's data have no comparable statistics of {', '.join(columns)}"
 
 

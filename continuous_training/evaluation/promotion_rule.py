@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import Json
 from continuous_training.core.run_parameters import Parameter, Value, Values
 
 METRIC_NAMES = {
@@ -83,7 +84,7 @@ class PromotionRule:
         """Whether the rule has a latency budget, so that latency must be measured."""
         return self.latency_ms is not None or self.latency_ratio is not None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the rule as JSON-ready data."""
         return asdict(self)
 

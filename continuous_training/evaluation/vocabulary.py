@@ -45,15 +45,6 @@ class Vocabulary:
         """Add the texts of another vocabulary."""
         self.counts += other.counts
 
-    def to_json(self) -> str:
-        """Return the counts as one text, which is shorter than a list with a line for each count."""
-        return " ".join(map(str, self.counts.tolist()))
-
-
-def counts_from_json(text: str) -> np.ndarray:
-    """Read the text that `Vocabulary.to_json` returns."""
-    return np.array(text.split(), dtype=np.int64)
-
 
 def vocabulary_change(new: np.ndarray, old: np.ndarray) -> float:
     """Return how different the words of two texts are: 0 for the same frequencies, 1 for other words.

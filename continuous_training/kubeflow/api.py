@@ -17,6 +17,7 @@ from urllib3.util import Retry
 
 from continuous_training.adapters.wrong_server import server_name, wrong_server
 from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.json_object import Json
 from continuous_training.kubeflow.api_objects import (
     PipelineVersion,
     RecurringRun,
@@ -32,8 +33,6 @@ PAGE_SIZE = 100
 
 _TIMEOUT = (5, 60)
 _UNAVAILABLE = (429, 500, 502, 503, 504)
-
-_Json = dict[str, Any]
 
 
 class KubeflowClient:
@@ -142,7 +141,7 @@ class KubeflowClient:
     def _namespace(self) -> dict[str, str]:
         return {"namespace": self.connection.namespace} if self.connection.namespace else {}
 
-    def _list(self, path: str, key: str, params: dict[str, str]) -> Iterator[_Json]:
+    def _list(self, path: str, key: str, params: dict[str, str]) -> Iterator[Json]:
         """Yield the rows of all pages of a list."""
         token = ""
         while True:
@@ -153,7 +152,7 @@ class KubeflowClient:
             if not token:
                 return
 
-    def _post(self, path: str, body: _Json) -> _Json:
+    def _post(self, path: str, body: Json) -> Json:
         return self._call("POST", path, json=body) or {}
 
     def _call(
@@ -164,7 +163,7 @@ class KubeflowClient:
         allow_conflict: bool = False,
         allow_missing: bool = False,
         **options: Any,
-    ) -> _Json | None:
+    ) -> Json | None:
         """Send a request and return the JSON of the response, or None for an allowed status 409 or 404.
 
         Raises UserError for a rejected request, and TransientError when the server is not available.

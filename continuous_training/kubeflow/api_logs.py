@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import requests
 
@@ -42,11 +41,11 @@ def step_pods(workflow: Json, step: str) -> list[str]:
     return [f"{name}-{node['templateName']}-{node['id'].rpartition('-')[2]}" for node in nodes]
 
 
-def _nodes(workflow: Json) -> Iterator[dict[str, Any]]:
+def _nodes(workflow: Json) -> Iterator[Json]:
     yield from (workflow["status"].get("nodes") or {}).values()
 
 
-def _is_execution(node: dict[str, Any], step: str) -> bool:
+def _is_execution(node: Json, step: str) -> bool:
     """Return whether a node executes the step. The path of its name contains the task of the step."""
     path = [part.partition("(")[0] for part in node["name"].split(".")]
     return step in path and not node["templateName"].endswith("-driver")

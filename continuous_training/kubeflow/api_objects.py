@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from continuous_training.core.json_object import Json
 from continuous_training.core.run_parameters import Value
 from continuous_training.kubeflow.tasks import Task, tasks_of
 
@@ -41,7 +41,7 @@ class RunRequest:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     service_account: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the body of `POST /runs`."""
         return {
             "experiment_id": self.experiment_id,
@@ -74,7 +74,7 @@ class Run:
         return self.state in FINAL_STATES
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Run:
+    def from_json(cls, data: Json) -> Run:
         """Return the run of a response of the API."""
         return cls(
             run_id=str(data["run_id"]),
@@ -106,7 +106,7 @@ class RecurringRunSpec:
     no_catchup: bool = True
     service_account: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the body of `POST /recurringruns`."""
         return {
             "display_name": self.display_name,
@@ -132,7 +132,7 @@ class RecurringRun:
     spec: RecurringRunSpec
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> RecurringRun:
+    def from_json(cls, data: Json) -> RecurringRun:
         """Return the recurring run of a response of the API."""
         reference = data.get("pipeline_version_reference") or {}
         return cls(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic_core import ErrorDetails, core_schema
 
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import Json
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -56,7 +57,7 @@ class Text:
             self.parse, json_schema_input_schema=core_schema.str_schema()
         )
 
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Json:
         pattern = {} if self.pattern == ".*" else {"pattern": f"^({self.pattern})$"}
         return {"type": ["string", "number"], **pattern}
 
@@ -104,7 +105,7 @@ def _describe(model: type[BaseModel], details: ErrorDetails) -> str:
     return f"{location}: {requirement}" if location else requirement
 
 
-def _fields(model: type[BaseModel]) -> dict[str, Any]:
+def _fields(model: type[BaseModel]) -> Json:
     """Return the keys of a mapping with the types of their values."""
     return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
 

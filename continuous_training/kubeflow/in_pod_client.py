@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import requests
 
+from continuous_training.core.json_object import Json
 from continuous_training.kubeflow.api_objects import Run
 from continuous_training.kubeflow.tasks import tasks_of, without_superseded_attempts
 
@@ -60,9 +60,7 @@ def terminated_runs(api: str, run_id: str, token_file: Path | None = None) -> li
     return [run for run in runs if run.terminated and run.has_ended and run.pipeline_id == pipeline_id]
 
 
-def _get(
-    api: str, path: str, token_file: Path | None, query: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def _get(api: str, path: str, token_file: Path | None, query: Mapping[str, str] | None = None) -> Json:
     headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else {}
     url = f"{api.rstrip('/')}/apis/v2beta1/{path}"
     response = requests.get(url, params=query, headers=headers, timeout=(5, 20))

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from continuous_training.core.json_object import Json
 
 _UNSET_TIMES = ("1970-", "0001-")
 """How the API writes a time that is not known yet."""
@@ -38,7 +39,7 @@ class Task:
         return int(match.group(1)) if match else None
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Task:
+    def from_json(cls, data: Json) -> Task:
         """Return the task of one entry of the API."""
         children = data.get("child_tasks") or []
         return cls(
@@ -51,7 +52,7 @@ class Task:
         )
 
 
-def tasks_of(run: dict[str, Any]) -> tuple[Task, ...]:
+def tasks_of(run: Json) -> tuple[Task, ...]:
     """Return the tasks of a run's JSON. A run without pods has none."""
     details = (run.get("run_details") or {}).get("task_details") or []
     return tuple(Task.from_json(entry) for entry in details)

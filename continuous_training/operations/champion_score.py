@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.core.json_object import Json
 from continuous_training.operations.lineage import Lineage
 
 
@@ -20,7 +20,7 @@ class ChampionScore:
     today: Interval | None = None
     run: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields."""
         return {
             "metric": self.metric,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.artifacts.measurements import ColumnDrift
 from continuous_training.artifacts.run_record import DataRecord
+from continuous_training.core.json_object import Json
 from continuous_training.evaluation.column_histogram import ColumnHistogram, column_histogram
 from continuous_training.evaluation.drift import column_drift
 
@@ -38,7 +39,7 @@ class DriftSinceChampion:
     not_compared: tuple[str, ...] = ()
     histograms: Mapping[str, ColumnHistogram] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json; those that are known only."""
         newest = vars(self.newest) if self.newest else {}
         if self.unknown is not None:
@@ -63,7 +64,9 @@ class DriftSinceChampion:
 
 
 def drift_since_champion(
-    champion_statistics: Mapping[str, Any] | None, fingerprint: str | None, newest: DataRecord | None
+    champion_statistics: Mapping[str, ColumnStatistics] | None,
+    fingerprint: str | None,
+    newest: DataRecord | None,
 ) -> DriftSinceChampion:
     """Compare the training data of the latest run with that of the champion.
 

@@ -8,20 +8,21 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive_writer
-from continuous_training.artifacts.bundle import METADATA, BundleMetadata
+from continuous_training.artifacts.bundle import METADATA, BundleMetadata, TrainingData
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.artifacts.errors import ArchiveError, ArtifactError
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import plain
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
 from continuous_training.core.messages import report
+from continuous_training.core.run_parameters import Value, Values
 
 PRUNED = "archive_pruned"
 """The tag of a version whose archive was removed: JSON with the time, and with the data that trace needs."""
@@ -33,14 +34,16 @@ _MAX_METADATA_BYTES = 64 * 1024**2
 class ArchiveContents:
     """The metadata in an archive. `problem` is the reason if the archive cannot be read.
 
-    `digest` is that of the stored bytes. `data` describes the training rows as `model.json` does, without
-    `statistics`, which is the description of each column.
+    `digest` is that of the stored bytes. `code`, `modules`, `parameters` and `input_digest` are the
+    provenance of the model; None or empty in an archive without them.
     """
 
     digest: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    statistics: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    data: TrainingData | None = None
+    code: str | None = None
+    modules: Mapping[str, str] = field(default_factory=dict)
+    parameters: Values | None = None
+    input_digest: str | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
 
@@ -52,11 +55,23 @@ def read_contents(store: ObjectStore, key: str) -> ArchiveContents:
             path = store.fetch(key, Path(folder))
             digest = digest_file(path)
             manifest = archive_writer.read_manifest(path)
-            data = _metadata(path).require_training(path).data.to_json()
-            statistics = data.pop("statistics")
-            return ArchiveContents(digest, data, statistics, manifest.provenance, manifest.libraries)
+            provenance = JsonObject(manifest.provenance, f"{path}: provenance", ArchiveError)
+            return ArchiveContents(
+                digest=digest,
+                data=_metadata(path).require_training(path).data,
+                code=provenance.optional_text("code"),
+                modules=provenance.texts("modules", {}),
+                parameters=provenance.scalars("parameters") if "parameters" in provenance else None,
+                input_digest=provenance.optional_text("recipe"),
+                libraries=manifest.libraries,
+            )
         except (UserError, zipfile.BadZipFile, KeyError) as error:
             return ArchiveContents(problem=str(error))
+
+
+def describe_rows(data: TrainingData) -> Json:
+    """Return the description of the training rows without the statistics, as prune stores it in a tag."""
+    return {name: value for name, value in data.to_json().items() if name != "statistics"}
 
 
 def _metadata(path: Path) -> BundleMetadata:
@@ -80,7 +95,7 @@ class StoredArchive:
     problem: str | None = None
     pruned: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json."""
         return {
             "key": self.key,
@@ -102,7 +117,7 @@ class DataLineage:
     as_of: str | None = None
     split_rule: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json."""
         return {
             "fingerprint": self.fingerprint,
@@ -125,7 +140,7 @@ class DefeatedChampion:
     difference: Interval | None
     confidence: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json, without the confidence."""
         difference = self.difference and asdict(self.difference)
         return {"version": self.version, "digest": self.digest, "difference": difference}
@@ -148,8 +163,8 @@ class Lineage:
     input_digest: str | None
     model_digest: str | None
     data: DataLineage
-    statistics: Mapping[str, Any] | None
-    parameters: Mapping[str, Any] | None
+    statistics: Mapping[str, ColumnStatistics] | None
+    parameters: Mapping[str, Value] | None
     libraries: Mapping[str, str] | None
     metric: str | None
     metrics: Mapping[str, Interval]
@@ -157,7 +172,7 @@ class Lineage:
     reasons: tuple[str, ...] | None
     archive: StoredArchive
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json, without the statistics."""
         content = {
             "run": self.run,
@@ -174,7 +189,7 @@ class Lineage:
             "reasons": None if self.reasons is None else list(self.reasons),
             "archive": self.archive.to_json(),
         }
-        json_ready: dict[str, Any] = plain(content)
+        json_ready: Json = plain(content)
         return json_ready
 
 
@@ -188,18 +203,19 @@ def read_lineage(version: ModelVersion, registry: Registry, store: ObjectStore) 
     pruned = json.loads(version.tags.get(PRUNED, "{}"))
     size = store.size(version.archive)
     contents = ArchiveContents() if size is None else read_contents(store, version.archive)
-    data = contents.data or pruned.get("data") or {}
+    data = contents.data
+    described = describe_rows(data) if data else pruned.get("data") or {}
     intact = contents.digest == version.digest and not contents.problem
     return Lineage(
         run=version.tags.get("pipeline_run"),
         mlflow_run=version.run_id or None,
         code=version.tags.get("code"),
-        modules=evaluation.modules if evaluation else contents.provenance.get("modules", {}),
+        modules=evaluation.modules if evaluation else contents.modules,
         input_digest=version.tags.get("recipe"),
         model_digest=version.tags.get("model_digest"),
-        data=_data_lineage(version, data, evaluation),
-        statistics=contents.statistics or None,
-        parameters=(evaluation and evaluation.parameters) or contents.provenance.get("parameters"),
+        data=_data_lineage(version, described, evaluation),
+        statistics=(data.statistics or None) if data else None,
+        parameters=(evaluation and evaluation.parameters) or contents.parameters,
         libraries=contents.libraries or pruned.get("libraries"),
         metric=evaluation.rule.get("metric") if evaluation else None,
         metrics=evaluation.metrics if evaluation else {},
@@ -228,9 +244,7 @@ def _read_evaluation(version: ModelVersion, registry: Registry) -> Evaluation | 
         return None
 
 
-def _data_lineage(
-    version: ModelVersion, data: Mapping[str, Any], evaluation: Evaluation | None
-) -> DataLineage:
+def _data_lineage(version: ModelVersion, data: Json, evaluation: Evaluation | None) -> DataLineage:
     evaluated = evaluation.data if evaluation else None
     return DataLineage(
         fingerprint=version.tags.get("data_fingerprint"),

@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import Json
 from continuous_training.core.settings import Settings
-from continuous_training.operations.lineage import PRUNED, read_contents
+from continuous_training.operations.lineage import PRUNED, describe_rows, read_contents
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.retention import (
     ItemCounts,
@@ -44,7 +44,7 @@ class RemovedItem:
     runs: int = 0
     snapshots: int = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json."""
         return {
             "workload": self.workload,
@@ -82,7 +82,7 @@ class PruneResult:
         """The total size of all removed items in bytes."""
         return sum(item.size for item in self.removed)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that --json prints."""
         return {
             "verdict": "planned" if self.dry_run else "pruned",
@@ -169,7 +169,7 @@ class _Pruning:
             {
                 "when": datetime.now(UTC).isoformat(timespec="seconds"),
                 "bytes": size,
-                "data": dict(contents.data),
+                "data": describe_rows(contents.data) if contents.data else {},
                 "libraries": dict(contents.libraries),
             }
         )

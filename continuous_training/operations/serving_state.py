@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from continuous_training.adapters.model_registry import ModelVersion
+from continuous_training.core.json_object import Json
 from continuous_training.core.settings import Settings
 from continuous_training.operations.workspace import next_command
 from continuous_training.serving.models.model_status import UNAVAILABLE, ModelStatus
@@ -22,7 +22,7 @@ class ServerAddress:
     pid: int | None = None
     started: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the three fields."""
         return {"url": self.url, "pid": self.pid, "started": self.started}
 
@@ -102,7 +102,7 @@ class Agreement:
     problem: str | None = None
     remedy: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json."""
         return {"agree": self.agree, "trouble": self.problem, "mend": self.remedy}
 

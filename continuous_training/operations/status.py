@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
@@ -13,6 +12,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.run_record import DataRecord, RunRecord
 from continuous_training.core.errors import TransientError
+from continuous_training.core.json_object import Json
 from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import ChampionMove, read_champion_history
 from continuous_training.operations.champion_score import ChampionScore, champion_score
@@ -53,7 +53,7 @@ class ServedVersion:
         """Whether the version is on trial."""
         return self.phase == ON_TRIAL
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the version, and the other fields that are known."""
         fields = ("digest", "phase", "loaded_at", "archive", "reason")
         return {
@@ -76,7 +76,7 @@ class ChampionStatus:
     drift: DriftSinceChampion
     score: ChampionScore | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json."""
         move = self.move
         return {
@@ -107,7 +107,7 @@ class RunSummary:
         """Return the summary of a run's record."""
         return cls(record.run, record.ended, record.verdict, record.reasons, record.version)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the five fields."""
         return {**vars(self), "reasons": list(self.reasons)}
 
@@ -129,7 +129,7 @@ class WorkloadStatus:
     runs: tuple[RunSummary, ...]
     data: DataChecks | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the fields under their keys in --json."""
         return {
             "workload": self.name,
@@ -160,7 +160,7 @@ class Status:
     run_command: str
     workloads: tuple[WorkloadStatus, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that --json prints."""
         return {
             "state": self.state,

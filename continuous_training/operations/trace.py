@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from continuous_training.adapters.model_registry import CHAMPION, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import Json
+from continuous_training.core.run_parameters import Values
 from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import ChampionMove, read_champion_history
 from continuous_training.operations.lineage import Lineage, StoredArchive, read_contents, read_lineage
@@ -48,7 +49,7 @@ class RegisteredTrace:
     report: Path | None
     rows: Path | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that --json prints."""
         return {
             "digest": self.digest,
@@ -83,11 +84,11 @@ class UnregisteredTrace:
     fingerprint: str | None
     train_rows: int | None
     split_rule: str | None
-    parameters: dict[str, Any] | None
+    parameters: Values | None
     libraries: dict[str, str]
     archive: StoredArchive
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the object that --json prints."""
         archive = self.archive.to_json()
         del archive["pruned"]
@@ -191,17 +192,16 @@ def _trace_unregistered(name: str, digest: str, store: ObjectStore, folder: Path
     key = f"archives/{name}/{digest}.mar"
     contents = read_contents(store, key)
     intact = not contents.problem and contents.digest == digest
-    provenance = contents.provenance
-    parameters = provenance.get("parameters")
+    data = contents.data
     return UnregisteredTrace(
         digest=digest,
         workload=name,
-        code=_source_code(folder, provenance.get("code"), provenance.get("modules", {})),
-        input_digest=provenance.get("recipe"),
-        fingerprint=contents.data.get("fingerprint"),
-        train_rows=contents.data.get("rows"),
-        split_rule=contents.data.get("split_rule"),
-        parameters=None if parameters is None else dict(parameters),
+        code=_source_code(folder, contents.code, contents.modules),
+        input_digest=contents.input_digest,
+        fingerprint=data.fingerprint if data else None,
+        train_rows=data.rows if data else None,
+        split_rule=data.split_rule if data else None,
+        parameters=contents.parameters,
         libraries=dict(contents.libraries),
         archive=StoredArchive(key, store.size(key), intact, contents.problem or None),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from markupsafe import Markup
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.dataset_manifest import ColumnDescription
 from continuous_training.evaluation.column_histogram import column_histogram
@@ -17,6 +17,7 @@ from continuous_training.report.formatting import clean, number, real, share
 from continuous_training.report.report_data import ReportData
 from continuous_training.report.sparkline import sparkline
 from continuous_training.report.svg import CHAMPION
+from continuous_training.report.templating import Variables
 
 MAX_COLUMNS = 60
 """Rows of a table. A longer table is of no use to a reader."""
@@ -27,7 +28,7 @@ _MEANINGS = {
 }
 
 
-def context(data: ReportData) -> dict[str, Any]:
+def context(data: ReportData) -> Variables:
     """Return the template variables of these sections."""
     return {
         **_checks(data),
@@ -37,7 +38,7 @@ def context(data: ReportData) -> dict[str, Any]:
     }
 
 
-def _checks(data: ReportData) -> dict[str, Any]:
+def _checks(data: ReportData) -> Variables:
     population = data.evaluation.population
     checks = DataChecks.of(data.dataset, data.label_column)
     return {
@@ -56,34 +57,36 @@ def _class_row(value: str, counts: Mapping[str, int], rows: Mapping[str, int]) -
     return [clean(value), *(text for pair in cells for text in pair)]
 
 
-def _columns(data: ReportData) -> dict[str, Any]:
+def _columns(data: ReportData) -> Variables:
     train, holdout = data.dataset.train.statistics, data.dataset.holdout.statistics
     schema = {column.name: column for column in data.dataset.schema}
-    others = (name for name in train if name not in schema and train[name].get("kind") != "words")
+    others = (name for name in train if name not in schema and train[name].kind != "words")
     names = [name for name in schema if name in train] + sorted(others)
     return {
         "columns": [
-            _column_row(schema.get(name, ColumnDescription(name, "")), train[name], holdout.get(name) or {})
+            _column_row(schema.get(name, ColumnDescription(name, "")), train[name], holdout.get(name))
             for name in names[:MAX_COLUMNS]
         ],
         "omitted_columns": max(len(names) - MAX_COLUMNS, 0),
     }
 
 
-def _column_row(column: ColumnDescription, train: Mapping[str, Any], holdout: Mapping[str, Any]) -> list[str]:
-    kind = str(train.get("kind") or column.kind)
+def _column_row(
+    column: ColumnDescription, train: ColumnStatistics, holdout: ColumnStatistics | None
+) -> list[str]:
+    kind = train.kind or column.kind
     kind_text = _MEANINGS.get(kind, "")
     if kind == "characters":
-        kind_text += _largest_shares(train.get("counts") or {})
+        kind_text += _largest_shares(train.counts or {})
     meaning = "; ".join(filter(None, [column.help, kind_text]))
     histogram = column_histogram(train)
-    moments = [real(train.get(key)) for key in ("mean", "std", "minimum", "maximum")]
+    moments = [real(value) for value in (train.mean, train.std, train.minimum, train.maximum)]
     return [
         column.name,
         meaning,
         sparkline(histogram.new if histogram else None),
         *moments,
-        real(holdout.get("mean")),
+        real(holdout.mean if holdout else None),
     ]
 
 
@@ -94,7 +97,7 @@ def _largest_shares(counts: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {100 * count / total:.1f} %" for name, count in largest)
 
 
-def _drift(data: ReportData) -> dict[str, Any]:
+def _drift(data: ReportData) -> Variables:
     drifts = data.evaluation.drift
     levels = Counter(drift.level for drift in drifts)
     uncompared = sorted(data.dataset.train.statistics.keys() - {drift.column for drift in drifts})

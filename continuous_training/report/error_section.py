@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from continuous_training.report.formatting import finite
 from continuous_training.report.report_data import ReportData
+from continuous_training.report.templating import Variables
 
 
-def context(data: ReportData) -> dict[str, Any]:
+def context(data: ReportData) -> Variables:
     """Return the template variables of this section; `errors` is empty without images."""
     return {
         "errors": [

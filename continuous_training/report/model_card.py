@@ -101,7 +101,7 @@ def _columns(data: ReportData) -> Markup | None:
     rows = []
     for column in [column for column in data.dataset.schema if column.name in statistics][:MAX_COLUMNS]:
         values = statistics[column.name]
-        moments = [number(values.get(key)) for key in ("mean", "std", "minimum", "maximum")]
+        moments = [number(value) for value in (values.mean, values.std, values.minimum, values.maximum)]
         rows.append([column.name, column.help, *moments])
     head = ["column", "meaning", "mean", "deviation", "minimum", "maximum"]
     return markdown_table(head, rows) if rows else None

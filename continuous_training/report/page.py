@@ -5,7 +5,7 @@ The text of each section is in `templates/`, and the modules of this package pro
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from continuous_training.report import data_sections, error_section, result_sections, rule_section
 from continuous_training.report.formatting import (
@@ -21,7 +21,7 @@ from continuous_training.report.formatting import (
 )
 from continuous_training.report.report_data import ReportData
 from continuous_training.report.svg import plot_style
-from continuous_training.report.templating import html_environment
+from continuous_training.report.templating import Variables, html_environment
 
 
 class Tile(NamedTuple):
@@ -51,7 +51,7 @@ def render_report(data: ReportData) -> str:
     return html_environment().get_template("report.html").render(context)
 
 
-def _header(data: ReportData) -> dict[str, Any]:
+def _header(data: ReportData) -> Variables:
     rows = data.dataset.train.rows + data.dataset.holdout.rows
     return {"sample_rows": rows if data.dataset.sample else None, "tiles": _tiles(data)}
 

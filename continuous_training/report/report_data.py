@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from continuous_training.artifacts.bad_rows import BadRow
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.artifacts.dataset_manifest import DatasetManifest
 from continuous_training.artifacts.evaluation import Evaluation
+from continuous_training.core.json_object import Json
 from continuous_training.evaluation.check import Check
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.predictions import Predictions
@@ -35,9 +36,9 @@ class ReportData:
     summary: str
     predictions: Predictions
     curve: Sequence[Mapping[str, float]]
-    notes: Mapping[str, Any]
+    notes: Json
     dataset: DatasetManifest
-    champion_statistics: Mapping[str, Any] | None
+    champion_statistics: Mapping[str, ColumnStatistics] | None
     label_column: str = ""
     feature: tuple[str, np.ndarray] | None = None
     errors: Sequence[Misclassification] = field(default_factory=tuple)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -20,6 +19,7 @@ from continuous_training.report.formatting import (
     metric_value,
 )
 from continuous_training.report.report_data import ReportData
+from continuous_training.report.templating import Variables
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class MetricRow:
     improvement: str
 
 
-def context(data: ReportData) -> dict[str, Any]:
+def context(data: ReportData) -> Variables:
     """Return the template variables of these sections."""
     curve = data.curve
     return {
@@ -69,7 +69,7 @@ def _metric_row(data: ReportData, name: str) -> MetricRow:
     )
 
 
-def _difference(data: ReportData) -> dict[str, Any]:
+def _difference(data: ReportData) -> Variables:
     difference, metric = data.evaluation.difference, data.primary
     if data.evaluation.champion is None or difference is None or not finite(difference.value):
         return {"difference_plot": None}
@@ -81,8 +81,8 @@ def _difference(data: ReportData) -> dict[str, Any]:
     }
 
 
-def _predictions(data: ReportData) -> dict[str, Any]:
-    variables: dict[str, Any] = dict.fromkeys(
+def _predictions(data: ReportData) -> Variables:
+    variables: Variables = dict.fromkeys(
         ("confusion_plot", "errors_plot", "fit_plot", "residuals_plot", "slices_plot", "slices_caption")
     )
     if not prediction_plots.has_predictions(data):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from continuous_training.core.json_object import Json
 from continuous_training.report.formatting import LOWER_IS_BETTER, clean, finite, label
 from continuous_training.report.report_data import ReportData
+from continuous_training.report.templating import Variables
 
 _BUDGETS = {
     "latency_ms": ("request latency", "at most {:g} ms"),
@@ -29,7 +30,7 @@ _POPULATION_BOUNDS = {
 """The bounds beyond which the data differ from the data that the champion was promoted on."""
 
 
-def context(data: ReportData) -> dict[str, Any]:
+def context(data: ReportData) -> Variables:
     """Return the template variables of this section."""
     return {"conditions": list(_conditions(data))}
 
@@ -58,6 +59,6 @@ def _conditions(data: ReportData) -> Iterator[tuple[str, str]]:
             yield subject.format(metric), text.format(limit)
 
 
-def _confidence(rule: Mapping[str, Any]) -> str:
+def _confidence(rule: Json) -> str:
     confidence = rule.get("confidence")
     return f"at a confidence of {100 * confidence:g} %" if finite(confidence) else ""

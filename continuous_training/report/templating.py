@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from continuous_training.report import formatting
 from continuous_training.report.formatting import NOTHING, clean
+
+Variables = dict[str, Any]
+"""The variables of a template, by name."""
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_|\[\]#])")
 

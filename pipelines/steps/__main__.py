@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 import yaml
 
 from continuous_training.core.command import NOTHING_DONE, run_command
 from continuous_training.core.exit_codes import DONE
+from continuous_training.core.json_object import Json
 from continuous_training.kubeflow.config_file import json_schema
 from pipelines.steps.arguments import add_steps_argument, steps_from_arguments
 from pipelines.steps.settings_file import Steps, StepsFile
@@ -24,13 +24,13 @@ from .defaults import STEPS
 from .settings import StepSection, StepSettings, TrainSection
 
 
-def to_file_content(steps: Steps, workload: Workload) -> dict[str, Any]:
+def to_file_content(steps: Steps, workload: Workload) -> Json:
     """Return the settings of a workload as the content of a settings file."""
     content = {step: _to_section(steps.of(workload, step), step) for step in STEPS}
     return content | {"pipeline": steps.pipeline(workload).model_dump()}
 
 
-def _to_section(settings: StepSettings, step: str) -> dict[str, Any]:
+def _to_section(settings: StepSettings, step: str) -> Json:
     section_class = TrainSection if step == "train" else StepSection
     values = settings.model_dump(include=set(section_class.model_fields))
     return values | {"tolerations": [toleration.to_json() for toleration in settings.tolerations]}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import Json
 from continuous_training.kubeflow.config_file import ConfigModel, Text
 from continuous_training.kubeflow.object_names import TRAINING_RUNTIME
 
@@ -48,12 +49,12 @@ class Toleration(ConfigModel):
             raise UserError("a toleration with operator: Exists has no value")
         return self
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the toleration as in the spec of a pod."""
         return {name: value for name, value in self if value not in ("", None)}
 
 
-def remove_defaults(schema: dict[str, Any]) -> None:
+def remove_defaults(schema: Json) -> None:
     """Remove the defaults from a schema: they are different for each step."""
     for properties in schema["properties"].values():
         properties.pop("default", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from continuous_training.core.json_object import Json
 from continuous_training.kubeflow.object_names import STEPS_CONFIG_MAP as CONFIG_MAP
 from continuous_training.kubeflow.object_names import STEPS_SECRET as SECRET
 from continuous_training.kubeflow.object_names import TRAINING_RUNTIME
@@ -34,7 +35,7 @@ def launcher_settings(settings: StepSettings) -> StepSettings:
     return StepSettings.model_validate(own | {"memory": "1Gi"})
 
 
-def trainjob_spec(settings: StepSettings, image: str) -> dict[str, Any]:
+def trainjob_spec(settings: StepSettings, image: str) -> Json:
     """Return the `spec` of a TrainJob (trainer.kubeflow.org/v1alpha1), without the values of a single run."""
     return {
         "runtimeRef": {
@@ -69,7 +70,7 @@ def trainjob_spec(settings: StepSettings, image: str) -> dict[str, Any]:
     }
 
 
-def _resources(settings: StepSettings) -> dict[str, Any]:
+def _resources(settings: StepSettings) -> Json:
     requests = {"cpu": settings.cpu, "memory": settings.memory}
     limits = {"cpu": settings.cpu_limit, "memory": settings.effective_memory_limit}
     if settings.accelerator:
@@ -79,10 +80,10 @@ def _resources(settings: StepSettings) -> dict[str, Any]:
     return {name: quantities for name, quantities in resources.items() if quantities}
 
 
-def _environment(settings: StepSettings) -> list[dict[str, Any]]:
+def _environment(settings: StepSettings) -> list[Json]:
     required = environment_of("train")
     overridden = settings.variable_names
-    variables: list[dict[str, Any]] = [{"name": n, "value": v} for n, v in settings.environment.items()]
+    variables: list[Json] = [{"name": n, "value": v} for n, v in settings.environment.items()]
     for kind, object_name, names, sources in (
         ("configMapKeyRef", CONFIG_MAP, required.config_map, settings.from_config_map),
         ("secretKeyRef", SECRET, required.secret, settings.from_secret),
@@ -98,15 +99,15 @@ def _environment(settings: StepSettings) -> list[dict[str, Any]]:
     return variables
 
 
-def _variable(name: str, kind: str, object_name: str, key: str, *, optional: bool) -> dict[str, Any]:
+def _variable(name: str, kind: str, object_name: str, key: str, *, optional: bool) -> Json:
     return {"name": name, "valueFrom": {kind: {"name": object_name, "key": key, "optional": optional}}}
 
 
-def _pod(settings: StepSettings) -> dict[str, Any]:
+def _pod(settings: StepSettings) -> Json:
     labels = {"app.kubernetes.io/managed-by": "continuous-training", "app.kubernetes.io/name": "train-node"}
     user: Mapping[str, Any] = {} if settings.user is None else {"runAsUser": settings.user}
     shared = {"medium": "Memory", **({"sizeLimit": settings.shared_memory} if settings.shared_memory else {})}
-    volumes: list[dict[str, Any]] = [
+    volumes: list[Json] = [
         {"name": "tmp", "emptyDir": {}},
         {"name": "shared-memory", "emptyDir": shared},
     ]

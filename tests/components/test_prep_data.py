@@ -21,6 +21,7 @@ from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_di
 from components.prep_data.step import run
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.column_statistics import Histogram
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.dataset_manifest import Overlap
 from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
@@ -84,11 +85,11 @@ def test_computes_statistics_of_the_training_rows(make: Make, tmp_path: Path) ->
     assert train.rows == len(x)
     assert set(train.statistics) == {"x", "label"}
     statistics = train.statistics["x"]
-    assert (statistics["minimum"], statistics["maximum"]) == (x.min(), x.max())
-    assert (statistics["mean"], statistics["std"]) == (pytest.approx(x.mean()), pytest.approx(x.std()))
-    assert statistics["histogram"] == np.histogram(x, np.linspace(0, 100, 101))[0].tolist()
-    assert statistics["edges"] == np.linspace(0, 100, 101).tolist()
-    assert train.statistics["label"]["counts"] == {
+    assert (statistics.minimum, statistics.maximum) == (x.min(), x.max())
+    assert (statistics.mean, statistics.std) == (pytest.approx(x.mean()), pytest.approx(x.std()))
+    edges = np.linspace(0, 100, 101)
+    assert statistics.histogram == Histogram(tuple(edges), tuple(np.histogram(x, edges)[0]))
+    assert train.statistics["label"].counts == {
         str(label): int((rows["label"].to_numpy() == label).sum()) for label in (0, 1)
     }
 
@@ -113,9 +114,10 @@ def test_computes_statistics_for_each_kind_of_column(make: Make, tmp_path: Path)
     )
     run(make(columns=columns, batches=[Rows(rows, "a.csv")]), {}, tmp_path / "data")
     statistics = Dataset.open(tmp_path / "data").manifest.train.statistics
-    assert (statistics["text"]["mean"], statistics["bytes"]["mean"], statistics["bytes"]["std"]) == (2, 3, 0)
-    assert sum(statistics["vector"]["histogram"]) == 2 * statistics["vector"]["rows"]
-    assert sum(statistics["label"]["counts"].values()) == statistics["label"]["rows"]
+    assert (statistics["text"].mean, statistics["bytes"].mean, statistics["bytes"].std) == (2, 3, 0)
+    vector, label = statistics["vector"], statistics["label"]
+    assert sum(vector.histogram.counts) == 2 * vector.rows
+    assert sum(label.counts.values()) == label.rows
     invalid = rows.set_column(3, "vector", pa.FixedSizeListArray.from_arrays(
         pa.array(replaced([0.5] * 200, 7, 1.5), pa.float32()), 2
     ))  # fmt: skip
@@ -148,7 +150,7 @@ def test_statistics_show_a_change_in_a_column_of_any_magnitude(
 
     champion = prepare("champion", *old).manifest
     same, changed = prepare("same", *old), prepare("changed", *new)
-    assert champion.train.statistics["x"]["std"] == pytest.approx(old[1], rel=0.1)
+    assert champion.train.statistics["x"].std == pytest.approx(old[1], rel=0.1)
     for dataset, level in ((same, "stable"), (changed, "large")):
         newest = data_record("run", dataset)
         drift = drift_since_champion(champion.train.statistics, champion.fingerprint, newest)

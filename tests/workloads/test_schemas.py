@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from workloads.contract import Column
 from workloads.discovery import get, names
 from workloads.schemas import exactly, one_or_many, picture, record, with_ranges
 
 COLUMNS = (Column("age", "number", help="years"), Column("kind", "integer", values=(1, 2, 3)))
 STATISTICS = {
-    "age": {"minimum": 10.0, "maximum": 70.0, "mean": 40.04},
-    "kind": {"counts": {"1": 3, "2": 9, "3": 0}},
+    "age": ColumnStatistics("number", mean=40.04, minimum=10.0, maximum=70.0),
+    "kind": ColumnStatistics("integer", counts={"1": 3, "2": 9, "3": 0}),
 }
 
 

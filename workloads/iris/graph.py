@@ -26,14 +26,34 @@ def svc_graph(scaler: Any, calibrated: Any) -> bytes:
     from onnx import TensorProto, checker, helper, numpy_helper
 
     (classifier,) = calibrated.calibrated_classifiers_
-    machine = classifier.estimator
+    machine, double = classifier.estimator, TensorProto.DOUBLE
     classes, features = len(machine.classes_), machine.n_features_in_
+    graph = helper.make_graph(
+        _nodes(),
+        "svc",
+        [helper.make_tensor_value_info("measurements", double, ["rows", features])],
+        [helper.make_tensor_value_info("probabilities", double, ["rows", classes])],
+        [
+            numpy_helper.from_array(np.ascontiguousarray(value), name)
+            for name, value in _constants(scaler, classifier).items()
+        ],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="continuous-training"
+    )
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _constants(scaler: Any, classifier: Any) -> dict[str, np.ndarray]:
+    machine = classifier.estimator
+    classes = len(machine.classes_)
     pairs = list(combinations(range(classes), 2))
     # A positive decision of pair (i, j) is a vote for i, and its value is added to the confidence of i.
     is_first, is_second = (
         np.array([[p[side] == c for c in range(classes)] for p in pairs]) for side in (0, 1)
     )
-    constants = {
+    return {
         "mean": scaler.mean_,
         "scale": scaler.scale_,
         "vectors": machine.support_vectors_.T,
@@ -52,8 +72,13 @@ def svc_graph(scaler: Any, calibrated: Any) -> bytes:
         "offsets": np.array([-calibrator.b_ for calibrator in classifier.calibrators]),
         "last": np.array([-1]),
     }
+
+
+def _nodes() -> list[Any]:
+    from onnx import TensorProto, helper
+
     node = helper.make_node
-    nodes = [
+    return [
         node("Sub", ["measurements", "mean"], ["centred"]),
         node("Div", ["centred", "scale"], ["x"]),
         # |x - v|² = |x|² + |v|² - 2 x·v, and the kernel is exp(-gamma |x - v|²).
@@ -86,19 +111,6 @@ def svc_graph(scaler: Any, calibrated: Any) -> bytes:
         node("ReduceSum", ["each", "last"], ["sum"], keepdims=1),
         node("Div", ["each", "sum"], ["probabilities"]),
     ]
-    double = TensorProto.DOUBLE
-    graph = helper.make_graph(
-        nodes,
-        "svc",
-        [helper.make_tensor_value_info("measurements", double, ["rows", features])],
-        [helper.make_tensor_value_info("probabilities", double, ["rows", classes])],
-        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="continuous-training"
-    )
-    checker.check_model(model)
-    return bytes(model.SerializeToString())
 
 
 def _coefficients(machine: Any, pairs: list[tuple[int, int]]) -> np.ndarray:

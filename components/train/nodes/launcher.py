@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Step:
 
 def run_on_nodes(
     workload: Workload,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, object],
     data: Path,
     output: Path,
     spec: Object,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.json_object import Json
 
 TRANSIENT = {408, 429, 500, 502, 503, 504}
 """Statuses that the next attempt may not have. 500 is the status for an unreachable webhook."""
@@ -39,7 +39,7 @@ class ConflictError(TransientError):
     """Another client changed the object first. Read it again."""
 
 
-def status_of(body: bytes | str | None) -> dict[str, Any]:
+def status_of(body: bytes | str | None) -> Json:
     """Return the API's Status object in a body. Any other body becomes the message of a Status object."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
     try:
@@ -54,7 +54,7 @@ def _role_file(group: str) -> str:
     return f"manifests/{_COMPONENTS.get(group, 'base')}/role.yaml"
 
 
-def error_of(code: int, status: dict[str, Any], description: str, caller: str) -> PipelineError:
+def error_of(code: int, status: Json, description: str, caller: str) -> PipelineError:
     """Return the error for a response with the status `code`.
 
     `description` is the action of the request ("apply Deployment x"), and `caller` the name of its sender.

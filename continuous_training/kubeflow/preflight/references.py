@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
+
+from continuous_training.core.json_object import Json
 
 _SOURCES = {
     "configMapAsEnv": ("ConfigMap", "configMapName"),
@@ -58,11 +59,11 @@ def _executor_references(text: str) -> Iterator[Reference]:
                         yield Reference(kind, str(name), bool(entry.get("optional")))
 
 
-def _constant(entry: dict[str, Any], field: str) -> str | None:
+def _constant(entry: Json, field: str) -> str | None:
     """Return the name that newer SDKs write as a parameter with a constant value."""
     value = entry.get(f"{field}Parameter", {}).get("runtimeValue", {}).get("constant")
     return value if isinstance(value, str) else None
 
 
-def _documents(text: str) -> list[dict[str, Any]]:
+def _documents(text: str) -> list[Json]:
     return list(yaml.safe_load_all(text))

@@ -83,7 +83,7 @@ class SchedulesFile(ConfigModel):
         return self
 
 
-ParseParameters = Callable[[str, Mapping[str, Any]], Mapping[str, Value]]
+ParseParameters = Callable[[str, Mapping[str, object]], Mapping[str, Value]]
 """Returns all run parameters of the named workload. Raises UserError for an unknown workload or parameter."""
 
 

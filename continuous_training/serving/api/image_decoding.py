@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from continuous_training.serving.errors import RequestError
+from continuous_training.serving.models.schema_inference import Schema
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,7 +53,7 @@ class ImageFormat:
     centre: str = "box"
 
     @classmethod
-    def from_schema(cls, schema: dict[str, Any]) -> ImageFormat:
+    def from_schema(cls, schema: Schema) -> ImageFormat:
         """Read the format from the JSON Schema of an image, which contains `x-image`."""
         row, options = schema["items"], schema["x-image"]
         return cls(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from continuous_training.core.json_object import Json
 from continuous_training.serving.api.endpoint import (
     EndpointRequest,
     InferenceCall,
@@ -80,7 +79,7 @@ class PredictEndpoints:
         return names[0]
 
 
-def model_summary(served: ServedModel) -> dict[str, Any]:
+def model_summary(served: ServedModel) -> Json:
     """Return the entry of a model in a list of models."""
     version = served.current.version
     return {"name": served.name, "version": version, "digest": served.digest, "phase": served.phase}

@@ -16,6 +16,7 @@ import numpy as np
 
 from continuous_training.artifacts.bundle import TensorSpec
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
+from continuous_training.core.json_object import Json
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.json_codec import abbreviate
 from continuous_training.serving.models.model import Tensors
@@ -56,9 +57,7 @@ def decode_inputs(inputs: Any, signature: Sequence[TensorSpec], raw: memoryview)
     return tensors
 
 
-def _decode_tensor(
-    tensor: dict[str, Any], spec: TensorSpec, raw: memoryview
-) -> tuple[np.ndarray, memoryview]:
+def _decode_tensor(tensor: Json, spec: TensorSpec, raw: memoryview) -> tuple[np.ndarray, memoryview]:
     """Decode one tensor and return it with the rest of the raw data."""
     shape = _check_shape(tensor, spec)
     size = _raw_size(tensor, spec.name)
@@ -72,7 +71,7 @@ def _decode_tensor(
     return _from_raw(raw[:size], shape, spec).reshape(shape), raw[size:]
 
 
-def _check_shape(tensor: dict[str, Any], spec: TensorSpec) -> list[int]:
+def _check_shape(tensor: Json, spec: TensorSpec) -> list[int]:
     """Return the tensor's shape if datatype and shape fit the signature."""
     datatype, shape = tensor.get("datatype"), tensor.get("shape")
     if datatype != spec.datatype:
@@ -93,7 +92,7 @@ def _check_shape(tensor: dict[str, Any], spec: TensorSpec) -> list[int]:
     return shape
 
 
-def _raw_size(tensor: dict[str, Any], name: str) -> int | None:
+def _raw_size(tensor: Json, name: str) -> int | None:
     """Return the size of the tensor's raw data in bytes, or None if its data is in the JSON."""
     parameters = tensor.get("parameters", {})
     if not isinstance(parameters, dict):

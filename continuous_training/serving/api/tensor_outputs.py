@@ -11,6 +11,7 @@ import numpy as np
 
 from continuous_training.artifacts.bundle import TensorSpec
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
+from continuous_training.core.json_object import Json
 from continuous_training.serving.errors import EncodingError
 from continuous_training.serving.models.model import Tensors
 
@@ -25,13 +26,13 @@ class RequestedOutput:
 
 def encode_outputs(
     tensors: Tensors, signature: Sequence[TensorSpec], requested: Sequence[RequestedOutput]
-) -> tuple[list[dict[str, Any]], list[bytes]]:
+) -> tuple[list[Json], list[bytes]]:
     """Return the JSON values of the requested outputs, and the raw data of the binary ones, in order.
 
     ValueError if the handler did not return an output of its signature; EncodingError for NaN.
     """
     datatypes = {spec.name: spec.datatype for spec in signature}
-    outputs: list[dict[str, Any]] = []
+    outputs: list[Json] = []
     raw: list[bytes] = []
     for output in requested:
         if output.name not in tensors:
@@ -39,7 +40,7 @@ def encode_outputs(
         datatype = datatypes[output.name]
         dtype = np.dtype(NUMPY_DTYPES[datatype])
         array = np.ascontiguousarray(np.asarray(tensors[output.name]).astype(dtype, copy=False))
-        value: dict[str, Any] = {"name": output.name, "shape": list(array.shape), "datatype": datatype}
+        value: Json = {"name": output.name, "shape": list(array.shape), "datatype": datatype}
         if output.binary:
             content = _raw_data(array, output.name)
             value["parameters"] = {"binary_data_size": len(content)}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import metadata as distributions
-from typing import Any
 
+from continuous_training.core.json_object import Json
 from continuous_training.serving.api.endpoint import (
     EndpointRequest,
     InferenceCall,
@@ -114,7 +114,7 @@ class V2Endpoints:
         return served.current if version is None else select_version(served, version)
 
 
-def _model_metadata(model: Model, versions: list[str]) -> dict[str, Any]:
+def _model_metadata(model: Model, versions: list[str]) -> Json:
     return {
         "name": model.name,
         "versions": versions,

@@ -11,6 +11,7 @@ from typing import Any
 
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import Json
 from continuous_training.serving.api.endpoint import Response, json_response
 from continuous_training.serving.errors import RequestError, VersionRejectedError
 from continuous_training.serving.http.errors import HttpError
@@ -68,7 +69,7 @@ class ManagementApp:
         # Loading a model takes seconds. In a thread, it does not block other management requests.
         return json_response(await asyncio.to_thread(self._run, action, name, content["parameters"]))
 
-    def _run(self, action: str, name: str, parameters: dict[str, Any]) -> Any:
+    def _run(self, action: str, name: str, parameters: Json) -> Any:
         if action == "load":
             return self._load(name, parameters)
         if action == "unload":
@@ -77,7 +78,7 @@ class ManagementApp:
         change = self.repository.confirm if action == "confirm" else self.repository.revert
         return _change_response(name, change(name, _digest(parameters)))
 
-    def _load(self, name: str, parameters: dict[str, Any]) -> Any:
+    def _load(self, name: str, parameters: Json) -> Any:
         archive, trial_seconds = parameters.get("archive"), parameters.get("confirm_within")
         if trial_seconds is not None and not _is_duration(trial_seconds):
             raise RequestError('"confirm_within" must be a number of seconds above 0, or null')
@@ -119,7 +120,7 @@ def _action(method: str, path: str) -> tuple[str, str]:
     return action, name
 
 
-def _content(body: bytes) -> dict[str, Any]:
+def _content(body: bytes) -> Json:
     content = decode(body) if body else {}
     if not isinstance(content, dict) or not isinstance(content.setdefault("parameters", {}), dict):
         raise RequestError('the body must be {"parameters": {...}}')
@@ -132,7 +133,7 @@ def _path(archive: Any) -> Path:
     return Path(archive)
 
 
-def _digest(parameters: dict[str, Any]) -> str:
+def _digest(parameters: Json) -> str:
     digest = parameters.get("digest")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise RequestError('"digest" must be the sha256 of the archive, in 64 hexadecimal digits')
@@ -143,11 +144,11 @@ def _is_duration(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value > 0
 
 
-def _change_response(name: str, served: ServedModel | None) -> dict[str, Any]:
+def _change_response(name: str, served: ServedModel | None) -> Json:
     return {"name": name, "digest": None} if served is None else served.status().change_to_json()
 
 
-def _index(repository: ModelRepository, ready_only: bool) -> list[dict[str, Any]]:
+def _index(repository: ModelRepository, ready_only: bool) -> list[Json]:
     """Return the repository index of the Open Inference Protocol, or only its models that are ready."""
     served = repository.served_models()
     models = [served[name].status() for name in sorted(served)]

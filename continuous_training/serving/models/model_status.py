@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from continuous_training.core.errors import PipelineError
+from continuous_training.core.json_object import Json
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 SERVING, ON_TRIAL = "serving", "probation"
@@ -44,13 +43,13 @@ class ModelStatus:
         """True if the server reverts to the previous version unless this version is confirmed in time."""
         return self.phase == ON_TRIAL
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the entry as the server sends it in its index."""
         if not self.ready:
             return {"name": self.name, "version": "", "state": self.state, "reason": self.reason}
         return {"state": self.state, "reason": self.reason, **self.change_to_json()}
 
-    def change_to_json(self) -> dict[str, Any]:
+    def change_to_json(self) -> Json:
         """Return the entry as the server sends it in the response to a change of this model."""
         return {
             "name": self.name,
@@ -65,7 +64,7 @@ class ModelStatus:
         }
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> ModelStatus:
+    def from_json(cls, entry: Json) -> ModelStatus:
         """Read an entry of the index, or the response to a change of one model, which has no state.
 
         Raises PipelineError if a field is missing.

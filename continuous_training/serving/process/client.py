@@ -10,6 +10,7 @@ from urllib.parse import quote
 import requests
 
 from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.json_object import Json
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process.server_state import RunningServer
@@ -80,10 +81,10 @@ class ServerClient:
             )
         return response.json()
 
-    def _change(self, name: str, action: str, parameters: dict[str, Any]) -> ModelStatus:
+    def _change(self, name: str, action: str, parameters: Json) -> ModelStatus:
         return ModelStatus.from_json(self._manage(f"models/{quote(name, safe='')}/{action}", parameters))
 
-    def _manage(self, path: str, parameters: dict[str, Any] | None = None) -> Any:
+    def _manage(self, path: str, parameters: Json | None = None) -> Any:
         url = f"{self.running.management_url}/v2/repository/{path}"
         headers = {"authorization": f"Bearer {self.running.token}"}
         response = self._send(url, {"parameters": parameters or {}}, headers, LOAD_SECONDS)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from continuous_training.core.json_object import Json
 from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process.server_state import RunningServer
 
@@ -16,7 +16,7 @@ class ServerStatus:
     server: RunningServer | None
     models: tuple[ModelStatus, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the JSON object of `--json`. It does not contain the token."""
         if self.server is None:
             return {"running": False}

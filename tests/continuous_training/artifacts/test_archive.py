@@ -174,7 +174,7 @@ def test_the_metadata_of_a_training_is_the_same_after_writing_and_reading(tmp_pa
         "rows": 3,
         "sample": True,
         "split_rule": "r",
-        "statistics": {"x": {"nulls": 0}},
+        "statistics": {"x": {"kind": "number", "rows": 3, "mean": 0.5}},
     }
     training = {
         "data": data | {"holdout": {"rows": 1, "fingerprint": "g"}}, "parameters": {"seed": 1}, "recipe": "a",

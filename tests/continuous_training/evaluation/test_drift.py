@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics, Histogram
 from continuous_training.artifacts.measurements import ColumnDrift
-from continuous_training.evaluation.column_statistics import Statistics
 from continuous_training.evaluation.drift import column_drift, psi
+from continuous_training.evaluation.statistics_accumulator import StatisticsAccumulator
 from continuous_training.evaluation.two_sample_tests import chi_square, chi_square_tail, kolmogorov_smirnov
 from continuous_training.evaluation.unicode_profile import kind_of
 from workloads.contract import Column
@@ -62,12 +63,12 @@ def test_kolmogorov_smirnov_is_conservative_with_coarse_bins() -> None:
         assert p >= exact.pvalue - 0.03
 
 
-def statistics(*columns: Column, **values: Any) -> dict[str, Any]:
+def statistics(*columns: Column, **values: Any) -> dict[str, ColumnStatistics]:
     """Return the statistics of one batch with the given values per column."""
-    accumulator = Statistics(columns)
+    accumulator = StatisticsAccumulator(columns)
     arrays = [pa.array(values[column.name], column.arrow) for column in columns]
     accumulator.add(pa.record_batch(arrays, names=[column.name for column in columns]))
-    return accumulator.to_json()
+    return accumulator.result()
 
 
 def drift_of(column: Column, old: Any, new: Any, name: str = "") -> ColumnDrift:
@@ -119,8 +120,8 @@ def test_text_is_compared_by_the_kinds_of_its_characters() -> None:
     assert (unchanged.level, large.level, large.test) == ("stable", "large", "χ²")
     assert drift_of(column, korean, mixed).level == "stable", "the lengths have not changed"
     profile = statistics(column, x=["가나다라", "ab", "", "1 漢🙂" * 500])["x characters"]
-    assert profile["rows"] == 4
-    assert profile["counts"] == {
+    assert profile.rows == 4
+    assert profile.counts == {
         **{"hangul": 1, "han": 0.25, "latin": 1, "digits": 0.25, "symbols": 0.25, "spaces": 0.25},
         "no character": 1,
     }
@@ -160,16 +161,16 @@ def test_empty_bins_do_not_inflate_the_index() -> None:
     assert drift_of(BOUNDED, old, new).psi < 0.1
 
 
-def counts(rows: int, *frequencies: int) -> dict[str, Any]:
+def counts(rows: int, *frequencies: int) -> ColumnStatistics:
     """Return the statistics of a column of categories."""
     frequency_by_name = {str(index): frequency for index, frequency in enumerate(frequencies)}
-    return {"kind": "integer", "rows": rows, "counts": frequency_by_name}
+    return ColumnStatistics("integer", rows, frequency_by_name)
 
 
-def histogram(rows: int, frequencies: list[int], mean: float = 5.0) -> dict[str, Any]:
+def histogram(rows: int, frequencies: list[int], mean: float = 5.0) -> ColumnStatistics:
     """Return the statistics of a column of numbers from 0 to 10."""
     edges = np.linspace(0, 10, len(frequencies) + 1).tolist()
-    return {"kind": "number", "rows": rows, "mean": mean, "edges": edges, "histogram": frequencies}
+    return ColumnStatistics("number", rows, mean=mean, histogram=Histogram(tuple(edges), tuple(frequencies)))
 
 
 def test_psi_of_known_shares() -> None:
@@ -197,7 +198,7 @@ def test_drift_is_sorted_and_leaves_out_columns_with_other_bins() -> None:
         "unchanged": histogram(100, [50, 50]),
         "moved": histogram(100, [90, 10], 2.0),
         "other bins": histogram(100, [50, 25, 25]),
-        "without histogram": {"kind": "text", "rows": 100, "mean": 8.0},
+        "without histogram": ColumnStatistics("text", 100, mean=8.0),
         "empty": histogram(0, [0, 0]),
         "new column": histogram(100, [50, 50]),
     }

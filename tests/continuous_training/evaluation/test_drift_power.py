@@ -9,17 +9,18 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from continuous_training.artifacts.column_statistics import LOG_GRID, ColumnStatistics, Histogram
 from continuous_training.artifacts.measurements import ColumnDrift
-from continuous_training.evaluation.column_statistics import Statistics
 from continuous_training.evaluation.drift import ALPHA, column_drift
+from continuous_training.evaluation.statistics_accumulator import StatisticsAccumulator
 from workloads.contract import Column
 
 NUMBER = Column("x", "number")
 WIDE = Column("x", "number", 0, 1e9)
 
 
-def accumulate(values: np.ndarray, column: Column = NUMBER, batch: int = 10_000) -> Statistics:
-    accumulator = Statistics([column])
+def accumulate(values: np.ndarray, column: Column = NUMBER, batch: int = 10_000) -> StatisticsAccumulator:
+    accumulator = StatisticsAccumulator([column])
     for start in range(0, len(values), batch):
         part = pa.array(values[start : start + batch], column.arrow)
         accumulator.add(pa.record_batch([part], names=["x"]))
@@ -27,7 +28,7 @@ def accumulate(values: np.ndarray, column: Column = NUMBER, batch: int = 10_000)
 
 
 def drift(old: np.ndarray, new: np.ndarray, column: Column = NUMBER) -> ColumnDrift:
-    summaries = (accumulate(values, column).to_json() for values in (new, old))
+    summaries = (accumulate(values, column).result() for values in (new, old))
     (result,) = column_drift(*summaries)
     return result
 
@@ -67,9 +68,9 @@ def test_the_index_and_the_test_equal_scipy_and_the_textbook(rows: int, shift: f
 @pytest.mark.parametrize("offset", [0.0, 1300.0, 1.6e9])
 def test_one_standard_deviation_is_found_in_1000_rows(offset: float) -> None:
     rng = np.random.default_rng(1)
-    old = accumulate(rng.normal(offset, 1, 1000)).to_json()
+    old = accumulate(rng.normal(offset, 1, 1000)).result()
     levels = [
-        column_drift(accumulate(rng.normal(offset + 1, 1, 1000)).to_json(), old)[0].level for _ in range(500)
+        column_drift(accumulate(rng.normal(offset + 1, 1, 1000)).result(), old)[0].level for _ in range(500)
     ]
     assert levels.count("large") == 500
 
@@ -104,20 +105,21 @@ def test_a_value_that_occurs_often_is_compared_by_its_frequency() -> None:
 def test_the_standard_deviation_is_accurate_beside_a_large_mean(rows: int) -> None:
     values = np.random.default_rng(4).normal(1.6e9, 1, rows)
     for batch in (1, 1000) if rows == 10 else (1000,):
-        assert accumulate(values, batch=batch).to_json()["x"]["std"] == pytest.approx(values.std(), rel=1e-6)
+        assert accumulate(values, batch=batch).result()["x"].std == pytest.approx(values.std(), rel=1e-6)
 
 
 def test_merged_statistics_equal_those_of_one_pass() -> None:
     values = np.random.default_rng(5).lognormal(0, 1, 200_000)
     merged = accumulate(values[:70_000])
     merged.merge(accumulate(values[70_000:]))
-    record, expected = merged.to_json()["x"], accumulate(values).to_json()["x"]
+    record, expected = merged.result()["x"], accumulate(values).result()["x"]
     for key in ("rows", "minimum", "maximum"):
-        assert record[key] == expected[key]
-    assert (record["mean"], record["std"]) == pytest.approx((values.mean(), values.std()))
-    quantiles = record["quantiles"]
-    exact = np.searchsorted(np.sort(values), quantiles["values"], side="right")
-    assert np.abs(np.array(quantiles["less_or_equal"]) - exact).max() < 0.002 * len(values)
+        assert getattr(record, key) == getattr(expected, key)
+    assert (record.mean, record.std) == pytest.approx((values.mean(), values.std()))
+    quantiles = record.quantiles
+    assert quantiles is not None
+    exact = np.searchsorted(np.sort(values), quantiles.values, side="right")
+    assert np.abs(np.array(quantiles.less_or_equal) - exact).max() < 0.002 * len(values)
 
 
 def test_merged_texts_and_categories_equal_those_of_one_pass() -> None:
@@ -126,12 +128,12 @@ def test_merged_texts_and_categories_equal_those_of_one_pass() -> None:
         pa.record_batch([pa.array(["가", "ab"]), pa.array([0, 1])], names=["text", "label"]),
         pa.record_batch([pa.array(["", "cde"]), pa.array([1, 1])], names=["text", "label"]),
     ]
-    one_pass, first, second = (Statistics(columns) for _ in range(3))
+    one_pass, first, second = (StatisticsAccumulator(columns) for _ in range(3))
     for batch, part in zip(batches, (first, second), strict=True):
         one_pass.add(batch)
         part.add(batch)
     first.merge(second)
-    assert first.to_json() == one_pass.to_json()
+    assert first.result() == one_pass.result()
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
@@ -139,19 +141,20 @@ def test_memory_does_not_grow_with_the_rows() -> None:
     values, weights = accumulator.columns["x"].sketch.weighted_values()
     assert len(values) < 30_000
     assert weights.sum() == 3_000_000
-    assert len(accumulator.to_json()["x"]["quantiles"]["values"]) <= 112
+    quantiles = accumulator.result()["x"].quantiles
+    assert quantiles is not None
+    assert len(quantiles.values) <= 112
 
 
-GRID_SUMMARY = {
-    **{"kind": "number", "rows": 100, "mean": 1300.0, "grid": "log"},
-    **{"edges": [1000.0, 1584.89], "histogram": [100]},
-}
+GRID_SUMMARY = ColumnStatistics(
+    "number", 100, mean=1300.0, histogram=Histogram((1000.0, 1584.89), (100,), LOG_GRID)
+)
 """A column without a range as earlier versions stored it: one bin of the logarithmic grid."""
 
 
 def test_old_statistics_are_compared_by_their_bins() -> None:
     rng = np.random.default_rng(7)
-    inside, outside = (accumulate(rng.normal(mean, 15, 500)).to_json() for mean in (1300, 3000))
+    inside, outside = (accumulate(rng.normal(mean, 15, 500)).result() for mean in (1300, 3000))
     old = {"x": GRID_SUMMARY}
     assert [column_drift(new, old)[0].level for new in (inside, outside, old)] == [
         "stable",
@@ -163,10 +166,10 @@ def test_old_statistics_are_compared_by_their_bins() -> None:
     ranged = Column("x", "number", 0, 10)
     values = rng.uniform(0, 10, 1000)
     edges = np.linspace(0, 10, 101)
-    summary = {"kind": "number", "rows": 1000, "edges": edges.tolist()}
-    old = {"x": {**summary, "histogram": np.histogram(values, edges)[0].tolist()}}
-    assert column_drift(accumulate(values, ranged).to_json(), old)[0].statistic < 0.005
-    assert column_drift(accumulate(values / 2, ranged).to_json(), old)[0].level == "large"
+    counts = np.histogram(values, edges)[0]
+    old = {"x": ColumnStatistics("number", 1000, histogram=Histogram(tuple(edges), tuple(counts)))}
+    assert column_drift(accumulate(values, ranged).result(), old)[0].statistic < 0.005
+    assert column_drift(accumulate(values / 2, ranged).result(), old)[0].level == "large"
 
 
 @pytest.mark.parametrize("value", [0.0, 5.0, 1e30, -1e300])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.artifacts.measurements import ColumnDrift
-from continuous_training.evaluation.column_statistics import Statistics
 from continuous_training.evaluation.drift import ALPHA, column_drift
+from continuous_training.evaluation.statistics_accumulator import StatisticsAccumulator
 from continuous_training.evaluation.two_sample_tests import sparse_chi_square
 from continuous_training.evaluation.vocabulary import BINS, Vocabulary, counts_from_json, vocabulary_change
 from workloads.contract import Column
@@ -46,10 +45,10 @@ def texts(rng: np.random.Generator, domain: str, rows: int) -> list[str]:
     return [" ".join(words[row[:length]]) for row, length in zip(chosen, lengths, strict=True)]
 
 
-def summary(values: list[str]) -> dict[str, Any]:
-    statistics = Statistics([Column("text", "text")])
+def summary(values: list[str]) -> dict[str, ColumnStatistics]:
+    statistics = StatisticsAccumulator([Column("text", "text")])
     statistics.add(pa.record_batch([pa.array(values)], names=["text"]))
-    return statistics.to_json()
+    return statistics.result()
 
 
 def words_drift(old: list[str], new: list[str]) -> ColumnDrift:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from continuous_training.artifacts.column_statistics import ColumnStatistics, Histogram
 from continuous_training.artifacts.dataset_manifest import ColumnDescription, DatasetManifest, SplitManifest
 from continuous_training.artifacts.evaluation import (
     Bootstrap,
@@ -29,19 +30,21 @@ HOSTILE = "<script>alert('x')</script><img src=x onerror=\"y\"> {{ 7 * 7 }} {% i
 _EVALUATION_FIELDS = {field.name for field in fields(Evaluation)}
 
 
-def numbers(rows: int, histogram: list[int], mean: float = 5.0) -> dict[str, Any]:
+def numbers(rows: int, histogram: list[int], mean: float = 5.0) -> ColumnStatistics:
     """Return the statistics of a column of numbers from 0 to 10."""
     edges = np.linspace(0, 10, len(histogram) + 1).tolist()
-    moments = {"mean": mean, "std": 1.5, "minimum": 0.0, "maximum": 10.0}
-    return {"kind": "number", "rows": rows, **moments, "edges": edges, "histogram": histogram}
+    return ColumnStatistics(
+        "number", rows, mean=mean, std=1.5, minimum=0.0, maximum=10.0,
+        histogram=Histogram(tuple(edges), tuple(histogram)),
+    )  # fmt: skip
 
 
-def labels(rows: int, *counts: int) -> dict[str, Any]:
+def labels(rows: int, *counts: int) -> ColumnStatistics:
     """Return the statistics of a column of categories."""
-    return {"kind": "integer", "rows": rows, "counts": {str(i): count for i, count in enumerate(counts)}}
+    return ColumnStatistics("integer", rows, {str(i): count for i, count in enumerate(counts)})
 
 
-def dataset(**columns: dict[str, Any]) -> DatasetManifest:
+def dataset(**columns: ColumnStatistics) -> DatasetManifest:
     """Return the manifest of a dataset with these column statistics in both splits."""
     return DatasetManifest(
         workload="toy",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import metadata as distributions
-from typing import Any
 
 from continuous_training.serving.api.openapi.paths import model_paths, model_schemas, server_paths
 from continuous_training.serving.json_codec import encode
+from continuous_training.serving.models.schema_inference import Schema
 from continuous_training.serving.models.versions import ServedModel
 
 _DISTRIBUTION = "continuous-training"
 
-_SCHEMAS: dict[str, Any] = {
+_SCHEMAS: Schema = {
     "Error": {
         "type": "object",
         "properties": {
@@ -59,7 +59,7 @@ _SCHEMAS: dict[str, Any] = {
 
 def openapi_json(models: Mapping[str, ServedModel]) -> bytes:
     """Return the document of the public port for the models that are served now, as JSON."""
-    paths: dict[str, Any] = {}
+    paths: Schema = {}
     schemas = dict(_SCHEMAS)
     for _, served in sorted(models.items()):
         paths |= model_paths(served)

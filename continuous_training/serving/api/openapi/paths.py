@@ -44,7 +44,7 @@ def model_schemas(served: ServedModel) -> dict[str, Schema]:
     }
 
 
-def model_paths(served: ServedModel) -> dict[str, Any]:
+def model_paths(served: ServedModel) -> Schema:
     """Return the paths of one model."""
     name, schema = served.name, model_schema(served.current)
     example = tensor_schemas.infer_example(served.model, schema)
@@ -70,7 +70,7 @@ def model_paths(served: ServedModel) -> dict[str, Any]:
     }
 
 
-def _v1_paths(name: str, schema: ModelSchema) -> dict[str, Any]:
+def _v1_paths(name: str, schema: ModelSchema) -> Schema:
     examples = [example.request for example in schema.examples]
     predict = v1_paths.predict_v1(name, _ref(name, "Request"), _ref(name, "Answer"), examples)
     predict["responses"]["200"]["headers"] = _VERSION_HEADERS
@@ -80,7 +80,7 @@ def _v1_paths(name: str, schema: ModelSchema) -> dict[str, Any]:
     return {f"/v1/models/{name}": {"get": ready}, f"/v1/models/{name}:predict": {"post": predict}}
 
 
-def _v2_paths(path: str, name: str, suffix: str, shared: dict[str, Any], example: Any) -> dict[str, Any]:
+def _v2_paths(path: str, name: str, suffix: str, shared: Schema, example: Any) -> Schema:
     """Return the v2 paths below `path`. `suffix` makes the operation ids unique."""
     metadata = {
         **shared,
@@ -101,7 +101,7 @@ def _v2_paths(path: str, name: str, suffix: str, shared: dict[str, Any], example
     }
 
 
-def _predict(served: ServedModel, schema: ModelSchema) -> dict[str, Any]:
+def _predict(served: ServedModel, schema: ModelSchema) -> Schema:
     name = served.name
     note = ""
     if schema.request.get("x-inferred"):
@@ -130,7 +130,7 @@ def _predict(served: ServedModel, schema: ModelSchema) -> dict[str, Any]:
     }
 
 
-def _predict_content(name: str, schema: ModelSchema) -> dict[str, Any]:
+def _predict_content(name: str, schema: ModelSchema) -> Schema:
     """Return the request bodies of `/predict` by media type."""
     examples = _examples([example.request for example in schema.examples])
     images = image_fields(schema.request)
@@ -140,7 +140,7 @@ def _predict_content(name: str, schema: ModelSchema) -> dict[str, Any]:
     }
 
 
-def _predict_response(name: str, schema: ModelSchema) -> dict[str, Any]:
+def _predict_response(name: str, schema: ModelSchema) -> Schema:
     illustrated = {
         "type": "object",
         "properties": {"request": {}, "answer": _ref(name, "Answer")},
@@ -151,7 +151,7 @@ def _predict_response(name: str, schema: ModelSchema) -> dict[str, Any]:
     return {**_json({"anyOf": [_ref(name, "Answer"), illustrated]}, examples), "headers": _VERSION_HEADERS}
 
 
-def _uploads(fields: ImageFields) -> dict[str, Any]:
+def _uploads(fields: ImageFields) -> Schema:
     """Return the request bodies that contain image files."""
     file = {"type": "string", "format": "binary"}
     name = fields.single or fields.multiple or ""
@@ -165,7 +165,7 @@ def _uploads(fields: ImageFields) -> dict[str, Any]:
     return {FORM: {"schema": form}, **{media_type: {"schema": file} for media_type in MEDIA_TYPES}}
 
 
-def _infer(name: str, suffix: str, example: Any) -> dict[str, Any]:
+def _infer(name: str, suffix: str, example: Any) -> Schema:
     return {
         "operationId": f"infer_{name}{suffix}",
         "summary": "Tensors in, tensors out (Open Inference Protocol v2)",
@@ -185,7 +185,7 @@ def _infer(name: str, suffix: str, example: Any) -> dict[str, Any]:
     }
 
 
-def server_paths() -> dict[str, Any]:
+def server_paths() -> Schema:
     """Return the paths that do not depend on the served models."""
     ready = {"$ref": "#/components/schemas/Ready"}
     return {
@@ -204,7 +204,7 @@ def server_paths() -> dict[str, Any]:
     }
 
 
-def _get(operation: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+def _get(operation: str, summary: str, responses: Schema) -> Schema:
     return {"get": {"tags": ["server"], "operationId": operation, "summary": summary, "responses": responses}}
 
 
@@ -212,16 +212,16 @@ def _ref(name: str, schema: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}.{schema}"}
 
 
-def _json(schema: Schema, media_type: dict[str, Any] | None = None) -> dict[str, Any]:
+def _json(schema: Schema, media_type: Schema | None = None) -> Schema:
     """Return a JSON response. `media_type` has the additional fields of the media type object."""
     return {"description": "OK", "content": {"application/json": {"schema": schema, **(media_type or {})}}}
 
 
-def _examples(values: list[Any]) -> dict[str, Any]:
+def _examples(values: list[Any]) -> Schema:
     examples = {f"golden-{number}": {"value": value} for number, value in enumerate(values, start=1)}
     return {"examples": examples} if examples else {}
 
 
-def _errors(*statuses: int) -> dict[str, Any]:
+def _errors(*statuses: int) -> Schema:
     schema = {"$ref": "#/components/schemas/Error"}
     return {str(status): {**_json(schema), "description": _ERRORS[status]} for status in statuses}

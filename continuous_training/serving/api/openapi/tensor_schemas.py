@@ -112,7 +112,7 @@ def _data(datatype: str, depth: int) -> Schema:
     return {"anyOf": [flat, nested], "description": "flat in row-major order, or nested as the shape"}
 
 
-def _encode(spec: TensorSpec, array: np.ndarray) -> dict[str, Any]:
+def _encode(spec: TensorSpec, array: np.ndarray) -> Schema:
     elements = np.asarray(array).ravel().tolist()
     return {
         **spec.to_json(),

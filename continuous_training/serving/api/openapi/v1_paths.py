@@ -8,7 +8,7 @@ from continuous_training.serving.api.v1_endpoints import MAX_INSTANCES
 from continuous_training.serving.models.schema_inference import Schema
 
 
-def predict_v1(name: str, request: Schema, response: Schema, examples: list[Any]) -> dict[str, Any]:
+def predict_v1(name: str, request: Schema, response: Schema, examples: list[Any]) -> Schema:
     """Return the operation without its responses other than 200; the schemas are those of `/predict`."""
     return {
         "tags": [name],
@@ -33,7 +33,7 @@ def predict_v1(name: str, request: Schema, response: Schema, examples: list[Any]
     }
 
 
-def model_ready_v1(name: str) -> dict[str, Any]:
+def model_ready_v1(name: str) -> Schema:
     """Return the operation that reports whether a model is served."""
     schema = {"$ref": "#/components/schemas/ModelReady"}
     return {

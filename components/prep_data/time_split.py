@@ -1,4 +1,4 @@
-"""Keep the rows of a split by time on disk until all times are known."""
+"""The split by time: keep the rows on disk until all times are known, then separate the newest."""
 
 from __future__ import annotations
 

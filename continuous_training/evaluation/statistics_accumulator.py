@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from continuous_training.artifacts.column_statistics import LOG_GRID, ColumnStatistics, Histogram
 from continuous_training.evaluation.cumulative_counts import CumulativeCounts
 from continuous_training.evaluation.moments import Moments
 from continuous_training.evaluation.quantile_sketch import QuantileSketch
@@ -48,7 +49,7 @@ class ColumnSpec(Protocol):
         """The allowed values of a column of categories; empty for other columns."""
 
 
-class Statistics:
+class StatisticsAccumulator:
     """Accumulates counts, or moments and quantiles, for each column.
 
     Text and bytes are described by their lengths. A text column NAME has two more entries: `NAME characters`
@@ -57,7 +58,7 @@ class Statistics:
     """
 
     def __init__(self, columns: Iterable[ColumnSpec]) -> None:
-        self.columns = {column.name: _ColumnStatistics(column) for column in columns}
+        self.columns = {column.name: _ColumnAccumulator(column) for column in columns}
         texts = [
             name
             for name, statistics in self.columns.items()
@@ -74,7 +75,7 @@ class Statistics:
             profile.add(batch.column(name))
             self.vocabularies[name].add(batch.column(name))
 
-    def merge(self, other: Statistics) -> None:
+    def merge(self, other: StatisticsAccumulator) -> None:
         """Add the rows of another object with the same columns."""
         for name, statistics in self.columns.items():
             statistics.merge(other.columns[name])
@@ -82,21 +83,23 @@ class Statistics:
             profile.merge(other.profiles[name])
             self.vocabularies[name].merge(other.vocabularies[name])
 
-    def to_json(self) -> dict[str, Any]:
+    def result(self) -> dict[str, ColumnStatistics]:
         """Return the statistics of each column, by name."""
-        columns = {name: statistics.to_json() for name, statistics in self.columns.items()}
+        columns = {name: accumulator.result() for name, accumulator in self.columns.items()}
         profiles = {
-            f"{name} characters": {"kind": "characters", "rows": profile.texts, "counts": profile.counts()}
+            f"{name} characters": ColumnStatistics("characters", profile.texts, profile.counts())
             for name, profile in self.profiles.items()
         }
         vocabularies = {
-            f"{name} words": {"kind": "words", "rows": vocabulary.texts, "words": vocabulary.to_json()}
+            f"{name} words": ColumnStatistics(
+                "words", vocabulary.texts, words=tuple(vocabulary.counts.tolist())
+            )
             for name, vocabulary in self.vocabularies.items()
         }
         return columns | profiles | vocabularies
 
 
-class _ColumnStatistics:
+class _ColumnAccumulator:
     def __init__(self, column: ColumnSpec) -> None:
         self.column = column
         self.rows = 0
@@ -114,7 +117,7 @@ class _ColumnStatistics:
             self.moments.merge(Moments.of(numbers))
             self.sketch.add(numbers)
 
-    def merge(self, other: _ColumnStatistics) -> None:
+    def merge(self, other: _ColumnAccumulator) -> None:
         self.rows += other.rows
         for value, count in other.counts.items():
             self.counts[value] += count
@@ -134,40 +137,38 @@ class _ColumnStatistics:
             values = pc.binary_length(values)
         return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
 
-    def to_json(self) -> dict[str, Any]:
-        record: dict[str, Any] = {"kind": self.column.kind, "rows": self.rows}
-        if self.column.values:
-            record["counts"] = self.counts
-        if self.moments.count:
-            record |= self._distribution()
-        return record
-
-    def _distribution(self) -> dict[str, Any]:
-        moments = self.moments
+    def result(self) -> ColumnStatistics:
+        kind, moments = self.column.kind, self.moments
+        counts = self.counts if self.column.values else None
+        if not moments.count:
+            return ColumnStatistics(kind, self.rows, counts)
         values, weights = self.sketch.weighted_values()
+        # The extremes are stored exactly, although the sketch may have left them out.
+        cumulative = CumulativeCounts.at_quantiles(
+            np.concatenate([[moments.low], values, [moments.high]]), np.concatenate([[0], weights, [0]])
+        )
+        # Above 1e154, the squares of the numbers overflow. JSON has no infinity, so the moment is left out.
+        mean, std = (value if np.isfinite(value) else None for value in (moments.mean, moments.std))
+        return ColumnStatistics(
+            kind,
+            self.rows,
+            counts,
+            mean=mean,
+            std=std,
+            minimum=moments.low,
+            maximum=moments.high,
+            histogram=self._histogram(values, weights),
+            quantiles=cumulative.to_quantiles(),
+        )
+
+    def _histogram(self, values: np.ndarray, weights: np.ndarray) -> Histogram:
         edges = self._edges()
         histogram, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges, weights=weights)
         used = np.flatnonzero(histogram)
         # A reader must know that these are only the used bins of the grid.
         first, end = (used[0], used[-1] + 1) if edges is GRID else (0, BINS)
-        grid = {"grid": "log"} if edges is GRID else {}
-        # The extremes are stored exactly, although the sketch may have left them out.
-        counts = CumulativeCounts.at_quantiles(
-            np.concatenate([[moments.low], values, [moments.high]]), np.concatenate([[0], weights, [0]])
-        )
-        # Above 1e154, the squares of the numbers overflow. JSON has no infinity, so the moment is left out.
-        finite = {key: getattr(moments, key) for key in ("mean", "std") if np.isfinite(getattr(moments, key))}
-        return (
-            finite
-            | grid
-            | {
-                "minimum": moments.low,
-                "maximum": moments.high,
-                "edges": edges[first : end + 1].tolist(),
-                "histogram": histogram[first:end].tolist(),
-                "quantiles": counts.to_json(),
-            }
-        )
+        grid = LOG_GRID if edges is GRID else ""
+        return Histogram(tuple(edges[first : end + 1].tolist()), tuple(histogram[first:end].tolist()), grid)
 
     def _edges(self) -> np.ndarray:
         """Return the edges of equal bins over the declared range, or the logarithmic grid."""

@@ -27,6 +27,7 @@ from workloads.former_load import load_rows
 from .bad_row_writer import BadRowWriter
 from .earlier_run import EarlierRun, find_earlier_run
 from .row_batches import merge_batches
+from .source_record import SourceRecord
 from .split_writer import SplitWriter
 from .validate import SPLITS, select_valid
 
@@ -74,7 +75,9 @@ def run(
         row_split = workload.split_of(values)
         splits = SplitWriter(workload, folder, row_split, float(values["test_size"]))
         bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
-        context = LoadContext(Downloader(cache, progress).fetch, progress, bad_rows.add)
+        files = SourceRecord()
+        downloader = Downloader(cache, progress, None if sample else files.add_read)
+        context = LoadContext(downloader.fetch, progress, bad_rows.add, files.omit)
         with splits, bad_rows:
             row_progress = RowProgress(progress, "read and validated")
             for rows in merge_batches(load_rows(workload, source, values, context)):
@@ -82,6 +85,7 @@ def run(
                 row_progress.update(splits.total)
             row_progress.finish(splits.total)
             splits.finish()
+        source_files = files.result(progress)
         bad_row_counts = bad_rows.check(source, splits.total, progress)
         overlap = splits.check(source, progress)
         fingerprint = splits.fingerprint()
@@ -106,6 +110,7 @@ def run(
             split=splits.rule,
             gap_rows=splits.gap_rows,
             bad_rows=bad_row_counts,
+            source_files=source_files or None,
         )
         if earlier.record:
             # The run ends here, so no step reads the rows.

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from continuous_training.artifacts.bad_rows import BadRow, BadRowType
 from continuous_training.artifacts.parquet_rows import StoredRows
+from continuous_training.artifacts.source_files import OmissionReason, OmittedFile
 from continuous_training.core.progress import Progress
 from continuous_training.core.run_parameters import Parameter, Value, Values, parse_values
 from continuous_training.evaluation.promotion_rule import PromotionRule, gate_parameters, override_rule
@@ -270,6 +271,8 @@ __all__ = [
     "Handler",
     "KeySplit",
     "LoadContext",
+    "OmissionReason",
+    "OmittedFile",
     "Parameter",
     "Progress",
     "PromotionRule",

@@ -16,7 +16,7 @@ from continuous_training.core.errors import UserError
 
 from .contract import Column
 from .csv_table import Table, are_integers
-from .data_files import matching_files, name_in_source
+from .data_files import Omit, ignore_omitted, matching_files, name_in_source
 from .load_context import SetAside
 
 BLOCK = 10_000
@@ -52,16 +52,18 @@ def read_numbers(
     *,
     integers: Sequence[str] = (),
     set_aside: SetAside = raise_bad_row,
+    omit: Omit = ignore_omitted,
 ) -> Iterator[Block]:
     """Yield blocks of rows from CSV files, float64 with shape [rows, columns].
 
     The first line of a file may contain the column names, in any order. Without it, the columns are in the
     order of `columns`. `integers` are the columns with only integers. A row with another number of cells or
-    with an invalid cell is passed to `set_aside`, which by default raises UserError. Raises UserError, with
-    the position, for unknown or missing names and a file without rows.
+    with an invalid cell is passed to `set_aside`, which by default raises UserError. `omit` gets the files of
+    the source that are not read. Raises UserError, with the position, for unknown or missing names and a file
+    without rows.
     """
     number = 1
-    for path in matching_files(source, (".csv", ".csv.gz")):
+    for path in matching_files(source, (".csv", ".csv.gz"), omit):
         name = name_in_source(path, source)
         table = Table(path, name, tuple(columns), tuple(integers), delimiter)
         for first, values in _blocks(table.runs(set_aside)):

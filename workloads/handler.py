@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,16 +23,30 @@ Tensors = dict[str, np.ndarray]
 class Tensor:
     """The description of an input or output, as in the Open Inference Protocol v2.
 
-    `datatype` is FP32, FP64, INT64, BOOL or BYTES. `shape` has -1 for the row axis.
+    `datatype` is FP32, FP64, INT64, BOOL or BYTES. `shape` has -1 for the row axis. `minimum` and `maximum`
+    are the inclusive range of the elements of an input. All endpoints reject a request outside the range.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    minimum: float | None = None
+    maximum: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of this tensor in the model metadata of the protocol."""
-        return {**asdict(self), "shape": list(self.shape)}
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+    def contains(self, array: np.ndarray) -> bool:
+        """Return whether all elements are in the range. NaN is in no range."""
+        low = -np.inf if self.minimum is None else self.minimum
+        high = np.inf if self.maximum is None else self.maximum
+        return bool(((array >= low) & (array <= high)).all())
+
+    def check_range(self, array: np.ndarray) -> None:
+        """Raise ValueError if an element is outside the declared range."""
+        if (self.minimum, self.maximum) != (None, None) and not self.contains(array):
+            raise ValueError(f"{self.name}: each element must be from {self.minimum} to {self.maximum}")
 
 
 class Handler(ABC):
@@ -83,6 +97,9 @@ class Handler(ABC):
         invalid.
         """
         requests = [self.preprocess(_body(row)) for row in data]
+        for tensor in self.inputs:
+            for request in requests:
+                tensor.check_range(request[tensor.name])
         sizes = [len(next(iter(request.values()))) for request in requests]
         batch = {t.name: np.concatenate([r[t.name] for r in requests]) for t in self.inputs}
         return [self.postprocess(part) for part in split_rows(self.inference(batch), sizes)]

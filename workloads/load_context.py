@@ -10,6 +10,8 @@ from typing import Protocol
 from continuous_training.artifacts.bad_rows import BadRow, raise_bad_row
 from continuous_training.core.progress import Progress
 
+from .data_files import Omit, ignore_omitted
+
 SetAside = Callable[[BadRow], None]
 """The type of `LoadContext.set_aside`."""
 
@@ -31,9 +33,10 @@ class LoadContext:
 
     `fetch` downloads data files to a cache. `progress` reports one message about the progress. `set_aside`
     records a row that cannot be read; the workload continues with the next row. It raises UserError if no row
-    may be set aside.
+    may be set aside. `omit` records a file of the source that is not read.
     """
 
     fetch: Fetch
     progress: Progress
     set_aside: SetAside = raise_bad_row
+    omit: Omit = ignore_omitted

@@ -20,6 +20,7 @@ from continuous_training.artifacts.dataset_manifest import (
     SplitManifest,
 )
 from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.artifacts.source_files import SourceFiles
 from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
@@ -30,6 +31,7 @@ from workloads.former_load import load_rows
 from .bad_row_writer import BadRowWriter
 from .earlier_run import EarlierRun, find_earlier_run
 from .row_batches import merge_batches
+from .source_record import SourceRecord
 from .split_writer import SplitWriter
 from .validate import SPLITS, select_valid
 
@@ -95,6 +97,7 @@ def run(
             overlap=rows.overlap,
             gap_rows=rows.gap_rows,
             bad_rows=rows.bad_rows,
+            source_files=rows.source_files,
         )
         if earlier.record:
             # The run ends here, so no step reads the rows.
@@ -121,6 +124,7 @@ class _WrittenRows:
     overlap: Overlap
     gap_rows: int
     bad_rows: BadRowCounts | None
+    source_files: SourceFiles | None
 
 
 def _write_rows(
@@ -130,7 +134,11 @@ def _write_rows(
     row_split = workload.split_of(values)
     splits = SplitWriter(workload, folder, row_split, float(values["test_size"]))
     bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
-    context = LoadContext(Downloader(cache, progress).fetch, progress, bad_rows.add)
+    files = SourceRecord()
+    # The files of a sample are part of the product.
+    is_sample = source == workload.sample_source
+    downloader = Downloader(cache, progress, None if is_sample else files.add_read)
+    context = LoadContext(downloader.fetch, progress, bad_rows.add, files.omit)
     with splits, bad_rows:
         row_progress = RowProgress(progress, "read and validated")
         for rows in merge_batches(load_rows(workload, source, values, context)):
@@ -138,6 +146,7 @@ def _write_rows(
             row_progress.update(splits.total)
         row_progress.finish(splits.total)
         splits.finish()
+    source_files = files.result(progress)
     return _WrittenRows(
         bad_rows=bad_rows.check(source, splits.total, progress),
         overlap=splits.check(source, progress),
@@ -145,6 +154,7 @@ def _write_rows(
         splits=splits.manifests(),
         fingerprint=splits.fingerprint(),
         gap_rows=splits.gap_rows,
+        source_files=source_files or None,
     )
 
 

@@ -30,6 +30,7 @@ from continuous_training.core.progress import Progress
 from continuous_training.evaluation.promotion_rule import is_gate_parameter
 from workloads import discovery
 from workloads.contract import Resumable, StoredRows, Training, Values, Workload
+from workloads.handler import Tensor
 from workloads.schemas import with_ranges
 from workloads.splits import SPLIT_PARAMETERS
 
@@ -105,6 +106,10 @@ def _train(
     return workload.train_stored(rows, values, folder, progress)
 
 
+def _tensor_spec(tensor: Tensor) -> TensorSpec:
+    return TensorSpec(tensor.name, tensor.datatype, tensor.shape, tensor.minimum, tensor.maximum)
+
+
 def _metadata(
     workload: Workload, values: Values, dataset: Dataset, input_digest: str, training: Training
 ) -> BundleMetadata:
@@ -114,8 +119,8 @@ def _metadata(
         signature=Signature(
             name=workload.name,
             handler=f"{handler.__module__}:{handler.__qualname__}",
-            inputs=tuple(TensorSpec(t.name, t.datatype, t.shape) for t in handler.inputs),
-            outputs=tuple(TensorSpec(t.name, t.datatype, t.shape) for t in handler.outputs),
+            inputs=tuple(_tensor_spec(tensor) for tensor in handler.inputs),
+            outputs=tuple(_tensor_spec(tensor) for tensor in handler.outputs),
         ),
         summary=workload.summary,
         request_schema=with_ranges(workload.request_schema, workload.columns, manifest.train.statistics),

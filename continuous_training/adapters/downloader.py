@@ -2,9 +2,9 @@
 
 | source | file |
 |---|---|
-| a folder | the first of the names that exists in it, in upper or lower case |
+| a folder | the only file in it with one of the names, in upper or lower case |
 | a file | this file, with any name |
-| https://HOST/FOLDER, s3://BUCKET/PREFIX?endpoint=HOST:PORT | the first of the names that exists below it |
+| https://HOST/FOLDER, s3://BUCKET/PREFIX?endpoint=HOST:PORT | the only file below it with one of the names |
 | the same, with the ending of one of the names | this file |
 
 Remote files are cached (CT_CACHE; by default `cache` in the state directory) and downloaded again only after
@@ -15,7 +15,7 @@ a change. S3 keys come from the usual AWS environment variables or files, and pa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -29,10 +29,14 @@ from continuous_training.core.progress import Progress
 
 @dataclass(frozen=True)
 class Downloader:
-    """Downloads data files to `cache`, a folder."""
+    """Downloads data files to `cache`, a folder.
+
+    `on_read` is called with each file that is read from a local folder by its name.
+    """
 
     cache: Path
     progress: Progress
+    on_read: Callable[[Path], None] | None = None
 
     def fetch(
         self,
@@ -49,43 +53,74 @@ class Downloader:
         same command may succeed later).
         """
         if "://" not in source:
-            return _local(Path(source).expanduser(), names)
+            return self._local(Path(source).expanduser(), names)
         problems: dict[str, list[str]] = {}
+        copy: tuple[Remote, Path] | None = None
         for name, address, remote in _candidates(source, names):
-            # The digest is that of the whole address: another server has other files at the same path.
-            folder = self.cache / hashlib.sha256(address.encode()).hexdigest()[:16]
+            digest = (sha256 or {}).get(name, "")
             try:
-                return cached(remote, folder, name, (sha256 or {}).get(name, ""), progress or self.progress)
+                if copy:
+                    _require_absent(remote, copy[0])
+                    continue
+                # The digest is that of the whole address: another server has other files at the same path.
+                folder = self.cache / hashlib.sha256(address.encode()).hexdigest()[:16]
+                copy = remote, cached(remote, folder, name, digest, progress or self.progress)
             except FileUnavailable as error:
                 problems.setdefault(str(error), []).append(remote.label)
+            if copy and digest:
+                break
+        if copy:
+            return copy[1]
         details = "; ".join(f"{', '.join(labels)}: {problem}" for problem, labels in problems.items())
         raise UserError(
             f"nothing to read: {details}. Check the run parameter source, and the permission to read from "
             "there"
         )
 
-
-def _local(path: Path, names: Sequence[str]) -> Path:
-    try:
-        if path.is_file():
-            return path
-        file = _find_file(path, names)
-        if file is None:
-            problem = "contains none of" if path.is_dir() else "is neither a file nor a folder with one of"
-            raise UserError(f"source {path} {problem} {', '.join(names)}")
-        with file.open("rb"):
-            return file
-    except PermissionError as error:
-        raise UserError(f"source {error.filename}: this user may not read it") from None
+    def _local(self, path: Path, names: Sequence[str]) -> Path:
+        try:
+            if path.is_file():
+                return path
+            file = _find_file(path, names)
+            if file is None:
+                problem = (
+                    "contains none of" if path.is_dir() else "is neither a file nor a folder with one of"
+                )
+                raise UserError(f"source {path} {problem} {', '.join(names)}")
+            with file.open("rb"):
+                if self.on_read:
+                    self.on_read(file)
+                return file
+        except PermissionError as error:
+            raise UserError(f"source {error.filename}: this user may not read it") from None
 
 
 def _find_file(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the first of the names in `folder`, or else a file whose name differs only in case."""
-    exact = next((folder / name for name in names if (folder / name).is_file()), None)
-    if exact or not folder.is_dir():
-        return exact
-    files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
-    return next((files[name.lower()] for name in names if name.lower() in files), None)
+    """Return the file in `folder` that has one of the names in any case.
+
+    Raises UserError if there are several: the rows of one of them would be missing.
+    """
+    lower = {name.lower() for name in names}
+    files = (path for path in sorted(folder.iterdir()) if path.is_file()) if folder.is_dir() else ()
+    matches = [path for path in files if path.name.lower() in lower]
+    if len(matches) > 1:
+        raise _ambiguous(str(folder), matches[0].name, matches[1].name)
+    return matches[0] if matches else None
+
+
+def _require_absent(remote: Remote, read: Remote) -> None:
+    """Raise FileUnavailable if the file does not exist, and UserError if it does, besides the file `read`."""
+    stream = remote.open()
+    if stream:
+        stream.close()
+    folder, _, first = read.label.rpartition("/")
+    raise _ambiguous(folder, first, remote.label.rpartition("/")[2])
+
+
+def _ambiguous(source: str, first: str, second: str) -> UserError:
+    return UserError(
+        f"source {source}: contains both {first} and {second}, of which only one is read. Remove the other"
+    )
 
 
 def _candidates(source: str, names: Sequence[str]) -> Iterator[tuple[str, str, Remote]]:

@@ -30,11 +30,17 @@ _HANDLER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One named input or output of a model. `datatype` is a name of the Open Inference Protocol v2."""
+    """One named input or output of a model. `datatype` is a name of the Open Inference Protocol v2.
+
+    `minimum` and `maximum` are the inclusive range of the elements, None without a limit. They are stored
+    only if they are set: the bytes of `model.json` are part of the model's digest.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    minimum: float | None = None
+    maximum: float | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> TensorSpec:
@@ -42,9 +48,20 @@ class TensorSpec:
         shape = document.array("shape")
         if not all(type(size) is int for size in shape):
             raise document.invalid("shape", "a list of whole numbers")
-        return cls(document.text("name"), document.text("datatype"), tuple(shape))
+        return cls(
+            name=document.text("name"),
+            datatype=document.text("datatype"),
+            shape=tuple(shape),
+            minimum=document.optional_number("minimum"),
+            maximum=document.optional_number("maximum"),
+        )
 
     def to_json(self) -> Json:
+        """Return the tensor as it is stored: the metadata of the protocol and the range."""
+        limits = {"minimum": self.minimum, "maximum": self.maximum}
+        return {**self.metadata(), **{key: limit for key, limit in limits.items() if limit is not None}}
+
+    def metadata(self) -> Json:
         """Return the tensor as the protocol's model metadata contains it."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.dataset_manifest import DatasetManifest, Overlap
+from continuous_training.artifacts.source_files import SourceFiles
 from continuous_training.core.json_object import Json, JsonObject
 
 
@@ -16,7 +17,8 @@ class DataChecks:
 
     `rows` are by split. `classes` has the numbers of rows by split of each declared value of the column
     `label`; empty for a regression. `overlap` and `bad_rows` are None for the data of earlier versions.
-    `gap_rows` counts the rows in the gap of a split by time, which are in neither split.
+    `gap_rows` counts the rows in the gap of a split by time, which are in neither split. `source_files` is
+    None if all files of the source were read.
     """
 
     label: str
@@ -25,6 +27,7 @@ class DataChecks:
     overlap: Overlap | None = None
     bad_rows: BadRowCounts | None = None
     gap_rows: int = 0
+    source_files: SourceFiles | None = None
 
     @classmethod
     def of(cls, manifest: DatasetManifest, label: str) -> DataChecks:
@@ -43,6 +46,7 @@ class DataChecks:
             overlap=manifest.overlap,
             bad_rows=manifest.bad_rows,
             gap_rows=manifest.gap_rows,
+            source_files=manifest.source_files,
         )
 
     @classmethod
@@ -55,6 +59,7 @@ class DataChecks:
             overlap=document.optional("overlap", Overlap.from_json),
             bad_rows=document.optional("bad_rows", BadRowCounts.from_json),
             gap_rows=document.integer("gap_rows", 0),
+            source_files=document.optional("source_files", SourceFiles.from_json),
         )
 
     def to_json(self) -> Json:
@@ -66,6 +71,7 @@ class DataChecks:
             "overlap": self.overlap.to_json() if self.overlap else None,
             "bad_rows": self.bad_rows.to_json() if self.bad_rows else None,
             **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
+            **({"source_files": self.source_files.to_json()} if self.source_files else {}),
         }
 
 

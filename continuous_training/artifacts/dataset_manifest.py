@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.column_statistics import ColumnStatistics, statistics_to_json
 from continuous_training.artifacts.run_inputs import RunInputs
+from continuous_training.artifacts.source_files import SourceFiles
 from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.json_checksum import verify_checksum, with_checksum
 from continuous_training.core.json_object import Json, JsonObject
@@ -96,7 +97,8 @@ class DatasetManifest:
     result of a run. `sample` marks the workload's sample data. `as_of` is the logical time of the data in
     ISO 8601. `overlap`, `inputs`, `split` and `bad_rows` are None in older manifests. `reasons` state why the
     run trains, as lines of text: the inputs that have changed since the run before. `gap_rows` is the number
-    of rows in the gap of a split by time, which are in neither file.
+    of rows in the gap of a split by time, which are in neither file. `source_files` is None if all files of
+    the source were read.
     """
 
     workload: str
@@ -116,6 +118,7 @@ class DatasetManifest:
     split: SplitRule | None = None
     gap_rows: int = 0
     bad_rows: BadRowCounts | None = None
+    source_files: SourceFiles | None = None
 
     @property
     def splits(self) -> dict[str, SplitManifest]:
@@ -146,6 +149,7 @@ class DatasetManifest:
             gap_rows=document.integer("gap_rows", 0),
             overlap=document.optional("overlap", Overlap.from_json),
             bad_rows=document.optional("bad_rows", BadRowCounts.from_json),
+            source_files=document.optional("source_files", SourceFiles.from_json),
         )
 
     def to_json(self) -> Json:
@@ -168,5 +172,6 @@ class DatasetManifest:
             **({"split": self.split.to_json()} if self.split else {}),
             **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
             **({"bad_rows": self.bad_rows.to_json()} if self.bad_rows else {}),
+            **({"source_files": self.source_files.to_json()} if self.source_files else {}),
         }
         return with_checksum(content)

@@ -9,6 +9,7 @@ from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.dataset_manifest import Overlap
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.population import PopulationChange
+from continuous_training.artifacts.source_files import SourceFiles
 from continuous_training.report.formatting import clean, label, metric_value, number, share
 
 MAX_CLASSES = 4
@@ -25,6 +26,8 @@ def check_lines(checks: DataChecks) -> Iterator[tuple[str, str]]:
         total = sum(checks.rows.values()) + checks.gap_rows
         part = f"{number(checks.gap_rows)} of {number(total)} ({share(checks.gap_rows, total)})"
         yield "rows in the gap", f"{part}, between training and holdout rows; not used"
+    if checks.source_files:
+        yield from _source_files(checks.source_files)
 
 
 def population_lines(change: PopulationChange) -> Iterator[tuple[str, str]]:
@@ -66,6 +69,14 @@ def _bad_rows(counts: BadRowCounts, valid: int) -> str:
     total = counts.rows + valid
     part = f"{number(counts.rows)} of {number(total)} ({share(counts.rows, total)}; {allowed})"
     return f"{part}: {clean(counts)}"
+
+
+def _source_files(files: SourceFiles) -> Iterator[tuple[str, str]]:
+    if files.omitted:
+        yield "files not read", clean(files.omitted_text)
+    if files.incomplete:
+        addresses = ", ".join(map(clean, files.incomplete))
+        yield "completeness", f"not known, because the server sent no length: {addresses}"
 
 
 def _overlap(overlap: Overlap | None, holdout: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..handler import Handler, Tensor, Tensors
-from ..tabular_requests import read_rows
+from ..tabular_requests import LARGEST, read_rows
 
 FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 
@@ -18,7 +18,7 @@ class DiabetesHandler(Handler):
     is `{"progression": [...]}`, one number per patient, in the unit of the label column.
     """
 
-    inputs = (Tensor("features", "FP64", (-1, len(FEATURES))),)
+    inputs = (Tensor("features", "FP64", (-1, len(FEATURES)), minimum=-LARGEST, maximum=LARGEST),)
     outputs = (Tensor("progression", "FP64", (-1,)),)
 
     def load(self, folder: Path) -> None:

@@ -113,7 +113,7 @@ class Diabetes(Workload):
         if source.startswith("sklearn:"):
             raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
         names = (*FEATURES, "progression")
-        return read_numbers(source, names, integers=("sex",), set_aside=context.set_aside)
+        return read_numbers(source, names, integers=("sex",), set_aside=context.set_aside, omit=context.omit)
 
     def _batch(self, block: Block, keys: list[str]) -> pa.RecordBatch:
         numbers = zip(self.columns[1:], block.values.T, strict=True)

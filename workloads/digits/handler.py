@@ -22,7 +22,7 @@ class DigitsHandler(Handler):
     (ink). The response is `{"predictions": [{"label", "neighbours", "distances"}, ...]}`, one per image.
     """
 
-    inputs = (Tensor("image", "FP32", (-1, SIDE, SIDE)),)
+    inputs = (Tensor("image", "FP32", (-1, SIDE, SIDE), minimum=0, maximum=BRIGHTEST),)
     outputs = (
         Tensor("label", "INT64", (-1,)),
         Tensor("neighbours", "INT64", (-1, NEIGHBOURS)),
@@ -62,7 +62,7 @@ class DigitsHandler(Handler):
         # numpy converts booleans among numbers to 0 and 1.
         if any(bool in map(type, row) for picture in pictures for row in picture):
             raise ValueError("an image is 8 rows of 8 numbers")
-        if not ((array >= 0) & (array <= BRIGHTEST)).all():
+        if not self.inputs[0].contains(array):
             raise ValueError(f"a pixel is a number from 0 (paper) to {BRIGHTEST} (ink)")
         return {"image": array.astype(np.float32)}
 

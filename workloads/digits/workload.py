@@ -97,7 +97,9 @@ class Digits(Workload):
         else:
             path, add_keys = source, distinct_rows
         names = (*PIXEL_NAMES, "label")
-        blocks = read_numbers(path, names, integers=("label",), set_aside=context.set_aside)
+        blocks = read_numbers(
+            path, names, integers=("label",), set_aside=context.set_aside, omit=context.omit
+        )
         for (origin, first, _, block), keys in add_keys(blocks):
             pixels = pa.array(block[:, :PIXELS].astype(np.float32).ravel())
             columns = [

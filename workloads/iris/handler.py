@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..handler import Handler, Tensor, Tensors
-from ..tabular_requests import read_rows
+from ..tabular_requests import LARGEST, read_rows
 
 MEASUREMENTS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 SPECIES = ("setosa", "versicolor", "virginica")
@@ -22,7 +22,7 @@ class IrisHandler(Handler):
     The species is the most probable one.
     """
 
-    inputs = (Tensor("measurements", "FP64", (-1, len(MEASUREMENTS))),)
+    inputs = (Tensor("measurements", "FP64", (-1, len(MEASUREMENTS)), minimum=-LARGEST, maximum=LARGEST),)
     outputs = (
         Tensor("species", "BYTES", (-1,)),
         Tensor("probabilities", "FP64", (-1, len(SPECIES))),

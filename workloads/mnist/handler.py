@@ -23,6 +23,8 @@ _USAGE = (
     "of 28 numbers from 0 (paper) to 255 (ink), or a PNG or JPEG file in base64"
 )
 
+_IMAGE = Tensor("image", "FP32", (-1, SIDE, SIDE), minimum=0, maximum=INK)
+
 
 class MnistHandler(Handler):
     """Predicts the majority label of the ten nearest training images.
@@ -34,7 +36,7 @@ class MnistHandler(Handler):
     and `distances` are squared distances between embeddings on the unit sphere.
     """
 
-    inputs = (Tensor("image", "FP32", (-1, SIDE, SIDE)),)
+    inputs = (_IMAGE,)
     # Larger batches are not faster per image, and delay the first request of the batch.
     batch_rows = 8
     outputs = (
@@ -134,7 +136,7 @@ def _arrays(pictures: list[Any]) -> np.ndarray:
         raise ValueError(f"an image is {SIDE} rows of {SIDE} numbers")
     if array.shape[1:] != (SIDE, SIDE):
         raise ValueError(f"an image is {SIDE} rows of {SIDE} numbers, not of shape {list(array.shape[1:])}")
-    if not ((array >= 0) & (array <= INK)).all():
+    if not _IMAGE.contains(array):
         raise ValueError(f"a pixel is a number from 0 (paper) to {INK} (ink)")
     return array.astype(np.float32)
 

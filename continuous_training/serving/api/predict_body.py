@@ -16,7 +16,6 @@ from continuous_training.serving.models.inference_request import (
     InferenceRequest,
     InferenceResponse,
     PredictRequest,
-    preprocess,
 )
 from continuous_training.serving.models.model import Model, Tensors
 from continuous_training.serving.models.model_schema import model_schema
@@ -41,7 +40,7 @@ class IllustratedPredictRequest:
 
     def build_inputs(self, model: Model) -> Tensors:
         """Return the tensors that the handler's `preprocess` returns."""
-        return preprocess(model, self.request)
+        return model.preprocess(self.request)
 
     def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
         """Encode the request and the illustrated result of the handler's `postprocess`."""

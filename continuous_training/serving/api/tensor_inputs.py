@@ -20,6 +20,7 @@ from continuous_training.core.json_object import Json
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.json_codec import abbreviate
 from continuous_training.serving.models.model import Tensors
+from continuous_training.serving.models.tensor_ranges import check_ranges
 
 _JSON_TYPES: dict[str, tuple[set[type], str]] = {
     "b": ({bool}, "true and false"),
@@ -54,6 +55,7 @@ def decode_inputs(inputs: Any, signature: Sequence[TensorSpec], raw: memoryview)
     rows = {name: len(array) for name, array in tensors.items()}
     if len(set(rows.values())) > 1:
         raise RequestError(f"the inputs must have the same number of rows, and they have {rows}")
+    check_ranges(tensors, signature)
     return tensors
 
 
@@ -154,7 +156,20 @@ def _from_raw(raw: memoryview, shape: list[int], spec: TensorSpec) -> np.ndarray
     if dtype.kind == "b" and (np.frombuffer(raw, np.uint8) > 1).any():
         raise RequestError(f"input {spec.name!r}: each raw BOOL must be 0 or 1")
     # Copy the data: the bytes of a request are neither aligned nor writable.
-    return _check_finite(np.frombuffer(raw, dtype).astype(dtype.newbyteorder("=")), spec)
+    array = np.frombuffer(raw, dtype).astype(dtype.newbyteorder("="))
+    _check_byte_order(array, spec)
+    return _check_finite(array, spec)
+
+
+def _check_byte_order(array: np.ndarray, spec: TensorSpec) -> None:
+    """Raise RequestError if only subnormal numbers and zeros occur: whole numbers in big-endian order."""
+    if array.dtype.kind != "f" or not array.any():
+        return
+    if np.abs(array).max() < np.finfo(array.dtype).smallest_normal:
+        raise RequestError(
+            f"input {spec.name!r}: all raw numbers are below {np.finfo(array.dtype).smallest_normal:g}; "
+            f"send {spec.datatype} in little-endian order"
+        )
 
 
 def _from_raw_bytes(raw: memoryview, count: int, name: str) -> np.ndarray:

@@ -119,8 +119,8 @@ def _model_metadata(model: Model, versions: list[str]) -> Json:
         "name": model.name,
         "versions": versions,
         "platform": model.metadata.platform or DEFAULT_PLATFORM,
-        "inputs": [spec.to_json() for spec in model.inputs],
-        "outputs": [spec.to_json() for spec in model.outputs],
+        "inputs": [spec.metadata() for spec in model.inputs],
+        "outputs": [spec.metadata() for spec in model.outputs],
     }
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from continuous_training.serving.errors import RequestError
 from continuous_training.serving.json_codec import decode, encode
 from continuous_training.serving.models.model import Model, Tensors
 from continuous_training.serving.models.versions import LoadedVersion
@@ -43,7 +42,7 @@ class PredictRequest:
 
     def build_inputs(self, model: Model) -> Tensors:
         """Return the tensors that the handler's `preprocess` returns."""
-        return preprocess(model, self.parse(self.body))
+        return model.preprocess(self.parse(self.body))
 
     def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
         """Encode the result of the handler's `postprocess`."""
@@ -52,11 +51,3 @@ class PredictRequest:
     def size(self) -> int:
         """Return the size of the request body in bytes."""
         return len(self.body)
-
-
-def preprocess(model: Model, request: Any) -> Tensors:
-    """Run the handler's `preprocess`. Its ValueError is raised as a RequestError for the client."""
-    try:
-        return dict(model.handler.preprocess(request))
-    except ValueError as error:
-        raise RequestError(str(error)) from error

@@ -12,6 +12,7 @@ from continuous_training.artifacts.bundle import BundleMetadata, TensorSpec
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.models.isolated_import import IsolatedPackage
+from continuous_training.serving.models.tensor_ranges import check_ranges
 
 Tensors = dict[str, np.ndarray]
 
@@ -33,11 +34,16 @@ class Model:
         return self.handler.postprocess(self.handler.inference(self.preprocess(request)))
 
     def preprocess(self, request: Any) -> Tensors:
-        """Return the input tensors of a JSON request. RequestError if the handler rejects the request."""
+        """Return the input tensors of a JSON request.
+
+        RequestError if the handler rejects the request, or if an element is outside its tensor's range.
+        """
         try:
-            return dict(self.handler.preprocess(request))
+            tensors = dict(self.handler.preprocess(request))
         except ValueError as error:
             raise RequestError(str(error)) from error
+        check_ranges(tensors, self.inputs)
+        return tensors
 
     @property
     def batch_rows(self) -> int | None:

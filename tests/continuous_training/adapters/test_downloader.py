@@ -60,11 +60,18 @@ def cached_files(cache: Path) -> list[str]:
 # Local ------------------------------------------------------------------------------------------
 
 
-def test_the_first_existing_name_in_a_folder_is_used_without_a_copy(fetch: Fetch, folder: Path) -> None:
-    (folder / "rows.csv").write_bytes(b"plain")
-    assert fetch(str(folder), [NAME, "rows.csv"]) == folder / "rows.csv"
-    (folder / NAME).write_bytes(b"packed")
-    assert fetch(str(folder), [NAME, "rows.csv"], SHA256) == folder / NAME
+@pytest.mark.parametrize("name", ["rows.csv", NAME, NAME.upper()])
+def test_the_file_with_one_of_the_names_is_used_without_a_copy(fetch: Fetch, folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"content")
+    assert fetch(str(folder), [NAME, "rows.csv"], SHA256) == folder / name
+
+
+def test_two_files_with_one_of_the_names_are_rejected(fetch: Fetch, folder: Path) -> None:
+    for name in ("rows.csv", NAME):
+        (folder / name).touch()
+    with pytest.raises(UserError, match=rf"contains both rows\.csv and {NAME}"):
+        fetch(str(folder), [NAME, "rows.csv"])
+    assert fetch(str(folder / NAME), [NAME, "rows.csv"]) == folder / NAME
 
 
 def test_a_local_file_with_any_name_is_used(fetch: Fetch, folder: Path) -> None:

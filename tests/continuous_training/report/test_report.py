@@ -19,6 +19,7 @@ from continuous_training.artifacts.dataset_manifest import ColumnDescription, Ov
 from continuous_training.artifacts.evaluation import EvaluatedChampion, TrackingRun
 from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.artifacts.population import PopulationChange, ScoreChange
+from continuous_training.artifacts.source_files import SourceFiles
 from continuous_training.evaluation.check import Check
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.evaluation.promotion_rule import PromotionRule
@@ -477,6 +478,14 @@ def test_the_rows_in_the_gap_of_a_split_by_time_are_counted() -> None:
     text = render(data).text
     assert "rows in the gap 70 of 1,570 (4.5 %), between training and holdout rows; not used" in text
     assert "rows in the gap" not in render(classification()).text
+
+
+def test_files_that_were_not_read_and_those_without_a_length_are_listed() -> None:
+    files = SourceFiles({"hidden": 2, "other": 1}, ("notes.md", "._a.csv"), ("https://host/a.csv",))
+    text = render(changed(classification(), dataset=replace(dataset(), source_files=files))).text
+    assert "files not read 2 hidden, 1 other (notes.md, ._a.csv, ...)" in text
+    assert "completeness not known, because the server sent no length: https://host/a.csv" in text
+    assert "files not read" not in render(classification()).text
 
 
 def test_each_compared_column_has_the_histograms_of_both_datasets() -> None:

@@ -98,6 +98,29 @@ def test_a_request_is_accepted_only_if_it_is_valid(
     assert response.status_code == (200 if valid else 400)
 
 
+@pytest.mark.parametrize(
+    ("shape", "data", "valid"),
+    [
+        ([1, 8, 8], [0] * 64, True),
+        ([1, 8, 8], [[[0] * 8] * 8], True),
+        ([2, 8, 8], [[[16] * 8] * 8] * 2, True),
+        ([0, 8, 8], [], False),
+        ([1, 8, 7], [0] * 56, False),
+        ([1, 64], [0] * 64, False),
+        ([1, 8, 8], [[[0] * 8] * 7], False),
+        ([1, 8, 8], [[[0] * 7] * 8], False),
+        ([1, 8, 8], [17] * 64, False),
+    ],
+)
+def test_the_schema_of_a_tensor_has_its_shape_and_its_range(
+    gallery: str, document: Any, shape: list[int], data: list[Any], valid: bool
+) -> None:
+    request_ = {"inputs": [{"name": "image", "datatype": "FP32", "shape": shape, "data": data}]}
+    assert validator(document, "digits.InferRequest").is_valid(request_) is valid
+    response = requests.post(f"{gallery}/v2/models/digits/infer", json=request_, timeout=30)
+    assert response.status_code == (200 if valid else 400)
+
+
 def test_numbers_have_the_range_of_the_training_rows(document: Any) -> None:
     single = document["components"]["schemas"]["diabetes.Request"]["oneOf"][0]
     patient = single["properties"]["patient"]["properties"]

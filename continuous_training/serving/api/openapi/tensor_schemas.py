@@ -9,7 +9,6 @@ import numpy as np
 from continuous_training.artifacts.bundle import TensorSpec
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.models.inference_request import preprocess
 from continuous_training.serving.models.model import Model
 from continuous_training.serving.models.model_schema import ModelSchema
 from continuous_training.serving.models.schema_inference import Schema
@@ -19,12 +18,12 @@ _JSON_TYPES = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "O
 
 def infer_request(model: Model) -> Schema:
     """Return the schema of a request to `/infer`: all inputs, and optionally the requested outputs."""
-    inputs = [_tensor(spec, min_size=1) for spec in model.inputs]
+    inputs = [_tensor(spec, {"prefixItems": [_axis(size) for size in spec.shape]}) for spec in model.inputs]
     return {
         "type": "object",
         "properties": {
             "id": {"type": "string", "description": "is returned in the response"},
-            "parameters": {"type": "object"},
+            "parameters": {"type": ["object", "null"]},
             "inputs": {
                 "type": "array",
                 "items": inputs[0] if len(inputs) == 1 else {"oneOf": inputs},
@@ -47,7 +46,8 @@ def infer_request(model: Model) -> Schema:
 
 def infer_response(model: Model) -> Schema:
     """Return the schema of a response of `/infer`."""
-    outputs = [_tensor(spec, min_size=0) for spec in model.outputs]
+    # No prefixItems: schemathesis 4.32 rewrites them in responses to a form that its validator rejects.
+    outputs = [_tensor(spec, {"items": {"type": "integer", "minimum": 0}}) for spec in model.outputs]
     return {
         "type": "object",
         "properties": {
@@ -67,15 +67,15 @@ def infer_example(model: Model, schema: ModelSchema) -> Any:
     """Return the first golden request that the handler accepts as tensors, or None."""
     for example in schema.examples:
         try:
-            tensors = preprocess(model, example.request)
+            tensors = model.preprocess(example.request)
         except RequestError:
             continue
         return {"inputs": [_encode(spec, tensors[spec.name]) for spec in model.inputs]}
     return None
 
 
-def _tensor(spec: TensorSpec, min_size: int) -> Schema:
-    """Return the schema of a tensor. `min_size` is the minimum size of each axis."""
+def _tensor(spec: TensorSpec, axes: Schema) -> Schema:
+    """Return the schema of a tensor. `axes` is the schema of the elements of its shape."""
     depth = len(spec.shape)
     return {
         "type": "object",
@@ -84,38 +84,50 @@ def _tensor(spec: TensorSpec, min_size: int) -> Schema:
             "datatype": {"const": spec.datatype},
             "shape": {
                 "type": "array",
-                "items": {"type": "integer", "minimum": min_size},
+                **axes,
                 "minItems": depth,
                 "maxItems": depth,
                 "description": f"{list(spec.shape)}, where -1 is any number of rows",
             },
-            "parameters": {"type": "object"},
-            "data": _data(spec.datatype, depth),
+            "parameters": {"type": ["object", "null"]},
+            "data": _data(spec),
         },
         "required": ["name", "datatype", "shape", "data"],
     }
 
 
-def _data(datatype: str, depth: int) -> Schema:
+def _axis(size: int) -> Schema:
+    return {"type": "integer", "minimum": 1} if size < 0 else {"const": size}
+
+
+def _data(spec: TensorSpec) -> Schema:
     """Return the schema of a tensor's elements, flat or nested like the shape."""
-    kind = np.dtype(NUMPY_DTYPES[datatype]).kind
+    kind = np.dtype(NUMPY_DTYPES[spec.datatype]).kind
     item: Schema = {"type": _JSON_TYPES[kind]}
     if kind in "iu":
-        limits = np.iinfo(NUMPY_DTYPES[datatype])
+        limits = np.iinfo(NUMPY_DTYPES[spec.datatype])
         item |= {"minimum": int(limits.min), "maximum": int(limits.max)}
-    flat: Schema = {"type": "array", "items": item}
-    if depth < 2:
-        return flat
-    nested = flat
-    for _ in range(depth - 1):
-        nested = {"type": "array", "items": nested}
-    return {"anyOf": [flat, nested], "description": "flat in row-major order, or nested as the shape"}
+    for key, limit in (("minimum", spec.minimum), ("maximum", spec.maximum)):
+        item |= {} if limit is None else {key: limit}
+    if len(spec.shape) < 2:
+        return {"type": "array", "items": item}
+    nested = item
+    for size in reversed(spec.shape):
+        nested = {"type": "array", "items": nested, **_exact_size(size)}
+    return {
+        "anyOf": [{"type": "array", "items": item}, nested],
+        "description": "flat in row-major order, or nested as the shape",
+    }
+
+
+def _exact_size(size: int) -> dict[str, int]:
+    return {} if size < 0 else {"minItems": size, "maxItems": size}
 
 
 def _encode(spec: TensorSpec, array: np.ndarray) -> Schema:
     elements = np.asarray(array).ravel().tolist()
     return {
-        **spec.to_json(),
+        **spec.metadata(),
         "shape": list(np.asarray(array).shape),
         "data": [item.decode() if isinstance(item, bytes) else item for item in elements],
     }

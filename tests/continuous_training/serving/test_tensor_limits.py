@@ -1,0 +1,128 @@
+"""A handler declares the range of its tensors once, and all protocols reject what is outside it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import requests
+
+from workloads.handler import Handler, Tensor
+
+PAPER = np.zeros((8, 8))
+FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
+
+
+def image(pixel: Any) -> list[list[Any]]:
+    """Return an image with one pixel of another value."""
+    rows: list[list[Any]] = PAPER.tolist()
+    rows[3][4] = pixel
+    return rows
+
+
+def post(url: str, content: Any) -> requests.Response:
+    return requests.post(url, data=json.dumps(content), timeout=10)
+
+
+def infer(url: str, model: str, name: str, datatype: str, data: list[Any]) -> requests.Response:
+    shape = list(np.shape(data))
+    tensor = {"name": name, "datatype": datatype, "shape": shape, "data": data}
+    return post(f"{url}/v2/models/{model}/infer", {"inputs": [tensor]})
+
+
+def infer_raw(url: str, raw: bytes) -> requests.Response:
+    """Send one image for digits as raw FP32."""
+    tensor = {"name": "image", "datatype": "FP32", "shape": [1, 8, 8]}
+    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    return requests.post(f"{url}/v2/models/digits/infer", data=head + raw, headers=headers, timeout=10)
+
+
+def statuses(url: str, pixel: float) -> dict[str, int]:
+    """Return the status of each protocol for an image with this pixel."""
+    rows = image(pixel)
+    responses = {
+        "/predict": post(f"{url}/predict/digits", {"image": rows}),
+        "V1": post(f"{url}/v1/models/digits:predict", {"instances": [{"image": rows}]}),
+        "V2": infer(url, "digits", "image", "FP32", [rows]),
+        "V2, raw": infer_raw(url, np.array(rows, "<f4").tobytes()),
+    }
+    return {name: response.status_code for name, response in responses.items()}
+
+
+@pytest.mark.parametrize("pixel", [1000, -5, 17, 16.001, -0.001, 2**64, 1e38])
+def test_all_protocols_reject_a_pixel_outside_the_range(gallery: str, pixel: float) -> None:
+    assert statuses(gallery, pixel) == dict.fromkeys(["/predict", "V1", "V2", "V2, raw"], 400)
+
+
+@pytest.mark.parametrize("pixel", [0, 16, 0.5, 16.0])
+def test_all_protocols_answer_a_pixel_in_the_range(gallery: str, pixel: float) -> None:
+    assert statuses(gallery, pixel) == dict.fromkeys(["/predict", "V1", "V2", "V2, raw"], 200)
+
+
+def test_the_error_names_the_tensor_the_number_and_the_range(gallery: str) -> None:
+    response = infer(gallery, "digits", "image", "FP32", [image(3), image(1000)])
+    assert response.json()["error"] == "input 'image': 1000 is out of range; send numbers from 0 to 16"
+
+
+@pytest.mark.parametrize("level", [1.0, 7.0, 16.0, 0.5])
+def test_raw_big_endian_numbers_are_rejected(gallery: str, level: float) -> None:
+    pixels = np.array(image(level))
+    assert infer_raw(gallery, pixels.astype("<f4").tobytes()).status_code == 200
+    response = infer_raw(gallery, pixels.astype(">f4").tobytes())
+    assert response.status_code == 400
+    assert "little-endian" in response.json()["error"]
+
+
+def test_a_raw_image_without_ink_is_answered(gallery: str) -> None:
+    assert infer_raw(gallery, PAPER.astype("<f4").tobytes()).status_code == 200
+
+
+@pytest.mark.parametrize(("value", "status"), [(1e100, 200), (-1e100, 200), (1.01e100, 400), (-1e300, 400)])
+def test_measurements_have_the_same_limit_in_all_protocols(gallery: str, value: float, status: int) -> None:
+    row = [value, *([1.0] * 9)]
+    patient = dict(zip(FEATURES, row, strict=True))
+    assert post(f"{gallery}/predict/diabetes", {"patient": patient}).status_code == status
+    assert infer(gallery, "diabetes", "features", "FP64", [row]).status_code == status
+
+
+def test_a_tensor_without_a_range_accepts_any_number(gallery: str) -> None:
+    assert infer(gallery, "toy", "x", "FP32", [-1e30, 1e30]).status_code == 200
+
+
+def test_the_openapi_document_contains_the_range_and_the_metadata_does_not(gallery: str) -> None:
+    document = requests.get(f"{gallery}/openapi.json", timeout=10).json()
+    tensor = document["components"]["schemas"]["digits.InferRequest"]["properties"]["inputs"]["items"]
+    elements = tensor["properties"]["data"]["anyOf"][0]["items"]
+    assert elements == {"type": "number", "minimum": 0, "maximum": 16}
+    metadata = requests.get(f"{gallery}/v2/models/digits", timeout=10).json()
+    assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 8, 8]}]
+
+
+class _Doubling(Handler):
+    """Has no check of its own."""
+
+    inputs: ClassVar = (Tensor("x", "FP64", (-1,), minimum=0),)
+    outputs: ClassVar = (Tensor("y", "FP64", (-1,)),)
+
+    def load(self, folder: Any) -> None:
+        pass
+
+    def preprocess(self, request: Any) -> dict[str, np.ndarray]:
+        return {"x": np.array(request, dtype=float)}
+
+    def inference(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"y": 2 * tensors["x"]}
+
+    def postprocess(self, tensors: dict[str, np.ndarray]) -> Any:
+        return tensors["y"].tolist()
+
+
+def test_torchserve_rejects_what_is_outside_the_range() -> None:
+    handler = _Doubling()
+    assert handler.handle([{"body": [1, 2]}, {"body": [3]}]) == [[2, 4], [6]]
+    for invalid in (-1, float("nan")):
+        with pytest.raises(ValueError, match="x: each element must be"):
+            handler.handle([{"body": [1, invalid]}])

@@ -204,7 +204,20 @@ def test_a_key_depends_only_on_the_content_of_the_row(tmp_path: Path) -> None:
 
 
 def rows_of(folder: Path) -> list[tuple[list[list[float]], list[str]]]:
-    return [(block.values.tolist(), keys) for block, keys in distinct_rows(read_numbers(str(folder), AB))]
+    return [
+        (block.values.tolist(), keys.to_pylist())
+        for block, keys in distinct_rows(read_numbers(str(folder), AB))
+    ]
+
+
+def test_keys_of_earlier_versions_do_not_change(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "1,2\n-0.0,1e-300\n0.1,3\n")
+    ((_, keys),) = rows_of(tmp_path)
+    assert keys == [
+        "dc91ce9a50ddc828740aa26743716897",
+        "ecdca666b7d3c2c35acb160bed24b684",
+        "3308ea97ae21c9ccead68f416376f28f",
+    ]
 
 
 def test_duplicate_rows_are_removed_and_row_numbers_stay_correct(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Digits(Workload):
         for (origin, first, _, block), keys in add_keys(blocks):
             pixels = pa.array(block[:, :PIXELS].astype(np.float32).ravel())
             columns = [
-                pa.array(keys),
+                keys,
                 pa.FixedSizeListArray.from_arrays(pixels, PIXELS),
                 to_arrow(self.column("label"), block[:, PIXELS], origin, first),
             ]

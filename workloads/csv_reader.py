@@ -18,7 +18,7 @@ from .contract import Column
 from .csv_table import Table, are_integers
 from .data_files import Omit, ignore_omitted, matching_files, name_in_source
 from .distinct_digests import DistinctDigests
-from .load_context import SetAside
+from .load_context import Advance, SetAside, ignore_share
 
 BLOCK = 10_000
 _DIGITS = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2")
@@ -55,22 +55,30 @@ def read_numbers(
     integers: Sequence[str] = (),
     set_aside: SetAside = raise_bad_row,
     omit: Omit = ignore_omitted,
+    advance: Advance = ignore_share,
 ) -> Iterator[Block]:
     """Yield blocks of rows from CSV files, float64 with shape [rows, columns].
 
     The first line of a file may contain the column names, in any order. Without it, the columns are in the
     order of `columns`. `integers` are the columns with only integers. A row with another number of cells or
     with an invalid cell is passed to `set_aside`, which by default raises UserError. `omit` gets the files of
-    the source that are not read. Raises UserError, with the position, for unknown or missing names and a file
-    without rows.
+    the source that are not read, and `advance` the share of the bytes that have been read. Raises UserError,
+    with the position, for unknown or missing names and a file without rows.
     """
-    number = 1
-    for path in matching_files(source, (".csv", ".csv.gz"), omit):
+    number, bytes_before = 1, 0
+    files = matching_files(source, (".csv", ".csv.gz"), omit)
+    sizes = [path.stat().st_size for path in files]
+    for path, size in zip(files, sizes, strict=True):
         name = name_in_source(path, source)
         table = Table(path, name, tuple(columns), tuple(integers), delimiter)
-        for first, values in _blocks(table.runs(set_aside)):
+
+        def read(position: int, before: int = bytes_before) -> None:
+            advance((before + position) / sum(sizes))
+
+        for first, values in _blocks(table.runs(set_aside, read)):
             yield Block(name, first, number, values)
             number += len(values)
+        bytes_before += size
 
 
 def _blocks(runs: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:

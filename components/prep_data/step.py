@@ -77,9 +77,9 @@ def run(
         bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
         files = SourceRecord()
         downloader = Downloader(cache, progress, None if sample else files.add_read)
-        context = LoadContext(downloader.fetch, progress, bad_rows.add, files.omit)
+        row_progress = RowProgress(progress, "read and validated")
+        context = LoadContext(downloader.fetch, progress, bad_rows.add, files.omit, row_progress.advance)
         with splits, bad_rows:
-            row_progress = RowProgress(progress, "read and validated")
             for rows in merge_batches(load_rows(workload, source, values, context)):
                 splits.add(select_valid(workload, row_split, rows, bad_rows.add_batch))
                 row_progress.update(splits.total)

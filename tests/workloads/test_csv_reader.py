@@ -302,3 +302,13 @@ def test_files_are_read_as_line_by_line(
     rows = [(block.first + i, row) for block in blocks for i, row in enumerate(block.values.tolist())]
     assert repr(rows) == repr(expected_rows)
     assert [row.row for row in bad_rows] == expected_bad
+
+
+def test_the_share_of_the_bytes_that_were_read_is_reported(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "1,2\n" * 100)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"3,4\n" * 100))
+    shares: list[float] = []
+    rows = [block.first for block in read_numbers(str(tmp_path), AB, advance=shares.append)]
+    assert len(rows) == 2
+    total = 400 + (tmp_path / "b.csv.gz").stat().st_size
+    assert shares == [pytest.approx(400 / total), 1]

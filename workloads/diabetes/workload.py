@@ -113,7 +113,14 @@ class Diabetes(Workload):
         if source.startswith("sklearn:"):
             raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
         names = (*FEATURES, "progression")
-        return read_numbers(source, names, integers=("sex",), set_aside=context.set_aside, omit=context.omit)
+        return read_numbers(
+            source,
+            names,
+            integers=("sex",),
+            set_aside=context.set_aside,
+            omit=context.omit,
+            advance=context.advance,
+        )
 
     def _batch(self, block: Block, keys: pa.Array) -> pa.RecordBatch:
         numbers = zip(self.columns[1:], block.values.T, strict=True)

@@ -21,6 +21,7 @@ from continuous_training.core.command import run_command
 from continuous_training.core.errors import PipelineError, as_pipeline_error
 from continuous_training.core.exit_codes import DEFECT
 from continuous_training.core.messages import ERROR, MARK, report
+from continuous_training.core.progress import ProgressLine
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
 from continuous_training.serving.process.server_state import state_directory
@@ -35,8 +36,8 @@ INTERRUPTION = (
 
 
 def tell(message: str) -> None:
-    """Write one line of progress to standard error at once."""
-    report(f"{MARK}{message}")
+    """Write one line of progress to standard error at once. On a terminal, the next one may replace it."""
+    report(f"{MARK}{message}", transient=isinstance(message, ProgressLine))
 
 
 def run_in_pipeline(step: str, execute: Callable[[Settings], Result]) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,13 +12,16 @@ import pyarrow as pa
 
 from continuous_training.artifacts.bad_rows import raise_bad_row
 from continuous_training.core.errors import UserError
+from continuous_training.core.slice_digests import sha256_of_slices
 
 from .contract import Column
 from .csv_table import Table, are_integers
 from .data_files import Omit, ignore_omitted, matching_files, name_in_source
-from .load_context import SetAside
+from .distinct_digests import DistinctDigests
+from .load_context import Advance, SetAside, ignore_share
 
 BLOCK = 10_000
+_DIGITS = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2")
 CSV = "CSV: a file, a folder or a glob, with or without a header line"
 """The sources that `read_numbers` accepts, for the help text of a parameter `source`."""
 
@@ -53,22 +55,30 @@ def read_numbers(
     integers: Sequence[str] = (),
     set_aside: SetAside = raise_bad_row,
     omit: Omit = ignore_omitted,
+    advance: Advance = ignore_share,
 ) -> Iterator[Block]:
     """Yield blocks of rows from CSV files, float64 with shape [rows, columns].
 
     The first line of a file may contain the column names, in any order. Without it, the columns are in the
     order of `columns`. `integers` are the columns with only integers. A row with another number of cells or
     with an invalid cell is passed to `set_aside`, which by default raises UserError. `omit` gets the files of
-    the source that are not read. Raises UserError, with the position, for unknown or missing names and a file
-    without rows.
+    the source that are not read, and `advance` the share of the bytes that have been read. Raises UserError,
+    with the position, for unknown or missing names and a file without rows.
     """
-    number = 1
-    for path in matching_files(source, (".csv", ".csv.gz"), omit):
+    number, bytes_before = 1, 0
+    files = matching_files(source, (".csv", ".csv.gz"), omit)
+    sizes = [path.stat().st_size for path in files]
+    for path, size in zip(files, sizes, strict=True):
         name = name_in_source(path, source)
         table = Table(path, name, tuple(columns), tuple(integers), delimiter)
-        for first, values in _blocks(table.runs(set_aside)):
+
+        def read(position: int, before: int = bytes_before) -> None:
+            advance((before + position) / sum(sizes))
+
+        for first, values in _blocks(table.runs(set_aside, read)):
             yield Block(name, first, number, values)
             number += len(values)
+        bytes_before += size
 
 
 def _blocks(runs: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
@@ -91,14 +101,15 @@ def _blocks(runs: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.nd
         yield first, rows
 
 
-Keyed = tuple[Block, list[str]]
-"""A block, and the key of each row."""
+Keyed = tuple[Block, pa.Array]
+"""A block, and the keys of its rows, an array of texts."""
 
 
 def numbered_rows(blocks: Iterable[Block]) -> Iterator[Keyed]:
     """Yield each row with its number as the key. For data that never changes, such as a library's copy."""
     for block in blocks:
-        yield block, [f"{n:07d}" for n in range(block.number, block.number + len(block.values))]
+        numbers = range(block.number, block.number + len(block.values))
+        yield block, pa.array([f"{number:07d}" for number in numbers])
 
 
 def distinct_rows(blocks: Iterable[Block]) -> Iterator[Keyed]:
@@ -107,19 +118,30 @@ def distinct_rows(blocks: Iterable[Block]) -> Iterator[Keyed]:
     Such a key does not change when files are added, renamed or reordered. Duplicates are dropped because
     otherwise one copy could be a training row and the other a holdout row.
     """
-    earlier_keys: set[str] = set()
+    earlier = DistinctDigests()
     for block in blocks:
-        # Adding zero turns -0.0 into 0.0.
-        keys = [hashlib.sha256(row.tobytes()).hexdigest()[:32] for row in block.values.astype("<f8") + 0.0]
-        start = 0
-        for i, key in enumerate(keys):
-            if key in earlier_keys:
-                if start < i:
-                    yield block.part(start, i), keys[start:i]
-                start = i + 1
-            earlier_keys.add(key)
-        if start < len(keys):
-            yield block.part(start, len(keys)), keys[start:]
+        digests = _content_digests(block.values)
+        keys, rows = _hexadecimal(digests), np.flatnonzero(earlier.add(digests))
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+            if len(run):
+                start, end = int(run[0]), int(run[-1]) + 1
+                yield block.part(start, end), keys[start:end]
+
+
+def _content_digests(values: np.ndarray) -> np.ndarray:
+    """Return the first 128 bits of the sha256 of each row: uint8 of shape [rows, 16]."""
+    # Adding zero turns -0.0 into 0.0.
+    content = np.ascontiguousarray(values.astype("<f8") + 0.0)
+    rows, size = content.shape
+    digests: np.ndarray = sha256_of_slices(content.tobytes(), range(0, rows * size * 8 + 1, size * 8))[:, :16]
+    return digests
+
+
+def _hexadecimal(digests: np.ndarray) -> pa.Array:
+    """Return each row of an uint8 array as a text of hexadecimal digits."""
+    rows, size = digests.shape
+    ends = np.arange(0, rows * size * 2 + 1, size * 2, dtype=np.int32)
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(ends), pa.py_buffer(_DIGITS[digests].tobytes()))
 
 
 def to_arrow(column: Column, values: np.ndarray, origin: str, first: int) -> pa.Array:

@@ -7,10 +7,11 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -37,16 +38,16 @@ class Table:
     integers: tuple[str, ...] = ()
     delimiter: str = ","
 
-    def runs(self, set_aside: SetAside) -> Iterator[tuple[int, np.ndarray]]:
+    def runs(self, set_aside: SetAside, read: Callable[[int], None]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the line number of the first row and the numbers of consecutive rows, [rows, columns].
 
-        The numbers are in the order of `columns`. Bad rows are passed to `set_aside`. Raises UserError for
-        unknown or missing names, a file that cannot be read, and a file without rows or with several rows
-        that are all bad.
+        The numbers are in the order of `columns`. Bad rows are passed to `set_aside`, and the position in the
+        file to `read`. Raises UserError for unknown or missing names, a file that cannot be read, and a file
+        without rows or with several rows that are all bad.
         """
         parser: _RowParser | None = None
         number, valid, bad = 1, 0, 0
-        for chunk in self._chunks():
+        for chunk in self._chunks(read):
             if parser and (numbers := parser.parse_usual(chunk)) is not None:
                 yield number, numbers
                 number, valid = number + len(numbers), valid + len(numbers)
@@ -74,12 +75,13 @@ class Table:
                 "separated by commas, is expected"
             )
 
-    def _chunks(self) -> Iterator[bytes]:
+    def _chunks(self, read: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the content of the file in parts of complete lines, without a byte order mark."""
         path, remainder, is_first = self.path, b"", True
         try:
-            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            with path.open("rb") as stored, _decompressed(path, stored) as file:
                 while data := file.read(_CHUNK_BYTES):
+                    read(stored.tell())
                     if is_first and data.startswith(_UTF16):
                         raise UserError(f"{self.name}: the file is encoded in UTF-16; encode it in UTF-8")
                     # Spreadsheets start UTF-8 files with a byte order mark.
@@ -127,6 +129,10 @@ class Table:
                 f"Expected: {', '.join(self.columns)}, in any order, or numbers without a header line"
             )
         return tuple(self.columns[expected.index(name)] for name in names)
+
+
+def _decompressed(path: Path, stored: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, gzip.GzipFile(fileobj=stored)) if path.suffix.lower() == ".gz" else stored
 
 
 class _RowParser:

@@ -15,6 +15,13 @@ from .data_files import Omit, ignore_omitted
 SetAside = Callable[[BadRow], None]
 """The type of `LoadContext.set_aside`."""
 
+Advance = Callable[[float], None]
+"""The type of `LoadContext.advance`."""
+
+
+def ignore_share(share: float) -> None:
+    """Ignore the share of the source that has been read."""
+
 
 class Fetch(Protocol):
     """The type of `LoadContext.fetch`."""
@@ -33,10 +40,12 @@ class LoadContext:
 
     `fetch` downloads data files to a cache. `progress` reports one message about the progress. `set_aside`
     records a row that cannot be read; the workload continues with the next row. It raises UserError if no row
-    may be set aside. `omit` records a file of the source that is not read.
+    may be set aside. `omit` records a file of the source that is not read. `advance` gets the share of the
+    source that has been read, from 0 to 1, for the remaining time in the progress.
     """
 
     fetch: Fetch
     progress: Progress
     set_aside: SetAside = raise_bad_row
     omit: Omit = ignore_omitted
+    advance: Advance = ignore_share

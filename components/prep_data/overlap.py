@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.prep_data.row_fingerprint import row_digests
+from components.prep_data.array_file import ArrayFile
+from components.prep_data.content_hashes import content_hashes
 from components.split_sides import HOLDOUT, TRAIN
 from workloads.contract import Workload
 
@@ -19,48 +22,60 @@ class SplitOverlap:
 
     A model is scored too well on rows that it was trained on. `exact` counts the holdout rows with the same
     content as a training row, `near` those that differ from one at most in case and white space of a text.
-    Memory: 8 bytes per row, and 8 more if the workload has text columns.
+    `exact` and `near` need 16 bytes of memory per row. Before, the rows' hashes are in files in `folder`.
     """
 
-    def __init__(self, workload: Workload, split_column: str = "") -> None:
+    def __init__(self, workload: Workload, split_column: str = "", folder: Path | None = None) -> None:
         excluded = (workload.key, workload.target, split_column)
         features = [column for column in workload.columns if column.name not in excluded]
         self._names = [column.name for column in features]
         self._texts = [column.name for column in features if column.kind == "text"]
-        self._digests: list[np.ndarray] = []
-        self._normalized: list[np.ndarray] = []
-        self._row_sides: list[np.ndarray] = []
+        self._hashes = ArrayFile(np.uint64, folder)
+        self._normalized = ArrayFile(np.uint64, folder)
+        self._row_sides = ArrayFile(np.int8, folder)
 
     def add(self, batch: pa.RecordBatch, row_sides: np.ndarray) -> None:
         """Add the rows of a batch with their sides."""
         if not self._names:
             return
         rows = batch.select(self._names)
-        self._digests.append(row_digests(rows))
+        self._hashes.append(content_hashes(rows))
         if self._texts:
-            self._normalized.append(row_digests(_normalize(rows, self._texts)))
+            self._normalized.append(content_hashes(_normalize(rows, self._texts)))
         self._row_sides.append(row_sides)
 
     def exact(self) -> np.ndarray:
         """Return the indices of the holdout rows with the same content as a training row."""
-        return self._matches(self._digests)
+        return self._matches(self._hashes)
 
     def near(self) -> np.ndarray:
         """Return the indices of the holdout rows with nearly the same content as a training row."""
-        return self._matches(self._normalized if self._texts else self._digests)
+        return self._matches(self._normalized if self._texts else self._hashes)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether `near` can differ from `exact`."""
+        return bool(self._texts)
 
     def training_row(self, index: int) -> int:
         """Return the index of the first training row with the content of the holdout row at `index`."""
-        digests = np.concatenate(self._digests)
-        same = (digests == digests[index]) & (np.concatenate(self._row_sides) == TRAIN)
+        hashes = self._hashes.read()
+        same = (hashes == hashes[index]) & (self._row_sides.read() == TRAIN)
         return int(np.flatnonzero(same)[0])
 
-    def _matches(self, digests: list[np.ndarray]) -> np.ndarray:
-        if not digests:
-            return np.array([], dtype=np.intp)
-        values, row_sides = np.concatenate(digests), np.concatenate(self._row_sides)
+    def _matches(self, file: ArrayFile) -> np.ndarray:
+        hashes, row_sides = file.read(), self._row_sides.read()
         indices = np.flatnonzero(row_sides == HOLDOUT)
-        return indices[np.isin(values[indices], values[row_sides == TRAIN])]
+        wanted, train = hashes[indices], hashes[row_sides == TRAIN]
+        del hashes
+        if not len(train):
+            return indices[:0]
+        train.sort()
+        # Neighbouring lookups in ascending order share the processor's cache.
+        order = np.argsort(wanted)
+        wanted = wanted[order]
+        positions = np.minimum(np.searchsorted(train, wanted), len(train) - 1)
+        return np.sort(indices[order[train[positions] == wanted]])
 
 
 def _normalize(rows: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from continuous_training.core.slice_digests import sha256_of_slices
 
 
 def sha256_of_rows(batch: pa.RecordBatch) -> np.ndarray:
@@ -64,9 +64,7 @@ def _sha256(pieces: Sequence[np.ndarray | pa.Array], rows: int) -> np.ndarray:
     columns += [_binary(fixed)] if fixed else []
     packed = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, b"")
     offsets = np.frombuffer(packed.buffers()[1], dtype=np.int32)[packed.offset : packed.offset + rows + 1]
-    view, sha256, ends = memoryview(packed.buffers()[2] or b""), hashlib.sha256, offsets.tolist()
-    digests = [sha256(view[begin:end]).digest() for begin, end in pairwise(ends)]
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(rows, 32)
+    return sha256_of_slices(packed.buffers()[2] or b"", offsets.tolist())
 
 
 def _binary(pieces: Sequence[np.ndarray]) -> pa.Array:

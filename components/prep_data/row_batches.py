@@ -17,19 +17,19 @@ def merge_batches(batches: Iterable[Rows], size: int = 10_000) -> Iterator[Rows]
     would become a row group of the Parquet file.
     """
     pending: list[Rows] = []
+    count = 0
     for rows in batches:
-        if pending and not _fits(pending, rows, size):
+        if pending and not (count + rows.batch.num_rows <= size and _same_file(pending[0], rows)):
             yield _merge(pending)
-            pending = []
+            pending, count = [], 0
         pending.append(rows)
+        count += rows.batch.num_rows
     if pending:
         yield _merge(pending)
 
 
-def _fits(pending: list[Rows], rows: Rows, size: int) -> bool:
-    first = pending[0]
-    count = sum(part.batch.num_rows for part in pending) + rows.batch.num_rows
-    return count <= size and rows.origin == first.origin and rows.batch.schema.equals(first.batch.schema)
+def _same_file(first: Rows, rows: Rows) -> bool:
+    return rows.origin == first.origin and rows.batch.schema.equals(first.batch.schema)
 
 
 def _merge(pending: list[Rows]) -> Rows:

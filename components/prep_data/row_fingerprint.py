@@ -38,12 +38,9 @@ class Fingerprint:
 
 def key_digests(keys: pa.Array) -> np.ndarray:
     """Return the first 64 bits of each key's sha256 as an array of uint64."""
-    return _first_64_bits(sha256_of_values(keys))
-
-
-def row_digests(batch: pa.RecordBatch) -> np.ndarray:
-    """Return the first 64 bits of each row's sha256 as an array of uint64."""
-    return _first_64_bits(sha256_of_rows(batch))
+    first_bytes = sha256_of_values(keys)[:, :8].copy()
+    numbers: np.ndarray = first_bytes.view(">u8")[:, 0].astype(np.uint64)
+    return numbers
 
 
 def in_holdout(digests: np.ndarray, test_size: float) -> np.ndarray:
@@ -53,8 +50,3 @@ def in_holdout(digests: np.ndarray, test_size: float) -> np.ndarray:
     `test_size` only moves rows from the training set to the holdout.
     """
     return digests.astype(np.float64) / 2.0**64 < test_size
-
-
-def _first_64_bits(digests: np.ndarray) -> np.ndarray:
-    numbers: np.ndarray = digests[:, :8].copy().view(">u8")[:, 0].astype(np.uint64)
-    return numbers

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.prep_data.array_file import ArrayFile
 from components.prep_data.group_sizes import LARGEST_GROUP, GroupSizes
 from components.prep_data.overlap import SplitOverlap
 from components.prep_data.row_fingerprint import Fingerprint, key_digests
@@ -42,10 +43,10 @@ class SplitWriter:
             side: StatisticsAccumulator(column for column in workload.columns if column.name not in unused)
             for side in SPLITS
         }
-        self.overlap = SplitOverlap(workload, column)
+        self.overlap = SplitOverlap(workload, column, folder)
         self.groups = GroupSizes()
         self.labels = {side: Counter[Any]() for side in SPLITS}
-        self.keys: list[np.ndarray] = []
+        self.keys = ArrayFile(np.uint64, folder)
         self.batches: list[tuple[str, int, int]] = []
         self.total = self.gap_rows = 0
         self.staged: StagedRows | None = None
@@ -54,7 +55,11 @@ class SplitWriter:
         self._stack = ExitStack()
         self.writers = {
             split: self._stack.enter_context(
-                pq.ParquetWriter(self.folder / f"{split}.parquet", self.workload.schema())
+                pq.ParquetWriter(
+                    self.folder / f"{split}.parquet",
+                    self.workload.schema(),
+                    use_dictionary=_repeated_columns(self.workload),
+                )
             )
             for split in SPLITS
         }
@@ -157,12 +162,11 @@ class SplitWriter:
         }
 
     def _check_duplicates(self) -> None:
-        keys = np.concatenate(self.keys) if self.keys else np.array([], dtype=np.uint64)
-        # Sorted in place: 8 bytes per row is the only memory that grows with the data.
+        keys = self.keys.read()
         keys.sort()
         duplicates = keys[1:][keys[1:] == keys[:-1]]
         if len(duplicates):
-            first, second = np.flatnonzero(np.concatenate(self.keys) == duplicates[0])[:2].tolist()
+            first, second = np.flatnonzero(self.keys.read() == duplicates[0])[:2].tolist()
             raise UserError(
                 f"{self._position(second)}, column {self.workload.key}: the same key as in "
                 f"{self._position(first)} ({len(duplicates)} duplicates in total). Keys must be unique"
@@ -189,7 +193,8 @@ class SplitWriter:
 
     def _check_overlap(self, source: str, progress: Progress) -> Overlap:
         """Return the overlap of the splits. Raises UserError if it is too large."""
-        exact, near = self.overlap.exact(), len(self.overlap.near())
+        exact = self.overlap.exact()
+        near = len(self.overlap.near()) if self.overlap.has_texts else len(exact)
         held_out, limit = self.fingerprints["holdout"].rows, self.workload.overlap_share
         text = f"{len(exact):,} of {held_out:,} holdout rows have the content of a training row"
         if len(exact) > limit * held_out:
@@ -209,3 +214,11 @@ class SplitWriter:
     def _position(self, index: int) -> str:
         origin, first, before = next(batch for batch in reversed(self.batches) if batch[2] <= index)
         return f"{origin}, row {first + index - before}"
+
+
+def _repeated_columns(workload: Workload) -> list[str]:
+    """Return the columns that Parquet encodes with a dictionary: those whose values may occur repeatedly.
+
+    A dictionary of keys or measurements takes most of the time of writing a file, and makes it larger.
+    """
+    return [c.name for c in workload.columns if c.name != workload.key and c.kind in ("text", "integer")]

@@ -138,9 +138,9 @@ def _write_rows(
     # The files of a sample are part of the product.
     is_sample = source == workload.sample_source
     downloader = Downloader(cache, progress, None if is_sample else files.add_read)
-    context = LoadContext(downloader.fetch, progress, bad_rows.add, files.omit)
+    row_progress = RowProgress(progress, "read and validated")
+    context = LoadContext(downloader.fetch, progress, bad_rows.add, files.omit, row_progress.advance)
     with splits, bad_rows:
-        row_progress = RowProgress(progress, "read and validated")
         for rows in merge_batches(load_rows(workload, source, values, context)):
             splits.add(select_valid(workload, row_split, rows, bad_rows.add_batch))
             row_progress.update(splits.total)

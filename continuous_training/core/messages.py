@@ -19,11 +19,23 @@ RESULT = "run result: "
 """The prefix of the line with the result of the run, in the log of notify. JSON of the run record follows."""
 
 
-def report(message: str) -> None:
-    """Write one line to standard error at once."""
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+class _Terminal:
+    """Whether the last line of the terminal is a message without an end, which the next message replaces."""
+
+    has_open_line = False
+
+
+def report(message: str, transient: bool = False) -> None:
+    """Write one line to standard error at once. On a terminal, the next message replaces a transient one."""
     # A result that was printed before the message also appears before it where both go to one terminal.
     sys.stdout.flush()
-    print(message, file=sys.stderr, flush=True)  # noqa: T201
+    if _Terminal.has_open_line:
+        message = f"{_CLEAR_LINE}{message}"
+    _Terminal.has_open_line = transient and sys.stderr.isatty()
+    print(message, end="" if _Terminal.has_open_line else "\n", file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextmanager

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
 from continuous_training.artifacts.measurements import SliceMetric
+from continuous_training.report.class_codes import class_codes
 from continuous_training.report.evaluation_plots import FULL_WIDTH, HALF_WIDTH
-from continuous_training.report.formatting import clean, real, short
+from continuous_training.report.formatting import real, short
 from continuous_training.report.report_data import ReportData
+from continuous_training.report.row_sample import sample_note, sampling_step
 from continuous_training.report.svg import (
     CHALLENGER,
     GRID,
@@ -43,7 +46,7 @@ def has_predictions(data: ReportData) -> bool:
 def confusion_plot(data: ReportData) -> Markup:
     """Draw the confusion matrix, with a colour for correct predictions and one for errors."""
     actual, predicted = data.predictions.actual, data.predictions.challenger
-    classes, counts = confusion_counts(actual, predicted)
+    classes, counts, errors = confusion_counts(actual, predicted)
     size, labels = len(classes), [short(name, 11) for name in classes]
     label_width = 6.4 * max(map(len, labels))
     left, vertical = 34 + label_width, label_width > 24 and size > 4
@@ -59,7 +62,6 @@ def confusion_plot(data: ReportData) -> Markup:
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
     axes.set(xlabel="predicted", ylabel="actual")
-    errors = int((_class_names(actual) != _class_names(predicted)).sum())
     summary = f"{errors} of {len(actual)} rows wrong; {_frequent_errors(classes, counts)}"
     return inline_svg(figure, "confusion", f"Confusion matrix: {summary}")
 
@@ -75,42 +77,42 @@ def _write_counts(axes: Axes, counts: np.ndarray, rates: np.ndarray, size: float
         )  # fmt: skip
 
 
-def confusion_counts(actual: np.ndarray, predicted: np.ndarray) -> tuple[list[str], np.ndarray]:
+def confusion_counts(actual: np.ndarray, predicted: np.ndarray) -> tuple[list[str], np.ndarray, int]:
     """Return the classes, and the number of rows by actual (row) and predicted (column) class: int [k, k].
 
-    Numeric classes are in numeric order, others in alphabetical order. With more than `MAX_CLASSES` classes,
-    the least frequent ones are combined.
+    Also return the number of errors. The classes are in the order of `class_codes`. With more than
+    `MAX_CLASSES` classes, the least frequent ones are combined.
     """
-    actual_names, predicted_names = _class_names(actual), _class_names(predicted)
-    names, frequencies = np.unique(np.concatenate([actual_names, predicted_names]), return_counts=True)
-    classes = sorted(names.tolist(), key=_natural_order)
-    if len(classes) > MAX_CLASSES:
-        common = set(names[np.argsort(-frequencies, kind="stable")][: MAX_CLASSES - 1].tolist())
-        classes = [*(name for name in classes if name in common), OTHER_CLASSES]
-    index = {name: i for i, name in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    rows, columns = (
-        [index.get(name, len(classes) - 1) for name in side.tolist()]
-        for side in (actual_names, predicted_names)
-    )
-    np.add.at(counts, (rows, columns), 1)
-    return classes, counts
+    names, (rows, columns) = class_codes(actual, predicted)
+    errors, size = int((rows != columns).sum()), len(names)
+    if size > MAX_CLASSES:
+        frequencies = np.bincount(rows, minlength=size) + np.bincount(columns, minlength=size)
+        # Among classes of one frequency, the first in alphabetical order are shown.
+        order = sorted(range(size), key=lambda code: (-frequencies[code], names[code]))
+        common = sorted(order[: MAX_CLASSES - 1])
+        names, new_codes = [*(names[code] for code in common), OTHER_CLASSES], np.full(size, len(common))
+        new_codes[common] = np.arange(len(common))
+        rows, columns, size = new_codes[rows], new_codes[columns], len(names)
+    counts = np.bincount(rows * size + columns, minlength=size * size)
+    return names, counts.reshape(size, size).astype(np.int64), errors
 
 
 def class_slices(data: ReportData) -> dict[str, SliceMetric]:
     """Return the accuracy on the rows of each class, in the form of slices."""
-    actual = _class_names(data.predictions.actual)
-    challenger = _class_names(data.predictions.challenger)
-    champion = None if data.predictions.champion is None else _class_names(data.predictions.champion)
-    slices = {}
-    for name in sorted(set(actual.tolist()), key=_natural_order):
-        mask = actual == name
-        slices[name] = SliceMetric(
-            rows=int(mask.sum()),
-            value=float((challenger[mask] == name).mean()),
-            champion=None if champion is None else float((champion[mask] == name).mean()),
+    predictions = data.predictions
+    champion = [] if predictions.champion is None else [predictions.champion]
+    names, (actual, *models) = class_codes(predictions.actual, predictions.challenger, *champion)
+    rows = np.bincount(actual, minlength=len(names))
+    correct = [np.bincount(actual[actual == model], minlength=len(names)) for model in models]
+    return {
+        name: SliceMetric(
+            rows=int(rows[code]),
+            value=float(correct[0][code] / rows[code]),
+            champion=float(correct[1][code] / rows[code]) if champion else None,
         )
-    return slices
+        for code, name in enumerate(names)
+        if rows[code]
+    }
 
 
 def errors_plot(data: ReportData) -> Markup:
@@ -125,11 +127,12 @@ def errors_plot(data: ReportData) -> Markup:
     axes = add_axes(figure, 444, 28, 300, 250)
     bins = min(30, max(8, 2 * math.isqrt(len(actual))))
     edges = np.histogram_bin_edges(np.concatenate(errors), bins).tolist()
-    axes.hist(
-        errors[0], edges, color=CHALLENGER, alpha=0.8, label="challenger", edgecolor="white", linewidth=0.6
-    )
+    # Counted here: matplotlib takes ten times as long for millions of rows.
+    counts = [np.histogram(values, edges)[0] for values in errors]
+    draw = partial(axes.hist, edges[:-1], edges)
+    draw(weights=counts[0], color=CHALLENGER, alpha=0.8, label="challenger", edgecolor="white", linewidth=0.6)
     if len(errors) > 1:
-        axes.hist(errors[1], edges, histtype="step", color=INK, linewidth=1.4, label="champion")
+        draw(weights=counts[1], histtype="step", color=INK, linewidth=1.4, label="champion")
         axes.legend(loc="upper right", borderaxespad=0)
     axes.axvline(0, color=MUTED, lw=1)
     axes.margins(y=0.2)
@@ -141,7 +144,7 @@ def errors_plot(data: ReportData) -> Markup:
 
 
 def _draw_scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, unit: str) -> None:
-    step = -(-len(actual) // MAX_POINTS)
+    step = sampling_step(len(actual), MAX_POINTS)
     low, high = float(min(actual.min(), predicted.min())), float(max(actual.max(), predicted.max()))
     margin = 0.05 * (high - low or 1.0)
     axes.plot([low, high], [low, high], color=MUTED, lw=1)
@@ -149,7 +152,7 @@ def _draw_scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, unit: s
     axes.plot(actual[::step], predicted[::step], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     axes.set(xlabel=f"actual {unit}".strip(), ylabel=f"predicted {unit}".strip())
-    axes.set_title("Predicted over actual" + (f" · one row in {step}" if step > 1 else ""))
+    axes.set_title("Predicted over actual" + sample_note(step))
     axes.grid(color=GRID)
 
 
@@ -181,20 +184,3 @@ def _finite_pairs(actual: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray
     actual, predicted = np.asarray(actual, np.float64).ravel(), np.asarray(predicted, np.float64).ravel()
     finite = np.isfinite(actual) & np.isfinite(predicted)
     return actual[finite], predicted[finite]
-
-
-def _class_names(labels: np.ndarray) -> np.ndarray:
-    """Return the labels as text; 3 and 3.0 are the same class."""
-    values = (
-        int(label) if isinstance(label, float) and label.is_integer() else label
-        for label in np.asarray(labels).ravel().tolist()
-    )
-    return np.array([clean(value) for value in values], dtype=np.str_)
-
-
-def _natural_order(name: str) -> tuple[bool, float, str]:
-    try:
-        value = float(name)
-    except ValueError:
-        value = math.nan
-    return (False, value, name) if math.isfinite(value) else (True, 0.0, name)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from continuous_training.report.evaluation_plots import FULL_WIDTH
 from continuous_training.report.formatting import real, short
 from continuous_training.report.report_data import ReportData
+from continuous_training.report.row_sample import sample_note, sampling_step
 from continuous_training.report.svg import (
     CHALLENGER,
     CHAMPION,
@@ -23,6 +24,7 @@ from continuous_training.report.svg import (
 
 MAX_POINTS = 250
 """Points of each scatter plot: each point is an element in the page."""
+MAX_LINE_POINTS = 1000
 
 
 def fit_plot(data: ReportData) -> Markup | None:
@@ -34,19 +36,28 @@ def fit_plot(data: ReportData) -> Markup | None:
     x, actual, predicted = _finite_rows(values, predictions.actual, predictions.challenger)
     if len(x) < 2:
         return None
-    order = np.argsort(x, kind="stable")
-    step = -(-len(x) // MAX_POINTS)
+    line = _line(x, predicted)
+    step = sampling_step(len(x), MAX_POINTS)
     figure = new_figure(FULL_WIDTH, 344)
     axes = add_axes(figure, 62, 14, FULL_WIDTH - 90, 276)
-    axes.plot(x[::step], actual[::step], "o", color=INK, alpha=0.55, ms=5, mew=0, label="holdout")
-    axes.plot(x[order], predicted[order], color=CHALLENGER, lw=3, label="challenger")
+    axes.plot(
+        x[::step],
+        actual[::step],
+        "o",
+        color=INK,
+        alpha=0.55,
+        ms=5,
+        mew=0,
+        label="holdout" + sample_note(step),
+    )
+    axes.plot(*line, color=CHALLENGER, lw=3, label="challenger")
     champion_line = _champion_line(predictions.champion, values)
     if champion_line is not None:
         axes.plot(*champion_line, color=CHAMPION, lw=1.6, ls=(0, (4, 3)), label="champion")
     axes.legend(loc="upper left")
     axes.grid(color=GRID)
     axes.set(xlabel=short(name), ylabel=short(data.label_column or "target"))
-    predicted_range = f"{real(predicted[order[0]])} to {real(predicted[order[-1]])}"
+    predicted_range = f"{real(line[1][0])} to {real(line[1][-1])}"
     feature_range = f"{real(x.min())} to {real(x.max())}"
     alternative = (
         f"Predicted {short(data.label_column)} over {short(name)}: from {predicted_range}, for {short(name)} "
@@ -62,21 +73,25 @@ def residuals_plot(data: ReportData) -> Markup | None:
         return None
     residuals = actual - predicted
     mean, deviation = float(residuals.mean()), float(residuals.std())
-    step = -(-len(residuals) // MAX_POINTS)
+    step = sampling_step(len(residuals), MAX_POINTS)
     figure = new_figure(FULL_WIDTH, 306)
     axes = add_axes(figure, 62, 28, 306, 226)
     axes.axhline(0, color=MUTED, lw=1)
     axes.plot(predicted[::step], residuals[::step], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
-    axes.plot(*_group_means(predicted, residuals), color=INK, lw=1.6)
+    sample = slice(None, None, sampling_step(len(residuals)))
+    axes.plot(*_group_means(predicted[sample], residuals[sample]), color=INK, lw=1.6)
     axes.grid(color=GRID)
-    axes.set(xlabel="predicted", ylabel="actual minus predicted", title="Residuals over predicted")
+    title = "Residuals over predicted" + sample_note(step)
+    axes.set(xlabel="predicted", ylabel="actual minus predicted", title=title)
     axes = add_axes(figure, 444, 28, 300, 226)
-    probabilities = (np.arange(1, len(residuals) + 1) - 0.5) / len(residuals)
-    normal = np.array([NormalDist().inv_cdf(p) for p in probabilities[::step].tolist()])
+    ordered = np.sort(residuals[sample])
+    shown = slice(None, None, sampling_step(len(ordered), MAX_POINTS))
+    probabilities = (np.arange(1, len(ordered) + 1) - 0.5) / len(ordered)
+    normal = np.array([NormalDist().inv_cdf(p) for p in probabilities[shown].tolist()])
     axes.plot(normal, mean + deviation * normal, color=MUTED, lw=1)
-    axes.plot(normal, np.sort(residuals)[::step], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
+    axes.plot(normal, ordered[shown], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
     axes.grid(color=GRID)
-    axes.set(xlabel="of a normal distribution", ylabel="residuals", title="Quantiles")
+    axes.set(xlabel="of a normal distribution", ylabel="residuals", title="Quantiles" + sample_note(step))
     moments = f"mean {real(mean)}, standard deviation {real(deviation)}"
     return inline_svg(figure, "residuals", f"Residuals of {len(residuals)} rows: {moments}")
 
@@ -96,6 +111,8 @@ def _champion_line(champion: np.ndarray | None, values: np.ndarray) -> tuple[np.
     if champion is None:
         return None
     x, predicted = _finite_rows(values, champion)
+    step = sampling_step(len(x))
+    x, predicted = x[::step], predicted[::step]
     order = np.lexsort((predicted, x))
     x, predicted = x[order], predicted[order]
     repeated = np.diff(x) == 0
@@ -104,7 +121,14 @@ def _champion_line(champion: np.ndarray | None, values: np.ndarray) -> tuple[np.
     tolerance = 1e-9 * np.abs(predicted).max()
     if (np.abs(np.diff(predicted)[repeated]) > tolerance).any():
         return None
-    return x, predicted
+    return _line(x, predicted)
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return points of the line of y over x, in ascending order, from the smallest to the largest x."""
+    order = np.argsort(x, kind="stable")
+    shown = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_LINE_POINTS)).astype(np.intp))
+    return x[order[shown]], y[order[shown]]
 
 
 def _finite_rows(*columns: np.ndarray) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests, row_digests
+from components.prep_data.row_fingerprint import Fingerprint, in_holdout, key_digests
 
 
 def fingerprint(*batches: dict[str, list[Any]]) -> str:
@@ -57,8 +57,12 @@ def test_the_fingerprint_is_the_hash_of_sum_and_number_of_rows() -> None:
     assert (total >= 2**256, total % 2**256 >= 2**255) == (True, True)
     content = (total % 2**256).to_bytes(32, "big") + len(rows).to_bytes(8, "big")
     assert fingerprint({"x": texts}) == hashlib.sha256(content).hexdigest()
-    numbers = row_digests(pa.RecordBatch.from_pydict({"x": texts}))
-    assert numbers.tolist() == [int.from_bytes(row[:8], "big") for row in rows]
+
+
+def test_the_digest_of_a_key_is_the_beginning_of_its_sha256() -> None:
+    keys = ["a", "", "ü", "\x00"]
+    expected = [int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") for key in keys]
+    assert key_digests(pa.array(keys)).tolist() == expected
 
 
 @pytest.mark.parametrize(

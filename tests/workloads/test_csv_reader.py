@@ -204,7 +204,20 @@ def test_a_key_depends_only_on_the_content_of_the_row(tmp_path: Path) -> None:
 
 
 def rows_of(folder: Path) -> list[tuple[list[list[float]], list[str]]]:
-    return [(block.values.tolist(), keys) for block, keys in distinct_rows(read_numbers(str(folder), AB))]
+    return [
+        (block.values.tolist(), keys.to_pylist())
+        for block, keys in distinct_rows(read_numbers(str(folder), AB))
+    ]
+
+
+def test_keys_of_earlier_versions_do_not_change(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "1,2\n-0.0,1e-300\n0.1,3\n")
+    ((_, keys),) = rows_of(tmp_path)
+    assert keys == [
+        "dc91ce9a50ddc828740aa26743716897",
+        "ecdca666b7d3c2c35acb160bed24b684",
+        "3308ea97ae21c9ccead68f416376f28f",
+    ]
 
 
 def test_duplicate_rows_are_removed_and_row_numbers_stay_correct(tmp_path: Path) -> None:
@@ -289,3 +302,13 @@ def test_files_are_read_as_line_by_line(
     rows = [(block.first + i, row) for block in blocks for i, row in enumerate(block.values.tolist())]
     assert repr(rows) == repr(expected_rows)
     assert [row.row for row in bad_rows] == expected_bad
+
+
+def test_the_share_of_the_bytes_that_were_read_is_reported(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "1,2\n" * 100)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"3,4\n" * 100))
+    shares: list[float] = []
+    rows = [block.first for block in read_numbers(str(tmp_path), AB, advance=shares.append)]
+    assert len(rows) == 2
+    total = 400 + (tmp_path / "b.csv.gz").stat().st_size
+    assert shares == [pytest.approx(400 / total), 1]

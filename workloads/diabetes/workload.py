@@ -113,12 +113,19 @@ class Diabetes(Workload):
         if source.startswith("sklearn:"):
             raise UserError(f"source {source!r}: scikit-learn's copy of this data is sklearn:diabetes")
         names = (*FEATURES, "progression")
-        return read_numbers(source, names, integers=("sex",), set_aside=context.set_aside, omit=context.omit)
+        return read_numbers(
+            source,
+            names,
+            integers=("sex",),
+            set_aside=context.set_aside,
+            omit=context.omit,
+            advance=context.advance,
+        )
 
-    def _batch(self, block: Block, keys: list[str]) -> pa.RecordBatch:
+    def _batch(self, block: Block, keys: pa.Array) -> pa.RecordBatch:
         numbers = zip(self.columns[1:], block.values.T, strict=True)
         columns = [to_arrow(column, values, block.origin, block.first) for column, values in numbers]
-        return pa.record_batch([pa.array(keys), *columns], schema=self.schema())
+        return pa.record_batch([keys, *columns], schema=self.schema())
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
         """Fit least squares. Features that are not selected get the weight zero."""

@@ -98,12 +98,17 @@ class Digits(Workload):
             path, add_keys = source, distinct_rows
         names = (*PIXEL_NAMES, "label")
         blocks = read_numbers(
-            path, names, integers=("label",), set_aside=context.set_aside, omit=context.omit
+            path,
+            names,
+            integers=("label",),
+            set_aside=context.set_aside,
+            omit=context.omit,
+            advance=context.advance,
         )
         for (origin, first, _, block), keys in add_keys(blocks):
             pixels = pa.array(block[:, :PIXELS].astype(np.float32).ravel())
             columns = [
-                pa.array(keys),
+                keys,
                 pa.FixedSizeListArray.from_arrays(pixels, PIXELS),
                 to_arrow(self.column("label"), block[:, PIXELS], origin, first),
             ]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from continuous_training.serving.http.backpressure import BackpressureProtocol
 from continuous_training.serving.http.request_parser import RequestParser
+from continuous_training.serving.http.requests import InFlightBytes
 
 MAX_HEAD_BYTES = 64 * 1024
 """The maximum size of a request line and its headers."""
@@ -29,27 +29,28 @@ _HEAD_TOO_LARGE = b"the request line and headers are larger than %d bytes" % MAX
 class ConnectionLimits:
     """Limits of the connections of a server.
 
-    `head_seconds` is the time for a request line and its headers to arrive, counted from the start of the
-    connection or the first byte of the request. When `stopping` is set, the server closes each connection
-    after the next response.
+    `seconds` is the time for a request line and its headers to arrive, counted from the start of the
+    connection or the first byte of the request. It is also the time for the client to read its responses:
+    see `ConnectionFlow`. `in_flight` counts the bytes of requests that wait behind others. When `stopping` is
+    set, the server closes each connection after the next response.
     """
 
     max_connections: int
-    head_seconds: float
+    seconds: float
+    in_flight: InFlightBytes
     stopping: Event = field(default_factory=Event)
 
 
-class LimitedProtocol(HttpToolsProtocol):
+class LimitedProtocol(BackpressureProtocol):
     """Applies the limits to one connection."""
 
     parser: RequestParser
 
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, in_flight=limits.in_flight, read_seconds=limits.seconds, **kwargs)
         self.parser = RequestParser(self)
         self._limits = limits
         self._stopping = limits.stopping
-        self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._keep_alive_timer: asyncio.TimerHandle | None = None
         self._last_response_time = 0.0
@@ -71,25 +72,27 @@ class LimitedProtocol(HttpToolsProtocol):
             self._keep_alive_timer.cancel()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Parse received bytes. Refuse a request whose head or trailer is too large."""
-        if self.transport.is_closing():
-            return
-        self._overhead_bytes += len(data)
-        super().data_received(data)
+    def parse_piece(self, piece: bytes | memoryview) -> None:
+        """Parse bytes. Refuse a request whose head or trailer is too large."""
+        self._overhead_bytes += len(piece)
+        super().parse_piece(piece)
         if self._in_head and self._head_timer is None:
             self._start_head_timer()
         if self._overhead_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             if self._in_head:
                 self._refuse(b"431 Request Header Fields Too Large", _HEAD_TOO_LARGE)
             else:  # The application already has the request, so this is not the place for a response.
-                self.transport.close()
+                self.close()
 
     def on_message_begin(self) -> None:
         """Start a request."""
-        self._overhead_bytes = 0
-        self._in_head = True
+        self.begin_message()
         super().on_message_begin()
+
+    def begin_message(self) -> None:
+        """Start a request."""
+        super().begin_message()
+        self._overhead_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Store a header. Ignore the headers of a trailer."""
@@ -111,8 +114,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Receive a part of the body."""
-        self._overhead_bytes -= MAX_BYTES_PER_BODY_BYTE * len(body)
+        self.count_body(len(body))
         super().on_body(body)
+
+    def count_body(self, size: int) -> None:
+        """Count received bytes of the body."""
+        self._body_bytes += size
+        self._overhead_bytes -= MAX_BYTES_PER_BODY_BYTE * size
 
     def on_message_complete(self) -> None:
         """Let the application know that the body is complete."""
@@ -126,10 +134,10 @@ class LimitedProtocol(HttpToolsProtocol):
         """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self.flow.limit_writing()
             return
         self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        if self.start_next_request():
             return
         self._last_response_time = self.loop.time()
         if self._keep_alive_timer is None:
@@ -154,16 +162,16 @@ class LimitedProtocol(HttpToolsProtocol):
         if remaining > 0:
             self._keep_alive_timer = self.loop.call_later(remaining, self._close_if_idle)
         else:
-            self.transport.close()
+            self.close()
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self._limits.head_seconds, self._on_head_timeout)
+        self._head_timer = self.loop.call_later(self._limits.seconds, self._on_head_timeout)
 
     def _on_head_timeout(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             self._start_head_timer()  # The previous request is still in progress.
         else:
-            self.transport.close()
+            self.close()
 
     def _cancel_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -182,4 +190,4 @@ class LimitedProtocol(HttpToolsProtocol):
             body,
         ]
         self.transport.write(b"\r\n".join(lines))
-        self.transport.close()
+        self.close()

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from continuous_training.serving.api.endpoint import Parse, Response
 from continuous_training.serving.api.predict_endpoints import prediction_response
-from continuous_training.serving.http.connection_limits import MAX_BYTES_PER_BODY_BYTE, LimitedProtocol
+from continuous_training.serving.http.connection_limits import LimitedProtocol
 from continuous_training.serving.http.errors import HttpError
 from continuous_training.serving.http.requests import (
     InFlightBytes,
@@ -189,16 +189,15 @@ class FastPathProtocol(LimitedProtocol):
         self._body_parts: list[bytes] | None = None
         """The body of a request for the fast path; None while uvicorn processes the request."""
 
-    def data_received(self, data: bytes) -> None:
-        """Parse received bytes. Pass a request that is still incomplete to uvicorn."""
-        super().data_received(data)
+    def parse_available(self) -> None:
+        """Parse the unparsed bytes. Pass a request that is still incomplete to uvicorn."""
+        super().parse_available()
         if self._body_parts is not None:
             self._switch_to_asgi()
 
     def on_message_begin(self) -> None:
         """Start a request, without the scope that uvicorn creates."""
-        self._overhead_bytes = 0
-        self._in_head = True
+        self.begin_message()
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -220,7 +219,7 @@ class FastPathProtocol(LimitedProtocol):
         if self._body_parts is None:
             super().on_body(body)
         else:
-            self._overhead_bytes -= MAX_BYTES_PER_BODY_BYTE * len(body)
+            self.count_body(len(body))
             self._body_parts.append(body)
 
     def on_message_complete(self) -> None:

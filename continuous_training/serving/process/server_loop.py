@@ -22,6 +22,7 @@ from continuous_training.serving.http.app import HttpApp
 from continuous_training.serving.http.connection_limits import ConnectionLimits, LimitedProtocol
 from continuous_training.serving.http.fast_path import FastPath, FastPathProtocol
 from continuous_training.serving.http.management import ManagementApp
+from continuous_training.serving.http.requests import InFlightBytes
 from continuous_training.serving.process.lock_watchdog import LockWatchdog
 from continuous_training.serving.process.settings import ServerSettings
 
@@ -96,7 +97,7 @@ def run(
     gc.freeze()
     gc.set_threshold(10_000)
     with _ManagementThread(management, events.on_tick, settings):
-        limits = ConnectionLimits(settings.max_connections, settings.timeout)
+        limits = ConnectionLimits(settings.max_connections, settings.timeout, public.app.in_flight)
 
         def begin_shutdown() -> None:
             limits.stopping.set()
@@ -114,7 +115,9 @@ class _ManagementThread(threading.Thread):
     ) -> None:
         super().__init__(name="management", daemon=True)
         self._on_tick = on_tick
-        self._limits = ConnectionLimits(settings.max_connections, settings.timeout)
+        self._limits = ConnectionLimits(
+            settings.max_connections, settings.timeout, InFlightBytes(settings.max_held)
+        )
         self._lock_watchdog = LockWatchdog(settings.stall)
         self._server = _Server(_config(management.app, self._limits)) if management else None
         self._socket = management.socket if management else None

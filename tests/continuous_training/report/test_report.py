@@ -429,9 +429,31 @@ def test_residuals_are_drawn() -> None:
     actual, challenger = data.predictions.actual[:2], data.predictions.challenger[:2]
     few = changed(data, actual=actual, challenger=challenger, champion_predictions=None)
     assert not any(figure.startswith("Residuals") for figure in render(few).figures())
-    actual, challenger = np.random.default_rng(0).normal(size=(2, 50_000))
-    large = changed(data, actual=actual, challenger=challenger, champion_predictions=None)
-    assert len(render_report(large)) < 2_000_000
+
+
+def test_a_report_on_many_rows_is_small_and_states_which_rows_it_draws() -> None:
+    actual, challenger, x = np.random.default_rng(0).normal(size=(3, 100_000))
+    data = changed(regression(), actual=actual, challenger=challenger, champion_predictions=challenger + 1)
+    data = changed(data, feature=("bmi", x), label_column="progression")
+    text = render_report(data)
+    assert len(text) < 500_000
+    page = Page(text)
+    for title in ("Predicted over actual · one row in 125", "holdout · one row in 400"):
+        assert title in page.text
+    for title in ("Residuals over predicted · one row in 400", "Quantiles · one row in 400"):
+        assert title in page.text
+    assert "Predicted over actual for 100000 rows" in " ".join(page.figures())
+
+
+@pytest.mark.parametrize("convert", [np.array, lambda labels: np.array([f"c{n}" for n in labels], object)])
+def test_the_classes_of_many_rows_are_counted(convert: Callable[[list[int]], np.ndarray]) -> None:
+    labels = np.arange(60_000) % 3
+    wrong = np.where(np.arange(60_000) < 300, 2, labels)
+    actual, challenger = convert(labels.tolist()), convert(wrong.tolist())
+    data = classification(actual=actual, challenger=challenger, champion_predictions=actual, slices={})
+    figures = " ".join(render(data).figures())
+    assert "200 of 60000 rows wrong" in figures
+    assert "99.5 %, champion 100.0 %" in figures
 
 
 def test_the_data_checks_are_shown_in_plain_language() -> None:

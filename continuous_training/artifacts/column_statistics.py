@@ -50,7 +50,7 @@ class ColumnStatistics:
     """The number of rows, and the distribution in the form that suits the column. Other fields are None.
 
     A column of categories has `counts` per value; an entry of kind "characters" has the weight of each kind
-    of character; an entry of kind "words" has `words`, the number of texts by the hash bin of a word. All
+    of character; an entry of kind "words" has `word_counts`, the number of texts by the hash bin of a word. All
     other columns have moments, the exact extremes, quantiles and a histogram of their numbers or lengths.
     Older documents have no quantiles; `rows` is None if it is not known.
     """
@@ -58,7 +58,7 @@ class ColumnStatistics:
     kind: str
     rows: int | None = None
     counts: Mapping[str, float] | None = None
-    words: tuple[int, ...] | None = None
+    word_counts: tuple[int, ...] | None = None
     mean: float | None = None
     std: float | None = None
     minimum: float | None = None
@@ -73,7 +73,7 @@ class ColumnStatistics:
             kind=document.text("kind", ""),
             rows=document.integer("rows") if "rows" in document else None,
             counts=document.numbers_by_name("counts") if "counts" in document else None,
-            words=_counts_of_words(document) if "words" in document else None,
+            word_counts=_counts_of_words(document) if "words" in document else None,
             mean=document.optional_number("mean"),
             std=document.optional_number("std"),
             minimum=document.optional_number("minimum"),
@@ -90,7 +90,7 @@ class ColumnStatistics:
             "rows": self.rows,
             "counts": None if self.counts is None else dict(self.counts),
             # One text is shorter than a list with a line for each count.
-            "words": None if self.words is None else " ".join(map(str, self.words)),
+            "words": None if self.word_counts is None else " ".join(map(str, self.word_counts)),
             "mean": self.mean,
             "std": self.std,
             "grid": (histogram.grid or None) if histogram else None,

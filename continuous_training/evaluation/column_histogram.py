@@ -41,8 +41,8 @@ def column_histogram(new: ColumnStatistics, old: ColumnStatistics | None = None)
     columns = [new] if old is None else [new, old]
     if all(column.counts is not None for column in columns):
         bars, counts = _values([column.counts or {} for column in columns])
-    elif all(column.words is not None for column in columns):
-        bars, counts = _words([np.array(column.words, np.float64) for column in columns])
+    elif all(column.word_counts is not None for column in columns):
+        bars, counts = _words([np.array(column.word_counts, np.float64) for column in columns])
     elif all(column.quantiles or column.histogram for column in columns):
         bars, counts = _numbers(columns)
     else:

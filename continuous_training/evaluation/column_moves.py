@@ -48,10 +48,10 @@ def _beyond_chance(drift: ColumnDrift) -> bool:
 
 
 def _move(column: str, new: ColumnStatistics, old: ColumnStatistics) -> ColumnMove:
-    if new.words is not None and old.words is not None:
+    if new.word_counts is not None and old.word_counts is not None:
         # Most words are rare, so words that do not occur again are normal.
         return ColumnMove(
-            column, vocabulary_change=vocabulary_change(np.array(new.words), np.array(old.words))
+            column, vocabulary_change=vocabulary_change(np.array(new.word_counts), np.array(old.word_counts))
         )
     if new.counts is not None and old.counts is not None:
         return ColumnMove(column, lost_values=_lost_values(new.counts, old.counts))

@@ -40,7 +40,7 @@ def column_drift(
     """
     drifts = []
     for name in new.keys() & old.keys():
-        new_words, old_words = new[name].words, old[name].words
+        new_words, old_words = new[name].word_counts, old[name].word_counts
         if new_words is not None and old_words is not None:
             drifts.append(_vocabulary_drift(name, np.array(new_words), np.array(old_words)))
             continue

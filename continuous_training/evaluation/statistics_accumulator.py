@@ -92,7 +92,7 @@ class StatisticsAccumulator:
         }
         vocabularies = {
             f"{name} words": ColumnStatistics(
-                "words", vocabulary.texts, words=tuple(vocabulary.counts.tolist())
+                "words", vocabulary.texts, word_counts=tuple(vocabulary.counts.tolist())
             )
             for name, vocabulary in self.vocabularies.items()
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +25,13 @@ from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress, RowProgress
-from workloads.contract import LoadContext, Values, Workload
+from workloads.contract import LoadContext, Rows, Values, Workload
 from workloads.former_load import load_rows
+from workloads.load_context import SetAside
 
 from .bad_row_writer import BadRowWriter
 from .earlier_run import EarlierRun, find_earlier_run
+from .read_ahead import read_ahead
 from .row_batches import merge_batches
 from .source_record import SourceRecord
 from .split_writer import SplitWriter
@@ -139,9 +141,13 @@ def _write_rows(
     is_sample = source == workload.sample_source
     downloader = Downloader(cache, progress, None if is_sample else files.add_read)
     row_progress = RowProgress(progress, "read and validated")
-    context = LoadContext(downloader.fetch, progress, bad_rows.add, files.omit, row_progress.advance)
+
+    def load(set_aside: SetAside) -> Iterator[Rows]:
+        context = LoadContext(downloader.fetch, progress, set_aside, files.omit, row_progress.advance)
+        return merge_batches(load_rows(workload, source, values, context))
+
     with splits, bad_rows:
-        for rows in merge_batches(load_rows(workload, source, values, context)):
+        for rows in read_ahead(load, bad_rows.add):
             splits.add(select_valid(workload, row_split, rows, bad_rows.add_batch))
             row_progress.update(splits.total)
         row_progress.finish(splits.total)

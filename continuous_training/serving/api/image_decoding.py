@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 MEDIA_TYPES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/bmp": "BMP"}
 """The supported media types and Pillow's names for them."""
 
+MEDIA_TYPE_ALIASES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/x-bmp": "image/bmp",
+    "image/x-ms-bmp": "image/bmp",
+}
+"""Unregistered names of media types that clients send."""
+
 MAX_PIXELS = 16_000_000
 """The maximum number of pixels in an image file. A small file can contain an image of several gigabytes."""
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from continuous_training.serving.api.image_decoding import MEDIA_TYPES, ImageFormat, decode_image
+from continuous_training.serving.api.image_decoding import (
+    MEDIA_TYPE_ALIASES,
+    MEDIA_TYPES,
+    ImageFormat,
+    decode_image,
+)
 from continuous_training.serving.errors import RequestError, UnsupportedMediaTypeError
 from continuous_training.serving.json_codec import decode
 from continuous_training.serving.models.schema_inference import Schema
@@ -150,4 +155,5 @@ def _parse_form(content_type: str, body: bytes) -> _FormParts:
 
 
 def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
+    media_type = content_type.partition(";")[0].strip().lower()
+    return MEDIA_TYPE_ALIASES.get(media_type, media_type)

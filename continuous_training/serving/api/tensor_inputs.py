@@ -96,7 +96,8 @@ def _check_shape(tensor: Json, spec: TensorSpec) -> list[int]:
 
 def _raw_size(tensor: Json, name: str) -> int | None:
     """Return the size of the tensor's raw data in bytes, or None if its data is in the JSON."""
-    parameters = tensor.get("parameters", {})
+    parameters = tensor.get("parameters")
+    parameters = {} if parameters is None else parameters
     if not isinstance(parameters, dict):
         raise RequestError(f"input {name!r}: parameters must be an object")
     size = parameters.get("binary_data_size")

@@ -43,10 +43,10 @@ class InferRequest:
         if not isinstance(request, dict):
             raise RequestError('the body must be a JSON object with "inputs"')
         for key, json_type, description in (("id", str, "a string"), ("parameters", dict, "an object")):
-            if key in request and not isinstance(request[key], json_type):
+            if request.get(key) is not None and not isinstance(request[key], json_type):
                 raise RequestError(f'"{key}" must be {description}')
         self._id = request.get("id")
-        binary = request.get("parameters", {}).get("binary_data_output", False)
+        binary = (request.get("parameters") or {}).get("binary_data_output", False)
         names = [spec.name for spec in model.outputs]
         self._outputs = _requested_outputs(request.get("outputs"), names, binary)
         raw = memoryview(self.body)[length:] if length is not None else memoryview(b"")
@@ -84,7 +84,8 @@ def _requested_outputs(outputs: Any, names: list[str], binary: Any) -> list[Requ
         raise RequestError('"outputs" must be a list of objects with a "name"')
     requested: dict[str, RequestedOutput] = {}
     for output in outputs:
-        name, parameters = output.get("name"), output.get("parameters", {})
+        name, parameters = output.get("name"), output.get("parameters")
+        parameters = {} if parameters is None else parameters
         if not isinstance(name, str) or name not in names:
             raise RequestError(f"the model has no output {abbreviate(name)}; its outputs are {names}")
         if name in requested:

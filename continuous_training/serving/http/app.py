@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from continuous_training.serving.api.endpoint import Response
+from continuous_training.serving.http.head_checks import check_head
 from continuous_training.serving.http.requests import (
     InFlightBytes,
     Receive,
@@ -10,7 +11,6 @@ from continuous_training.serving.http.requests import (
     RequestLimits,
     Scope,
     Send,
-    check_content_encoding,
 )
 from continuous_training.serving.http.responses import ResponseObserver, respond
 from continuous_training.serving.http.routing import Router
@@ -43,7 +43,7 @@ class HttpApp:
             await respond(request, send, self._handle, self.observe, self.log_access)
 
     async def _handle(self, request: Request) -> Response:
+        check_head(request)
         match = self.router.find(request.scope["method"], request.scope["path"])
         request.parameters = match.parameters
-        check_content_encoding(request)
         return await match.route.endpoint(request)

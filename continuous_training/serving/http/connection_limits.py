@@ -95,9 +95,9 @@ class LimitedProtocol(BackpressureProtocol):
         self._overhead_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Store a header. Ignore the headers of a trailer."""
+        """Store a header without the spaces after its value. Ignore the headers of a trailer."""
         if self._in_head:
-            name = name.lower()
+            name, value = name.lower(), value.rstrip(b" \t")
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
             self.headers.append((name, value))

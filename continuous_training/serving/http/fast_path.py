@@ -22,11 +22,11 @@ from continuous_training.serving.api.endpoint import Parse, Response
 from continuous_training.serving.api.predict_endpoints import prediction_response
 from continuous_training.serving.http.connection_limits import LimitedProtocol
 from continuous_training.serving.http.errors import HttpError
+from continuous_training.serving.http.head_checks import check_head
 from continuous_training.serving.http.requests import (
     InFlightBytes,
     Request,
     RequestLimits,
-    check_content_encoding,
 )
 from continuous_training.serving.http.responses import (
     STATUS_DISCONNECTED,
@@ -89,6 +89,7 @@ class FastPath:
             return None
         scope = {
             "method": "POST",
+            "http_version": connection.parser.get_http_version(),
             "path": target.path,
             "headers": headers,
             "query_string": b"",
@@ -97,7 +98,7 @@ class FastPath:
         request = Request(scope, _receive_nothing, self.limits, self.in_flight, target.parameters)
         pending = FastPathRequest(self, connection, request)
         try:
-            check_content_encoding(request)
+            check_head(request)
             call = target.parse(request, body)
             if call is None:
                 return None

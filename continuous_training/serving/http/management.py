@@ -15,6 +15,7 @@ from continuous_training.core.json_object import Json
 from continuous_training.serving.api.endpoint import Response, json_response
 from continuous_training.serving.errors import RequestError, VersionRejectedError
 from continuous_training.serving.http.errors import HttpError
+from continuous_training.serving.http.head_checks import check_head
 from continuous_training.serving.http.requests import (
     InFlightBytes,
     Receive,
@@ -55,6 +56,7 @@ class ManagementApp:
             await respond(request, send, self._handle)
 
     async def _handle(self, request: Request) -> Response:
+        check_head(request)
         authorization = (request.header(b"authorization") or "").encode("latin-1")
         body = await request.body()
         if not compare_digest(authorization, self.authorization):
@@ -122,7 +124,9 @@ def _action(method: str, path: str) -> tuple[str, str]:
 
 def _content(body: bytes) -> Json:
     content = decode(body) if body else {}
-    if not isinstance(content, dict) or not isinstance(content.setdefault("parameters", {}), dict):
+    if isinstance(content, dict) and content.get("parameters") is None:
+        content["parameters"] = {}
+    if not isinstance(content, dict) or not isinstance(content["parameters"], dict):
         raise RequestError('the body must be {"parameters": {...}}')
     return content
 

@@ -132,9 +132,3 @@ class Request:
             text = f"the body is larger than {max_body} bytes; split the request into smaller ones"
             raise HttpError(413, text, {"connection": "close"})
         return b"".join(chunks) if len(chunks) != 1 else chunks[0]
-
-
-def check_content_encoding(request: Request) -> None:
-    """Raise HttpError 415 if the body of a request is compressed."""
-    if (request.header(b"content-encoding") or "identity") != "identity":
-        raise HttpError(415, "this server does not read compressed bodies; send it without content-encoding")

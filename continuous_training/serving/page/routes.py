@@ -45,7 +45,7 @@ class Page:
 
     async def root(self, request: EndpointRequest) -> Response:
         """Return the page to browsers, and the list of models to other clients."""
-        if "text/html" in (request.header(b"accept") or ""):
+        if "text/html" in (request.header(b"accept") or "").lower():
             return self._file("index.html")
         response = await self.index(request)
         return Response(response.body, response.status, {**response.headers, "vary": "accept"})

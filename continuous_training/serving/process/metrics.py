@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -16,6 +16,7 @@ from continuous_training.serving.api.endpoint import EndpointRequest, Response
 from continuous_training.serving.http.requests import Request
 from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.process.fast_histogram import Counter, Histogram
+from continuous_training.serving.process.metrics_format import select_format
 from continuous_training.serving.process.worker_metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
@@ -95,11 +96,13 @@ class Metrics:
             await asyncio.sleep(PUBLISH_SECONDS)
 
     async def metrics(self, request: EndpointRequest) -> Response:
-        """Return the metrics in Prometheus's text format."""
-        text = generate_latest(self.registry)
+        """Return the metrics in the format that the client accepts: a text format, or OpenMetrics."""
+        exposition = select_format(request.header(b"accept"))
+        registry = self.registry
         if self._worker_metrics is not None:
-            text = self._worker_metrics.aggregate(text)
-        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+            registry = self._worker_metrics.aggregate(generate_latest(registry))
+        headers = {"content-type": exposition.content_type, "vary": "accept"}
+        return Response(exposition.encode(registry), headers=headers)
 
 
 class _ModelCollector(Collector):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -38,7 +38,7 @@ class WorkerMetrics:
         temporary.write_bytes(text)
         temporary.replace(self._own_file)
 
-    def aggregate(self, text: bytes) -> bytes:
+    def aggregate(self, text: bytes) -> CollectorRegistry:
         """Return the sum of these metrics of this worker and the last published metrics of the others."""
         other_files = [
             path for path in self._folder.iterdir() if path.name.isdecimal() and path != self._own_file
@@ -49,7 +49,7 @@ class WorkerMetrics:
         ]
         registry = CollectorRegistry()
         registry.register(_SumCollector(expositions))
-        return generate_latest(registry)
+        return registry
 
 
 @dataclass(frozen=True)

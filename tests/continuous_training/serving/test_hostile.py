@@ -50,7 +50,14 @@ class AsgiClient:
         async def send(message: Any) -> None:
             messages.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "client": None}
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": path,
+            "headers": [(b"host", b"x"), *headers],
+            "client": None,
+        }
         await asyncio.wait_for(self.app(scope, receive, send), 20)
         start, content = messages
         return start["status"], dict(start["headers"]), content["body"]

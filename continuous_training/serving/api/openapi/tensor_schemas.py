@@ -22,7 +22,7 @@ def infer_request(model: Model) -> Schema:
     return {
         "type": "object",
         "properties": {
-            "id": {"type": "string", "description": "is returned in the response"},
+            "id": {"type": ["string", "null"], "description": "is returned in the response"},
             "parameters": {"type": ["object", "null"]},
             "inputs": {
                 "type": "array",

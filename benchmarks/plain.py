@@ -42,7 +42,7 @@ def main() -> None:
             archive(folder / "model", folder / "evaluation", folder / "archive", registry, store)
             target = LocalTarget(settings.state)
             deploy(folder / "archive", folder / "deployed.json", registry, store, target)
-    notify(workload.name, run_id, records)
+    notify(run_id, records, settings)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,21 @@ from continuous_training.core.settings import Settings
 FAILED_VERDICTS = ("failed", "reverted")
 
 
-def announce(workload: str, record: RunRecord, webhook: str, progress: Progress) -> None:
-    """Send the result of a run to the webhook, if one is set, and report it."""
+def announce(record: RunRecord, history: RunHistory, settings: Settings, progress: Progress) -> None:
+    """Report the result of a run, and send it to the channels that have not received it yet."""
     # Start-up time: a step sends a message only after a Retry; notify always does.
-    from continuous_training.adapters.webhook import Notifier
+    from continuous_training.adapters.notifications.notification import run_notification
+    from continuous_training.adapters.notifications.notifier import Notifier
 
-    message = f"{workload}: {record.verdict}. " + "; ".join(record.reasons)
-    Notifier(webhook).send(message, {"workload": workload, **record.to_json()})
-    progress(message)
+    more = f"python -m pipelines.logs {record.run}" if settings.kfp_api else ""
+    failed = record.verdict in FAILED_VERDICTS
+    notification = run_notification(history.workload, record, more if failed else "")
+    progress(notification.text)
+    if settings.notifications.selects(record.verdict):
+        done = history.announced(record)
+        sent = Notifier(settings.notifications).send(notification, done)
+        if sent:
+            history.write_announced(record, done | sent)
 
 
 def recorded_failure(settings: Settings) -> RunRecord | None:
@@ -37,7 +44,7 @@ def announce_correction(settings: Settings, progress: Progress) -> None:
     """Announce the result of a run that was recorded as failed, if a step has replaced the record."""
     record = _history(settings).run(settings.run)
     if record is not None and record.verdict not in FAILED_VERDICTS:
-        announce(settings.workload, record, settings.webhook, progress)
+        announce(record, _history(settings), settings, progress)
 
 
 def _history(settings: Settings) -> RunHistory:

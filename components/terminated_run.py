@@ -18,21 +18,17 @@ TERMINATED = "the run was terminated"
 """The reason in the record of a terminated run."""
 
 
-def announce_terminated_run(
-    workload: str, run: Run, history: RunHistory, webhook: str, progress: Progress
-) -> None:
+def announce_terminated_run(run: Run, history: RunHistory, settings: Settings, progress: Progress) -> None:
     """Record and announce a terminated run, unless it has a record."""
     if history.run(run.run_id) is not None:
         return
     record = RunRecord(run=run.run_id, verdict="interrupted", reasons=(TERMINATED,))
     history.write_run(record)
-    announce(workload, record, webhook, progress)
+    announce(record, history, settings, progress)
 
 
-def announce_earlier_runs(
-    workload: str, run_id: str, history: RunHistory, settings: Settings, progress: Progress
-) -> None:
+def announce_earlier_runs(run_id: str, history: RunHistory, settings: Settings, progress: Progress) -> None:
     """Announce the earlier runs of the workload that were terminated and not announced."""
     if settings.kfp_api:
         for run in terminated_runs(settings.kfp_api, run_id, settings.kfp_token_file):
-            announce_terminated_run(workload, run, history, settings.webhook, progress)
+            announce_terminated_run(run, history, settings, progress)

@@ -16,6 +16,7 @@ from continuous_training.core.messages import report
 from continuous_training.core.progress import StepListener
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.run_parameters import Value
+from continuous_training.core.settings import Settings
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of
@@ -61,16 +62,16 @@ def run_on_cluster(
     steps: Steps = DEFAULTS,
     submission: Submission | None = None,
     store: str = "",
-    webhook: str = "",
+    settings: Settings | None = None,
     fixed: Fixed = NOTHING_FIXED,
 ) -> RunResult:
     """Run the workload's pipeline on the server and return the result.
 
     `parameters` are those that differ from the defaults. The run is followed for `deadline` seconds, by
     default for the sum of its timeouts and retries. `store` is the store of the steps: with an s3:// address,
-    the result is read from the run record, otherwise from the log of notify. `webhook` receives a message if
-    the run is terminated, because its notify step may be ended too. `fixed` are the parameters with which
-    the pipeline is compiled.
+    the result is read from the run record, otherwise from the log of notify. With `settings`,
+    a terminated run is announced, because its notify step may be ended too. `fixed` are the parameters with
+    which the pipeline is compiled.
 
     Raises PipelineError that names the failed step, RunInterrupted if the run is terminated, and UserError
     for missing requirements before any submission.
@@ -105,7 +106,7 @@ def run_on_cluster(
         listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
         raise
     if ended.terminated and ended.state != "SUCCEEDED":
-        _announce_termination(workload.name, ended, store, webhook)
+        _announce_termination(workload.name, ended, store, settings)
         raise RunInterrupted(f"the run was terminated. See {url}")
     failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
     if ended.state != "SUCCEEDED" or failed == ["notify"]:
@@ -163,13 +164,13 @@ def _failure(run: Run, url: str, evidence: RunEvidence) -> PipelineError:
     return PipelineError(f"{name}: {reason}; {hint}. See {url}")
 
 
-def _announce_termination(workload: str, run: Run, store: str, webhook: str) -> None:
+def _announce_termination(workload: str, run: Run, store: str, settings: Settings | None) -> None:
     """Record and announce a terminated run, if this machine has both addresses. Else the next run does."""
-    if not (webhook and store.startswith("s3://")):
+    if not (settings and settings.notifications.has_channel and store.startswith("s3://")):
         return
     try:
         history = RunHistory(open_store(store), workload)
-        announce_terminated_run(workload, run, history, webhook, report)
+        announce_terminated_run(run, history, settings, report)
     except PipelineError as error:
         report(f"warning: the termination was not recorded; the next run does it: {error}")
 

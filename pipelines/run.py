@@ -169,7 +169,7 @@ def _run_on_cluster(
             steps,
             submission_from_arguments(arguments, os.environ),
             os.environ.get("CT_STORE", ""),
-            os.environ.get("CT_WEBHOOK", ""),
+            Settings.from_environment(os.environ),
             fixed_from_arguments(arguments),
         )
 

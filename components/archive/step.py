@@ -78,6 +78,7 @@ def run(
             metrics=record.metrics,
             registry=record.registry,
             accepted=record.accepted,
+            difference=record.difference,
         )
         (folder / ARCHIVED).write_text(to_json(archived.to_json()), encoding="utf-8")
         write_checksums(folder)

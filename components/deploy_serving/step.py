@@ -154,6 +154,7 @@ def _record_promotion(model: ArchivedModel, endpoint: str, registry: Registry, s
         digest=model.digest,
         endpoint=endpoint,
         accepted=model.accepted,
+        difference=model.difference,
     )
     history = RunHistory(store, model.workload)
     history.write_run(record)

@@ -52,6 +52,7 @@ def _record(evaluation: Evaluation) -> RunRecord:
         input_digest=evaluation.input_digest,
         registry=evaluation.registry,
         accepted=evaluation.accepted,
+        difference=evaluation.difference,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from continuous_training.adapters.notifications.notification import run_notification
+from continuous_training.adapters.notifications.notifier import Notifier
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.adapters.webhook import Notifier
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import UnsettledError
 from continuous_training.core.settings import Settings
@@ -31,6 +32,6 @@ def settle_endpoint(
     except UnsettledError as error:
         unsettled = replace(record, disagreement=str(error))
         RunHistory(open_store(settings.store), workload).write_run(unsettled)
-        content = {"workload": workload, **unsettled.to_json()}
-        Notifier(settings.webhook).send(f"{workload}: {error}", content)
+        notification = replace(run_notification(workload, unsettled), text=f"{workload}: {error}")
+        Notifier(settings.notifications).send(notification)
         raise

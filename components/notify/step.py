@@ -10,6 +10,7 @@ from components.terminated_run import TERMINATED
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.messages import report
+from continuous_training.core.settings import Settings
 from continuous_training.kubeflow.in_pod_client import failed_tasks, is_terminated
 
 if TYPE_CHECKING:
@@ -18,15 +19,7 @@ if TYPE_CHECKING:
 STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
 
 
-def run(
-    workload: str,
-    run_id: str,
-    history: RunHistory,
-    webhook: str = "",
-    kfp_api: str = "",
-    kfp_token: Path | None = None,
-    progress: Progress = report,
-) -> RunRecord:
+def run(run_id: str, history: RunHistory, settings: Settings, progress: Progress = report) -> RunRecord:
     """Record and announce the result of the run. Return the run record.
 
     A run without a record has failed or was terminated. Its record gets the failure that the step recorded. A
@@ -39,9 +32,9 @@ def run(
         record = RunRecord(run=run_id, verdict=failure.verdict, reasons=reasons)
         history.write_run(record)
     elif record is None:
-        record = _killed_run(run_id, kfp_api, kfp_token)
+        record = _killed_run(run_id, settings.kfp_api, settings.kfp_token_file)
         history.write_run(record)
-    announce(workload, record, webhook, progress)
+    announce(record, history, settings, progress)
     return record
 
 

@@ -15,6 +15,7 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.run_record import DataRecord, ProcessedInputs, RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
+from continuous_training.core.digest import digest_of
 from continuous_training.core.json_checksum import verify_checksum, with_checksum
 from continuous_training.core.json_object import Json, JsonObject
 from continuous_training.core.record_order import in_order
@@ -29,7 +30,7 @@ class RunHistory:
     """The records of one workload. Reading raises ArtifactError for a damaged record."""
 
     def __init__(self, store: ObjectStore, workload: str) -> None:
-        self.store = store
+        self.store, self.workload = store, workload
         self.prefix = f"records/{workload}"
 
     def find_processed(self, input_digest: str) -> ProcessedInputs | None:
@@ -71,6 +72,18 @@ class RunHistory:
         """Write the failure of a step. It replaces an earlier failure of the same run."""
         self._write(f"failures/{failure.run}", failure.to_json())
 
+    def announced(self, record: RunRecord) -> frozenset[str]:
+        """Return the channels on which this result of the run was announced."""
+        document = self._read(f"announced/{record.run}")
+        if document is None or document.text("result") != _result_digest(record):
+            return frozenset()
+        return frozenset(document.text_list("channels"))
+
+    def write_announced(self, record: RunRecord, channels: frozenset[str]) -> None:
+        """Record the channels on which this result of the run was announced."""
+        content = {"result": _result_digest(record), "channels": sorted(channels)}
+        self._write(f"announced/{record.run}", content)
+
     def data(self) -> DataRecord | None:
         """Return the record of the latest run's data, or None before the first run."""
         document = self._read("data")
@@ -96,6 +109,11 @@ class RunHistory:
     def _write(self, name: str, content: Json) -> None:
         text = json.dumps(with_checksum(content), indent=2, sort_keys=True, ensure_ascii=False)
         self.store.write(f"{self.prefix}/{name}.json", text.encode())
+
+
+def _result_digest(record: RunRecord) -> str:
+    # A repeated step writes the same result at another time.
+    return digest_of(replace(record, ended="").to_json())
 
 
 def _now() -> str:

@@ -22,7 +22,7 @@ class ArchivedModel:
 
     `evaluated_champion` is the version that was champion when the gate decided, or None without a champion.
     `metrics` are the metrics of the evaluation, and `registry` is its MLflow run. `accepted` is the reason
-    for which a person accepted the data, or empty.
+    for which a person accepted the data, or empty. `difference` is the improvement over the champion.
     """
 
     workload: str
@@ -36,6 +36,7 @@ class ArchivedModel:
     metrics: Mapping[str, Interval]
     registry: TrackingRun
     accepted: str = ""
+    difference: Interval | None = None
 
     @classmethod
     def read(cls, folder: Path) -> ArchivedModel:
@@ -58,6 +59,7 @@ class ArchivedModel:
             metrics=document.items("metrics", Interval.from_json),
             registry=TrackingRun.from_json(document.nested("registry")),
             accepted=document.text("accepted", ""),
+            difference=document.optional("difference", Interval.from_json),
         )
 
     def to_json(self) -> Json:
@@ -75,4 +77,5 @@ class ArchivedModel:
             "metrics": {name: interval.to_json() for name, interval in self.metrics.items()},
             "registry": self.registry.to_json(),
             **({"accepted": self.accepted} if self.accepted else {}),
+            **({"difference": self.difference.to_json()} if self.difference else {}),
         }

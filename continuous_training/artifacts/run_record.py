@@ -80,10 +80,10 @@ class RunRecord:
     """The result of one run.
 
     `ended` is the time in ISO 8601, empty until the record is written. An evaluated run has the `metrics` of
-    its challenger, the `champion` to which it was compared, and its MLflow run, `registry`. `version`,
-    `digest` and `endpoint` describe the served version. `evaluated_by` is the earlier run that processed
-    the same inputs. `accepted` is the reason for which a person accepted the data, or empty. `disagreement`
-    is the error of a run that ended while endpoint and registry disagreed.
+    its challenger, the `champion` to which it was compared, the `difference` of the primary metric, and its
+    MLflow run, `registry`. `version`, `digest` and `endpoint` describe the served version. `evaluated_by` is
+    the earlier run that processed the same inputs. `accepted` is the reason for which a person accepted the
+    data, or empty. `disagreement` is the error of a run that ended while endpoint and registry disagreed.
     """
 
     run: str
@@ -101,6 +101,7 @@ class RunRecord:
     disagreement: str | None = None
     rollback: RecordedRollback | None = None
     accepted: str = ""
+    difference: Interval | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> RunRecord:
@@ -121,6 +122,7 @@ class RunRecord:
             disagreement=document.optional_text("disagreement"),
             rollback=RecordedRollback.from_json(document) if "to" in document else None,
             accepted=document.text("accepted", ""),
+            difference=document.optional("difference", Interval.from_json),
         )
 
     def to_json(self) -> Json:
@@ -139,6 +141,7 @@ class RunRecord:
             "judged_by": self.evaluated_by,
             "accepted": self.accepted,
             "disagreement": self.disagreement,
+            "difference": self.difference.to_json() if self.difference else None,
         }
         content = {
             "run": self.run,

@@ -9,11 +9,12 @@
 | CT_CACHE | the cache of remote data files | `cache` in the state directory |
 | CT_KFP_API | the Kubeflow Pipelines API for the exit handler | none: not on a cluster |
 | CT_KFP_TOKEN_FILE | a file with the token for that API, for Kubeflow with several users | none |
-| CT_WEBHOOK | a URL that receives the result of each run | none |
 | CT_RUN, CT_WORKLOAD | the run of a step and its workload; the pipeline sets them | none |
 | CT_RETRIES | how often a step repeats after a temporary failure | 0 |
 | CT_RETRY_BACKOFF | seconds before the first of these retries, doubled for each further one | 30 |
 | CT_TARGET | where models are served: local, kubernetes, kserve or torchserve | local |
+
+notification_settings.py and serving_settings.py have tables of their own.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from continuous_training.core.errors import UserError
+from continuous_training.core.notification_settings import NotificationSettings
 from continuous_training.core.serving_settings import ServingSettings
 
 TARGETS = ("local", "kubernetes", "kserve", "torchserve")
@@ -56,7 +58,7 @@ class Settings:
     registry_token: str = ""
     kfp_api: str = ""
     kfp_token_file: Path | None = None
-    webhook: str = ""
+    notifications: NotificationSettings = field(default_factory=NotificationSettings)
     run: str = ""
     workload: str = ""
     retries: int = 0
@@ -91,7 +93,7 @@ class Settings:
             registry_token=environment.get("MLFLOW_TRACKING_TOKEN", ""),
             kfp_api=variables.get("CT_KFP_API", ""),
             kfp_token_file=Path(token) if (token := variables.get("CT_KFP_TOKEN_FILE")) else None,
-            webhook=environment.get("CT_WEBHOOK", ""),
+            notifications=NotificationSettings.from_environment(environment),
             run=environment.get("CT_RUN", ""),
             workload=environment.get("CT_WORKLOAD", ""),
             retries=int(_number(environment, "CT_RETRIES", 0)),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from continuous_training.adapters.model_registry import ModelVersion, Registry
+from continuous_training.adapters.notifications.notification import run_notification
+from continuous_training.adapters.notifications.notifier import Notifier
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.adapters.webhook import Notifier
 from continuous_training.artifacts.run_record import RecordedRollback, RecordedVersion, RunRecord
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError
@@ -239,7 +240,8 @@ class Rollback:
 
     def _notify(self, result: RollbackResult) -> None:
         text = f"{self.name}: rolled back to version {result.plan.version.version}. {result.metadata.reason}"
-        Notifier(self.settings.webhook).send(text, result.to_json())
+        notification = run_notification(self.name, result.to_record())
+        Notifier(self.settings.notifications).send(replace(notification, text=text, record=result.to_json()))
 
 
 def _check_digest(version: ModelVersion, store: ObjectStore) -> None:

@@ -64,16 +64,19 @@ _SERVING = Environment(
     ),
     (),
 )
-_WEBHOOK = Environment((), ("CT_WEBHOOK",))
+_NOTIFICATIONS = Environment(
+    ("CT_NOTIFY", "CT_WEBHOOK_FORMAT", "CT_SMTP", "CT_MAIL_FROM", "CT_MAIL_TO"),
+    ("CT_WEBHOOK", "CT_SMTP_PASSWORD"),
+)
 _KUBEFLOW = Environment(("CT_KFP_API",), ())
 
 _REQUIRED = {
-    "prep-data": (_STORE, _SOURCES, _WEBHOOK),
+    "prep-data": (_STORE, _SOURCES, _NOTIFICATIONS),
     "train": (_STORE,),
-    "evaluate": (_STORE, _REGISTRY, _WEBHOOK),
+    "evaluate": (_STORE, _REGISTRY, _NOTIFICATIONS),
     "archive": (_STORE, _REGISTRY),
-    "deploy-serving": (_STORE, _REGISTRY, _SERVING, _WEBHOOK),
-    "notify": (_STORE, _REGISTRY, _SERVING, _KUBEFLOW, _WEBHOOK),
+    "deploy-serving": (_STORE, _REGISTRY, _SERVING, _NOTIFICATIONS),
+    "notify": (_STORE, _REGISTRY, _SERVING, _KUBEFLOW, _NOTIFICATIONS),
 }
 
 

@@ -27,6 +27,7 @@ from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.core.settings import Settings
 from continuous_training.rollout.local import LocalTarget
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -104,7 +105,7 @@ def run(environment: RunEnvironment, run_id: str, fence: str, kill_at: int, writ
             deploy_serving.run(archived, output, registry, store, target, _ignore, data)
     else:
         history.write_run(RunRecord(run=run_id, verdict="unchanged"))
-    notify.run(environment.name, run_id, history, progress=_ignore)
+    notify.run(run_id, history, Settings.from_environment({}), progress=_ignore)
     write_count.value = kill_at_write.writes
 
 

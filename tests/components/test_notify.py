@@ -15,6 +15,8 @@ from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
+from continuous_training.core.notification_settings import NotificationSettings
+from continuous_training.core.settings import Settings
 from continuous_training.kubeflow.step_logs import logged_record
 from tests.fakes import free_port, web
 
@@ -22,6 +24,11 @@ from tests.fakes import free_port, web
 @pytest.fixture
 def history(store: FolderStore) -> RunHistory:
     return RunHistory(store, "fence")
+
+
+def settings_of(webhook: str = "", **notifications: str) -> Settings:
+    settings = Settings.from_environment({})
+    return replace(settings, notifications=NotificationSettings(webhook=webhook, **notifications))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +49,8 @@ def test_the_run_record_is_announced_unchanged(history: RunHistory, record: RunR
     history.write_run(record)
     recorded, messages = history.run("run-1"), list[str]()
     with web(lambda *_: (200, b"ok")) as webhook_server:
-        result = run("fence", "run-1", history, webhook_server.url, progress=messages.append)
+        settings = settings_of(webhook_server.url, selection="all")
+        result = run("run-1", history, settings, progress=messages.append)
     text = f"fence: {record.verdict}. {'; '.join(record.reasons)}"
     assert messages == [text]
     assert result == recorded == history.run("run-1")
@@ -51,7 +59,7 @@ def test_the_run_record_is_announced_unchanged(history: RunHistory, record: RunR
 
 
 def test_a_run_without_a_record_did_not_finish(history: RunHistory) -> None:
-    result = run("fence", "run-1", history, progress=lambda _: None)
+    result = run("run-1", history, settings_of(), progress=lambda _: None)
     assert (result.verdict, result.reasons) == ("failed", ("the run did not finish; see its log",))
     stored = history.run("run-1")
     assert stored is not None
@@ -100,7 +108,7 @@ def test_the_failed_step_is_requested_from_the_api(
     status, tasks = answer
     details = [{"display_name": name, "state": state} for name, state in tasks]
     with web(lambda *_: (status, {"run_details": {"task_details": details}})) as api:
-        result = run("fence", "run-1", history, "", api.url, progress=lambda _: None)
+        result = run("run-1", history, replace(settings_of(), kfp_api=api.url), progress=lambda _: None)
     assert reason in result.reasons[0]
     assert api.requests[0][1] == "/apis/v2beta1/runs/run-1"
 
@@ -111,7 +119,7 @@ def test_a_terminated_run_is_interrupted(history: RunHistory, last: str) -> None
     states = [{"state": state} for state in ("RUNNING", "CANCELING")]
     row = {"run_id": "run-1", "state": last, "state_history": states, "run_details": tasks}
     with web(lambda *_: (200, row)) as api:
-        result = run("fence", "run-1", history, "", api.url, progress=lambda _: None)
+        result = run("run-1", history, replace(settings_of(), kfp_api=api.url), progress=lambda _: None)
     assert (result.verdict, result.reasons) == ("interrupted", ("the run was terminated",))
     assert history.run("run-1") is not None
 
@@ -119,7 +127,7 @@ def test_a_terminated_run_is_interrupted(history: RunHistory, last: str) -> None
 def test_a_run_with_a_record_sends_no_request_to_the_api(history: RunHistory) -> None:
     history.write_run(RunRecord(run="run-1", verdict="promoted"))
     with web(lambda *_: (500, {})) as api:
-        run("fence", "run-1", history, "", api.url, progress=lambda _: None)
+        run("run-1", history, replace(settings_of(), kfp_api=api.url), progress=lambda _: None)
     assert api.requests == []
 
 
@@ -159,7 +167,7 @@ def test_an_earlier_terminated_run_is_announced_once(
             in_pipeline("fence", "this", page)
     texts = [json.loads(body)["text"] for _, _, body in webhook.requests]
     announced = [] if recorded else ["fence: interrupted. the run was terminated"]
-    assert texts == [*announced, "fence: promoted. ", "fence: promoted. "]
+    assert texts == [*announced, "fence: promoted. "], "a repeated step announces nothing again"
     assert {record.run: record.verdict for record in history.runs()} == {
         "this": "promoted",
         "terminated": "interrupted",
@@ -169,8 +177,8 @@ def test_an_earlier_terminated_run_is_announced_once(
 def test_an_unreachable_webhook_does_not_fail_the_step(
     history: RunHistory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    webhook = f"http://127.0.0.1:{free_port()}"
-    assert run("fence", "run-1", history, webhook).verdict == "failed"
+    settings = settings_of(f"http://127.0.0.1:{free_port()}")
+    assert run("run-1", history, settings).verdict == "failed"
     assert "warning: the webhook cannot be reached" in capsys.readouterr().err
 
 

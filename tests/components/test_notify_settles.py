@@ -177,7 +177,7 @@ def test_a_disagreement_is_recorded_and_announced(
     assert record.verdict == "unchanged"
     assert str(record.disagreement) in error
     bodies: list[dict[str, Any]] = [json.loads(body) for _, _, body in webhook.requests]
-    assert [body["run"].get("disagreement") for body in bodies] == [None, record.disagreement]
+    assert [body["run"].get("disagreement") for body in bodies] == [record.disagreement]
 
 
 def test_an_unreachable_registry_is_a_transient_error_after_the_announcement(

@@ -45,21 +45,21 @@ def test_without_environment_variables_all_paths_are_below_the_working_directory
     assert settings.state == tmp_path / ".state"
     assert settings.registry_access == (f"sqlite:///{tmp_path}/.state/mlflow/mlflow.db", "", "", "")
     assert settings.store == str(tmp_path / ".state/store")
-    assert (settings.kfp_api, settings.webhook) == ("", "")
+    assert (settings.kfp_api, settings.notifications.webhook) == ("", "")
 
 
 def test_environment_variables_set_the_locations() -> None:
     settings = Settings.from_environment(REMOTE)
     assert settings.registry_access == ("https://mlflow", "", "", "t")
     assert (settings.state, settings.store) == (Path("/far/state"), "s3://bucket")
-    assert (settings.kfp_api, settings.webhook) == ("http://kfp", "http://hook")
+    assert (settings.kfp_api, settings.notifications.webhook) == ("http://kfp", "http://hook")
 
 
 def test_an_explicit_state_directory_contains_all_data(tmp_path: Path) -> None:
     settings = Settings.from_environment(REMOTE, tmp_path)
     assert settings.registry == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
     assert (settings.store, settings.kfp_api) == (str(tmp_path / "store"), "")
-    assert settings.webhook == "http://hook"
+    assert settings.notifications.webhook == "http://hook"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ class Diabetes(Workload):
         if source == self.default_source:
             blocks, add_keys = _read_scikit_learn(), numbered_rows
         else:
-            blocks, add_keys = self._read_csv(source, context), distinct_rows
+            blocks = self._read_csv(source, context)
+            add_keys = partial(distinct_rows, drop_duplicates=context.drop_duplicates)
         if values["split"] == "hash":
             for block, keys in add_keys(blocks):
                 yield Rows(self._batch(block, keys), block.origin, block.first)
@@ -118,7 +120,7 @@ class Diabetes(Workload):
             names,
             integers=("sex",),
             set_aside=context.set_aside,
-            omit=context.omit,
+            files=context.files,
             advance=context.advance,
         )
 

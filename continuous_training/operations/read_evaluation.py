@@ -20,7 +20,7 @@ def read_evaluation(version: ModelVersion, registry: Registry) -> Evaluation | N
         return None
     try:
         content = registry.read_json(version.run_id, "evaluation.json")
-        if not content:
+        if content is None:
             return None
         return Evaluation.from_json(
             JsonObject(content, f"evaluation.json of MLflow run {version.run_id}", ArtifactError)

@@ -29,4 +29,4 @@ class RunContext:
     @property
     def history(self) -> RunHistory:
         """The records of the workload's runs."""
-        return RunHistory(self.store, self.workload.name)
+        return RunHistory(self.store, self.workload.name, self.progress)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from continuous_training.core.errors import UserError
+from continuous_training.core.messages import report
 from continuous_training.operations.formatting import format_time
 from continuous_training.operations.history import (
     History,
@@ -70,8 +71,13 @@ def _run(arguments: argparse.Namespace) -> History:
     with command_line.open_settings(arguments) as settings:
         history = read_history(name, settings, metric, command_line.check_workload)
     path = output or settings.state / "history" / f"{name}.svg"
-    if write_figure(history, path):
-        return replace(history, figure=path)
+    try:
+        if write_figure(history, path):
+            return replace(history, figure=path)
+    except OSError as error:
+        if output is not None:
+            raise
+        report(f"warning: the figure was not written: {error}")
     if output is not None:
         raise UserError(f"no run of {name} was evaluated yet, so there is no figure to draw; omit --output")
     return history

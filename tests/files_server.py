@@ -30,6 +30,7 @@ class Files:
     etag: str = '"one"'
     ranges: bool = True
     length: bool = True
+    chunked: bool = False
     cuts: list[int | None] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     other_files: dict[str, bytes] = field(default_factory=dict)
@@ -53,6 +54,13 @@ def server_context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     return context
+
+
+def _chunks(body: bytes, is_complete: bool) -> bytes:
+    """Return the body in two chunks, and the last chunk, which is empty, if the body is complete."""
+    parts = (body[: len(body) // 2], body[len(body) // 2 :])
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts if part)
+    return chunks + (b"0\r\n\r\n" if is_complete else b"")
 
 
 @contextmanager
@@ -83,13 +91,15 @@ def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Files]:
             body = content[begin:]
             self._head(status, body, **extra)
             cut = files.cuts.pop(0) if files.cuts else None
-            self.wfile.write(body[:cut])
+            self.wfile.write(_chunks(body[:cut], cut is None) if files.chunked else body[:cut])
             if cut is not None or not files.length:
                 self.close_connection = True
 
         def _head(self, status: int, body: bytes, **extra: str) -> None:
             self.send_response(status)
-            if files.length:
+            if files.chunked and body:
+                self.send_header("Transfer-Encoding", "chunked")
+            elif files.length:
                 self.send_header("Content-Length", str(len(body)))
             if files.etag and status < 400:
                 self.send_header("ETag", files.etag)

@@ -22,6 +22,7 @@ import pyarrow as pa
 from continuous_training.artifacts.bad_rows import BadRow, BadRowType
 from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.artifacts.source_files import OmissionReason, OmittedFile
+from continuous_training.core.expected_digests import DIGESTS
 from continuous_training.core.progress import Progress
 from continuous_training.core.run_parameters import Parameter, Value, Values, parse_values
 from continuous_training.evaluation.promotion_rule import PromotionRule, gate_parameters, override_rule
@@ -59,6 +60,14 @@ class Training:
 
 COMMON = (
     Parameter("source", "", "the data source; empty: the workload's default"),
+    Parameter(
+        "sha256",
+        "",
+        "the sha256 that the source must have: of its only file, or NAME=SHA256 of each file",
+        pattern=DIGESTS,
+        example="64 hexadecimal digits, or NAME=DIGITS,NAME=DIGITS",
+    ),
+    Parameter("expected_rows", 0, "the number of rows that the source must have; 0: not known", minimum=0),
     Parameter("test_size", 0.2, "share of the rows in the holdout", minimum=0.05, maximum=0.5),
     Parameter("seed", 0, "seed of all random numbers", minimum=0, maximum=2**31 - 1, shapes_data=False),
     Parameter(

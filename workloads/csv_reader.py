@@ -16,9 +16,12 @@ from continuous_training.core.slice_digests import sha256_of_slices
 
 from .contract import Column
 from .csv_table import Table, are_integers
-from .data_files import Omit, ignore_omitted, matching_files, name_in_source
+from .data_files import Files, local_files
+
+# `workloads.tables`, the former name of this module, had it too.
+from .data_files import matching_files as matching_files
 from .distinct_digests import DistinctDigests
-from .load_context import Advance, SetAside, ignore_share
+from .load_context import Advance, DropDuplicates, SetAside, ignore_duplicates, ignore_share
 
 BLOCK = 10_000
 _DIGITS = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2")
@@ -54,29 +57,28 @@ def read_numbers(
     *,
     integers: Sequence[str] = (),
     set_aside: SetAside = raise_bad_row,
-    omit: Omit = ignore_omitted,
+    files: Files = local_files,
     advance: Advance = ignore_share,
 ) -> Iterator[Block]:
     """Yield blocks of rows from CSV files, float64 with shape [rows, columns].
 
     The first line of a file may contain the column names, in any order. Without it, the columns are in the
     order of `columns`. `integers` are the columns with only integers. A row with another number of cells or
-    with an invalid cell is passed to `set_aside`, which by default raises UserError. `omit` gets the files of
-    the source that are not read, and `advance` the share of the bytes that have been read. Raises UserError,
-    with the position, for unknown or missing names and a file without rows.
+    with an invalid cell is passed to `set_aside`, which by default raises UserError. `files` finds the files
+    of the source; in a workload, it is `context.files`. `advance` gets the share of the bytes that have been
+    read. Raises UserError, with the position, for unknown or missing names and a file without rows.
     """
     number, bytes_before = 1, 0
-    files = matching_files(source, (".csv", ".csv.gz"), omit)
-    sizes = [path.stat().st_size for path in files]
-    for path, size in zip(files, sizes, strict=True):
-        name = name_in_source(path, source)
-        table = Table(path, name, tuple(columns), tuple(integers), delimiter)
+    matches = files(source, (".csv", ".csv.gz"))
+    sizes = [file.path.stat().st_size for file in matches]
+    for file, size in zip(matches, sizes, strict=True):
+        table = Table(file.path, file.name, tuple(columns), tuple(integers), delimiter)
 
         def read(position: int, before: int = bytes_before) -> None:
             advance((before + position) / sum(sizes))
 
         for first, values in _blocks(table.runs(set_aside, read)):
-            yield Block(name, first, number, values)
+            yield Block(file.name, first, number, values)
             number += len(values)
         bytes_before += size
 
@@ -112,16 +114,20 @@ def numbered_rows(blocks: Iterable[Block]) -> Iterator[Keyed]:
         yield block, pa.array([f"{number:07d}" for number in numbers])
 
 
-def distinct_rows(blocks: Iterable[Block]) -> Iterator[Keyed]:
+def distinct_rows(
+    blocks: Iterable[Block], drop_duplicates: DropDuplicates = ignore_duplicates
+) -> Iterator[Keyed]:
     """Yield each distinct row once. Its key is the first 128 bits of the sha256 of its numbers.
 
     Such a key does not change when files are added, renamed or reordered. Duplicates are dropped because
-    otherwise one copy could be a training row and the other a holdout row.
+    otherwise one copy could be a training row and the other a holdout row. Their number is passed to
+    `drop_duplicates`; in a workload, it is `context.drop_duplicates`.
     """
     earlier = DistinctDigests()
     for block in blocks:
         digests = _content_digests(block.values)
         keys, rows = _hexadecimal(digests), np.flatnonzero(earlier.add(digests))
+        drop_duplicates(len(keys) - len(rows))
         for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
             if len(run):
                 start, end = int(run[0]), int(run[-1]) + 1

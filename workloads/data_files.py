@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from continuous_training.artifacts.source_files import OmissionReason, OmittedFile
 from continuous_training.core.errors import UserError
@@ -21,6 +23,29 @@ _WILDCARDS = "*?["
 
 Omit = Callable[[OmittedFile], None]
 """The type of `LoadContext.omit`."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a source. `name` is its path in the source, for messages."""
+
+    path: Path
+    name: str
+
+
+class Files(Protocol):
+    """The type of `LoadContext.files`."""
+
+    def __call__(self, source: str, suffixes: tuple[str, ...]) -> list[DataFile]:
+        """Return the files of `source` (a file, folder, glob or address) that end with one of the suffixes.
+
+        Raises UserError if there are none, and for a file that may contain data and would not be read.
+        """
+
+
+def local_files(source: str, suffixes: tuple[str, ...]) -> list[DataFile]:
+    """Return the files of a local source."""
+    return [DataFile(path, name_in_source(path, source)) for path in matching_files(source, suffixes)]
 
 
 def ignore_omitted(file: OmittedFile) -> None:

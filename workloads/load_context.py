@@ -10,7 +10,7 @@ from typing import Protocol
 from continuous_training.artifacts.bad_rows import BadRow, raise_bad_row
 from continuous_training.core.progress import Progress
 
-from .data_files import Omit, ignore_omitted
+from .data_files import Files, Omit, ignore_omitted, local_files
 
 SetAside = Callable[[BadRow], None]
 """The type of `LoadContext.set_aside`."""
@@ -21,6 +21,14 @@ Advance = Callable[[float], None]
 
 def ignore_share(share: float) -> None:
     """Ignore the share of the source that has been read."""
+
+
+DropDuplicates = Callable[[int], None]
+"""The type of `LoadContext.drop_duplicates`."""
+
+
+def ignore_duplicates(rows: int) -> None:
+    """Do nothing. The default where duplicates are not counted."""
 
 
 class Fetch(Protocol):
@@ -41,7 +49,9 @@ class LoadContext:
     `fetch` downloads data files to a cache. `progress` reports one message about the progress. `set_aside`
     records a row that cannot be read; the workload continues with the next row. It raises UserError if no row
     may be set aside. `omit` records a file of the source that is not read. `advance` gets the share of the
-    source that has been read, from 0 to 1, for the remaining time in the progress.
+    source that has been read, from 0 to 1, for the remaining time in the progress. `files` returns the data
+    files of a source. `drop_duplicates` records a number of rows that are not read because an earlier row is
+    equal.
     """
 
     fetch: Fetch
@@ -49,3 +59,5 @@ class LoadContext:
     set_aside: SetAside = raise_bad_row
     omit: Omit = ignore_omitted
     advance: Advance = ignore_share
+    files: Files = local_files
+    drop_duplicates: DropDuplicates = ignore_duplicates

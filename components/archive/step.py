@@ -24,6 +24,7 @@ from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
+from continuous_training.core.run_parameters import SOURCE_PARAMETERS
 
 _NUMPY_TYPES = {
     "FP32": "float32",
@@ -99,7 +100,7 @@ def _provenance(evaluation: Evaluation) -> Json:
         "parameters": {
             key: value
             for key, value in parameters.items()
-            if key not in {"as_of", "source", "force", "bad_rows", "accept"}
+            if key not in {*SOURCE_PARAMETERS, "as_of", "force", "bad_rows", "accept"}
         },
         "recipe": evaluation.input_digest,
         "model_digest": evaluation.model_digest,

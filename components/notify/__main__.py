@@ -42,7 +42,7 @@ def in_pipeline(workload: str, run_id: str, result: Any) -> None:
 
 def notify_result(workload: str, run_id: str, settings: Settings, output: Callable[[str], None]) -> RunRecord:
     """Run the step with the store and the webhook of `settings`; `output` receives the result as one line."""
-    history = RunHistory(open_store(settings.store), workload)
+    history = RunHistory(open_store(settings.store), workload, output)
     announce_earlier_runs(run_id, history, settings, output)
     return run(run_id, history, settings, output)
 

@@ -42,7 +42,7 @@ def in_pipeline(
     """
 
     def execute(settings: Settings) -> bool:
-        records = RunHistory(open_store(settings.store), workload)
+        records = RunHistory(open_store(settings.store), workload, step_cli.tell)
         definition, arguments = discovery.get(workload), step_cli.arguments_of(parameters)
         check_train_image(definition, definition.parse(arguments), train_image)
         result = run(

@@ -1,4 +1,4 @@
-"""Record which files of the source are not read, and which may be incomplete."""
+"""Record which files and rows of the source are not read, and which files may be incomplete."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _EXAMPLES = 5
 
 
 class SourceRecord:
-    """Counts the omitted files of a source, and the files that the server sent without a length."""
+    """Counts the omitted files and the duplicate rows of a source, and the files of unknown completeness."""
 
     def __init__(self) -> None:
+        self.duplicates = 0
         self._omitted: dict[str, OmittedFile] = {}
         self._incomplete: dict[str, None] = {}
         self._read: dict[Path, set[str]] = {}
@@ -24,6 +25,10 @@ class SourceRecord:
     def omit(self, file: OmittedFile) -> None:
         """Record a file that is not read. A file that is recorded twice counts once."""
         self._omitted[file.name] = file
+
+    def drop_duplicates(self, rows: int) -> None:
+        """Record rows that are not read because an earlier row is equal."""
+        self.duplicates += rows
 
     def add_incomplete(self, address: str) -> None:
         """Record a file whose completeness is not known."""

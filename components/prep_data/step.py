@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.input_digest import run_inputs
-from continuous_training.adapters.downloader import Downloader
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.checksums import write_checksums
@@ -25,7 +24,7 @@ from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress, RowProgress
-from workloads.contract import LoadContext, Rows, Values, Workload
+from workloads.contract import Rows, Values, Workload
 from workloads.former_load import load_rows
 from workloads.load_context import SetAside
 
@@ -33,7 +32,7 @@ from .bad_row_writer import BadRowWriter
 from .earlier_run import EarlierRun, find_earlier_run
 from .read_ahead import read_ahead
 from .row_batches import merge_batches
-from .source_record import SourceRecord
+from .source_reader import SourceReader
 from .split_writer import SplitWriter
 from .validate import SPLITS, select_valid
 
@@ -100,6 +99,7 @@ def run(
             gap_rows=rows.gap_rows,
             bad_rows=rows.bad_rows,
             source_files=rows.source_files,
+            duplicates=rows.duplicates,
         )
         if earlier.record:
             # The run ends here, so no step reads the rows.
@@ -127,6 +127,7 @@ class _WrittenRows:
     gap_rows: int
     bad_rows: BadRowCounts | None
     source_files: SourceFiles | None
+    duplicates: int
 
 
 def _write_rows(
@@ -136,14 +137,11 @@ def _write_rows(
     row_split = workload.split_of(values)
     splits = SplitWriter(workload, folder, row_split, float(values["test_size"]))
     bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
-    files = SourceRecord()
-    # The files of a sample are part of the product.
-    is_sample = source == workload.sample_source
-    downloader = Downloader(cache, progress, None if is_sample else files.add_read)
+    reader = SourceReader(source, values, cache, progress, source == workload.sample_source)
     row_progress = RowProgress(progress, "read and validated")
 
     def load(set_aside: SetAside) -> Iterator[Rows]:
-        context = LoadContext(downloader.fetch, progress, set_aside, files.omit, row_progress.advance)
+        context = reader.context(set_aside, row_progress.advance)
         return merge_batches(load_rows(workload, source, values, context))
 
     with splits, bad_rows:
@@ -152,15 +150,17 @@ def _write_rows(
             row_progress.update(splits.total)
         row_progress.finish(splits.total)
         splits.finish()
-    source_files = files.result(progress)
+    bad_row_counts = bad_rows.check(source, splits.total, progress)
+    source_files = reader.check(splits.total + bad_row_counts.rows)
     return _WrittenRows(
-        bad_rows=bad_rows.check(source, splits.total, progress),
+        bad_rows=bad_row_counts,
         overlap=splits.check(source, progress),
         rule=splits.rule,
         splits=splits.manifests(),
         fingerprint=splits.fingerprint(),
         gap_rows=splits.gap_rows,
         source_files=source_files or None,
+        duplicates=reader.record.duplicates,
     )
 
 

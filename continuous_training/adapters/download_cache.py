@@ -1,7 +1,8 @@
 """Download remote files into a cache, with resumption. A copy is either complete or does not exist.
 
 Each file has a folder, named after the digest of its address. It contains the copy under the file's own name,
-`copy.json` (version and digest) and, during a download, `.part` and `.part.json`.
+`copy.json` (version, digest, and `complete: false` if a cut could not be detected) and, during a download,
+`.part` and `.part.json`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from continuous_training.adapters.remote_files import Interrupted, Remote, Stream
@@ -27,8 +29,16 @@ PROGRESS_INTERVAL = 2.0
 """Seconds between two lines of progress."""
 
 
-def cached(remote: Remote, folder: Path, name: str, sha256: str, progress: Progress) -> Path:
-    """Return the path of a complete copy of `remote` in `folder`, named `name`.
+@dataclass(frozen=True)
+class CachedFile:
+    """A copy of a remote file. `is_complete` is false if a file that was cut off cannot be detected."""
+
+    path: Path
+    is_complete: bool = True
+
+
+def cached(remote: Remote, folder: Path, name: str, sha256: str, progress: Progress) -> CachedFile:
+    """Return a copy of `remote` in `folder`, named `name`.
 
     With `sha256` (hex), a copy with this digest is used without a request, and a file with another digest is
     rejected and removed. Without it, each call checks whether the remote file has changed. Of several
@@ -54,11 +64,11 @@ class _Copy:
         self.target, self.metadata = folder / name, folder / "copy.json"
         self.part, self.metadata_part = folder / ".part", folder / ".part.json"
 
-    def fetch(self) -> Path:
+    def fetch(self) -> CachedFile:
         """Download with retries, until the copy is complete or several attempts made no progress."""
         if self.sha256 and self.target.is_file() and digest_file(self.target) == self.sha256:
             self.progress(f"{self.name} is in the cache")
-            return self.target
+            return CachedFile(self.target)
         failures, furthest = 0, self._part_size()
         while True:
             try:
@@ -77,7 +87,7 @@ class _Copy:
                 self.progress(f"{error}; next attempt in {wait:g} s")
                 time.sleep(wait)
 
-    def _attempt(self) -> Path:
+    def _attempt(self) -> CachedFile:
         tag = _read(self.metadata_part).get("tag", "")
         # A weak tag (RFC 9110, 8.8.1) does not guarantee the same bytes; then only a digest does.
         is_strong = tag and not tag.startswith("W/")
@@ -85,7 +95,8 @@ class _Copy:
         stream = self.remote.open(begin, tag if is_strong else "", "" if begin else self._current_tag())
         if stream is None:
             self.progress(f"{self.name} has not changed since it was downloaded")
-            return self.target
+            # Earlier versions did not record it.
+            return CachedFile(self.target, bool(_read(self.metadata).get("complete", True)))
         with closing(stream):
             if stream.begin != begin:
                 begin = 0
@@ -108,7 +119,7 @@ class _Copy:
         if stream.size is not None and self._part_size() != stream.size:
             raise Interrupted(f"{self.remote.label}: interrupted after {_size(self._part_size())}{total}")
 
-    def _accept(self, stream: Stream, resumed: bool) -> Path:
+    def _accept(self, stream: Stream, resumed: bool) -> CachedFile:
         """Rename the complete part to the copy. Raises UserError if its digest is not the expected one."""
         digest = digest_file(self.part)
         if self.sha256 and digest != self.sha256:
@@ -121,11 +132,13 @@ class _Copy:
                 f"{digest}, not {self.sha256}. The copy was removed; check the address and the file "
                 "there"
             )
+        is_complete = stream.marked_end or bool(self.sha256) or _is_gzip(self.part)
         self.part.replace(self.target)
-        self.metadata.write_text(json.dumps({"tag": stream.tag, "sha256": digest}), encoding="utf-8")
+        metadata = {"tag": stream.tag, "sha256": digest, **({} if is_complete else {"complete": False})}
+        self.metadata.write_text(json.dumps(metadata), encoding="utf-8")
         self.metadata_part.unlink(missing_ok=True)
         self.progress(f"{self.name} is downloaded: {_size(self.target.stat().st_size)}")
-        return self.target
+        return CachedFile(self.target, is_complete)
 
     def _current_tag(self) -> str:
         """Return the version of the complete copy, or an empty text."""
@@ -155,6 +168,12 @@ def _read(path: Path) -> Json:
     except (FileNotFoundError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _is_gzip(path: Path) -> bool:
+    """Return whether the file is compressed with gzip, whose last bytes contain its length."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _size(count: int) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -24,6 +24,7 @@ from continuous_training.adapters.download_cache import cached
 from continuous_training.adapters.object_store import S3Store
 from continuous_training.adapters.remote_files import FileUnavailable, HttpFile, Remote, S3File
 from continuous_training.core.errors import UserError
+from continuous_training.core.expected_digests import ExpectedDigests
 from continuous_training.core.progress import Progress
 
 
@@ -31,12 +32,15 @@ from continuous_training.core.progress import Progress
 class Downloader:
     """Downloads data files to `cache`, a folder.
 
-    `on_read` is called with each file that is read from a local folder by its name.
+    `on_read` is called with each file that is read from a local folder by its name, and `on_incomplete` with
+    the address of each remote file that may have been cut off. `digests` are those of the run.
     """
 
     cache: Path
     progress: Progress
     on_read: Callable[[Path], None] | None = None
+    on_incomplete: Callable[[str], None] | None = None
+    digests: ExpectedDigests = field(default_factory=ExpectedDigests)
 
     def fetch(
         self,
@@ -48,23 +52,21 @@ class Downloader:
         """Return a local path to the first of `names` that exists at `source`; see the module's table.
 
         `sha256` maps a name to the hex digest that a remote file of that name must have. Give it only for an
-        address whose content never changes. Local files are not verified. `progress` replaces the
-        downloader's. Raises UserError (no such file, access refused, wrong content) or TransientError (the
-        same command may succeed later).
+        address whose content never changes. The digests of the run override it, and local files must have
+        them, too. `progress` replaces the downloader's. Raises UserError (no such file, access refused, wrong
+        content) or TransientError (the same command may succeed later).
         """
         if "://" not in source:
             return self._local(Path(source).expanduser(), names)
         problems: dict[str, list[str]] = {}
         copy: tuple[Remote, Path] | None = None
         for name, address, remote in _candidates(source, names):
-            digest = (sha256 or {}).get(name, "")
+            digest = self.digests.of(name) or (sha256 or {}).get(name, "")
             try:
                 if copy:
                     _require_absent(remote, copy[0])
                     continue
-                # The digest is that of the whole address: another server has other files at the same path.
-                folder = self.cache / hashlib.sha256(address.encode()).hexdigest()[:16]
-                copy = remote, cached(remote, folder, name, digest, progress or self.progress)
+                copy = remote, self._download(name, address, remote, digest, progress or self.progress)
             except FileUnavailable as error:
                 problems.setdefault(str(error), []).append(remote.label)
             if copy and digest:
@@ -77,9 +79,20 @@ class Downloader:
             "there"
         )
 
+    def _download(self, name: str, address: str, remote: Remote, digest: str, progress: Progress) -> Path:
+        # The digest is that of the whole address: another server has other files at the same path.
+        folder = self.cache / hashlib.sha256(address.encode()).hexdigest()[:16]
+        copy = cached(remote, folder, name, digest, progress)
+        if self.digests.of(name):
+            self.digests.add_verified(name)
+        if self.on_incomplete and not copy.is_complete:
+            self.on_incomplete(remote.label)
+        return copy.path
+
     def _local(self, path: Path, names: Sequence[str]) -> Path:
         try:
             if path.is_file():
+                self.digests.verify(path, path.name)
                 return path
             file = _find_file(path, names)
             if file is None:
@@ -90,7 +103,8 @@ class Downloader:
             with file.open("rb"):
                 if self.on_read:
                     self.on_read(file)
-                return file
+            self.digests.verify(file, file.name)
+            return file
         except PermissionError as error:
             raise UserError(f"source {error.filename}: this user may not read it") from None
 

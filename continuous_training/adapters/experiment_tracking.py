@@ -96,8 +96,14 @@ class ExperimentTracking(MlflowServer):
         self.post("runs/update", {"run_id": run_id, "status": status, "end_time": now_ms()})
 
     def artifact_root(self, run_id: str) -> str:
-        """Return the path of a run's artifacts below the proxy. Raises UserError if there is no proxy."""
-        uri = str((self.get("runs/get", {"run_id": run_id}) or {})["run"]["info"]["artifact_uri"])
+        """Return the path of a run's artifacts below the proxy.
+
+        Raises UserError if the registry has no such run, or if there is no proxy.
+        """
+        response = self.get("runs/get", {"run_id": run_id})
+        if response is None:
+            raise UserError(f"registry {self.uri} has no run {run_id}")
+        uri = str(response["run"]["info"]["artifact_uri"])
         if not uri.startswith("mlflow-artifacts:/"):
             raise UserError(
                 f"registry {self.uri} does not proxy artifacts ({uri}); start it with --serve-artifacts, so "

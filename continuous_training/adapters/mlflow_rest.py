@@ -6,6 +6,7 @@ mlflow: the import takes one to two seconds in each process, and the package hal
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -84,7 +85,8 @@ class MlflowServer:
 
     def _decode(self, response: requests.Response) -> Json:
         try:
-            body = response.json() if response.content else {}
+            # Not response.json(): MLflow declares no encoding for an artifact, and the default is not UTF-8.
+            body = json.loads(response.content) if response.content else {}
         except ValueError:
             body = None
         if not isinstance(body, dict):

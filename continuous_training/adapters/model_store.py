@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import JsonObject
 
 CHAMPION = "champion"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
+_REPAIR = "the next run of the model writes it again"
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,11 @@ class Pointer:
 
 
 def set_alias(store: ObjectStore, name: str, digest: str, run: str = "", alias: str = CHAMPION) -> None:
-    """Set an alias to a digest. No effect if it has that digest already."""
-    current = _read(store, name, alias)
-    if current is not None and current.digest == digest:
-        return
+    """Set an alias to a digest. No effect if it has that digest already. A damaged file is replaced."""
+    with suppress(UserError):
+        current = _read(store, name, alias)
+        if current is not None and current.digest == digest:
+            return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps(asdict(Pointer(name, digest, now, run)), indent=2, sort_keys=True)
     store.write(_key(name, alias), text.encode())
@@ -76,14 +80,36 @@ def name_of(reference: str) -> str:
     return reference.partition("@")[0]
 
 
+def damaged_aliases(store: ObjectStore, name: str) -> list[str]:
+    """Return the keys of the alias files of a model that cannot be read."""
+    damaged = []
+    for key in store.keys(f"aliases/{name}"):
+        try:
+            _read(store, name, key.rpartition("/")[2].removesuffix(".json"))
+        except UserError:
+            damaged.append(key)
+    return damaged
+
+
 def _read(store: ObjectStore, name: str, alias: str) -> Pointer | None:
-    content = store.read(_key(name, alias))
+    """Return the target of an alias, or None if there is none. Raises UserError for a damaged file."""
+    key = _key(name, alias)
+    content = store.read(key)
     if content is None:
         return None
     try:
-        return Pointer(**json.loads(content))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{_key(name, alias)} in the store is damaged: {error}") from error
+        document = JsonObject.parse(content, key)
+        pointer = Pointer(
+            document.text("name"),
+            document.text("digest"),
+            document.text("since", ""),
+            document.text("run", ""),
+        )
+        if pointer.name != name or not _DIGEST.fullmatch(pointer.digest):
+            raise UserError(f"it does not name an archive of {name}")
+    except UserError as error:
+        raise UserError(f"{key} in the store is damaged ({error}); {_REPAIR}") from None
+    return pointer
 
 
 def _key(name: str, alias: str) -> str:

@@ -19,6 +19,7 @@ from typing import IO, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.files import replace_durably
 
 _NO_BUCKET = "the bucket does not exist; create it, or use another one"
 
@@ -159,7 +160,7 @@ class FolderStore(ObjectStore):
             with os.fdopen(handle, "wb") as output:
                 shutil.copyfileobj(source, output)
             temporary.chmod(0o644)
-            temporary.replace(target)
+            replace_durably(temporary, target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -1,4 +1,4 @@
-"""Requests for registered models, answered from the database of a local registry.
+"""Requests for registered models and for JSON artifacts, answered from the files of a local registry.
 
 MLflow's server takes seconds to start, and a command that only reads needs nothing else of it. The names of
 the tables are those of MLflow 3.17. With another schema, or for another request, the server answers.
@@ -6,16 +6,19 @@ the tables are those of MLflow 3.17. With another schema, or for another request
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from continuous_training.core.json_object import Json
 
 _SCHEMA = "dc11669786a5"
 """The revision of the tables that MLflow 3.17 creates."""
+
+_ARTIFACTS = "mlflow-artifacts/artifacts/"
 
 _NOT_FOUND = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "not in the database"}
 
@@ -29,6 +32,7 @@ SELECT name, version, key, value FROM model_version_tags WHERE workspace = 'defa
 """
 _MODEL = "SELECT name FROM registered_models WHERE workspace = 'default' AND name = ?"
 _ALIASES = "SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND name = ?"
+_RUN = "SELECT artifact_uri FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
 _MODEL_TAGS = "SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = ?"
 
 Response = tuple[int, Json]
@@ -40,6 +44,7 @@ class RegistryDatabase:
 
     def __init__(self, folder: Path) -> None:
         self._database = folder / "mlflow.db"
+        self._artifacts = (folder / "artifacts").resolve()
 
     def answer(self, method: str, url: str) -> Response | None:
         """Return the response to a request, or None if only MLflow's server can answer it.
@@ -50,6 +55,8 @@ class RegistryDatabase:
         path = address.path.removeprefix("/api/2.0/")
         if method != "GET" or not self._database.is_file():
             return None
+        if path.startswith(_ARTIFACTS):
+            return self._artifact(unquote(path.removeprefix(_ARTIFACTS)))
         query = dict(parse_qsl(address.query))
         location = f"file:{quote(str(self._database.resolve()))}?mode=ro"
         try:
@@ -59,6 +66,19 @@ class RegistryDatabase:
                 return _answer(connection, path.removeprefix("mlflow/"), query)
         except sqlite3.Error:
             return None
+
+    def _artifact(self, path: str) -> Response | None:
+        """Return the JSON object in an artifact. MLflow's server answers for anything else."""
+        file = (self._artifacts / path).resolve()
+        if not file.is_relative_to(self._artifacts):
+            return None
+        if not file.exists():
+            return _NOT_FOUND
+        try:
+            content = json.loads(file.read_bytes())
+        except (ValueError, OSError):
+            return None
+        return (200, content) if isinstance(content, dict) else None
 
 
 def _answer(connection: sqlite3.Connection, path: str, query: Mapping[str, str]) -> Response | None:
@@ -70,6 +90,9 @@ def _answer(connection: sqlite3.Connection, path: str, query: Mapping[str, str])
         version = str(aliases.get(query["alias"]))
         matches = [entry for entry in _versions(connection, name) if entry["version"] == version]
         return (200, {"model_version": matches[0]}) if matches else _NOT_FOUND
+    if path == "runs/get":
+        run = connection.execute(_RUN, (query.get("run_id", ""),)).fetchone()
+        return (200, {"run": {"info": {"artifact_uri": run[0]}}}) if run else None
     if path == "model-versions/search":
         model = _model_of(query.get("filter", ""))
         return None if model is None else (200, {"model_versions": _versions(connection, model)})

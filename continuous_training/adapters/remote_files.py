@@ -37,7 +37,8 @@ class Interrupted(TransientError):
 class Stream:
     """The bytes of a file from byte `begin` on. `size` is that of the whole file, or None if unknown.
 
-    `tag` identifies this version of the file; empty if the server does not identify versions.
+    `tag` identifies this version of the file; empty if the server does not identify versions. `marked_end`
+    is false if the bytes end with the connection, so that a file that was cut off cannot be detected.
     """
 
     begin: int
@@ -45,6 +46,7 @@ class Stream:
     tag: str
     chunks: Iterator[bytes]
     close: Callable[[], None]
+    marked_end: bool = True
 
 
 class Remote(Protocol):
@@ -123,7 +125,8 @@ class HttpFile:
                 )
             start, size = begin, None if match[2] == "*" else int(match[2])
         tag = headers.get("ETag") or headers.get("Last-Modified") or ""
-        return Stream(start, size, tag, self._chunks(response), response.close)
+        marked_end = size is not None or bool(response.raw.chunked)
+        return Stream(start, size, tag, self._chunks(response), response.close, marked_end)
 
     def _chunks(self, response: Any) -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError

@@ -12,6 +12,16 @@ _LOCKED_SECONDS = 5.0
 """Longer than a commit takes; MLflow uses the same timeout."""
 
 
+def _check_lock(connection: sqlite3.Connection) -> None:
+    """Raise OperationalError if another program holds the lock. No program locks a read-only file."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+            raise
+
+
 def database_problem(database: Path, all_pages: bool = False) -> PipelineError | None:
     """Return the error that prevents use of the database, or None. A missing database is no error.
 
@@ -24,7 +34,7 @@ def database_problem(database: Path, all_pages: bool = False) -> PipelineError |
     try:
         connection = sqlite3.connect(address, uri=True, timeout=_LOCKED_SECONDS, isolation_level=None)
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            _check_lock(connection)
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             result = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if all_pages else "ok"
         finally:

@@ -18,7 +18,8 @@ class DataChecks:
     `rows` are by split. `classes` has the numbers of rows by split of each declared value of the column
     `label`; empty for a regression. `overlap` and `bad_rows` are None for the data of earlier versions.
     `gap_rows` counts the rows in the gap of a split by time, which are in neither split. `source_files` is
-    None if all files of the source were read.
+    None if all files of the source were read. `duplicates` counts the rows that were not read because an
+    earlier row is equal.
     """
 
     label: str
@@ -28,6 +29,7 @@ class DataChecks:
     bad_rows: BadRowCounts | None = None
     gap_rows: int = 0
     source_files: SourceFiles | None = None
+    duplicates: int = 0
 
     @classmethod
     def of(cls, manifest: DatasetManifest, label: str) -> DataChecks:
@@ -47,6 +49,7 @@ class DataChecks:
             bad_rows=manifest.bad_rows,
             gap_rows=manifest.gap_rows,
             source_files=manifest.source_files,
+            duplicates=manifest.duplicates,
         )
 
     @classmethod
@@ -60,6 +63,7 @@ class DataChecks:
             bad_rows=document.optional("bad_rows", BadRowCounts.from_json),
             gap_rows=document.integer("gap_rows", 0),
             source_files=document.optional("source_files", SourceFiles.from_json),
+            duplicates=document.integer("duplicates", 0),
         )
 
     def to_json(self) -> Json:
@@ -72,6 +76,7 @@ class DataChecks:
             "bad_rows": self.bad_rows.to_json() if self.bad_rows else None,
             **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
             **({"source_files": self.source_files.to_json()} if self.source_files else {}),
+            **({"duplicates": self.duplicates} if self.duplicates else {}),
         }
 
 

@@ -98,7 +98,7 @@ class DatasetManifest:
     ISO 8601. `overlap`, `inputs`, `split` and `bad_rows` are None in older manifests. `reasons` state why the
     run trains, as lines of text: the inputs that have changed since the run before. `gap_rows` is the number
     of rows in the gap of a split by time, which are in neither file. `source_files` is None if all files of
-    the source were read.
+    the source were read. `duplicates` counts the rows that were not read because an earlier row is equal.
     """
 
     workload: str
@@ -119,6 +119,7 @@ class DatasetManifest:
     gap_rows: int = 0
     bad_rows: BadRowCounts | None = None
     source_files: SourceFiles | None = None
+    duplicates: int = 0
 
     @property
     def splits(self) -> dict[str, SplitManifest]:
@@ -150,6 +151,7 @@ class DatasetManifest:
             overlap=document.optional("overlap", Overlap.from_json),
             bad_rows=document.optional("bad_rows", BadRowCounts.from_json),
             source_files=document.optional("source_files", SourceFiles.from_json),
+            duplicates=document.integer("duplicates", 0),
         )
 
     def to_json(self) -> Json:
@@ -173,5 +175,6 @@ class DatasetManifest:
             **({"gap_rows": self.gap_rows} if self.gap_rows else {}),
             **({"bad_rows": self.bad_rows.to_json()} if self.bad_rows else {}),
             **({"source_files": self.source_files.to_json()} if self.source_files else {}),
+            **({"duplicates": self.duplicates} if self.duplicates else {}),
         }
         return with_checksum(content)

@@ -40,7 +40,8 @@ def hold_lock(path: Path, timeout: float) -> Iterator[bool]:
 def is_held(path: Path) -> bool:
     """Return whether a process holds the lock."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        # For reading only, because a status must not need a file system that permits writes.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -39,11 +39,30 @@ def new_folder(path: Path, mark: str) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` atomically: a reader sees the old file or the new file."""
+    """Write `text` atomically and durably: a reader sees the old file or the new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
+    replace_durably(temporary, path)
+
+
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Rename a complete file to `path`, so that a power cut leaves the old file or the new file.
+
+    Without a sync of the file before the rename, the new file may be empty after a power cut. The sync of the
+    folder writes the rename itself.
+    """
+    _sync(temporary)
     temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def to_json(value: Any) -> str:

@@ -18,6 +18,9 @@ from continuous_training.core.errors import UserError
 Value = str | int | float | bool
 Values = dict[str, Value]
 
+SOURCE_PARAMETERS = ("source", "sha256", "expected_rows")
+"""The run parameters that name and verify the source. They are no inputs of the training; the rows are."""
+
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 _FORBIDDEN = re.compile(r"[\"\\\n\r]|\{\{|python3")
 """The texts that Kubeflow's substitution changes: quotes, line breaks, placeholders, the interpreter."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from continuous_training.adapters.model_registry import CHAMPION, ROLLBACK
 from continuous_training.artifacts.alias_move import AliasMove
+from continuous_training.artifacts.processed_inputs_restore import truncate_path
 
 PROMOTION, MANUAL = "promotion", "by hand"
 """Kinds of moves besides ROLLBACK. `--json` prints them."""
@@ -48,12 +49,12 @@ class ChampionHistory:
 
     def previous_after_rollback(self, version: str) -> str | None:
         """Return the version to which the next rollback goes after one to `version`, or None."""
-        path = _truncate(self.path, version)
+        path = truncate_path(self.path, version)
         return path[-2] if len(path) > 1 else None
 
     def discarded_by_rollback(self, version: str) -> list[str]:
         """Return the champions that are not on the rollback path after a rollback to `version`."""
-        return sorted(self.champions() - {*_truncate(self.path, version)}, key=int)
+        return sorted(self.champions() - {*truncate_path(self.path, version)}, key=int)
 
     def last_move_to_champion(self) -> ChampionMove | None:
         """Return the latest move to the current champion, or None if there is no move."""
@@ -76,15 +77,8 @@ def read_champion_history(trail: Iterable[AliasMove], champion: str | None) -> C
         if move.to_version is None:
             continue
         promoted = move.kind == PROMOTION
-        path = (*path, move.to_version) if promoted else _truncate(path, move.to_version)
+        path = (*path, move.to_version) if promoted else truncate_path(path, move.to_version)
     return ChampionHistory(moves, path, champion)
-
-
-def _truncate(path: tuple[str, ...], version: str) -> tuple[str, ...]:
-    """Return the path up to `version`. A version that is not on it replaces all versions of higher number."""
-    if version in path:
-        return path[: len(path) - path[::-1].index(version)]
-    return (*(number for number in path if int(number) < int(version)), version)
 
 
 def _completed_moves(trail: list[AliasMove], champion: str | None) -> Iterable[ChampionMove]:

@@ -14,15 +14,15 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.bundle import METADATA, BundleMetadata, TrainingData
 from continuous_training.artifacts.column_statistics import ColumnStatistics
-from continuous_training.artifacts.errors import ArchiveError, ArtifactError
+from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import plain
 from continuous_training.core.json_object import Json, JsonObject
-from continuous_training.core.messages import report
 from continuous_training.core.run_parameters import Value, Values
+from continuous_training.operations.read_evaluation import read_evaluation
 
 PRUNED = "archive_pruned"
 """The tag of a version whose archive was removed: JSON with the time, and with the data that trace needs."""
@@ -199,7 +199,7 @@ def read_lineage(version: ModelVersion, registry: Registry, store: ObjectStore) 
     The evaluation is the `evaluation.json` of the MLflow run that registered the version. If the archive was
     pruned, the description of the training rows comes from the tag that prune has written.
     """
-    evaluation = _read_evaluation(version, registry)
+    evaluation = read_evaluation(version, registry)
     pruned = json.loads(version.tags.get(PRUNED, "{}"))
     size = store.size(version.archive)
     contents = ArchiveContents() if size is None else read_contents(store, version.archive)
@@ -229,19 +229,6 @@ def read_lineage(version: ModelVersion, registry: Registry, store: ObjectStore) 
             pruned=pruned.get("when"),
         ),
     )
-
-
-def _read_evaluation(version: ModelVersion, registry: Registry) -> Evaluation | None:
-    content = registry.read_json(version.run_id, "evaluation.json") if version.run_id else None
-    if not content:
-        return None
-    try:
-        return Evaluation.from_json(
-            JsonObject(content, f"evaluation.json of MLflow run {version.run_id}", ArtifactError)
-        )
-    except ArtifactError as error:
-        report(f"warning: the evaluation of version {version.version} of {version.name} is unknown: {error}")
-        return None
 
 
 def _data_lineage(version: ModelVersion, data: Json, evaluation: Evaluation | None) -> DataLineage:

@@ -151,6 +151,8 @@ class _Pruning:
 
     def _select(self, workload: str) -> PruneSelection:
         serving = read_serving_state(self.settings)
+        if serving.problem:
+            raise UserError(f"nothing is removed, because the served versions are unknown: {serving.problem}")
         return select_old(workload, self.keep, self.registry, self.store, serving, self.runs)
 
     def _remove(self, selection: PruneSelection) -> None:

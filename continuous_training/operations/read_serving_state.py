@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from continuous_training.core.errors import UserError
+from continuous_training.core.messages import report
 from continuous_training.core.settings import Settings
 from continuous_training.operations.serving_state import ClusterServingState, ServingState
 from continuous_training.serving.models.persisted_versions import PersistedVersion
@@ -17,16 +17,21 @@ from continuous_training.serving.process.client import ServerClient
 
 
 def read_serving_state(settings: Settings) -> ServingState:
-    """Return the served versions.
+    """Return the served versions. Raises TransientError if the cluster is unreachable.
 
-    Raises UserError if the list of models that a restart loads is damaged, and TransientError if the cluster
-    is unreachable.
+    A damaged list of the models that a restart loads is reported and read as an empty one, as a server does.
     """
     if settings.target != "local":
         return _read_cluster(settings)
     running = daemon.status(settings.state)
     models = {model.name: model for model in ServerClient(running).models()} if running else {}
-    return ServingState(running, models, _read_persisted(settings.state / "serving" / "models.json"))
+    path = settings.state / "serving" / "models.json"
+    try:
+        return ServingState(running, models, _read_persisted(path))
+    except ValueError as error:
+        problem = f"{path} is damaged ({error}), so a restart of the server loads no model from it"
+        report(f"warning: {problem}; the next rollout writes it again")
+        return ServingState(running, models, {}, problem=problem)
 
 
 def _read_cluster(settings: Settings) -> ClusterServingState:
@@ -44,15 +49,10 @@ def _read_cluster(settings: Settings) -> ClusterServingState:
 
 
 def _read_persisted(path: Path) -> dict[str, PersistedVersion]:
+    """Return the versions in the file. Raises ValueError for a damaged file."""
     if not path.is_file():
         return {}
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(stored, dict):
-            raise ValueError("the file is not a JSON object")
-        return {name: PersistedVersion.from_json(version, name) for name, version in stored.items()}
-    except ValueError as error:
-        raise UserError(
-            f"{path} cannot be read ({error}), so it is unknown which versions a restart serves; "
-            "the next rollout writes the file again"
-        ) from None
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(stored, dict):
+        raise ValueError("the file is not a JSON object")
+    return {name: PersistedVersion.from_json(version, name) for name, version in stored.items()}

@@ -32,12 +32,13 @@ class ServingState:
     """The server of a state directory and its models.
 
     `running` is None if no server runs. `models` are the models of the running server by name, and
-    `persisted` the versions that a restart loads.
+    `persisted` the versions that a restart loads. `problem` states why those are unknown, if they are.
     """
 
     running: RunningServer | None
     models: Mapping[str, ModelStatus]
     persisted: Mapping[str, PersistedVersion]
+    problem: str | None = field(default=None, kw_only=True)
 
     @property
     def is_running(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from continuous_training.adapters import model_store
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.core.errors import PipelineError, UnsettledError
@@ -30,6 +31,8 @@ def settle(name: str, settings: Settings, run: str, progress: Progress) -> None:
     TransientError if the registry or the cluster is unreachable, or if another rollout takes too long.
     """
     with existing_registry(settings) as registry:
+        if registry:
+            _repair_aliases(name, registry, settings, run, progress)
         agreement = _check(name, registry, settings)
         if agreement.agree:
             return
@@ -44,6 +47,14 @@ def settle(name: str, settings: Settings, run: str, progress: Progress) -> None:
             raise _unsettled(name, agreement, error) from error
     if agreement.agree is False:
         raise _unsettled(name, agreement)
+
+
+def _repair_aliases(name: str, registry: Registry, settings: Settings, run: str, progress: Progress) -> None:
+    """Write the damaged alias files of the store again."""
+    store = open_store(settings.store, settings.store_access)
+    if damaged := model_store.damaged_aliases(store, name):
+        mirror_aliases(registry, store, name, run)
+        progress(f"damaged files in the object store were written again: {', '.join(damaged)}")
 
 
 def _serve_champion(

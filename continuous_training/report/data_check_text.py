@@ -26,6 +26,8 @@ def check_lines(checks: DataChecks) -> Iterator[tuple[str, str]]:
         total = sum(checks.rows.values()) + checks.gap_rows
         part = f"{number(checks.gap_rows)} of {number(total)} ({share(checks.gap_rows, total)})"
         yield "rows in the gap", f"{part}, between training and holdout rows; not used"
+    if checks.duplicates:
+        yield "duplicates", f"{number(checks.duplicates)} rows are equal to earlier ones; not read again"
     if checks.source_files:
         yield from _source_files(checks.source_files)
 

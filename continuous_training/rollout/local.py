@@ -14,6 +14,7 @@ from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core import file_lock
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError
+from continuous_training.core.files import replace_durably
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.golden_verification import read_golden_set
 from continuous_training.rollout.trial_renewal import TrialRenewal
@@ -90,7 +91,7 @@ class LocalTarget:
             self.archive_folder.mkdir(parents=True, exist_ok=True)
             temporary = stored.with_name(f".{stored.name}-{os.getpid()}")
             shutil.copyfile(archive, temporary)
-            temporary.replace(stored)
+            replace_durably(temporary, stored)
         return stored
 
     def _stored_path(self, name: str, digest: str) -> Path:

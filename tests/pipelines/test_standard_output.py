@@ -91,15 +91,10 @@ def lost_archive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def damaged_server_file(folder: Path) -> Iterator[None]:
-    """Damage the file with the address of the running model server, and repair it at the end."""
+    """Damage the file with the address of the running model server, which the server repairs."""
     daemon.start(folder)
-    path = folder / "serving" / "server.json"
-    content = path.read_text()
-    path.write_text("{")
-    try:
-        yield
-    finally:
-        path.write_text(content)
+    (folder / "serving" / "server.json").write_text("{")
+    yield
 
 
 @contextmanager
@@ -161,7 +156,7 @@ CASES = [
     Case("pipelines.prune", ("--keep", "0"), code=2, reported="error: "),
     Case("serving", ("status",), running),
     Case("serving", ("status",), stopped, 75),
-    Case("serving", ("status",), damaged_server_file, 2, "error: "),
+    Case("serving", ("status",), damaged_server_file),
     Case("workloads", ()),
     Case("workloads", ("nothere",), code=2, reported="error: "),
     # This case is the last, because it moves the champion.

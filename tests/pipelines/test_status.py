@@ -229,13 +229,14 @@ def test_an_archive_that_cannot_be_loaded_is_shown(state: ChampionState, capsys)
         daemon.stop(state.folder)
 
 
-def test_an_unreadable_list_of_models_is_refused(state: ChampionState, capsys):
+def test_a_damaged_list_of_models_is_reported(state: ChampionState, capsys):
     models = state.folder / "serving" / "models.json"
     text = models.read_text()
     models.write_text("{")
     try:
-        _, error = run_command(main, capsys, expect=2)
-        assert "models.json cannot be read" in error
+        out, error = run_command(main, capsys)
+        assert "models.json is damaged" in error
+        assert "no version is served under this name" in out
     finally:
         models.write_text(text)
 

@@ -76,6 +76,19 @@ def test_the_graph_and_linear_regression_predict_the_same(
     )
 
 
+def test_a_table_and_stored_rows_give_the_same_model(
+    default_run: tuple[Dataset, DiabetesHandler, dict[str, Any]], tmp_path: Path
+) -> None:
+    data, diabetes = default_run[0], discovery.get("diabetes")
+    models = []
+    for name, method in (("table", diabetes.train), ("stored", diabetes.train_stored)):
+        (tmp_path / name).mkdir()
+        rows = data.read("train") if name == "table" else data.rows("train")
+        method(rows, diabetes.parse({}), tmp_path / name, lambda _: None)
+        models.append((tmp_path / name / "model.onnx").read_bytes())
+    assert models[0] == models[1]
+
+
 def test_csv_files_are_read_and_the_last_20_of_all_are_held_out(tmp_path: Path) -> None:
     diabetes = discovery.get("diabetes")
     reference = load_diabetes(scaled=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..contract import (
     Progress,
     PromotionRule,
     Rows,
+    StoredRows,
     Tensors,
     Training,
     Values,
@@ -96,7 +98,8 @@ class Diabetes(Workload):
         if source == self.default_source:
             blocks, add_keys = _read_scikit_learn(), numbered_rows
         else:
-            blocks, add_keys = self._read_csv(source, context), distinct_rows
+            blocks = self._read_csv(source, context)
+            add_keys = partial(distinct_rows, drop_duplicates=context.drop_duplicates)
         if values["split"] == "hash":
             for block, keys in add_keys(blocks):
                 yield Rows(self._batch(block, keys), block.origin, block.first)
@@ -118,7 +121,7 @@ class Diabetes(Workload):
             names,
             integers=("sex",),
             set_aside=context.set_aside,
-            omit=context.omit,
+            files=context.files,
             advance=context.advance,
         )
 
@@ -128,14 +131,34 @@ class Diabetes(Workload):
         return pa.record_batch([keys, *columns], schema=self.schema())
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:
-        """Fit least squares. Features that are not selected get the weight zero."""
+        """Fit least squares on a table."""
+        return self._fit(
+            self.tensors(rows)["features"], rows[self.target].to_numpy(), values, output, progress
+        )
+
+    def train_stored(self, rows: StoredRows, values: Values, output: Path, progress: Progress) -> Training:
+        """Fit least squares. The rows are read in batches, so memory holds only the numbers of the fit."""
+        features, labels = np.empty((rows.num_rows, len(FEATURES))), np.empty(rows.num_rows)
+        start = 0
+        for batch in rows.batches([*FEATURES, self.target]):
+            end = start + batch.num_rows
+            features[start:end] = self.tensors(batch)["features"]
+            labels[start:end] = batch.column(self.target).to_numpy()
+            start = end
+        return self._fit(features, labels, values, output, progress)
+
+    def _fit(
+        self, features: np.ndarray, labels: np.ndarray, values: Values, output: Path, progress: Progress
+    ) -> Training:
+        """Fit least squares, and write the model. Features that are not selected get the weight zero."""
         from sklearn.linear_model import LinearRegression
 
         selected = [name for name in FEATURES if values["features"] in ("all", name)]
         columns = [FEATURES.index(name) for name in selected]
-        features = self.tensors(rows)["features"]
         progress(f"least squares on {len(features)} patients and {', '.join(selected)}")
-        model = LinearRegression().fit(features[:, columns], rows[self.target].to_numpy())
+        measurements = features if len(selected) == len(FEATURES) else features[:, columns]
+        # The numbers are not used again, so the fit may centre them in place.
+        model = LinearRegression(copy_X=False).fit(measurements, labels)
         weights = np.zeros((len(FEATURES), 1))
         weights[columns, 0] = model.coef_
         graph = linear_graph(
@@ -147,7 +170,10 @@ class Diabetes(Workload):
 
     def tensors(self, rows: pa.Table) -> Tensors:
         """Return the ten measurements: float64 [n, 10]."""
-        return {"features": np.stack([rows[name].to_numpy().astype(np.float64) for name in FEATURES], axis=1)}
+        features = np.empty((len(rows), len(FEATURES)))
+        for index, name in enumerate(FEATURES):
+            features[:, index] = rows[name].to_numpy()
+        return {"features": features}
 
     def request(self, row: pa.Table) -> Any:
         """Return a request with the row's patient."""

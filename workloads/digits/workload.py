@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,14 @@ class Digits(Workload):
         if source == self.default_source:
             path, add_keys = scikit_learn_file("digits.csv.gz"), numbered_rows
         else:
-            path, add_keys = source, distinct_rows
+            path, add_keys = source, partial(distinct_rows, drop_duplicates=context.drop_duplicates)
         names = (*PIXEL_NAMES, "label")
         blocks = read_numbers(
             path,
             names,
             integers=("label",),
             set_aside=context.set_aside,
-            omit=context.omit,
+            files=context.files,
             advance=context.advance,
         )
         for (origin, first, _, block), keys in add_keys(blocks):

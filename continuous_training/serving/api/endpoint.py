@@ -25,6 +25,10 @@ class EndpointRequest(Protocol):
     model: str
 
     @property
+    def path(self) -> str:
+        """The path of the URL, with the root path if the proxy did not remove it."""
+
+    @property
     def query_string(self) -> bytes:
         """The part of the URL after `?`, without decoding."""
 

@@ -19,11 +19,12 @@ from continuous_training.serving.models.versions import ServedModel
 
 
 class PredictEndpoints:
-    """Serves `/predict`, and lists the models and their endpoints."""
+    """Serves `/predict`, and lists the models and their endpoints with `root_path` before their paths."""
 
-    def __init__(self, repository: ModelRepository, batcher: Batcher) -> None:
+    def __init__(self, repository: ModelRepository, batcher: Batcher, root_path: str = "") -> None:
         self.repository = repository
         self.batcher = batcher
+        self.root_path = root_path
 
     def routes(self) -> list[Route]:
         """Return the routes of `/predict`."""
@@ -52,27 +53,28 @@ class PredictEndpoints:
 
     async def index(self, request: EndpointRequest) -> Response:
         """List the served models and the paths of their endpoints."""
+        root = self.root_path
         models = [
             {
                 **model_summary(served),
-                "predict": f"/predict/{name}",
-                "infer": f"/v2/models/{name}/infer",
-                "metadata": f"/v2/models/{name}",
+                "predict": f"{root}/predict/{name}",
+                "infer": f"{root}/v2/models/{name}/infer",
+                "metadata": f"{root}/v2/models/{name}",
             }
             for name, served in sorted(self.repository.served_models().items())
         ]
         server = {
-            "health": "/v2/health/ready",
-            "protocol": "/v2",
-            "metrics": "/metrics",
-            "openapi": "/openapi.json",
+            "health": f"{root}/v2/health/ready",
+            "protocol": f"{root}/v2",
+            "metrics": f"{root}/metrics",
+            "openapi": f"{root}/openapi.json",
         }
         return json_response({"models": models, **server})
 
     def _only_model(self) -> str:
         names = sorted(self.repository.served_models())
         if len(names) != 1:
-            paths = ", ".join(f"/predict/{name}" for name in names) or "none"
+            paths = ", ".join(f"{self.root_path}/predict/{name}" for name in names) or "none"
             raise PathNotFoundError(
                 f"/predict without a model name requires exactly one served model; the paths are: {paths}"
             )

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from continuous_training.serving.api.endpoint import Parse, Response
 from continuous_training.serving.api.predict_endpoints import prediction_response
 from continuous_training.serving.http.connection_limits import LimitedProtocol
+from continuous_training.serving.http.cors import CorsPolicy
 from continuous_training.serving.http.errors import HttpError
 from continuous_training.serving.http.head_checks import check_head
 from continuous_training.serving.http.requests import (
@@ -61,12 +62,14 @@ class FastPath:
         in_flight: InFlightBytes,
         max_body: int,
         observe: ResponseObserver,
+        cors: CorsPolicy | None = None,
     ) -> None:
         self.router = router
         self.batcher = batcher
         self.in_flight = in_flight
         self.limits = RequestLimits(max_body, timeout=0.0)
         self.observe = observe
+        self.cors = cors or CorsPolicy()
         self.find: Callable[[bytes], FastPathTarget | None] = lru_cache(maxsize=MAX_CACHED_PATHS)(self._find)
 
     def _find(self, url: bytes) -> FastPathTarget | None:
@@ -167,6 +170,7 @@ class FastPathRequest(QueuedRequest):
             response = prediction_response(result)
         else:
             response, error_kind = error_response(result, request, request_id)
+        response = self.fast_path.cors.apply(request, response)
         request.release()
         try:
             self.connection.write_response(self, response, request_id)

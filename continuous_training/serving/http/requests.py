@@ -65,6 +65,12 @@ class Request:
         self._headers = dict(reversed(self.scope["headers"]))
 
     @property
+    def path(self) -> str:
+        """The path of the URL, with the root path if the proxy did not remove it."""
+        path: str = self.scope["path"]
+        return path
+
+    @property
     def query_string(self) -> bytes:
         """The part of the URL after `?`, without decoding."""
         query: bytes = self.scope.get("query_string", b"")

@@ -22,6 +22,7 @@ from continuous_training.serving.errors import (
     UnsupportedMediaTypeError,
     VersionRejectedError,
 )
+from continuous_training.serving.http.cors import CorsPolicy
 from continuous_training.serving.http.errors import RETRY_AFTER, ClientDisconnected, HttpError
 from continuous_training.serving.http.requests import Request, Scope, Send
 from continuous_training.serving.json_codec import encode
@@ -59,6 +60,7 @@ async def respond(
     handle: Callable[[Request], Awaitable[Response]],
     observe: ResponseObserver | None = None,
     log_access: bool = False,
+    cors: CorsPolicy | None = None,
 ) -> None:
     """Send the response of `handle`, or the error response if it raises an exception."""
     start = time.perf_counter()
@@ -73,6 +75,8 @@ async def respond(
             return
         except Exception as error:
             response, error_kind = error_response(error, request, request_id)
+        if cors is not None:
+            response = cors.apply(request, response)
         await send_response(request.scope, send, response, request_id)
     finally:
         request.release()

@@ -22,10 +22,14 @@ class RouteMatch:
 
 
 class Router:
-    """Finds routes in a list. The results are cached, since the list does not change."""
+    """Finds routes in a list. The results are cached, since the list does not change.
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    A path may begin with `root_path`: some proxies remove this prefix, and some do not.
+    """
+
+    def __init__(self, routes: Sequence[Route], root_path: str = "") -> None:
         self.routes = tuple(routes)
+        self._root = _segments(root_path)
         self.find: Callable[[str, str], RouteMatch] = lru_cache(maxsize=MAX_CACHED_PATHS)(self._find)
 
     def _find(self, method: str, path: str) -> RouteMatch:
@@ -34,13 +38,9 @@ class Router:
         Raises HttpError 404 if no route has this path, and 405 if its routes have other methods.
         """
         segments = _segments(path)
-        matches = [
-            RouteMatch(route, parameters)
-            for route in self.routes
-            if (parameters := _match(route, segments)) is not None
-        ]
-        # `{name}:verb` is another resource than `{name}`, which matches the same segment.
-        matches = [match for match in matches if ":" in match.route.path] or matches
+        matches = self._matches(segments)
+        if not matches and self._root and segments[: len(self._root)] == self._root:
+            matches = self._matches(segments[len(self._root) :])
         for match in matches:
             if method in _methods(match.route):
                 return match
@@ -50,6 +50,16 @@ class Router:
             message = f"{path} accepts {expected}, not {method}"
             raise HttpError(405, message, {"allow": ", ".join(allowed)})
         raise HttpError(404, f"there is nothing at {path}; GET / lists the available paths")
+
+    def _matches(self, segments: list[str]) -> list[RouteMatch]:
+        """Return the matches of a path with any method."""
+        matches = [
+            RouteMatch(route, parameters)
+            for route in self.routes
+            if (parameters := _match(route, segments)) is not None
+        ]
+        # `{name}:verb` is another resource than `{name}`, which matches the same segment.
+        return [match for match in matches if ":" in match.route.path] or matches
 
 
 def _match(route: Route, segments: Sequence[str]) -> dict[str, str] | None:

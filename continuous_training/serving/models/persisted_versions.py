@@ -6,9 +6,12 @@ import json
 import logging
 import os
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from continuous_training.core.files import replace_durably
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class PersistedVersions:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()
         self.versions = self._read()
 
     def put(self, name: str, archive: Path, digest: str) -> None:
@@ -50,6 +54,13 @@ class PersistedVersions:
         """Remove a model if it is stored."""
         if name in self.versions:
             self._write({key: version for key, version in self.versions.items() if key != name})
+
+    def repair(self) -> None:
+        """Write the file again if its content was damaged or removed."""
+        with self._lock:
+            if self.versions and _read_bytes(self.path) != _encode(self.versions):
+                log.warning("%s was damaged: it is written again", self.path)
+                self._replace(self.versions)
 
     def _read(self) -> dict[str, PersistedVersion]:
         try:
@@ -69,11 +80,21 @@ class PersistedVersions:
         self.path.replace(backup)
 
     def _write(self, versions: dict[str, PersistedVersion]) -> None:
+        with self._lock:
+            self._replace(versions)
+            self.versions = versions
+
+    def _replace(self, versions: dict[str, PersistedVersion]) -> None:
         handle, temporary = tempfile.mkstemp(prefix=".models-", dir=self.path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stored = {name: version.to_json() for name, version in versions.items()}
-            json.dump(stored, stream, indent=2, sort_keys=True)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(self.path)
-        self.versions = versions
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(_encode(versions))
+        replace_durably(Path(temporary), self.path)
+
+
+def _encode(versions: dict[str, PersistedVersion]) -> bytes:
+    stored = {name: version.to_json() for name, version in versions.items()}
+    return json.dumps(stored, indent=2, sort_keys=True).encode()
+
+
+def _read_bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None

@@ -27,9 +27,11 @@ class Page:
     """Serves the files of the page and the OpenAPI document.
 
     `index` is the endpoint that lists the models. It handles `/` for clients that do not accept HTML.
+    `root_path` is the base of the paths in the OpenAPI document.
     """
 
-    def __init__(self, repository: ModelRepository, index: Endpoint) -> None:
+    def __init__(self, repository: ModelRepository, index: Endpoint, root_path: str = "") -> None:
+        self.root_path = root_path
         self.repository = repository
         self.index = index
         self._files: dict[str, Response] = {}
@@ -46,6 +48,9 @@ class Page:
     async def root(self, request: EndpointRequest) -> Response:
         """Return the page to browsers, and the list of models to other clients."""
         if "text/html" in (request.header(b"accept") or "").lower():
+            if self.root_path and request.path == self.root_path:
+                # The links of the page are relative to a path that ends with a slash.
+                return Response(b"", 307, {"location": f"{self.root_path}/"})
             return self._file("index.html")
         response = await self.index(request)
         return Response(response.body, response.status, {**response.headers, "vary": "accept"})
@@ -59,7 +64,7 @@ class Page:
         served = self.repository.served_models()
         key = tuple(sorted(f"{model.digest} {model.previous_digest}" for model in served.values()))
         if self._document is None or self._document[0] != key:
-            response = Response(openapi_json(served), headers={"cache-control": "no-cache"})
+            response = Response(openapi_json(served, self.root_path), headers={"cache-control": "no-cache"})
             self._document = (key, response)
         return self._document[1]
 

@@ -9,6 +9,7 @@ from continuous_training.serving.api.predict_endpoints import PredictEndpoints
 from continuous_training.serving.api.v1_endpoints import V1Endpoints
 from continuous_training.serving.api.v2_endpoints import V2Endpoints
 from continuous_training.serving.http.app import HttpApp
+from continuous_training.serving.http.cors import CorsPolicy
 from continuous_training.serving.http.fast_path import FastPath
 from continuous_training.serving.http.requests import InFlightBytes, RequestLimits
 from continuous_training.serving.http.routing import Router
@@ -29,31 +30,34 @@ class ServerApplication:
     def __init__(self, repository: ModelRepository, settings: ServerSettings | None = None) -> None:
         self.repository = repository
         self.settings = settings or ServerSettings()
-        self.metrics = Metrics(repository)
+        self.metrics = Metrics(repository, self.settings.root_path)
         self.batcher = Batcher(repository, self.settings.batching, self.metrics.observe_batch)
         self.stopping = False
         in_flight = InFlightBytes(self.settings.max_held)
-        router = Router(self._routes())
+        router = Router(self._routes(), self.settings.root_path)
+        cors = CorsPolicy(self.settings.cors_origins)
         self.http_app = HttpApp(
             router,
             RequestLimits(self.settings.max_body, self.settings.timeout),
             in_flight,
             self.metrics.observe_request,
             self.settings.access_log,
+            cors,
         )
         self.fast_path: FastPath | None = None
         # The fast path does not write an access log.
         if self.settings.fast_path and not self.settings.access_log:
             self.fast_path = FastPath(
-                router, self.batcher, in_flight, self.settings.max_body, self.metrics.observe_request
+                router, self.batcher, in_flight, self.settings.max_body, self.metrics.observe_request, cors
             )
         self.metrics.add_queue_gauges(lambda: self.batcher.queue_length, lambda: in_flight.bytes)
 
     def _routes(self) -> list[Route]:
-        predictions = PredictEndpoints(self.repository, self.batcher)
+        root_path = self.settings.root_path
+        predictions = PredictEndpoints(self.repository, self.batcher, root_path)
         return [
             *predictions.routes(),
-            *Page(self.repository, predictions.index).routes(),
+            *Page(self.repository, predictions.index, root_path).routes(),
             *V1Endpoints(self.repository, self.batcher).routes(),
             *V2Endpoints(self.repository, self.batcher, lambda: self.stopping).routes(),
             Route("GET", "/metrics", self.metrics.metrics),

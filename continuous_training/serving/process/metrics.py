@@ -31,7 +31,8 @@ _REQUESTS_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class Metrics:
     """Counts and times requests and batches. docs/serving.md lists the metrics."""
 
-    def __init__(self, repository: ModelRepository) -> None:
+    def __init__(self, repository: ModelRepository, root_path: str = "") -> None:
+        self._root_path = root_path
         self._worker_metrics: WorkerMetrics | None = None
         registry = self.registry = CollectorRegistry()
         labels = ("model", "route")
@@ -74,7 +75,7 @@ class Metrics:
     def observe_request(self, request: Request, status: int, error_kind: str, seconds: float) -> None:
         """Count one response."""
         # Only names of served models become labels: arbitrary names from clients would fill the memory.
-        model, route = request.model, _route(request.scope["path"])
+        model, route = request.model, _route(request.scope["path"].removeprefix(self._root_path))
         self._request_seconds.observe((model, route), seconds)
         self._requests.inc((model, route, str(status)))
         if error_kind:

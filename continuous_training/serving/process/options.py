@@ -52,6 +52,20 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="process each request in an asyncio task of its own, as other ASGI servers do",
     )
+    group.add_argument(
+        "--cors-origin",
+        dest="cors_origins",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="an origin whose web pages may read responses, or * for all; repeat it (default: none)",
+    )
+    group.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="the prefix of all paths behind a proxy, such as /models (default: none)",
+    )
 
 
 def settings(args: argparse.Namespace) -> ServerSettings:
@@ -63,7 +77,13 @@ def settings(args: argparse.Namespace) -> ServerSettings:
     values = {name: getattr(args, name) * option.factor for name, option in _OPTIONS.items()}
     if values["threads"] == 0:
         values["threads"] = available_cores()
-    result = ServerSettings(**values, access_log=args.access_log, fast_path=args.fast_path)
+    result = ServerSettings(
+        **values,
+        access_log=args.access_log,
+        fast_path=args.fast_path,
+        cors_origins=tuple(origin.lower() for origin in args.cors_origins),
+        root_path=args.root_path.rstrip("/"),
+    )
     os.environ.setdefault("OMP_NUM_THREADS", str(result.threads))
     # Threads that wait actively use the cores that the next request needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

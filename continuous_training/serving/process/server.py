@@ -85,6 +85,9 @@ def _serve(
             watchdog.check()
         repository.revert_expired_trials()
         logs.rotate(files.log)
+        repository.persisted.repair()
+        if files.repair(running):
+            log.warning("%s or %s was damaged: both are written again", files.server, files.port)
         # Without the state directory, no command can find this server.
         if not files.lock.exists():
             log.info("the state directory was deleted: the server stops")

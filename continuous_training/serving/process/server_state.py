@@ -14,6 +14,8 @@ from continuous_training.core.file_lock import is_held
 from continuous_training.core.json_object import JsonObject
 
 _RETRY_SECONDS = 0.2
+_REPAIR_SECONDS = 5.0
+"""Longer than the server's interval of checks of its own files, on a busy machine."""
 
 
 def state_directory(text: str) -> Path:
@@ -124,20 +126,19 @@ class StateFiles:
 
         Ignores the file of a server that crashed. Raises UserError if a server runs and its file is damaged.
         """
-        if not is_held(self.lock):
-            return None
-        try:
-            return self._read()
-        except UserError:
-            # A server that starts removes a damaged file of its predecessor in a moment.
+        deadline = time.monotonic() + _REPAIR_SECONDS
+        while is_held(self.lock):
+            try:
+                return self._read()
+            except UserError as error:
+                # A running server writes a damaged file again, and one that starts removes it.
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"{self.server} is damaged ({error}), so the address of the running server is "
+                        f"unknown: end the server (kill {self.lock.read_text() or 'PID'}), and start it again"
+                    ) from error
             time.sleep(_RETRY_SECONDS)
-        try:
-            return self._read() if is_held(self.lock) else None
-        except UserError as error:
-            raise UserError(
-                f"{self.server} is damaged ({error}), so the address of the running server is unknown: "
-                f"end the server (kill {self.lock.read_text() or 'PID'}), and start it again"
-            ) from error
+        return None
 
     def _read(self) -> RunningServer | None:
         try:
@@ -145,6 +146,17 @@ class StateFiles:
         except FileNotFoundError:
             return None
         return RunningServer.from_json(JsonObject.parse(text, self.server.name))
+
+    def repair(self, running: RunningServer) -> bool:
+        """Write the files of the running server again if they are damaged. Return whether they were."""
+        if not self.server.is_file():
+            # The server has not loaded its models yet.
+            return False
+        expected = {self.server: json.dumps(running.to_json()), self.port: str(running.port)}
+        damaged = any(path.read_bytes() != text.encode() for path, text in expected.items())
+        if damaged:
+            self.write(running)
+        return damaged
 
     def write(self, running: RunningServer) -> None:
         """Write the address and the token of the server, readable by this user only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from continuous_training.core.errors import UserError
 from continuous_training.serving.models.batch_settings import BatchSettings
 
 MIB = 1024**2
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@A-Z]+")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class ServerSettings:
     up to `batch_wait` seconds for more requests. After `stall` seconds, an inference counts as hung. The
     server has up to `max_connections` connections. After SIGTERM, it reports that it is not ready and serves
     requests for another `linger` seconds. `access_log` logs each request. `fast_path` processes small
-    requests without an asyncio task for each.
+    requests without an asyncio task for each. `cors_origins` are the origins whose web pages may read
+    responses, "*" for all. `root_path` is the prefix of all paths behind a proxy, such as `/models`.
     """
 
     max_body: int = 8 * MIB
@@ -37,6 +41,8 @@ class ServerSettings:
     linger: float = 0.0
     access_log: bool = False
     fast_path: bool = True
+    cors_origins: tuple[str, ...] = ()
+    root_path: str = ""
 
     @property
     def batching(self) -> BatchSettings:
@@ -51,6 +57,11 @@ class ServerSettings:
             raise UserError(f"max-held ({self.max_held}) must be at least max-body ({self.max_body})")
         if min(self.batch_wait, self.linger) < 0 or self.max_connections < 1:
             raise UserError("batch-wait and linger must be 0 or more, and max-connections above 0")
+        for origin in self.cors_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise UserError(f"cors-origin: {origin!r} is not an origin such as https://example.org, or *")
+        if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):
+            raise UserError(f"root-path: {self.root_path!r} is not a path such as /models")
 
 
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

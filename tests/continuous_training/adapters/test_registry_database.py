@@ -23,6 +23,8 @@ READS: dict[str, Callable[[Registry], object]] = {
     "tag of the model": lambda registry: registry.retired_champion("digits"),
     "versions": lambda registry: registry.versions("digits"),
     "versions of all models": lambda registry: registry.versions(),
+    "a missing artifact": lambda registry: registry.read_json(registry.versions("digits")[0].run_id, "none"),
+    "an artifact": lambda registry: registry.read_json(registry.versions("digits")[0].run_id, "data/c.json"),
 }
 
 
@@ -37,6 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry,
         registry.register("digits", run, {"archive_digest": digest * 64, "text": "ä 'quoted'"})
         for digest in "abc"
     ]
+    registry.log_file(run, "data/c.json", b'{"name": "\xc3\xa4"}')
     registry.register("iris", run, {"archive_digest": "d" * 64})
     registry.move_alias("digits", PREVIOUS, first.version, "first", "run-1")
     registry.move_alias("digits", CHAMPION, second.version, "better", "run-2")
@@ -67,6 +70,7 @@ def test_other_requests_are_left_to_the_server(server: tuple[Registry, Path]) ->
     assert database.answer("GET", f"{root}/registered-models/get?name=digits") is not None
     assert database.answer("POST", f"{root}/registered-models/get?name=digits") is None
     assert database.answer("GET", f"{root}/runs/get?run_id=1") is None
+    assert database.answer("GET", f"{root}-artifacts/artifacts/../mlflow.db") is None
     assert database.answer("GET", f"{root}/model-versions/search?filter=run_id%3D%27a%27") is None
 
 

@@ -10,8 +10,15 @@ import pytest
 
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.artifacts.errors import ArtifactError
-from continuous_training.artifacts.run_record import DataRecord, ProcessedInputs, RunRecord
+from continuous_training.artifacts.processed_inputs_restore import restore_processed
+from continuous_training.artifacts.run_record import (
+    DataRecord,
+    ProcessedInputs,
+    RecordedRollback,
+    RecordedVersion,
+    RunRecord,
+)
+from continuous_training.core.json_object import JsonObject
 
 
 def test_a_missing_record_is_none(tmp_path: Path) -> None:
@@ -51,9 +58,82 @@ def test_the_latest_record_of_the_data_is_returned(tmp_path: Path) -> None:
     assert history.runs() == [], "the record of the data is not a run"
 
 
-def test_a_damaged_record_is_an_error_with_file_and_field(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
-    history = RunHistory(store, "digits")
-    store.write("records/digits/runs/run-1.json", b'{"run": "run-1"}')
-    with pytest.raises(ArtifactError, match=r"^records/digits/runs/run-1\.json: verdict is missing"):
-        history.run("run-1")
+DAMAGE = {
+    "emptied": lambda _: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "altered": lambda content: content.replace(b"promoted", b"qromoted"),
+    "a missing field": lambda _: b'{"run": "run-1"}',
+    "no text": lambda content: b"\xff" * len(content),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_record_is_reported_once_and_ignored(tmp_path: Path, damage: str) -> None:
+    store, messages = FolderStore(tmp_path), list[str]()
+    history = RunHistory(store, "digits", messages.append)
+    intact, damaged = (RunRecord(run=f"run-{number}", verdict="promoted") for number in (1, 2))
+    history.write_run(intact)
+    history.write_run(damaged)
+    key = "records/digits/runs/run-2.json"
+    store.write(key, DAMAGE[damage](store.read(key) or b""))
+    assert history.run("run-2") is None
+    assert [record.run for record in history.runs()] == ["run-1"]
+    (message,) = messages
+    assert message.startswith("warning: a record in the object store is damaged and is ignored: ")
+    assert key in message
+    history.write_run(damaged)
+    assert [record.run for record in history.runs()] == ["run-1", "run-2"]
+
+
+def test_damaged_processed_inputs_are_restored_from_the_runs(tmp_path: Path) -> None:
+    store, messages = FolderStore(tmp_path), list[str]()
+    history = RunHistory(store, "digits", messages.append)
+    rejected, first, second = (
+        RunRecord(run=f"run-{number}", verdict=verdict, input_digest=f"digest-{number}", version=version)
+        for number, (verdict, version) in enumerate(
+            [("rejected", None), ("promoted", "1"), ("promoted", "2")]
+        )
+    )
+    one, two = RecordedVersion("1"), RecordedVersion("2")
+    rollback = RunRecord(
+        run="back", verdict="rolled back", rollback=RecordedRollback(two, one, previous=None, user="")
+    )
+    for record in (rejected, first, second, rollback):
+        history.write_run(record)
+    expected = {
+        "digest-0": ProcessedInputs(rejected),
+        "digest-1": ProcessedInputs(first),
+        "digest-2": ProcessedInputs(second).withdraw("back"),
+    }
+    for digest, processed in expected.items():
+        key = f"records/digits/recipes/{digest}.json"
+        store.write(key, b"")
+        restored = history.find_processed(digest)
+        assert restored is not None
+        assert restored == ProcessedInputs.from_json(JsonObject(processed.to_json(), "expected"))
+        assert messages[-1] == f"{key} was restored from the record of run {processed.record.run}"
+        assert RunHistory(store, "digits").find_processed(digest) == restored, "the record is written again"
+    store.write("records/digits/recipes/unknown.json", b"")
+    assert history.find_processed("unknown") is None
+
+
+def test_a_rollback_back_to_a_version_reinstates_its_inputs() -> None:
+    promoted = [
+        RunRecord(run=f"run-{version}", verdict="promoted", input_digest=version, version=version)
+        for version in ("1", "2", "3")
+    ]
+    rollbacks = [
+        RunRecord(
+            run=f"to-{version}",
+            verdict="rolled back",
+            rollback=RecordedRollback(None, RecordedVersion(version), previous=None, user=""),
+        )
+        for version in ("1", "2")
+    ]
+    records = [*promoted, *rollbacks]
+    withdrawals = {version: restore_processed(version, records) for version in ("1", "2", "3")}
+    assert {v: p and p.withdrawal and p.withdrawal.run for v, p in withdrawals.items()} == {
+        "1": None,
+        "2": None,
+        "3": "to-1",
+    }

@@ -21,7 +21,7 @@ from toy_models import make_archive
 
 from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.file_lock import is_held
-from continuous_training.serving.process import daemon
+from continuous_training.serving.process import daemon, server_state
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.server_state import RunningServer
 
@@ -106,16 +106,39 @@ def test_stale_server_json_does_not_affect_the_process_that_it_names(state: Path
 
 
 @pytest.mark.parametrize("damage", ["", '{"pid": 1', "[1]", '{"pid": 1}', "\x00" * 20])
-def test_damaged_server_json_is_an_error_that_names_the_process_to_kill(
-    state: Path, running: RunningServer, damage: str
+def test_a_running_server_repairs_its_files(
+    state: Path, running: RunningServer, tmp_path: Path, damage: str
 ) -> None:
+    archive = make_archive(tmp_path)
+    ServerClient(running).load("toy", archive.path, archive.digest)
+    folder = state / "serving"
+    for name in ("server.json", "port", "models.json"):
+        path = folder / name
+        original = path.read_text()
+        path.write_text(damage)
+        assert daemon.status(state) == running
+        end = time.monotonic() + 10
+        while path.read_text() != original:
+            assert time.monotonic() < end, name
+            time.sleep(0.05)
+    assert (folder / "server.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_server_json_that_nothing_repairs_names_the_process_to_kill(
+    state: Path, running: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_state, "_REPAIR_SECONDS", 0)
+    os.kill(running.pid, signal.SIGSTOP)
     path = state / "serving/server.json"
     original = path.read_text()
-    path.write_text(damage)
-    for command in (daemon.status, daemon.start, daemon.stop):
-        with pytest.raises(UserError, match=rf"server\.json is damaged .*\(kill {running.pid}\)"):
-            command(state)
-    path.write_text(original)
+    try:
+        path.write_text("{")
+        for command in (daemon.status, daemon.start, daemon.stop):
+            with pytest.raises(UserError, match=rf"server\.json is damaged .*\(kill {running.pid}\)"):
+                command(state)
+    finally:
+        path.write_text(original)
+        os.kill(running.pid, signal.SIGCONT)
     assert daemon.status(state) == running
 
 

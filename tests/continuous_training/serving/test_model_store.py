@@ -12,7 +12,7 @@ import requests
 from foreground import ROOT
 from toy_models import upload_archive
 
-from continuous_training.adapters.model_store import Pointer, find, remove_alias, set_alias
+from continuous_training.adapters.model_store import Pointer, damaged_aliases, find, remove_alias, set_alias
 from continuous_training.adapters.object_store import FolderStore, open_store
 from continuous_training.core.errors import UserError
 from tests.fakes import free_port
@@ -63,12 +63,19 @@ def test_an_unknown_reference_is_rejected_with_the_known_ones(
         find(store, reference)
 
 
-def test_a_damaged_pointer_is_rejected(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path / "store")
-    for content in (b"{", b"[]", b'{"name": "toy"}'):
+def test_a_damaged_pointer_is_rejected_and_replaced(tmp_path: Path) -> None:
+    store, digest = FolderStore(tmp_path / "store"), "0" * 64
+    other = b'{"name": "other", "digest": "' + digest.encode() + b'"}'
+    for content in (b"", b"{", b"[]", b"\xff", b'{"name": "toy"}', b'{"name": "toy", "digest": "x"}', other):
         store.write("aliases/toy/champion.json", content)
-        with pytest.raises(UserError, match=r"champion\.json in the store is damaged"):
+        with pytest.raises(
+            UserError, match=r"champion\.json in the store.* the next run of the model writes"
+        ):
             find(store, "toy")
+        assert damaged_aliases(store, "toy") == ["aliases/toy/champion.json"]
+        set_alias(store, "toy", digest)
+        assert find(store, "toy").digest == digest
+        assert damaged_aliases(store, "toy") == []
 
 
 def test_a_folder_serves_its_champion_and_a_load_follows_the_alias(tmp_path: Path) -> None:

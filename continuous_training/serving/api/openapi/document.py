@@ -57,7 +57,7 @@ _SCHEMAS: Schema = {
 }
 
 
-def openapi_json(models: Mapping[str, ServedModel]) -> bytes:
+def openapi_json(models: Mapping[str, ServedModel], root_path: str = "") -> bytes:
     """Return the document of the public port for the models that are served now, as JSON."""
     paths: Schema = {}
     schemas = dict(_SCHEMAS)
@@ -72,6 +72,7 @@ def openapi_json(models: Mapping[str, ServedModel]) -> bytes:
             "version": _version(),
             "description": "The served models: /predict, KServe's V1 protocol, Open Inference Protocol v2.",
         },
+        **({"servers": [{"url": root_path}]} if root_path else {}),
         "paths": paths,
         "components": {"schemas": schemas},
     }

@@ -50,8 +50,8 @@ class ColumnStatistics:
     """The number of rows, and the distribution in the form that suits the column. Other fields are None.
 
     A column of categories has `counts` per value; an entry of kind "characters" has the weight of each kind
-    of character; an entry of kind "words" has `word_counts`, the number of texts by the hash bin of a word. All
-    other columns have moments, the exact extremes, quantiles and a histogram of their numbers or lengths.
+    of character; an entry of kind "words" has `word_counts`, the number of texts by the hash bin of a word.
+    All other columns have moments, the exact extremes, quantiles and a histogram of their numbers or lengths.
     Older documents have no quantiles; `rows` is None if it is not known.
     """
 

@@ -28,6 +28,10 @@ class ObjectStore(ABC):
     """Objects by key. A key is a path of plain names with slashes."""
 
     @abstractmethod
+    def put(self, key: str, path: Path) -> str:
+        """Store the file under `key`. Replaces an existing object. Return the object's URI."""
+
+    @abstractmethod
     def put_if_absent(self, key: str, path: Path) -> str:
         """Store the file under `key` unless the object exists. Return the object's URI."""
 
@@ -110,9 +114,13 @@ class FolderStore(ObjectStore):
     def put_if_absent(self, key: str, path: Path) -> str:
         """Store the file under `key` unless the object exists. Return its path."""
         target = self._path(key)
-        if not target.exists():
-            with _write_errors(self.root, key), path.open("rb") as source:
-                self._put(target, source)
+        return str(target) if target.exists() else self.put(key, path)
+
+    def put(self, key: str, path: Path) -> str:
+        """Copy the file to a temporary file, then rename it. Return its path."""
+        target = self._path(key)
+        with _write_errors(self.root, key), path.open("rb") as source:
+            self._put(target, source)
         return str(target)
 
     def fetch(self, key: str, folder: Path) -> Path:
@@ -203,11 +211,13 @@ class S3Store(ObjectStore):
             raise UserError(f"object store {uri!r}: {error}") from None
 
     def put_if_absent(self, key: str, path: Path) -> str:
-        """Upload the file unless the object exists. Only a complete upload is visible."""
-        name = self._name(key)
-        if self._size(name) is None:
-            self._call(self.client.fput_object, self.bucket, name, str(path))
-        return f"s3://{self.bucket}/{name}"
+        """Upload the file unless the object exists."""
+        return self.put(key, path) if self.size(key) is None else self.uri(key)
+
+    def put(self, key: str, path: Path) -> str:
+        """Upload the file. Only a complete upload is visible."""
+        self._call(self.client.fput_object, self.bucket, self._name(key), str(path))
+        return self.uri(key)
 
     def fetch(self, key: str, folder: Path) -> Path:
         """Download the object into `folder`. Raises UserError if it does not exist."""

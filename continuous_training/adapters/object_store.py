@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.address_policy import AddressPolicy
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 from continuous_training.core.files import replace_durably
 
 _NO_BUCKET = "the bucket does not exist; create it, or use another one"
@@ -180,9 +181,14 @@ class FolderStore(ObjectStore):
 
 
 class S3Store(ObjectStore):
-    """Objects of one bucket, below one prefix, by the `minio` client."""
+    """Objects of one bucket, below one prefix, by the `minio` client.
 
-    def __init__(self, uri: str, access: tuple[str, str] | None) -> None:
+    `addresses` decides where the endpoint of a run parameter may lead; None for an operator's setting.
+    """
+
+    def __init__(
+        self, uri: str, access: tuple[str, str] | None, addresses: AddressPolicy | None = None
+    ) -> None:
         from minio import Minio
         from minio.credentials.providers import (
             AWSConfigProvider,
@@ -190,6 +196,8 @@ class S3Store(ObjectStore):
             EnvAWSProvider,
             IamAwsProvider,
         )
+
+        from continuous_training.adapters.guarded_connections import guard
 
         parts = urlsplit(uri)
         options = dict(item.split("=", 1) for item in parts.query.split("&") if "=" in item)
@@ -209,6 +217,8 @@ class S3Store(ObjectStore):
             )
         except ValueError as error:
             raise UserError(f"object store {uri!r}: {error}") from None
+        if addresses:
+            guard(self.client._http, addresses, f"object store s3://{self.bucket}")
 
     def put_if_absent(self, key: str, path: Path) -> str:
         """Upload the file unless the object exists."""
@@ -310,6 +320,8 @@ class S3Store(ObjectStore):
         match = re.search(r"<Code>(\w+)</Code>", str(error))
         code = getattr(error, "code", "") or (match.group(1) if match else "")
         store = f"object store s3://{self.bucket}"
+        if isinstance(error, PipelineError):
+            return error
         if isinstance(error, ValueError):
             keys = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if "credentials" in str(error) else ""
             return UserError(f"{store}: {error}{keys}")

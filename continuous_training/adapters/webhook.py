@@ -21,10 +21,18 @@ class Notifier:
         if not self.webhook:
             return False
         try:
-            response = requests.post(self.webhook, json={"text": text, "run": run}, timeout=(5, 10))
+            # A redirect could lead to an address inside the cluster, and would turn the POST into a GET.
+            response = requests.post(
+                self.webhook, json={"text": text, "run": run}, timeout=(5, 10), allow_redirects=False
+            )
         except requests.RequestException as error:
             report(f"warning: the webhook cannot be reached: {error}")
             return False
-        if not response.ok:
+        if response.is_redirect:
+            report(
+                f"warning: the webhook answers {response.status_code}, a redirect, which is not followed; "
+                "set CT_WEBHOOK to the final address"
+            )
+        elif not response.ok:
             report(f"warning: the webhook answers {response.status_code}")
-        return response.ok
+        return response.ok and not response.is_redirect

@@ -28,6 +28,17 @@ def test_an_error_status_of_the_webhook_logs_a_warning(capsys: pytest.CaptureFix
     assert "warning: the webhook answers 404" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_of_the_webhook_is_not_followed(status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        web(lambda *_: (200, b"ok")) as other,
+        web(lambda *_: (status, b""), {"Location": other.url}) as hook,
+    ):
+        assert not Notifier(hook.url).send("text", {})
+    assert other.requests == []
+    assert f"the webhook answers {status}, a redirect, which is not followed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "no address", "http://", "mailto:a@b"])
 def test_an_unreachable_webhook_logs_a_warning(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Notifier(url).send("text", {})

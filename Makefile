@@ -23,8 +23,13 @@ IMAGES ?=
 WORKLOADS ?=
 BUILD ?=
 
+# Options of pytest for `make test`: PYTEST="--ignore=tests/images"
+PYTEST ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
+ACTIONLINT_VERSION := 1.7.12
+ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)
 comma := ,
 space := $(empty) $(empty)
 # Workloads that train with an extra name it here, so that the first command that needs it installs it.
@@ -33,10 +38,10 @@ EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
 
-.PHONY: help install demo images registry-is-named test test-quick test-cluster cluster-is-named test-full lint format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
+.PHONY: help install demo images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(call stamp,) ## make .venv with what the local run needs (EXTRAS=torch adds an extra)
 
@@ -47,6 +52,15 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml constraints.txt scripts/install $
 demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoint (WORKLOAD=diabetes SET="features=bmi")
 	@$(BIN)/python -m pipelines.demo --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair))
 
+stop: $(call stamp,) ## stop the model server of the demo
+	@$(BIN)/python -m serving stop --state $(STATE)
+
+packages: ## install the system packages that the tests use (Debian, Ubuntu)
+	@.ci/packages
+
+debian: ## run the demo and the quick tests on a fresh Debian 13 (as root; needs debootstrap)
+	@$(if $(filter-out 0,$(shell id -u)),sudo) .ci/debian trixie
+
 images: registry-is-named $(call stamp,) ## build and push the images (REGISTRY=HOST/PATH TAG=v1); digests to build/images.json
 	@$(BIN)/python -m pipelines.build_images --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) \
 	  $(if $(IMAGES),--images $(IMAGES),$(if $(WORKLOADS),--workloads $(WORKLOADS))) -- $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(BUILD)
@@ -55,13 +69,19 @@ registry-is-named:
 	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }
 
 test: $(call stamp,test torch) ## run the tests, in one process per core
-	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile -m "not full and not cluster" tests
+	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile -m "not full and not cluster" $(PYTEST) tests
+
+test-images: $(call stamp,test) ## build the images and run their tests (needs Docker)
+	@$(BIN)/python -m pytest -q -rs -m "not full and not cluster" tests/images
 
 test-quick: $(call stamp,test) ## run the tests that need no servers
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not full and not cluster" $(QUICK)
 
 test-cluster: cluster-is-named $(call stamp,test torch) ## run the tests on the cluster that KUBECONFIG names, in namespaces of their own
 	@$(BIN)/python -m pytest -q -rs -m "cluster and not full" tests
+
+cluster: cluster-is-named ## start a cluster in Docker with a registry at localhost:5000, with kind; writes KUBECONFIG
+	@.ci/kind
 
 cluster-is-named:
 	@test -n "$$KUBECONFIG" || { echo "say which cluster: export KUBECONFIG=FILE"; exit 2; }
@@ -71,6 +91,15 @@ test-full: $(call stamp,test torch) ## run the tests that take minutes or the da
 
 lint: $(call stamp,test) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lint-workflows: $(call stamp,test) $(ACTIONLINT) ## actionlint and zizmor on .github, without the network
+	@$(ACTIONLINT) && $(BIN)/zizmor --offline --no-progress --quiet --strict-collection .github
+
+# The wheel on PyPI downloads the program from GitHub. The Go module is verified with Go's checksum database.
+$(ACTIONLINT): | $(call stamp,test)
+	@command -v go >/dev/null || { echo "actionlint is built with Go, which is not installed: https://go.dev/doc/install"; exit 2; }
+	@GOBIN=$(abspath $(BIN)) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+	@mv $(BIN)/actionlint $@
 
 format: $(call stamp,test) ## let ruff format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

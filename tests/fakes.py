@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 Answer = tuple[int, Any]
@@ -26,7 +27,9 @@ class Web:
 
 
 @contextmanager
-def web(answer: Callable[[str, str], Answer]) -> Iterator[Web]:
+def web(
+    answer: Callable[[str, str], Answer], headers: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Web]:
     """Serve on 127.0.0.1 in the `with` block. `answer` receives the method and the path."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -40,6 +43,8 @@ def web(answer: Callable[[str, str], Answer]) -> Iterator[Web]:
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from continuous_training.artifacts.bad_rows import BadRow, raise_bad_row
+from continuous_training.core.address_policy import OUTSIDE_CLUSTER, AddressPolicy
 from continuous_training.core.progress import Progress
 
 from .data_files import Files, Omit, ignore_omitted, local_files
@@ -51,7 +52,7 @@ class LoadContext:
     may be set aside. `omit` records a file of the source that is not read. `advance` gets the share of the
     source that has been read, from 0 to 1, for the remaining time in the progress. `files` returns the data
     files of a source. `drop_duplicates` records a number of rows that are not read because an earlier row is
-    equal.
+    equal. `addresses` decides where the address of a database may lead.
     """
 
     fetch: Fetch
@@ -61,3 +62,4 @@ class LoadContext:
     advance: Advance = ignore_share
     files: Files = local_files
     drop_duplicates: DropDuplicates = ignore_duplicates
+    addresses: AddressPolicy = OUTSIDE_CLUSTER

@@ -12,6 +12,7 @@ import yaml
 from components.evaluate.tracking import EVALUATION, GOLDEN
 from continuous_training.adapters.model_registry import CHALLENGER, Registry
 from continuous_training.adapters.object_store import ObjectStore
+from continuous_training.adapters.stored_archive import put_archive
 from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
 from continuous_training.artifacts.bundle import BundleMetadata, Signature, TensorSpec
@@ -65,7 +66,7 @@ def run(
         written = archive_writer.write(model, folder, golden=golden, provenance=_provenance(record))
         key = f"archives/{name}/{written.digest}.mar"
         progress(f"storing {written.path.name}, {written.path.stat().st_size / 1e3:,.0f} kB")
-        store.put_if_absent(key, written.path)
+        put_archive(store, key, written.path, written.digest, progress)
         version = _register(registry, model, record, golden, written.digest, key)
         archived = ArchivedModel(
             workload=name,

@@ -10,6 +10,7 @@ from components.evaluate.tracking import REPORT
 from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.adapters.stored_archive import put_archive
 from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.artifacts.checksums import verify_checksums
 from continuous_training.artifacts.errors import ArtifactError
@@ -90,7 +91,7 @@ def run(
                 deployed = _write_output(output, model, champion, target, promoted=False)
                 progress("rejected: " + "; ".join(model.reasons))
                 return deployed
-        _roll_out(model, version, registry, store, target, progress)
+        _roll_out(model, version, archived, registry, store, target, progress)
     _record_promotion(model, target.url(model.workload), registry, store)
     deployed = _write_output(output, model, version, target, promoted=True)
     progress(f"{model.workload} version {deployed.version} is served at {deployed.endpoint}")
@@ -106,6 +107,7 @@ def _champion_changed(model: ArchivedModel, version: ModelVersion, champion: Mod
 def _roll_out(
     model: ArchivedModel,
     version: ModelVersion,
+    archived: Path,
     registry: Registry,
     store: ObjectStore,
     target: DeploymentTarget,
@@ -117,12 +119,24 @@ def _roll_out(
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         archive = store.fetch(model.key, Path(folder))
         if digest_file(archive) != model.digest:
-            raise ArtifactError(
-                f"the archive {model.key} in the object store is damaged: its sha256 differs from its name; "
-                "delete the object and run the archive step again"
-            )
+            archive = _repair(model, archived, store, progress)
         roll_out(target, model.workload, archive, model.digest, make_champion, progress)
     mirror_aliases(registry, store, model.workload, model.run)
+
+
+def _repair(model: ArchivedModel, archived: Path, store: ObjectStore, progress: Progress) -> Path:
+    """Replace the damaged archive in the store by the step's input, and return its path.
+
+    Raises ArtifactError if the input does not contain the archive.
+    """
+    for path in archived.glob("*.mar"):
+        if digest_file(path) == model.digest:
+            put_archive(store, model.key, path, model.digest, progress)
+            return path
+    raise ArtifactError(
+        f"the archive {model.key} in the object store is damaged: its sha256 differs from its name; "
+        "run the archive step again, which replaces it"
+    )
 
 
 def _write_output(

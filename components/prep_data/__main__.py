@@ -54,6 +54,7 @@ def in_pipeline(
             step_cli.tell,
             settings.cache,
             locked_packages.from_text(packages),
+            settings.addresses,
         )
         records.write_data(
             data_record(run_id, Dataset.open(Path(data.path)), result.baseline, definition.target)
@@ -115,14 +116,15 @@ def main(argv: list[str] | None = None) -> int:
 
     def prepare() -> int:
         workload = discovery.get(arguments.workload)
-        cache = Settings.from_environment(os.environ).cache
+        settings = Settings.from_environment(os.environ)
         run(
             workload,
             parse_assignments(arguments.set),
             arguments.output,
             progress=step_cli.tell,
-            cache=cache,
+            cache=settings.cache,
             packages=locked_packages.locked_packages(workload),
+            addresses=settings.addresses,
         )
         print(f"dataset: {arguments.output}")
         return 0

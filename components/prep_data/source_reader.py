@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 from continuous_training.adapters.downloader import Downloader
 from continuous_training.artifacts.source_files import SourceFiles
 from continuous_training.core.errors import UserError
 from continuous_training.core.expected_digests import ExpectedDigests
-from continuous_training.core.progress import Progress
 from workloads.contract import LoadContext, Values
 from workloads.data_files import DataFile, matching_files, name_in_source
 from workloads.load_context import Advance, SetAside
@@ -19,13 +18,17 @@ from .source_record import SourceRecord
 class SourceReader:
     """The source of a run. `is_sample` is true for the workload's sample, whose folder has other files."""
 
-    def __init__(self, source: str, values: Values, cache: Path, progress: Progress, is_sample: bool) -> None:
-        self.source, self.progress = source, progress
+    def __init__(self, source: str, values: Values, downloader: Downloader, is_sample: bool) -> None:
+        self.source, self.progress = source, downloader.progress
         self.expected_rows = int(values["expected_rows"])
         self.digests = ExpectedDigests.parse(str(values["sha256"]))
         self.record = SourceRecord()
-        on_read = None if is_sample else self.record.add_read
-        self.downloader = Downloader(cache, progress, on_read, self.record.add_incomplete, self.digests)
+        self.downloader = replace(
+            downloader,
+            on_read=None if is_sample else self.record.add_read,
+            on_incomplete=self.record.add_incomplete,
+            digests=self.digests,
+        )
 
     def context(self, set_aside: SetAside, advance: Advance) -> LoadContext:
         """Return the argument `context` of `Workload.load`."""
@@ -37,6 +40,7 @@ class SourceReader:
             advance,
             self._files,
             self.record.drop_duplicates,
+            self.downloader.addresses,
         )
 
     def _files(self, source: str, suffixes: tuple[str, ...]) -> list[DataFile]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.input_digest import run_inputs
+from continuous_training.adapters.downloader import Downloader
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.bad_rows import BadRowCounts
 from continuous_training.artifacts.checksums import write_checksums
@@ -21,6 +22,7 @@ from continuous_training.artifacts.dataset_manifest import (
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.source_files import SourceFiles
 from continuous_training.artifacts.split_rule import SplitRule
+from continuous_training.core.address_policy import OUTSIDE_CLUSTER, AddressPolicy
 from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress, RowProgress
@@ -64,20 +66,23 @@ def run(
     progress: Progress = report,
     cache: Path = Path(".state/cache"),
     packages: Mapping[str, str] | None = None,
+    addresses: AddressPolicy = OUTSIDE_CLUSTER,
 ) -> PreparedData:
     """Write the dataset to `output`, and look up an earlier run on the same inputs.
 
     `parameters` are the run parameters that differ from the defaults. `scheduled` is the scheduled time of
     the run, used if `as_of` is empty. `cache` is the folder for copies of remote files. `packages` are
-    the locked versions of the packages that the train step installs. Without `records`, there is no earlier
-    run. Raises UserError for invalid data; `output` is then empty.
+    the locked versions of the packages that the train step installs. `addresses` decides where the address
+    of a source may lead. Without `records`, there is no earlier run. Raises UserError for invalid data;
+    `output` is then empty.
     """
     values = workload.parse(parameters)
     source = str(values["source"] or workload.default_source)
     sample = source == workload.sample_source
     progress(f"reading {source}" + (", a small sample for a trial" if sample else ""))
     with new_folder(output, MANIFEST) as folder:
-        rows = _write_rows(workload, values, source, folder, cache, progress)
+        downloader = Downloader(cache, progress, addresses=addresses)
+        rows = _write_rows(workload, values, source, folder, downloader, progress)
         inputs = run_inputs(workload, values, rows.fingerprint, packages or {})
         earlier = find_earlier_run(records, workload, values, inputs) if records else EarlierRun()
         manifest = DatasetManifest(
@@ -131,13 +136,13 @@ class _WrittenRows:
 
 
 def _write_rows(
-    workload: Workload, values: Values, source: str, folder: Path, cache: Path, progress: Progress
+    workload: Workload, values: Values, source: str, folder: Path, downloader: Downloader, progress: Progress
 ) -> _WrittenRows:
     """Read and validate the rows of the source, and write each to the file of its split in `folder`."""
     row_split = workload.split_of(values)
     splits = SplitWriter(workload, folder, row_split, float(values["test_size"]))
     bad_rows = BadRowWriter(folder, float(values["bad_rows"]))
-    reader = SourceReader(source, values, cache, progress, source == workload.sample_source)
+    reader = SourceReader(source, values, downloader, source == workload.sample_source)
     row_progress = RowProgress(progress, "read and validated")
 
     def load(set_aside: SetAside) -> Iterator[Rows]:

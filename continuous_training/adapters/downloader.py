@@ -23,6 +23,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from continuous_training.adapters.download_cache import cached
 from continuous_training.adapters.object_store import S3Store
 from continuous_training.adapters.remote_files import FileUnavailable, HttpFile, Remote, S3File
+from continuous_training.core.address_policy import OUTSIDE_CLUSTER, AddressPolicy
 from continuous_training.core.errors import UserError
 from continuous_training.core.expected_digests import ExpectedDigests
 from continuous_training.core.progress import Progress
@@ -33,7 +34,8 @@ class Downloader:
     """Downloads data files to `cache`, a folder.
 
     `on_read` is called with each file that is read from a local folder by its name, and `on_incomplete` with
-    the address of each remote file that may have been cut off. `digests` are those of the run.
+    the address of each remote file that may have been cut off. `digests` are those of the run, and
+    `addresses` decides where the address of a source may lead.
     """
 
     cache: Path
@@ -41,6 +43,7 @@ class Downloader:
     on_read: Callable[[Path], None] | None = None
     on_incomplete: Callable[[str], None] | None = None
     digests: ExpectedDigests = field(default_factory=ExpectedDigests)
+    addresses: AddressPolicy = OUTSIDE_CLUSTER
 
     def fetch(
         self,
@@ -60,7 +63,7 @@ class Downloader:
             return self._local(Path(source).expanduser(), names)
         problems: dict[str, list[str]] = {}
         copy: tuple[Remote, Path] | None = None
-        for name, address, remote in _candidates(source, names):
+        for name, address, remote in _candidates(source, names, self.addresses):
             digest = self.digests.of(name) or (sha256 or {}).get(name, "")
             try:
                 if copy:
@@ -137,7 +140,9 @@ def _ambiguous(source: str, first: str, second: str) -> UserError:
     )
 
 
-def _candidates(source: str, names: Sequence[str]) -> Iterator[tuple[str, str, Remote]]:
+def _candidates(
+    source: str, names: Sequence[str], addresses: AddressPolicy
+) -> Iterator[tuple[str, str, Remote]]:
     """Yield each name with its address and its remote file."""
     parts = urlsplit(source)
     if parts.scheme not in {"https", "http", "s3"}:
@@ -153,7 +158,7 @@ def _candidates(source: str, names: Sequence[str]) -> Iterator[tuple[str, str, R
     for name, file_path in paths:
         address = urlunsplit(parts._replace(path=str(file_path)))
         if parts.scheme == "s3":
-            store = S3Store(urlunsplit(parts._replace(path=str(file_path.parent))), None)
+            store = S3Store(urlunsplit(parts._replace(path=str(file_path.parent))), None, addresses)
             yield name, address, S3File(store, name)
         else:
-            yield name, address, HttpFile(address)
+            yield name, address, HttpFile(address, addresses)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.address_policy import AddressPolicy
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 from continuous_training.core.files import replace_durably
 
 _NO_BUCKET = "the bucket does not exist; create it, or use another one"
@@ -26,6 +27,10 @@ _NO_BUCKET = "the bucket does not exist; create it, or use another one"
 
 class ObjectStore(ABC):
     """Objects by key. A key is a path of plain names with slashes."""
+
+    @abstractmethod
+    def put(self, key: str, path: Path) -> str:
+        """Store the file under `key`. Replaces an existing object. Return the object's URI."""
 
     @abstractmethod
     def put_if_absent(self, key: str, path: Path) -> str:
@@ -110,9 +115,13 @@ class FolderStore(ObjectStore):
     def put_if_absent(self, key: str, path: Path) -> str:
         """Store the file under `key` unless the object exists. Return its path."""
         target = self._path(key)
-        if not target.exists():
-            with _write_errors(self.root, key), path.open("rb") as source:
-                self._put(target, source)
+        return str(target) if target.exists() else self.put(key, path)
+
+    def put(self, key: str, path: Path) -> str:
+        """Copy the file to a temporary file, then rename it. Return its path."""
+        target = self._path(key)
+        with _write_errors(self.root, key), path.open("rb") as source:
+            self._put(target, source)
         return str(target)
 
     def fetch(self, key: str, folder: Path) -> Path:
@@ -172,9 +181,14 @@ class FolderStore(ObjectStore):
 
 
 class S3Store(ObjectStore):
-    """Objects of one bucket, below one prefix, by the `minio` client."""
+    """Objects of one bucket, below one prefix, by the `minio` client.
 
-    def __init__(self, uri: str, access: tuple[str, str] | None) -> None:
+    `addresses` decides where the endpoint of a run parameter may lead; None for an operator's setting.
+    """
+
+    def __init__(
+        self, uri: str, access: tuple[str, str] | None, addresses: AddressPolicy | None = None
+    ) -> None:
         from minio import Minio
         from minio.credentials.providers import (
             AWSConfigProvider,
@@ -182,6 +196,8 @@ class S3Store(ObjectStore):
             EnvAWSProvider,
             IamAwsProvider,
         )
+
+        from continuous_training.adapters.guarded_connections import guard
 
         parts = urlsplit(uri)
         options = dict(item.split("=", 1) for item in parts.query.split("&") if "=" in item)
@@ -201,13 +217,17 @@ class S3Store(ObjectStore):
             )
         except ValueError as error:
             raise UserError(f"object store {uri!r}: {error}") from None
+        if addresses:
+            guard(self.client._http, addresses, f"object store s3://{self.bucket}")
 
     def put_if_absent(self, key: str, path: Path) -> str:
-        """Upload the file unless the object exists. Only a complete upload is visible."""
-        name = self._name(key)
-        if self._size(name) is None:
-            self._call(self.client.fput_object, self.bucket, name, str(path))
-        return f"s3://{self.bucket}/{name}"
+        """Upload the file unless the object exists."""
+        return self.put(key, path) if self.size(key) is None else self.uri(key)
+
+    def put(self, key: str, path: Path) -> str:
+        """Upload the file. Only a complete upload is visible."""
+        self._call(self.client.fput_object, self.bucket, self._name(key), str(path))
+        return self.uri(key)
 
     def fetch(self, key: str, folder: Path) -> Path:
         """Download the object into `folder`. Raises UserError if it does not exist."""
@@ -300,6 +320,8 @@ class S3Store(ObjectStore):
         match = re.search(r"<Code>(\w+)</Code>", str(error))
         code = getattr(error, "code", "") or (match.group(1) if match else "")
         store = f"object store s3://{self.bucket}"
+        if isinstance(error, PipelineError):
+            return error
         if isinstance(error, ValueError):
             keys = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if "credentials" in str(error) else ""
             return UserError(f"{store}: {error}{keys}")

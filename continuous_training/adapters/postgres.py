@@ -1,8 +1,11 @@
 """Stream the rows of PostgreSQL tables.
 
-An address is postgresql://HOST[:PORT]/DATABASE[?sslmode=...]. User and password come from the environment, as
-for every PostgreSQL client: PGUSER and PGPASSWORD, or PGPASSFILE, a file with lines
-HOST:PORT:DATABASE:USER:PASSWORD that only its owner can read. An address must not contain them.
+`postgres_address` describes the address. User and password come from the environment, as for every PostgreSQL
+client: PGUSER and PGPASSWORD, or PGPASSFILE, a file with lines HOST:PORT:DATABASE:USER:PASSWORD that only its
+owner can read. An address must not contain them.
+
+Settings belong to the transaction (SET LOCAL), because a connection pool such as PgBouncer accepts no options
+at the start of a session, and another client gets the connection after the transaction.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
 
+from continuous_training.adapters.postgres_address import DatabaseAddress
+from continuous_training.core.address_policy import OUTSIDE_CLUSTER, AddressPolicy
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 if TYPE_CHECKING:
@@ -23,7 +27,6 @@ CONNECT_SECONDS = 10
 BLOCK_ROWS = 10_000
 """The number of rows in memory at once."""
 
-_OPTIONS = {"sslmode", "sslrootcert", "target_session_attrs", "channel_binding"}
 _TRANSIENT = re.compile(
     "timeout expired|refused|starting up|shutting down|too many (clients|connections)|recovery mode|"
     "Temporary failure|closed the connection|reset by peer|unreachable",
@@ -34,33 +37,40 @@ _CREDENTIALS = re.compile(
 
 
 @contextmanager
-def connect(source: str, seconds: float = 60) -> Iterator[Connection[Any]]:
+def connect(
+    source: str, seconds: float = 60, addresses: AddressPolicy = OUTSIDE_CLUSTER, *, read_only: bool = False
+) -> Iterator[Connection[Any]]:
     """Yield a connection; close it after the block. `seconds` is the timeout of each statement.
 
-    The block is one transaction, which is rolled back if the block fails. Errors of the server and of the
-    connection become UserError or TransientError with the address.
+    The block is one transaction, which is rolled back if the block fails. A row that row-level security hides
+    is an error. `addresses` decides where the address may lead. Errors of the server and of the connection
+    become UserError or TransientError with the address.
     """
-    address = _display_address(source)
     try:
         import psycopg
+        from psycopg.conninfo import make_conninfo
     except ImportError:
         raise UserError(
             "psycopg, the PostgreSQL client, is not installed: make install EXTRAS=postgres"
         ) from None
+    address = DatabaseAddress.parse(source)
+    defaults = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "continuous-training"}
     try:
+        # A prepared statement exists on one of the server's connections, which a pool exchanges.
         connection = psycopg.connect(
-            source,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="continuous-training",
-            options=f"-c statement_timeout={int(seconds * 1000)} -c lock_timeout={int(seconds * 1000)}",
+            make_conninfo(**{**defaults, **address.resolved(addresses)}), prepare_threshold=None
         )
     except psycopg.Error as error:
-        raise _connection_error(address, str(error)) from None
+        raise _connection_error(address.label, str(error)) from None
     try:
         with connection:
+            connection.read_only = read_only
+            for name in ("statement_timeout", "lock_timeout"):
+                connection.execute(f"SET LOCAL {name} = {int(seconds * 1000)}")
+            connection.execute("SET LOCAL row_security = off")
             yield connection
     except psycopg.Error as error:
-        raise _statement_error(address, error, seconds) from None
+        raise _statement_error(address.label, error, seconds) from None
 
 
 def select(
@@ -70,6 +80,7 @@ def select(
     order: Sequence[tuple[str, bool]] = (),
     limit: int = 0,
     seconds: float = 60,
+    addresses: AddressPolicy = OUTSIDE_CLUSTER,
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the rows of a table in blocks, with a cursor on the server.
 
@@ -78,12 +89,11 @@ def select(
     UserError if the table, a column or any row is missing, and TransientError if the server is unavailable or
     a statement times out.
     """
-    with connect(source, seconds) as connection:
+    with connect(source, seconds, addresses, read_only=True) as connection:
         # After connect, which reports a missing installation.
         from psycopg import sql
 
         name = sql.Identifier(*table.split("."))
-        connection.read_only = True
         _check_columns(connection, name, table, [*columns, *(column for column, _ in order)])
         cast = [
             sql.SQL("CAST({} AS {})").format(sql.Identifier(column), sql.SQL(kind))
@@ -104,7 +114,7 @@ def select(
                 count += len(block)
                 yield block
         if not count:
-            raise UserError(f"{_display_address(source)}: the table {table} has no rows")
+            raise UserError(f"{DatabaseAddress.parse(source).label}: the table {table} has no rows")
 
 
 def _check_columns(
@@ -118,30 +128,6 @@ def _check_columns(
     missing = sorted(set(required) - set(existing))
     if missing:
         raise UserError(f"the table {table} has no column {', '.join(missing)}; it has {', '.join(existing)}")
-
-
-def _display_address(source: str) -> str:
-    """Return the address for messages. Raises UserError for an invalid address, or one with secrets."""
-    try:
-        parts = urlsplit(source)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError as error:
-        raise UserError(f"the address of the database is invalid: {error}") from None
-    address = f"postgresql://{parts.hostname or ''}{port}{parts.path}"
-    options = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    if "@" in parts.netloc or options & {"user", "password", "passfile", "sslpassword"}:
-        raise UserError(
-            f"source {address}: do not put user and password into an address, because addresses are logged; "
-            "set PGUSER and PGPASSWORD, or PGPASSFILE"
-        )
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
-        raise UserError(f"source {address}: give postgresql://HOST:PORT/DATABASE")
-    if options - _OPTIONS:
-        raise UserError(
-            f"source {address}: {', '.join(sorted(options - _OPTIONS))} is not supported in an address; "
-            f"supported are {', '.join(sorted(_OPTIONS))}"
-        )
-    return address
 
 
 def _connection_error(address: str, text: str) -> PipelineError:
@@ -166,6 +152,11 @@ def _statement_error(address: str, error: Exception, seconds: float) -> Pipeline
         )
     if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName):
         return UserError(f"{address}: {message.partition(' LINE ')[0]}")
+    if isinstance(error, errors.InsufficientPrivilege) and "row-level security" in message:
+        return UserError(
+            f"{address}: {message}. Row-level security would hide rows from this user, and the data would be "
+            "incomplete: use a role with BYPASSRLS, or a table that contains only the rows to read"
+        )
     if isinstance(error, errors.InsufficientPrivilege):
         return UserError(f"{address}: {message}; this user does not have the permission")
     # Classes 08 and 57: connection errors and operator intervention. No code: the connection was lost.

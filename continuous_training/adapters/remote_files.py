@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from continuous_training.adapters.object_store import S3Store
+from continuous_training.core.address_policy import OUTSIDE_CLUSTER, AddressPolicy
 from continuous_training.core.errors import TransientError, UserError
 
 CHUNK = 1 << 18
@@ -63,9 +64,12 @@ class Remote(Protocol):
 
 
 class HttpFile:
-    """A file of a web server. Plain HTTP is accepted only for this machine."""
+    """A file of a web server. Plain HTTP is accepted only for this machine.
 
-    def __init__(self, url: str) -> None:
+    `addresses` decides where the address and its redirects may lead.
+    """
+
+    def __init__(self, url: str, addresses: AddressPolicy = OUTSIDE_CLUSTER) -> None:
         parts = urlsplit(url)
         if parts.username or parts.password:
             raise UserError(
@@ -75,10 +79,14 @@ class HttpFile:
         # The query is left out of messages, because it may contain a token.
         self.url, self.label = url, f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._check_secure(url)
+        self._addresses = addresses
 
     def open(self, begin: int = 0, tag: str = "", cached_tag: str = "") -> Stream | None:
         """Open the file; see Remote, and sections 13 and 14 of RFC 9110."""
-        import requests  # start-up time: most sources are local
+        # Start-up time: most sources are local.
+        import requests
+
+        from continuous_training.adapters.guarded_connections import open_session
 
         # The digest is that of the uncompressed file.
         headers = {"Accept-Encoding": "identity"}
@@ -87,12 +95,11 @@ class HttpFile:
         elif cached_tag:
             headers["If-None-Match" if cached_tag.endswith('"') else "If-Modified-Since"] = cached_tag
         try:
-            response = requests.get(self.url, headers=headers, stream=True, timeout=TIMEOUT)
+            session = open_session(self._addresses, self.label, self._check_secure)
+            response = session.get(self.url, headers=headers, stream=True, timeout=TIMEOUT)
         except requests.RequestException as error:
             raise self._explain(error) from None
         try:
-            for step in (*response.history, response):
-                self._check_secure(step.url)
             if response.status_code == 304 and cached_tag:
                 response.close()
                 return None

@@ -7,6 +7,8 @@
 | MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN | its credentials | none |
 | CT_STORE | the object store: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT | in the state directory |
 | CT_CACHE | the cache of remote data files | `cache` in the state directory |
+| CT_SOURCE_HOSTS | hosts and networks in the cluster to which the run parameter `source` may lead | none |
+| KUBERNETES_SERVICE_HOST | the API server's address in a pod; Kubernetes sets it | none: not in a cluster |
 | CT_KFP_API | the Kubeflow Pipelines API for the exit handler | none: not on a cluster |
 | CT_KFP_TOKEN_FILE | a file with the token for that API, for Kubeflow with several users | none |
 | CT_RUN, CT_WORKLOAD | the run of a step and its workload; the pipeline sets them | none |
@@ -24,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from continuous_training.core.address_policy import OUTSIDE_CLUSTER, AddressPolicy
 from continuous_training.core.errors import UserError
 from continuous_training.core.notification_settings import NotificationSettings
 from continuous_training.core.serving_settings import ServingSettings
@@ -65,6 +68,8 @@ class Settings:
     retry_backoff: float = 30
     target: str = "local"
     serving: ServingSettings = field(default_factory=ServingSettings)
+    addresses: AddressPolicy = OUTSIDE_CLUSTER
+    """The addresses to which a run parameter may lead."""
     store_access: tuple[str, str] | None = None
     """Access key and secret of the store; None for the usual AWS variables and files."""
     cluster: ClusterSource | None = None
@@ -99,6 +104,7 @@ class Settings:
             retries=int(_number(environment, "CT_RETRIES", 0)),
             retry_backoff=_number(environment, "CT_RETRY_BACKOFF", 30),
             target=target,
+            addresses=AddressPolicy.from_environment(environment),
             serving=ServingSettings() if target == "local" else ServingSettings.from_environment(environment),
         )
 

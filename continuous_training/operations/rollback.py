@@ -181,11 +181,7 @@ class Rollback:
             return None
         if not self.dry_run:
             lost.restore(self.store)
-        action = "would be" if self.dry_run else "was"
-        report(
-            f"the archive of version {lost.version.version}, {lost.version.archive}, {lost.problem} in the "
-            f"store; it {action} restored from the endpoint's copy, {lost.copy}"
-        )
+        report(lost.describe("would be" if self.dry_run else "was"))
         return lost
 
     def _is_done(self, plan: RollbackPlan, serving: ServingState) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import PipelineError, UserError, error_with_code
 from continuous_training.core.file_lock import hold_lock
+from continuous_training.core.messages import report
 from continuous_training.core.progress import StepEvent
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.run_parameters import Values
@@ -49,6 +50,7 @@ def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, setti
     from continuous_training.adapters.local_registry import LocalRegistry
     from continuous_training.adapters.object_store import open_store
     from continuous_training.adapters.run_history import RunHistory
+    from continuous_training.operations.archive_restore import restore_champion
     from pipelines.local_run.settlement import settle_failed_run, settle_run
 
     is_local = settings.registry == local_registry_uri(settings.state)
@@ -57,6 +59,7 @@ def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, setti
         registry.check()
     history = RunHistory(open_store(settings.store), workload.name)
     started = time.perf_counter()
+    restore_champion(workload.name, settings, report)
     try:
         transcript = _execute(folder, run_id, workload, values, settings, registry)
     except KeyboardInterrupt:

@@ -21,6 +21,7 @@ from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PR
 from continuous_training.adapters.object_store import FolderStore, open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.archived_model import ArchivedModel
+from continuous_training.artifacts.checksums import CHECKSUMS
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.core.errors import RolloutReverted, TransientError, UserError
 from continuous_training.rollout import local
@@ -185,20 +186,43 @@ def test_refused_first_version_leaves_nothing_served(line: Line, state: Path) ->
     assert champion_of(line) is None
 
 
-def test_damaged_archive_is_refused(line: Line, state: Path) -> None:
+@pytest.mark.parametrize("damage", [b"", b"damaged"])
+def test_a_damaged_archive_in_the_store_is_repaired(line: Line, state: Path, damage: bytes) -> None:
     line.up_to_archive("run-1", fence="70")
     deploy(line, state, "run-1")
     archived = line.up_to_archive("run-2")
     path = line.store.root / archived.key
     content = path.read_bytes()
-    path.write_bytes(content[:-100])
+    path.write_bytes(damage)
+    messages: list[str] = []
+    deploy_serving.run(
+        line.folder / "run-2/archive",
+        line.folder / "run-2/deployed.json",
+        line.registry,
+        line.store,
+        LocalTarget(state),
+        messages.append,
+    )
+    assert f"the archive {archived.key} in the object store was altered; it was replaced" in messages
+    assert champion_of(line) == "2"
+    assert path.read_bytes() == content
+    path.write_bytes(damage)
+    assert line.archive("run-2").digest == archived.digest
+    assert path.read_bytes() == content, "the archive step repairs it, too"
+
+
+def test_damaged_archive_is_refused_if_there_is_no_copy(line: Line, state: Path) -> None:
+    archived = line.up_to_archive("run-1")
+    (line.store.root / archived.key).write_bytes(b"damaged")
+    folder = line.folder / "run-1/archive"
+    (folder / CHECKSUMS).unlink()
+    for path in folder.glob("*.mar"):
+        path.unlink()
     with pytest.raises(
-        ArtifactError, match=f"{archived.key} in the object store is damaged.*; delete the obj"
+        ArtifactError, match=f"{archived.key} in the object store is damaged.*; run the archive step"
     ):
-        deploy(line, state, "run-2")
-    assert champion_of(line) == "1"
-    path.write_bytes(content)
-    assert deploy(line, state, "run-2").version == "2"
+        deploy(line, state, "run-1")
+    assert champion_of(line) is None
 
 
 class WrongResponseTarget(LocalTarget):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -191,18 +192,31 @@ def test_rollback_to_the_champion_changes_nothing(champion_state: ChampionState,
     assert champion_state.registry.alias_history(NAME) == trail
 
 
+@contextmanager
+def no_run_folders(state: ChampionState):
+    """Move the folders of the runs away, which contain copies of the archives."""
+    runs = state.folder / "runs"
+    hidden = runs.rename(runs.with_suffix(".away"))
+    yield
+    hidden.rename(runs)
+
+
 def test_the_endpoint_refuses_an_altered_archive(champion_state: ChampionState, capsys):
     path = champion_state.archive(2)
     content, before = path.read_bytes(), champion_state.aliases
     path.write_bytes(content[:-1] + b"!")
     try:
-        failed = run_json(main, capsys, *WORKLOAD, expect=4)
-        error = failed["reasons"][0]
-        assert "was refused" in error
-        assert "answers again" in error
-        assert "the registry was not changed: its champion is version 3" in error
-        assert "is not" not in run_command(main, capsys, *WORKLOAD, "--dry-run", expect=2)[0]
-        assert (champion_state.aliases, champion_state.served_digest()) == (before, champion_state.digests[2])
+        with no_run_folders(champion_state):
+            failed = run_json(main, capsys, *WORKLOAD, expect=4)
+            error = failed["reasons"][0]
+            assert "was refused" in error
+            assert "answers again" in error
+            assert "the registry was not changed: its champion is version 3" in error
+            assert "is not" not in run_command(main, capsys, *WORKLOAD, "--dry-run", expect=2)[0]
+            assert (champion_state.aliases, champion_state.served_digest()) == (
+                before,
+                champion_state.digests[2],
+            )
     finally:
         path.write_bytes(content)
 
@@ -211,10 +225,13 @@ def test_a_missing_archive_is_reported_and_nothing_changes(champion_state: Champ
     path, before = champion_state.archive(2), champion_state.aliases
     hidden = path.rename(path.with_suffix(".away"))
     try:
-        _, error = run_command(main, capsys, *WORKLOAD, expect=2)
+        with no_run_folders(champion_state):
+            _, error = run_command(main, capsys, *WORKLOAD, expect=2)
         assert "is missing. Nothing was changed" in error
         assert f"champion is version 3, and the endpoint serves {champion_state.digests[2][:12]}" in error
         assert (champion_state.aliases, champion_state.served_digest()) == (before, champion_state.digests[2])
+        _, error = run_command(main, capsys, *WORKLOAD, "--dry-run")
+        assert "is missing in the store; it would be restored from" in error, "from the folder of its run"
     finally:
         hidden.rename(path)
 

@@ -88,7 +88,7 @@ class Iris(Workload):
     def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
         """Yield the flowers of a table (postgresql://HOST:PORT/DATABASE) or of scikit-learn's copy."""
         if source.startswith(("postgresql:", "postgres:")):
-            origin, blocks = f"table {values['table']}", self._from_table(source, values)
+            origin, blocks = f"table {values['table']}", self._from_table(source, values, context)
         elif source == self.default_source:
             origin, blocks = source, iter([scikit_learn_rows()])
         else:
@@ -102,7 +102,9 @@ class Iris(Workload):
             yield Rows(pa.record_batch(arrays, schema=self.schema()), origin, first)
             first += len(block)
 
-    def _from_table(self, source: str, values: Values) -> Iterator[list[tuple[Any, ...]]]:
+    def _from_table(
+        self, source: str, values: Values, context: LoadContext
+    ) -> Iterator[list[tuple[Any, ...]]]:
         column, _, direction = str(values["order"]).partition(" ")
         order = [(column, direction == "desc")]
         # With ties, LIMIT could select other rows of the same data in another run.
@@ -114,6 +116,7 @@ class Iris(Workload):
             order,
             int(values["limit"]),
             float(values["timeout"]),
+            context.addresses,
         )
 
     def train(self, rows: pa.Table, values: Values, output: Path, progress: Progress) -> Training:

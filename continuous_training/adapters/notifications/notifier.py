@@ -26,7 +26,7 @@ class Notifier:
     """Sends notifications to the channels of the settings.
 
     A request that fails temporarily is repeated twice; `backoff` is the time in seconds before the second
-    repetition. Redirects are not followed: the address of a webhook is a secret.
+    repetition. Redirects are not followed.
     """
 
     settings: NotificationSettings = field(default_factory=NotificationSettings)
@@ -66,12 +66,16 @@ class Notifier:
                 timeout=(5, 10),
                 allow_redirects=False,
             )
-        if not 200 <= response.status_code < 300:
+        if response.is_redirect:
+            # It could lead to an address inside the cluster, and would turn the POST into a GET.
+            hint = "which is not followed; set CT_WEBHOOK to the final address"
+            raise RejectedError(f"{response.status_code}, a redirect, {hint}")
+        if not response.ok:
             raise RejectedError(response.status_code)
 
 
 class RejectedError(Exception):
-    """The webhook answered with this status."""
+    """The webhook answers with this status."""
 
 
 def _succeeds(name: str, send: Callable[[Notification], None], notification: Notification) -> bool:

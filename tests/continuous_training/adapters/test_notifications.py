@@ -110,7 +110,18 @@ def test_a_temporary_error_is_retried(status: int) -> None:
     assert len(hook.requests) == 3
 
 
-@pytest.mark.parametrize(("status", "requests"), [(404, 1), (302, 1), (500, 3)])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_of_the_webhook_is_not_followed(status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        web(lambda *_: (200, b"ok")) as other,
+        web(lambda *_: (status, b""), {"Location": other.url}) as hook,
+    ):
+        assert notifier(hook.url).send(NOTIFICATION) == frozenset()
+    assert other.requests == []
+    assert f"the webhook answers {status}, a redirect, which is not followed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "requests"), [(404, 1), (500, 3)])
 def test_an_error_status_of_the_webhook_logs_a_warning(
     status: int, requests: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

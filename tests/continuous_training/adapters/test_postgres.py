@@ -184,12 +184,11 @@ def test_an_unknown_host_raises_an_error_with_its_name() -> None:
         ("postgresql://host/x?password=secret", "set PGUSER and PGPASSWORD"),
         ("postgresql://host/x?sslmode=require&user=secret", "set PGUSER and PGPASSWORD"),
         ("postgresql://host/x?options=-csecret", "options is not supported in an address; supported are"),
-        ("postgresql://host", "give postgresql://HOST:PORT/DATABASE"),
         ("mysql://host/x", "give postgresql://HOST:PORT/DATABASE"),
         ("postgresql://host:port/x", "address of the database is invalid"),
     ],
 )
-def test_an_address_with_credentials_or_without_a_database_raises_a_user_error(
+def test_an_address_with_credentials_or_of_another_form_raises_a_user_error(
     source: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as raised, connect(source):

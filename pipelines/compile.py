@@ -19,6 +19,7 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.files import write_text
 from continuous_training.core.messages import report
+from continuous_training.kubeflow.object_names import SERVICE_OWNERS
 from continuous_training.kubeflow.upload import CompiledPipeline
 from workloads import discovery
 
@@ -62,6 +63,7 @@ def _compile(
     manifest: tuple[str, str | None] | None,
 ) -> str:
     """Return the pipeline as IR YAML, or as Kubernetes objects with `manifest`: (version, namespace)."""
+    _check_service_name(name)
     # Import here for a shorter start-up time of --help and of errors: kfp takes a second.
     from kfp import compiler
 
@@ -85,6 +87,15 @@ def _compile(
             kubernetes_manifest_options=options,
         )
         return path.read_text(encoding="utf-8")
+
+
+def _check_service_name(name: str) -> None:
+    """Raise UserError if the endpoint of a workload would have the name of another owner's Service."""
+    if owner := SERVICE_OWNERS.get(name):
+        raise UserError(
+            f"the workload {name} cannot be compiled: on a cluster, its endpoint would be the Service "
+            f"{name}, which belongs to {owner}. Rename the workload"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

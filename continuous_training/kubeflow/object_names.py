@@ -23,3 +23,15 @@ SERVER_ACCOUNT = SERVER_SECRET = "model-server"  # noqa: S105 - the name of a Se
 
 TRAINING_RUNTIME = "continuous-training"
 """The TrainingRuntime of the component manifests/components/trainer."""
+
+SERVICE_OWNERS = {
+    "kubernetes": "Kubernetes",
+    "minio": "Kubeflow Pipelines",
+    "mysql": "Kubeflow Pipelines",
+    "postgres": "Kubeflow Pipelines",
+    "registry": "manifests/components/registry",
+    "seaweedfs": "Kubeflow Pipelines",
+    "store": "manifests/components/store",
+}
+"""The Services that may be in the namespace of the model servers, and their owners. A workload whose endpoint
+has one of these names would replace the Service."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from continuous_training.core.errors import UserError
 from pipelines import compile as compile_command
 from pipelines.compile import compile_workload
 from pipelines.images import Images
@@ -175,6 +176,12 @@ def test_refuses_with_a_reason_and_writes_nothing(arguments, message, tmp_path, 
     assert compile_command.main([*arguments, "--output", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["mysql", "registry"])
+def test_a_workload_with_the_name_of_a_service_of_another_owner_is_rejected(name):
+    with pytest.raises(UserError, match=f"endpoint would be the Service {name}, which belongs to"):
+        compile_workload(name, Images())
 
 
 def test_without_arguments_compiles_everything(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from continuous_training.kubeflow.preflight import cluster_objects, configuration, images, permission_check
 from continuous_training.kubeflow.preflight.finding import Finding, State
-from continuous_training.kubeflow.preflight.references import Reference, image_references, object_references
+from continuous_training.kubeflow.preflight.references import (
+    Reference,
+    image_references,
+    object_references,
+    pipeline_name,
+)
 from continuous_training.kubeflow.preflight.retry_policy import check_retry_policy
 
 RETRY_BUDGET = 5.0
@@ -50,5 +55,8 @@ def check_cluster(
         return
     cluster.namespace = settings.serving.namespace or namespace
     yield from configuration.check_serving_requirements(cluster, settings)
+    if settings.target in ("kubernetes", "torchserve"):
+        for name in sorted({pipeline_name(text) for text in pipelines}):
+            yield configuration.check_model_name(cluster, name)
     if account:
         yield permission_check.check_permissions(cluster, settings.target, account, namespace)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.errors import ForbiddenError
 from continuous_training.adapters.kubernetes.resources import CONFIG_MAP
-from continuous_training.core.errors import UserError
+from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.settings import Settings
 from continuous_training.kubeflow.object_names import SERVER_ACCOUNT, SERVER_SECRET, STEPS_CONFIG_MAP
 from continuous_training.kubeflow.preflight.cluster_objects import check_object
@@ -15,6 +15,7 @@ from continuous_training.kubeflow.preflight.finding import Finding, State
 from continuous_training.kubeflow.preflight.images import check_image
 from continuous_training.kubeflow.preflight.kserve_check import check_kserve
 from continuous_training.kubeflow.preflight.references import Reference
+from continuous_training.rollout.kubernetes.ownership import foreign_objects
 
 _EXAMPLE = "manifests/base/configmap.yaml shows an example"
 _REQUIRED = {
@@ -61,6 +62,19 @@ def check_serving_requirements(cluster: Cluster, settings: Settings) -> list[Fin
     if settings.target == "kserve":
         findings += check_kserve(cluster, settings.serving)
     return findings
+
+
+def check_model_name(cluster: Cluster, name: str) -> Finding:
+    """Return whether a model with this name can be served without a change of another owner's objects."""
+    requirement = f"the Service of workload {name} in namespace {cluster.namespace}"
+    try:
+        objects = foreign_objects(cluster, name)
+    except PipelineError as error:
+        return Finding(State.NOT_VISIBLE, requirement, str(error))
+    if objects:
+        advice = f"{' and '.join(objects)} has another owner: rename it, or set CT_SERVING_NAMESPACE"
+        return Finding(State.MISSING, requirement, advice)
+    return Finding(State.OK, requirement)
 
 
 def _check_serving_image(settings: Settings) -> Finding:

@@ -42,6 +42,11 @@ def object_references(text: str) -> list[Reference]:
     return sorted(Reference(kind, name, value) for (kind, name), value in optional.items())
 
 
+def pipeline_name(text: str) -> str:
+    """Return the name of a compiled pipeline, which is that of its workload."""
+    return str(_documents(text)[0]["pipelineInfo"]["name"])
+
+
 def image_references(text: str) -> list[str]:
     """Return each image of a compiled pipeline once, sorted."""
     executors = _documents(text)[0]["deploymentSpec"]["executors"].values()

@@ -39,7 +39,7 @@ _KUBERNETES = (
     # `list`: notify compares the endpoint with the registry.
     Permission(SERVICE, "", ("get", "list", *_APPLY, "delete")),
     Permission(AUTOSCALER, "", _APPLY),
-    Permission(DISRUPTION_BUDGET, "", _APPLY),
+    Permission(DISRUPTION_BUDGET, "", ("get", *_APPLY)),
     *_COMMON,
 )
 

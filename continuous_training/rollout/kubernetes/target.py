@@ -8,14 +8,18 @@ interrupted one. docs/rollout.md describes the whole procedure.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, SERVICE
+from continuous_training.core.progress import Progress
 from continuous_training.rollout.kubernetes import serving_objects
 from continuous_training.rollout.kubernetes.canary_watch import canary_replicas
 from continuous_training.rollout.kubernetes.cluster_target import ClusterTarget
 from continuous_training.rollout.kubernetes.deployments import Deployments
+from continuous_training.rollout.kubernetes.ownership import check_ownership
 from continuous_training.rollout.kubernetes.readiness import Deadline
 from continuous_training.rollout.kubernetes.serving_objects import (
     CANARY_ANNOTATION,
@@ -60,6 +64,13 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
         return Deployments(
             self.cluster, self.settings, self.runtime, self.client, self.progress, self.check_lease
         )
+
+    @contextmanager
+    def hold_lock(self, name: str, progress: Progress) -> Iterator[None]:
+        """Hold the model's Lease. Raises UserError first if an object of the model has another owner."""
+        check_ownership(self.cluster, name)
+        with super().hold_lock(name, progress):
+            yield
 
     def served_digest(self, name: str) -> str | None:
         """Return the digest in the annotation of the Service, or None if there is no Service."""

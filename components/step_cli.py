@@ -101,7 +101,7 @@ def arguments_of(step: str) -> dict[str, str]:
 
 
 def command(prog: str, text: str | None, *, state: bool = False) -> argparse.ArgumentParser:
-    """Return the parser of a step's command line, with what all of them have."""
+    """Return the parser of a step's command line, with the options that all steps have."""
     parser = argparse.ArgumentParser(
         prog=f"python -m components.{prog}",
         description=text,

@@ -69,13 +69,13 @@ registry-is-named:
 	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }
 
 test: $(call stamp,test torch) ## run the tests, in one process per core
-	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile -m "not full and not cluster" $(PYTEST) tests
+	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile --no-loadscope-reorder -m "not full and not cluster" $(PYTEST) tests
 
 test-images: $(call stamp,test) ## build the images and run their tests (needs Docker)
 	@$(BIN)/python -m pytest -q -rs -m "not full and not cluster" tests/images
 
 test-quick: $(call stamp,test) ## run the tests that need no servers
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not full and not cluster" $(QUICK)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not full and not cluster" $(QUICK)
 
 test-cluster: cluster-is-named $(call stamp,test torch) ## run the tests on the cluster that KUBECONFIG names, in namespaces of their own
 	@$(BIN)/python -m pytest -q -rs -m "cluster and not full" tests

@@ -22,8 +22,30 @@ if TYPE_CHECKING:
 
 _name_counter = itertools.count()
 
+LONG_FILES = (
+    "tests/components/test_crashes.py",
+    "tests/continuous_training/serving/test_schemathesis.py",
+    "tests/continuous_training/serving/test_torchserve.py",
+    "tests/compatibility/test_interrupted_rollout.py",
+    "tests/pipelines/test_rollback.py",
+    "tests/workloads/test_mnist_resume.py",
+    "tests/pipelines/test_accept.py",
+    "tests/components/test_slow_registry.py",
+    "tests/pipelines/test_remote_sources.py",
+    "tests/pipelines/test_local_run.py",
+    "tests/pipelines/test_documented_workload.py",
+    "tests/pipelines/test_prune_selection.py",
+)
+"""The files that take longest. They start first, so that no process is idle while another ends with them."""
+
 # A background job of a shell ignores SIGINT, and so do its children. The tests of Ctrl-C need the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the tests of LONG_FILES to the start."""
+    order = {name: position for position, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
 @pytest.fixture(scope="session")

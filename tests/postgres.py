@@ -19,9 +19,10 @@ USER, PASSWORD = "owner", "the-owners-password"
 
 @dataclass(frozen=True)
 class Server:
-    """The port of a server. USER is its superuser, with PASSWORD."""
+    """The port of a server, and the folder of its Unix socket. USER is its superuser, with PASSWORD."""
 
     port: int
+    folder: Path
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of a database, without user and password."""
@@ -54,7 +55,7 @@ def serve() -> Iterator[Server]:
             server = subprocess.Popen(list(map(str, command)), user=user, cwd=folder, stdout=log, stderr=log)
         try:
             _wait(server, port, folder / "log")
-            yield Server(port)
+            yield Server(port, folder)
         finally:
             server.terminate()
             server.wait()

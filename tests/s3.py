@@ -43,7 +43,7 @@ def serve(
         server = subprocess.Popen([*limit, *map(str, command)], stdout=output, stderr=output, env=environment)
     try:
         deadline = time.monotonic() + 30
-        while not _is_listening(host, port):
+        while not is_listening(host, port):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"rclone did not start: {log.read_text()}")
             time.sleep(0.02)
@@ -53,7 +53,8 @@ def serve(
         server.wait()
 
 
-def _is_listening(host: str, port: int) -> bool:
+def is_listening(host: str, port: int) -> bool:
+    """Return whether a server accepts connections at the port."""
     try:
         socket.create_connection((host, port), 1).close()
     except OSError:

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.adapters.postgres_address import DatabaseAddress
+from continuous_training.adapters.postgres_table import find_table
 from continuous_training.core.address_policy import OUTSIDE_CLUSTER, AddressPolicy
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 if TYPE_CHECKING:
     from psycopg import Connection
-    from psycopg.sql import Composable
 
 CONNECT_SECONDS = 10
 BLOCK_ROWS = 10_000
@@ -85,7 +85,8 @@ def select(
     """Yield the rows of a table in blocks, with a cursor on the server.
 
     `columns` maps a name to the SQL type of the cast, `order` has pairs of a name and whether it is
-    descending, and `limit` is the maximum number of rows (0: all). `table` may be SCHEMA.TABLE. Raises
+    descending, and `limit` is the maximum number of rows (0: all). `table` may be SCHEMA.TABLE; `find_table`
+    describes which names match. `addresses` decides where the address may lead. Raises
     UserError if the table, a column or any row is missing, and TransientError if the server is unavailable or
     a statement times out.
     """
@@ -93,16 +94,16 @@ def select(
         # After connect, which reports a missing installation.
         from psycopg import sql
 
-        name = sql.Identifier(*table.split("."))
-        _check_columns(connection, name, table, [*columns, *(column for column, _ in order)])
+        existing = find_table(connection, table, [*columns, *(column for column, _ in order)])
+        identifiers = {column: sql.Identifier(name) for column, name in existing.columns.items()}
         cast = [
-            sql.SQL("CAST({} AS {})").format(sql.Identifier(column), sql.SQL(kind))
+            sql.SQL("CAST({} AS {})").format(identifiers[column], sql.SQL(kind))
             for column, kind in columns.items()
         ]
-        query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(cast), name)
+        query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(cast), existing.name)
         if order:
             terms = [
-                sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL("DESC" if d else "ASC")) for c, d in order
+                sql.SQL("{} {}").format(identifiers[c], sql.SQL("DESC" if d else "ASC")) for c, d in order
             ]
             query += sql.SQL(" ORDER BY ") + sql.SQL(", ").join(terms)
         if limit:
@@ -115,19 +116,6 @@ def select(
                 yield block
         if not count:
             raise UserError(f"{DatabaseAddress.parse(source).label}: the table {table} has no rows")
-
-
-def _check_columns(
-    connection: Connection[Any], name: Composable, table: str, required: Sequence[str]
-) -> None:
-    from psycopg import sql
-
-    # The result has no rows, but it describes the columns.
-    description = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(name)).description or []
-    existing = [column.name for column in description]
-    missing = sorted(set(required) - set(existing))
-    if missing:
-        raise UserError(f"the table {table} has no column {', '.join(missing)}; it has {', '.join(existing)}")
 
 
 def _connection_error(address: str, text: str) -> PipelineError:

@@ -13,6 +13,8 @@ from continuous_training.core.messages import report
 from continuous_training.core.settings import Settings
 from continuous_training.kubeflow.in_pod_client import failed_tasks, is_terminated
 
+from .unrecorded_promotion import unrecorded_promotion
+
 if TYPE_CHECKING:
     from continuous_training.core.progress import Progress
 
@@ -22,20 +24,25 @@ STEPS = ("prep-data", "train", "evaluate", "archive", "deploy-serving")
 def run(run_id: str, history: RunHistory, settings: Settings, progress: Progress = report) -> RunRecord:
     """Record and announce the result of the run. Return the run record.
 
-    A run without a record has failed or was terminated. Its record gets the failure that the step recorded. A
-    step that was killed recorded none: its name is requested from the API of Kubeflow Pipelines, because the
-    status that Kubeflow passes to an exit handler is not reliable.
+    A run without a record has failed or was terminated, unless its version is the champion. Its record gets
+    the failure that the step recorded. A step that was killed recorded none: its name is requested from the
+    API of Kubeflow Pipelines, because the status that Kubeflow passes to an exit handler is not reliable.
     """
-    record, failure = history.run(run_id), history.failure(run_id)
-    if record is None and failure is not None:
-        reasons = (f"{failure.step}: {failure.error} (exit code {failure.exit_code})",)
-        record = RunRecord(run=run_id, verdict=failure.verdict, reasons=reasons)
-        history.write_run(record)
-    elif record is None:
-        record = _killed_run(run_id, settings.kfp_api, settings.kfp_token_file)
+    record = history.run(run_id)
+    if record is None:
+        promotion = unrecorded_promotion(history.workload, run_id, settings)
+        record = promotion or _failed_run(run_id, history, settings)
         history.write_run(record)
     announce(record, history, settings, progress)
     return record
+
+
+def _failed_run(run_id: str, history: RunHistory, settings: Settings) -> RunRecord:
+    failure = history.failure(run_id)
+    if failure is None:
+        return _killed_run(run_id, settings.kfp_api, settings.kfp_token_file)
+    reasons = (f"{failure.step}: {failure.error} (exit code {failure.exit_code})",)
+    return RunRecord(run=run_id, verdict=failure.verdict, reasons=reasons)
 
 
 def _killed_run(run_id: str, kfp_api: str, kfp_token: Path | None) -> RunRecord:

@@ -11,6 +11,9 @@ import pytest
 
 from components.notify.__main__ import in_pipeline, main
 from components.notify.step import run
+from components.notify.unrecorded_promotion import REASON
+from continuous_training.adapters.alias_history import CHAMPION
+from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
@@ -89,6 +92,37 @@ def test_the_recorded_failure_of_a_step_is_announced(
     assert Path(page.path).read_text() == f"# fence: {verdict}\n\n- {reason}\n\nRun run-1\n"
     logged = logged_record(capsys.readouterr().err.splitlines(), "run-1")
     assert logged == replace(record, ended="")
+
+
+@pytest.mark.parametrize("promoting_run", ["run-1", "run-0"])
+def test_a_promotion_that_was_not_recorded_is_recorded_from_the_registry(
+    history: RunHistory, registry: Registry, name: str, promoting_run: str
+) -> None:
+    """The store was lost after the alias had moved, and deploy-serving ended with exit code 75."""
+    tags = {"archive_digest": "d1", "archive_key": "k", "pipeline_run": promoting_run, "recipe": "i1"}
+    version = registry.register(name, registry.run(name, promoting_run), tags)
+    registry.move_alias(name, CHAMPION, version.version, "promoted", promoting_run)
+    own = RunHistory(history.store, name)
+    own.write_failure(StepFailure("run-1", "deploy-serving", 75, "the store cannot be reached"))
+    settings = replace(settings_of(), target="kubernetes", registry=registry.uri)
+    result = run("run-1", own, settings, progress=lambda _: None)
+    if promoting_run == "run-1":
+        assert (result.verdict, result.version, result.digest) == ("promoted", version.version, "d1")
+        assert result.reasons == (REASON,)
+    else:
+        reason = "deploy-serving: the store cannot be reached (exit code 75)"
+        assert (result.verdict, result.version, result.reasons) == ("failed", None, (reason,))
+    recorded = own.run("run-1")
+    assert recorded is not None
+    assert recorded.verdict == result.verdict
+
+
+def test_an_unreachable_registry_leaves_the_run_failed(
+    history: RunHistory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(settings_of(), target="kubernetes", registry=f"http://127.0.0.1:{free_port()}")
+    assert run("run-1", history, settings, progress=lambda _: None).verdict == "failed"
+    assert "run-1 may have promoted its model, but the registry cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def build_evaluation(
         registry=TrackingRun(registry_run, context.registry.run_url(workload, registry_run)),
         population=comparison.population,
         accepted=comparison.accepted,
+        trigger=context.history.trigger(context.run_id),
     )
     if champion is None or comparison.champion is None:
         return evaluation

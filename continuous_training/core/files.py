@@ -57,6 +57,16 @@ def replace_durably(temporary: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def link_durably(temporary: Path, path: Path) -> None:
+    """Give a complete file the new name `path`. Raises FileExistsError if that file exists.
+
+    Unlike a rename, a link does not replace an existing file.
+    """
+    _sync(temporary)
+    os.link(temporary, path)
+    _sync(path.parent)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.core.errors import UserError
+from continuous_training.core.indented_json import indented_json
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def _sync(path: Path) -> None:
 
 def to_json(value: Any) -> str:
     """Return deterministic, readable JSON. Raises ValueError for NaN and infinities."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return indented_json(value) + "\n"
 
 
 def plain(value: Any) -> Any:

@@ -34,6 +34,8 @@ def _show(history: History) -> None:
         print(_row(event, history.metric))
         if event.reason:
             print(f"    {event.reason}")
+        if event.trigger:
+            print(f"    {event.trigger}")
     if not history.events:
         print(f"no run of {history.workload} was evaluated yet")
     if history.figure:

@@ -235,6 +235,8 @@ class KfpServer:
 
     def _list_versions(self, path: dict[str, str], query: dict[str, str], *_: Any) -> dict[str, Any]:
         rows = {k: row for k, row in self.versions.items() if row["pipeline_id"] == path["id"]}
+        if query.get("sort_by") == "created_at desc":
+            rows = dict(reversed(rows.items()))
         return self._list("pipeline_versions", rows, query)
 
     def _delete_version(self, path: dict[str, str], *_: Any) -> dict[str, Any]:

@@ -184,7 +184,10 @@ class Workload(ABC):
         return self.extras
 
     def slices(self, rows: pa.Table) -> dict[str, np.ndarray]:
-        """Return the slices of the holdout: a boolean mask by name."""
+        """Return the slices of the holdout: a boolean mask by name.
+
+        The method is called for batches of rows, so the mask of a row must depend only on this row.
+        """
         return {}
 
     def single_feature(self, values: Values) -> str:

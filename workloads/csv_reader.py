@@ -24,6 +24,9 @@ from .distinct_digests import DistinctDigests
 from .load_context import Advance, DropDuplicates, SetAside, ignore_duplicates, ignore_share
 
 BLOCK = 10_000
+_BLOCK_BYTES = 1 << 23
+"""Rows and bytes of a block at the most."""
+
 _DIGITS = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2")
 CSV = "CSV: a file, a folder or a glob, with or without a header line"
 """The sources that `read_numbers` accepts, for the help text of a parameter `source`."""
@@ -84,23 +87,29 @@ def read_numbers(
 
 
 def _blocks(runs: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
-    """Merge and split runs of rows, with the number of their first line, to blocks of up to BLOCK rows.
+    """Merge and split runs of rows, with the number of their first line, to blocks of limited size.
 
     An empty line or a bad row ends a block, because a block has consecutive row numbers.
     """
-    first, rows = 0, np.empty((0, 0))
+    first, count = 0, 0
+    parts: list[np.ndarray] = []
     for line, values in runs:
-        if len(rows) and line == first + len(rows):
-            rows = np.concatenate([rows, values])
-        else:
-            if len(rows):
-                yield first, rows
-            first, rows = line, values
-        while len(rows) >= BLOCK:
-            yield first, rows[:BLOCK]
-            first, rows = first + BLOCK, rows[BLOCK:]
-    if len(rows):
-        yield first, rows
+        if parts and line != first + count:
+            yield first, np.concatenate(parts)
+            parts = []
+        if not parts:
+            first, count = line, 0
+        parts.append(values)
+        count += len(values)
+        size = max(1, min(BLOCK, _BLOCK_BYTES // max(values[:1].nbytes, 1)))
+        if count >= size:
+            rows = np.concatenate(parts)
+            whole = count - count % size
+            for start in range(0, whole, size):
+                yield first + start, rows[start : start + size]
+            first, count, parts = first + whole, count - whole, [rows[whole:]] if count > whole else []
+    if parts:
+        yield first, np.concatenate(parts)
 
 
 Keyed = tuple[Block, pa.Array]

@@ -22,7 +22,7 @@ from .csv_numbers import NumberLines
 from .load_context import SetAside
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)

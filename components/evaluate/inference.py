@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-import pyarrow as pa
 
 from continuous_training.artifacts.golden_requests import GoldenRequest, GoldenSet
 from continuous_training.artifacts.measurements import ServingCost
 from continuous_training.artifacts.tensor_datatypes import NUMPY_DTYPES
 from continuous_training.evaluation.comparison import Costs
 from continuous_training.evaluation.cost_measurement import latencies_ms, size_mb
-from continuous_training.evaluation.predictions import Outputs, OutputSpec, OutputValidator, predict
+from continuous_training.evaluation.predictions import OutputSpec, OutputValidator, predict
 from continuous_training.evaluation.promotion_rule import PromotionRule
 from continuous_training.serving.models.model import Model
 from workloads.contract import Workload
 
-BATCH_ROWS = 4096
+from .holdout import Holdout
+
 GOLDEN_ROWS = 8
 
 
@@ -31,23 +29,31 @@ def output_validator(model: Model) -> OutputValidator:
 
 
 def predict_rows(
-    workload: Workload, model: Model, rows: pa.Table, validator: OutputValidator | None = None
+    workload: Workload, model: Model, holdout: Holdout, validator: OutputValidator | None = None
 ) -> np.ndarray:
     """Return the predictions of the model's handler, one per row in the order of the rows."""
-
-    def batches() -> Iterator[tuple[Outputs, int]]:
-        for start in range(0, rows.num_rows, BATCH_ROWS):
-            batch = rows.slice(start, BATCH_ROWS)
-            yield model.infer(workload.tensors(batch)), batch.num_rows
-
-    return predict(workload.name, workload.prediction, batches(), validator)
+    batches = ((model.infer(workload.tensors(batch)), batch.num_rows) for batch in holdout.batches())
+    return predict(workload.name, workload.prediction, batches, validator)
 
 
-def golden_requests(workload: Workload, model: Model, holdout: pa.Table) -> GoldenSet:
+def slice_masks(workload: Workload, holdout: Holdout) -> dict[str, np.ndarray]:
+    """Return the mask of each slice over all rows. A slice has no rows of a batch that does not have it."""
+    if type(workload).slices is Workload.slices:
+        return {}
+    masks: dict[str, np.ndarray] = {}
+    start = 0
+    for batch in holdout.batches():
+        for name, mask in workload.slices(batch).items():
+            if name not in masks:
+                masks[name] = np.zeros(holdout.num_rows, dtype=bool)
+            masks[name][start : start + batch.num_rows] = mask
+        start += batch.num_rows
+    return masks
+
+
+def golden_requests(workload: Workload, model: Model, holdout: Holdout) -> GoldenSet:
     """Return requests for rows spread evenly over the holdout, with the model's answers."""
-    step = max(1, holdout.num_rows // GOLDEN_ROWS)
-    rows = [holdout.slice(start, 1) for start in range(0, holdout.num_rows, step)][:GOLDEN_ROWS]
-    requests = [workload.request(row) for row in rows]
+    requests = [workload.request(row) for row in holdout.spread_rows(GOLDEN_ROWS)]
     return GoldenSet(tuple(GoldenRequest(request, model.predict(request)) for request in requests))
 
 

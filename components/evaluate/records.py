@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
-import numpy as np
-import pyarrow as pa
-
 from components.run_context import RunContext
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import (
@@ -23,13 +20,14 @@ from continuous_training.evaluation.drift import column_drift
 from continuous_training.evaluation.gate import Decision
 from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.promotion_rule import PromotionRule, is_gate_parameter
-from continuous_training.evaluation.worst_errors import Misclassification, worst_errors
 from continuous_training.report.report_data import ReportData
 from continuous_training.serving.models.model import Model
 from workloads.contract import Workload
 from workloads.splits import SPLIT_PARAMETERS
 
 from .champion import Champion
+from .holdout import Holdout
+from .misclassified_images import misclassified_images
 
 MAX_BAD_ROWS = 20
 """The number of bad rows that the report lists."""
@@ -80,6 +78,7 @@ def build_evaluation(
         registry=TrackingRun(registry_run, context.registry.run_url(workload, registry_run)),
         population=comparison.population,
         accepted=comparison.accepted,
+        trigger=context.history.trigger(context.run_id),
     )
     if champion is None or comparison.champion is None:
         return evaluation
@@ -113,7 +112,7 @@ def _add_champion(
 def build_report_data(
     workload: Workload,
     dataset: Dataset,
-    holdout: pa.Table,
+    holdout: Holdout,
     challenger: Model,
     evaluation: Evaluation,
     decision: Decision,
@@ -136,27 +135,7 @@ def build_report_data(
         dataset=dataset.manifest,
         champion_statistics=champion.training_data.statistics if champion else None,
         label_column=workload.target,
-        feature=(feature, holdout[feature].to_numpy()) if feature else None,
-        errors=_misclassified_images(workload, holdout, challenger, predictions),
+        feature=(feature, holdout.values(feature)) if feature else None,
+        errors=misclassified_images(workload, holdout, challenger, predictions),
         bad_rows=tuple(islice(dataset.bad_rows(), MAX_BAD_ROWS)),
-    )
-
-
-def _misclassified_images(
-    workload: Workload, holdout: pa.Table, challenger: Model, predictions: Predictions
-) -> list[Misclassification]:
-    """Return the worst errors of a classifier of images; empty for other models."""
-    wrong_rows = predictions.wrong_rows()
-    if workload.task != "classification" or not len(wrong_rows):
-        return []
-    rows = holdout.take(pa.array(wrong_rows))
-    images = workload.pictures(rows)
-    if images is None:
-        return []
-    certainty = challenger.infer(workload.tensors(rows)).get(workload.certainty)
-    return worst_errors(
-        predictions,
-        rows[workload.key].to_pylist(),
-        images,
-        None if certainty is None else np.asarray(certainty, np.float64),
     )

@@ -10,21 +10,21 @@ from continuous_training.serving.errors import RequestError
 from continuous_training.serving.models.model import Model, Tensors
 from workloads.contract import Workload
 
+from .holdout import Holdout
+
 SAMPLE_ROWS = 32
 _TOLERANCE = 1e-4
 """Relative: a request contains decimal numbers, and a tensor may be float32."""
 
 
-def request_difference(workload: Workload, model: Model, holdout: pa.Table) -> str:
+def request_difference(workload: Workload, model: Model, holdout: Holdout) -> str:
     """Return a text on the first row whose request leads to other outputs than its tensors, or "".
 
     The metrics are computed from `tensors(rows)`; a client gets the outputs for `preprocess(request(row))`.
     The rows are spread evenly over the holdout. A different tensor that has no effect on the outputs is
     accepted, such as a flag for the default. Raises UserError if the handler rejects a request.
     """
-    step = max(1, holdout.num_rows // SAMPLE_ROWS)
-    for start in range(0, holdout.num_rows, step)[:SAMPLE_ROWS]:
-        row = holdout.slice(start, 1)
+    for row in holdout.spread_rows(SAMPLE_ROWS):
         if name := _different_tensor(workload, model, row):
             return f"the tensor {name} differs for the row {workload.key}={row[workload.key][0].as_py()}"
     return ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
 
 from components.split_sides import TRAIN, assign_sides
 from continuous_training.artifacts.bundle import TrainingData
@@ -13,8 +12,10 @@ from continuous_training.artifacts.dataset_manifest import DatasetManifest
 from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.evaluation.check import Check, note
 
+from .holdout import Holdout
 
-def count_seen_rows(champion: TrainingData, manifest: DatasetManifest, holdout: pa.Table) -> int:
+
+def count_seen_rows(champion: TrainingData, manifest: DatasetManifest, holdout: Holdout) -> int:
     """Return the number of holdout rows that may be training rows of the champion.
 
     These are the rows that the champion's own split assigns to the training rows. It is not known which rows
@@ -25,7 +26,7 @@ def count_seen_rows(champion: TrainingData, manifest: DatasetManifest, holdout: 
     rule = champion.split or SplitRule.from_text(champion.split_rule)
     if rule is None or rule.column not in holdout.column_names:
         return int(holdout.num_rows)
-    return int(np.count_nonzero(assign_sides(rule, holdout) == TRAIN))
+    return int(np.count_nonzero(assign_sides(rule, holdout.columns(rule.column)) == TRAIN))
 
 
 def split_notes(

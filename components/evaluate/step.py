@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.run_context import RunContext
@@ -30,7 +29,8 @@ from workloads.contract import Workload
 
 from .absent_champion import retirement_notes
 from .champion import Champion, open_champion
-from .inference import golden_requests, output_validator, predict_rows, serving_costs
+from .holdout import Holdout
+from .inference import golden_requests, output_validator, predict_rows, serving_costs, slice_masks
 from .population import compare_population
 from .records import build_evaluation, build_report_data
 from .request_path import request_difference
@@ -100,7 +100,7 @@ def evaluate(
     values = dataset.parameters_of(workload.parameters(), workload.parse, {})
     rule = workload.rule_of(values)
     primary_metric(rule, workload.task)
-    holdout = dataset.read("holdout")
+    holdout = Holdout(dataset.rows("holdout"))
     golden = golden_requests(workload, challenger, holdout)
     with open_champion(context) as champion:
         groups = _groups(dataset.manifest.split, holdout)
@@ -130,7 +130,7 @@ def evaluate(
 def _compare(
     context: RunContext,
     rule: PromotionRule,
-    holdout: pa.Table,
+    holdout: Holdout,
     groups: np.ndarray | None,
     challenger: Model,
     champion: Champion | None,
@@ -144,7 +144,7 @@ def _compare(
     opponent = f"version {champion.version.version}" if champion else "the floors; there is no champion yet"
     context.progress(f"evaluating on {holdout.num_rows:,} holdout rows against {opponent}")
     predictions = Predictions(
-        actual=holdout[workload.target].to_numpy(),
+        actual=holdout.values(workload.target),
         challenger=predict_rows(workload, challenger, holdout, validator),
         champion=predict_rows(workload, champion.model, holdout) if champion else None,
         groups=groups,
@@ -153,7 +153,7 @@ def _compare(
         rule,
         workload.task,
         predictions,
-        workload.slices(holdout),
+        slice_masks(workload, holdout),
         serving_costs(rule, challenger, champion.model if champion else None, golden),
         champion.version.version if champion else None,
         [*validator.non_finite(), *non_finite_responses([pair.response for pair in golden])],
@@ -163,11 +163,11 @@ def _compare(
     return predictions, comparison
 
 
-def _groups(split: SplitRule | None, holdout: pa.Table) -> np.ndarray | None:
+def _groups(split: SplitRule | None, holdout: Holdout) -> np.ndarray | None:
     """Return the number of each row's group; None if the split is not by group."""
     if split is None or split.kind != "group":
         return None
-    return np.asarray(pc.rank(holdout[split.column], tiebreaker="dense")) - 1
+    return np.asarray(pc.rank(holdout.columns(split.column)[split.column], tiebreaker="dense")) - 1
 
 
 def _decide(

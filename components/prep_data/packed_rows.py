@@ -69,7 +69,21 @@ def _sha256(pieces: Sequence[np.ndarray | pa.Array], rows: int) -> np.ndarray:
 
 def _binary(pieces: Sequence[np.ndarray]) -> pa.Array:
     """Return the concatenated bytes of each row as a binary array."""
-    packed = np.concatenate(pieces, axis=1)
+    packed = _side_by_side(pieces)
     rows, size = packed.shape
     offsets = np.arange(0, (rows + 1) * size, size, dtype=np.int32) if size else np.zeros(rows + 1, np.int32)
     return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(packed)])
+
+
+def _side_by_side(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the pieces, uint8 of shape [rows, size], in one array."""
+    if any(piece.shape[1] % 8 for piece in pieces):
+        return np.concatenate(pieces, axis=1)
+    # Copied in words, which takes a fraction of the time for many columns.
+    words = [piece.view(np.uint64) for piece in pieces]
+    packed = np.empty((len(pieces[0]), sum(word.shape[1] for word in words)), dtype=np.uint64)
+    start = 0
+    for word in words:
+        packed[:, start : start + word.shape[1]] = word
+        start += word.shape[1]
+    return packed.view(np.uint8)

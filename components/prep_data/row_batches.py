@@ -9,21 +9,26 @@ import pyarrow as pa
 
 from workloads.contract import Rows
 
+_BYTES = 1 << 23
+"""Bytes of a merged batch at the most, which bounds the memory for tables of many columns."""
+
 
 def merge_batches(batches: Iterable[Rows], size: int = 10_000) -> Iterator[Rows]:
-    """Yield the same rows in batches of up to `size` rows of one file.
+    """Yield the same rows in batches of up to `size` rows of one file, and up to 8 MiB.
 
     A reader ends a batch at each row that it sets aside. Small batches would make the checks slow, and each
     would become a row group of the Parquet file.
     """
     pending: list[Rows] = []
-    count = 0
+    count = size_in_bytes = 0
     for rows in batches:
-        if pending and not (count + rows.batch.num_rows <= size and _same_file(pending[0], rows)):
+        new_count, new_bytes = count + rows.batch.num_rows, size_in_bytes + rows.batch.nbytes
+        if pending and not (new_count <= size and new_bytes <= _BYTES and _same_file(pending[0], rows)):
             yield _merge(pending)
-            pending, count = [], 0
+            pending, count, size_in_bytes = [], 0, 0
         pending.append(rows)
         count += rows.batch.num_rows
+        size_in_bytes += rows.batch.nbytes
     if pending:
         yield _merge(pending)
 

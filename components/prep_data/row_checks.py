@@ -39,6 +39,8 @@ def invalid_values(workload: Workload, _: Split, rows: Rows) -> Iterator[RowChec
     """
     for column in workload.columns:
         values = rows.batch.column(column.name)
+        if column.kind == "number" and not column.values and _is_in_range(column, values):
+            continue
         yield from (
             _vector_checks(column, values) if column.kind == "vector" else _scalar_checks(column, values)
         )
@@ -46,6 +48,21 @@ def invalid_values(workload: Workload, _: Split, rows: Rows) -> Iterator[RowChec
         splits = rows.batch.column("split")
         invalid = pc.invert(pc.is_in(splits, pa.array(SPLITS)))
         yield scalar_check(BadRowType.NOT_ALLOWED, "split", splits, invalid, "is neither train nor holdout")
+
+
+def _is_in_range(column: Column, values: pa.Array) -> bool:
+    """Return whether all numbers are finite and in the range of the column."""
+    numbers = values.to_numpy()
+    if not len(numbers):
+        return True
+    # A NaN is the minimum and the maximum, and is not finite.
+    low, high = numbers.min(), numbers.max()
+    return bool(
+        np.isfinite(low)
+        and np.isfinite(high)
+        and (column.minimum is None or low >= column.minimum)
+        and (column.maximum is None or high <= column.maximum)
+    )
 
 
 def _scalar_checks(column: Column, values: pa.Array) -> Iterator[RowCheck]:

@@ -60,16 +60,15 @@ def _occurrences(count: int) -> str:
 
 
 def _check_schema(workload: Workload, rows: Rows) -> None:
-    expected, actual = workload.schema(), rows.batch.schema
+    expected, schema = workload.schema(), rows.batch.schema
+    actual = dict(zip(schema.names, schema.types, strict=True))
     for field in expected:
-        if field.name not in actual.names:
+        if field.name not in actual:
             raise UserError(
-                f"{rows.origin}: column {field.name} is missing; the columns are {', '.join(actual.names)}"
+                f"{rows.origin}: column {field.name} is missing; the columns are {', '.join(actual)}"
             )
-        if actual.field(field.name).type != field.type:
-            raise UserError(
-                f"{rows.origin}, column {field.name}: is {actual.field(field.name).type}, not {field.type}"
-            )
-    extra = set(actual.names) - set(expected.names) - {"split"}
+        if actual[field.name] != field.type:
+            raise UserError(f"{rows.origin}, column {field.name}: is {actual[field.name]}, not {field.type}")
+    extra = set(actual) - set(expected.names) - {"split"}
     if extra:
         raise UserError(f"{rows.origin}: unknown columns: {', '.join(sorted(extra))}")

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from continuous_training.core.address_policy import AddressPolicy
 from continuous_training.core.errors import PipelineError, TransientError, UserError
-from continuous_training.core.files import replace_durably
+from continuous_training.core.files import link_durably, replace_durably
 
 _NO_BUCKET = "the bucket does not exist; create it, or use another one"
 
@@ -35,6 +35,13 @@ class ObjectStore(ABC):
     @abstractmethod
     def put_if_absent(self, key: str, path: Path) -> str:
         """Store the file under `key` unless the object exists. Return the object's URI."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Store the bytes under a new key. Return False, and write nothing, if the object exists.
+
+        Of several simultaneous calls, one returns True.
+        """
 
     @abstractmethod
     def fetch(self, key: str, folder: Path) -> Path:
@@ -124,6 +131,21 @@ class FolderStore(ObjectStore):
             self._put(target, source)
         return str(target)
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Write to a temporary file, then link it to the new name."""
+        target = self._path(key)
+        if target.exists():
+            return False
+        with _write_errors(self.root, key):
+            temporary = self._write_temporary(target, io.BytesIO(data))
+            try:
+                link_durably(temporary, target)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink()
+        return True
+
     def fetch(self, key: str, folder: Path) -> Path:
         """Return the path of the object's file. Raises UserError if it does not exist."""
         path = self._path(key)
@@ -163,16 +185,25 @@ class FolderStore(ObjectStore):
         return path
 
     def _put(self, target: Path, source: IO[bytes]) -> None:
+        temporary = self._write_temporary(target, source)
+        try:
+            replace_durably(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def _write_temporary(self, target: Path, source: IO[bytes]) -> Path:
+        """Write a temporary file next to `target`, and return its path."""
         handle, name = tempfile.mkstemp(dir=self._parent(target), prefix=".")
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as output:
                 shutil.copyfileobj(source, output)
             temporary.chmod(0o644)
-            replace_durably(temporary, target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        return temporary
 
     @staticmethod
     def _parent(path: Path) -> Path:
@@ -228,6 +259,33 @@ class S3Store(ObjectStore):
         """Upload the file. Only a complete upload is visible."""
         self._call(self.client.fput_object, self.bucket, self._name(key), str(path))
         return self.uri(key)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Upload the bytes with the condition `If-None-Match: *`, unless the object exists.
+
+        A server that ignores the condition lets the last of several simultaneous writes win, so the object is
+        read again, and the bytes of different callers must differ.
+        """
+        name = self._name(key)
+        if self._size(name) is not None or not self._put_new(name, data):
+            return False
+        return self.read(key) == data
+
+    def _put_new(self, name: str, data: bytes) -> bool:
+        """Upload a new object. Return False if the server reports that it exists."""
+        from minio.error import S3Error
+
+        # The public method of the client sends no conditions.
+        try:
+            self.client._put_object(self.bucket, name, data, {"If-None-Match": "*"})
+        except S3Error as error:
+            # The second code: another write of the same key is in progress.
+            if error.code in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                return False
+            raise self._convert(error) from None
+        except Exception as error:
+            raise self._convert(error) from None
+        return True
 
     def fetch(self, key: str, folder: Path) -> Path:
         """Download the object into `folder`. Raises UserError if it does not exist."""

@@ -17,6 +17,7 @@ from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.processed_inputs_restore import restore_processed
 from continuous_training.artifacts.run_record import DataRecord, ProcessedInputs, RunRecord
+from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.digest import digest_of
 from continuous_training.core.json_checksum import verify_checksum, with_checksum
@@ -82,9 +83,21 @@ class RunHistory:
         return [record for _, record in ordered]
 
     def write_run(self, record: RunRecord) -> None:
-        """Write the record of a run that ends now. A later record of the same run replaces an earlier one."""
-        content = replace(record, ended=_now()).to_json()
+        """Write the record of a run that ends now. A later record of the same run replaces an earlier one.
+
+        The record of a run that the trigger service started contains its caller.
+        """
+        trigger = record.trigger or self.trigger(record.run)
+        content = replace(record, ended=_now(), trigger=trigger).to_json()
         self._write(f"runs/{record.run}", {**content, _POSITION: len(self._run_ids())})
+
+    def trigger(self, run_id: str) -> RunTrigger | None:
+        """Return who started the run with the trigger service, or None for other runs."""
+        return self._read(f"triggers/{run_id}", RunTrigger.from_json)
+
+    def write_trigger(self, run_id: str, trigger: RunTrigger) -> None:
+        """Write who started the run. The steps read it, so it is written before or right after the start."""
+        self._write(f"triggers/{run_id}", trigger.to_json())
 
     def failure(self, run_id: str) -> StepFailure | None:
         """Return the last failure that a step of the run recorded, or None."""

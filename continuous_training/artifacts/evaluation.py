@@ -15,6 +15,7 @@ from continuous_training.artifacts.measurements import (
     SliceMetric,
 )
 from continuous_training.artifacts.population import PopulationChange
+from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.core.files import plain
 from continuous_training.core.json_object import Json, JsonObject
 from continuous_training.core.run_parameters import Value
@@ -107,7 +108,8 @@ class Evaluation:
     the key `recipe`. `modules` are the sha256 of the modules with which the model was trained, by path; empty
     in older evaluations.
     `population` compares the data with those that the champion was promoted on, and `accepted` is the reason
-    for which a person accepted data that differ; older evaluations have neither.
+    for which a person accepted data that differ; older evaluations have neither. `trigger` is the caller of
+    the trigger service who started the run, None for other runs.
     """
 
     workload: str
@@ -137,6 +139,7 @@ class Evaluation:
     drift: tuple[ColumnDrift, ...] = ()
     population: PopulationChange | None = None
     accepted: str = ""
+    trigger: RunTrigger | None = None
 
     @property
     def promoted(self) -> bool:
@@ -147,6 +150,8 @@ class Evaluation:
         """Return the content of `evaluation.json`, with null for NaN and infinite numbers."""
         record = asdict(self)
         record["recipe"] = record.pop("input_digest")
+        if self.trigger is None:
+            del record["trigger"]
         for column in record["drift"]:
             column["word"] = column.pop("level")
         return {"format": FORMAT, **plain(record)}
@@ -188,4 +193,5 @@ class Evaluation:
             drift=tuple(map(ColumnDrift.from_json, document.nested_list("drift", []))),
             population=document.optional("population", PopulationChange.from_json),
             accepted=document.text("accepted", ""),
+            trigger=document.optional("trigger", RunTrigger.from_json),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from continuous_training.core.digest import digest_file
@@ -31,6 +32,12 @@ class StoredRows:
         with self._open() as file:
             return int(file.metadata.num_rows)
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The names and types of the columns."""
+        with self._open() as file:
+            return file.schema_arrow
+
     def batches(self, columns: Sequence[str] | None = None, size: int = 10_000) -> Iterator[pa.RecordBatch]:
         """Yield batches of at most `size` rows, with all columns or only `columns`."""
         with self._open() as file:
@@ -40,6 +47,20 @@ class StoredRows:
         """Read all rows."""
         with self._open() as file:
             return file.read()
+
+    def take(self, indices: Sequence[int]) -> pa.Table:
+        """Return the rows with these indices, in this order. Other row groups are not read."""
+        wanted = np.asarray(indices, dtype=np.int64)
+        with self._open() as file:
+            parts, positions, first = [file.schema_arrow.empty_table()], [np.empty(0, np.int64)], 0
+            for number in range(file.num_row_groups):
+                end = first + file.metadata.row_group(number).num_rows
+                inside = np.flatnonzero((wanted >= first) & (wanted < end))
+                if len(inside):
+                    parts.append(file.read_row_group(number).take(pa.array(wanted[inside] - first)))
+                    positions.append(inside)
+                first = end
+            return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(positions))))
 
     @contextmanager
     def _open(self) -> Iterator[pa.parquet.ParquetFile]:

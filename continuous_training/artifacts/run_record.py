@@ -14,6 +14,7 @@ from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.evaluation import TrackingRun
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_inputs import RunInputs
+from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.core.json_object import Json, JsonObject
 
 ROLLED_BACK = "promoted (and since rolled back)"
@@ -84,6 +85,7 @@ class RunRecord:
     MLflow run, `registry`. `version`, `digest` and `endpoint` describe the served version. `evaluated_by` is
     the earlier run that processed the same inputs. `accepted` is the reason for which a person accepted the
     data, or empty. `disagreement` is the error of a run that ended while endpoint and registry disagreed.
+    `trigger` is the caller of the trigger service who started the run, None for other runs.
     """
 
     run: str
@@ -102,6 +104,7 @@ class RunRecord:
     rollback: RecordedRollback | None = None
     accepted: str = ""
     difference: Interval | None = None
+    trigger: RunTrigger | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> RunRecord:
@@ -123,6 +126,7 @@ class RunRecord:
             rollback=RecordedRollback.from_json(document) if "to" in document else None,
             accepted=document.text("accepted", ""),
             difference=document.optional("difference", Interval.from_json),
+            trigger=document.optional("trigger", RunTrigger.from_json),
         )
 
     def to_json(self) -> Json:
@@ -142,6 +146,7 @@ class RunRecord:
             "accepted": self.accepted,
             "disagreement": self.disagreement,
             "difference": self.difference.to_json() if self.difference else None,
+            "trigger": self.trigger.to_json() if self.trigger else None,
         }
         content = {
             "run": self.run,

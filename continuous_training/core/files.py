@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.core.errors import UserError
+from continuous_training.core.indented_json import indented_json
 
 
 @contextmanager
@@ -57,6 +57,16 @@ def replace_durably(temporary: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def link_durably(temporary: Path, path: Path) -> None:
+    """Give a complete file the new name `path`. Raises FileExistsError if that file exists.
+
+    Unlike a rename, a link does not replace an existing file.
+    """
+    _sync(temporary)
+    os.link(temporary, path)
+    _sync(path.parent)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -67,7 +77,7 @@ def _sync(path: Path) -> None:
 
 def to_json(value: Any) -> str:
     """Return deterministic, readable JSON. Raises ValueError for NaN and infinities."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return indented_json(value) + "\n"
 
 
 def plain(value: Any) -> Any:

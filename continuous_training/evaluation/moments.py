@@ -26,11 +26,18 @@ class Moments:
     @classmethod
     def of(cls, values: np.ndarray) -> Moments:
         """Return the moments of an array with at least one number."""
-        mean = float(values.mean())
-        deviations = values - mean
+        return cls.of_columns(values[None])[0]
+
+    @classmethod
+    def of_columns(cls, columns: np.ndarray) -> list[Moments]:
+        """Return the moments of each column of an array [columns, rows] with at least one row."""
+        means = columns.mean(axis=1)
+        deviations = columns - means[:, None]
         # Not np.dot, whose threads take more time than the sum itself.
-        squares = float(np.einsum("i,i", deviations, deviations))
-        return cls(len(values), mean, squares, float(values.min()), float(values.max()))
+        squares = np.einsum("ij,ij->i", deviations, deviations)
+        numbers = (means, squares, columns.min(axis=1), columns.max(axis=1))
+        count = columns.shape[1]
+        return [cls(count, *row) for row in zip(*(array.tolist() for array in numbers), strict=True)]
 
     def merge(self, other: Moments) -> None:
         """Add the numbers of another stream."""

@@ -69,11 +69,24 @@ class StatisticsAccumulator:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add every row of the batch."""
+        numbers: dict[str, np.ndarray] = {}
         for name, statistics in self.columns.items():
-            statistics.add(batch.column(name))
+            values = batch.column(name)
+            if statistics.is_number:
+                numbers[name] = values.to_numpy(zero_copy_only=False)
+            else:
+                statistics.add(values)
+        if numbers and batch.num_rows:
+            self._add_numbers(numbers)
         for name, profile in self.profiles.items():
             profile.add(batch.column(name))
             self.vocabularies[name].add(batch.column(name))
+
+    def _add_numbers(self, numbers: dict[str, np.ndarray]) -> None:
+        """Add the columns of single numbers, with a few numpy operations for all columns."""
+        columns = np.stack(list(numbers.values())).astype(np.float64, copy=False)
+        for name, values, moments in zip(numbers, columns, Moments.of_columns(columns), strict=True):
+            self.columns[name].add_numbers(len(values), values, moments)
 
     def merge(self, other: StatisticsAccumulator) -> None:
         """Add the rows of another object with the same columns."""
@@ -107,15 +120,25 @@ class _ColumnAccumulator:
         self.sketch = QuantileSketch()
         self.counts: dict[str, int] = {str(value): 0 for value in column.values}
 
+    @property
+    def is_number(self) -> bool:
+        """Whether each value is one number."""
+        return self.column.kind in ("number", "integer") and not self.column.values
+
     def add(self, values: pa.Array) -> None:
-        self.rows += len(values)
         if self.column.values:
             for entry in pc.value_counts(values).to_pylist():
                 self.counts[str(entry["values"])] += entry["counts"]
         numbers = self._numbers(values)
         if numbers is not None and len(numbers):
-            self.moments.merge(Moments.of(numbers))
-            self.sketch.add(numbers)
+            self.add_numbers(len(values), numbers, Moments.of(numbers))
+        else:
+            self.rows += len(values)
+
+    def add_numbers(self, rows: int, numbers: np.ndarray, moments: Moments) -> None:
+        self.rows += rows
+        self.moments.merge(moments)
+        self.sketch.add(numbers)
 
     def merge(self, other: _ColumnAccumulator) -> None:
         self.rows += other.rows

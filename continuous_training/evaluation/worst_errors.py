@@ -27,25 +27,35 @@ class Misclassification:
     image: np.ndarray
 
 
-def worst_errors(
-    predictions: Predictions, keys: Sequence[object], images: np.ndarray, certainty: np.ndarray | None
-) -> list[Misclassification]:
-    """Return the misclassifications with the highest certainty, in descending order.
+def select_worst(count: int, certainty: np.ndarray | None) -> np.ndarray:
+    """Return the indices of the errors with the highest certainty, in descending order.
 
-    `keys`, `images` and `certainty` have one entry per row of `predictions.wrong_rows()`. Without a
-    certainty, the order is that of the rows.
+    There are `count` errors. Without a certainty, the order is that of the rows.
     """
-    rows = predictions.wrong_rows()
-    order = np.arange(len(rows)) if certainty is None else np.argsort(-certainty, kind="stable")
+    order = np.arange(count) if certainty is None else np.argsort(-certainty, kind="stable")
+    return order[:MAX_ERRORS]
+
+
+def worst_errors(
+    predictions: Predictions,
+    rows: np.ndarray,
+    keys: Sequence[object],
+    images: np.ndarray,
+    certainty: np.ndarray | None,
+) -> list[Misclassification]:
+    """Return the misclassifications of the rows with these indices.
+
+    `keys`, `images` and `certainty` have one entry for each of `rows`.
+    """
     champion = predictions.champion
     return [
         Misclassification(
             key=str(keys[index]),
-            actual=str(predictions.actual[rows[index]]),
-            predicted=str(predictions.challenger[rows[index]]),
-            champion=None if champion is None else str(champion[rows[index]]),
+            actual=str(predictions.actual[row]),
+            predicted=str(predictions.challenger[row]),
+            champion=None if champion is None else str(champion[row]),
             certainty=None if certainty is None else float(certainty[index]),
             image=images[index],
         )
-        for index in order[:MAX_ERRORS].tolist()
+        for index, row in enumerate(rows.tolist())
     ]

@@ -74,6 +74,12 @@ class KubeflowClient:
                 return PipelineVersion(pipeline_id, str(row["pipeline_version_id"]))
         return None
 
+    def latest_version(self, pipeline_id: str) -> PipelineVersion | None:
+        """Return the version of a pipeline that was created last, or None if it has no versions."""
+        path = f"pipelines/{pipeline_id}/versions"
+        rows = self._list(path, "pipeline_versions", {"sort_by": "created_at desc"})
+        return next((PipelineVersion(pipeline_id, str(row["pipeline_version_id"])) for row in rows), None)
+
     def upload_version(
         self, pipeline_id: str, name: str, description: str, text: str
     ) -> PipelineVersion | None:
@@ -107,6 +113,11 @@ class KubeflowClient:
     def run(self, run_id: str) -> Run:
         """Return the current state of a run."""
         return Run.from_json(self._call("GET", f"runs/{run_id}") or {"run_id": run_id})
+
+    def find_run(self, run_id: str) -> Run | None:
+        """Return the current state of a run, or None if it was deleted."""
+        response = self._call("GET", f"runs/{run_id}", allow_missing=True)
+        return None if response is None else Run.from_json({"run_id": run_id, **response})
 
     def runs(self, experiment_id: str) -> Iterator[Run]:
         """Yield the runs of an experiment, the latest run first."""

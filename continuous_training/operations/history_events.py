@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.core.json_object import Json
 from continuous_training.operations.champion_history import PROMOTION, ChampionHistory, ChampionMove
 
@@ -24,7 +25,8 @@ class Event:
     """One event. `kind` is the verdict of a run, or the kind of a move that is not a promotion.
 
     `measured` is the primary metric of the run's challenger. `champion` is the champion after the event, and
-    `champion_metric` its primary metric in the run that promoted it.
+    `champion_metric` its primary metric in the run that promoted it. `trigger` is the caller who started the
+    run with the trigger service, if any.
     """
 
     when: str
@@ -35,6 +37,7 @@ class Event:
     champion: str | None
     champion_metric: Interval | None
     reason: str
+    trigger: RunTrigger | None = None
 
     def to_json(self) -> Json:
         """Return the fields under their keys in --json, with null for NaN."""
@@ -47,6 +50,7 @@ class Event:
             "champion": self.champion,
             "standing": self.champion_metric.to_json() if self.champion_metric else None,
             "why": self.reason,
+            **({"trigger": self.trigger.to_json()} if self.trigger else {}),
         }
 
 
@@ -60,6 +64,7 @@ class _Occurrence:
     version: str | None
     measured: Interval | None
     reason: str
+    trigger: RunTrigger | None = None
 
 
 def list_events(records: Iterable[RunRecord], history: ChampionHistory, metric: str) -> list[Event]:
@@ -108,6 +113,7 @@ def _run_occurrence(record: RunRecord, metric: str) -> _Occurrence:
         version=record.version,
         measured=record.metrics.get(metric),
         reason="; ".join(record.reasons),
+        trigger=record.trigger,
     )
 
 
@@ -139,6 +145,7 @@ def _with_champions(occurrences: list[_Occurrence]) -> Iterator[Event]:
             champion=champion,
             champion_metric=promoted.get(champion),
             reason=occurrence.reason,
+            trigger=occurrence.trigger,
         )
 
 

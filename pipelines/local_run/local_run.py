@@ -32,13 +32,13 @@ _MODULES = {"hf": "transformers"}
 """The module that an extra installs, if its name differs from that of the extra."""
 
 
-def run_local(workload: Workload, values: Values, settings: Settings) -> RunResult:
-    """Run the workload's pipeline on this machine, and return its result.
+def run_local(workload: Workload, values: Values, settings: Settings, run_id: str = "") -> RunResult:
+    """Run the workload's pipeline on this machine, and return its result. `run_id` is the id of the run.
 
     Raises the PipelineError of the step that failed. Champion and endpoint are unchanged then.
     """
     check_extras(workload, values)
-    run_id = new_run_id(workload.name)
+    run_id = run_id or new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     folder.mkdir(parents=True)
     with hold_lock(folder / RUN_LOCK, timeout=0):

@@ -7,15 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipelines import build_images
 from pipelines.steps.defaults import STEPS
 
 DOCKERFILE = Path("components/Dockerfile")
 
 
-def test_hadolint_reports_nothing() -> None:
+@pytest.mark.parametrize(
+    "file", [DOCKERFILE, *sorted(Path("manifests/images").glob("*.Dockerfile"))], ids=str
+)
+def test_hadolint_reports_nothing(file: Path) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    process = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
+    process = subprocess.run([hadolint, file], capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (0, ""), process.stderr
 
 

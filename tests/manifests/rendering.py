@@ -55,10 +55,12 @@ def of_kind(objects: list[Object], *kinds: str) -> list[Object]:
 
 def pod_templates(objects: list[Object]) -> dict[str, Object]:
     """Return the pod template of each object that has one, by the object's name."""
-    return {
+    templates = {
         item["metadata"]["name"]: item["spec"]["template"]
         for item in of_kind(objects, "Deployment", "StatefulSet", "Job")
     }
+    jobs = {item["metadata"]["name"]: item["spec"]["jobTemplate"] for item in of_kind(objects, "CronJob")}
+    return templates | {name: job["spec"]["template"] for name, job in jobs.items()}
 
 
 def containers(template: Object) -> list[Object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -34,19 +35,20 @@ PINNED = re.compile(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$")
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
-@pytest.fixture(scope="module", params=[*OVERLAYS, "standalone with monitoring", "standalone with trainer"])
+ADDITIONS = ("components/monitoring", "components/trainer", "schedules")
+
+
+@pytest.fixture(scope="module", params=[*OVERLAYS, *(f"standalone with {name}" for name in ADDITIONS)])
 def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """The objects of an overlay, and of an overlay with an optional component."""
-    name, _, component = request.param.partition(" with ")
+    """The objects of an overlay, and of an overlay with an optional addition."""
+    name, _, addition = request.param.partition(" with ")
     overlay = MANIFESTS / "overlays" / name
-    if not component:
+    if not addition:
         return render(overlay)
     folder = tmp_path_factory.mktemp("site")
-    kustomization = {
-        "resources": [relative_path(folder, overlay)],
-        "components": [relative_path(folder, MANIFESTS / "components" / component)],
-        "namespace": "kubeflow",
-    }
+    kustomization: dict[str, Any] = {"resources": [relative_path(folder, overlay)], "namespace": "kubeflow"}
+    key = "components" if addition.startswith("components/") else "resources"
+    kustomization.setdefault(key, []).append(relative_path(folder, MANIFESTS / addition))
     return render(write(folder, kustomization))
 
 
@@ -83,10 +85,10 @@ def test_images_are_pinned(objects: list[Object]) -> None:
     for template in pod_templates(objects).values():
         for container in containers(template):
             image = container["image"]
-            # The user sets the location of `registry`, which is an image of this project.
-            assert image == "registry" or re.search(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$", image), (
-                image
-            )
+            # The user sets the locations of the images of this project.
+            assert image in {"registry", "pipelines"} or re.search(
+                r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$", image
+            ), image
 
 
 def test_pods_are_restricted_and_have_a_read_only_root(objects: list[Object]) -> None:
@@ -112,7 +114,8 @@ def test_every_referenced_secret_is_in_the_example(objects: list[Object]) -> Non
         assert reference["key"] in secret_keys[reference["name"]]
     for reference in references(templates, "secretRef"):
         assert reference["name"] in secret_keys
-    maps = {item["metadata"]["name"] for item in of_kind(objects, "ConfigMap")}
+    # Kubernetes creates the ConfigMap with its certificate in each namespace.
+    maps = {item["metadata"]["name"] for item in of_kind(objects, "ConfigMap")} | {"kube-root-ca.crt"}
     for volume in references(templates, "configMap"):
         assert volume["name"] in maps
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from minio.error import S3Error
 from urllib3 import Retry
 
 from continuous_training.adapters import object_store
-from continuous_training.adapters.object_store import FolderStore, ObjectStore, open_store
+from continuous_training.adapters.object_store import FolderStore, ObjectStore, S3Store, open_store
 from continuous_training.core.errors import TransientError, UserError
 from tests.fakes import free_port
 from tests.s3 import ACCESS, Bucket
@@ -39,6 +42,35 @@ def test_put_if_absent_keeps_an_existing_object(store: ObjectStore, folder: Path
     assert store.read("archives/a.mar") == b"one" * 1000
     (tmp_path / "download").mkdir()
     assert store.fetch("archives/a.mar", tmp_path / "download").read_bytes() == b"one" * 1000
+
+
+def test_create_stores_a_new_object_once(store: ObjectStore) -> None:
+    assert store.create("trigger/a.json", b"first")
+    assert not store.create("trigger/a.json", b"second")
+    assert store.read("trigger/a.json") == b"first"
+    assert store.keys("trigger") == ["trigger/a.json"]
+
+
+def test_of_simultaneous_creations_in_a_folder_one_succeeds(tmp_path: Path) -> None:
+    stores = [open_store(str(tmp_path / "store")) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            futures = [pool.submit(store.create, f"a/{number}", b"%d" % i) for i, store in enumerate(stores)]
+            created = [future.result() for future in futures]
+            assert created.count(True) == 1
+            assert stores[0].read(f"a/{number}") == b"%d" % created.index(True)
+
+
+def test_a_bucket_that_refuses_a_second_creation_keeps_the_first_object(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = S3Store(bucket.uri, ACCESS)
+    # The object appears between the check and the write: the server answers 412 to If-None-Match.
+    error = S3Error(Mock(), "PreconditionFailed", "", "", "", "")
+    monkeypatch.setattr(store.client, "_put_object", Mock(side_effect=error))
+    assert not store.create("a", b"second")
+    (call,) = store.client._put_object.call_args_list  # type: ignore[attr-defined]
+    assert call.args[3] == {"If-None-Match": "*"}
 
 
 def test_an_empty_object_exists(store: ObjectStore, folder: Path) -> None:

@@ -18,6 +18,7 @@ from continuous_training.artifacts.run_record import (
     RecordedVersion,
     RunRecord,
 )
+from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.core.json_object import JsonObject
 
 
@@ -41,6 +42,18 @@ def test_results_and_runs_are_stored_for_each_workload(tmp_path: Path) -> None:
     assert datetime.fromisoformat(record.ended).utcoffset() is not None
     assert RunHistory(store, "diabetes").find_processed("recipe") is None
     assert store.keys("records") == ["records/digits/recipes/recipe.json", "records/digits/runs/run-1.json"]
+
+
+def test_the_record_of_a_requested_run_contains_its_caller(tmp_path: Path) -> None:
+    history = RunHistory(FolderStore(tmp_path), "digits")
+    trigger = RunTrigger("ci", "new labels, 새 라벨")
+    history.write_trigger("run-1", trigger)
+    for run in ("run-1", "run-2"):
+        history.write_run(RunRecord(run=run, verdict="promoted"))
+    assert [(record.run, record.trigger) for record in history.runs()] == [
+        ("run-1", trigger),
+        ("run-2", None),
+    ]
 
 
 def test_the_latest_record_of_the_data_is_returned(tmp_path: Path) -> None:

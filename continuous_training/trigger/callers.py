@@ -1,0 +1,131 @@
+"""The callers of the service: their tokens, of which only the SHA-256 is stored, and their rights."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hmac import compare_digest
+from pathlib import Path
+
+import yaml
+
+from continuous_training.core.errors import UserError
+from continuous_training.core.json_object import JsonObject
+
+log = logging.getLogger(__name__)
+
+READ, START, CANCEL, APPROVE = "read", "start", "cancel", "approve"
+RIGHTS = (READ, START, CANCEL, APPROVE)
+ALL_WORKLOADS = "*"
+TOKEN_PREFIX = "ctt_"  # noqa: S105
+"""The prefix with which a scanner for secrets recognises a token."""
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
+
+
+def new_token() -> str:
+    """Return a random token with 256 bits. A slow hash is not necessary for it."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def token_digest(token: str) -> str:
+    """Return the form in which a token is stored."""
+    return f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A caller with the digests of its valid tokens, and its rights by workload (`*`: all workloads)."""
+
+    name: str
+    tokens: tuple[str, ...]
+    rights: Mapping[str, frozenset[str]]
+
+    def may(self, right: str, workload: str) -> bool:
+        """Return whether the caller has a right on a workload."""
+        return any(right in self.rights.get(name, ()) for name in (workload, ALL_WORKLOADS))
+
+
+class CallerFile:
+    """The callers in a YAML file, which is read again when it changes.
+
+    If a change makes the file invalid, the callers before it are kept, and the error is logged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._version = self._stat()
+        self._callers = read_callers(path)
+
+    def find(self, token: str) -> Caller | None:
+        """Return the caller with this token, or None. The time does not depend on the stored tokens."""
+        self._update()
+        digest, match = token_digest(token), None
+        for caller in self._callers:
+            for known in caller.tokens:
+                if compare_digest(known, digest):
+                    match = caller
+        return match
+
+    def _update(self) -> None:
+        version = self._stat()
+        if version == self._version:
+            return
+        self._version = version
+        try:
+            self._callers = read_callers(self.path)
+            log.info("read the callers in %s again", self.path)
+        except (UserError, OSError) as error:
+            log.error("the callers before the last change of %s are kept: %s", self.path, error)
+
+    def _stat(self) -> tuple[int, int, int]:
+        try:
+            # Kubernetes replaces the file of a mounted Secret, and `stat` follows its links.
+            stat = self.path.stat()
+        except OSError:
+            return 0, 0, 0
+        return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
+def read_callers(path: Path) -> tuple[Caller, ...]:
+    """Read the file. Raises UserError that names the invalid entry."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}; docs/trigger.md describes it") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {type(error).__name__}") from None
+    document = JsonObject(content, str(path))
+    callers = document.nested("callers")
+    return tuple(_caller(str(name), callers.nested(name)) for name in callers.value)
+
+
+def _caller(name: str, document: JsonObject) -> Caller:
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{document.document}: {name!r} is not a name of letters, digits, '.', '_', '@' and '-'"
+        )
+    tokens = document.text_list("tokens")
+    if not all(_DIGEST.fullmatch(token) for token in tokens):
+        # The message does not contain the value, which may be a token.
+        raise UserError(
+            f"{document.document}: {document.field('tokens')} must be digests of the form sha256:HEX; "
+            "create a token and its digest with: python -m pipelines.trigger token"
+        )
+    rights = document.nested("rights")
+    return Caller(name, tokens, {workload: _rights(rights, workload) for workload in rights.value})
+
+
+def _rights(document: JsonObject, workload: str) -> frozenset[str]:
+    rights = frozenset(document.text_list(workload))
+    if unknown := rights - set(RIGHTS):
+        raise UserError(
+            f"{document.document}: {document.field(workload)}: there is no right {min(unknown)!r}; "
+            f"the rights are {', '.join(RIGHTS)}"
+        )
+    return rights

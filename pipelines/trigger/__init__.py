@@ -1,0 +1,1 @@
+"""The trigger service's commands: `python -m pipelines.trigger serve | token`."""

@@ -1,0 +1,232 @@
+"""The HTTP interface of the trigger service: statuses, rights, limits and hostile input."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+import uvicorn
+
+from continuous_training.adapters.object_store import open_store
+from continuous_training.core.run_parameters import Parameter, parse_values
+from continuous_training.serving.http.app import HttpApp
+from continuous_training.serving.http.requests import InFlightBytes, RequestLimits
+from continuous_training.serving.http.routing import Router
+from continuous_training.serving.process.sockets import listen
+from continuous_training.trigger.callers import CallerFile, new_token, token_digest
+from continuous_training.trigger.dispatcher import Dispatcher
+from continuous_training.trigger.endpoints import TriggerEndpoints
+from continuous_training.trigger.pipeline_parameters import TriggerPipeline
+from continuous_training.trigger.rate_limit import RateLimit
+from continuous_training.trigger.run_queue import RunQueue
+
+from .memory_target import MemoryTarget
+
+PARAMETERS = (
+    Parameter("seed", 0, "the seed", minimum=0),
+    Parameter("share", 0.5, "a share", minimum=0.0, maximum=1.0),
+    Parameter("source", "", "the data"),
+    Parameter("accept", "", "accept changed data"),
+    Parameter("fast", True, "skip the deep model"),
+)
+RIGHTS = {
+    "ci": "{digits: [read, start, cancel]}",
+    "reader": '{"*": [read]}',
+    "owner": '{"*": [start, approve]}',
+}
+
+
+@dataclass
+class Service:
+    url: str
+    tokens: dict[str, str]
+    target: MemoryTarget
+    dispatcher: Dispatcher
+
+    def post(
+        self, path: str, body: object = None, caller: str = "ci", **options: object
+    ) -> requests.Response:
+        headers = {"authorization": f"Bearer {self.tokens[caller]}"}
+        if body is None:
+            return requests.post(self.url + path, headers=headers, timeout=30)
+        return requests.post(self.url + path, json=body, headers=headers, timeout=30)
+
+    def get(self, path: str, caller: str = "ci") -> requests.Response:
+        headers = {"authorization": f"Bearer {self.tokens[caller]}"}
+        return requests.get(self.url + path, headers=headers, timeout=30)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    tokens = {name: new_token() for name in RIGHTS}
+    entries = {
+        name: f'{{tokens: ["{token_digest(tokens[name])}"], rights: {RIGHTS[name]}}}' for name in RIGHTS
+    }
+    path = tmp_path / "callers.yaml"
+    path.write_text("callers:\n" + "".join(f"  {name}: {entry}\n" for name, entry in entries.items()))
+    target = MemoryTarget()
+    dispatcher = Dispatcher(RunQueue(open_store(str(tmp_path / "store")), window=60), target, 60)
+    pipelines = {
+        name: TriggerPipeline(name, "a pipeline", PARAMETERS, lambda values: parse_values(PARAMETERS, values))
+        for name in ("digits", "mnist")
+    }
+    endpoints = TriggerEndpoints(pipelines, CallerFile(path), dispatcher, RateLimit(40))
+    app = HttpApp(
+        Router(endpoints.routes()), RequestLimits(64_000, 5), InFlightBytes(10**6), lambda *_: None, True
+    )
+    opened = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
+    thread.start()
+    try:
+        yield Service(f"http://127.0.0.1:{opened.getsockname()[1]}", tokens, target, dispatcher)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_run_is_started_read_and_cancelled(service: Service) -> None:
+    response = service.post("/pipelines/digits/runs", {"parameters": {"seed": 7}, "reason": "new data"})
+    run = response.json()
+    assert response.status_code == 202
+    assert response.headers["location"] == run["links"]["self"] == f"/runs/{run['id']}"
+    assert (run["state"], run["caller"], run["reason"]) == ("waiting", "ci", "new data")
+    service.dispatcher.process()
+    run = service.get(f"/runs/{run['id']}").json()
+    assert (run["state"], run["run"], run["steps"]) == (
+        "running",
+        f"run-of-{run['id']}",
+        {"prep-data": "RUNNING"},
+    )
+    assert run["links"]["page"] == "http://pipelines.example/run"
+    assert service.post(f"/runs/{run['id']}/cancel", {"reason": "wrong data"}).status_code == 202
+    service.dispatcher.process()
+    run = service.get(f"/runs/{run['id']}").json()
+    assert (run["state"], run["verdict"]) == ("ended", "interrupted")
+    assert run["cancelled"] == {"caller": "ci", "reason": "wrong data"}
+    assert service.post(f"/runs/{run['id']}/cancel").json()["verdict"] == "interrupted"
+    assert len(service.target.cancelled) == 1
+
+
+def test_a_repeated_request_returns_the_same_run(service: Service) -> None:
+    body = {"parameters": {"seed": 7}, "key": "build-12"}
+    first, second = (service.post("/pipelines/digits/runs", body) for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 200)
+    assert first.json()["id"] == second.json()["id"]
+    assert service.post("/pipelines/digits/runs", {**body, "parameters": {}}).status_code == 422
+
+
+def test_a_second_waiting_run_is_rejected(service: Service) -> None:
+    statuses = [
+        service.post("/pipelines/digits/runs", {"parameters": {"seed": seed}}).status_code
+        for seed in (1, 2, 3, 2)
+    ]
+    assert statuses == [202, 202, 409, 200]
+
+
+def test_train_starts_the_only_permitted_pipeline(service: Service) -> None:
+    response = service.post("/train")
+    assert (response.status_code, response.json()["workload"]) == (202, "digits")
+    assert service.post("/train", {"workload": "mnist"}, "owner").json()["workload"] == "mnist"
+    assert service.post("/train", caller="owner").status_code == 400
+    assert service.post("/train", {"workload": "mnist"}).status_code == 403
+
+
+def test_pipelines_lists_the_readable_pipelines_with_their_schemas(service: Service) -> None:
+    (entry,) = service.get("/pipelines").json()["pipelines"]
+    assert entry["name"] == "digits"
+    properties = entry["parameters"]["properties"]
+    assert {name: schema["type"] for name, schema in properties.items()} == {
+        "seed": "integer", "share": "number", "source": "string", "accept": "string", "fast": "boolean",
+    }  # fmt: skip
+    assert (properties["share"]["minimum"], properties["share"]["maximum"]) == (0, 1)
+    assert len(service.get("/pipelines", "reader").json()["pipelines"]) == 2
+
+
+def test_rights_are_enforced(service: Service) -> None:
+    assert service.post("/pipelines/mnist/runs").status_code == 403
+    assert service.post("/pipelines/digits/runs", caller="reader").status_code == 403
+    run = service.post("/pipelines/digits/runs").json()
+    assert service.get(f"/runs/{run['id']}", "reader").status_code == 200
+    assert service.post(f"/runs/{run['id']}/cancel", caller="reader").status_code == 404
+    assert service.get(f"/runs/{run['id']}", "owner").status_code == 404
+    assert service.get("/runs/digits-20261129T000000-0099").status_code == 404
+    accepted = {"parameters": {"accept": "new scanner"}}
+    assert service.post("/pipelines/digits/runs", accepted).status_code == 403
+    assert service.post("/pipelines/digits/runs", accepted, "owner").status_code == 202
+    assert service.post("/pipelines/none/runs", caller="owner").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer x", "Basic {token}", "Bearer {token}x", "Bearer ctt_é", "{token}"]
+)
+def test_a_request_without_a_valid_token_is_rejected(service: Service, header: str) -> None:
+    headers = {"authorization": header.format(token=service.tokens["ci"]).encode("latin-1")} if header else {}
+    for method, path in (("GET", "/pipelines"), ("POST", "/train"), ("GET", "/runs/digits-1-1")):
+        response = requests.request(method, service.url + path, headers=headers, timeout=30)
+        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+    assert service.dispatcher.queue.unfinished() == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{", b"[]", b"1", b"null", b"\xff", b'{"x": 1}', b'{"parameters": []}', b'{"reason": 1}',
+        b'{"reason": "a\\nb"}', b'{"key": null}', b'{"parameters": {"seed": "1"}}',
+        b'{"parameters": {"seed": 1.5}}', b'{"parameters": {"seed": true}}', b'{"parameters": {"seed": -1}}',
+        b'{"parameters": {"share": 2}}', b'{"parameters": {"share": NaN}}', b'{"parameters": {"other": 1}}',
+        b'{"parameters": {"source": "a\\nb=c"}}', b'{"parameters": {"fast": "yes"}}', b'{"version": "v2"}',
+        b'{"parameters": {"source": null}}', b'{"key": "' + b"k" * 201 + b'"}',
+    ],
+)  # fmt: skip
+def test_an_invalid_body_starts_nothing(service: Service, body: bytes) -> None:
+    headers = {"authorization": f"Bearer {service.tokens['ci']}", "content-type": "application/json"}
+    response = requests.post(f"{service.url}/pipelines/digits/runs", body, headers=headers, timeout=30)
+    assert response.status_code == 400
+    assert response.json()["error"]
+    assert service.dispatcher.queue.unfinished() == {}
+
+
+def test_other_content_types_and_large_bodies_are_rejected(service: Service) -> None:
+    headers = {"authorization": f"Bearer {service.tokens['ci']}"}
+    url = f"{service.url}/pipelines/digits/runs"
+    assert requests.post(url, {"reason": "form"}, headers=headers, timeout=30).status_code == 415
+    headers["content-type"] = "application/json"
+    large = json.dumps({"reason": "x" * 70_000})
+    assert requests.post(url, large, headers=headers, timeout=30).status_code == 413
+
+
+def test_too_many_requests_are_rejected_with_a_time(service: Service) -> None:
+    responses = [service.post("/pipelines/digits/runs", {"key": "k"}) for _ in range(45)]
+    statuses = [response.status_code for response in responses]
+    assert statuses[:2] == [202, 200]
+    assert statuses[-1] == 429
+    assert int(responses[-1].headers["retry-after"]) >= 1
+    assert service.post("/train", {"workload": "mnist"}, "owner").status_code == 202
+    assert len(service.dispatcher.queue.unfinished()["digits"]) == 1
+
+
+def test_no_token_is_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        service.post("/pipelines/digits/runs", {"reason": "r"})
+        service.get("/runs/x")
+        headers = {"authorization": f"Bearer {service.tokens['ci']}wrong"}
+        requests.get(f"{service.url}/pipelines", headers=headers, timeout=30)
+    assert "ci requested digits-" in caplog.text
+    assert service.tokens["ci"] not in caplog.text
+
+
+def test_the_openapi_document_is_valid_and_complete(service: Service) -> None:
+    validate = pytest.importorskip("openapi_spec_validator").validate
+    document = requests.get(f"{service.url}/openapi.json", timeout=30).json()
+    validate(document)
+    paths = requests.get(service.url, timeout=30).json()["paths"]
+    documented = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    operations = {path for path in paths if path.split()[1] not in ("/", "/healthz", "/openapi.json")}
+    assert {path for path in documented if not path.startswith("PARAMETERS")} == operations

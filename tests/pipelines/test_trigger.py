@@ -1,0 +1,157 @@
+"""The trigger service as a process: real local runs, and runs on a Kubeflow server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.artifacts.run_trigger import RunTrigger
+from continuous_training.serving.process import daemon
+from continuous_training.trigger.callers import token_digest
+from pipelines import history
+from pipelines.trigger.__main__ import main
+from tests.kfp_server import KfpServer, kfp_server
+from tests.trigger_service import TOKEN, TriggerService, trigger_service
+
+SPEC = {
+    "pipelineInfo": {"name": "digits"},
+    "root": {"inputDefinitions": {"parameters": {"seed": {"parameterType": "NUMBER_INTEGER"}}}},
+    "schemaVersion": "2.1.0",
+}
+SECRET = "kubeflow-secret"  # noqa: S105
+PROMOTED = [("prep-data", "SUCCEEDED"), ("deploy-serving", "SUCCEEDED"), ("run", "SUCCEEDED")]
+
+
+def start(service: TriggerService, body: object = None, status: int = 202, workload: str = "digits") -> str:
+    response = service.request("POST", f"/pipelines/{workload}/runs", body)
+    assert response.status_code == status, response.text
+    return str(response.json().get("id"))
+
+
+def test_a_local_run_survives_a_restart_and_records_its_caller(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "state"
+    body = {"parameters": {"seed": 5}, "reason": "<new> rows", "key": "k"}
+    try:
+        with trigger_service(tmp_path, "--state", str(state)) as service:
+            run_id = start(service, body, workload="diabetes")
+            waiting = start(service, workload="diabetes")
+            service.wait(run_id, "running")
+        with trigger_service(tmp_path, "--state", str(state)) as service:
+            assert start(service, body, 200, workload="diabetes") == run_id
+            cancelled = service.request("POST", f"/runs/{waiting}/cancel", {"reason": "not needed"}).json()
+            run = service.wait(run_id, "ended")
+            log = service.log.read_text()
+        assert (cancelled["state"], cancelled["verdict"]) == ("ended", "interrupted")
+        assert (run["verdict"], run["steps"]["deploy-serving"]) == ("promoted", "SUCCEEDED"), run
+        assert sorted(path.name for path in (state / "runs").iterdir()) == [run_id]
+        record = RunHistory(open_store(str(state / "store")), "diabetes").run(run_id)
+        assert record is not None
+        assert record.trigger == RunTrigger("ci", "<new> rows")
+        report = Path(run["links"]["report"]).read_text()
+        assert "ci: &lt;new&gt; rows" in report
+        assert TOKEN not in log
+        assert history.main(["--workload", "diabetes", "--state", str(state)]) == 0
+        assert "started by ci: <new> rows" in capsys.readouterr().out
+    finally:
+        daemon.stop(state)
+
+
+def test_an_active_local_run_is_cancelled(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with trigger_service(tmp_path, "--state", str(state)) as service:
+        run_id = start(service)
+        service.wait(run_id, "running")
+        assert service.request("POST", f"/runs/{run_id}/cancel").status_code == 202
+        run = service.wait(run_id, "ended")
+        assert (run["verdict"], run["cancelled"]["caller"]) == ("interrupted", "ci")
+        assert service.request("POST", "/pipelines/digits/runs", {"version": "digits-1"}).status_code == 400
+
+
+@pytest.fixture
+def kfp(tmp_path: Path) -> Iterator[KfpServer]:
+    with kfp_server() as server:
+        server.create_experiment({"display_name": "digits"})
+        pipeline = server.create_pipeline({"name": "digits"})
+        for name in ("digits-old", "digits-new"):
+            server.create_version(pipeline["pipeline_id"], name, "", SPEC)
+        yield server
+
+
+@pytest.fixture
+def service(kfp: KfpServer, tmp_path: Path) -> Iterator[TriggerService]:
+    environment = {**os.environ, "HOME": str(tmp_path), "CT_STORE": str(tmp_path / "store")}
+    environment["CT_KFP_TOKEN"] = kfp.token = SECRET
+    arguments = ("--target", "cluster", "--host", kfp.url)
+    with trigger_service(tmp_path, *arguments, environment=environment) as running:
+        yield running
+
+
+def test_a_run_on_kubeflow_uses_the_current_or_the_pinned_version(
+    kfp: KfpServer, service: TriggerService, tmp_path: Path
+) -> None:
+    kfp.outcome = []
+    run_id = start(service, {"parameters": {"seed": 3}, "reason": "drift", "key": "k"})
+    run = service.wait(run_id, "running")
+    (kubeflow_run,) = kfp.runs.values()
+    assert start(service, {"parameters": {"seed": 3}, "key": "k"}, 200) == run_id
+    assert len(kfp.runs) == 1
+    names = {row["pipeline_version_id"]: row["name"] for row in kfp.versions.values()}
+    assert names[kubeflow_run["pipeline_version_reference"]["pipeline_version_id"]] == "digits-new"
+    assert kubeflow_run["runtime_config"]["parameters"] == {"seed": 3}
+    assert (run["run"], kubeflow_run["display_name"]) == (kubeflow_run["run_id"], run_id)
+    assert run["links"]["page"] == f"{kfp.url}/#/runs/details/{run['run']}"
+    # The notify step of the run writes the record.
+    steps_history = RunHistory(open_store(str(tmp_path / "store")), "digits")
+    steps_history.write_run(RunRecord(run=run["run"], verdict="promoted", reasons=("accuracy: 0.99",)))
+    kubeflow_run["remaining_outcome"] = list(PROMOTED)
+    run = service.wait(run_id, "ended")
+    assert (run["verdict"], run["reasons"]) == ("promoted", ["accuracy: 0.99"])
+    assert run["steps"]["deploy-serving"] == "SUCCEEDED"
+    record = steps_history.run(run["run"])
+    assert record is not None
+    assert record.trigger == RunTrigger("ci", "drift")
+
+    pinned = start(service, {"version": "digits-old"})
+    service.wait(pinned, "running")
+    latest_run = list(kfp.runs.values())[-1]
+    assert names[latest_run["pipeline_version_reference"]["pipeline_version_id"]] == "digits-old"
+    start(service, {"version": "digits-none"}, 400)
+    start(service, status=400, workload="diabetes")
+    assert SECRET not in service.log.read_text()
+
+
+def test_a_run_on_kubeflow_is_terminated_and_a_deleted_run_ends(
+    kfp: KfpServer, service: TriggerService
+) -> None:
+    kfp.outcome = []
+    first = start(service)
+    service.wait(first, "running")
+    second = start(service, {"parameters": {"seed": 2}})
+    service.request("POST", f"/runs/{first}/cancel", {"reason": "wrong data"})
+    assert service.wait(first, "ended")["verdict"] == "interrupted"
+    run = service.wait(second, "running")
+    del kfp.runs[run["run"]]
+    assert service.wait(second, "ended")["verdict"] == "failed"
+
+
+def test_token_prints_a_token_and_its_digest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token"]) == 0
+    token, digest = (line.split()[1] for line in capsys.readouterr().out.splitlines())
+    assert token_digest(token) == digest
+
+
+def test_a_file_that_is_missing_is_reported(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.trigger", "serve", "--callers", str(tmp_path / "none")]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "there is no file" in process.stderr

@@ -26,9 +26,7 @@ def unrecorded_promotion(workload: str, run_id: str, settings: Settings) -> RunR
         with open_registry(*settings.registry_access) as registry:
             champion = registry.champion(workload)
     except PipelineError as error:
-        report(
-            f"warning: run {run_id} may have promoted its version, but the registry cannot be read: {error}"
-        )
+        report(f"warning: run {run_id} may have promoted its model, but the registry cannot be read: {error}")
         return None
     if champion is None or champion.tags.get("pipeline_run") != run_id:
         return None

@@ -120,10 +120,10 @@ def _absolute(name: str, package: str) -> str:
 
 def _all_modules(package: str) -> Iterator[str]:
     """Yield the modules in a package, of which `from package import *` may import each."""
-    found = _find(package)
-    if found and found.is_package:
-        files = found.file.parent.glob("*.py")
-        yield from (f"{package}.{file.stem}" for file in files if file != found.file)
+    module = _find(package)
+    if module and module.is_package:
+        files = module.file.parent.glob("*.py")
+        yield from (f"{package}.{file.stem}" for file in files if file != module.file)
 
 
 def _function_name(call: ast.Call) -> str:

@@ -30,14 +30,14 @@ class DistinctDigests:
 
     def add(self, digests: np.ndarray) -> np.ndarray:
         """Add digests, uint8 of shape [n, 16]. Return the mask of those that occur for the first time."""
-        words = np.ascontiguousarray(digests).view(np.uint64)
+        halves = np.ascontiguousarray(digests).view(np.uint64)
         texts = np.ascontiguousarray(digests).view("S16")[:, 0]
-        is_new = _first_occurrences(words[:, 0], texts)
-        candidates = np.flatnonzero(self._filter.may_contain(words) & is_new)
+        is_new = _first_occurrences(halves[:, 0], texts)
+        candidates = np.flatnonzero(self._filter.may_contain(halves) & is_new)
         if len(candidates):
             is_new[candidates] = ~self._contains(texts[candidates])
         self._insert(texts[is_new])
-        self._filter.add(words[is_new])
+        self._filter.add(halves[is_new])
         if self._filter.is_full:
             self._filter = self._larger_filter()
         return is_new
@@ -83,23 +83,23 @@ class _Filter:
     def is_full(self) -> bool:
         return self._count > self.capacity
 
-    def add(self, words: np.ndarray) -> None:
-        blocks, bits = self._positions(words)
+    def add(self, halves: np.ndarray) -> None:
+        blocks, bits = self._positions(halves)
         np.bitwise_or.at(self._blocks, blocks, bits)
-        self._count += len(words)
+        self._count += len(halves)
 
-    def may_contain(self, words: np.ndarray) -> np.ndarray:
-        blocks, bits = self._positions(words)
+    def may_contain(self, halves: np.ndarray) -> np.ndarray:
+        blocks, bits = self._positions(halves)
         mask: np.ndarray = (self._blocks[blocks] & bits) == bits
         return mask
 
-    def _positions(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _positions(self, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the block of each digest, and its bits in the block."""
-        blocks = (words[:, 0] % np.uint64(len(self._blocks))).astype(np.intp)
+        blocks = (halves[:, 0] % np.uint64(len(self._blocks))).astype(np.intp)
         one, sixty_three = np.uint64(1), np.uint64(63)
-        bits = np.zeros(len(words), dtype=np.uint64)
+        bits = np.zeros(len(halves), dtype=np.uint64)
         for shift in (0, 6, 12):
-            bits |= one << ((words[:, 1] >> np.uint64(shift)) & sixty_three)
+            bits |= one << ((halves[:, 1] >> np.uint64(shift)) & sixty_three)
         return blocks, bits
 
 

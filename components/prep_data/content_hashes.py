@@ -18,30 +18,30 @@ def content_hashes(batch: pa.RecordBatch) -> np.ndarray:
     """
     hashes = np.zeros(batch.num_rows, dtype=np.uint64)
     for column in batch.columns:
-        for word in _words(column):
-            hashes = _mix(hashes ^ word)
+        for lane in _lanes(column):
+            hashes = _mix(hashes ^ lane)
     return hashes
 
 
-def _words(values: pa.Array) -> np.ndarray:
-    """Return the content of each value as 64-bit words: uint64 of shape [words, rows]."""
+def _lanes(values: pa.Array) -> np.ndarray:
+    """Return the content of each value as 64-bit lanes: uint64 of shape [lanes, rows]."""
     if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
         return key_digests(values)[None]
     width = values.type.list_size if pa.types.is_fixed_size_list(values.type) else 1
     flat = values.flatten() if pa.types.is_fixed_size_list(values.type) else values
     numbers = flat.to_numpy(zero_copy_only=False).reshape(len(values), width)
     if numbers.itemsize != 8:
-        # The bits of a smaller number, without a loss: equal bits have equal words.
+        # The bits of a smaller number, without a loss: equal bits have equal lanes.
         numbers = numbers.view(f"u{numbers.itemsize}").astype(np.uint64)
     return np.ascontiguousarray(numbers.view(np.uint64).T)
 
 
-def _mix(words: np.ndarray) -> np.ndarray:
-    """Return the words after the finalizer of SplitMix64 (Steele, Lea and Flood, 2014), a bijection."""
-    # The constant makes a row of zeros different from no row, and the hash depend on the order of the words.
-    words = words + np.uint64(0x9E3779B97F4A7C15)
+def _mix(lanes: np.ndarray) -> np.ndarray:
+    """Return the lanes after the finalizer of SplitMix64 (Steele, Lea and Flood, 2014), a bijection."""
+    # The constant makes a row of zeros different from no row, and the hash depend on the order of the lanes.
+    lanes = lanes + np.uint64(0x9E3779B97F4A7C15)
     for shift, multiplier in zip(_SHIFTS, _MULTIPLIERS, strict=False):
-        words ^= words >> shift
-        words *= multiplier
-    words ^= words >> _SHIFTS[-1]
-    return words
+        lanes ^= lanes >> shift
+        lanes *= multiplier
+    lanes ^= lanes >> _SHIFTS[-1]
+    return lanes

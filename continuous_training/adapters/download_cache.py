@@ -17,7 +17,8 @@ from pathlib import Path
 
 from continuous_training.adapters.remote_files import Interrupted, Remote, Stream
 from continuous_training.core.digest import digest_file
-from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.disk_space import is_disk_full
+from continuous_training.core.errors import DiskFullError, TransientError, UserError
 from continuous_training.core.json_object import Json
 from continuous_training.core.progress import Progress
 
@@ -52,7 +53,8 @@ def cached(remote: Remote, folder: Path, name: str, sha256: str, progress: Progr
         # TransientError is an OSError too, and its message is complete.
         if isinstance(error, TransientError):
             raise
-        raise UserError(
+        kind = DiskFullError if is_disk_full(error) else UserError
+        raise kind(
             f"{remote.label} cannot be stored in {folder}: {error.strerror or error}; free some space, "
             "or set CT_CACHE to another folder"
         ) from None

@@ -32,7 +32,8 @@ from requests.adapters import HTTPAdapter
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.registry_database import RegistryDatabase
 from continuous_training.adapters.sqlite_check import database_problem
-from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.disk_space import disk_full_message, reports_full_disk
+from continuous_training.core.errors import DiskFullError, PipelineError, UserError
 
 DATABASE = "mlflow.db"
 _DATABASE_URI = f"sqlite:///{DATABASE}"
@@ -49,6 +50,7 @@ class LocalRegistry:
         self.socket.listen(64)
         self.uri = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     def start(self) -> None:
         """Start the server if it is not running. Clients wait about two seconds for its first response."""
@@ -56,6 +58,7 @@ class LocalRegistry:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
+            self._log_start = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(self.socket.fileno()), str(self.folder)],
                 stdin=subprocess.PIPE,
@@ -81,12 +84,23 @@ class LocalRegistry:
         """
         if self.uri not in str(error):
             return error
+        if isinstance(error, DiskFullError) or reports_full_disk(self._log()):
+            return DiskFullError(disk_full_message(self.folder))
         if problem := database_problem(self.folder / DATABASE, all_pages=True):
             return problem
         # The server's response to a defect is a page of HTML without details.
         message = re.sub(r" \(<!doctype.*?\)(?=,)", "", str(error), flags=re.DOTALL | re.IGNORECASE)
         message = message.replace(self.uri, f"in {self.folder}")
         return type(error)(f"{message}. Its log: {self.folder / 'server.log'}")
+
+    def _log(self) -> str:
+        """Return what the server has logged since its start."""
+        path = self.folder / "server.log"
+        if not path.is_file():
+            return ""
+        with path.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
 
     def close(self) -> None:
         """Stop the server and free the port."""

@@ -14,7 +14,8 @@ from typing import Any
 import requests
 
 from continuous_training.adapters.wrong_server import server_name, wrong_server
-from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.disk_space import disk_full_message, reports_full_disk
+from continuous_training.core.errors import DiskFullError, TransientError, UserError
 from continuous_training.core.json_object import Json
 
 _ATTEMPTS = 4
@@ -73,6 +74,8 @@ class MlflowServer:
                     f"({response.status_code}{server_name(response)}); check "
                     "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN"
                 )
+            if reports_full_disk(message):
+                raise DiskFullError(disk_full_message(f"the disk of the registry {self.uri}"))
             is_race = any(name in message for name in _RACE_ERRORS)
             if response.status_code in {404, 405} and not code:
                 raise wrong_server("MLflow", self.uri, response)

@@ -19,7 +19,8 @@ from typing import IO, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from continuous_training.core.address_policy import AddressPolicy
-from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.disk_space import disk_full_message, is_disk_full
+from continuous_training.core.errors import DiskFullError, PipelineError, TransientError, UserError
 from continuous_training.core.files import link_durably, replace_durably
 
 _NO_BUCKET = "the bucket does not exist; create it, or use another one"
@@ -95,22 +96,21 @@ def _valid_key(key: str) -> str:
     return key
 
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
 @contextmanager
 def _write_errors(root: Path, key: str) -> Iterator[None]:
-    """Convert errors of writing to a UserError with an action."""
+    """Convert errors of writing to a DiskFullError, or to a UserError with an action."""
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_FULL:
-            action = "no space left on the device; free some space, then run it again"
-        elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            action = "permission denied; check its owner and mode"
-        else:
-            raise
-        raise UserError(f"object store {root}: {key} was not stored: {action} ({error.strerror})") from error
+        if is_disk_full(error):
+            message = disk_full_message(f"object store {root}")
+            raise DiskFullError(f"{key} was not stored: {message}") from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise UserError(
+                f"object store {root}: {key} was not stored: permission denied; check its owner and mode "
+                f"({error.strerror})"
+            ) from error
+        raise
 
 
 class FolderStore(ObjectStore):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-
 from continuous_training.core import exit_codes
+from continuous_training.core.disk_space import disk_full_message, full_folder, is_disk_full
 
 
 class PipelineError(Exception):
@@ -64,10 +63,8 @@ def as_pipeline_error(error: PipelineError | OSError) -> PipelineError:
     """
     if isinstance(error, PipelineError):
         return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(
-            f"{error.filename or error}: no space left on the device; free some space, then run it again"
-        )
+    if is_disk_full(error):
+        return DiskFullError(disk_full_message(error.filename or full_folder()))
     if error.filename is None or error.strerror is None:
         raise error
     return UserError(f"{error.filename}: {error.strerror}")

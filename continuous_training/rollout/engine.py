@@ -51,7 +51,8 @@ def roll_out(
     try:
         target.begin_trial(name, archive, digest)
     except PipelineError as error:
-        kind = TransientError if isinstance(error, TransientError) else RolloutReverted
+        # The class of a full disk is preserved: it is not retried.
+        kind = type(error) if isinstance(error, TransientError) else RolloutReverted
         message = f"{name} {short(digest)} was refused: {error}"
         if isinstance(error, UnsettledError):
             # The target could not restore the previous version, and keeps what the next rollout needs for it.

@@ -51,4 +51,6 @@ class Transcript:
             self.listener(self._step, "says", line.removeprefix(MARK))
         elif line.startswith(ERROR):
             error = json.loads(line.removeprefix(ERROR))
-            self.failure = (self._step, error["exit_code"], error["error"])
+            # notify runs after a failed step. The first failure is the cause.
+            if self.failure is None or self.failure[0] == self._step:
+                self.failure = (self._step, error["exit_code"], error["error"])

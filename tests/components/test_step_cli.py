@@ -19,6 +19,7 @@ from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.command import NOTHING_DONE
 from continuous_training.core.errors import (
+    DiskFullError,
     PipelineError,
     RolloutReverted,
     TransientError,
@@ -198,7 +199,10 @@ def test_an_unexpected_error_prints_its_traceback(capsys: pytest.CaptureFixture[
 def test_a_full_disk_is_transient_and_other_os_errors_are_user_errors(tmp_path: Path) -> None:
     transient = as_pipeline_error(OSError(errno.ENOSPC, "No space left on device"))
     assert isinstance(transient, TransientError)
-    assert "free some space" in str(transient)
+    assert "a disk of this machine: no space left on the device; free some space" in str(transient)
+    named = as_pipeline_error(OSError(errno.EFBIG, "File too large", "rows.parquet"))
+    assert isinstance(named, DiskFullError)
+    assert str(named).startswith("rows.parquet: no space left")
     user_error = as_pipeline_error(NotADirectoryError(errno.ENOTDIR, "Not a directory", "/dev/null/runs"))
     assert isinstance(user_error, UserError)
     assert str(user_error) == "/dev/null/runs: Not a directory"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from continuous_training.artifacts.errors import ArchiveError
+from continuous_training.core.disk_space import disk_full_message, is_disk_full
 from continuous_training.core.errors import UserError
 from continuous_training.core.json_object import Json
 from continuous_training.serving.api.endpoint import Response, json_response
@@ -72,6 +73,16 @@ class ManagementApp:
         return json_response(await asyncio.to_thread(self._run, action, name, content["parameters"]))
 
     def _run(self, action: str, name: str, parameters: Json) -> Any:
+        try:
+            return self._execute(action, name, parameters)
+        except OSError as error:
+            if is_disk_full(error):
+                # The archive is unpacked into this folder, and the list of models is written next to it.
+                folder = error.filename or self.repository.work_folder
+                raise HttpError(507, disk_full_message(folder)) from error
+            raise
+
+    def _execute(self, action: str, name: str, parameters: Json) -> Any:
         if action == "load":
             return self._load(name, parameters)
         if action == "unload":

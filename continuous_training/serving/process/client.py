@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import requests
 
-from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.errors import DiskFullError, PipelineError, TransientError, UserError
 from continuous_training.core.json_object import Json
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.models.model_status import ModelStatus
@@ -118,6 +118,8 @@ def _error(response: requests.Response, default_message: str) -> PipelineError:
     message = body.get("error") or f"{default_message}: HTTP {response.status_code}"
     if response.status_code == 409:
         return VersionRejectedError(message, body.get("reasons"))
+    if response.status_code == 507:
+        return DiskFullError(message)
     if response.status_code == 503:
         return TransientError(message)
     if response.status_code < 500:

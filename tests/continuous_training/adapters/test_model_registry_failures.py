@@ -14,7 +14,7 @@ import pytest
 from continuous_training.adapters import mlflow_rest as module
 from continuous_training.adapters.model_registry import CHAMPION, Registry
 from continuous_training.adapters.object_store import FolderStore, S3Store
-from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.errors import DiskFullError, TransientError, UserError
 from tests import s3
 from tests.fakes import web
 from tests.mlflow_server import MlflowServer
@@ -141,12 +141,14 @@ def full_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_raises_a_user_error_and_leaves_no_partial_file(tmp_path: Path, full_disk: None) -> None:
+def test_a_full_disk_raises_a_disk_full_error_and_leaves_no_partial_file(
+    tmp_path: Path, full_disk: None
+) -> None:
     store, big = FolderStore(tmp_path / "store"), b"x" * 100_000
     store.write("records/small", b"{}")
     (tmp_path / "big").symlink_to(sys.executable)
     for put in (lambda: store.put_if_absent("a/big", tmp_path / "big"), lambda: store.write("a/big", big)):
-        with pytest.raises(UserError, match=r"a/big was not stored: no space left on the device; free some"):
+        with pytest.raises(DiskFullError, match=f"not stored: object store {tmp_path}/store: no space"):
             put()
     assert store.keys("") == ["records/small"]
     assert [p.name for p in (tmp_path / "store").rglob(".*")] == []

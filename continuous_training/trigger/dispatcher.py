@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.core.errors import PipelineError, TransientError
@@ -18,13 +19,14 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """Processes the queue in a thread. Several replicas can process the same queue.
 
-    It looks at the queue every `interval` seconds, and immediately after `wake`.
+    It looks at the queue every `interval` seconds, and immediately after `wake`. `tasks` are called before.
     """
 
     def __init__(self, queue: RunQueue, target: RunTarget, interval: float) -> None:
         self.queue = queue
         self.target = target
         self.interval = interval
+        self.tasks: list[Callable[[], None]] = []
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -67,12 +69,8 @@ class Dispatcher:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
-            try:
-                self.process()
-            except (PipelineError, OSError) as error:
-                log.warning("the queue cannot be read: %s", error)
-            except Exception:
-                log.exception("the queue was not processed")
+            for task in (*self.tasks, self.process):
+                _attempt(task)
             self._wake.wait(self.interval)
 
     def _process_workload(self, runs: list[QueuedRun]) -> None:
@@ -118,3 +116,13 @@ class Dispatcher:
     def _end_cancelled(self, run: QueuedRun, trigger: RunTrigger) -> None:
         reason = f"cancelled by {trigger.caller} before it started"
         self.queue.record_end(run, RunStatus("interrupted", (reason,)))
+
+
+def _attempt(task: Callable[[], None]) -> None:
+    """Run a task. An error is logged, and the next call repeats the task."""
+    try:
+        task()
+    except (PipelineError, OSError) as error:
+        log.warning("the queue cannot be processed: %s", error)
+    except Exception:
+        log.exception("the queue was not processed")

@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
+from continuous_training.serving.api.endpoint import Route
 from continuous_training.serving.http.app import HttpApp
 from continuous_training.serving.http.requests import InFlightBytes, Request, RequestLimits
 from continuous_training.serving.http.routing import Router
 from continuous_training.serving.process.server_loop import PublicServer, ServerEvents, run
 from continuous_training.serving.process.settings import ServerSettings
-from continuous_training.trigger.callers import CallerFile
 from continuous_training.trigger.dispatcher import Dispatcher
-from continuous_training.trigger.endpoints import TriggerEndpoints
-from continuous_training.trigger.pipeline_parameters import TriggerPipeline
-from continuous_training.trigger.rate_limit import RateLimit
 
-MAX_BODY = 256 * 1024
+MAX_BODY = 1024 * 1024
 """The maximum size of a request body in bytes."""
 
 _SETTINGS = ServerSettings(max_body=MAX_BODY, max_held=64 * MAX_BODY, timeout=10.0, max_connections=512)
 
 
 def serve(
-    pipelines: Mapping[str, TriggerPipeline],
-    callers: CallerFile,
+    routes: Sequence[Route],
     dispatcher: Dispatcher,
-    requests_per_minute: float,
     listening_socket: socket.socket,
     report_start: Callable[[], None],
 ) -> None:
-    """Serve the pipelines on the socket. `report_start` is called when requests are accepted.
+    """Serve the routes on the socket, and process the queue.
 
-    Active runs continue after the end.
+    `report_start` is called when requests are accepted. Active runs continue after the end.
     """
-    endpoints = TriggerEndpoints(pipelines, callers, dispatcher, RateLimit(requests_per_minute))
     limits = RequestLimits(_SETTINGS.max_body, _SETTINGS.timeout)
-    app = HttpApp(
-        Router(endpoints.routes()), limits, InFlightBytes(_SETTINGS.max_held), _ignore, log_access=True
-    )
+    app = HttpApp(Router(routes), limits, InFlightBytes(_SETTINGS.max_held), _ignore, log_access=True)
 
     async def start() -> None:
         dispatcher.start()

@@ -21,10 +21,17 @@ from continuous_training.core.settings import Settings
 from continuous_training.serving.process import logs
 from continuous_training.serving.process.server_state import state_directory
 from continuous_training.serving.process.sockets import listen
+from continuous_training.trigger.access import Access
 from continuous_training.trigger.callers import CallerFile, new_token, token_digest
 from continuous_training.trigger.dispatcher import Dispatcher
+from continuous_training.trigger.endpoints import TriggerEndpoints
+from continuous_training.trigger.events.event_endpoint import EventEndpoint
+from continuous_training.trigger.events.event_source import read_event_sources
+from continuous_training.trigger.events.pending_events import PendingEvents
 from continuous_training.trigger.pipeline_parameters import TriggerPipeline
+from continuous_training.trigger.rate_limit import RateLimit
 from continuous_training.trigger.run_queue import RunQueue
+from continuous_training.trigger.run_requests import RunRequests
 from continuous_training.trigger.run_target import RunTarget
 from continuous_training.trigger.service import serve
 from pipelines.local_run.local_run import check_extras
@@ -47,6 +54,9 @@ def create_parser() -> argparse.ArgumentParser:
     service = commands.add_parser("serve", help="run the service until Ctrl-C")
     service.add_argument(
         "--callers", type=Path, required=True, metavar="FILE", help="the callers, their tokens and rights"
+    )
+    service.add_argument(
+        "--events", type=Path, metavar="FILE", help="the sources of events that start runs; default: none"
     )
     service.add_argument("--address", default="127.0.0.1", help="where to listen; default: 127.0.0.1")
     service.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0: any")
@@ -105,17 +115,23 @@ def _print_token(_: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     logs.to_stderr(logging.INFO)
     settings = Settings.from_environment(os.environ, arguments.state)
-    callers = CallerFile(arguments.callers)
+    access = Access(CallerFile(arguments.callers), RateLimit(arguments.rate))
     pipelines = {name: _pipeline(name, arguments.target) for name in discovery.usable()[0]}
-    queue = RunQueue(open_store(settings.store, settings.store_access), arguments.key_window)
+    store = open_store(settings.store, settings.store_access)
+    queue = RunQueue(store, arguments.key_window)
     dispatcher = Dispatcher(queue, _target(arguments, settings), arguments.interval)
+    runs = RunRequests(pipelines, dispatcher)
+    routes = TriggerEndpoints(access, runs).routes()
+    if arguments.events:
+        sources = read_event_sources(arguments.events, pipelines)
+        pending = PendingEvents(store, sources, runs)
+        dispatcher.tasks.append(pending.process)
+        routes += EventEndpoint(sources, access, pending).routes()
     opened = listen(arguments.address, arguments.port)
     host, port = opened.getsockname()[:2]
     serve(
-        pipelines,
-        callers,
+        routes,
         dispatcher,
-        arguments.rate,
         opened,
         lambda: report(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}"),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from continuous_training.serving.process import daemon
 from continuous_training.trigger.callers import token_digest
 from pipelines import history
 from pipelines.trigger.__main__ import main
+from tests.continuous_training.trigger.payloads import minio_notification
 from tests.kfp_server import KfpServer, kfp_server
 from tests.trigger_service import TOKEN, TriggerService, trigger_service
 
@@ -27,6 +30,7 @@ SPEC = {
     "schemaVersion": "2.1.0",
 }
 SECRET = "kubeflow-secret"  # noqa: S105
+EVENTS = "events: {uploads: {type: s3, workload: digits, debounce: 4, parameters: {seed: 4}}}"
 PROMOTED = [("prep-data", "SUCCEEDED"), ("deploy-serving", "SUCCEEDED"), ("run", "SUCCEEDED")]
 
 
@@ -91,7 +95,8 @@ def kfp(tmp_path: Path) -> Iterator[KfpServer]:
 def service(kfp: KfpServer, tmp_path: Path) -> Iterator[TriggerService]:
     environment = {**os.environ, "HOME": str(tmp_path), "CT_STORE": str(tmp_path / "store")}
     environment["CT_KFP_TOKEN"] = kfp.token = SECRET
-    arguments = ("--target", "cluster", "--host", kfp.url)
+    (tmp_path / "events.yaml").write_text(EVENTS)
+    arguments = ("--target", "cluster", "--host", kfp.url, "--events", str(tmp_path / "events.yaml"))
     with trigger_service(tmp_path, *arguments, environment=environment) as running:
         yield running
 
@@ -142,6 +147,20 @@ def test_a_run_on_kubeflow_is_terminated_and_a_deleted_run_ends(
     run = service.wait(second, "running")
     del kfp.runs[run["run"]]
     assert service.wait(second, "ended")["verdict"] == "failed"
+
+
+def test_new_files_start_one_run_on_kubeflow(kfp: KfpServer, service: TriggerService) -> None:
+    kfp.outcome = []
+    for number in range(10):
+        notification = json.loads(minio_notification(f"labels/{number}.csv"))
+        assert service.request("POST", "/events/uploads", notification).status_code == 202
+    deadline = time.monotonic() + 60
+    while not kfp.runs and time.monotonic() < deadline:
+        time.sleep(0.1)
+    (run,) = kfp.runs.values()
+    assert run["runtime_config"]["parameters"] == {"seed": 4}
+    reason = service.wait(run["display_name"], "running")["reason"]
+    assert reason == "new object s3://data/labels/0.csv, and 9 more events"
 
 
 def test_token_prints_a_token_and_its_digest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,91 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import requests
-import uvicorn
 
-from continuous_training.adapters.object_store import open_store
-from continuous_training.core.run_parameters import Parameter, parse_values
-from continuous_training.serving.http.app import HttpApp
-from continuous_training.serving.http.requests import InFlightBytes, RequestLimits
-from continuous_training.serving.http.routing import Router
-from continuous_training.serving.process.sockets import listen
-from continuous_training.trigger.callers import CallerFile, new_token, token_digest
-from continuous_training.trigger.dispatcher import Dispatcher
-from continuous_training.trigger.endpoints import TriggerEndpoints
-from continuous_training.trigger.pipeline_parameters import TriggerPipeline
-from continuous_training.trigger.rate_limit import RateLimit
-from continuous_training.trigger.run_queue import RunQueue
-
-from .memory_target import MemoryTarget
-
-PARAMETERS = (
-    Parameter("seed", 0, "the seed", minimum=0),
-    Parameter("share", 0.5, "a share", minimum=0.0, maximum=1.0),
-    Parameter("source", "", "the data"),
-    Parameter("accept", "", "accept changed data"),
-    Parameter("fast", True, "skip the deep model"),
-)
-RIGHTS = {
-    "ci": "{digits: [read, start, cancel]}",
-    "reader": '{"*": [read]}',
-    "owner": '{"*": [start, approve]}',
-}
-
-
-@dataclass
-class Service:
-    url: str
-    tokens: dict[str, str]
-    target: MemoryTarget
-    dispatcher: Dispatcher
-
-    def post(
-        self, path: str, body: object = None, caller: str = "ci", **options: object
-    ) -> requests.Response:
-        headers = {"authorization": f"Bearer {self.tokens[caller]}"}
-        if body is None:
-            return requests.post(self.url + path, headers=headers, timeout=30)
-        return requests.post(self.url + path, json=body, headers=headers, timeout=30)
-
-    def get(self, path: str, caller: str = "ci") -> requests.Response:
-        headers = {"authorization": f"Bearer {self.tokens[caller]}"}
-        return requests.get(self.url + path, headers=headers, timeout=30)
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    tokens = {name: new_token() for name in RIGHTS}
-    entries = {
-        name: f'{{tokens: ["{token_digest(tokens[name])}"], rights: {RIGHTS[name]}}}' for name in RIGHTS
-    }
-    path = tmp_path / "callers.yaml"
-    path.write_text("callers:\n" + "".join(f"  {name}: {entry}\n" for name, entry in entries.items()))
-    target = MemoryTarget()
-    dispatcher = Dispatcher(RunQueue(open_store(str(tmp_path / "store")), window=60), target, 60)
-    pipelines = {
-        name: TriggerPipeline(name, "a pipeline", PARAMETERS, lambda values: parse_values(PARAMETERS, values))
-        for name in ("digits", "mnist")
-    }
-    endpoints = TriggerEndpoints(pipelines, CallerFile(path), dispatcher, RateLimit(40))
-    app = HttpApp(
-        Router(endpoints.routes()), RequestLimits(64_000, 5), InFlightBytes(10**6), lambda *_: None, True
-    )
-    opened = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
-    thread.start()
-    try:
-        yield Service(f"http://127.0.0.1:{opened.getsockname()[1]}", tokens, target, dispatcher)
-    finally:
-        server.should_exit = True
-        thread.join()
+from .running_service import Service
 
 
 def test_a_run_is_started_read_and_cancelled(service: Service) -> None:

@@ -36,7 +36,8 @@ space := $(empty) $(empty)
 EXTRAS_OF_mnist := torch
 EXTRAS_OF_nsmc := $(if $(filter model=deep model=both,$(SET)),torch)
 extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
-stamp = $(VENV)/.installed-$(subst $(space),-,$(call extras,$(1)))
+# "+" joins the names of extras, which may contain "-".
+stamp = $(VENV)/.installed-$(subst $(space),+,$(call extras,$(1)))
 
 .PHONY: help install demo images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
 
@@ -46,7 +47,7 @@ help: ## list the commands
 install: $(call stamp,) ## make .venv with what the local run needs (EXTRAS=torch adds an extra)
 
 $(VENV)/.installed-%: setup.cfg pyproject.toml constraints.txt scripts/install $(wildcard locks/*.txt)
-	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh scripts/install $(VENV) $(subst -, ,$*)
+	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh scripts/install $(VENV) $(subst +, ,$*)
 	@touch $@
 
 demo: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## raw data to an answering endpoint (WORKLOAD=diabetes SET="features=bmi")

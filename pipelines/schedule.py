@@ -90,9 +90,10 @@ def change_schedule(arguments: argparse.Namespace) -> None:
         return
     for recurring_run in recurring_runs:
         client.disable(recurring_run.recurring_run_id)
-    print(f"{name}: paused; active runs continue")
     if arguments.verb == "delete":
         _delete(client, name, recurring_runs, force=arguments.force)
+    else:
+        print(f"{name}: paused; active runs continue")
 
 
 def _delete(client: KubeflowClient, name: str, recurring_runs: list[RecurringRun], *, force: bool) -> None:

@@ -186,11 +186,15 @@ def test_pause_resume_and_delete_commands(kfp, tmp_path, capsys):
     assert created["mode"] == "ENABLE"
     kfp.outcome = []
     run = kfp.tick(created["recurring_run_id"])
+    capsys.readouterr()
     assert schedule.main(["delete", "nightly"]) == 75
-    assert "a deletion would kill its active runs (nightly-1)" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert "a deletion would kill its active runs (nightly-1)" in output.err
+    assert output.out == ""
     assert created["recurring_run_id"] in kfp.recurring_runs, "one of its runs is active"
     kfp.runs[run]["state"] = "FAILED"
     assert schedule.main(["delete", "nightly"]) == 0
+    assert capsys.readouterr().out == f"nightly: deleted {created['recurring_run_id']}\n"
     assert not kfp.recurring_runs
     assert schedule.main(["pause", "nightly"]) == 2
     assert "no schedule nightly was created from a file" in capsys.readouterr().err

@@ -60,14 +60,14 @@ def _in_pod() -> tuple[ApiClient, str]:
 
 def _from_kubeconfig(path: str, context: str) -> tuple[ApiClient, str]:
     from kubernetes.client import ApiClient, Configuration
-    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+    from kubernetes.config import load_kube_config
+    from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
     configuration = Configuration()
-    file = path or None
-    load_kube_config(file, context or None, client_configuration=configuration)
+    load_kube_config(path or None, context or None, client_configuration=configuration)
     configuration.retries = False
-    contexts, active = list_kube_config_contexts(file)
-    entry = next((item for item in contexts if item["name"] == context), active) if context else active
-    if not entry:
-        raise ConfigException("the kubeconfig has no current context")
-    return ApiClient(configuration), str(entry["context"].get("namespace") or "default")
+    # Not list_kube_config_contexts, which requires a current context also if another one is selected.
+    merged = KubeConfigMerger(path or KUBE_CONFIG_DEFAULT_LOCATION).config.value
+    contexts = {entry.value["name"]: entry.value.get("context") or {} for entry in merged["contexts"]}
+    selected = contexts.get(context or merged.get("current-context"), {})
+    return ApiClient(configuration), str(selected.get("namespace") or "default")

@@ -78,6 +78,25 @@ def serving(tmp_path: Path, server: Server, retry_budget: float = 10.0) -> Itera
             http.shutdown()
 
 
+@pytest.mark.parametrize("current", [None, "", "other"])
+def test_a_context_can_be_selected_without_a_current_one(tmp_path: Path, current: str | None) -> None:
+    path = kubeconfig(tmp_path, free_port())
+    config = yaml.safe_load(path.read_text())
+    config["contexts"][0]["context"]["namespace"] = "models"
+    del config["current-context"]
+    if current is not None:
+        config["current-context"] = current
+        config["contexts"].append({"name": "other", "context": {"cluster": "c", "user": "u"}})
+    path.write_text(yaml.safe_dump(config))
+    assert connect("", str(path), "x").namespace == "models"
+    assert connect("given", str(path), "x").namespace == "given"
+    if current == "other":
+        assert connect("", str(path)).namespace == "default"
+    else:
+        with pytest.raises(UserError, match="no Kubernetes cluster is configured"):
+            connect("", str(path))
+
+
 def kubeconfig(folder: Path, port: int) -> Path:
     path = folder / "kubeconfig"
     context = {"cluster": "c", "user": "u", "namespace": "there"}

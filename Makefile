@@ -23,6 +23,13 @@ IMAGES ?=
 WORKLOADS ?=
 BUILD ?=
 
+# Of `make compile`, `upload`, `schedule-diff` and `schedule-apply`: WORKLOADS, REGISTRY, TAG, the digests of the images, settings
+# of the steps, the namespace of a profile, the schedule file. KF_PIPELINES_ENDPOINT and CT_KFP_TOKEN are read too.
+DIGESTS ?=
+STEPS ?=
+NAMESPACE ?=
+SCHEDULES ?= schedules.yaml
+
 # Options of pytest for `make test`: PYTEST="--ignore=tests/images"
 PYTEST ?=
 
@@ -39,7 +46,7 @@ extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 # "+" joins the names of extras, which may contain "-".
 stamp = $(VENV)/.installed-$(subst $(space),+,$(call extras,$(1)))
 
-.PHONY: help install demo images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
+.PHONY: help install demo compile upload schedule-diff schedule-apply summary comment images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +72,33 @@ debian: ## run the demo and the quick tests on a fresh Debian 13 (as root; needs
 images: registry-is-named $(call stamp,) ## build and push the images (REGISTRY=HOST/PATH TAG=v1); digests to build/images.json
 	@$(BIN)/python -m pipelines.build_images --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) \
 	  $(if $(IMAGES),--images $(IMAGES),$(if $(WORKLOADS),--workloads $(WORKLOADS))) -- $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(BUILD)
+
+pipeline_options = --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) $(if $(DIGESTS),--digests $(DIGESTS)) $(if $(STEPS),--steps $(STEPS))
+selection = $(if $(WORKLOADS),--workload $(WORKLOADS))
+server_options = $(if $(NAMESPACE),--namespace $(NAMESPACE))
+
+compile: registry-is-named $(call stamp,) ## compile pipelines to build/pipelines (REGISTRY=HOST/PATH TAG=v1 WORKLOADS=digits)
+	@$(BIN)/python -m pipelines.compile $(selection) $(pipeline_options)
+
+upload: registry-is-named $(call stamp,) ## upload pipelines (like compile; KF_PIPELINES_ENDPOINT=URL)
+	@$(BIN)/python -m pipelines.upload $(selection) $(pipeline_options) $(server_options)
+
+schedule-diff: registry-is-named $(call stamp,) ## print the changes of schedule-apply (SCHEDULES=FILE)
+	@$(BIN)/python -m pipelines.schedule diff --file $(SCHEDULES) $(pipeline_options) $(server_options)
+
+schedule-apply: registry-is-named $(call stamp,) ## make Kubeflow Pipelines match the schedule file
+	@$(BIN)/python -m pipelines.schedule apply --file $(SCHEDULES) $(pipeline_options) $(server_options)
+
+summary: $(call stamp,$(EXTRAS_OF_$(WORKLOAD))) ## run a workload, and write its result to build/summary.md
+	@mkdir -p build; code=0; \
+	$(BIN)/python -m pipelines.run --json --workload $(WORKLOAD) --state $(STATE) $(foreach pair,$(SET),--set $(pair)) >build/run.json || code=$$?; \
+	$(BIN)/python -m pipelines.summary build/run.json >build/summary.md || exit; \
+	cat build/summary.md; \
+	[ -z "$$GITHUB_STEP_SUMMARY" ] || cat build/summary.md >>"$$GITHUB_STEP_SUMMARY"; \
+	exit $$code
+
+comment: ## add build/summary.md to the pull request or merge request of a CI job (GitHub: gh; GitLab: curl)
+	@sh scripts/comment build/summary.md
 
 registry-is-named:
 	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }

@@ -66,7 +66,9 @@ def test_each_command_is_a_make_target(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=identifier)
 def test_each_action_is_pinned_by_commit_with_its_version(path: Path) -> None:
     for line in re.findall(r"uses: (.+)", path.read_text(encoding="utf-8")):
-        assert re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./\.github/\S+", line), line
+        assert re.fullmatch(
+            r"[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./\.github/\S+(?: # .+)?", line
+        ), line
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=identifier)
@@ -99,7 +101,8 @@ def test_zizmor_reports_an_insecure_workflow(workflow: str, finding: str, tmp_pa
 
 def test_zizmor_reports_nothing() -> None:
     code, output = lint("zizmor", "--offline", "--quiet", "--strict-collection", str(ROOT / ".github"))
-    assert (code, output) == (0, "No findings to report. Good job!\n")
+    assert code == 0, output
+    assert output.startswith("No findings to report.")
 
 
 def test_actionlint_reports_a_wrong_expression_and_nothing_here(tmp_path: Path) -> None:

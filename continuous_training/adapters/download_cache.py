@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from continuous_training.adapters.content_checksums import mismatch
 from continuous_training.adapters.remote_files import Interrupted, Remote, Stream
 from continuous_training.core.digest import digest_file
 from continuous_training.core.disk_space import is_disk_full
@@ -134,6 +135,9 @@ class _Copy:
                 f"{digest}, not {self.sha256}. The copy was removed; check the address and the file "
                 "there"
             )
+        if kind := mismatch(self.part, stream.checksums):
+            self.part.unlink()
+            raise Interrupted(f"{self.remote.label}: the content does not have the store's checksum ({kind})")
         is_complete = stream.marked_end or bool(self.sha256) or _is_gzip(self.part)
         self.part.replace(self.target)
         metadata = {"tag": stream.tag, "sha256": digest, **({} if is_complete else {"complete": False})}

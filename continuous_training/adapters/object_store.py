@@ -8,22 +8,22 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from continuous_training.adapters.content_checksums import full_checksums
+from continuous_training.adapters.s3_errors import NO_BUCKET, convert
 from continuous_training.core.address_policy import AddressPolicy
 from continuous_training.core.disk_space import disk_full_message, is_disk_full
 from continuous_training.core.errors import DiskFullError, PipelineError, TransientError, UserError
 from continuous_training.core.files import link_durably, replace_durably
-
-_NO_BUCKET = "the bucket does not exist; create it, or use another one"
 
 
 class ObjectStore(ABC):
@@ -211,6 +211,19 @@ class FolderStore(ObjectStore):
         return path.parent
 
 
+_WITH_CHECKSUM: dict[str, str | list[str] | tuple[str]] = {"x-amz-checksum-mode": "ENABLED"}
+"""The header that asks for the checksums of an object."""
+
+
+@dataclass(frozen=True)
+class S3Object:
+    """The size in bytes of an object, its ETag, and the checksums that the store has of its whole content."""
+
+    size: int
+    etag: str
+    checksums: Mapping[str, str]
+
+
 class S3Store(ObjectStore):
     """Objects of one bucket, below one prefix, by the `minio` client.
 
@@ -250,6 +263,11 @@ class S3Store(ObjectStore):
             raise UserError(f"object store {uri!r}: {error}") from None
         if addresses:
             guard(self.client._http, addresses, f"object store s3://{self.bucket}")
+        # A redirect to another endpoint needs another signature, and could lead to another network.
+        pools = self.client._http.connection_pool_kw
+        pools["retries"] = pools["retries"].new(redirect=0, raise_on_redirect=False)
+        if options.get("style") == "virtual":
+            self.client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
 
     def put_if_absent(self, key: str, path: Path) -> str:
         """Upload the file unless the object exists."""
@@ -303,7 +321,7 @@ class S3Store(ObjectStore):
             return None
         response = self._call(self.client.get_object, self.bucket, name)
         try:
-            return bytes(response.read())
+            return bytes(self._call(response.read))
         finally:
             response.close()
             response.release_conn()
@@ -327,10 +345,13 @@ class S3Store(ObjectStore):
         """Return the object's address, without the endpoint."""
         return f"s3://{self.bucket}/{self._name(key)}"
 
-    def stat(self, key: str) -> tuple[int, str] | None:
-        """Return the object's size in bytes and its ETag, or None if it does not exist."""
+    def stat(self, key: str) -> S3Object | None:
+        """Return the object's properties, or None if it does not exist."""
         stat = self._stat(self._name(key))
-        return None if stat is None else (int(stat.size or 0), str(stat.etag or ""))
+        if stat is None:
+            return None
+        headers = {name.lower(): str(value) for name, value in (stat.metadata or {}).items()}
+        return S3Object(int(stat.size or 0), str(stat.etag or ""), full_checksums(headers))
 
     def stream(self, key: str, begin: int, tag: str) -> Any:
         """Return an open response with the bytes of version `tag` from `begin` on. The caller closes it.
@@ -338,7 +359,13 @@ class S3Store(ObjectStore):
         Raises TransientError if the object has another version now.
         """
         match = {"If-Match": f'"{tag}"'} if tag else None
-        return self._call(self.client.get_object, self.bucket, self._name(key), begin, 0, match)
+        response = self._call(self.client.get_object, self.bucket, self._name(key), begin, 0, match)
+        # Not every server supports If-Match.
+        current = response.headers.get("ETag", "").strip('"')
+        if tag and current and current != tag:
+            response.close()
+            raise TransientError(f"{self.uri(key)}: the object has changed since its size was read")
+        return response
 
     def delete(self, key: str) -> None:
         """Remove the object. S3 accepts a key that does not exist."""
@@ -356,16 +383,23 @@ class S3Store(ObjectStore):
         from minio.error import S3Error
 
         try:
-            return self.client.stat_object(self.bucket, name)
+            return self.client.stat_object(self.bucket, name, extra_headers=_WITH_CHECKSUM)
         except S3Error as error:
             if error.code not in {"NoSuchKey", "NoSuchObject"}:
+                self._explain_head(name)
                 raise self._convert(error) from None
         except Exception as error:
             raise self._convert(error) from None
         # A response to HEAD has no body, so a missing bucket looks like a missing object.
         if not self._call(self.client.bucket_exists, self.bucket):
-            raise UserError(f"object store s3://{self.bucket}: {_NO_BUCKET}")
+            raise UserError(f"object store s3://{self.bucket}: {NO_BUCKET}")
         return None
+
+    def _explain_head(self, name: str) -> None:
+        """Raise the reason of a HEAD request that failed. Only a response to GET contains it."""
+        response = self._call(self.client.get_object, self.bucket, name, 0, 1)
+        response.close()
+        response.release_conn()
 
     def _call(self, function: Any, *arguments: Any) -> Any:
         try:
@@ -373,18 +407,5 @@ class S3Store(ObjectStore):
         except Exception as error:
             raise self._convert(error) from None
 
-    def _convert(self, error: Exception) -> Exception:
-        # The client does not parse errors with the content type text/xml.
-        match = re.search(r"<Code>(\w+)</Code>", str(error))
-        code = getattr(error, "code", "") or (match.group(1) if match else "")
-        store = f"object store s3://{self.bucket}"
-        if isinstance(error, PipelineError):
-            return error
-        if isinstance(error, ValueError):
-            keys = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if "credentials" in str(error) else ""
-            return UserError(f"{store}: {error}{keys}")
-        if code == "NoSuchBucket":
-            return UserError(f"{store}: {_NO_BUCKET}")
-        if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
-            return UserError(f"{store}: refused ({code}); check the access key and its secret")
-        return TransientError(f"{store}: {code or type(error).__name__}: {error}")
+    def _convert(self, error: Exception) -> PipelineError:
+        return convert(error, f"object store s3://{self.bucket}")

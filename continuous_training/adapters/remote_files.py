@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -40,6 +40,7 @@ class Stream:
 
     `tag` identifies this version of the file; empty if the server does not identify versions. `marked_end`
     is false if the bytes end with the connection, so that a file that was cut off cannot be detected.
+    `checksums` are those of the whole file, as base64 by kind.
     """
 
     begin: int
@@ -48,6 +49,7 @@ class Stream:
     chunks: Iterator[bytes]
     close: Callable[[], None]
     marked_end: bool = True
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
 
 class Remote(Protocol):
@@ -190,14 +192,15 @@ class S3File:
         stat = self.store.stat(self.key)
         if stat is None:
             raise FileUnavailable("not there")
-        size, current = stat
+        size, current = stat.size, stat.etag
         if cached_tag == current and not begin:
             return None
         start = begin if begin < size and tag in {"", current} else 0
         response = self.store.stream(self.key, start, current)
         # Some servers send a range with status 200, so the header decides.
         start = start if "Content-Range" in response.headers else 0
-        return Stream(start, size, current, self._chunks(response), response.close)
+        chunks = self._chunks(response)
+        return Stream(start, size, current, chunks, response.close, checksums=stat.checksums)
 
     def _chunks(self, response: Any) -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError

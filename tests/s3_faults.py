@@ -1,4 +1,4 @@
-"""A simulated S3 service, for answers that a real one does not give on request: errors, redirects, checksums."""
+"""A simulated S3 service, for answers that a real one gives rarely: errors, redirects, checksums."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Dispatcher:
         self.queue = queue
         self.target = target
         self.interval = interval
-        self.tasks: list[Callable[[], None]] = []
+        self.tasks: list[Callable[[], None]] = [queue.remove_old]
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 

@@ -23,6 +23,9 @@ from continuous_training.trigger.errors import KeyReusedError, QueueFullError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
 
 PREFIX = "trigger"
+RETENTION = timedelta(days=30)
+"""How long a run stays in the queue after it was requested, if it has ended."""
+
 CAPACITY = 2
 """The number of runs of a workload that have not ended: an active run and a waiting run."""
 
@@ -99,22 +102,29 @@ class RunQueue:
 
     def unfinished(self) -> dict[str, list[QueuedRun]]:
         """Return the runs of each workload that have not ended, in the order of the queue."""
-        workloads: dict[str, Entries] = {}
-        for key in self.store.keys(PREFIX):
-            _, workload, number, name = key.split("/")
-            names = workloads.setdefault(workload, {}).setdefault(int(number), set())
-            names.add(name.removesuffix(".json"))
-        open_numbers = {workload: _open_numbers(entries) for workload, entries in workloads.items()}
+        open_numbers = {workload: _open_numbers(entries) for workload, entries in self._all_entries().items()}
         return {
             workload: [run for number in numbers if (run := self._read(workload, number)) is not None]
             for workload, numbers in open_numbers.items()
             if numbers
         }
 
+    def remove_old(self) -> None:
+        """Remove the runs that ended long ago. The latest run of a workload stays: it has the number."""
+        for workload, entries in self._all_entries().items():
+            for number in sorted(entries)[:-1]:
+                run = self._read(workload, number) if "end" in entries[number] else None
+                if run is None or _age(run.requested) < max(RETENTION, self.window):
+                    break
+                # Without its request, a run is not active, so a removal that is interrupted does no harm.
+                for name in sorted(entries[number], key=lambda name: (name == "end", name != "request")):
+                    self.store.delete(self._key(workload, number, name))
+                self._runs.pop((workload, number), None)
+
     def claim(self, run: QueuedRun) -> int:
         """Claim a run that was not started. Return the number of the claim, or 0 if another has it."""
         count = sum(name.startswith("claim-") for name in self.entries(run.workload)[run.number])
-        if count and self._age(run, f"claim-{count}") < self.claim_time:
+        if count and self._claim_age(run, count) < self.claim_time:
             return 0
         return count + 1 if self._create(run, f"claim-{count + 1}", {}) else 0
 
@@ -157,6 +167,14 @@ class RunQueue:
             entries.setdefault(int(number), set()).add(name.removesuffix(".json"))
         return entries
 
+    def _all_entries(self) -> dict[str, Entries]:
+        workloads: dict[str, Entries] = {}
+        for key in self.store.keys(PREFIX):
+            _, workload, number, name = key.split("/")
+            names = workloads.setdefault(workload, {}).setdefault(int(number), set())
+            names.add(name.removesuffix(".json"))
+        return workloads
+
     def _existing(
         self, workload: str, entries: Entries, parameters: Mapping[str, Value], key: str, version: str
     ) -> QueuedRun | None:
@@ -164,7 +182,7 @@ class RunQueue:
         alias = f"key-{hashlib.sha256(key.encode()).hexdigest()}"
         for number in sorted(entries, reverse=True) if key else ():
             run = self._read(workload, number)
-            if run is None or self._is_old(run):
+            if run is None or _age(run.requested) > self.window:
                 break
             if key == run.key or alias in entries[number]:
                 if run.is_equivalent(parameters, version):
@@ -185,9 +203,6 @@ class RunQueue:
             self._create(waiting, alias, {})
         return waiting
 
-    def _is_old(self, run: QueuedRun) -> bool:
-        return datetime.now(UTC) - datetime.fromisoformat(run.requested) > self.window
-
     def _read(self, workload: str, number: int) -> QueuedRun | None:
         if (workload, number) not in self._runs:
             document = self._document(workload, number, "request")
@@ -198,10 +213,9 @@ class RunQueue:
             self._runs[workload, number] = QueuedRun.from_json(document)
         return self._runs[workload, number]
 
-    def _age(self, run: QueuedRun, name: str) -> timedelta:
-        document = self._document(run.workload, run.number, name)
-        written = document.text("time") if document else _now()
-        return datetime.now(UTC) - datetime.fromisoformat(written)
+    def _claim_age(self, run: QueuedRun, number: int) -> timedelta:
+        document = self._document(run.workload, run.number, f"claim-{number}")
+        return _age(document.text("time")) if document else timedelta(0)
 
     def _document(self, workload: str, number: int, name: str) -> JsonObject | None:
         key = self._key(workload, number, name)
@@ -220,6 +234,10 @@ class RunQueue:
 
 def _open_numbers(entries: Entries) -> list[int]:
     return [number for number, names in sorted(entries.items()) if "request" in names and "end" not in names]
+
+
+def _age(time: str) -> timedelta:
+    return datetime.now(UTC) - datetime.fromisoformat(time)
 
 
 def _now() -> str:

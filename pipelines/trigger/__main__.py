@@ -28,6 +28,8 @@ from continuous_training.trigger.endpoints import TriggerEndpoints
 from continuous_training.trigger.events.event_endpoint import EventEndpoint
 from continuous_training.trigger.events.event_source import read_event_sources
 from continuous_training.trigger.events.pending_events import PendingEvents
+from continuous_training.trigger.events.slack_endpoint import SlackEndpoint
+from continuous_training.trigger.events.slack_replies import SlackReplies
 from continuous_training.trigger.pipeline_parameters import TriggerPipeline
 from continuous_training.trigger.rate_limit import RateLimit
 from continuous_training.trigger.run_queue import RunQueue
@@ -125,8 +127,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     if arguments.events:
         sources = read_event_sources(arguments.events, pipelines)
         pending = PendingEvents(store, sources, runs)
-        dispatcher.tasks.append(pending.process)
-        routes += EventEndpoint(sources, access, pending).routes()
+        replies = SlackReplies(store, queue)
+        dispatcher.tasks += [pending.process, replies.process]
+        routes += EventEndpoint(sources, access, pending, SlackEndpoint(pending, replies)).routes()
     opened = listen(arguments.address, arguments.port)
     host, port = opened.getsockname()[:2]
     serve(

@@ -15,12 +15,20 @@ from continuous_training.trigger.callers import START
 from continuous_training.trigger.errors import QueueFullError
 from continuous_training.trigger.events.bucket_event import read_bucket_event
 from continuous_training.trigger.events.cloud_event import read_cloud_event
-from continuous_training.trigger.events.event_source import BUCKET, CLOUDEVENTS, GITHUB, MLFLOW, EventSource
+from continuous_training.trigger.events.event_source import (
+    BUCKET,
+    CLOUDEVENTS,
+    GITHUB,
+    MLFLOW,
+    SLACK,
+    EventSource,
+)
 from continuous_training.trigger.events.github_event import read_github_event
 from continuous_training.trigger.events.mlflow_event import read_mlflow_event
 from continuous_training.trigger.events.pending_events import PendingEvents
 from continuous_training.trigger.events.run_event import RunEvent
-from continuous_training.trigger.events.signatures import verify_github, verify_mlflow
+from continuous_training.trigger.events.signatures import verify_github, verify_mlflow, verify_slack
+from continuous_training.trigger.events.slack_endpoint import SlackEndpoint
 from continuous_training.trigger.run_requests import in_thread
 
 log = logging.getLogger(__name__)
@@ -36,6 +44,7 @@ class EventEndpoint:
     sources: Mapping[str, EventSource]
     access: Access
     pending: PendingEvents
+    slack: SlackEndpoint
 
     def routes(self) -> list[Route]:
         """Return the route of the events."""
@@ -43,8 +52,13 @@ class EventEndpoint:
 
     async def _receive(self, request: EndpointRequest) -> Response:
         source = self.sources.get(request.parameters["name"])
-        if source is None or source.type not in (*_TOKEN_READERS, *_SIGNED_READERS):
+        if source is None:
             raise HttpError(404, f"there is no source of events {request.parameters['name'][:80]!r}")
+        if source.type == SLACK:
+            body = await request.body()
+            verify_slack(request.header, body, source_secrets(source))
+            self.access.count(f"events of {source.name}")
+            return await self.slack.respond(source, body)
         event = await self._read(source, request)
         if event is None:
             return json_response({"state": "ignored"})

@@ -21,7 +21,7 @@ FILTERS = {
     BUCKET: {"bucket", "prefix", "suffix"},
     GITHUB: {"repository", "ref", "paths"},
     MLFLOW: {"event_types"},
-    SLACK: {"users"},
+    SLACK: {"users", "response_url"},
 }
 """The types of sources, and the filters of each type."""
 
@@ -93,6 +93,10 @@ def _source(name: str, document: JsonObject, pipelines: Mapping[str, TriggerPipe
     debounce = document.optional_number("debounce") or 0
     if not 0 <= debounce <= 86400:
         raise UserError(f"{location}: debounce must be from 0 to 86400 seconds")
+    if debounce and kind == SLACK:
+        raise UserError(
+            f"{location}: a source of the type {kind} has no debounce: a user waits for the response"
+        )
     secret = document.optional_text("secret_file")
     if (kind in SIGNED) != (secret is not None):
         expected = "needs" if kind in SIGNED else "has no"

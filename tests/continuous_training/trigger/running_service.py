@@ -24,6 +24,8 @@ from continuous_training.trigger.endpoints import TriggerEndpoints
 from continuous_training.trigger.events.event_endpoint import EventEndpoint
 from continuous_training.trigger.events.event_source import read_event_sources
 from continuous_training.trigger.events.pending_events import PendingEvents
+from continuous_training.trigger.events.slack_endpoint import SlackEndpoint
+from continuous_training.trigger.events.slack_replies import SlackReplies
 from continuous_training.trigger.pipeline_parameters import TriggerPipeline
 from continuous_training.trigger.rate_limit import RateLimit
 from continuous_training.trigger.run_queue import RunQueue
@@ -67,7 +69,9 @@ class Service:
 
 
 @contextmanager
-def running_service(tmp_path: Path, events: str = "") -> Iterator[Service]:
+def running_service(
+    tmp_path: Path, events: str = "", response_seconds: float = 2, requests_per_minute: float = 40
+) -> Iterator[Service]:
     """Serve the endpoints in a thread. `events` is the file of the sources of events."""
     tokens = {name: new_token() for name in RIGHTS}
     entries = {
@@ -81,15 +85,17 @@ def running_service(tmp_path: Path, events: str = "") -> Iterator[Service]:
         name: TriggerPipeline(name, "a pipeline", PARAMETERS, lambda values: parse_values(PARAMETERS, values))
         for name in ("digits", "mnist")
     }
-    access = Access(CallerFile(path), RateLimit(40))
+    access = Access(CallerFile(path), RateLimit(requests_per_minute))
     runs = RunRequests(pipelines, dispatcher)
     routes = TriggerEndpoints(access, runs).routes()
     if events:
         (tmp_path / "events.yaml").write_text(events)
         sources = read_event_sources(tmp_path / "events.yaml", pipelines)
         pending = PendingEvents(dispatcher.queue.store, sources, runs)
-        dispatcher.tasks.append(pending.process)
-        routes += EventEndpoint(sources, access, pending).routes()
+        replies = SlackReplies(dispatcher.queue.store, dispatcher.queue)
+        dispatcher.tasks += [pending.process, replies.process]
+        slack = SlackEndpoint(pending, replies, response_seconds)
+        routes += EventEndpoint(sources, access, pending, slack).routes()
     app = HttpApp(Router(routes), RequestLimits(64_000, 5), InFlightBytes(10**6), lambda *_: None, True)
     opened = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,26 @@ def test_a_run_that_is_cancelled_while_it_is_claimed_does_not_start(tmp_path: Pa
     end = queue.end(run)
     assert end is not None
     assert end.verdict == "interrupted"
+
+
+def test_old_runs_are_removed_except_the_latest(store, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = RunQueue(store, window=0.01)
+    runs = []
+    for seed in range(4):
+        runs.append(submit(queue, seed=seed))
+        if seed != 2:
+            queue.record_end(runs[-1], RunStatus("promoted"))
+    queue.remove_old()
+    assert [queue.find(run.id) for run in runs] == runs
+    monkeypatch.setattr("continuous_training.trigger.run_queue.RETENTION", timedelta(0))
+    time.sleep(0.02)
+    queue.remove_old()
+    # The third run is active.
+    assert [queue.find(run.id) is not None for run in runs] == [False, False, True, True]
+    queue.record_end(runs[2], RunStatus("promoted"))
+    queue.remove_old()
+    assert sorted(queue.entries("digits")) == [4]
+    assert submit(queue).number == 5
 
 
 def test_a_damaged_record_stops_only_its_workload(tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ STEPS ?=
 NAMESPACE ?=
 SCHEDULES ?= schedules.yaml
 
+# Of `make images-join` and `images-sign`: more registries, to which the images are copied.
+COPY ?=
+# Paths of grype and syft, if they are not on PATH.
+GRYPE ?=
+SYFT ?=
+
 # Options of pytest for `make test`: PYTEST="--ignore=tests/images"
 PYTEST ?=
 
@@ -46,7 +52,7 @@ extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 # "+" joins the names of extras, which may contain "-".
 stamp = $(VENV)/.installed-$(subst $(space),+,$(call extras,$(1)))
 
-.PHONY: help install demo compile upload schedule-diff schedule-apply summary comment images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
+.PHONY: help install demo compile upload schedule-diff schedule-apply summary comment images-join images-scan images-sbom images-sign images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +78,15 @@ debian: ## run the demo and the quick tests on a fresh Debian 13 (as root; needs
 images: registry-is-named $(call stamp,) ## build and push the images (REGISTRY=HOST/PATH TAG=v1); digests to build/images.json
 	@$(BIN)/python -m pipelines.build_images --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) \
 	  $(if $(IMAGES),--images $(IMAGES),$(if $(WORKLOADS),--workloads $(WORKLOADS))) -- $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(BUILD)
+
+published = --registry $(REGISTRY) $(COPY) --tag $(TAG) $(if $(IMAGES),--images $(IMAGES)) $(if $(DIGESTS),--digests $(DIGESTS))
+
+images-join: registry-is-named $(call stamp,) ## create images of all architectures from TAG-amd64 and TAG-arm64 (COPY=another registry)
+	@$(BIN)/python -m pipelines.publish_images join $(published)
+	@[ -z "$$GITHUB_OUTPUT" ] || echo "digests=$$(tr -d ' \n' <$(or $(DIGESTS),build/images.json))" >>"$$GITHUB_OUTPUT"
+
+images-scan images-sbom images-sign: registry-is-named $(call stamp,) ## scan, describe or sign the images of build/images.json
+	@PATH="$(foreach tool,$(GRYPE) $(SYFT),$(dir $(tool)):)$$PATH" $(BIN)/python -m pipelines.publish_images $(@:images-%=%) $(published)
 
 pipeline_options = --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) $(if $(DIGESTS),--digests $(DIGESTS)) $(if $(STEPS),--steps $(STEPS))
 selection = $(if $(WORKLOADS),--workload $(WORKLOADS))

@@ -17,7 +17,8 @@ from .imports import ROOT
 
 FILES = sorted([*ROOT.glob(".github/workflows/*.yml"), *ROOT.glob(".github/actions/*/action.yml")])
 WORKFLOWS = [path for path in FILES if path.parent.name == "workflows"]
-TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+RULES = re.findall(r"^([a-z][a-z -]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+TARGETS = {target for rule in RULES for target in rule.split()}
 ACTION = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1"
 UNPINNED = f"""
 on: pull_request

@@ -19,7 +19,7 @@ case "${0##*/} $*" in
   syft*) : > "${3#spdx-json=}" ;;
 esac
 """
-"""A substitute for docker, grype, syft and cosign. It records its arguments, and fails for those in $FAILING."""
+"""A substitute for docker, grype, syft and cosign: records its arguments, and fails for those in $FAILING."""
 
 DIGEST = "ab" * 32
 TAG = ("--tag", "v1")

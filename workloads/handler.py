@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,19 @@ import numpy as np
 
 Tensors = dict[str, np.ndarray]
 """Arrays by name. The first axis of each array is the row."""
+
+
+MAX_ROWS = 1024
+"""The maximum number of rows in one request. A server has the same limit."""
+
+
+def check_row_count(rows: Sequence[Any]) -> None:
+    """Raise ValueError if a request has too many rows. Call this before the rows are converted.
+
+    Without the check, a request of several megabytes occupies the server for seconds before it is rejected.
+    """
+    if len(rows) > MAX_ROWS:
+        raise ValueError(f"the request has {len(rows)} rows; send at most {MAX_ROWS} per request")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .handler import check_row_count
+
 LARGEST = 1e100
 """The largest absolute value. Larger inputs may produce infinite sums, which JSON cannot represent."""
 
@@ -21,6 +23,7 @@ def read_rows(request: Any, singular: str, plural: str, names: Sequence[str]) ->
     rows = [request[singular]] if singular in request else request[plural]
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{plural} must be a list with at least one {singular}")
+    check_row_count(rows)
     return np.array([_numbers(row, singular, names) for row in rows], dtype=np.float64)
 
 

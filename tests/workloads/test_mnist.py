@@ -292,7 +292,7 @@ BLANK = [[0] * 28] * 28
         ({"images": 5}, "images must be a list with at least one image"),
         ({"images": {"0": BLANK}}, "images must be a list with at least one image"),
         ({"images": "five"}, "images must be a list with at least one image"),
-        ({"images": [BLANK] * 1025}, "has 1025 images; send at most 1024"),
+        ({"images": [BLANK] * 1025}, "has 1025 rows; send at most 1024"),
         ({"image": BLANK[:27]}, "not of shape [27, 28]"),
         ({"image": [[0] * 27] * 28}, "not of shape [28, 27]"),
         ({"image": [[0] * 28] * 27 + [[0] * 29]}, "an image is 28 rows of 28 numbers"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..handler import Handler, Tensor, Tensors
+from ..handler import Handler, Tensor, Tensors, check_row_count
 
 SIDE = 8
 BRIGHTEST = 16
@@ -49,6 +49,8 @@ class DigitsHandler(Handler):
         if not isinstance(request, dict) or list(request) not in (["image"], ["images"]):
             raise ValueError('send {"image": [[...]]} or {"images": [...]}: 8 rows of 8 pixels each')
         pictures = [request["image"]] if "image" in request else request["images"]
+        if isinstance(pictures, list):
+            check_row_count(pictures)
         try:
             array = np.array(pictures)
         except ValueError:

@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..handler import Handler, Tensor, Tensors
+from ..handler import Handler, Tensor, Tensors, check_row_count
 from .gallery import Gallery
 from .neighbours import Neighbours
 from .pictures import INK, SIDE, read_picture
 
 NEIGHBOURS = 10
-_MAX_IMAGES = 1024
-"""Maximum number of images in one request, so that it does not delay other requests for long."""
 _USAGE = (
     'send {"image": IMAGE} or {"images": [IMAGE, ...]}, or the bytes of an image file; an IMAGE is 28 rows '
     "of 28 numbers from 0 (paper) to 255 (ink), or a PNG or JPEG file in base64"
@@ -71,10 +69,7 @@ class MnistHandler(Handler):
         pictures = [request["image"]] if "image" in request else request["images"]
         if not isinstance(pictures, list) or not pictures:
             raise ValueError(f"images must be a list with at least one image; {_USAGE}")
-        if len(pictures) > _MAX_IMAGES:
-            raise ValueError(
-                f"the request has {len(pictures)} images; send at most {_MAX_IMAGES} per request"
-            )
+        check_row_count(pictures)
         if any(isinstance(picture, str | bytes) for picture in pictures):
             return {"image": np.concatenate([_image(picture) for picture in pictures])}
         return {"image": _arrays(pictures)}

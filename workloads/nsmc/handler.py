@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..handler import Handler, Tensor, Tensors
+from ..handler import Handler, Tensor, Tensors, check_row_count
 from .ngrams import ngrams, score
 from .tokens import tokens
 from .wordpiece import WordPiece
@@ -65,6 +65,8 @@ class NsmcHandler(Handler):
             raise ValueError(f"unknown: {', '.join(unknown)[:100]}; {USAGE}")
         texts = request["text"]
         texts = [texts] if isinstance(texts, str) else texts
+        if isinstance(texts, list):
+            check_row_count(texts)
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"text must be a list with at least one string; {USAGE}")
         array = np.empty(len(texts), dtype=object)

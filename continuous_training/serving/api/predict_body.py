@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -27,27 +28,29 @@ _decoder_threads = ThreadPoolExecutor(2, thread_name_prefix="image-decoder")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class IllustratedPredictRequest:
     """A request whose response is `{"request", "answer"}`.
 
-    `request` is the decoded request. `answer` is the handler's response. If the handler has a method
+    `request` is the result of `parse`. `answer` is the handler's response. If the handler has a method
     `illustrate`, it adds explanations for a person, for example images.
     """
 
     body: bytes
-    request: Any
+    parse: Callable[[bytes], Any] = decode
+    _request: Any = field(default=None, init=False)
 
     def build_inputs(self, model: Model) -> Tensors:
         """Return the tensors that the handler's `preprocess` returns."""
-        return model.preprocess(self.request)
+        self._request = self.parse(self.body)
+        return model.preprocess(self._request)
 
     def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
         """Encode the request and the illustrated result of the handler's `postprocess`."""
         handler = version.model.handler
         response = handler.postprocess(outputs)
         illustrate = getattr(handler, "illustrate", None)
-        content = {"request": self.request, "answer": illustrate(response) if illustrate else response}
+        content = {"request": self._request, "answer": illustrate(response) if illustrate else response}
         return InferenceResponse(encode(content), version.digest)
 
     def size(self) -> int:
@@ -57,7 +60,7 @@ class IllustratedPredictRequest:
 
 async def parse_predict_request(request: EndpointRequest, version: LoadedVersion) -> InferenceRequest:
     """Read a request to `/predict`. RequestError if it is invalid."""
-    illustrate = _illustrate(request)
+    request_type = IllustratedPredictRequest if _illustrate(request) else PredictRequest
     body = await request.body()
     content_type = request.header(b"content-type") or ""
     if is_upload(content_type):
@@ -65,10 +68,8 @@ async def parse_predict_request(request: EndpointRequest, version: LoadedVersion
         # In a thread, because decoding a photograph takes longer than many inferences.
         loop = asyncio.get_running_loop()
         decoded = await loop.run_in_executor(_decoder_threads, parse_upload, content_type, body, schema)
-        if illustrate:
-            return IllustratedPredictRequest(body, decoded)
-        return PredictRequest(body, lambda _: decoded)
-    return IllustratedPredictRequest(body, decode(body)) if illustrate else PredictRequest(body)
+        return request_type(body, lambda _: decoded)
+    return request_type(body)
 
 
 def is_plain_json(request: EndpointRequest) -> bool:

@@ -21,6 +21,8 @@ MAX_INSTANCES = 256
 """Each instance is one request in the queue, which a single client must not fill."""
 
 _ATTEMPTS = 3
+_LARGE_BYTES = 64 * 1024
+"""A larger body is parsed in another thread, because that takes longer than many inferences."""
 
 
 class V1Endpoints:
@@ -53,7 +55,11 @@ class V1Endpoints:
         name = request.parameters["model"]
         self.repository.get(name)
         request.model = name
-        instances = _instances(name, await request.body())
+        body = await request.body()
+        if len(body) > _LARGE_BYTES:
+            instances = await asyncio.to_thread(_instances, name, body)
+        else:
+            instances = _instances(name, body)
         for _ in range(_ATTEMPTS):
             responses = await self._infer(name, instances)
             # The served version may change between two batches.

@@ -64,7 +64,7 @@ class V2Endpoints:
         return json_response({"name": SERVER_NAME, "version": version, "extensions": EXTENSIONS})
 
     async def server_live(self, request: EndpointRequest) -> Response:
-        """Return HTTP 200. The server cannot respond while a handler hangs."""
+        """Return HTTP 200. `LivenessResponder` responds while a model blocks the event loop."""
         return json_response({"live": True})
 
     async def server_ready(self, request: EndpointRequest) -> Response:

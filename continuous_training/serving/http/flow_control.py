@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import struct
+import termios
+from contextlib import suppress
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -25,7 +29,7 @@ class ConnectionFlow(FlowControl):
         self._seconds = seconds
         self._reading_blocked = False
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent_bytes = 0
+        self._unread_bytes = 0
 
     def block_reading(self) -> None:
         """Pause reading until `unblock_reading`, whatever else resumes it."""
@@ -57,7 +61,7 @@ class ConnectionFlow(FlowControl):
     def limit_writing(self) -> None:
         """Start the time limit for the client to read what has been written, unless it has started."""
         if self._timer is None:
-            self._unsent_bytes = self._transport.get_write_buffer_size()
+            self._unread_bytes = self._count_unread()
             self._timer = self._loop.call_later(self._seconds, self._check)
 
     def end(self) -> None:
@@ -67,11 +71,22 @@ class ConnectionFlow(FlowControl):
             self._timer = None
 
     def _check(self) -> None:
-        unsent_before = self._unsent_bytes
+        unread_before = self._unread_bytes
         self._timer = None
-        unsent = self._transport.get_write_buffer_size()
-        if unsent_before - unsent >= MIN_READ_BYTES:
+        if unread_before - self._count_unread() >= MIN_READ_BYTES:
             self.limit_writing()
-        elif unsent:
+        elif self._transport.get_write_buffer_size():
             log.info("a client did not read its responses for %g s; its connection is closed", self._seconds)
             self._transport.abort()
+
+    def _count_unread(self) -> int:
+        """Return the number of written bytes that the client's system has not acknowledged.
+
+        The buffer of the socket counts, too: a client may read megabytes before the transport can write more.
+        """
+        size = self._transport.get_write_buffer_size()
+        with suppress(OSError, ValueError):  # The socket is closed, or the platform is not Linux.
+            handle = self._transport.get_extra_info("socket").fileno()
+            (in_socket,) = struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)))
+            size += in_socket
+        return size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from continuous_training.serving.models.model import Tensors
 from continuous_training.serving.models.versions import LoadedVersion
 
 InferenceResult = InferenceResponse | RequestError | HandlerError
+
+MAX_ROWS_PER_REQUEST = 1024
+"""The maximum number of rows in one request. It limits the time and the size of one response."""
 
 MAX_ROWS_PER_CALL = 256
 """The maximum number of rows in one call of a handler. It limits the memory of one inference."""
@@ -38,6 +42,7 @@ def run_batch(
     HandlerError if the handler fails on the request alone. VersionUnloadedError if the version is unloaded.
     """
     results: list[Any] = [None] * len(requests)
+    start = time.monotonic()
     with version as model:
         items: list[_PreparedRequest] = []
         for index, request in enumerate(requests):
@@ -52,6 +57,7 @@ def run_batch(
                 results[index] = _handler_error(version, error)
         for group in _groups(items, max_rows):
             _run_group(version, group, results)
+    version.inference_time.observe(time.monotonic() - start)
     return results
 
 
@@ -70,7 +76,13 @@ def _groups(items: list[_PreparedRequest], max_rows: int) -> Iterator[list[_Prep
 
 
 def _row_count(tensors: Tensors) -> int:
-    return len(next(iter(tensors.values())))
+    """Return the number of rows. RequestError if it is above the limit."""
+    rows = len(next(iter(tensors.values())))
+    if rows > MAX_ROWS_PER_REQUEST:
+        raise RequestError(
+            f"the request has {rows} rows, and the limit is {MAX_ROWS_PER_REQUEST}: send several requests"
+        )
+    return rows
 
 
 def _run_group(version: LoadedVersion, group: list[_PreparedRequest], results: list[Any]) -> None:

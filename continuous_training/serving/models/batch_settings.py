@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class BatchSettings:
     """Limits of the queue and of one batch.
 
-    `max_queued` requests in the queue; `timeout` seconds that a request waits in the queue; `max_rows` rows
-    in one inference (1: no batching); `max_delay` seconds that a batch waits for more requests.
+    `max_queued` requests in the queue of a model; `timeout` seconds that a request waits in the queue;
+    `max_rows` rows in one inference (1: no batching); `max_delay` seconds that a batch waits for more
+    requests.
     """
 
     max_queued: int = 1024

@@ -1,9 +1,8 @@
 """Detection of handlers that hang.
 
-A thread cannot be terminated from outside, so a process whose handler never returns cannot recover. While
-a handler hangs, the public port does not respond (which a liveness probe detects), and the management port
-does. After a timeout, the watchdog logs the handler's stack and ends the process. A new process then serves
-the confirmed versions.
+A thread cannot be terminated from outside, so a process whose handler never returns cannot recover. After a
+timeout, the watchdog logs the handler's stack and ends the process. A new process then serves the confirmed
+versions.
 """
 
 from __future__ import annotations

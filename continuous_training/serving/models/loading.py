@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import statistics
+import time
 from pathlib import Path
+from typing import Any
 
 from continuous_training.artifacts.archive_manifest import ArchiveManifest
 from continuous_training.artifacts.archive_reader import unpack
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.serving.errors import VersionRejectedError
 from continuous_training.serving.json_codec import decode, encode
+from continuous_training.serving.models.inference_time import InferenceTime
 from continuous_training.serving.models.model import Model, load_model
 from continuous_training.serving.models.versions import LoadedVersion
 
@@ -34,14 +38,14 @@ def load_archive(
             )
         model = _load(folder, manifest, archive, threads)
         try:
-            _check_golden_requests(model, manifest, archive)
+            inference_time = _check_golden_requests(model, manifest, archive)
         except BaseException:
             model.unload()
             raise
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return LoadedVersion(digest, archive, model, folder)
+    return LoadedVersion(digest, archive, model, folder, inference_time)
 
 
 def _load(folder: Path, manifest: ArchiveManifest, archive: Path, threads: int) -> Model:
@@ -62,12 +66,23 @@ def _load(folder: Path, manifest: ArchiveManifest, archive: Path, threads: int) 
     return model
 
 
-def _check_golden_requests(model: Model, manifest: ArchiveManifest, archive: Path) -> None:
-    # The responses are encoded and decoded because a client receives JSON. This also warms up the model.
-    differences = manifest.golden.check(lambda request: decode(encode(model.predict(request))))
+def _check_golden_requests(model: Model, manifest: ArchiveManifest, archive: Path) -> InferenceTime:
+    """Send the golden requests, which also warms the model up, and return the time that a request takes."""
+    durations: list[float] = []
+
+    def predict(request: Any) -> Any:
+        start = time.monotonic()
+        # The responses are encoded and decoded because a client receives JSON.
+        response = decode(encode(model.predict(request)))
+        durations.append(time.monotonic() - start)
+        return response
+
+    differences = manifest.golden.check(predict)
     if differences:
         examples = "; ".join(differences[:3])
         count = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
         raise VersionRejectedError(
             f"{archive}: its responses to the golden requests differ: {examples}{count}", differences
         )
+    # The first request of many models takes longer than all others.
+    return InferenceTime(statistics.median(durations[1:] or durations or [0.0]))

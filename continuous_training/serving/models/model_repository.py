@@ -60,6 +60,11 @@ class ModelRepository:
         batch_rows = None if served is None else served.model.batch_rows
         return min(limit, batch_rows or limit)
 
+    def is_slow(self, name: str) -> bool:
+        """Return whether the batches of a model take too long for the event loop's thread."""
+        served = self._models.get(name)
+        return served is not None and any(version.inference_time.is_slow for version in served.versions())
+
     def add_pending(self, names: Iterable[str]) -> None:
         """Mark models as not ready until they are loaded. Requests for them get HTTP 503 instead of 404."""
         self.unavailable.update(dict.fromkeys(names, "it is being loaded"))

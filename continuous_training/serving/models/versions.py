@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from continuous_training.serving.models.inference_time import InferenceTime
 from continuous_training.serving.models.model import Model
 from continuous_training.serving.models.model_status import ON_TRIAL, READY, SERVING, ModelStatus
 
@@ -32,6 +33,7 @@ class LoadedVersion:
     archive: Path
     model: Model
     folder: Path
+    inference_time: InferenceTime = field(default_factory=InferenceTime)
     loaded_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     fallback_count: int = 0
     _users: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from continuous_training.serving.api.endpoint import Route
@@ -18,6 +19,7 @@ from continuous_training.serving.models.inference_watchdog import Watchdog
 from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.page.routes import Page
 from continuous_training.serving.process.metrics import Metrics
+from continuous_training.serving.process.server_loop import PublicServer
 from continuous_training.serving.process.settings import ServerSettings
 
 LOAD_SECONDS = 600.0
@@ -62,6 +64,12 @@ class ServerApplication:
             *V2Endpoints(self.repository, self.batcher, lambda: self.stopping).routes(),
             Route("GET", "/metrics", self.metrics.metrics),
         ]
+
+    def public_server(self, listening_socket: socket.socket) -> PublicServer:
+        """Return the public server of this application."""
+        return PublicServer(
+            self.http_app, listening_socket, self.fast_path, lambda: self.batcher.blocked_since
+        )
 
     def begin_shutdown(self) -> None:
         """Report from now on that the server is not ready."""

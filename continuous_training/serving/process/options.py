@@ -20,7 +20,7 @@ class _Option(NamedTuple):
 _OPTIONS = {
     "max_body": _Option("MIB", "maximum size of a request body", MIB),
     "max_held": _Option("MIB", "maximum size of all request bodies in progress together", MIB),
-    "max_waiting": _Option("N", "maximum number of queued requests; further requests get status 503"),
+    "max_waiting": _Option("N", "maximum number of queued requests of a model; others get status 503"),
     "timeout": _Option("S", "seconds for a request to arrive, and seconds that it may be queued"),
     "batch_rows": _Option("N", "maximum number of rows of one inference; 1 turns batching off"),
     "batch_wait": _Option("MS", "milliseconds that a batch waits for more requests", 0.001),

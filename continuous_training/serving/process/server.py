@@ -19,7 +19,6 @@ from continuous_training.serving.process import logs
 from continuous_training.serving.process.application import ServerApplication
 from continuous_training.serving.process.server_loop import (
     ManagementServer,
-    PublicServer,
     ServerEvents,
     run,
 )
@@ -95,7 +94,7 @@ def _serve(
 
     try:
         run(
-            PublicServer(application.http_app, public_socket, application.fast_path),
+            application.public_server(public_socket),
             ManagementServer(ManagementApp(repository, running.token), management_socket),
             ServerEvents(load_models, run_periodic_tasks, application.begin_shutdown),
             settings,

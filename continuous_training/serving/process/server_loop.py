@@ -10,19 +10,17 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
-
-import uvicorn
+from typing import Any
 
 from continuous_training.serving.http.app import HttpApp
-from continuous_training.serving.http.connection_limits import ConnectionLimits, LimitedProtocol
-from continuous_training.serving.http.fast_path import FastPath, FastPathProtocol
+from continuous_training.serving.http.connection_limits import ConnectionLimits
+from continuous_training.serving.http.fast_path import FastPath
 from continuous_training.serving.http.management import ManagementApp
 from continuous_training.serving.http.requests import InFlightBytes
+from continuous_training.serving.process.http_server import DRAIN_SECONDS, HttpServer
+from continuous_training.serving.process.liveness import LivenessResponder
 from continuous_training.serving.process.lock_watchdog import LockWatchdog
 from continuous_training.serving.process.settings import ServerSettings
 
@@ -33,23 +31,21 @@ except ImportError:  # uvloop is not available on all platforms. The loop of asy
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 10
-"""The time for requests in progress to complete after SIGTERM."""
-
-KEEP_ALIVE_SECONDS = 75
-"""Longer than the idle timeout of most client pools: a server that closes first can interrupt a request."""
-
 TICK_SECONDS = 0.1
 """The interval of the periodic tasks."""
 
 
 @dataclass(frozen=True)
 class PublicServer:
-    """The public application, its socket, and its fast path if it is turned on."""
+    """The public application, its socket, and its fast path if it is turned on.
+
+    `blocked_since` returns when the batch that blocks the event loop started, or None: see `liveness`.
+    """
 
     app: HttpApp
     socket: socket.socket
-    fast_path: FastPath | None = None
+    fast_path: FastPath | None
+    blocked_since: Callable[[], float | None]
 
 
 @dataclass(frozen=True)
@@ -74,14 +70,6 @@ class ServerEvents:
     on_stop: Callable[[], None]
 
 
-class _Server(uvicorn.Server):
-    """Leaves the handling of signals to `run`: one process can have two servers."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def run(
     public: PublicServer,
     management: ManagementServer | None,
@@ -103,8 +91,8 @@ def run(
             limits.stopping.set()
             events.on_stop()
 
-        server = _Server(_config(public.app, limits, public.fast_path))
-        run_loop(_serve(server, public.socket, events.on_start, begin_shutdown, settings.linger))
+        server = HttpServer(public.app, limits, public.fast_path)
+        run_loop(_serve(server, public, events.on_start, begin_shutdown, settings.linger))
 
 
 class _ManagementThread(threading.Thread):
@@ -119,7 +107,7 @@ class _ManagementThread(threading.Thread):
             settings.max_connections, settings.timeout, InFlightBytes(settings.max_held)
         )
         self._lock_watchdog = LockWatchdog(settings.stall)
-        self._server = _Server(_config(management.app, self._limits)) if management else None
+        self._server = HttpServer(management.app, self._limits) if management else None
         self._socket = management.socket if management else None
         self._started_serving = threading.Event()
 
@@ -144,7 +132,7 @@ class _ManagementThread(threading.Thread):
     async def _serve(self) -> None:
         task = None
         if self._server is not None and self._socket is not None:
-            task = await _start(self._server, self._socket)
+            task = await self._server.start(self._socket)
         self._lock_watchdog.reset()
         self._started_serving.set()
         while not self._limits.stopping.is_set():
@@ -161,8 +149,8 @@ class _ManagementThread(threading.Thread):
 
 
 async def _serve(
-    server: _Server,
-    public_socket: socket.socket,
+    server: HttpServer,
+    public: PublicServer,
     on_start: Callable[[], Coroutine[Any, Any, None]],
     begin_shutdown: Callable[[], None],
     linger: float,
@@ -171,7 +159,13 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    task = await _start(server, public_socket)
+    task = await server.start(public.socket)
+    liveness = LivenessResponder(
+        public.socket,
+        public.blocked_since,
+        adopt=lambda connection: loop.call_soon_threadsafe(server.adopt, connection),
+    )
+    liveness.start()
     try:
         starting = asyncio.create_task(on_start())
         stopped = asyncio.create_task(stop.wait())
@@ -181,8 +175,9 @@ async def _serve(
         await stopped
         begin_shutdown()
         await asyncio.sleep(linger)
-        await _accept_pending_connections(public_socket)
+        await _accept_pending_connections(public.socket)
     finally:
+        await asyncio.to_thread(liveness.stop)
         server.should_exit = True
         await task
 
@@ -201,33 +196,3 @@ async def _accept_pending_connections(public_socket: socket.socket) -> None:
         await asyncio.sleep(0.02)
         if not select.select([public_socket], [], [], 0)[0]:
             return
-
-
-async def _start(server: _Server, listening_socket: socket.socket) -> asyncio.Task[None]:
-    task = asyncio.create_task(server.serve(sockets=[listening_socket]))
-    while not server.started and not task.done():
-        await asyncio.sleep(0.002)
-    return task
-
-
-def _config(
-    app: HttpApp | ManagementApp, limits: ConnectionLimits, fast_path: FastPath | None = None
-) -> uvicorn.Config:
-    protocol: partial[LimitedProtocol] = partial(LimitedProtocol, limits=limits)
-    if fast_path is not None:
-        protocol = cast(
-            "partial[LimitedProtocol]", partial(FastPathProtocol, limits=limits, fast_path=fast_path)
-        )
-    return uvicorn.Config(
-        app,
-        loop="none",
-        http=protocol,  # type: ignore[arg-type]
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )

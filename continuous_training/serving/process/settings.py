@@ -20,13 +20,14 @@ class ServerSettings:
     """Limits and options of one server. Raises UserError if they are invalid.
 
     `max_body` is the maximum size of a request body in bytes, and `max_held` that of all bodies together.
-    `max_waiting` requests can be queued. A request has `timeout` seconds to arrive, and again as long in the
-    queue. An inference has up to `batch_rows` rows (1: no batching) and uses `threads` threads. A batch waits
-    up to `batch_wait` seconds for more requests. After `stall` seconds, an inference counts as hung. The
-    server has up to `max_connections` connections. After SIGTERM, it reports that it is not ready and serves
-    requests for another `linger` seconds. `access_log` logs each request. `fast_path` processes small
-    requests without an asyncio task for each. `cors_origins` are the origins whose web pages may read
-    responses, "*" for all. `root_path` is the prefix of all paths behind a proxy, such as `/models`.
+    `max_waiting` requests of one model can be queued. A request has `timeout` seconds to arrive, and again
+    as long in the queue. An inference has up to `batch_rows` rows (1: no batching) and uses `threads`
+    threads. A batch waits up to `batch_wait` seconds for more requests. After `stall` seconds, an inference
+    counts as hung. The server has up to `max_connections` connections. After SIGTERM, it reports that it is
+    not ready and serves requests for another `linger` seconds. `access_log` logs each request. `fast_path`
+    processes small requests without an asyncio task for each. `cors_origins` are the origins whose web
+    pages may read responses, "*" for all. `root_path` is the prefix of all paths behind a proxy, such as
+    `/models`.
     """
 
     max_body: int = 8 * MIB

@@ -20,7 +20,6 @@ from continuous_training.serving.models.archive_sources import ArchiveSource
 from continuous_training.serving.process.application import ServerApplication
 from continuous_training.serving.process.server_loop import (
     ManagementServer,
-    PublicServer,
     ServerEvents,
     run,
 )
@@ -76,7 +75,7 @@ def run_application(
         application.repository.revert_expired_trials()
         on_tick()
 
-    public = PublicServer(application.http_app, public_socket, application.fast_path)
+    public = application.public_server(public_socket)
     events = ServerEvents(on_start, run_periodic_tasks, application.begin_shutdown)
     try:
         run(public, management, events, application.settings)

@@ -51,6 +51,8 @@ class ToyHandler(Base):
     def inference(self, tensors):
         ToyHandler.calls += 1
         time.sleep(self.settings.get("slow", 0))
+        if self.settings.get("slow_on") in tensors["x"]:
+            time.sleep(self.settings["seconds"])
         if ToyHandler.calls > self.settings.get("fails_after", math.inf):
             raise self.error(self.settings.get("error", "RuntimeError"))
         if self.settings.get("fails_on") in tensors["x"]:

@@ -50,7 +50,7 @@ def run_batch(
                 tensors = request.build_inputs(model)
                 items.append(_PreparedRequest(index, request, tensors, _row_count(tensors)))
             except RequestError as error:
-                results[index] = error
+                results[index] = _without_frames(error)
             except RecursionError:
                 results[index] = RequestError("the request is nested too deeply")
             except (Exception, SystemExit) as error:
@@ -131,6 +131,12 @@ def _infer(version: LoadedVersion, tensors: Tensors, rows: int) -> Tensors:
         for begin in range(0, rows, MAX_ROWS_PER_CALL)
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _without_frames(error: RequestError) -> RequestError:
+    """Remove the stack frames of an error: their variables would keep the parsed body in memory."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _encode_response(version: LoadedVersion, request: InferenceRequest, outputs: Tensors) -> InferenceResult:

@@ -169,7 +169,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
             for path in ("predict/toy", "v2/models/toy/infer"):
                 response = requests.post(f"{server.url}/{path}", data=body, timeout=60)
                 assert response.status_code in (200, 400), response.text[:300]
-        assert peak_mib() - before < 900, f"{before} MiB before, {peak_mib()} MiB at the peak"
+        assert peak_mib() - before < 450, f"{before} MiB before, {peak_mib()} MiB at the peak"
         check_still_serving(server)
 
 

@@ -60,6 +60,7 @@ class LimitedProtocol(BackpressureProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first request. Refuse the connection if there are too many."""
         super().connection_made(transport)
+        self._last_response_time = self.loop.time()
         if len(self.connections) > self._limits.max_connections:
             self._refuse(b"503 Service Unavailable\r\nretry-after: 1", _TOO_MANY_CONNECTIONS)
         else:
@@ -153,6 +154,18 @@ class LimitedProtocol(BackpressureProtocol):
     def send_400_response(self, msg: str) -> None:
         """Send the response to invalid HTTP as JSON, like all other error responses."""
         self._refuse(b"400 Bad Request", msg.encode("ascii", "replace"))
+
+    def close_if_idle_for(self, seconds: float) -> None:
+        """Close the connection if it has had no request for this time, else after the next response."""
+        if self.transport.is_closing():
+            return
+        is_in_head = self._in_head and self._message_count > 0
+        has_request = is_in_head or (self.cycle is not None and not self.cycle.response_complete)
+        if has_request or self.flow.has_unread_bytes():
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+        elif self.loop.time() - self._last_response_time >= seconds:
+            self.close()
 
     def _close_if_idle(self) -> None:
         has_request = self._in_head or (self.cycle is not None and not self.cycle.response_complete)

@@ -64,6 +64,14 @@ class ConnectionFlow(FlowControl):
             self._unread_bytes = self._count_unread()
             self._timer = self._loop.call_later(self._seconds, self._check)
 
+    def has_unread_bytes(self) -> bool:
+        """Return whether bytes of the client have arrived that the event loop has not read."""
+        with suppress(OSError, ValueError):  # The socket is closed.
+            handle = self._transport.get_extra_info("socket").fileno()
+            (size,) = struct.unpack("i", fcntl.ioctl(handle, termios.FIONREAD, bytes(4)))
+            return bool(size)
+        return False
+
     def end(self) -> None:
         """End the time limit."""
         if self._timer is not None:

@@ -47,6 +47,11 @@ class HttpServer(uvicorn.Server):
             await asyncio.sleep(0.002)
         return task
 
+    def stop_listening(self) -> None:
+        """Close the listening socket. Connections that are not accepted are reset."""
+        for server in self.servers:
+            server.close()
+
     def adopt(self, connection: socket.socket) -> None:
         """Serve a connection that another function has accepted. Called in the event loop."""
         task = asyncio.get_running_loop().create_task(self._adopt(connection))

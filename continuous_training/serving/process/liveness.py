@@ -47,7 +47,7 @@ class LivenessResponder(threading.Thread):
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End the thread. All connections have then been passed to the event loop."""
+        """End the thread, unless it has ended. Its connections have then been passed to the event loop."""
         self._stopped.set()
         self.join()
         self._listening.close()

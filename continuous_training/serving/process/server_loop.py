@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import select
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +17,8 @@ from continuous_training.serving.http.connection_limits import ConnectionLimits
 from continuous_training.serving.http.fast_path import FastPath
 from continuous_training.serving.http.management import ManagementApp
 from continuous_training.serving.http.requests import InFlightBytes
-from continuous_training.serving.process.http_server import DRAIN_SECONDS, HttpServer
+from continuous_training.serving.process.draining import drain
+from continuous_training.serving.process.http_server import HttpServer
 from continuous_training.serving.process.liveness import LivenessResponder
 from continuous_training.serving.process.lock_watchdog import LockWatchdog
 from continuous_training.serving.process.settings import ServerSettings
@@ -175,24 +174,9 @@ async def _serve(
         await stopped
         begin_shutdown()
         await asyncio.sleep(linger)
-        await _accept_pending_connections(public.socket)
-    finally:
         await asyncio.to_thread(liveness.stop)
+        await drain(server, public.socket)
+    finally:
+        liveness.stop()
         server.should_exit = True
         await task
-
-
-async def _accept_pending_connections(public_socket: socket.socket) -> None:
-    """Wait until the server has accepted all connections that clients have already opened.
-
-    Closing the listening socket resets connections that are not accepted. Closing a connection loses a
-    request that the operating system has received for it.
-    """
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < deadline:
-        while select.select([public_socket], [], [], 0)[0] and time.monotonic() < deadline:
-            await asyncio.sleep(0)
-        # Longer than one iteration of the event loop, which reads everything that has arrived.
-        await asyncio.sleep(0.02)
-        if not select.select([public_socket], [], [], 0)[0]:
-            return

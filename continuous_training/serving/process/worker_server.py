@@ -13,7 +13,7 @@ from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.process import workers
 from continuous_training.serving.process.application import ServerApplication
 from continuous_training.serving.process.settings import ServerSettings
-from continuous_training.serving.process.sockets import DEFAULT_PORT, listen_shared
+from continuous_training.serving.process.sockets import DEFAULT_PORT, accept_connections, listen_shared
 from continuous_training.serving.process.source_server import (
     OpenSource,
     load_model,
@@ -46,6 +46,7 @@ def serve_with_workers(
 
         def serve(public_socket: socket.socket, ready: Callable[[Sequence[str]], None], number: int) -> None:
             parent = os.getppid()
+            accept_connections(public_socket)
             repository = ModelRepository(folder / f"worker-{number}", server_settings.threads)
             application = ServerApplication(repository, server_settings)
             # The models are loaded before the server accepts connections. Early clients wait for this worker,

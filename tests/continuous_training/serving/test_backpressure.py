@@ -80,7 +80,7 @@ def resident_mib(server: Server) -> int:
 
 
 @pytest.mark.parametrize(
-    "request_", [GET, post(b'{"x":[1]}'), post(b"{}"), b"GET / HTTP/1.1\r\nH: x\r\n\r\n"]
+    "request_", [GET, post(b'{"x":[1]}'), post(b"{}"), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]
 )
 def test_memory_and_latency_with_clients_that_only_write(server: Server, request_: bytes) -> None:
     """Each connection sends up to 8 MB of requests and reads nothing."""

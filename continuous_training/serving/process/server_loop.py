@@ -38,13 +38,14 @@ TICK_SECONDS = 0.1
 class PublicServer:
     """The public application, its socket, and its fast path if it is turned on.
 
-    `blocked_since` returns when the batch that blocks the event loop started, or None: see `liveness`.
+    `blocked_since` returns when the batch that blocks the event loop started, or None: see `liveness`. If it
+    is missing, no thread answers liveness probes.
     """
 
     app: HttpApp
     socket: socket.socket
-    fast_path: FastPath | None
-    blocked_since: Callable[[], float | None]
+    fast_path: FastPath | None = None
+    blocked_since: Callable[[], float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     task = await server.start(public.socket)
-    liveness = LivenessResponder(
-        public.socket,
-        public.blocked_since,
-        adopt=lambda connection: loop.call_soon_threadsafe(server.adopt, connection),
-    )
-    liveness.start()
+    liveness = _start_liveness(public, server)
     try:
         starting = asyncio.create_task(on_start())
         stopped = asyncio.create_task(stop.wait())
@@ -174,9 +170,24 @@ async def _serve(
         await stopped
         begin_shutdown()
         await asyncio.sleep(linger)
-        await asyncio.to_thread(liveness.stop)
+        if liveness is not None:
+            await asyncio.to_thread(liveness.stop)
         await drain(server, public.socket)
     finally:
-        liveness.stop()
+        if liveness is not None:
+            liveness.stop()
         server.should_exit = True
         await task
+
+
+def _start_liveness(public: PublicServer, server: HttpServer) -> LivenessResponder | None:
+    if public.blocked_since is None:
+        return None
+    loop = asyncio.get_running_loop()
+    liveness = LivenessResponder(
+        public.socket,
+        public.blocked_since,
+        adopt=lambda connection: loop.call_soon_threadsafe(server.adopt, connection),
+    )
+    liveness.start()
+    return liveness

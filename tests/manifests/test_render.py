@@ -35,7 +35,7 @@ PINNED = re.compile(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$")
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
-ADDITIONS = ("components/monitoring", "components/trainer", "schedules")
+ADDITIONS = ("components/monitoring", "components/trainer", "schedules", "trigger")
 
 
 @pytest.fixture(scope="module", params=[*OVERLAYS, *(f"standalone with {name}" for name in ADDITIONS)])
@@ -86,7 +86,7 @@ def test_images_are_pinned(objects: list[Object]) -> None:
         for container in containers(template):
             image = container["image"]
             # The user sets the locations of the images of this project.
-            assert image in {"registry", "pipelines"} or re.search(
+            assert image in {"registry", "pipelines", "trigger"} or re.search(
                 r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$", image
             ), image
 

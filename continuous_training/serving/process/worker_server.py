@@ -66,4 +66,4 @@ def serve_with_workers(
 
             run_application(application, public_socket, publish_metrics, folder, on_tick=stop_without_parent)
 
-        return workers.run(sockets, serve, report)
+        return workers.run(sockets, serve, report, server_settings.stall)

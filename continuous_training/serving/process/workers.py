@@ -11,8 +11,9 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _SIGNALS = {*_STOP_SIGNALS, signal.SIGCHLD}
-_START_POLL_SECONDS, _POLL_SECONDS = 0.05, 60.0
+_FAST_POLL_SECONDS, _POLL_SECONDS = 0.05, 60.0
+"""The intervals of the checks while a worker starts or is stopped, and otherwise."""
 
 
 class Serve(Protocol):
@@ -38,20 +40,26 @@ class Serve(Protocol):
 
 @dataclass
 class _Worker:
-    """A worker process, and the read end of the pipe to which it writes its messages when it is ready."""
+    """A worker process, and the read end of the pipe to which it writes its messages when it is ready.
+
+    `stopped_at` is the time at which it was stopped by a signal such as SIGSTOP, on the monotonic clock; None
+    if it runs.
+    """
 
     pid: int
     pipe: int
     output: bytes = b""
     ready: bool = False
+    stopped_at: float | None = None
 
 
-def run(sockets: list[socket.socket], serve: Serve, report: Callable[[str], None]) -> int:
+def run(sockets: list[socket.socket], serve: Serve, report: Callable[[str], None], stall: float) -> int:
     """Run a worker for each socket until SIGTERM or SIGINT, and return the exit code.
 
     The other workers start when the first one is ready, so that an archive that cannot be loaded causes one
-    error. A worker that was ready and ended is replaced. If a worker ends before it is ready, all workers are
-    stopped, and its exit code is returned.
+    error. A worker that was ready and ended is replaced. A worker that was stopped by a signal for `stall`
+    seconds is killed; its own watchdogs detect all other ways to hang. If a worker ends before it is ready,
+    all workers are stopped, and its exit code is returned.
     """
     # Blocked signals stay pending until sigtimedwait returns them.
     previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -63,13 +71,14 @@ def run(sockets: list[socket.socket], serve: Serve, report: Callable[[str], None
             for number in range(len(sockets) if first_ready else 1):
                 if number not in workers:
                     workers[number] = _start(sockets, number, serve)
-            received = signal.sigtimedwait(_SIGNALS, _POLL_SECONDS if all_ready else _START_POLL_SECONDS)
+            received = signal.sigtimedwait(_SIGNALS, _poll_seconds(workers.values(), all_ready))
             if received is not None and received.si_signo in _STOP_SIGNALS:
                 return 0
             for number, worker in list(workers.items()):
                 _read_output(worker)
                 code = _exit_code(worker)
                 if code is None:
+                    _kill_if_stopped(number, worker, stall)
                     continue
                 del workers[number]
                 os.close(worker.pipe)
@@ -84,6 +93,11 @@ def run(sockets: list[socket.socket], serve: Serve, report: Callable[[str], None
     finally:
         _stop(sockets, list(workers.values()))
         signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+
+
+def _poll_seconds(workers: Iterable[_Worker], all_ready: bool) -> float:
+    is_stopped = any(worker.stopped_at is not None for worker in workers)
+    return _POLL_SECONDS if all_ready and not is_stopped else _FAST_POLL_SECONDS
 
 
 def _start(sockets: list[socket.socket], number: int, serve: Serve) -> _Worker:
@@ -139,17 +153,28 @@ def _read_output(worker: _Worker) -> None:
 
 def _exit_code(worker: _Worker) -> int | None:
     """Return the exit code of a worker that has ended, or None. It is 128 + N after signal N."""
-    pid, status = os.waitpid(worker.pid, os.WNOHANG)
+    pid, status = os.waitpid(worker.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
     if not pid:
+        return None
+    if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+        worker.stopped_at = time.monotonic() if os.WIFSTOPPED(status) else None
         return None
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
+
+
+def _kill_if_stopped(number: int, worker: _Worker, stall: float) -> None:
+    if worker.stopped_at is not None and time.monotonic() - worker.stopped_at >= stall:
+        log.critical("worker %d has been stopped for more than %g s and is killed", number, stall)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.stopped_at = None
 
 
 def _stop(sockets: list[socket.socket], workers: list[_Worker]) -> None:
     """Stop all workers, and wait until they have completed their requests."""
     for worker in workers:
         os.kill(worker.pid, signal.SIGTERM)
+        os.kill(worker.pid, signal.SIGCONT)  # A stopped process would not handle SIGTERM.
     # The workers keep their own copies open while they serve. After that, clients get "connection refused".
     for listening_socket in sockets:
         listening_socket.close()

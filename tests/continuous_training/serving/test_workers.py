@@ -104,6 +104,41 @@ def test_hung_handler_ends_one_worker(tmp_path: Path) -> None:
             assert predict(server.url).ok
 
 
+def test_worker_that_is_stopped_is_replaced_and_its_connections_are_served(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(make_archive(tmp_path), options=(*TWO_WORKERS, "--stall", "1"), log=log) as server:
+        first, second = workers_of(server.process.pid)
+        os.kill(first, signal.SIGSTOP)
+        start = time.monotonic()
+        with ThreadPoolExecutor(20) as pool:
+            responses = list(pool.map(lambda _: predict(server.url), range(40)))
+        assert all(response.ok for response in responses)
+        assert time.monotonic() - start > 0.9
+        assert set(workers_of(server.process.pid)) & {first, second} == {second}
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["level"] for line in lines] == ["critical", "warning"]
+    assert "has been stopped for more than 1 s" in lines[0]["message"]
+
+
+def test_worker_that_is_stopped_for_a_moment_is_kept(tmp_path: Path) -> None:
+    with serving(make_archive(tmp_path), options=(*TWO_WORKERS, "--stall", "2")) as server:
+        before = workers_of(server.process.pid)
+        for _ in range(2):
+            os.kill(before[0], signal.SIGSTOP)
+            time.sleep(1.2)
+            os.kill(before[0], signal.SIGCONT)
+            time.sleep(0.2)
+        assert workers_of(server.process.pid) == before
+        assert predict(server.url).ok
+
+
+def test_server_with_a_stopped_worker_ends_on_sigterm(tmp_path: Path) -> None:
+    with serving(make_archive(tmp_path), options=TWO_WORKERS) as server:
+        os.kill(workers_of(server.process.pid)[1], signal.SIGSTOP)
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+
+
 def test_temporary_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()

@@ -1,4 +1,4 @@
-"""Read CSV tables of numbers in blocks. Errors name the file, the row and the column."""
+"""Read CSV and Parquet tables of numbers in blocks. Errors name the file, the row and the column."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from .data_files import Files, local_files
 from .data_files import matching_files as matching_files
 from .distinct_digests import DistinctDigests
 from .load_context import Advance, DropDuplicates, SetAside, ignore_duplicates, ignore_share
+from .parquet_table import ParquetTable
 
 BLOCK = 10_000
 _BLOCK_BYTES = 1 << 23
 """Rows and bytes of a block at the most."""
 
 _DIGITS = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2")
-CSV = "CSV: a file, a folder or a glob, with or without a header line"
+CSV = "CSV or Parquet: a file, a folder, a glob, s3://BUCKET/PREFIX or the https address of a file"
 """The sources that `read_numbers` accepts, for the help text of a parameter `source`."""
 
 
@@ -63,19 +64,23 @@ def read_numbers(
     files: Files = local_files,
     advance: Advance = ignore_share,
 ) -> Iterator[Block]:
-    """Yield blocks of rows from CSV files, float64 with shape [rows, columns].
+    """Yield blocks of rows from CSV or Parquet files, float64 with shape [rows, columns].
 
-    The first line of a file may contain the column names, in any order. Without it, the columns are in the
-    order of `columns`. `integers` are the columns with only integers. A row with another number of cells or
-    with an invalid cell is passed to `set_aside`, which by default raises UserError. `files` finds the files
-    of the source; in a workload, it is `context.files`. `advance` gets the share of the bytes that have been
-    read. Raises UserError, with the position, for unknown or missing names and a file without rows.
+    The first line of a CSV file may contain the column names, in any order. Without it, the columns are in
+    the order of `columns`. `integers` are the columns with only integers. A row with another number of cells
+    or with an invalid cell is passed to `set_aside`, which by default raises UserError. `files` finds the
+    files of the source; in a workload, it is `context.files`. `advance` gets the share of the bytes that have
+    been read. Raises UserError, with the position, for unknown or missing names and a file without rows.
     """
     number, bytes_before = 1, 0
-    matches = files(source, (".csv", ".csv.gz"))
+    matches = files(source, (".csv", ".csv.gz", ".parquet"))
     sizes = [file.path.stat().st_size for file in matches]
     for file, size in zip(matches, sizes, strict=True):
-        table = Table(file.path, file.name, tuple(columns), tuple(integers), delimiter)
+        table: Table | ParquetTable
+        if file.name.lower().endswith(".parquet"):
+            table = ParquetTable(file.path, file.name, tuple(columns), tuple(integers))
+        else:
+            table = Table(file.path, file.name, tuple(columns), tuple(integers), delimiter)
 
         def read(position: int, before: int = bytes_before) -> None:
             advance((before + position) / sum(sizes))

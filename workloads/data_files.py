@@ -68,6 +68,16 @@ def matching_files(source: str, suffixes: tuple[str, ...], omit: Omit = ignore_o
         files, selection = _matches(source, path, suffixes)
     else:
         files, selection = [path] if path.is_file() else [], Selection(())
+    record_omitted(selection, omit)
+    if not files:
+        raise UserError(
+            f"source {source!r} matches nothing: give a file, or a folder with {extensions} files"
+        )
+    return files
+
+
+def record_omitted(selection: Selection, omit: Omit) -> None:
+    """Pass the omitted files of a selection to `omit`."""
     for names, reason in (
         (selection.hidden, OmissionReason.HIDDEN),
         (selection.markers, OmissionReason.MARKER),
@@ -75,11 +85,6 @@ def matching_files(source: str, suffixes: tuple[str, ...], omit: Omit = ignore_o
     ):
         for name in names:
             omit(OmittedFile(name, reason))
-    if not files:
-        raise UserError(
-            f"source {source!r} matches nothing: give a file, or a folder with {extensions} files"
-        )
-    return files
 
 
 def name_in_source(file: Path, source: str) -> str:

@@ -9,7 +9,7 @@ from continuous_training.artifacts.source_files import SourceFiles
 from continuous_training.core.errors import UserError
 from continuous_training.core.expected_digests import ExpectedDigests
 from workloads.contract import LoadContext, Values
-from workloads.data_files import DataFile, matching_files, name_in_source
+from workloads.data_files import DataFile, matching_files, name_in_source, record_omitted
 from workloads.load_context import Advance, SetAside
 
 from .source_record import SourceRecord
@@ -44,6 +44,12 @@ class SourceReader:
         )
 
     def _files(self, source: str, suffixes: tuple[str, ...]) -> list[DataFile]:
+        if "://" in source:
+            # The downloader verifies the digests.
+            remote = self.downloader.fetch_all(
+                source, suffixes, lambda selection: record_omitted(selection, self.record.omit)
+            )
+            return [DataFile(path, name) for name, path in remote]
         files = [
             DataFile(path, name_in_source(path, source))
             for path in matching_files(source, suffixes, self.record.omit)

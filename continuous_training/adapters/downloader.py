@@ -24,8 +24,9 @@ from continuous_training.adapters.download_cache import cached
 from continuous_training.adapters.object_store import S3Store
 from continuous_training.adapters.remote_files import FileUnavailable, HttpFile, Remote, S3File
 from continuous_training.core.address_policy import OUTSIDE_CLUSTER, AddressPolicy
-from continuous_training.core.errors import UserError
+from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.expected_digests import ExpectedDigests
+from continuous_training.core.file_selection import Selection, select_files
 from continuous_training.core.progress import Progress
 
 
@@ -82,10 +83,45 @@ class Downloader:
             "there"
         )
 
+    def fetch_all(
+        self, source: str, suffixes: tuple[str, ...], omit: Callable[[Selection], None]
+    ) -> list[tuple[str, Path]]:
+        """Return the name in the source and the local path of each file that ends with one of the suffixes.
+
+        `source` is an address: of one file, or s3://BUCKET/PREFIX, whose objects are selected as the files of
+        a folder are; `omit` gets the selection. Raises UserError and TransientError as `fetch` does.
+        """
+        parts = urlsplit(source)
+        path = PurePosixPath(parts.path)
+        if parts.path.lower().endswith(suffixes):
+            return [(path.name, self.fetch(source, [path.name]))]
+        if parts.scheme != "s3":
+            raise UserError(
+                f"source {parts.scheme}://{parts.hostname}{parts.path}: give the address of one file that "
+                f"ends with {', '.join(suffixes)}; a web server does not list its files"
+            )
+        store = S3Store(source, None, self.addresses)
+        # Some programs create an empty object for each folder.
+        keys = [key for key in store.keys("") if not key.endswith("/")]
+        selection = select_files(f"s3://{store.bucket}/{store.prefix}", keys, suffixes)
+        omit(selection)
+        if not selection.files:
+            raise UserError(
+                f"source s3://{store.bucket}/{store.prefix} contains no {', '.join(suffixes)} file"
+            )
+        return [(name, self._download_object(source, store, name)) for name in selection.files]
+
+    def _download_object(self, source: str, store: S3Store, key: str) -> Path:
+        address, remote = f"{source}#{key}", S3File(store, key)
+        try:
+            return self._download(key, address, remote, self.digests.of(key), self.progress)
+        except FileUnavailable as error:
+            raise TransientError(f"{remote.label}: {error}; it was deleted during the run") from None
+
     def _download(self, name: str, address: str, remote: Remote, digest: str, progress: Progress) -> Path:
         # The digest is that of the whole address: another server has other files at the same path.
         folder = self.cache / hashlib.sha256(address.encode()).hexdigest()[:16]
-        copy = cached(remote, folder, name, digest, progress)
+        copy = cached(remote, folder, PurePosixPath(name).name, digest, progress)
         if self.digests.of(name):
             self.digests.add_verified(name)
         if self.on_incomplete and not copy.is_complete:

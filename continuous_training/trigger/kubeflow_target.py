@@ -7,11 +7,11 @@ from itertools import islice
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.core.errors import UserError
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import PipelineVersion, Run, RunRequest
 from continuous_training.kubeflow.follow import steps_of
 from continuous_training.kubeflow.object_names import STEPS_ACCOUNT
+from continuous_training.serving.errors import RequestError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
 
 SEARCHED_RUNS = 100
@@ -32,7 +32,7 @@ class KubeflowTarget:
         self.service_account = service_account
 
     def check_version(self, workload: str, version: str) -> None:
-        """Raise UserError if the pipeline or its version is not uploaded."""
+        """Raise RequestError if the pipeline or its version is not uploaded."""
         self._version(workload, version)
 
     def start(self, run: QueuedRun, repeated: bool) -> StartedRun:
@@ -77,7 +77,7 @@ class KubeflowTarget:
     def _version(self, workload: str, name: str) -> PipelineVersion:
         pipeline_id = self.client.find_pipeline(workload)
         if pipeline_id is None:
-            raise UserError(
+            raise RequestError(
                 f"the pipeline {workload} is not uploaded: python -m pipelines.upload --workload {workload}"
             )
         if name:
@@ -85,7 +85,7 @@ class KubeflowTarget:
         else:
             version = self.client.latest_version(pipeline_id)
         if version is None:
-            raise UserError(f"the pipeline {workload} has no version {name or 'yet'}; upload it first")
+            raise RequestError(f"the pipeline {workload} has no version {name or 'yet'}; upload it first")
         return version
 
     def _find(self, experiment_id: str, display_name: str) -> str | None:

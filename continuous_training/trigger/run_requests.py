@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from continuous_training.artifacts.run_trigger import RunTrigger
-from continuous_training.core.errors import PipelineError, TransientError, UserError
+from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.core.run_parameters import Value
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.http.errors import HttpError
@@ -46,12 +46,7 @@ class RunRequests:
         version: str = "",
     ) -> Submission:
         """Add a run with checked parameters. Raises RequestError for a version that does not exist."""
-        try:
-            self.dispatcher.target.check_version(workload, version)
-        except TransientError:
-            raise
-        except UserError as error:
-            raise RequestError(str(error)) from error
+        self.dispatcher.target.check_version(workload, version)
         submission = self.dispatcher.queue.submit(workload, trigger, parameters, key, version)
         state = "new" if submission.is_new else "existing"
         log.info("%s requested %s (%s)", trigger.caller, submission.run.id, state)

@@ -11,7 +11,7 @@ class RunTarget(Protocol):
     """Starts, reads and cancels runs. Each method may take seconds, and raise PipelineError."""
 
     def check_version(self, workload: str, version: str) -> None:
-        """Raise UserError if the pipeline has no such version. An empty version is the current one."""
+        """Raise RequestError if the pipeline has no such version. An empty version is the current one."""
 
     def start(self, run: QueuedRun, repeated: bool) -> StartedRun:
         """Start the run. If the start is `repeated`, return the run that an earlier start has created."""

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.core.errors import UserError
 from continuous_training.core.file_lock import is_held
 from continuous_training.core.json_object import JsonObject
 from continuous_training.core.messages import MARK
 from continuous_training.core.progress import StepEvent
 from continuous_training.core.settings import Settings
 from continuous_training.operations.retention import RUN_LOCK
+from continuous_training.serving.errors import RequestError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
 from pipelines.local_run.progress_events import Transcript
 
@@ -43,9 +43,9 @@ class LocalTarget:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def check_version(self, workload: str, version: str) -> None:
-        """Raise UserError for a pinned version: a local run uses the installed pipeline."""
+        """Raise RequestError for a pinned version: a local run uses the installed pipeline."""
         if version:
-            raise UserError(
+            raise RequestError(
                 f"a local run of {workload} uses the pipeline of this installation; omit the field version"
             )
 

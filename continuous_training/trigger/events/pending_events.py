@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.artifacts.run_trigger import RunTrigger
+from continuous_training.core.errors import PipelineError
 from continuous_training.core.json_object import JsonObject
 from continuous_training.trigger.errors import QueueFullError
 from continuous_training.trigger.events.event_source import EventSource
 from continuous_training.trigger.events.run_event import RunEvent
 from continuous_training.trigger.run_queue import Submission
 from continuous_training.trigger.run_requests import RunRequests
+
+log = logging.getLogger(__name__)
 
 PREFIX = "trigger-events"
 MAX_DELAY = 10
@@ -49,12 +53,18 @@ class PendingEvents:
         return self.runs.submit(source.workload, trigger, parameters, key)
 
     def process(self) -> None:
-        """Start one run for the events of each source that are complete."""
+        """Start one run for the events of each source that are complete.
+
+        An error of one source does not affect the others.
+        """
         keys: dict[str, list[str]] = {}
         for key in self.store.keys(PREFIX):
             keys.setdefault(key.split("/")[1], []).append(key)
         for name in keys.keys() & self.sources.keys():
-            self._process_source(self.sources[name], keys[name])
+            try:
+                self._process_source(self.sources[name], keys[name])
+            except PipelineError as error:
+                log.warning("the events %s are processed again later: %s", name, error)
 
     def _process_source(self, source: EventSource, keys: list[str]) -> None:
         read = [(event, key) for key in keys if (event := self._read(key)) is not None]

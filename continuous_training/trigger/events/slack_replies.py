@@ -14,6 +14,7 @@ import requests
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.errors import ArtifactError
+from continuous_training.core.errors import PipelineError
 from continuous_training.core.json_object import JsonObject
 from continuous_training.trigger.events.slack_request import slack_message
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus
@@ -45,17 +46,23 @@ class SlackReplies:
     def process(self) -> None:
         """Send the messages of the runs that have ended. Remove those that Slack no longer accepts."""
         for key in self.store.keys(PREFIX):
-            data = self.store.read(key)
-            if data is None:
-                continue
-            document = JsonObject.parse(data, key, ArtifactError, _HINT)
-            run = self.queue.find(key.split("/")[1])
-            status = self.queue.end(run) if run else None
-            is_old = datetime.now(UTC) - datetime.fromisoformat(document.text("time")) > LIFETIME
-            if run and status and not is_old:
-                send(document.text("url"), _verdict_text(run, status))
-            if status or is_old:
-                self.store.delete(key)
+            try:
+                self._process_message(key)
+            except PipelineError as error:
+                log.warning("a message to Slack is not sent yet: %s", error)
+
+    def _process_message(self, key: str) -> None:
+        data = self.store.read(key)
+        if data is None:
+            return
+        document = JsonObject.parse(data, key, ArtifactError, _HINT)
+        run = self.queue.find(key.split("/")[1])
+        status = self.queue.end(run) if run else None
+        is_old = datetime.now(UTC) - datetime.fromisoformat(document.text("time")) > LIFETIME
+        if run and status and not is_old:
+            send(document.text("url"), _verdict_text(run, status))
+        if status or is_old:
+            self.store.delete(key)
 
 
 def send(response_url: str, text: str) -> None:

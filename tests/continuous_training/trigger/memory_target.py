@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from continuous_training.core.errors import PipelineError, UserError
+from continuous_training.core.errors import PipelineError
+from continuous_training.serving.errors import RequestError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
 
 
@@ -18,7 +19,7 @@ class MemoryTarget:
 
     def check_version(self, workload: str, version: str) -> None:
         if version not in ("", "v1"):
-            raise UserError(f"{workload} has no version {version}")
+            raise RequestError(f"{workload} has no version {version}")
 
     def start(self, run: QueuedRun, repeated: bool) -> StartedRun:
         if self.failure is not None:

@@ -185,6 +185,15 @@ def test_events_wait_while_another_run_waits_and_survive_a_restart(service: Serv
     assert [caller for caller, _, _ in queued(service)] == ["ci", "github:octocat"]
 
 
+def test_a_damaged_event_stops_only_its_source(service: Service) -> None:
+    service.dispatcher.queue.store.write("trigger-events/labels/damaged.json", b"{")
+    send(service, "uploads", s3_notification("new labels/a.csv"), {})
+    time.sleep(0.4)
+    for task in service.dispatcher.tasks:
+        task()
+    assert [reason for _, reason, _ in queued(service)] == ["new object s3://data/new labels/a.csv"]
+
+
 def test_a_push_to_github_starts_a_run_once(service: Service) -> None:
     body = github_push()
     response = send(service, "code", body, github_headers(body), "")

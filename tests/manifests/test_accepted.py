@@ -12,9 +12,9 @@ pytestmark = pytest.mark.cluster
 CORE = {"v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"}
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_api_server_accepts_every_object(overlay: str, kube: Kube) -> None:
-    objects = [in_namespace(item, kube.namespace) for item in render(MANIFESTS / "overlays" / overlay)]
+@pytest.mark.parametrize("folder", [*(f"overlays/{name}" for name in OVERLAYS), "schedules"])
+def test_the_api_server_accepts_every_object(folder: str, kube: Kube) -> None:
+    objects = [in_namespace(item, kube.namespace) for item in render(MANIFESTS / folder)]
     core_objects = [item for item in objects if item["apiVersion"] in CORE]
     # The cluster may not have the other kinds. test_render.py validates them with their schemas.
     assert {item["kind"] for item in objects if item not in core_objects} <= {

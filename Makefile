@@ -168,7 +168,8 @@ bench-year: $(call stamp,) ## compare what is served in a simulated year with wh
 bench-mutants: $(call stamp,test) ## list the changes of the gate, the split, digests, ... that no test notices (MUTANTS="--group gate")
 	@$(BIN)/python -m benchmarks.mutants $(MUTANTS)
 
-bench-scale: $(call stamp,) ## measure prep-data and training at up to 10x the rows of nsmc
+bench-scale: $(call stamp,) ## measure the steps next to a plain script at up to 20 million rows, and at 10x the rows of nsmc
+	@$(BIN)/python -m benchmarks.tables --output docs/scale.md
 	@$(BIN)/python -m benchmarks.scale --output docs/scale.svg
 
 bench-serving: $(call stamp,test torch) ## measure the server beside others (ARCHIVE=FILE.mar or WORKLOAD=digits; needs wrk)

@@ -9,6 +9,7 @@ import numpy as np
 
 from continuous_training.artifacts.measurements import METRIC_CONFIDENCE, Interval
 from continuous_training.evaluation.metrics import Metric, Statistic
+from continuous_training.evaluation.row_scores import RowScores
 
 RESAMPLES = 2000
 GROUPS = 2000
@@ -25,7 +26,7 @@ def metric_interval(
 
     With `groups`, the number of each row's group from 0, whole groups are resampled.
     """
-    return _bootstrap(metric.row_scores(actual, predicted), metric.from_means, seed, groups=groups)
+    return _bootstrap(RowScores.of(metric, actual, predicted), metric.from_means, seed, groups=groups)
 
 
 def paired_improvement(
@@ -44,18 +45,18 @@ def paired_improvement(
     0, whole groups are resampled (Davison and Hinkley, "Bootstrap Methods and their Application", 1997,
     section 3.8).
     """
-    challenger_scores = metric.row_scores(actual, challenger)
-    champion_scores = metric.row_scores(actual, champion)
-    width, sign = challenger_scores.shape[1], 1 if metric.higher_is_better else -1
+    sign = 1 if metric.higher_is_better else -1
 
     def difference(means: np.ndarray) -> np.ndarray:
-        return sign * (metric.from_means(means[..., :width]) - metric.from_means(means[..., width:]))
+        first, second = np.split(means, 2, axis=-1)
+        return sign * (metric.from_means(first) - metric.from_means(second))
 
-    return _bootstrap(np.hstack([challenger_scores, champion_scores]), difference, seed, confidence, groups)
+    scores = RowScores.of(metric, actual, challenger, champion)
+    return _bootstrap(scores, difference, seed, confidence, groups)
 
 
 def _bootstrap(
-    scores: np.ndarray,
+    scores: RowScores,
     statistic: Statistic,
     seed: int,
     confidence: float = METRIC_CONFIDENCE,
@@ -64,21 +65,23 @@ def _bootstrap(
     tail = _tail(len(scores) if groups is None else int(groups.max()) + 1, confidence)
     rng = np.random.default_rng(seed)
     means = _resampled_means(scores, rng) if groups is None else _resampled_group_means(scores, rng, groups)
+    measured = scores.means()
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = float(statistic(scores.mean(axis=0)))
+        value = float(statistic(measured))
         resampled = [statistic(batch) for batch in means]
         low, high = np.quantile(np.concatenate(resampled), [tail, 1 - tail])
     return Interval(value, float(low), float(high))
 
 
-def _resampled_means(scores: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _resampled_means(row_scores: RowScores, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield the column means of `RESAMPLES` resamples, in batches: [batch, k]."""
-    n = len(scores)
+    n = len(row_scores)
     if n > MAX_UNGROUPED_ROWS:
-        sums, sizes = group_sums(scores, rng)
+        sums, sizes = row_scores.group_sums(GROUPS, rng)
         counts = _resample_counts(GROUPS, RESAMPLES, rng)
         yield (counts @ sums) / (counts @ sizes)[:, None]
         return
+    scores = row_scores.at(slice(None))
     distinct, frequencies = np.unique(scores, axis=0, return_counts=True)
     if len(distinct) <= n // 8:
         # With few distinct rows, one multinomial draw of their counts is faster than drawing row by row.
@@ -89,11 +92,11 @@ def _resampled_means(scores: np.ndarray, rng: np.random.Generator) -> Iterator[n
 
 
 def _resampled_group_means(
-    scores: np.ndarray, rng: np.random.Generator, groups: np.ndarray
+    scores: RowScores, rng: np.random.Generator, groups: np.ndarray
 ) -> Iterator[np.ndarray]:
     """Yield the column means of `RESAMPLES` resamples of whole groups, in batches: [batch, k]."""
     sizes = np.bincount(groups).astype(np.float64)
-    sums = np.stack([np.bincount(groups, column) for column in scores.T], axis=1)
+    sums = np.stack([np.bincount(groups, column) for column in scores.at(slice(None)).T], axis=1)
     for size in resample_batches(len(sizes)):
         counts = _resample_counts(len(sizes), size, rng)
         yield (counts @ sums) / (counts @ sizes)[:, None]
@@ -104,17 +107,6 @@ def _resample_counts(n: int, resamples: int, rng: np.random.Generator) -> np.nda
     indices = rng.integers(0, n, (resamples, n)) + n * np.arange(resamples)[:, None]
     counts = np.bincount(indices.ravel(), minlength=resamples * n).reshape(resamples, n)
     return counts.astype(np.float64)
-
-
-def group_sums(scores: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums of the rows' scores and the numbers of rows in random groups: [GROUPS, k], [GROUPS].
-
-    The mean of a random group of m rows has 1/m of the variance of a row, so resamples of all groups
-    vary as resamples of all rows do.
-    """
-    starts = np.arange(GROUPS) * len(scores) // GROUPS
-    sums = np.add.reduceat(scores[rng.permutation(len(scores))], starts, axis=0)
-    return sums, np.diff(starts, append=len(scores)).astype(np.float64)
 
 
 def resample_batches(n: int) -> Iterator[int]:

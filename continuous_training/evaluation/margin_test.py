@@ -13,7 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from continuous_training.evaluation.metrics import Metric, score
+from continuous_training.evaluation.metrics import Metric
+from continuous_training.evaluation.row_scores import RowScores
 
 FEW_ROWS = 50
 """Below this number of rows, the test accepts too many models whose errors have heavy tails. For metrics
@@ -33,9 +34,11 @@ def margin_test(
     values = row_differences(metric, actual, challenger, champion)
     if values is None:
         return float("nan")
-    scores, gradient = metric.row_scores(actual, challenger), _direction(metric, actual, challenger, champion)
+    gradient = _direction(metric, actual, challenger, champion)
+    scores = RowScores.of(metric, actual, challenger)
+    largest_loss = min(metric.largest_loss(part, gradient) for part in scores.parts())
     # Errors that are small against the margin must not make a worse model impossible on few rows.
-    losses, correction = [min(metric.largest_loss(scores, gradient), -2 * margin)], 1.0
+    losses, correction = [min(largest_loss, -2 * margin)], 1.0
     if not metric.bounded:
         losses.append(float(values.min()))
         correction = max(1.0, FEW_ROWS / len(actual))
@@ -50,11 +53,15 @@ def row_differences(
     The metric is linear in the scores of a row, to the first order. None if the metric is not finite.
     """
     sign = 1 if metric.higher_is_better else -1
-    difference = sign * (score(metric, actual, challenger) - score(metric, actual, champion))
+    means = np.split(RowScores.of(metric, actual, challenger, champion).means(), 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = sign * float(metric.from_means(means[0]) - metric.from_means(means[1]))
     if not np.isfinite(difference):
         return None
-    scores = metric.row_scores(actual, challenger) - metric.row_scores(actual, champion)
-    values = scores @ _direction(metric, actual, challenger, champion)
+    direction = _direction(metric, actual, challenger, champion)
+    both = RowScores.of(metric, actual, challenger, champion).parts()
+    parts = (np.split(scores, 2, axis=1) for scores in both)
+    values = np.concatenate([(first - second) @ direction for first, second in parts])
     return np.asarray(values + difference - values.mean())
 
 
@@ -62,7 +69,7 @@ def _direction(
     metric: Metric, actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray
 ) -> np.ndarray:
     """Return the derivative of the improvement with respect to the challenger's mean scores."""
-    means = [metric.row_scores(actual, predicted).mean(axis=0) for predicted in (challenger, champion)]
+    means = np.split(RowScores.of(metric, actual, challenger, champion).means(), 2)
     return (1 if metric.higher_is_better else -1) * _gradient(metric, (means[0] + means[1]) / 2)
 
 

@@ -34,6 +34,20 @@ class Metric:
     from_means: Statistic
     largest_loss: Callable[[np.ndarray, np.ndarray], float]
     bounded: bool
+    labels: Sequence[str | int] = ()
+
+    def for_rows(self, actual: np.ndarray) -> Metric:
+        """Return the metric with scores that do not depend on which of these rows are scored at a time."""
+        if not self.by_class:
+            return self
+        labels = np.unique(np.array(self.labels) if self.labels else actual)
+        absent = np.array([not (actual == label).any() for label in labels.tolist()])
+        return replace(self, row_scores=partial(_by_class, labels=labels.tolist(), absent=absent))
+
+    @property
+    def by_class(self) -> bool:
+        """Whether the scores are indicators of classes."""
+        return self.row_scores is _by_class or getattr(self.row_scores, "func", None) is _by_class
 
 
 def _correct(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -50,16 +64,22 @@ def _r2(means: np.ndarray) -> np.ndarray:
     return r2
 
 
-def _by_class(actual: np.ndarray, predicted: np.ndarray, labels: Sequence[str | int] = ()) -> np.ndarray:
+def _by_class(
+    actual: np.ndarray,
+    predicted: np.ndarray,
+    labels: Sequence[str | int] = (),
+    absent: np.ndarray | None = None,
+) -> np.ndarray:
     """Return true positive, actual and predicted indicators of each class: [n, 3 * classes].
 
-    The classes are `labels`; by default, those that occur in `actual`.
+    The classes are `labels`; by default, those that occur in `actual`. `absent` is the mask of the classes
+    without a row; by default, of those that do not occur in `actual`.
     """
     classes = np.unique(np.array(labels) if labels else actual)
     is_actual, is_predicted = actual[:, None] == classes, predicted[:, None] == classes
     true_positive = is_actual & is_predicted
     # With a denominator above 0, a label without rows counts as 0 and not as undefined.
-    is_actual[:, ~is_actual.any(axis=0)] = True
+    is_actual[:, ~is_actual.any(axis=0) if absent is None else absent] = True
     indicators = np.concatenate([true_positive, is_actual, is_predicted], axis=1)
     return np.asarray(indicators, dtype=np.float64)
 
@@ -121,7 +141,7 @@ def metrics_over(task: str, labels: Sequence[str | int]) -> tuple[Metric, ...]:
     `average="macro"` and `zero_division=0`.
     """
     return tuple(
-        replace(metric, row_scores=partial(_by_class, labels=labels))
+        replace(metric, row_scores=partial(_by_class, labels=labels), labels=labels)
         if metric.row_scores is _by_class
         else metric
         for metric in METRICS[task]

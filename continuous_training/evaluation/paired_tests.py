@@ -8,15 +8,16 @@ import numpy as np
 
 from continuous_training.artifacts.measurements import PairedTest
 from continuous_training.evaluation.bootstrap import (
+    GROUPS,
     MAX_UNGROUPED_ROWS,
     RESAMPLES,
-    group_sums,
     resample_batches,
 )
 from continuous_training.evaluation.group_test import group_test
 from continuous_training.evaluation.margin_test import margin_test
 from continuous_training.evaluation.metrics import Metric
 from continuous_training.evaluation.promotion_rule import PromotionRule
+from continuous_training.evaluation.row_scores import RowScores
 
 
 def paired_test(
@@ -141,16 +142,14 @@ def permutation(
     few rows and heavy tails. The observed assignment is counted, so the value is never 0 (Phipson and Smyth,
     2010). NaN if the metric is not finite.
     """
-    challenger_scores, champion_scores = (
-        metric.row_scores(actual, challenger),
-        metric.row_scores(actual, champion),
-    )
-    swap, start, n = champion_scores - challenger_scores, challenger_scores.mean(axis=0), len(actual)
-    total = start + champion_scores.mean(axis=0)
+    scores, n = RowScores.of(metric, actual, challenger, champion), len(actual)
+    start, champion_means = np.split(scores.means(), 2)
+    total = start + champion_means
     rng = np.random.default_rng(seed)
-    if n > MAX_UNGROUPED_ROWS:
-        # One coin for a random group of rows is as valid as one for each row, and takes constant time.
-        swap, _ = group_sums(swap, rng)
+    # One coin for a random group of rows is as valid as one for each row, and takes constant time.
+    sums = scores.group_sums(GROUPS, rng)[0] if n > MAX_UNGROUPED_ROWS else scores.at(slice(None))
+    challenger_sums, champion_sums = np.split(sums, 2, axis=1)
+    swap = champion_sums - challenger_sums
 
     def difference(means: np.ndarray) -> np.ndarray:
         return np.asarray(metric.from_means(means) - metric.from_means(total - means))

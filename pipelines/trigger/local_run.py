@@ -19,7 +19,7 @@ from pipelines.local_run.local_run import run_local
 from workloads import discovery
 
 
-def main(run_id: str, name: str, parameters: str, state: str) -> int:
+def run_pipeline(run_id: str, name: str, parameters: str, state: str) -> int:
     """Run the pipeline. Return the exit code."""
 
     def run() -> int:
@@ -37,4 +37,4 @@ def main(run_id: str, name: str, parameters: str, state: str) -> int:
 if __name__ == "__main__":
     # A service in the background of a shell ignores SIGINT, and so would its runs.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(main(*sys.argv[1:5]))
+    sys.exit(run_pipeline(*sys.argv[1:5]))

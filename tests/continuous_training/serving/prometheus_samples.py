@@ -9,9 +9,9 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 """Values by metric name and sorted labels."""
 
 
-def scrape(url: str) -> Samples:
+def scrape(url: str, timeout: float = 5) -> Samples:
     """Return all samples of a server's `/metrics`."""
-    response = requests.get(f"{url}/metrics", timeout=5)
+    response = requests.get(f"{url}/metrics", timeout=timeout)
     assert response.headers["content-type"].startswith("text/plain; version=")
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value

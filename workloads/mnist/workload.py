@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ..schemas import exactly, list_of, one_or_many, picture
 from .gallery import write_gallery
 from .handler import NEIGHBOURS, MnistHandler
 from .idx import read_idx
+from .picture_folder import is_picture_folder, read_picture_folder
 from .pictures import INK, SIDE
 
 PIXELS = SIDE * SIDE
@@ -90,7 +91,9 @@ class Mnist(Resumable):
     extras = ("torch",)
     distributed = True
     columns = (
-        Column("id", "text", help="file and number in it, from 0"),
+        Column(
+            "id", "text", help="file and number in it, from 0; of a folder of pictures, the digest of the ink"
+        ),
         Column("image", "bytes", help="ink from 0 to 255, 28 rows of 28"),
         Column("ink", "number", minimum=0, maximum=INK, help="mean of the image"),
         Column("label", "integer", values=DIGITS, help="the digit"),
@@ -124,7 +127,17 @@ class Mnist(Resumable):
     rule = PromotionRule(metric="accuracy", floor=0.95, minimum_rows=300, slice_floor=0.85)
 
     def load(self, source: str, values: Values, context: LoadContext) -> Iterator[Rows]:
-        """Yield the images of the four idx files in `source`. The test files are the holdout."""
+        """Yield the images of the four idx files in `source`, or of a folder with a subfolder per label.
+
+        The test files of idx files are the holdout.
+        """
+        if is_picture_folder(source, DIGITS):
+            for label, digits in read_picture_folder(source, DIGITS, context):
+                if digits:
+                    keys, inks = zip(*digits, strict=True)
+                    columns = _columns(keys, np.stack(inks), np.full(len(keys), label))
+                    yield Rows(pa.record_batch(columns), f"folder {label}")
+            return
         location = str(Path(__file__).parent / "sample") if source == self.sample_source else source
         sha256 = SHA256 if location.rstrip("/") in ORIGINALS else {}
         for split, prefix in FILES.items():
@@ -144,14 +157,10 @@ class Mnist(Resumable):
                 "use two files with the same number of rows"
             )
         for begin in range(0, len(images), BATCH):
-            part = images[begin : begin + BATCH].reshape(-1, PIXELS)
-            columns = {
-                "id": pa.array([f"{prefix}-{begin + i:05d}" for i in range(len(part))]),
-                "image": pa.array([row.tobytes() for row in part], pa.binary()),
-                "ink": pa.array(part.mean(axis=1)),
-                "label": pa.array(digits[begin : begin + BATCH].astype(np.int64)),
-                "split": pa.array([split] * len(part)),
-            }
+            part = images[begin : begin + BATCH]
+            keys = [f"{prefix}-{begin + i:05d}" for i in range(len(part))]
+            columns = _columns(keys, part, digits[begin : begin + BATCH])
+            columns["split"] = pa.array([split] * len(part))
             yield Rows(pa.record_batch(columns), labels.name, begin + 1)
 
     def train(
@@ -217,6 +226,17 @@ class Mnist(Resumable):
     def pictures(self, rows: pa.Table) -> np.ndarray:
         """Return the images: uint8 [n, 28, 28]."""
         return _images(rows)
+
+
+def _columns(keys: Sequence[str], images: np.ndarray, labels: np.ndarray) -> dict[str, pa.Array]:
+    """Return the columns of images, uint8 [n, 28, 28]."""
+    flat = images.reshape(-1, PIXELS)
+    return {
+        "id": pa.array(keys),
+        "image": pa.array([row.tobytes() for row in flat], pa.binary()),
+        "ink": pa.array(flat.mean(axis=1)),
+        "label": pa.array(labels.astype(np.int64)),
+    }
 
 
 def _names(stem: str, dimensions: int) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from components.announcement import announce_correction, recorded_failure
 from components.transient_retries import with_retries
+from components.unexpected_error import describe
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.step_failure import StepFailure
@@ -61,10 +62,10 @@ def run_in_pipeline(step: str, execute: Callable[[Settings], Result]) -> Result:
 
 @contextmanager
 def reported(step: str = "") -> Iterator[None]:
-    """Report an expected error in the block as one line of JSON, and exit with its exit code.
+    """Report an error in the block as one line of JSON. Exit with the exit code of an expected error.
 
-    Unexpected errors are raised unchanged. Each error is also recorded in the store as the failure of
-    `step`, unless that is empty.
+    Unexpected errors are raised again, so that the log contains the traceback. Each error is also recorded in
+    the store as the failure of `step`, unless that is empty.
     """
     try:
         yield
@@ -75,7 +76,10 @@ def reported(step: str = "") -> Iterator[None]:
         _record(step, failure.exit_code, str(failure))
         sys.exit(failure.exit_code)
     except Exception as error:
-        _record(step, DEFECT, f"unexpected error: {type(error).__name__}: {error}")
+        message = f"unexpected error: {describe(error)}"
+        content = {"exit_code": DEFECT, "error": f"{message}; the log contains the traceback"}
+        report(f"{ERROR}{json.dumps(content, ensure_ascii=False)}")
+        _record(step, DEFECT, message)
         raise
 
 

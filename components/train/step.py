@@ -35,6 +35,7 @@ from workloads.handler import Tensor
 from workloads.schemas import with_ranges
 from workloads.splits import SPLIT_PARAMETERS
 
+from .check_bundle import check_bundle
 from .checkpoints import StoredCheckpoints
 
 
@@ -72,6 +73,7 @@ def run(
         copy_handler(workload.handler, folder)
         metadata = _metadata(workload, values, dataset, input_digest, training)
         (folder / METADATA).write_text(to_json(metadata.to_json()), encoding="utf-8")
+        check_bundle(workload, rows, folder, progress)
         write_checksums(folder)
         seconds = time.perf_counter() - started
         progress(f"trained the model {digest_of_folder(folder)[:12]} in {seconds:.1f} s")

@@ -29,11 +29,13 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from continuous_training.adapters import registry_backup
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.registry_database import RegistryDatabase
 from continuous_training.adapters.sqlite_check import database_problem
 from continuous_training.core.disk_space import disk_full_message, reports_full_disk
 from continuous_training.core.errors import DiskFullError, PipelineError, UserError
+from continuous_training.core.messages import report
 
 DATABASE = "mlflow.db"
 _DATABASE_URI = f"sqlite:///{DATABASE}"
@@ -73,8 +75,11 @@ class LocalRegistry:
         self.socket.close()
 
     def check(self) -> None:
-        """Raise the error that prevents use of the database. A missing database is no error."""
-        if problem := database_problem(self.folder / DATABASE):
+        """Raise the error that prevents use of the database, after a repair if that is possible.
+
+        A missing database is no error.
+        """
+        if problem := registry_backup.repair(self.folder / DATABASE, report):
             raise problem
 
     def explain(self, error: PipelineError) -> PipelineError:
@@ -110,6 +115,7 @@ class LocalRegistry:
             self.process.wait()
             if self.process.stdin:
                 self.process.stdin.close()
+            registry_backup.back_up(self.folder / DATABASE)
 
 
 class _StartOnDemand(HTTPAdapter):

@@ -114,10 +114,12 @@ def check_agreement(
     serving: ServingState,
     settings: Settings,
     candidates: Sequence[ModelVersion] = (),
+    promoted: str | None = None,
 ) -> Agreement:
     """Compare the served version of a workload with the registry's champion.
 
     `candidates` are the versions that can become the champion again if there is none, the best one first.
+    `promoted` is the id of the last run that promoted a version according to the store, or None.
     """
     served = serving.digest(name)
     if serving.on_trial(name):
@@ -126,8 +128,12 @@ def check_agreement(
     if champion is None:
         if served is None:
             return Agreement(True)
-        remedy = _without_champion(name, served, candidates, settings)
-        return Agreement(False, f"{served[:12]} is served, but the registry has no champion", remedy)
+        problem = f"{served[:12]} is served, but the registry has no champion"
+        if promoted and not candidates:
+            # A run would be rejected: it cannot compare its model with the champion that was lost.
+            lost = f"run {promoted} promoted a version that the registry does not contain"
+            return Agreement(False, f"{problem}, and {lost}: restore the registry")
+        return Agreement(False, problem, _without_champion(name, served, candidates, settings))
     if served != champion.digest:
         remedy = next_command("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
         return Agreement(False, _difference(name, champion, serving), remedy)

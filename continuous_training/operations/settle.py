@@ -12,10 +12,11 @@ from pathlib import Path
 from continuous_training.adapters import model_store
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import PipelineError, UnsettledError
 from continuous_training.core.progress import Progress
 from continuous_training.core.settings import Settings
-from continuous_training.operations.earlier_champions import earlier_champions
+from continuous_training.operations.earlier_champions import earlier_champions, last_promotion
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.serving_state import Agreement, check_agreement
 from continuous_training.operations.workspace import existing_registry
@@ -82,8 +83,12 @@ def _serve_champion(
 
 def _check(name: str, registry: Registry | None, settings: Settings) -> Agreement:
     champion = registry.champion(name) if registry else None
-    candidates = earlier_champions(registry, name) if registry and champion is None else []
-    return check_agreement(name, champion, read_serving_state(settings), settings, candidates)
+    if champion:
+        return check_agreement(name, champion, read_serving_state(settings), settings)
+    candidates = earlier_champions(registry, name) if registry else []
+    records = RunHistory(open_store(settings.store, settings.store_access), name).runs()
+    serving, promoted = read_serving_state(settings), last_promotion(records)
+    return check_agreement(name, None, serving, settings, candidates, promoted)
 
 
 def _unsettled(name: str, agreement: Agreement, cause: object = "") -> UnsettledError:

@@ -17,7 +17,7 @@ from continuous_training.core.settings import Settings
 from continuous_training.operations.champion_history import ChampionMove, read_champion_history
 from continuous_training.operations.champion_score import ChampionScore, champion_score
 from continuous_training.operations.drift_status import DriftSinceChampion, drift_since_champion
-from continuous_training.operations.earlier_champions import earlier_champions
+from continuous_training.operations.earlier_champions import earlier_champions, last_promotion
 from continuous_training.operations.lineage import Lineage, read_lineage
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.serving_state import (
@@ -229,7 +229,8 @@ class _StatusReader:
             agreement = Agreement(None, "the registry is unreachable")
         else:
             candidates = earlier_champions(registry, name) if registry and champion is None else []
-            agreement = check_agreement(name, champion, self.serving, self.settings, candidates)
+            promoted = last_promotion(records) if champion is None else None
+            agreement = check_agreement(name, champion, self.serving, self.settings, candidates, promoted)
         return WorkloadStatus(
             name=name,
             endpoint=self.serving.url(name),

@@ -496,10 +496,11 @@ def test_a_rule_with_an_unknown_metric_is_an_error(line: Line, make: Make) -> No
 
 
 def test_a_handler_without_one_value_per_row_is_an_error(line: Line, make: Make) -> None:
-    line.workload = make(prediction="side")
+    message = r"returns side with shape None; it must return one value per row"
     line.train("run-1")
-    with pytest.raises(UserError, match=r"returns side with shape None; it must return one value per row"):
-        line.evaluate("run-1")
+    line.workload = make(prediction="side")
+    with pytest.raises(UserError, match=message):
+        line.train("run-2")
 
 
 def test_the_confusion_matrix_counts_actual_by_predicted(line: Line) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from continuous_training.core.errors import (
     as_pipeline_error,
 )
 from continuous_training.core.exit_codes import DEFECT, INTERRUPTED
+from continuous_training.core.messages import ERROR
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 from tests.fakes import web
@@ -194,6 +196,24 @@ def test_an_unexpected_error_prints_its_traceback(capsys: pytest.CaptureFixture[
         print(1 / 0)
     assert step_cli.finish(lambda: 1 // 0) == DEFECT
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_reported_with_the_line_of_the_workload(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    module = tmp_path / "workloads" / "toy" / "workload.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("def train():\n    import nosuchmodule\n")
+    namespace: dict[str, Callable[[], None]] = {}
+    exec(compile(module.read_text(), str(module), "exec"), namespace)  # noqa: S102
+    with pytest.raises(ModuleNotFoundError), step_cli.reported():
+        namespace["train"]()
+    line = capsys.readouterr().err.partition(ERROR)[2].splitlines()[0]
+    assert json.loads(line) == {
+        "exit_code": 1,
+        "error": "unexpected error: ModuleNotFoundError: No module named 'nosuchmodule' "
+        "(workloads/toy/workload.py, line 2, in train); the log contains the traceback",
+    }
 
 
 def test_a_full_disk_is_transient_and_other_os_errors_are_user_errors(tmp_path: Path) -> None:

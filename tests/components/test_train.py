@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from components.prep_data import step as prep_data
@@ -320,3 +322,31 @@ def test_the_hyperparameters_do_not_shape_the_data(name: str, hyperparameters: s
         parameter.name for parameter in discovery.get(name).parameters() if not parameter.shapes_data
     }
     assert hyperparameter_names == hyperparameters | {"seed"}
+
+
+def wrong_name(_: Workload, rows: pa.Table) -> dict[str, np.ndarray]:
+    return {"wrong": rows["x"].to_numpy()}
+
+
+def wrong_shape(_: Workload, rows: pa.Table) -> dict[str, np.ndarray]:
+    return {"x": rows["x"].to_numpy()[:, None]}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (wrong_name, r"declares the inputs x, fails on 8 training rows .*KeyError: 'x' \(workloads/line/h"),
+        (wrong_shape, r"declares the output y as FP64 \[n\], but for 8 rows it returns shape \[8, 1\]"),
+    ],
+)
+def test_a_handler_that_cannot_use_the_model_is_rejected(
+    make: Make,
+    tmp_path: Path,
+    tensors: Callable[[Workload, pa.Table], dict[str, np.ndarray]],
+    message: str,
+) -> None:
+    workload = make("line", tensors=tensors)
+    prep_data.run(workload, {}, tmp_path / "data")
+    with pytest.raises(UserError, match=message):
+        run(workload, {}, tmp_path / "data", tmp_path / "model")
+    assert not (tmp_path / "model").exists()

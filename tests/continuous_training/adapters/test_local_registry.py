@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from continuous_training.adapters import local_registry, sqlite_check
+from continuous_training.adapters import local_registry, registry_backup, sqlite_check
 from continuous_training.adapters import mlflow_rest as module
 from continuous_training.adapters.local_registry import LocalRegistry, open_registry
 from continuous_training.adapters.model_registry import Registry
@@ -139,6 +139,25 @@ def test_a_damaged_database_raises_a_user_error_with_the_remedy(tmp_path: Path) 
         open_registry(f"sqlite:///{tmp_path}/mlflow.db"),
     ):
         pass
+
+
+@pytest.mark.parametrize("damage", [b"", b"this is no database" * 100, b"half"])
+def test_a_damaged_database_is_replaced_by_its_copy(
+    tmp_path: Path, damage: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = create_database(tmp_path)
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO registered_models (name, workspace) VALUES ('digits', 'default')")
+    registry_backup.back_up(database)
+    content = database.read_bytes()
+    database.write_bytes(content[: len(content) // 2] if damage == b"half" else damage)
+    with open_registry(f"sqlite:///{database}") as registry:
+        assert registry.get("registered-models/get", {"name": "digits"}) is not None
+    assert "mlflow.db was damaged and is replaced by its copy of" in capsys.readouterr().err
+    assert (tmp_path / "mlflow.db.damaged").is_file()
+    with open_registry(f"sqlite:///{database}"):
+        pass
+    assert capsys.readouterr().err == ""
 
 
 def test_explain_detects_a_database_that_was_damaged_later(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ GOOD = dict.fromkeys(FEATURES, 1)
         ({"patient": GOOD, "patients": [GOOD]}, 'send {"patient"'),
         ({"patients": []}, "patients must be a list with at least one patient"),
         ({"patients": GOOD}, "patients must be a list"),
+        ({"patients": [GOOD] * 1025}, "has 1025 rows; send at most 1024"),
         ({"patient": [1] * 10}, "a patient is an object with age"),
         ({"patient": {**GOOD, "bmj": 1}}, "unknown: bmj"),
         ({"patient": {name: 1 for name in FEATURES if name != "bmi"}}, "missing: bmi"),

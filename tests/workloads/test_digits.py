@@ -158,6 +158,7 @@ BLANK = [[0] * 8] * 8
         ({"image": [[10**400] * 8] * 8}, "an image is 8 rows of 8 numbers"),
         ({"image": [["1"] * 8] * 8}, "an image is 8 rows of 8 numbers"),
         ({"image": [[True] * 8] * 8}, "an image is 8 rows of 8 numbers"),
+        ({"images": [BLANK] * 1025}, "has 1025 rows; send at most 1024"),
     ],
     ids=lambda value: str(value)[:30],
 )

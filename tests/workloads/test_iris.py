@@ -308,6 +308,7 @@ GOOD = dict.fromkeys(MEASUREMENTS, 1)
         (None, 'send {"flower": {...}} or {"flowers": [...]} with sepal_length'),
         ({"flower": GOOD, "flowers": [GOOD]}, 'send {"flower"'),
         ({"flowers": []}, "flowers must be a list with at least one flower"),
+        ({"flowers": [GOOD] * 1025}, "has 1025 rows; send at most 1024"),
         ({"flower": {**GOOD, "colour": 1}}, "unknown: colour"),
         ({"flower": {"sepal_length": 1}}, "missing: petal_length, petal_width, sepal_width"),
         ({"flower": {**GOOD, "petal_width": None}}, "petal_width: None is not a number"),

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from components.run_context import RunContext
-from continuous_training.artifacts.dataset_manifest import MANIFEST
+from continuous_training.adapters.experiment_tracking import MAX_PROFILE
+from continuous_training.artifacts.dataset_manifest import MANIFEST, DatasetManifest
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.run_record import ProcessedInputs, RecordedVersion, RunRecord
 from continuous_training.core.files import to_json
@@ -27,7 +28,7 @@ def log_evaluation(
     rule = {f"{PARAMETER_PREFIX}{n}": value for n, value in evaluation.rule.items() if value is not None}
     registry.log(run, {**evaluation.parameters, **rule}, _metrics(evaluation), _tags(evaluation))
     manifest = dataset.manifest
-    profile = to_json({name: split.to_json() for name, split in manifest.splits.items()})
+    profile = dataset_profile(manifest)
     registry.log_dataset(run, evaluation.workload, manifest.fingerprint, manifest.source, profile)
     registry.log_file(run, REPORT, report.encode())
     registry.log_file(run, CARD, card.encode())
@@ -38,6 +39,17 @@ def log_evaluation(
         record = _record(evaluation)
         context.history.write_run(record)
         context.history.record_processed(evaluation.input_digest, ProcessedInputs(record))
+
+
+def dataset_profile(manifest: DatasetManifest, limit: int = MAX_PROFILE) -> str:
+    """Return the number, the fingerprint and the statistics of the rows of each split as JSON.
+
+    The statistics are omitted if the text is longer than `limit`; the artifact `dataset.json` contains them.
+    """
+    splits = {name: split.to_json() for name, split in manifest.splits.items()}
+    if len(profile := to_json(splits)) <= limit:
+        return profile
+    return to_json({name: {**split, "statistics": {}} for name, split in splits.items()})
 
 
 def _record(evaluation: Evaluation) -> RunRecord:

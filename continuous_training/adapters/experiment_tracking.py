@@ -14,6 +14,12 @@ from continuous_training.core.json_object import Json
 _MAX_PARAMETER, _MAX_TAG = 6000, 5000
 """The lengths to which MLflow limits the values of parameters and tags."""
 
+_MAX_METRICS = 500
+"""Metrics of one request at the most. MLflow accepts 1,000 metrics, parameters and tags together."""
+
+MAX_PROFILE = 16_777_215
+"""The length to which MLflow limits the profile of a dataset."""
+
 
 class ExperimentTracking(MlflowServer):
     """The runs on an MLflow server. A workload has one experiment, a pipeline run one MLflow run."""
@@ -44,7 +50,7 @@ class ExperimentTracking(MlflowServer):
         return f"{self.uri}/#/experiments/{self._experiment(name)}/runs/{run_id}"
 
     def log_dataset(self, run_id: str, name: str, fingerprint: str, source: str, profile: str) -> None:
-        """Add the dataset to a run's inputs. `profile` is a JSON text with statistics."""
+        """Add the dataset to a run's inputs. `profile` is a JSON text of at most MAX_PROFILE characters."""
         dataset = {
             "name": name,
             # MLflow limits a dataset's digest to 36 characters; the run's tags have the whole fingerprint.
@@ -65,21 +71,21 @@ class ExperimentTracking(MlflowServer):
     ) -> None:
         """Add parameters, metrics and tags to a run. Logging the same values again has no effect."""
         now = now_ms()
-        self.post(
-            "runs/log-batch",
-            {
-                "run_id": run_id,
-                "params": [
-                    {"key": key, "value": str(value)[:_MAX_PARAMETER]}
-                    for key, value in (params or {}).items()
-                ],
-                "metrics": [
-                    {"key": key, "value": value, "timestamp": now, "step": 0}
-                    for key, value in (metrics or {}).items()
-                ],
-                "tags": [{"key": key, "value": value[:_MAX_TAG]} for key, value in (tags or {}).items()],
-            },
-        )
+        values = [
+            {"key": key, "value": value, "timestamp": now, "step": 0}
+            for key, value in (metrics or {}).items()
+        ]
+        first = {
+            "params": [
+                {"key": key, "value": str(value)[:_MAX_PARAMETER]} for key, value in (params or {}).items()
+            ],
+            "metrics": values[:_MAX_METRICS],
+            "tags": [{"key": key, "value": value[:_MAX_TAG]} for key, value in (tags or {}).items()],
+        }
+        self.post("runs/log-batch", {"run_id": run_id, **first})
+        for start in range(_MAX_METRICS, len(values), _MAX_METRICS):
+            part = values[start : start + _MAX_METRICS]
+            self.post("runs/log-batch", {"run_id": run_id, "metrics": part})
 
     def log_file(self, run_id: str, path: str, data: bytes) -> None:
         """Store a file among the run's artifacts, through the server's proxy."""

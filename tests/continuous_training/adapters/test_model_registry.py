@@ -77,6 +77,16 @@ def test_a_run_is_created_once_and_its_data_can_be_logged_again(registry: Regist
     assert [file["path"] for file in artifacts["files"]] == ["report.html"]
 
 
+def test_the_metrics_of_many_columns_are_logged(registry: Registry, name: str) -> None:
+    run = registry.run(name, "pipeline-1")
+    metrics = {f"drift_x{index}": index / 7 for index in range(1200)}
+    registry.log(run, {"seed": 0}, metrics, {"verdict": "promoted"})
+    url = f"{registry.uri}/api/2.0/mlflow/runs/get"
+    data = registry.session.get(url, params={"run_id": run}, timeout=10).json()["run"]["data"]
+    assert {metric["key"]: metric["value"] for metric in data["metrics"]} == metrics
+    assert [parameter["key"] for parameter in data["params"]] == ["seed"]
+
+
 def test_an_archive_is_registered_once_and_can_be_looked_up_by_digest(registry: Registry, name: str) -> None:
     first, second = add(registry, name, "d1"), add(registry, name, "d2")
     assert add(registry, name, "d1") == first == registry.find(name, "d1")

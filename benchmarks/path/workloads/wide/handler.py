@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from workloads.handler import Handler, Tensor, Tensors
+from ..handler import Handler, Tensor, Tensors
 
 WIDTH = 999
 
 
-class WideHandler(Handler):
+class WideHandler(Handler):  # type: ignore[misc]
     """Predicts one number from a row of numbers."""
 
     inputs = (Tensor("features", "FP64", (-1, WIDTH)),)

@@ -70,7 +70,7 @@ class Service:
 
 @contextmanager
 def running_service(
-    tmp_path: Path, events: str = "", response_seconds: float = 2, requests_per_minute: float = 40
+    tmp_path: Path, events: str = "", response_seconds: float = 30, requests_per_minute: float = 40
 ) -> Iterator[Service]:
     """Serve the endpoints in a thread. `events` is the file of the sources of events."""
     tokens = {name: new_token() for name in RIGHTS}

@@ -115,14 +115,13 @@ def test_the_runs_of_a_workload_are_executed_one_after_the_other(store) -> None:
 
 def test_a_run_whose_replica_ended_before_its_start_is_started_again(tmp_path: Path) -> None:
     store, target = open_store(str(tmp_path)), MemoryTarget()
-    lost = RunQueue(store, window=60, claim_seconds=0.05)
+    lost = RunQueue(store, window=60)
     run = submit(lost)
     assert lost.claim(run) == 1
-    dispatcher = Dispatcher(RunQueue(store, window=60, claim_seconds=0.05), target, 1)
-    dispatcher.process()
+    Dispatcher(RunQueue(store, window=60), target, 1).process()
     assert target.repeated == []
-    time.sleep(0.06)
-    dispatcher.process()
+    time.sleep(0.02)
+    Dispatcher(RunQueue(store, window=60, claim_seconds=0.01), target, 1).process()
     assert (target.started, target.repeated) == ([], [run.id])
 
 

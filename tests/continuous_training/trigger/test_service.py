@@ -123,11 +123,13 @@ def test_other_content_types_and_large_bodies_are_rejected(service: Service) -> 
 
 
 def test_too_many_requests_are_rejected_with_a_time(service: Service) -> None:
-    responses = [service.post("/pipelines/digits/runs", {"key": "k"}) for _ in range(45)]
-    statuses = [response.status_code for response in responses]
-    assert statuses[:2] == [202, 200]
-    assert statuses[-1] == 429
-    assert int(responses[-1].headers["retry-after"]) >= 1
+    statuses: list[int] = []
+    while 429 not in statuses and len(statuses) < 200:
+        response = service.post("/pipelines/digits/runs", {"key": "k"})
+        statuses.append(response.status_code)
+    assert (statuses[:2], statuses[-1]) == ([202, 200], 429)
+    assert len(statuses) > 40
+    assert int(response.headers["retry-after"]) >= 1
     assert service.post("/train", {"workload": "mnist"}, "owner").status_code == 202
     assert len(service.dispatcher.queue.unfinished()["digits"]) == 1
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from components.step_cli import interpreter
 from components.train_image import train_image
+from continuous_training.adapters.docker_cli import inspect_image, run_docker
 from continuous_training.core.command import ItemProgress, run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
@@ -25,9 +26,6 @@ from workloads import discovery
 from .images import Images, default_tag, validate_registry, validate_tag
 
 ROOT = Path(__file__).parents[1]
-STDERR = 2
-"""The file descriptor for the output of Docker, because it is progress and not a result."""
-
 TARGETS = ("serving", "notify", "archive", "prep-data", "evaluate", "deploy-serving", "train", "train-torch")
 """The targets of the Dockerfile. The target with torch is the last, because it is by far the largest."""
 
@@ -43,16 +41,17 @@ def build(name: str, target: str, labels: dict[str, str], options: Sequence[str]
     """Build a target as the image `name`. Raises UserError if Docker fails."""
     label_options = [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
     command = ["build", "--file", "components/Dockerfile", "--target", target, "--tag", name]
-    _docker(
+    run_docker(
         [*command, *label_options, *options, "."],
         f"the build of {target} failed; see the output of Docker above",
+        ROOT,
     )
 
 
 def push(name: str) -> None:
     """Push an image. Raises UserError if its registry rejects it."""
     host = name.partition("/")[0]
-    _docker(
+    run_docker(
         ["push", name],
         f"the push of {name} failed; see the output of Docker above. If it is a login error: "
         f"docker login {host}",
@@ -62,7 +61,7 @@ def push(name: str) -> None:
 def pushed_digest(name: str) -> str | None:
     """Return the digest of the image in its registry, or None if it was not pushed from this machine."""
     repository = name.rpartition(":")[0]
-    digests = json.loads(_inspect(name, "{{json .RepoDigests}}") or "null") or []
+    digests = json.loads(inspect_image(name, "{{json .RepoDigests}}") or "null") or []
     matching = (item.partition("@")[2] for item in digests if item.startswith(f"{repository}@"))
     return next(matching, None)
 
@@ -73,23 +72,6 @@ def image_labels() -> dict[str, str]:
     if revision and _git("status", "--porcelain", "--", *SOURCES):
         revision += "-modified"
     return {"version": default_tag()} | ({"revision": revision} if revision else {})
-
-
-def _docker(arguments: Sequence[str], failure: str) -> None:
-    try:
-        process = subprocess.run(["docker", *arguments], cwd=ROOT, check=False, stdout=STDERR)
-    except FileNotFoundError:
-        raise UserError(
-            "the docker command was not found: install Docker, or use a machine that has it"
-        ) from None
-    if process.returncode:
-        raise UserError(failure)
-
-
-def _inspect(name: str, template: str) -> str:
-    """Return a property of an image, or an empty string if the image does not exist."""
-    command = ["docker", "image", "inspect", "--format", template, name]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _git(*arguments: str) -> str:
@@ -180,7 +162,7 @@ def _build_and_push(images: Images, arguments: argparse.Namespace, progress: Ite
 def _print_images(images: Images, targets: Sequence[str]) -> None:
     for target in targets:
         name = images.of(target)
-        megabytes = int(_inspect(name, "{{.Size}}")) / 1e6
+        megabytes = int(inspect_image(name, "{{.Size}}")) / 1e6
         print(f"{name}  {megabytes:.0f} MB  {pushed_digest(name) or 'not pushed'}")
 
 

@@ -1,0 +1,1 @@
+"""The command that builds an image with the model server and one archive."""

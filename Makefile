@@ -15,6 +15,8 @@ LOCKS ?= $(filter-out build uv,$(basename $(notdir $(wildcard locks/*.txt))))
 # Tests that start no servers and take seconds.
 QUICK := $(addprefix tests/continuous_training/,core evaluation report) tests/test_layers.py tests/test_locks.py \
   tests/pipelines/test_steps.py tests/images/test_dockerfile.py
+# Of `make test-bad-day`: the number of kills.
+KILLS ?= 100
 # Of `make images`: where to, the tag (default: the project's version), which, or those of which workloads (default: all),
 # options of docker build.
 REGISTRY ?=
@@ -52,7 +54,7 @@ extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 # "+" joins the names of extras, which may contain "-".
 stamp = $(VENV)/.installed-$(subst $(space),+,$(call extras,$(1)))
 
-.PHONY: help install demo compile upload schedule-diff schedule-apply summary comment images-join images-scan images-sbom images-sign images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
+.PHONY: help install demo compile upload schedule-diff schedule-apply summary comment images-join images-scan images-sbom images-sign images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full test-bad-day lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -137,7 +139,10 @@ cluster-is-named:
 	@test -n "$$KUBECONFIG" || { echo "say which cluster: export KUBECONFIG=FILE"; exit 2; }
 
 test-full: $(call stamp,test torch) ## run the tests that take minutes or the data sets at full size
-	@$(BIN)/python -m pytest -q -s -m full tests
+	@$(BIN)/python -m pytest -q -s -m full --ignore tests/bad_day tests
+
+test-bad-day: $(call stamp,test) ## kill runs (KILLS=100) and damage files, each followed by a run and a rollback
+	@KILLS=$(KILLS) $(BIN)/python -m pytest -q -s -m full tests/bad_day
 
 lint: $(call stamp,test) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

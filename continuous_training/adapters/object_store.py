@@ -241,8 +241,6 @@ class S3Store(ObjectStore):
             IamAwsProvider,
         )
 
-        from continuous_training.adapters.guarded_connections import guard
-
         parts = urlsplit(uri)
         options = dict(item.split("=", 1) for item in parts.query.split("&") if "=" in item)
         endpoint = options.get("endpoint", "s3.amazonaws.com")
@@ -262,6 +260,9 @@ class S3Store(ObjectStore):
         except ValueError as error:
             raise UserError(f"object store {uri!r}: {error}") from None
         if addresses:
+            # Start-up time: only sources of run parameters need it.
+            from continuous_training.adapters.guarded_connections import guard
+
             guard(self.client._http, addresses, f"object store s3://{self.bucket}")
         # A redirect to another endpoint needs another signature, and could lead to another network.
         pools = self.client._http.connection_pool_kw

@@ -15,6 +15,7 @@ from continuous_training.core.exit_codes import DONE
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.settings import ClusterSource, Settings
+from continuous_training.core.temporary_files import temporary_files_in
 from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE
 from continuous_training.serving.process.server_state import state_directory
 from workloads import discovery
@@ -89,7 +90,9 @@ def open_settings(arguments: argparse.Namespace) -> Iterator[Settings]:
     if arguments.cluster is None:
         if arguments.namespace:
             raise UserError("--namespace is the namespace of a cluster: pass --cluster, too")
-        yield Settings.from_environment(os.environ, arguments.state)
+        settings = Settings.from_environment(os.environ, arguments.state)
+        with temporary_files_in(settings.state, "command"):
+            yield settings
         return
     # Start-up time: the import loads the Kubernetes client, which local commands do not need.
     from continuous_training.operations.cluster_settings import open_cluster_settings

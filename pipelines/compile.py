@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.files import write_text
 from continuous_training.core.messages import report
+from continuous_training.core.temporary_files import system_folder
 from continuous_training.kubeflow.object_names import SERVICE_OWNERS
 from continuous_training.kubeflow.upload import CompiledPipeline
 from workloads import discovery
@@ -78,8 +78,8 @@ def _compile(
             namespace=manifest[1],
             include_pipeline_manifest=True,
         )
-    with tempfile.TemporaryDirectory(prefix="compile-") as folder:
-        path = Path(folder) / f"{name}.yaml"
+    with system_folder("compile") as folder:
+        path = folder / f"{name}.yaml"
         compiler.Compiler().compile(
             build(discovery.get(name), images, steps or DEFAULTS, fixed or {}),
             str(path),

@@ -1,4 +1,4 @@
-"""Remove the archives of old versions and the folders of old runs.
+"""Remove the archives of old versions, the folders of old runs and temporary files of killed processes.
 
 The latest N of each are kept. These are always kept: versions with an alias, versions that the server serves
 or loads at its start, the N versions to which rollbacks would go, the runs of all of these with their data,
@@ -29,7 +29,9 @@ def _show(result: PruneResult) -> None:
         print(f"{action}  {version}{item.name}  {format_size(item.size)}")
     for name, counts in result.remaining.items():
         print(f"kept of {name}: {_counts(counts)}")
-    summary = f"{action} {_counts(result.counts)}; {format_size(result.size)}"
+    files = f"{result.leftovers} leftover file{'' if result.leftovers == 1 else 's'}"
+    leftovers = f", {files}" if result.leftovers else ""
+    summary = f"{action} {_counts(result.counts)}{leftovers}; {format_size(result.size)}"
     print(summary if result.removed else "nothing to remove")
 
 

@@ -16,6 +16,7 @@ import sys
 
 from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.core.errors import UserError
+from continuous_training.core.temporary_files import remove_leftovers
 from continuous_training.operations.rollback import (
     ARCHIVE_RESTORED,
     PLANNED,
@@ -76,6 +77,8 @@ def _run(arguments: argparse.Namespace) -> RollbackResult:
     if len(arguments.why) > MAX_REASON_LENGTH:
         raise UserError(f"--why is longer than {MAX_REASON_LENGTH} characters; pass a shorter reason")
     with command_line.open_settings(arguments) as settings:
+        if not arguments.dry_run:
+            remove_leftovers(settings.state)
         return roll_back(
             arguments.workload,
             arguments.to,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.progress import Progress
+from continuous_training.core.temporary_files import system_folder
 from continuous_training.serving.models.model import load_model
 from workloads import discovery
 
@@ -52,9 +52,9 @@ def reevaluate(
     first_champion = f"version {first}" if first else "no champion"
     reason = note("evaluated again", f"the first evaluation was against {first_champion}")
     context = RunContext(workload, archived.run, registry, store, progress)
-    with tempfile.TemporaryDirectory(prefix="reevaluate-") as folder:
-        bundle = Path(folder) / "model"
-        archive_writer.unpack(store.fetch(archived.key, Path(folder)), bundle, archived.digest)
+    with system_folder("reevaluate") as folder:
+        bundle = folder / "model"
+        archive_writer.unpack(store.fetch(archived.key, folder), bundle, archived.digest)
         model = load_model(bundle)
         try:
             result = evaluate(context, dataset, model, version.tags["model_digest"], reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from continuous_training.core.files import to_json, write_text
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
+from continuous_training.core.temporary_files import system_folder
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.target import DeploymentTarget
@@ -116,8 +116,8 @@ def _roll_out(
     def make_champion() -> None:
         registry.promote(version, model.evaluated_champion, "; ".join(model.reasons), model.run)
 
-    with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
-        archive = store.fetch(model.key, Path(folder))
+    with system_folder("deploy") as folder:
+        archive = store.fetch(model.key, folder)
         if digest_file(archive) != model.digest:
             archive = _repair(model, archived, store, progress)
         roll_out(target, model.workload, archive, model.digest, make_champion, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.bundle import TrainingData
 from continuous_training.core.errors import UserError
+from continuous_training.core.temporary_files import system_folder
 from continuous_training.serving.models.model import Model, load_model
 
 from .absent_champion import check_absent_champion
@@ -44,8 +44,8 @@ def open_champion(context: RunContext) -> Iterator[Champion | None]:
         check_absent_champion(context)
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="champion-") as folder:
-        model = _load(context, version, Path(folder))
+    with system_folder("champion") as folder:
+        model = _load(context, version, folder)
         try:
             yield Champion(version, model)
         finally:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from continuous_training.core.address_policy import AddressPolicy
 from continuous_training.core.disk_space import disk_full_message, is_disk_full
 from continuous_training.core.errors import DiskFullError, PipelineError, TransientError, UserError
 from continuous_training.core.files import link_durably, replace_durably
+from continuous_training.core.temporary_files import temporary_file
 
 
 class ObjectStore(ABC):
@@ -97,6 +96,17 @@ def _valid_key(key: str) -> str:
 
 
 @contextmanager
+def _temporary_copy(target: Path, source: IO[bytes]) -> Iterator[Path]:
+    """Yield a complete temporary file next to `target`. It is removed if it is not renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_file(target) as temporary:
+        with temporary.open("wb") as output:
+            shutil.copyfileobj(source, output)
+        temporary.chmod(0o644)
+        yield temporary
+
+
+@contextmanager
 def _write_errors(root: Path, key: str) -> Iterator[None]:
     """Convert errors of writing to a DiskFullError, or to a UserError with an action."""
     try:
@@ -136,14 +146,11 @@ class FolderStore(ObjectStore):
         target = self._path(key)
         if target.exists():
             return False
-        with _write_errors(self.root, key):
-            temporary = self._write_temporary(target, io.BytesIO(data))
+        with _write_errors(self.root, key), _temporary_copy(target, io.BytesIO(data)) as temporary:
             try:
                 link_durably(temporary, target)
             except FileExistsError:
                 return False
-            finally:
-                temporary.unlink()
         return True
 
     def fetch(self, key: str, folder: Path) -> Path:
@@ -185,30 +192,8 @@ class FolderStore(ObjectStore):
         return path
 
     def _put(self, target: Path, source: IO[bytes]) -> None:
-        temporary = self._write_temporary(target, source)
-        try:
+        with _temporary_copy(target, source) as temporary:
             replace_durably(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-    def _write_temporary(self, target: Path, source: IO[bytes]) -> Path:
-        """Write a temporary file next to `target`, and return its path."""
-        handle, name = tempfile.mkstemp(dir=self._parent(target), prefix=".")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as output:
-                shutil.copyfileobj(source, output)
-            temporary.chmod(0o644)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return temporary
-
-    @staticmethod
-    def _parent(path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.parent
 
 
 _WITH_CHECKSUM: dict[str, str | list[str] | tuple[str]] = {"x-amz-checksum-mode": "ENABLED"}

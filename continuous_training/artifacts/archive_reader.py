@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import stat
 import struct
-import tempfile
 import unicodedata
 import zipfile
 import zlib
@@ -20,6 +18,7 @@ from continuous_training.artifacts.archive_manifest import MANIFEST, ArchiveMani
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.core.digest import digest_stream
 from continuous_training.core.json_object import JsonObject
+from continuous_training.core.temporary_files import TemporaryFolder
 
 MAX_BYTES = 2 * 1024**3
 """The maximum total size of the unpacked members, in bytes."""
@@ -58,14 +57,10 @@ def unpack(path: Path, into: Path, digest: str | None = None) -> ArchiveManifest
     with _open_zip(path, digest) as archive:
         manifest = _read_manifest(archive, path)
         members = _verified_members(archive, manifest.files, path)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
-        try:
+        with TemporaryFolder(into.parent, into.name) as temporary:
             for member in members:
                 _extract(archive, member, manifest.files.get(member.filename), temporary, path)
             temporary.rename(into)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
     return manifest
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.digest import CHECKSUMS, digest_file
 from continuous_training.core.json_object import Json
+from continuous_training.core.temporary_files import temporary_file
 
 __all__ = ["MANIFEST", "Archive", "read_manifest", "unpack", "write"]
 
@@ -146,21 +145,17 @@ def _entry_of_file(path: Path) -> MemberEntry:
 
 def _write_zip(name: str, output: Path, files: dict[str, Path], added: dict[str, bytes]) -> Archive:
     output.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".mar", dir=output)
-    try:
-        with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+    with temporary_file(output / f"{name}.mar") as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for member in sorted([*files, *added]):
                 if member in added:
                     archive.writestr(_member(member), added[member])
                 else:
                     _add_file(archive, _member(member), files[member])
-        Path(temporary).chmod(0o644)
-        digest = digest_file(Path(temporary))
+        temporary.chmod(0o644)
+        digest = digest_file(temporary)
         path = output / f"{name}-{digest[:12]}.mar"
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.replace(path)
     return Archive(path, name, digest)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from continuous_training.core.errors import UserError
 from continuous_training.core.indented_json import indented_json
+from continuous_training.core.temporary_files import TemporaryFolder, remove_leftovers, temporary_file
 
 
 @contextmanager
@@ -26,24 +26,22 @@ def new_folder(path: Path, mark: str) -> Iterator[Path]:
     if path.exists() and not (path.is_dir() and ((path / mark).is_file() or not any(path.iterdir()))):
         raise UserError(f"{path} is not empty and contains no {mark}, so it is kept; use another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    # mkdtemp permits only its user; containers with other users read the artifact.
-    temporary.chmod(0o755)
-    try:
+    remove_leftovers(path.parent, recursive=False)
+    with TemporaryFolder(path.parent, path.name) as temporary:
+        # Containers with other users read the artifact.
+        temporary.chmod(0o755)
         yield temporary
         if path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` atomically and durably: a reader sees the old file or the new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    replace_durably(temporary, path)
+    with temporary_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        replace_durably(temporary, path)
 
 
 def replace_durably(temporary: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Remove the archives of old versions and the folders of old runs."""
+"""Remove the archives of old versions, the folders of old runs and leftover temporary files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.core.errors import UserError
 from continuous_training.core.json_object import Json
 from continuous_training.core.settings import Settings
+from continuous_training.core.temporary_files import find_leftovers
 from continuous_training.operations.lineage import PRUNED, describe_rows, read_contents
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.retention import (
@@ -31,9 +32,10 @@ LOCK_TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class RemovedItem:
-    """An archive or a run folder that was removed, or would be. `size` is in bytes.
+    """An archive, a run folder or a leftover file that was removed, or would be. `size` is in bytes.
 
-    `snapshots` is the number of datasets in a run folder. `version` is None for a run folder.
+    `snapshots` is the number of datasets in a run folder. `version` is None for a run folder. `workload` is
+    empty for a leftover temporary file.
     """
 
     workload: str
@@ -43,6 +45,11 @@ class RemovedItem:
     archives: int = 0
     runs: int = 0
     snapshots: int = 0
+
+    @property
+    def is_leftover(self) -> bool:
+        """Whether this is a leftover temporary file or folder."""
+        return not self.workload
 
     def to_json(self) -> Json:
         """Return the fields under their keys in --json."""
@@ -78,6 +85,11 @@ class PruneResult:
         )
 
     @property
+    def leftovers(self) -> int:
+        """The number of removed leftover files and folders."""
+        return sum(item.is_leftover for item in self.removed)
+
+    @property
     def size(self) -> int:
         """The total size of all removed items in bytes."""
         return sum(item.size for item in self.removed)
@@ -89,6 +101,7 @@ class PruneResult:
             "state": self.state,
             "keep": self.keep,
             **vars(self.counts),
+            "leftovers": self.leftovers,
             "bytes": self.size,
             "removed": [item.to_json() for item in self.removed],
             "kept": {name: vars(counts) for name, counts in self.remaining.items()},
@@ -104,8 +117,8 @@ def prune(
 ) -> PruneResult:
     """Remove the old archives and run folders of one workload or of all, and keep the newest `keep` of each.
 
-    Raises UserError if the served versions are unknown: then nothing is removed. `check_name(name, has_data)`
-    raises UserError for an unknown workload.
+    Also remove the temporary files of killed processes. Raises UserError if the served versions are unknown:
+    then nothing is removed. `check_name(name, has_data)` raises UserError for an unknown workload.
     """
     if keep < 1:
         raise UserError(f"--keep {keep} is not allowed: pass 1 or more")
@@ -118,13 +131,28 @@ def prune(
         store = open_store(settings.store, settings.store_access)
         pruning = _Pruning(keep, settings, registry, store, runs, dry_run)
         selections = {workload: pruning.prune(workload) for workload in names}
+    removed = [item for items, _ in selections.values() for item in items]
     return PruneResult(
         state=str(settings.state),
         keep=keep,
         dry_run=dry_run,
-        removed=tuple(item for items, _ in selections.values() for item in items),
+        removed=(*removed, *_prune_leftovers(settings.state, removed, dry_run)),
         remaining={workload: remaining for workload, (_, remaining) in selections.items()},
     )
+
+
+def _prune_leftovers(state: Path, removed: list[RemovedItem], dry_run: bool) -> list[RemovedItem]:
+    """Remove the leftovers. Those in the folders of `removed` runs are part of these folders."""
+    folders = [state / item.name for item in removed if item.runs]
+    leftovers = [
+        leftover
+        for leftover in find_leftovers(state)
+        if not any(leftover.path.is_relative_to(folder) for folder in folders)
+    ]
+    if not dry_run:
+        for leftover in leftovers:
+            leftover.remove()
+    return [RemovedItem("", str(item.path.relative_to(state)), item.size) for item in leftovers]
 
 
 @dataclass(frozen=True)

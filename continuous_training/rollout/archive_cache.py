@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from continuous_training.adapters import model_store
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.golden_requests import GoldenSet
+from continuous_training.core.temporary_files import system_folder
 from continuous_training.rollout.golden_verification import read_golden_set
 from continuous_training.rollout.trial import DeployedVersion
 
@@ -21,7 +21,7 @@ class ArchiveCache:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._paths: dict[DeployedVersion, Path] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="archives-")
+        self._folder = system_folder("archives")
 
     def add(self, version: DeployedVersion, path: Path) -> None:
         """Use the local file `path` as the archive of a version."""
@@ -31,7 +31,7 @@ class ArchiveCache:
         """Return the archive of a version, downloaded at first use; UserError if the store has none."""
         if version not in self._paths:
             pointer = model_store.find(self._store, f"{version.name}@{version.digest}")
-            self._paths[version] = self._store.fetch(pointer.key, Path(self._folder.name))
+            self._paths[version] = self._store.fetch(pointer.key, self._folder.path)
         return self._paths[version]
 
     def golden_requests(self, version: DeployedVersion) -> GoldenSet:

@@ -16,6 +16,7 @@ from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import TransientError
 from continuous_training.core.files import replace_durably
 from continuous_training.core.progress import Progress
+from continuous_training.core.temporary_files import temporary_file
 from continuous_training.rollout.golden_verification import read_golden_set
 from continuous_training.rollout.trial_renewal import TrialRenewal
 from continuous_training.serving.process import daemon
@@ -89,9 +90,9 @@ class LocalTarget:
         stored = self._stored_path(name, digest)
         if not stored.is_file() or digest_file(stored) != digest:
             self.archive_folder.mkdir(parents=True, exist_ok=True)
-            temporary = stored.with_name(f".{stored.name}-{os.getpid()}")
-            shutil.copyfile(archive, temporary)
-            replace_durably(temporary, stored)
+            with temporary_file(stored) as temporary:
+                shutil.copyfile(archive, temporary)
+                replace_durably(temporary, stored)
         return stored
 
     def _stored_path(self, name: str, digest: str) -> Path:

@@ -18,6 +18,7 @@ from continuous_training.core.progress import StepEvent
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.run_parameters import Values
 from continuous_training.core.settings import Settings, local_registry_uri
+from continuous_training.core.temporary_files import TemporaryFolder, remove_leftovers, temporary_files_in
 from continuous_training.operations.retention import RUN_LOCK
 from pipelines import run_output
 from pipelines.local_run.kfp_local import run_pipeline
@@ -41,7 +42,8 @@ def run_local(workload: Workload, values: Values, settings: Settings, run_id: st
     run_id = run_id or new_run_id(workload.name)
     folder = settings.state / "runs" / run_id
     folder.mkdir(parents=True)
-    with hold_lock(folder / RUN_LOCK, timeout=0):
+    remove_leftovers(settings.state)
+    with hold_lock(folder / RUN_LOCK, timeout=0), temporary_files_in(settings.state, "run"):
         return _run_in(folder, run_id, workload, values, settings)
 
 
@@ -93,11 +95,10 @@ def _execute(
     registry: LocalRegistry | None,
 ) -> Transcript:
     """Run the pipeline in the run's folder."""
-    temporary = folder / "tmp"
-    temporary.mkdir()
+    temporary = TemporaryFolder(folder, "steps")
     environment = {
         # KFP leaves a folder for each step in the temporary directory.
-        "TMPDIR": str(temporary),
+        "TMPDIR": str(temporary.path),
         "CT_RUN": run_id,
         "CT_WORKLOAD": workload.name,
         "CT_STATE": str(settings.state),
@@ -117,7 +118,7 @@ def _execute(
 
             return run_pipeline(workload.name, values, run_id, folder, environment, start_registry_and_listen)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.remove()
 
 
 def check_extras(workload: Workload, values: Values) -> None:

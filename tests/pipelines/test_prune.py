@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import requests
 
 from continuous_training.adapters.model_registry import CHALLENGER, CHAMPION, PREVIOUS
 from continuous_training.core.file_lock import hold_lock
+from continuous_training.core.temporary_files import temporary_file
 from continuous_training.operations import prune
 from continuous_training.operations.lineage import PRUNED
 from continuous_training.operations.retention import RUN_LOCK
@@ -61,6 +64,34 @@ def test_nothing_is_removed_if_nothing_is_old_or_a_run_is_active(shared_state: C
     out, _ = run_command(main, capsys, "--keep", "3")
     assert f"removed  runs/{old.name}" in out, "the run no longer holds its lock"
     assert (runs / "notes").is_dir()
+
+
+def test_leftovers_of_killed_processes_are_counted_and_removed(state: ChampionState, capsys):
+    """A running process keeps its files."""
+    store = state.folder / "store" / "archives"
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from continuous_training.core.temporary_files import TemporaryFolder\n"
+        "folder = TemporaryFolder(Path(sys.argv[1]), 'unpacked').path\n"
+        "(folder / 'weights').write_bytes(bytes(5000))\n"
+        "print(folder, flush=True); os.kill(os.getpid(), 9)\n"
+    )
+    command = [sys.executable, "-c", code, str(store)]
+    run = subprocess.run(command, cwd=champions.ROOT, capture_output=True, text=True)
+    assert run.returncode == -9, run.stderr
+    leftover = Path(run.stdout.strip())
+    name = str(leftover.relative_to(state.folder))
+    with temporary_file(store / "active.mar") as active:
+        planned = run_json(main, capsys, "--keep", "3", "--dry-run")
+        assert leftover.is_dir()
+        assert (planned["verdict"], planned["leftovers"], planned["bytes"]) == ("planned", 1, 5000)
+        assert [(item["name"], item["bytes"]) for item in planned["removed"]] == [(name, 5000)]
+        out, _ = run_command(main, capsys, "--keep", "3")
+        assert f"removed  {name}  " in out
+        assert "0 data snapshots, 1 leftover file;" in out
+        assert not leftover.exists()
+        assert active.is_file()
+        assert run_json(main, capsys, "--keep", "3")["leftovers"] == 0
 
 
 def test_prune_and_rollback_wait_for_the_lock_of_rollouts(shared_state: ChampionState, capsys, monkeypatch):

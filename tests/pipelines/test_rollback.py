@@ -22,6 +22,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.alias_move import AliasMove
 from continuous_training.core.exit_codes import INTERRUPTED
 from continuous_training.core.interrupts import ignore_first_interrupt
+from continuous_training.core.temporary_files import find_leftovers
 from continuous_training.operations.champion_history import read_champion_history
 from continuous_training.serving.process import daemon
 from pipelines import status
@@ -431,6 +432,7 @@ def test_the_same_command_completes_a_killed_rollback(champion_state: ChampionSt
             assert code == -signal.SIGKILL
             run_command(main, capsys, *WORKLOAD)
         assert is_rolled_back(champion_state, capsys), f"killed at point {point}"
+        assert find_leftovers(champion_state.folder) == []
         assert count_rollbacks(champion_state) == before + 1
         run_command(main, capsys, *WORKLOAD, "--to", "3")
         if code == 0:

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from continuous_training.adapters.local_registry import LocalRegistry
+from continuous_training.core.temporary_files import find_leftovers
 from continuous_training.serving.process import daemon
 from pipelines.run import LOCAL_INTERRUPTION
 
@@ -244,10 +245,13 @@ def test_a_run_after_an_interrupt_succeeds(tmp_path):
 
 
 def test_a_run_after_a_killed_run_succeeds(tmp_path):
-    """SIGKILL also ends the server of the registry. The next run is complete."""
-    arguments = ["--workload", "diabetes", "--state", str(tmp_path)]
+    """SIGKILL also ends the server of the registry. The next run is complete, and removes the leftovers."""
+    system_folder, state = tmp_path / "tmp", tmp_path / "state"
+    system_folder.mkdir()
+    arguments = ["--workload", "diabetes", "--state", str(state)]
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.run", *arguments],
+        env={**os.environ, "TMPDIR": str(system_folder)},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -261,13 +265,16 @@ def test_a_run_after_a_killed_run_succeeds(tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     deadline = time.monotonic() + 30
-    while _processes_with(tmp_path / "mlflow") and time.monotonic() < deadline:
+    while _processes_with(state / "mlflow") and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not _processes_with(tmp_path / "mlflow"), "the server of the registry still runs"
+    assert not _processes_with(state / "mlflow"), "the server of the registry still runs"
+    assert list(system_folder.iterdir()) == []
+    assert find_leftovers(state)
     try:
         assert result_of(*arguments)["verdict"] == "promoted"
+        assert find_leftovers(state) == []
     finally:
-        daemon.stop(tmp_path)
+        daemon.stop(state)
 
 
 def _processes_with(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from continuous_training.core.temporary_files import TemporaryFolder, remove_leftovers
 from continuous_training.serving.errors import ModelNotFoundError, ModelNotReadyError, VersionRejectedError
 from continuous_training.serving.models.batch_inference import InferenceResult
 from continuous_training.serving.models.inference_request import InferenceRequest
@@ -31,10 +32,12 @@ class ModelRepository:
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.threads = threads
-        self.work_folder = folder / "work"
+        folder.mkdir(parents=True, exist_ok=True)
         # Remove the files of a killed server: every load unpacks its archive again.
-        shutil.rmtree(self.work_folder, ignore_errors=True)
-        self.work_folder.mkdir(parents=True)
+        remove_leftovers(folder, recursive=False)
+        shutil.rmtree(folder / "work", ignore_errors=True)  # The folder of earlier versions.
+        self._work = TemporaryFolder(folder, "work")
+        self.work_folder = self._work.path
         self.persisted = PersistedVersions(folder / "models.json")
         self.unavailable: dict[str, str] = {}
         self.add_pending(self.persisted.versions)
@@ -231,4 +234,4 @@ class ModelRepository:
         with self._switch_lock:
             for name in self._models.all():
                 self._models.remove(name)
-        shutil.rmtree(self.work_folder, ignore_errors=True)
+        self._work.remove()

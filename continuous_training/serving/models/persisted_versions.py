@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from continuous_training.core.files import replace_durably
+from continuous_training.core.temporary_files import temporary_file
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +84,9 @@ class PersistedVersions:
             self.versions = versions
 
     def _replace(self, versions: dict[str, PersistedVersion]) -> None:
-        handle, temporary = tempfile.mkstemp(prefix=".models-", dir=self.path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(_encode(versions))
-        replace_durably(Path(temporary), self.path)
+        with temporary_file(self.path, mode=0o600) as temporary:
+            temporary.write_bytes(_encode(versions))
+            replace_durably(temporary, self.path)
 
 
 def _encode(versions: dict[str, PersistedVersion]) -> bytes:

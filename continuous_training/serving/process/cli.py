@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from continuous_training.core.command import run_command
 from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.messages import report
+from continuous_training.core.temporary_files import remove_leftovers
 from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process import daemon, logs, options
 from continuous_training.serving.process.server_state import state_directory
@@ -137,6 +138,7 @@ def _start(args: argparse.Namespace) -> int:
     def print_or_report(line: str) -> None:
         (report if daemon.PORT_TAKEN in line else print)(line)
 
+    remove_leftovers(args.state)
     daemon.start(args.state, args.port, host=args.host, report=print_or_report)
     return 0
 

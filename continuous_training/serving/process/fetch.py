@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from continuous_training.adapters.model_store import find
@@ -19,6 +18,7 @@ from continuous_training.adapters.object_store import open_store
 from continuous_training.core.command import run_command
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
+from continuous_training.core.temporary_files import TemporaryFolder, remove_leftovers
 
 TORCHSERVE_SETTINGS = Path(__file__).parents[1] / "torchserve.properties"
 CONFIG_FILE = "config.properties"
@@ -42,8 +42,9 @@ def fetch(store_url: str, reference: str, folder: Path) -> Path:
     store = open_store(store_url)
     pointer = find(store, reference)
     target = folder / f"{pointer.name}.mar"
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
-        archive = store.fetch(pointer.key, Path(temporary))
+    remove_leftovers(folder, recursive=False)
+    with TemporaryFolder(folder, "fetch") as temporary:
+        archive = store.fetch(pointer.key, temporary)
         digest = digest_file(archive)
         if not digest.startswith(pointer.digest):
             raise UserError(
@@ -51,8 +52,8 @@ def fetch(store_url: str, reference: str, folder: Path) -> Path:
                 "upload the archive again"
             )
         # A store that is a local folder returns its own file, which must stay there.
-        if archive.parent != Path(temporary):
-            archive = Path(shutil.copyfile(archive, Path(temporary) / "archive"))
+        if archive.parent != temporary:
+            archive = Path(shutil.copyfile(archive, temporary / "archive"))
         archive.replace(target)
     return target
 

@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from continuous_training.artifacts.archive_manifest import ArchiveManifest
 from continuous_training.artifacts.archive_reader import read_manifest
+from continuous_training.core.temporary_files import system_folder
 from continuous_training.serving.models.archive_sources import ArchiveSource
 from continuous_training.serving.process.application import ServerApplication
 from continuous_training.serving.process.server_loop import (
@@ -34,8 +34,7 @@ _MAX_SHOWN_REQUEST = 300
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """Create a folder for one server, with a subfolder `downloads`. Remove it at the end."""
-    with tempfile.TemporaryDirectory(prefix="serving-") as temporary:
-        folder = Path(temporary)
+    with system_folder("serving") as folder:
         (folder / "downloads").mkdir()
         yield folder
 

@@ -83,7 +83,8 @@ def test_restart_after_a_kill_restores_confirmed_versions_on_the_same_port(
     assert restarted.running.token != endpoint.running.token
     assert restarted.served("toy") == second.digest
     assert restarted.predict("toy", {"x": [1]}, second.digest)["scale"] == 3
-    assert len(list((state / "serving/work").iterdir())) == 1
+    (work_folder,) = (state / "serving").glob(".work-*.tmp")
+    assert len(list(work_folder.iterdir())) == 1
 
 
 def test_stale_server_json_does_not_affect_the_process_that_it_names(state: Path) -> None:
@@ -186,9 +187,11 @@ def test_server_started_without_the_daemon_does_not_replace_the_running_server(
     assert daemon.status(state) == running
 
 
-def test_start_error_contains_the_end_of_the_log(state: Path) -> None:
-    (state / "serving").mkdir(parents=True)
-    (state / "serving/work").write_text("a file where the server needs a directory")
+def test_start_error_contains_the_end_of_the_log(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise FileExistsError('a damaged installation')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(Exception, match=r"(?s)ended during its start.*server\.log.*FileExistsError"):
         daemon.start(state, 0)
     assert daemon.status(state) is None

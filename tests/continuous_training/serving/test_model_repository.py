@@ -47,7 +47,7 @@ def test_a_replaced_version_is_unloaded_after_its_running_request(tmp_path: Path
     assert not replaced.current.folder.exists()
     assert replaced.model.handler is None
     repository.close()
-    assert not list((tmp_path / "server").glob("work"))
+    assert not list((tmp_path / "server").glob(".work*"))
 
 
 def test_concurrent_requests_succeed_while_versions_change(tmp_path: Path) -> None:

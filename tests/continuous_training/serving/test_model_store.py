@@ -132,7 +132,7 @@ def check_load_follows_alias(uri: str, tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.communicate(timeout=20)
-    assert not list(temporary.glob("serving-*")), "temporary files were not removed"
+    assert not list(temporary.glob(".serving-*")), "temporary files were not removed"
 
 
 def test_a_server_ends_with_an_error_if_the_store_does_not_have_the_model(tmp_path: Path) -> None:

@@ -144,10 +144,10 @@ def test_temporary_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     with serving(make_archive(tmp_path), options=TWO_WORKERS) as server:
-        assert list(temporary.glob("serving-*"))
+        assert list(temporary.glob(".serving-*"))
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(10) == 0
-    assert not list(temporary.glob("serving-*"))
+    assert not list(temporary.iterdir())
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:

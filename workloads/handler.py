@@ -70,6 +70,10 @@ class Handler(ABC):
     For an invalid request, `preprocess` raises `ValueError` with a message for the client; other requests of
     the batch are not affected.
 
+    A handler whose JSON requests accept image files defines `read_image(content: bytes)`, which returns the
+    pixel rows of a file or raises `ValueError`. The server calls it for uploads, in any thread. Without this
+    method, the server reads uploads itself.
+
     A server sets `threads`, the number of threads for one inference, before it calls `load`. `batch_rows`
     limits the rows of a batch; use 1 if batches are not faster. None means the server's default.
     """

@@ -18,7 +18,7 @@ from .pictures import INK, SIDE, read_picture
 NEIGHBOURS = 10
 _USAGE = (
     'send {"image": IMAGE} or {"images": [IMAGE, ...]}, or the bytes of an image file; an IMAGE is 28 rows '
-    "of 28 numbers from 0 (paper) to 255 (ink), or a PNG or JPEG file in base64"
+    "of 28 numbers from 0 (paper) to 255 (ink), or a PNG, JPEG, WebP or BMP file in base64"
 )
 
 _IMAGE = Tensor("image", "FP32", (-1, SIDE, SIDE), minimum=0, maximum=INK)
@@ -73,6 +73,11 @@ class MnistHandler(Handler):
         if any(isinstance(picture, str | bytes) for picture in pictures):
             return {"image": np.concatenate([_image(picture) for picture in pictures])}
         return {"image": _arrays(pictures)}
+
+    def read_image(self, content: bytes) -> list[list[float]]:
+        """Return the 28 rows of 28 pixels of an image file. Raises ValueError if it is not a usable one."""
+        rows: list[list[float]] = read_picture(content).tolist()
+        return rows
 
     def inference(self, tensors: Tensors) -> Tensors:
         """Return the majority label of the neighbours. The nearest neighbour decides a tie."""

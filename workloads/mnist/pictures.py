@@ -22,9 +22,15 @@ _INK_LEVELS = 64
 _MAX_PIXELS = 16_000_000
 """Limit that accepts a phone's photograph and rejects a small file that decodes to gigabytes."""
 
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+
+
+class _PictureError(ValueError):
+    """The file is a picture that cannot be used."""
+
 
 def read_picture(content: bytes) -> np.ndarray:
-    """Convert a PNG or JPEG file of any size and colour to float32 [28, 28], from 0 (paper) to 255 (ink).
+    """Convert a PNG, JPEG, WebP or BMP file to float32 [28, 28], from 0 (paper) to 255 (ink).
 
     The median of the border is the colour of the paper. A digital image of 28 x 28 pixels is used as it is,
     inverted if its paper is light, and a scan of that size gets full contrast. Any other image is cropped to
@@ -58,9 +64,9 @@ def _grey(content: bytes) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
             if opened.width * opened.height > _MAX_PIXELS:
-                raise ValueError(
+                raise _PictureError(
                     f"the picture has {opened.width} x {opened.height} pixels; send at most {_MAX_PIXELS:,}"
                 )
             picture = ImageOps.exif_transpose(opened)
@@ -75,9 +81,12 @@ def _grey(content: bytes) -> np.ndarray:
                     return grey
             on_white, on_black = (_flatten(picture, paper) for paper in ("white", "black"))
             return on_white if _has_contrast(on_white) else on_black
-    # Pillow's own messages describe its objects, not the file.
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError("the picture cannot be read as PNG or JPEG; is the file complete?") from error
+    except _PictureError:
+        raise
+    # Pillow's decoders raise many exception types, and their messages describe objects, not the file.
+    except Exception as error:
+        names = ", ".join(_FORMATS)
+        raise ValueError(f"the picture cannot be read as {names}; is the file complete?") from error
 
 
 def _flatten(picture: Any, paper: str) -> np.ndarray:

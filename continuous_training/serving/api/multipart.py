@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from continuous_training.serving.models.schema_inference import Schema
 FORM = "multipart/form-data"
 MAX_PARTS = 256
 """The maximum number of parts in a form. Parsing more parts takes longer than the inference."""
+
+ReadImage = Callable[[bytes], list[list[float]]]
+"""Returns the pixel rows of an image file. ValueError or RequestError if the file is not such an image."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,10 @@ def is_upload(content_type: str) -> bool:
     return media_type == FORM or media_type.startswith("image/")
 
 
-def parse_upload(content_type: str, body: bytes, schema: Schema) -> Any:
+def parse_upload(content_type: str, body: bytes, schema: Schema, read_image: ReadImage | None = None) -> Any:
     """Return the JSON request that is equivalent to an upload.
 
+    `read_image` is the handler's own reader of image files; without it, `decode_image` reads them.
     RequestError if an image or a part cannot be read; UnsupportedMediaTypeError if the model does not take
     images, or not of that type.
     """
@@ -72,16 +77,23 @@ def parse_upload(content_type: str, body: bytes, schema: Schema) -> Any:
             raise UnsupportedMediaTypeError(
                 f"{media_type} is not supported; send one of {', '.join(MEDIA_TYPES)}"
             )
-        return _request([body], {}, fields)
-    parts = _parse_form(content_type, body)
-    return _request(parts.files, parts.texts, fields)
+        files, texts = [body], dict[str, str]()
+    else:
+        parts = _parse_form(content_type, body)
+        files, texts = parts.files, parts.texts
+    return _request(
+        files, texts, fields, read_image or (lambda file: decode_image(file, fields.image_format))
+    )
 
 
-def _request(files: list[bytes], texts: dict[str, str], fields: ImageFields) -> Any:
+def _request(files: list[bytes], texts: dict[str, str], fields: ImageFields, read_image: ReadImage) -> Any:
     if not files:
         name = fields.single or fields.multiple
         raise RequestError(f"the form contains no file; send one, for example: curl -F {name}=@image.png")
-    images = [decode_image(file, fields.image_format) for file in files]
+    try:
+        images = [read_image(file) for file in files]
+    except ValueError as error:
+        raise RequestError(str(error)) from error
     other_fields = {name: _parse_text(name, text, fields.other_fields) for name, text in texts.items()}
     if len(images) == 1 and fields.single:
         return {fields.single: images[0], **other_fields}

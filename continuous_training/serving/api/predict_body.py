@@ -65,9 +65,12 @@ async def parse_predict_request(request: EndpointRequest, version: LoadedVersion
     content_type = request.header(b"content-type") or ""
     if is_upload(content_type):
         schema = model_schema(version).request
+        read_image = getattr(version.model.handler, "read_image", None)
         # In a thread, because decoding a photograph takes longer than many inferences.
         loop = asyncio.get_running_loop()
-        decoded = await loop.run_in_executor(_decoder_threads, parse_upload, content_type, body, schema)
+        decoded = await loop.run_in_executor(
+            _decoder_threads, parse_upload, content_type, body, schema, read_image
+        )
         return request_type(body, lambda _: decoded)
     return request_type(body)
 

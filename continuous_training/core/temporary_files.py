@@ -46,7 +46,8 @@ def temporary_file(target: Path, mode: int = 0o666) -> Iterator[Path]:
     try:
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        if _is_open(path, handle):
+            path.unlink()
         os.close(handle)
 
 

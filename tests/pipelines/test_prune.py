@@ -72,9 +72,9 @@ def test_leftovers_of_killed_processes_are_counted_and_removed(state: ChampionSt
     code = (
         "import os, sys; from pathlib import Path\n"
         "from continuous_training.core.temporary_files import TemporaryFolder\n"
-        "folder = TemporaryFolder(Path(sys.argv[1]), 'unpacked').path\n"
-        "(folder / 'weights').write_bytes(bytes(5000))\n"
-        "print(folder, flush=True); os.kill(os.getpid(), 9)\n"
+        "folder = TemporaryFolder(Path(sys.argv[1]), 'unpacked')\n"
+        "(folder.path / 'weights').write_bytes(bytes(5000))\n"
+        "print(folder.path, flush=True); os.kill(os.getpid(), 9)\n"
     )
     command = [sys.executable, "-c", code, str(store)]
     run = subprocess.run(command, cwd=champions.ROOT, capture_output=True, text=True)

@@ -49,7 +49,7 @@ def serve(files: StateFiles, host: str, port: int | None, settings: ServerSettin
         last_port = files.last_port()
         public_socket = listen(host, port, (last_port, DEFAULT_PORT) if last_port else (DEFAULT_PORT,))
         management_socket = listen("127.0.0.1", None)
-        _serve(files, host, public_socket, management_socket, settings or ServerSettings())
+        _serve(files, handle, host, public_socket, management_socket, settings or ServerSettings())
     finally:
         files.server.unlink(missing_ok=True)
         os.close(handle)
@@ -57,6 +57,7 @@ def serve(files: StateFiles, host: str, port: int | None, settings: ServerSettin
 
 def _serve(
     files: StateFiles,
+    lock: int,
     host: str,
     public_socket: socket.socket,
     management_socket: socket.socket,
@@ -84,9 +85,10 @@ def _serve(
             watchdog.check()
         repository.revert_expired_trials()
         logs.rotate(files.log)
-        repository.persisted.repair()
-        if files.repair(running):
-            log.warning("%s or %s was damaged: both are written again", files.server, files.port)
+        if files.is_locked_by(lock):
+            repository.persisted.repair()
+            if files.repair(running):
+                log.warning("%s or %s was damaged: both are written again", files.server, files.port)
         # Without the state directory, no command can find this server.
         if not files.lock.exists():
             log.info("the state directory was deleted: the server stops")

@@ -147,6 +147,13 @@ class StateFiles:
             return None
         return RunningServer.from_json(JsonObject.parse(text, self.server.name))
 
+    def is_locked_by(self, handle: int) -> bool:
+        """Return whether `handle` is the lock file. It is not if the folder was replaced since."""
+        try:
+            return os.path.samestat(os.fstat(handle), self.lock.stat())
+        except FileNotFoundError:
+            return False
+
     def repair(self, running: RunningServer) -> bool:
         """Write the files of the running server again if they are damaged. Return whether they were."""
         if not self.server.is_file():

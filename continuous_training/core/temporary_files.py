@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -62,19 +63,51 @@ def system_folder(name: str) -> TemporaryFolder:
 def temporary_files_in(state: Path, name: str) -> Iterator[None]:
     """Let the module `tempfile` use a folder in the state directory within the block.
 
-    Without a state directory that can be written, `tempfile` keeps the system's folder.
+    The folder of `tempfile` belongs to the process: blocks that overlap, such as those of two threads, share
+    the folder of the first one until all have ended. Without a state directory that can be written,
+    `tempfile` keeps the system's folder.
     """
-    try:
-        folder = TemporaryFolder(state, name)
-    except OSError:
+    if not _default_folder.enter(state, name):
         yield
         return
-    former, tempfile.tempdir = tempfile.tempdir, str(folder.path)
     try:
         yield
     finally:
-        tempfile.tempdir = former
-        folder.remove()
+        _default_folder.leave()
+
+
+class _DefaultFolder:
+    """The folder of the module `tempfile`, and the number of blocks that use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._folder: TemporaryFolder | None = None
+        self._former: str | None = None
+
+    def enter(self, state: Path, name: str) -> bool:
+        """Use a new folder, or that of other blocks. Return whether there is one."""
+        with self._lock:
+            if self._folder is None:
+                try:
+                    self._folder = TemporaryFolder(state, name)
+                except OSError:
+                    return False
+                self._former, tempfile.tempdir = tempfile.tempdir, str(self._folder.path)
+            self._users += 1
+            return True
+
+    def leave(self) -> None:
+        """Remove the folder if no other block uses it."""
+        with self._lock:
+            self._users -= 1
+            if not self._users and self._folder:
+                tempfile.tempdir = self._former
+                self._folder.remove()
+                self._folder = None
+
+
+_default_folder = _DefaultFolder()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,22 @@ def test_tempfile_uses_the_state_directory_within_the_block(tmp_path: Path) -> N
         assert find_leftovers(tmp_path) == []
     assert tempfile.gettempdir() == former
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overlapping_blocks_share_the_folder_until_the_last_one_ends(tmp_path: Path) -> None:
+    """Two runs in one process at the same time: the first one ends first."""
+    former = tempfile.gettempdir()
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir(), second.mkdir()
+    with ExitStack() as stack:
+        with temporary_files_in(first, "run"):
+            stack.enter_context(temporary_files_in(second, "run"))
+            shared = tempfile.gettempdir()
+        assert tempfile.gettempdir() == shared
+        assert Path(shared).parent == first
+        tempfile.TemporaryFile().close()
+    assert tempfile.gettempdir() == former
+    assert [*first.iterdir(), *second.iterdir()] == []
 
 
 def test_without_a_state_directory_nothing_is_created(tmp_path: Path) -> None:

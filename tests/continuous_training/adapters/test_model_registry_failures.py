@@ -160,7 +160,7 @@ def test_a_folder_without_write_permission_raises_a_user_error(
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("continuous_training.adapters.object_store.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("continuous_training.core.temporary_files.os.open", refuse)
     with pytest.raises(UserError, match="check its owner and mode"):
         FolderStore(tmp_path).write("a", b"")
 

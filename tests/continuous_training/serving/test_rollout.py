@@ -23,7 +23,8 @@ def load(endpoint: ServerClient, archive: Archive, confirm_within: float | None 
 
 
 def unpacked_folders(state: Path) -> list[Path]:
-    return list((state / "serving/work").iterdir())
+    (work,) = (state / "serving").glob(".work-*.tmp")
+    return list(work.iterdir())
 
 
 def becomes_true(condition: Callable[[], bool], timeout: float = 5.0) -> bool:

@@ -48,13 +48,15 @@ def run(
     store: ObjectStore | None = None,
     *,
     keep_checkpoint: bool = False,
+    complete: bool = True,
 ) -> BundleMetadata:
     """Train on the training rows in `data` and write the bundle to `output`. Return its metadata.
 
     The same rows, parameters and library versions give the same files. With a `store`, a resumable workload
     continues from the checkpoint of an interrupted step on the same data. The checkpoint is deleted at the
-    end, unless `keep_checkpoint` is set. Raises UserError if the data belongs to another workload, or was
-    prepared with parameters that differ from `parameters`.
+    end, unless `keep_checkpoint` is set. The handler is not run if the bundle is not `complete`: of several
+    processes, only the first one writes the model. Raises UserError if the data belongs to another workload,
+    or was prepared with parameters that differ from `parameters`.
     """
     dataset, values = open_dataset(workload, parameters, data)
     handler_files(workload.handler)
@@ -73,7 +75,8 @@ def run(
         copy_handler(workload.handler, folder)
         metadata = _metadata(workload, values, dataset, input_digest, training)
         (folder / METADATA).write_text(to_json(metadata.to_json()), encoding="utf-8")
-        check_bundle(workload, rows, folder, progress)
+        if complete:
+            check_bundle(workload, rows, folder, progress)
         write_checksums(folder)
         seconds = time.perf_counter() - started
         progress(f"trained the model {digest_of_folder(folder)[:12]} in {seconds:.1f} s")

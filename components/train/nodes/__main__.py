@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         data, bundle = exchange.fetch_data(Path(folder) / "data"), Path(folder) / "model"
         progress = step_cli.tell if is_first else _silent
         # The step deletes the checkpoint after it has fetched the bundle. Until then, a retry may need it.
-        run(discovery.get(arguments.workload), {}, data, bundle, progress, store, keep_checkpoint=True)
+        workload = discovery.get(arguments.workload)
+        run(workload, {}, data, bundle, progress, store, keep_checkpoint=True, complete=is_first)
         if is_first:
             exchange.put_bundle(bundle)
             step_cli.tell("the model is stored in the object store")

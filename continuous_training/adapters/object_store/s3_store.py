@@ -1,200 +1,19 @@
-"""The object store: a folder on one machine, or a bucket of an S3 service.
-
-A write is atomic and idempotent.
-"""
+"""An object store in a bucket of an S3 service."""
 
 from __future__ import annotations
 
-import errno
 import io
-import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 from continuous_training.adapters.content_checksums import full_checksums
+from continuous_training.adapters.object_store.base import ObjectStore, valid_key
 from continuous_training.adapters.s3_errors import NO_BUCKET, convert
 from continuous_training.core.address_policy import AddressPolicy
-from continuous_training.core.disk_space import disk_full_message, is_disk_full
-from continuous_training.core.errors import DiskFullError, PipelineError, TransientError, UserError
-from continuous_training.core.files import link_durably, replace_durably
-from continuous_training.core.temporary_files import temporary_file
-
-
-class ObjectStore(ABC):
-    """Objects by key. A key is a path of plain names with slashes."""
-
-    @abstractmethod
-    def put(self, key: str, path: Path) -> str:
-        """Store the file under `key`. Replaces an existing object. Return the object's URI."""
-
-    @abstractmethod
-    def put_if_absent(self, key: str, path: Path) -> str:
-        """Store the file under `key` unless the object exists. Return the object's URI."""
-
-    @abstractmethod
-    def create(self, key: str, data: bytes) -> bool:
-        """Store the bytes under a new key. Return False, and write nothing, if the object exists.
-
-        Of several simultaneous calls, one returns True.
-        """
-
-    @abstractmethod
-    def fetch(self, key: str, folder: Path) -> Path:
-        """Return a local path to the object; download it into `folder` if it is not local.
-
-        Raises UserError if the object does not exist.
-        """
-
-    @abstractmethod
-    def read(self, key: str) -> bytes | None:
-        """Return the object's bytes, or None if it does not exist."""
-
-    @abstractmethod
-    def write(self, key: str, data: bytes) -> None:
-        """Store the bytes under `key`. Replaces an existing object."""
-
-    @abstractmethod
-    def keys(self, prefix: str) -> list[str]:
-        """Return the keys below `prefix` (a key's first names; empty for all), sorted."""
-
-    @abstractmethod
-    def size(self, key: str) -> int | None:
-        """Return the object's size in bytes, or None if it does not exist."""
-
-    @abstractmethod
-    def delete(self, key: str) -> None:
-        """Remove the object. No effect if it does not exist."""
-
-
-def open_store(uri: str, access: tuple[str, str] | None = None) -> ObjectStore:
-    """Return the store of a folder's path or `s3://BUCKET/PREFIX?endpoint=HOST:PORT[&secure=false]`.
-
-    `access` is the S3 key and secret. The default is the usual AWS environment variables and files.
-    """
-    if uri.startswith("s3://"):
-        return S3Store(uri, access)
-    if "://" in uri:
-        raise UserError(f"object store {uri!r}: give a folder or s3://BUCKET/PREFIX?endpoint=HOST:PORT")
-    return FolderStore(Path(uri))
-
-
-def store_host(uri: str) -> str:
-    """Return the host of the endpoint in an s3:// address; empty if it has none."""
-    endpoint = dict(parse_qsl(urlsplit(uri).query)).get("endpoint", "")
-    return urlsplit(f"//{endpoint}").hostname or ""
-
-
-def _valid_key(key: str) -> str:
-    if any(part in {"", ".", ".."} for part in key.split("/")):
-        raise UserError(f"object store: the key {key!r} is not a path of plain names")
-    return key
-
-
-@contextmanager
-def _temporary_copy(target: Path, source: IO[bytes]) -> Iterator[Path]:
-    """Yield a complete temporary file next to `target`. It is removed if it is not renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_file(target) as temporary:
-        with temporary.open("wb") as output:
-            shutil.copyfileobj(source, output)
-        temporary.chmod(0o644)
-        yield temporary
-
-
-@contextmanager
-def _write_errors(root: Path, key: str) -> Iterator[None]:
-    """Convert errors of writing to a DiskFullError, or to a UserError with an action."""
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            message = disk_full_message(f"object store {root}")
-            raise DiskFullError(f"{key} was not stored: {message}") from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise UserError(
-                f"object store {root}: {key} was not stored: permission denied; check its owner and mode "
-                f"({error.strerror})"
-            ) from error
-        raise
-
-
-class FolderStore(ObjectStore):
-    """Objects as files below one folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().resolve()
-
-    def put_if_absent(self, key: str, path: Path) -> str:
-        """Store the file under `key` unless the object exists. Return its path."""
-        target = self._path(key)
-        return str(target) if target.exists() else self.put(key, path)
-
-    def put(self, key: str, path: Path) -> str:
-        """Copy the file to a temporary file, then rename it. Return its path."""
-        target = self._path(key)
-        with _write_errors(self.root, key), path.open("rb") as source:
-            self._put(target, source)
-        return str(target)
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Write to a temporary file, then link it to the new name."""
-        target = self._path(key)
-        if target.exists():
-            return False
-        with _write_errors(self.root, key), _temporary_copy(target, io.BytesIO(data)) as temporary:
-            try:
-                link_durably(temporary, target)
-            except FileExistsError:
-                return False
-        return True
-
-    def fetch(self, key: str, folder: Path) -> Path:
-        """Return the path of the object's file. Raises UserError if it does not exist."""
-        path = self._path(key)
-        if not path.is_file():
-            raise UserError(f"object store {self.root}: there is no {key}")
-        return path
-
-    def read(self, key: str) -> bytes | None:
-        """Return the file's bytes, or None."""
-        path = self._path(key)
-        return path.read_bytes() if path.is_file() else None
-
-    def write(self, key: str, data: bytes) -> None:
-        """Write to a temporary file, then rename it."""
-        with _write_errors(self.root, key):
-            self._put(self._path(key), io.BytesIO(data))
-
-    def keys(self, prefix: str) -> list[str]:
-        """Return the keys below `prefix`, sorted."""
-        folder = self._path(prefix.rstrip("/")) if prefix else self.root
-        paths = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-        return sorted(str(path.relative_to(self.root)) for path in paths)
-
-    def size(self, key: str) -> int | None:
-        """Return the file's size, or None."""
-        path = self._path(key)
-        return path.stat().st_size if path.is_file() else None
-
-    def delete(self, key: str) -> None:
-        """Remove the file."""
-        self._path(key).unlink(missing_ok=True)
-
-    def _path(self, key: str) -> Path:
-        path = (self.root / _valid_key(key)).resolve()
-        if not path.is_relative_to(self.root):
-            raise UserError(f"object store {self.root}: the key {key!r} leaves the folder")
-        return path
-
-    def _put(self, target: Path, source: IO[bytes]) -> None:
-        with _temporary_copy(target, source) as temporary:
-            replace_durably(temporary, target)
-
+from continuous_training.core.errors import PipelineError, TransientError, UserError
 
 _WITH_CHECKSUM: dict[str, str | list[str] | tuple[str]] = {"x-amz-checksum-mode": "ENABLED"}
 """The header that asks for the checksums of an object."""
@@ -358,7 +177,7 @@ class S3Store(ObjectStore):
         self._call(self.client.remove_object, self.bucket, self._name(key))
 
     def _name(self, key: str) -> str:
-        return f"{self.prefix}/{_valid_key(key)}".strip("/")
+        return f"{self.prefix}/{valid_key(key)}".strip("/")
 
     def _size(self, name: str) -> int | None:
         stat = self._stat(name)

@@ -39,7 +39,7 @@ class Measurement:
 
     @property
     def ratio(self) -> float:
-        """The CPU seconds of the steps divided by those of the script."""
+        """The CPU seconds of the steps divided by the CPU seconds of the script."""
         return sum(step.cpu for step in self.steps) / self.plain.cpu
 
 

@@ -17,15 +17,15 @@ def announce(record: RunRecord, history: RunHistory, settings: Settings, progres
     from continuous_training.adapters.notifications.notification import run_notification
     from continuous_training.adapters.notifications.notifier import Notifier
 
-    more = f"python -m pipelines.logs {record.run}" if settings.kfp_api else ""
-    failed = record.verdict in FAILED_VERDICTS
-    notification = run_notification(history.workload, record, more if failed else "")
+    has_logs = bool(settings.kfp_api) and record.verdict in FAILED_VERDICTS
+    command = f"python -m pipelines.logs {record.run}" if has_logs else ""
+    notification = run_notification(history.workload, record, command)
     progress(notification.text)
     if settings.notifications.selects(record.verdict):
-        done = history.announced(record)
-        sent = Notifier(settings.notifications).send(notification, done)
-        if sent:
-            history.write_announced(record, done | sent)
+        earlier = history.announced(record)
+        accepted = Notifier(settings.notifications).send(notification, earlier)
+        if accepted:
+            history.write_announced(record, earlier | accepted)
 
 
 def recorded_failure(settings: Settings) -> RunRecord | None:

@@ -58,20 +58,19 @@ def run_on_cluster(
     client: KubeflowClient,
     images: Images,
     listener: StepListener,
+    settings: Settings,
     deadline: float | None = None,
     steps: Steps = DEFAULTS,
     submission: Submission | None = None,
-    store: str = "",
-    settings: Settings | None = None,
     fixed: Fixed = NOTHING_FIXED,
 ) -> RunResult:
     """Run the workload's pipeline on the server and return the result.
 
     `parameters` are those that differ from the defaults. The run is followed for `deadline` seconds, by
-    default for the sum of its timeouts and retries. `store` is the store of the steps: with an s3:// address,
-    the result is read from the run record, otherwise from the log of notify. With `settings`,
-    a terminated run is announced, because its notify step may be ended too. `fixed` are the parameters with
-    which the pipeline is compiled.
+    default for the sum of its timeouts and retries. `settings` are the settings of this machine: if its store
+    is a bucket, the result is read from the run record, otherwise from the log of notify; and if it has a
+    channel for notifications, a terminated run is announced, because its notify step may be ended too.
+    `fixed` are the parameters with which the pipeline is compiled.
 
     Raises PipelineError that names the failed step, RunInterrupted if the run is terminated, and UserError
     for missing requirements before any submission.
@@ -92,7 +91,7 @@ def run_on_cluster(
     )
     run_id = client.start_run(request).run_id
     url = client.connection.run_url(run_id)
-    evidence = RunEvidence(client, workload.name, run_id, store, submission.kubeconfig)
+    evidence = RunEvidence(client, workload.name, run_id, settings.store, submission.kubeconfig)
     try:
         listener("kubeflow", "says", url)
         ended = follow(
@@ -106,7 +105,7 @@ def run_on_cluster(
         listener("kubeflow", "says", f"no longer followed; the run continues: {url}")
         raise
     if ended.terminated and ended.state != "SUCCEEDED":
-        _announce_termination(workload.name, ended, store, settings)
+        _announce_termination(workload.name, ended, settings)
         raise RunInterrupted(f"the run was terminated. See {url}")
     failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
     if ended.state != "SUCCEEDED" or failed == ["notify"]:
@@ -164,12 +163,12 @@ def _failure(run: Run, url: str, evidence: RunEvidence) -> PipelineError:
     return PipelineError(f"{name}: {reason}; {hint}. See {url}")
 
 
-def _announce_termination(workload: str, run: Run, store: str, settings: Settings | None) -> None:
+def _announce_termination(workload: str, run: Run, settings: Settings) -> None:
     """Record and announce a terminated run, if this machine has both addresses. Else the next run does."""
-    if not (settings and settings.notifications.has_channel and store.startswith("s3://")):
+    if not (settings.notifications.has_channel and settings.store.startswith("s3://")):
         return
     try:
-        history = RunHistory(open_store(store), workload)
+        history = RunHistory(open_store(settings.store), workload)
         announce_terminated_run(run, history, settings, report)
     except PipelineError as error:
         report(f"warning: the termination was not recorded; the next run does it: {error}")

@@ -165,11 +165,10 @@ def _run_on_cluster(
             client,
             images,
             listener,
+            Settings.from_environment(os.environ),
             arguments.timeout,
             steps,
             submission_from_arguments(arguments, os.environ),
-            os.environ.get("CT_STORE", ""),
-            Settings.from_environment(os.environ),
             fixed_from_arguments(arguments),
         )
 

@@ -34,7 +34,7 @@ from continuous_training.kubeflow.step_logs import (
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """The sources of one run. `store` and `kubeconfig` are empty if they are not set."""
+    """The sources of one run. `store` is read if it is a bucket; `kubeconfig` is empty if it is not set."""
 
     client: KubeflowClient
     workload: str

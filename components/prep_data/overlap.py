@@ -66,16 +66,16 @@ class SplitOverlap:
     def _matches(self, file: ArrayFile) -> np.ndarray:
         hashes, row_sides = file.read(), self._row_sides.read()
         indices = np.flatnonzero(row_sides == HOLDOUT)
-        wanted, train = hashes[indices], hashes[row_sides == TRAIN]
+        holdout, train = hashes[indices], hashes[row_sides == TRAIN]
         del hashes
         if not len(train):
             return indices[:0]
         train.sort()
         # Neighbouring lookups in ascending order share the processor's cache.
-        order = np.argsort(wanted)
-        wanted = wanted[order]
-        positions = np.minimum(np.searchsorted(train, wanted), len(train) - 1)
-        return np.sort(indices[order[train[positions] == wanted]])
+        order = np.argsort(holdout)
+        holdout = holdout[order]
+        positions = np.minimum(np.searchsorted(train, holdout), len(train) - 1)
+        return np.sort(indices[order[train[positions] == holdout]])
 
 
 def _normalize(rows: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:

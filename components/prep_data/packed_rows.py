@@ -14,7 +14,7 @@ from continuous_training.core.slice_digests import sha256_of_slices
 def sha256_of_rows(batch: pa.RecordBatch) -> np.ndarray:
     """Return the sha256 of each row, uint8 of shape [rows, 32].
 
-    The bytes of a row are those of its values in the order of the column names, each after its length, which
+    The bytes of a row are its values in the order of the column names, each after its length, which
     distinguishes ("ab", "c") from ("a", "bc").
     """
     pieces: list[np.ndarray | pa.Array] = []

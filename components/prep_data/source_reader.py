@@ -1,4 +1,4 @@
-"""Give a workload's `load` the files of its source, and record and verify what it reads."""
+"""Pass the files of a source to the `load` of a workload; record and verify the files that it reads."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class SourceRecord:
         self._read.setdefault(file.parent, set()).add(file.name)
 
     def result(self, progress: Progress) -> SourceFiles:
-        """Return and report what was recorded."""
+        """Return and report the recorded files."""
         for folder, names in self._read.items():
             for path in sorted(folder.iterdir()):
                 if path.name not in names:

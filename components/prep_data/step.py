@@ -113,12 +113,16 @@ def run(
         (folder / MANIFEST).write_text(to_json(manifest.to_json()), encoding="utf-8")
         # The manifest contains the digests of the other files.
         write_checksums(folder, [MANIFEST])
+    _report(manifest, progress)
     counts = {split: manifest.splits[split].rows for split in SPLITS}
-    gap = f", {manifest.gap_rows:,} unused rows in the gap" if manifest.gap_rows else ""
-    progress(f"{counts['train']:,} training rows, {counts['holdout']:,} holdout rows{gap}")
-    if earlier.reasons:
-        progress(f"the inputs are new: {'; '.join(earlier.reasons)}")
     return PreparedData(inputs.digest, counts, earlier.record, earlier.baseline)
+
+
+def _report(manifest: DatasetManifest, progress: Progress) -> None:
+    gap = f", {manifest.gap_rows:,} unused rows in the gap" if manifest.gap_rows else ""
+    progress(f"{manifest.train.rows:,} training rows, {manifest.holdout.rows:,} holdout rows{gap}")
+    if manifest.reasons:
+        progress(f"the inputs are new: {'; '.join(manifest.reasons)}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The split by time: keep the rows on disk until all times are known, then separate the newest."""
+"""The split by time: keep the rows on disk until all times are known, then separate the latest rows."""
 
 from __future__ import annotations
 

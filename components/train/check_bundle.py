@@ -20,7 +20,7 @@ def check_bundle(workload: Workload, rows: StoredRows, folder: Path, progress: P
     """
     if importlib.util.find_spec("onnxruntime") is None:
         return
-    # Start-up time: the imports load what a training itself does not need.
+    # Start-up time: the imports load libraries that a training itself does not need.
     from components.evaluate.inference import output_validator
     from continuous_training.evaluation.predictions import predict
     from continuous_training.serving.models.model import load_model

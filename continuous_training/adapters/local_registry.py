@@ -99,7 +99,7 @@ class LocalRegistry:
         return type(error)(f"{message}. Its log: {self.folder / 'server.log'}")
 
     def _log(self) -> str:
-        """Return what the server has logged since its start."""
+        """Return the log of the server since its start."""
         path = self.folder / "server.log"
         if not path.is_file():
             return ""

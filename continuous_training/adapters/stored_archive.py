@@ -11,7 +11,7 @@ from continuous_training.core.progress import Progress
 
 
 def archive_problem(store: ObjectStore, key: str, digest: str) -> str | None:
-    """Return what is wrong with the archive, or None if it is intact. It completes "the archive ..."."""
+    """Return the defect of the archive, or None if it is intact. The text continues "the archive ..."."""
     if store.size(key) is None:
         return "is missing"
     with tempfile.TemporaryDirectory(prefix="archive-") as folder:

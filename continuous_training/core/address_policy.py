@@ -1,7 +1,7 @@
 """Which network addresses a run parameter may lead to.
 
-A run parameter is chosen by whoever may start a run, but the step that reads the source has the network
-access of a pod in the cluster. Such an address never leads to a link-local or metadata address. Inside a
+A user who may start a run chooses its source, but the step that reads the source has the network access of
+a pod in the cluster. Such an address never leads to a link-local or metadata address. Inside a
 cluster, it leads to the pod itself (loopback) or to a Service only if the operator's setting CT_SOURCE_HOSTS
 lists the host, the address or its network.
 """

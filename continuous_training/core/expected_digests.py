@@ -13,7 +13,7 @@ DIGESTS = r"[0-9a-fA-F]{64}|[^=,]+=[0-9a-fA-F]{64}(,[^=,]+=[0-9a-fA-F]{64})*"
 
 
 class ExpectedDigests:
-    """The digests of a run. The name "" stands for the only file of the source."""
+    """The digests of a run. The name "" is that of the only file of the source."""
 
     def __init__(self, digests: Mapping[str, str] | None = None) -> None:
         self._digests = dict(digests or {})

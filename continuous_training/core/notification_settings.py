@@ -20,7 +20,7 @@ from continuous_training.core.errors import UserError
 
 FORMATS = ("json", "slack", "cloudevents")
 SELECTIONS = ("changed", "all", "failed")
-FAILED_VERDICTS = ("failed", "reverted", "interrupted")
+UNSUCCESSFUL_VERDICTS = ("failed", "reverted", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class NotificationSettings:
     def selects(self, verdict: str) -> bool:
         """Return whether a run with this verdict is announced."""
         if self.selection == "failed":
-            return verdict in FAILED_VERDICTS
+            return verdict in UNSUCCESSFUL_VERDICTS
         return self.selection == "all" or verdict != "unchanged"
 
 

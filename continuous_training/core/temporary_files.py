@@ -63,7 +63,7 @@ def system_folder(name: str) -> TemporaryFolder:
 def temporary_files_in(state: Path, name: str) -> Iterator[None]:
     """Let the module `tempfile` use a folder in the state directory within the block.
 
-    The folder of `tempfile` belongs to the process: blocks that overlap, such as those of two threads, share
+    The folder of `tempfile` belongs to the process: overlapping blocks, for example in two threads, share
     the folder of the first one until all have ended. Without a state directory that can be written,
     `tempfile` keeps the system's folder.
     """
@@ -171,7 +171,7 @@ def _create(parent: Path, name: str, mode: int | None) -> tuple[Path, int]:
 
 
 def _is_open(path: Path, handle: int) -> bool:
-    """Return whether the descriptor belongs to what is at the path now."""
+    """Return whether the descriptor belongs to the current file or folder at the path."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(handle))
     except FileNotFoundError:

@@ -103,7 +103,7 @@ def _resampled_group_means(
 
 
 def _resample_counts(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each of n items is drawn in each resample: [resamples, n]."""
+    """Return the number of times that each of n items is drawn in each resample: [resamples, n]."""
     indices = rng.integers(0, n, (resamples, n)) + n * np.arange(resamples)[:, None]
     counts = np.bincount(indices.ravel(), minlength=resamples * n).reshape(resamples, n)
     return counts.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Which caller sent a request, and whether the caller may do what it asks for."""
+"""Identify the caller of a request by its token, and check its rights."""
 
 from __future__ import annotations
 

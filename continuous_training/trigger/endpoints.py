@@ -77,7 +77,7 @@ class TriggerEndpoints:
     async def _submit(self, caller: Caller, name: str, body: RunBody) -> Response:
         parameters = self.runs.pipeline(name).check(body.parameters)
         if parameters.get("accept"):
-            # A person answers for data that differ from those of the champion.
+            # A person answers for data that differ from the champion's data.
             require(caller, APPROVE, name)
         trigger = RunTrigger(caller.name, body.reason)
 

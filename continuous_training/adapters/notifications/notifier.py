@@ -32,12 +32,12 @@ class Notifier:
     settings: NotificationSettings = field(default_factory=NotificationSettings)
     backoff: float = 1.0
 
-    def send(self, notification: Notification, done: frozenset[str] = frozenset()) -> frozenset[str]:
-        """Send the notification to each channel that is not in `done`. Return those that accepted it."""
+    def send(self, notification: Notification, earlier: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Send the notification to each channel that is not in `earlier`. Return those that accept it."""
         return frozenset(
             name
             for name, send in self._channels()
-            if name not in done and _succeeds(name, send, notification)
+            if name not in earlier and _succeeds(name, send, notification)
         )
 
     def _channels(self) -> Iterator[tuple[str, Callable[[Notification], None]]]:

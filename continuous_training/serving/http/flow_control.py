@@ -32,7 +32,7 @@ class ConnectionFlow(FlowControl):
         self._unread_bytes = 0
 
     def block_reading(self) -> None:
-        """Pause reading until `unblock_reading`, whatever else resumes it."""
+        """Pause reading until `unblock_reading`, even if another caller resumes it."""
         self._reading_blocked = True
         self.pause_reading()
 

@@ -29,8 +29,8 @@ def _check_host(request: Request) -> None:
         return
     if not hosts and request.scope["http_version"] == "1.0":
         return
-    found = f"{len(hosts)} headers" if len(hosts) != 1 else repr(hosts[0].decode("latin-1"))[:100]
-    message = f"a request has exactly one valid header Host, and this one has {found}"
+    actual = f"{len(hosts)} headers" if len(hosts) != 1 else repr(hosts[0].decode("latin-1"))[:100]
+    message = f"a request has exactly one valid header Host, and this one has {actual}"
     raise HttpError(400, message, {"connection": "close"})
 
 

@@ -80,7 +80,7 @@ def _mail_server(environment: Mapping[str, str]) -> MailServer:
     port = _port(url)
     if url.scheme not in ("smtp", "smtps") or not url.hostname or port is None or url.password:
         raise UserError(
-            f"CT_SMTP is {_without_password(url)!r}: it must be smtp://[USER@]HOST[:PORT] or "
+            f"CT_SMTP is {_without_login(address)!r}: it must be smtp://[USER@]HOST[:PORT] or "
             "smtps://[USER@]HOST[:PORT], with the password in CT_SMTP_PASSWORD"
         )
     sender, recipients = environment.get("CT_MAIL_FROM", ""), environment.get("CT_MAIL_TO", "")
@@ -105,7 +105,7 @@ def _port(url: SplitResult) -> int | None:
         return None
 
 
-def _without_password(url: SplitResult) -> str:
-    host = url.netloc.rpartition("@")[2]
-    user = f"{url.username}@" if url.username else ""
-    return f"{url.scheme}://{user}{host}"
+def _without_login(address: str) -> str:
+    """Return the address for a message. The part before the host may contain a password."""
+    login, _, host = address.rpartition("@")
+    return f"...@{host}" if login else address

@@ -17,7 +17,7 @@ Header = Callable[[bytes], str | None]
 class RunEvent:
     """The sender of an event and its description, both for the run's record.
 
-    `key` is the same for each delivery of the same event. `parameters` are added to those that the source has.
+    `key` is the same for each delivery of an event. `parameters` extend the parameters of the source.
     """
 
     caller: str

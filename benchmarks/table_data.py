@@ -32,9 +32,9 @@ def write_numbers(path: Path, rows: int) -> None:
 
     def batches() -> Iterator[np.ndarray]:
         for start in range(0, rows, _BATCH):
-            chosen = patients[random.integers(0, len(patients), min(_BATCH, rows - start))]
-            noisy = (chosen * (1 + 0.03 * random.standard_normal(chosen.shape))).clip(low, high).round(6)
-            noisy[:, FEATURES.index("sex")] = chosen[:, FEATURES.index("sex")]
+            sample = patients[random.integers(0, len(patients), min(_BATCH, rows - start))]
+            noisy = (sample * (1 + 0.03 * random.standard_normal(sample.shape))).clip(low, high).round(6)
+            noisy[:, FEATURES.index("sex")] = sample[:, FEATURES.index("sex")]
             yield noisy
 
     _write(path, [column.name for column in columns], batches())

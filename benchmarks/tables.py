@@ -49,13 +49,13 @@ def measure(table: str, source: Path, rows: int, folder: Path, state: Path) -> M
     champion = ["--champion", CHAMPION] if table == "patients" else []
     plain = run_measured("benchmarks.plain_table", str(source), label, str(folder / "plain"), *champion)
     name, data, model = ["--workload", workload], str(folder / "data"), str(folder / "model")
-    places = [*name, "--state", str(state), "--data", data]
+    options = [*name, "--state", str(state), "--data", data]
     steps = (
         run_measured("components.prep_data", *name, "--set", f"source={source}", "--output", data),
-        run_measured("components.train", *places, "--output", model),
+        run_measured("components.train", *options, "--output", model),
         run_measured(
             "components.evaluate",
-            *places,
+            *options,
             "--model",
             model,
             "--output",
@@ -68,11 +68,11 @@ def measure(table: str, source: Path, rows: int, folder: Path, state: Path) -> M
 
 def rows_of_table(measurement: Measurement) -> list[str]:
     """Return the lines of the Markdown table."""
-    named = [*zip(STEPS, measurement.steps, strict=True), ("plain script", measurement.plain)]
+    processes = [*zip(STEPS, measurement.steps, strict=True), ("plain script", measurement.plain)]
     lines = [
         f"| {measurement.table} | {measurement.rows:,} | {name} | {result.seconds:.1f} | {result.cpu:.1f} "
         f"| {measurement.rows / result.cpu:,.0f} | {result.megabytes:.0f} | |"
-        for name, result in named
+        for name, result in processes
     ]
     seconds = sum(step.seconds for step in measurement.steps)
     cpu = sum(step.cpu for step in measurement.steps)

@@ -44,12 +44,12 @@ class DistinctDigests:
 
     def _contains(self, texts: np.ndarray) -> np.ndarray:
         ordered = np.argsort(texts)
-        wanted, found = texts[ordered], np.zeros(len(texts), dtype=bool)
+        ascending, is_member = texts[ordered], np.zeros(len(texts), dtype=bool)
         for run in (*self._full, *self._partial):
-            positions = np.minimum(np.searchsorted(run, wanted), len(run) - 1)
-            found |= run[positions] == wanted
-        result = np.empty_like(found)
-        result[ordered] = found
+            positions = np.minimum(np.searchsorted(run, ascending), len(run) - 1)
+            is_member |= run[positions] == ascending
+        result = np.empty_like(is_member)
+        result[ordered] = is_member
         return result
 
     def _insert(self, texts: np.ndarray) -> None:

@@ -77,10 +77,10 @@ class DatabaseAddress:
         the operator's and are not checked.
         """
         hosts = self.parameters.get("host", "").split(",") if "host" in self.parameters else []
-        given = self.parameters.get("hostaddr", "").split(",") if "hostaddr" in self.parameters else []
-        if not any(hosts) and not any(given):
+        ips = self.parameters.get("hostaddr", "").split(",") if "hostaddr" in self.parameters else []
+        if not any(hosts) and not any(ips):
             return self.parameters
-        count = max(len(hosts), len(given))
+        count = max(len(hosts), len(ips))
         ports = self.parameters.get("port", "").split(",")
         entries: list[tuple[str, str, str]] = []
         problems: list[socket.gaierror] = []
@@ -88,7 +88,7 @@ class DatabaseAddress:
             host = hosts[index] if index < len(hosts) else ""
             port = ports[index] if len(ports) == count else ports[0]
             try:
-                addresses = self._addresses(policy, host, given[index] if given else "", port)
+                addresses = self._addresses(policy, host, ips[index] if ips else "", port)
             except socket.gaierror as error:
                 problems.append(error)
                 continue

@@ -50,14 +50,14 @@ class StoredRows:
 
     def take(self, indices: Sequence[int]) -> pa.Table:
         """Return the rows with these indices, in this order. Other row groups are not read."""
-        wanted = np.asarray(indices, dtype=np.int64)
+        row_numbers = np.asarray(indices, dtype=np.int64)
         with self._open() as file:
             parts, positions, first = [file.schema_arrow.empty_table()], [np.empty(0, np.int64)], 0
             for number in range(file.num_row_groups):
                 end = first + file.metadata.row_group(number).num_rows
-                inside = np.flatnonzero((wanted >= first) & (wanted < end))
+                inside = np.flatnonzero((row_numbers >= first) & (row_numbers < end))
                 if len(inside):
-                    parts.append(file.read_row_group(number).take(pa.array(wanted[inside] - first)))
+                    parts.append(file.read_row_group(number).take(pa.array(row_numbers[inside] - first)))
                     positions.append(inside)
                 first = end
             return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(positions))))

@@ -46,8 +46,8 @@ class SourceFiles:
         if not self.omitted:
             return ""
         counts = ", ".join(f"{count:,} {reason}" for reason, count in self.omitted.items())
-        more = ", ..." if len(self.examples) < sum(self.omitted.values()) else ""
-        return f"{counts} ({', '.join(self.examples)}{more})"
+        ellipsis = ", ..." if len(self.examples) < sum(self.omitted.values()) else ""
+        return f"{counts} ({', '.join(self.examples)}{ellipsis})"
 
     @classmethod
     def from_json(cls, document: JsonObject) -> SourceFiles:

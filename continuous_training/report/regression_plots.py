@@ -85,11 +85,11 @@ def residuals_plot(data: ReportData) -> Markup | None:
     axes.set(xlabel="predicted", ylabel="actual minus predicted", title=title)
     axes = add_axes(figure, 444, 28, 300, 226)
     ordered = np.sort(residuals[sample])
-    shown = slice(None, None, sampling_step(len(ordered), MAX_POINTS))
+    sample = slice(None, None, sampling_step(len(ordered), MAX_POINTS))
     probabilities = (np.arange(1, len(ordered) + 1) - 0.5) / len(ordered)
-    normal = np.array([NormalDist().inv_cdf(p) for p in probabilities[shown].tolist()])
+    normal = np.array([NormalDist().inv_cdf(p) for p in probabilities[sample].tolist()])
     axes.plot(normal, mean + deviation * normal, color=MUTED, lw=1)
-    axes.plot(normal, ordered[shown], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
+    axes.plot(normal, ordered[sample], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
     axes.grid(color=GRID)
     axes.set(xlabel="of a normal distribution", ylabel="residuals", title="Quantiles" + sample_note(step))
     moments = f"mean {real(mean)}, standard deviation {real(deviation)}"
@@ -127,8 +127,8 @@ def _champion_line(champion: np.ndarray | None, values: np.ndarray) -> tuple[np.
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return points of the line of y over x, in ascending order, from the smallest to the largest x."""
     order = np.argsort(x, kind="stable")
-    shown = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_LINE_POINTS)).astype(np.intp))
-    return x[order[shown]], y[order[shown]]
+    sample = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_LINE_POINTS)).astype(np.intp))
+    return x[order[sample]], y[order[sample]]
 
 
 def _finite_rows(*columns: np.ndarray) -> list[np.ndarray]:

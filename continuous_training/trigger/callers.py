@@ -67,8 +67,8 @@ class CallerFile:
         self._update()
         digest, match = token_digest(token), None
         for caller in self._callers:
-            for known in caller.tokens:
-                if compare_digest(known, digest):
+            for stored in caller.tokens:
+                if compare_digest(stored, digest):
                     match = caller
         return match
 

@@ -55,23 +55,23 @@ class KubeflowTarget:
 
     def status(self, run: QueuedRun, started: StartedRun) -> RunStatus:
         """Read the state from Kubeflow, and the result from the run record."""
-        found = self.client.find_run(started.run)
-        if found is None:
+        current = self.client.find_run(started.run)
+        if current is None:
             return RunStatus("failed", ("the run was deleted from Kubeflow Pipelines",))
-        steps = {name: step.state for name, step in steps_of(found).items()}
-        if not found.has_ended:
+        steps = {name: step.state for name, step in steps_of(current).items()}
+        if not current.has_ended:
             return RunStatus(steps=steps)
         record = RunHistory(self.store, run.workload).run(started.run)
         if record is not None:
             reasons = (*record.reasons, *((record.disagreement,) if record.disagreement else ()))
             return RunStatus(record.verdict, reasons, steps, endpoint=record.endpoint or "")
-        verdict = _verdict(found, steps)
-        return RunStatus(verdict, (f"the run ended with state {found.state} and no record",), steps)
+        verdict = _verdict(current, steps)
+        return RunStatus(verdict, (f"the run ended with state {current.state} and no record",), steps)
 
     def cancel(self, run: QueuedRun, started: StartedRun) -> None:
         """Terminate the run."""
-        found = self.client.find_run(started.run)
-        if found is not None and not found.has_ended:
+        current = self.client.find_run(started.run)
+        if current is not None and not current.has_ended:
             self.client.terminate(started.run)
 
     def _version(self, workload: str, name: str) -> PipelineVersion:

@@ -55,15 +55,15 @@ class LivenessResponder(threading.Thread):
     def run(self) -> None:
         """Check regularly whether the event loop is blocked."""
         while not self._stopped.wait(BLOCKED_SECONDS):
-            since = self._blocked_since()
-            if since is not None and time.monotonic() - since >= BLOCKED_SECONDS:
-                self._respond(since)
+            start = self._blocked_since()
+            if start is not None and time.monotonic() - start >= BLOCKED_SECONDS:
+                self._respond(start)
 
-    def _respond(self, since: float) -> None:
-        """Answer probes until the batch that started at `since` ends."""
+    def _respond(self, start: float) -> None:
+        """Answer probes until the batch that started at `start` ends."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._listening, selectors.EVENT_READ)
-            while self._blocked_since() == since and not self._stopped.is_set():
+            while self._blocked_since() == start and not self._stopped.is_set():
                 for key, _ in selector.select(BLOCKED_SECONDS):
                     if key.data is not None:
                         selector.unregister(key.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -126,5 +127,11 @@ def actionlint() -> str:
 def lint(program: str, *arguments: str) -> tuple[int, str]:
     """Run a linter. Return its exit code and its output."""
     path = shutil.which(program, path=Path(sys.executable).parent) or program
-    process = subprocess.run([path, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+    # GITHUB_ACTIONS and FORCE_COLOR would colour the output.
+    environment = {**os.environ, "NO_COLOR": "1"}
+    for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "CLICOLOR_FORCE"):
+        environment.pop(name, None)
+    process = subprocess.run(
+        [path, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+    )
     return process.returncode, process.stdout

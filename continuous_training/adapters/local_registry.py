@@ -33,7 +33,7 @@ from continuous_training.adapters import registry_backup
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.registry_database import RegistryDatabase
 from continuous_training.adapters.sqlite_check import database_problem
-from continuous_training.core.disk_space import disk_full_message, reports_full_disk
+from continuous_training.core.disk_space import disk_full_message, is_full, reports_full_disk
 from continuous_training.core.errors import DiskFullError, PipelineError, UserError
 from continuous_training.core.messages import report
 
@@ -89,7 +89,8 @@ class LocalRegistry:
         """
         if self.uri not in str(error):
             return error
-        if isinstance(error, DiskFullError) or reports_full_disk(self._log()):
+        # On a full disk, the log may lack the error of the server.
+        if isinstance(error, DiskFullError) or reports_full_disk(self._log()) or is_full(self.folder):
             return DiskFullError(disk_full_message(self.folder))
         if problem := database_problem(self.folder / DATABASE, all_pages=True):
             return problem

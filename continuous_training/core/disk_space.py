@@ -30,9 +30,14 @@ def full_folder() -> str:
     Errors of writes to an open file do not contain a path. Returns a general term if neither disk is full.
     """
     for folder in (Path(tempfile.gettempdir()), Path.cwd()):
-        if shutil.disk_usage(folder).free < _MIN_FREE_BYTES:
+        if is_full(folder):
             return str(folder)
     return "a disk of this machine"
+
+
+def is_full(folder: Path) -> bool:
+    """Return whether the disk of a folder has no space for another file."""
+    return shutil.disk_usage(folder).free < _MIN_FREE_BYTES
 
 
 def disk_full_message(folder: object) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from continuous_training.artifacts.run_record import RunRecord
-from continuous_training.core.errors import PipelineError, UserError, error_with_code
+from continuous_training.core.disk_space import disk_full_message, is_disk_full, is_full
+from continuous_training.core.errors import DiskFullError, PipelineError, UserError, error_with_code
+from continuous_training.core.exit_codes import DEFECT
 from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.messages import report
 from continuous_training.core.progress import StepEvent
@@ -44,7 +46,13 @@ def run_local(workload: Workload, values: Values, settings: Settings, run_id: st
     folder.mkdir(parents=True)
     remove_leftovers(settings.state)
     with hold_lock(folder / RUN_LOCK, timeout=0), temporary_files_in(settings.state, "run"):
-        return _run_in(folder, run_id, workload, values, settings)
+        try:
+            return _run_in(folder, run_id, workload, values, settings)
+        except OSError as error:
+            # A failed write to an open file contains no path.
+            if is_disk_full(error) and error.filename is None:
+                raise DiskFullError(disk_full_message(folder)) from error
+            raise
 
 
 def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, settings: Settings) -> RunResult:
@@ -74,6 +82,9 @@ def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, setti
         step, code, message = transcript.failure
         error = error_with_code(code, message)
         error = registry.explain(error) if registry else error
+        if code == DEFECT and is_full(folder):
+            # KFP writes files of the step outside of the step's own error handling.
+            error = DiskFullError(disk_full_message(folder))
         error = type(error)(f"{step}: {error}\n  log: {folder / 'log.txt'}")
         raise settle_failed_run(error, workload.name, run_id, settings)
     record = history.run(run_id)

@@ -15,7 +15,7 @@ mount -t tmpfs -o size="$1k" tmpfs "$2" && shift 2 && exec "$@"
 """
 
 
-@pytest.mark.parametrize("kilobytes", [48, 200, 1200])
+@pytest.mark.parametrize("kilobytes", [48, 150, 200, 300, 1200])
 def test_a_full_disk_is_reported_with_its_folder(tmp_path: Path, kilobytes: int) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -17,9 +17,11 @@ from continuous_training.adapters.object_store import FolderStore
 from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.artifacts.golden_requests import GoldenSet
+from continuous_training.core.errors import UserError
 from pipelines.images import Images
 from pipelines.steps.defaults import USER
 from serving.package.__main__ import main
+from serving.package.verification import verify_image
 from tests.continuous_training.serving.foreground import serving
 from tests.continuous_training.serving.toy_models import make_archive, make_bundle
 
@@ -138,6 +140,11 @@ def test_the_package_contains_no_training_code(engine: docker.DockerClient, pack
 def test_options_of_serve_follow_the_name_of_the_image(engine: docker.DockerClient, package: str) -> None:
     output = engine.containers.run(package, ["--help"], remove=True, **HARDENED)
     assert b"--cors-origin" in output
+
+
+def test_a_package_that_is_not_ready_in_time_is_reported_with_its_health_check(package: str) -> None:
+    with pytest.raises(UserError, match="ready within 0 s; the health check reports: nothing yet"):
+        verify_image(package, timeout=0)
 
 
 def test_a_model_with_other_responses_gets_no_tag(

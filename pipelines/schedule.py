@@ -27,9 +27,9 @@ from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import ENABLED, RecurringRun, Run
 from continuous_training.kubeflow.config_file import json_schema
 from continuous_training.kubeflow.schedules.active_runs import active_runs
+from continuous_training.kubeflow.schedules.apply import is_managed
 from continuous_training.kubeflow.schedules.backfill import backfill, past_times
 from continuous_training.kubeflow.schedules.cron import Cron
-from continuous_training.kubeflow.schedules.reconcile import is_managed
 from continuous_training.kubeflow.schedules.schedule_file import DEFAULT_FILE, SchedulesFile, read_schedules
 from continuous_training.kubeflow.upload import upload
 from pipelines import run_output

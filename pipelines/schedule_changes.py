@@ -15,14 +15,14 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.messages import report
 from continuous_training.core.run_parameters import Values
 from continuous_training.kubeflow.api import KubeflowClient
-from continuous_training.kubeflow.schedules.cron import Cron
-from continuous_training.kubeflow.schedules.reconcile import (
+from continuous_training.kubeflow.schedules.apply import (
     Change,
     execute,
     is_managed,
     plan_change,
     spec_of,
 )
+from continuous_training.kubeflow.schedules.cron import Cron
 from continuous_training.kubeflow.schedules.schedule_file import Schedule, read_schedules
 from continuous_training.kubeflow.submission import Submission
 from continuous_training.kubeflow.upload import CompiledPipeline, plan_upload, upload

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from continuous_training.serving.models.model_repository import ModelRepository
-from continuous_training.serving.process.metrics import Metrics
+from continuous_training.serving.process.prometheus_metrics import Metrics
 
 from .rendering import MANIFESTS
 

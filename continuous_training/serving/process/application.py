@@ -18,7 +18,7 @@ from continuous_training.serving.models.batcher import Batcher
 from continuous_training.serving.models.inference_watchdog import Watchdog
 from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.page.routes import Page
-from continuous_training.serving.process.metrics import Metrics
+from continuous_training.serving.process.prometheus_metrics import Metrics
 from continuous_training.serving.process.server_loop import PublicServer
 from continuous_training.serving.process.settings import ServerSettings
 

@@ -24,12 +24,14 @@ class ProcessResult:
     """Wall-clock seconds, CPU seconds and peak memory in MB of a process, and the JSON that it printed.
 
     CPU seconds include the child processes that it waited for. The peak is the maximum over these processes.
+    `lines` is the number of lines of its output and its messages.
     """
 
     seconds: float
     cpu: float
     megabytes: float
     output: dict[str, Any]
+    lines: int = 0
 
 
 def run_measured(*arguments: str, codes: tuple[int, ...] = (0,)) -> ProcessResult:
@@ -47,19 +49,26 @@ def run_measured(*arguments: str, codes: tuple[int, ...] = (0,)) -> ProcessResul
     if usage["code"] not in codes:
         sys.exit(f"{' '.join(arguments)} ended with {usage['code']}")
     output = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return ProcessResult(usage["seconds"], usage["cpu"], usage["megabytes"], output)
+    count = len(lines) + usage["messages"]
+    return ProcessResult(usage["seconds"], usage["cpu"], usage["megabytes"], output, count)
 
 
 def main() -> None:
     """Run the module and print its measurements."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", *sys.argv[1:]])
+    process = subprocess.Popen([sys.executable, "-m", *sys.argv[1:]], stderr=subprocess.PIPE)
+    messages = 0
+    for line in process.stderr or ():
+        sys.stderr.buffer.write(line)
+        sys.stderr.flush()
+        messages += 1
     _, status, usage = os.wait4(process.pid, 0)
     measurements = {
         "seconds": time.perf_counter() - started,
         "cpu": usage.ru_utime + usage.ru_stime,
         # The unit of ru_maxrss on Linux is the kilobyte.
         "megabytes": usage.ru_maxrss / 1024,
+        "messages": messages,
         "code": os.waitstatus_to_exitcode(status),
     }
     print(f"\n{json.dumps(measurements)}")

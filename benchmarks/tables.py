@@ -30,12 +30,16 @@ REJECTED = 3
 
 @dataclass(frozen=True)
 class Measurement:
-    """The results of the steps and of the plain script on one table."""
+    """The results of the steps and of the plain script on one table.
+
+    `load` is the load average of the last minute at the end.
+    """
 
     table: str
     rows: int
     steps: tuple[ProcessResult, ...]
     plain: ProcessResult
+    load: float
 
     @property
     def ratio(self) -> float:
@@ -63,7 +67,7 @@ def measure(table: str, source: Path, rows: int, folder: Path, state: Path) -> M
             codes=(0, REJECTED),
         ),
     )
-    return Measurement(table, rows, steps, plain)
+    return Measurement(table, rows, steps, plain, os.getloadavg()[0])
 
 
 def rows_of_table(measurement: Measurement) -> list[str]:
@@ -71,20 +75,31 @@ def rows_of_table(measurement: Measurement) -> list[str]:
     processes = [*zip(STEPS, measurement.steps, strict=True), ("plain script", measurement.plain)]
     lines = [
         f"| {measurement.table} | {measurement.rows:,} | {name} | {result.seconds:.1f} | {result.cpu:.1f} "
-        f"| {measurement.rows / result.cpu:,.0f} | {result.megabytes:.0f} | |"
+        f"| {measurement.rows / result.cpu:,.0f} | {result.megabytes:.0f} | {result.lines} | |"
         for name, result in processes
     ]
     seconds = sum(step.seconds for step in measurement.steps)
     cpu = sum(step.cpu for step in measurement.steps)
     peak = max(step.megabytes for step in measurement.steps)
+    count = sum(step.lines for step in measurement.steps)
     total = f"| {measurement.table} | {measurement.rows:,} | **all steps** | {seconds:.1f} | {cpu:.1f} "
-    return [*lines, total + f"| {measurement.rows / cpu:,.0f} | {peak:.0f} | **{measurement.ratio:.1f}x** |"]
+    total += f"| {measurement.rows / cpu:,.0f} | {peak:.0f} | {count} | **{measurement.ratio:.1f}x** |"
+    return [*lines, total]
 
 
 HEADER = (
-    "| table | rows | process | seconds | CPU s | rows per CPU s | peak memory, MB | CPU s to the script |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| table | rows | process | seconds | CPU s | rows per CPU s | peak memory, MB | log lines "
+    "| CPU s to the script |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
+
+
+def load_note(measurements: Iterable[Measurement]) -> str:
+    """Return the sentence that states the load of the machine."""
+    loads = ", ".join(f"{measurement.load:.1f}" for measurement in measurements)
+    return (
+        f"Load of the machine with {os.cpu_count()} cores after each table, the benchmark included: {loads}."
+    )
 
 
 def draw(measurements: Iterable[Measurement], output: Path) -> None:
@@ -113,7 +128,7 @@ def draw(measurements: Iterable[Measurement], output: Path) -> None:
 def write(measurements: list[Measurement], page: Path) -> None:
     """Replace the table of the page, and the figure next to it."""
     lines = [HEADER, *(line for measurement in measurements for line in rows_of_table(measurement))]
-    text, table = page.read_text(encoding="utf-8"), "\n".join(lines)
+    text, table = page.read_text(encoding="utf-8"), "\n".join([*lines, "", load_note(measurements)])
     page.write_text(_TABLE.sub(rf"\g<1>{table}\n\g<2>", text), encoding="utf-8")
     draw(measurements, page.with_name("scale-tables.svg"))
 

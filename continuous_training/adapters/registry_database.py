@@ -1,19 +1,23 @@
-"""Requests for registered models and for JSON artifacts, answered from the files of a local registry.
+"""Requests for registered models, runs and artifacts, answered with the files of a local registry.
 
-MLflow's server takes seconds to start, and a command that only reads needs nothing else of it. The names of
-the tables are those of MLflow 3.17. With another schema, or for another request, the server answers.
+MLflow's server takes seconds to start, and most commands need nothing else of it: those that only read, and
+evaluate, which records a run. The names of the tables are those of MLflow 3.17. With another schema, after an
+error, or for another request, the server answers. It alone writes model versions and aliases.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from continuous_training.adapters import tracking_database
+from continuous_training.core.files import replace_durably
 from continuous_training.core.json_object import Json
+from continuous_training.core.temporary_files import temporary_file
 
 _SCHEMA = "dc11669786a5"
 """The revision of the tables that MLflow 3.17 creates."""
@@ -33,52 +37,98 @@ SELECT name, version, key, value FROM model_version_tags WHERE workspace = 'defa
 _MODEL = "SELECT name FROM registered_models WHERE workspace = 'default' AND name = ?"
 _ALIASES = "SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND name = ?"
 _RUN = "SELECT artifact_uri FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
+_EXPERIMENT = "SELECT experiment_id FROM experiments WHERE workspace = 'default' AND name = ?"
 _MODEL_TAGS = "SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = ?"
 
 Response = tuple[int, Json]
 """The HTTP status and the body."""
 
 
+_LOCK_SECONDS = 20.0
+"""How long a write waits for that of another process, as MLflow's server does."""
+
+
 class RegistryDatabase:
-    """The database of a local registry in `folder`."""
+    """The database and the artifacts of a local registry in `folder`.
+
+    `is_changed` states whether a request has changed the database.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._database = folder / "mlflow.db"
         self._artifacts = (folder / "artifacts").resolve()
+        self.is_changed = False
 
-    def answer(self, method: str, url: str) -> Response | None:
+    def answer(self, method: str, url: str, body: bytes = b"") -> Response | None:
         """Return the response to a request, or None if only MLflow's server can answer it.
 
-        The body contains the fields that this project reads.
+        The body of the response contains the fields that this project reads.
         """
         address = urlsplit(url)
         path = address.path.removeprefix("/api/2.0/")
-        if method != "GET" or not self._database.is_file():
+        if not self._database.is_file():
             return None
         if path.startswith(_ARTIFACTS):
-            return self._artifact(unquote(path.removeprefix(_ARTIFACTS)))
-        query = dict(parse_qsl(address.query))
-        location = f"file:{quote(str(self._database.resolve()))}?mode=ro"
-        try:
-            with closing(sqlite3.connect(location, uri=True)) as connection:
-                if connection.execute("SELECT version_num FROM alembic_version").fetchone() != (_SCHEMA,):
-                    return None
-                return _answer(connection, path.removeprefix("mlflow/"), query)
-        except sqlite3.Error:
-            return None
+            return self._artifact(method, unquote(path.removeprefix(_ARTIFACTS)), body)
+        path = path.removeprefix("mlflow/")
+        if method == "GET":
+            return self._read(path, dict(parse_qsl(address.query)))
+        return self._record(path, body) if method == "POST" and tracking_database.records(path) else None
 
-    def _artifact(self, path: str) -> Response | None:
-        """Return the JSON object in an artifact. MLflow's server answers for anything else."""
+    def _artifact(self, method: str, path: str, body: bytes) -> Response | None:
+        """Return the JSON object in an artifact, or write an artifact. MLflow's server does anything else."""
         file = (self._artifacts / path).resolve()
-        if not file.is_relative_to(self._artifacts):
+        if not file.is_relative_to(self._artifacts) or method not in ("GET", "PUT"):
             return None
-        if not file.exists():
-            return _NOT_FOUND
         try:
+            if method == "PUT":
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with temporary_file(file) as temporary:
+                    temporary.write_bytes(body)
+                    replace_durably(temporary, file)
+                return 200, {}
+            if not file.exists():
+                return _NOT_FOUND
             content = json.loads(file.read_bytes())
         except (ValueError, OSError):
             return None
         return (200, content) if isinstance(content, dict) else None
+
+    def _read(self, path: str, query: Mapping[str, str]) -> Response | None:
+        try:
+            with self._connect("ro") as connection:
+                return _answer(connection, path, query) if _is_known(connection) else None
+        except sqlite3.Error:
+            return None
+
+    def _record(self, path: str, body: bytes) -> Response | None:
+        """Answer a request that records a run, in one transaction."""
+        try:
+            with self._connect("rw") as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                if not _is_known(connection):
+                    return None
+                answer = tracking_database.record(connection, path, json.loads(body))
+                if answer is None:
+                    return None
+                connection.execute("COMMIT")
+        except (sqlite3.Error, ValueError, LookupError):
+            return None
+        self.is_changed = True
+        return 200, answer
+
+    @contextmanager
+    def _connect(self, mode: str) -> Iterator[sqlite3.Connection]:
+        """Yield a connection. A transaction without a commit is rolled back."""
+        location = f"file:{quote(str(self._database.resolve()))}?mode={mode}"
+        connection = sqlite3.connect(location, _LOCK_SECONDS, isolation_level=None, uri=True)
+        with closing(connection):
+            yield connection
+
+
+def _is_known(connection: sqlite3.Connection) -> bool:
+    """Return whether the tables are those of MLflow 3.17."""
+    return bool(connection.execute("SELECT version_num FROM alembic_version").fetchone() == (_SCHEMA,))
 
 
 def _answer(connection: sqlite3.Connection, path: str, query: Mapping[str, str]) -> Response | None:
@@ -90,6 +140,9 @@ def _answer(connection: sqlite3.Connection, path: str, query: Mapping[str, str])
         version = str(aliases.get(query["alias"]))
         matches = [entry for entry in _versions(connection, name) if entry["version"] == version]
         return (200, {"model_version": matches[0]}) if matches else _NOT_FOUND
+    if path == "experiments/get-by-name":
+        experiment = connection.execute(_EXPERIMENT, (query.get("experiment_name", ""),)).fetchone()
+        return (200, {"experiment": {"experiment_id": str(experiment[0])}}) if experiment else _NOT_FOUND
     if path == "runs/get":
         run = connection.execute(_RUN, (query.get("run_id", ""),)).fetchone()
         return (200, {"run": {"info": {"artifact_uri": run[0]}}}) if run else None

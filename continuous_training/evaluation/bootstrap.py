@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -26,7 +26,28 @@ def metric_interval(
 
     With `groups`, the number of each row's group from 0, whole groups are resampled.
     """
-    return _bootstrap(RowScores.of(metric, actual, predicted), metric.from_means, seed, groups=groups)
+    return metric_intervals([metric], actual, predicted, seed, groups)[metric.name]
+
+
+def metric_intervals(
+    metrics: Sequence[Metric],
+    actual: np.ndarray,
+    predicted: np.ndarray,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> dict[str, Interval]:
+    """Return the interval of `metric_interval` for each metric, by name.
+
+    Metrics with the same row scores share the resamples.
+    """
+    intervals: dict[str, Interval] = {}
+    for metric in metrics:
+        if metric.name not in intervals:
+            same = [other for other in metrics if other.row_scores is metric.row_scores]
+            statistics = [other.from_means for other in same]
+            shared = _bootstrap(RowScores.of(metric, actual, predicted), statistics, seed, groups=groups)
+            intervals |= dict(zip((other.name for other in same), shared, strict=True))
+    return {metric.name: intervals[metric.name] for metric in metrics}
 
 
 def paired_improvement(
@@ -52,25 +73,28 @@ def paired_improvement(
         return sign * (metric.from_means(first) - metric.from_means(second))
 
     scores = RowScores.of(metric, actual, challenger, champion)
-    return _bootstrap(scores, difference, seed, confidence, groups)
+    return _bootstrap(scores, [difference], seed, confidence, groups)[0]
 
 
 def _bootstrap(
     scores: RowScores,
-    statistic: Statistic,
+    statistics: Sequence[Statistic],
     seed: int,
     confidence: float = METRIC_CONFIDENCE,
     groups: np.ndarray | None = None,
-) -> Interval:
+) -> list[Interval]:
+    """Return the interval of each statistic of the means."""
     tail = _tail(len(scores) if groups is None else int(groups.max()) + 1, confidence)
     rng = np.random.default_rng(seed)
     means = _resampled_means(scores, rng) if groups is None else _resampled_group_means(scores, rng, groups)
-    measured = scores.means()
+    measured, batches = scores.means(), list(means)
+    intervals = []
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = float(statistic(measured))
-        resampled = [statistic(batch) for batch in means]
-        low, high = np.quantile(np.concatenate(resampled), [tail, 1 - tail])
-    return Interval(value, float(low), float(high))
+        for statistic in statistics:
+            resampled = np.concatenate([statistic(batch) for batch in batches])
+            low, high = np.quantile(resampled, [tail, 1 - tail])
+            intervals.append(Interval(float(statistic(measured)), float(low), float(high)))
+    return intervals
 
 
 def _resampled_means(row_scores: RowScores, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from continuous_training.artifacts.measurements import PairedTest, ServingCost, SliceMetric
 from continuous_training.artifacts.population import PopulationChange
 from continuous_training.core.errors import UserError
-from continuous_training.evaluation.bootstrap import metric_interval, paired_improvement
+from continuous_training.evaluation.bootstrap import metric_interval, metric_intervals, paired_improvement
 from continuous_training.evaluation.metrics import METRICS, Interval, Metric, find_metric, metrics_over, score
 from continuous_training.evaluation.paired_tests import mcnemar, non_inferiority_test, paired_test
 from continuous_training.evaluation.predictions import Predictions
@@ -94,7 +94,7 @@ def compare(
         )
     return Comparison(
         rows=len(predictions.actual),
-        metrics={metric.name: _interval(metric, predictions, predictions.challenger) for metric in metrics},
+        metrics=_intervals(metrics, predictions, predictions.challenger),
         higher_is_better=primary.higher_is_better,
         slices={
             name: _slice_metric(primary, predictions, mask) for name, mask in slices.items() if mask.any()
@@ -141,7 +141,7 @@ def _compare_with_champion(
         },
         test=paired_test(rule, primary, actual, challenger, champion, SEED, groups),
         cost=cost,
-        metrics={metric.name: _interval(metric, predictions, champion) for metric in metrics},
+        metrics=_intervals(metrics, predictions, champion),
         mcnemar_p=mcnemar(actual, challenger, champion) if task == "classification" else None,
         guard_tests={
             metric.name: non_inferiority_test(
@@ -152,8 +152,10 @@ def _compare_with_champion(
     )
 
 
-def _interval(metric: Metric, predictions: Predictions, predicted: np.ndarray) -> Interval:
-    return metric_interval(metric, predictions.actual, predicted, SEED, predictions.groups)
+def _intervals(
+    metrics: Sequence[Metric], predictions: Predictions, predicted: np.ndarray
+) -> dict[str, Interval]:
+    return metric_intervals(metrics, predictions.actual, predicted, SEED, predictions.groups)
 
 
 def _slice_metric(metric: Metric, predictions: Predictions, mask: np.ndarray) -> SliceMetric:

@@ -140,10 +140,10 @@ def metrics_over(task: str, labels: Sequence[str | int]) -> tuple[Metric, ...]:
     A label without rows counts as 0, as in scikit-learn's `recall_score` and `f1_score` with `labels`,
     `average="macro"` and `zero_division=0`.
     """
+    # One object, because metrics with the same row scores share the resamples of the bootstrap.
+    by_class = partial(_by_class, labels=labels)
     return tuple(
-        replace(metric, row_scores=partial(_by_class, labels=labels), labels=labels)
-        if metric.row_scores is _by_class
-        else metric
+        replace(metric, row_scores=by_class, labels=labels) if metric.row_scores is _by_class else metric
         for metric in METRICS[task]
     )
 

@@ -91,6 +91,14 @@ class Handler(ABC):
     def preprocess(self, request: Any) -> Tensors:
         """Return the input tensors of one JSON request, n rows each. Raises ValueError if it is invalid."""
 
+    def check_inputs(self, tensors: Tensors) -> None:
+        """Raise ValueError if this version cannot process the input tensors of one request.
+
+        Called for the tensors of `preprocess` and for those that a client sends. The ranges that `inputs`
+        declares are checked without it. The default accepts all tensors.
+        """
+        return None
+
     @abstractmethod
     def inference(self, tensors: Tensors) -> Tensors:
         """Return the output tensors for n rows, in the same order."""
@@ -118,6 +126,8 @@ class Handler(ABC):
         for tensor in self.inputs:
             for request in requests:
                 tensor.check_range(request[tensor.name])
+        for request in requests:
+            self.check_inputs(request)
         sizes = [len(next(iter(request.values()))) for request in requests]
         batch = {t.name: np.concatenate([r[t.name] for r in requests]) for t in self.inputs}
         return [self.postprocess(part) for part in split_rows(self.inference(batch), sizes)]

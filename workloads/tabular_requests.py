@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +13,14 @@ from .handler import check_row_count
 
 LARGEST = 1e100
 """The largest absolute value. Larger inputs may produce infinite sums, which JSON cannot represent."""
+
+_MAX_NAMES = 20
+"""The maximum number of unknown names in a message."""
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 300
+_short.maxlist = _short.maxdict = 20
+_short.maxlevel = 2
 
 
 def read_rows(request: Any, singular: str, plural: str, names: Sequence[str]) -> np.ndarray:
@@ -30,7 +40,9 @@ def read_rows(request: Any, singular: str, plural: str, names: Sequence[str]) ->
 def _numbers(row: Any, singular: str, names: Sequence[str]) -> list[float]:
     if not isinstance(row, dict):
         raise ValueError(f"a {singular} is an object with {', '.join(names)}")
-    missing, unknown = sorted(set(names) - set(row)), sorted(set(row) - set(names))
+    missing = sorted(set(names) - set(row))
+    # Sorting all names of a large object would hold the interpreter lock for too long.
+    unknown = heapq.nsmallest(_MAX_NAMES, set(row) - set(names))
     if missing or unknown:
         problem = f"missing: {', '.join(missing)}" if missing else f"unknown: {', '.join(map(str, unknown))}"
         raise ValueError(f"a {singular} has exactly {', '.join(names)}; {problem}")
@@ -38,5 +50,5 @@ def _numbers(row: Any, singular: str, names: Sequence[str]) -> list[float]:
         value = row[name]
         # The comparison is false for NaN.
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-            raise ValueError(f"{name}: {value!r:.100} is not a number (of at most {LARGEST:g})")
+            raise ValueError(f"{name}: {_short.repr(value):.100} is not a number (of at most {LARGEST:g})")
     return [float(row[name]) for name in names]

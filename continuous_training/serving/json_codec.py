@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 
 from continuous_training.serving.errors import EncodingError, RequestError
+from continuous_training.serving.json_limits import JsonLimits
 
 _LARGE_BYTES = 64 * 1024
 """The garbage collector is off while a larger body is parsed.
@@ -31,9 +32,14 @@ def abbreviate(value: Any) -> str:
     return _abbreviated.repr(value)
 
 
-def decode(body: bytes | memoryview) -> Any:
-    """Parse the JSON body of a request. RequestError names the position of the first syntax error."""
+def decode(body: bytes | memoryview, limits: JsonLimits | None = None) -> Any:
+    """Parse the JSON body of a request. RequestError names the position of the first syntax error.
+
+    A large body that exceeds the limits is not parsed, and is a RequestError too.
+    """
     is_large = len(body) > _LARGE_BYTES
+    if is_large and limits is not None:
+        limits.check(bytes(body))
     if is_large:
         gc.disable()
     try:

@@ -242,6 +242,7 @@ def test_the_deep_model_predicts_the_same_for_single_texts_and_batches(both: Mod
         alone = both.predict({"text": [text]})["predictions"][0]
         assert alone["probability"] == pytest.approx(answer["probability"], abs=1e-4)
     rows = {"text": np.array(texts, dtype=object), "fast": np.arange(len(texts)) % 2 == 0}
+    both.check_inputs(rows)
     mixed = both.infer(rows)
     assert mixed["fast"].tolist() == rows["fast"].tolist()
     for index, text in enumerate(texts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ class NsmcHandler(Handler):
         """Return the texts of the request, and whether the fast model is requested for each."""
         if not isinstance(request, dict) or "text" not in request:
             raise ValueError(USAGE)
-        unknown = sorted(map(str, request.keys() - {"text", "do_fast", "use_fast"}))
+        # Sorting all keys of a large object would hold the interpreter lock for too long.
+        unknown = heapq.nsmallest(100, map(str, request.keys() - {"text", "do_fast", "use_fast"}))
         if unknown:
             raise ValueError(f"unknown: {', '.join(unknown)[:100]}; {USAGE}")
         texts = request["text"]
@@ -79,10 +81,21 @@ class NsmcHandler(Handler):
             return "deep" not in self.models
         if not all(isinstance(flag, bool) for flag in flags) or len(set(flags)) > 1:
             raise ValueError("do_fast (or use_fast) must be true or false")
-        model = "fast" if flags[0] else "deep"
-        if model not in self.models:
+        if model := self._missing_model(flags[0]):
             raise ValueError(f"this version has no {model} model: send the request without do_fast")
         return bool(flags[0])
+
+    def _missing_model(self, fast: bool) -> str:
+        """Return the name of the model that a flag selects if this version lacks it, or an empty string."""
+        model = "fast" if fast else "deep"
+        return "" if model in self.models else model
+
+    def check_inputs(self, tensors: Tensors) -> None:
+        """Raise ValueError if a flag selects a model that this version lacks."""
+        for flag in set(tensors["fast"].tolist()):
+            if model := self._missing_model(flag):
+                other = str(not flag).lower()
+                raise ValueError(f"input 'fast': this version has no {model} model; send {other}")
 
     def inference(self, tensors: Tensors) -> Tensors:
         """Score each text with the requested model. The result of a row does not depend on the other rows."""

@@ -14,6 +14,7 @@ from continuous_training.serving.api.image_decoding import (
 )
 from continuous_training.serving.errors import RequestError, UnsupportedMediaTypeError
 from continuous_training.serving.json_codec import decode
+from continuous_training.serving.json_limits import DEFAULT_LIMITS
 from continuous_training.serving.models.schema_inference import Schema
 
 FORM = "multipart/form-data"
@@ -109,7 +110,7 @@ def _parse_text(name: str, text: str, schemas: dict[str, Schema]) -> Any:
     if schemas[name].get("type") == "string":
         return text
     try:
-        return decode(text.encode())
+        return decode(text.encode(), DEFAULT_LIMITS)
     except RequestError as error:
         raise RequestError(f"the form's field {name!r} is not JSON: {error}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from continuous_training.serving.json_codec import decode, encode
 from continuous_training.serving.models.inference_request import (
     InferenceRequest,
     InferenceResponse,
+    Parse,
     PredictRequest,
 )
 from continuous_training.serving.models.model import Model, Tensors
@@ -37,12 +37,12 @@ class IllustratedPredictRequest:
     """
 
     body: bytes
-    parse: Callable[[bytes], Any] = decode
+    parse: Parse = decode
     _request: Any = field(default=None, init=False)
 
     def build_inputs(self, model: Model) -> Tensors:
         """Return the tensors that the handler's `preprocess` returns."""
-        self._request = self.parse(self.body)
+        self._request = self.parse(self.body, model.json_limits)
         return model.preprocess(self._request)
 
     def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
@@ -71,7 +71,7 @@ async def parse_predict_request(request: EndpointRequest, version: LoadedVersion
         decoded = await loop.run_in_executor(
             _decoder_threads, parse_upload, content_type, body, schema, read_image
         )
-        return request_type(body, lambda _: decoded)
+        return request_type(body, lambda *_: decoded)
     return request_type(body)
 
 

@@ -8,11 +8,13 @@ response to it.
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from continuous_training.serving.api.endpoint import EndpointRequest, Response, Route, json_response
 from continuous_training.serving.api.predict_endpoints import prediction_response
 from continuous_training.serving.errors import OverloadedError, RequestError
 from continuous_training.serving.json_codec import decode, encode
+from continuous_training.serving.json_limits import JsonLimits
 from continuous_training.serving.models.batcher import Batcher
 from continuous_training.serving.models.inference_request import InferenceResponse, PredictRequest
 from continuous_training.serving.models.model_repository import ModelRepository
@@ -23,6 +25,9 @@ MAX_INSTANCES = 256
 _ATTEMPTS = 3
 _LARGE_BYTES = 64 * 1024
 """A larger body is parsed in another thread, because that takes longer than many inferences."""
+
+_parser_thread = ThreadPoolExecutor(1, thread_name_prefix="json-parser")
+"""Only one thread: several would hold the interpreter lock one after the other."""
 
 
 class V1Endpoints:
@@ -53,13 +58,14 @@ class V1Endpoints:
     async def predict(self, request: EndpointRequest) -> Response:
         """Run the model on each instance. All predictions are of the same version."""
         name = request.parameters["model"]
-        self.repository.get(name)
+        limits = self.repository.get(name).model.json_limits
         request.model = name
         body = await request.body()
         if len(body) > _LARGE_BYTES:
-            instances = await asyncio.to_thread(_instances, name, body)
+            loop = asyncio.get_running_loop()
+            instances = await loop.run_in_executor(_parser_thread, _instances, name, body, limits)
         else:
-            instances = _instances(name, body)
+            instances = _instances(name, body, limits)
         for _ in range(_ATTEMPTS):
             responses = await self._infer(name, instances)
             # The served version may change between two batches.
@@ -81,9 +87,9 @@ class V1Endpoints:
         return responses
 
 
-def _instances(name: str, body: bytes) -> list[bytes]:
+def _instances(name: str, body: bytes, limits: JsonLimits) -> list[bytes]:
     """Return the instances of a request, each as JSON."""
-    content = decode(body)
+    content = decode(body, limits)
     instances = content.get("instances") if isinstance(content, dict) else None
     if not isinstance(instances, list) or not instances:
         raise RequestError(

@@ -32,14 +32,14 @@ class InferRequest:
     _outputs: list[RequestedOutput] = field(default_factory=list, init=False)
 
     def build_inputs(self, model: Model) -> Tensors:
-        """Decode the input tensors. RequestError if they do not fit the model's signature."""
+        """Decode the input tensors. RequestError if they do not fit the model."""
         length = self.header_length
         if length is not None and not 0 < length <= len(self.body):
             raise RequestError(
                 f"{HEADER_LENGTH} is {length}, and the body has {len(self.body)} bytes: it must be the "
                 f"length of the JSON at the start of the body"
             )
-        request = decode(self.body if length is None else memoryview(self.body)[:length])
+        request = decode(self.body if length is None else memoryview(self.body)[:length], model.json_limits)
         if not isinstance(request, dict):
             raise RequestError('the body must be a JSON object with "inputs"')
         for key, json_type, description in (("id", str, "a string"), ("parameters", dict, "an object")):
@@ -50,7 +50,9 @@ class InferRequest:
         names = [spec.name for spec in model.outputs]
         self._outputs = _requested_outputs(request.get("outputs"), names, binary)
         raw = memoryview(self.body)[length:] if length is not None else memoryview(b"")
-        return decode_inputs(request.get("inputs"), model.inputs, raw)
+        tensors = decode_inputs(request.get("inputs"), model.inputs, raw)
+        model.check_inputs(tensors)
+        return tensors
 
     def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
         """Encode the v2 response, with the raw tensors that were requested after its JSON."""

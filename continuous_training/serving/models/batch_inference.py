@@ -12,12 +12,10 @@ import numpy as np
 from continuous_training.serving.errors import EncodingError, HandlerError, RequestError
 from continuous_training.serving.models.inference_request import InferenceRequest, InferenceResponse
 from continuous_training.serving.models.model import Tensors
+from continuous_training.serving.models.request_limits import MAX_ROWS_PER_REQUEST
 from continuous_training.serving.models.versions import LoadedVersion
 
 InferenceResult = InferenceResponse | RequestError | HandlerError
-
-MAX_ROWS_PER_REQUEST = 1024
-"""The maximum number of rows in one request. It limits the time and the size of one response."""
 
 MAX_ROWS_PER_CALL = 256
 """The maximum number of rows in one call of a handler. It limits the memory of one inference."""

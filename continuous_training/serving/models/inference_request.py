@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from continuous_training.serving.json_codec import decode, encode
+from continuous_training.serving.json_limits import JsonLimits
 from continuous_training.serving.models.model import Model, Tensors
 from continuous_training.serving.models.versions import LoadedVersion
 
@@ -18,6 +19,10 @@ class InferenceResponse:
     body: bytes
     digest: str
     headers: dict[str, str] = field(default_factory=dict)
+
+
+Parse = Callable[[bytes, JsonLimits], Any]
+"""Converts a body, whose JSON must not exceed the limits, to the argument of the handler."""
 
 
 class InferenceRequest(Protocol):
@@ -35,14 +40,14 @@ class InferenceRequest(Protocol):
 
 @dataclass(slots=True)
 class PredictRequest:
-    """A request in the workload's own format. `parse` converts the body to the handler's argument."""
+    """A request in the workload's own format."""
 
     body: bytes
-    parse: Callable[[bytes], Any] = decode
+    parse: Parse = decode
 
     def build_inputs(self, model: Model) -> Tensors:
         """Return the tensors that the handler's `preprocess` returns."""
-        return model.preprocess(self.parse(self.body))
+        return model.preprocess(self.parse(self.body, model.json_limits))
 
     def encode_response(self, version: LoadedVersion, outputs: Tensors) -> InferenceResponse:
         """Encode the result of the handler's `postprocess`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from continuous_training.artifacts.bundle import BundleMetadata, TensorSpec
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.serving.errors import RequestError
+from continuous_training.serving.json_limits import JsonLimits
 from continuous_training.serving.models.isolated_import import IsolatedPackage
+from continuous_training.serving.models.request_limits import json_limits
 from continuous_training.serving.models.tensor_ranges import check_ranges
 
 Tensors = dict[str, np.ndarray]
@@ -34,16 +37,29 @@ class Model:
         return self.handler.postprocess(self.handler.inference(self.preprocess(request)))
 
     def preprocess(self, request: Any) -> Tensors:
-        """Return the input tensors of a JSON request.
-
-        RequestError if the handler rejects the request, or if an element is outside its tensor's range.
-        """
+        """Return the input tensors of a JSON request. RequestError if the handler rejects the request."""
         try:
             tensors = dict(self.handler.preprocess(request))
         except ValueError as error:
             raise RequestError(str(error)) from error
-        check_ranges(tensors, self.inputs)
+        self.check_inputs(tensors)
         return tensors
+
+    def check_inputs(self, tensors: Tensors) -> None:
+        """Raise RequestError for an element outside its range, or if the handler rejects the tensors."""
+        check_ranges(tensors, self.inputs)
+        # The handlers of older archives do not have the method.
+        if (check := getattr(self.handler, "check_inputs", None)) is None:
+            return
+        try:
+            check(tensors)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+
+    @cached_property
+    def json_limits(self) -> JsonLimits:
+        """The limits of the JSON body of one request."""
+        return json_limits(self.inputs)
 
     @property
     def batch_rows(self) -> int | None:

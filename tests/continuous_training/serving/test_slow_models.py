@@ -16,9 +16,9 @@ from foreground import serving
 from prometheus_samples import scrape, value
 from toy_models import make_archive
 
-from continuous_training.serving.models.batch_inference import MAX_ROWS_PER_REQUEST
 from continuous_training.serving.models.inference_time import FAST_SECONDS, SLOW_SECONDS, InferenceTime
 from continuous_training.serving.models.model_repository import ModelRepository
+from continuous_training.serving.models.request_limits import MAX_ROWS_PER_REQUEST
 
 PROBE_SECONDS = 0.05
 """The time in which a probe must be answered. The tests check the median, because the machine may be busy."""
@@ -150,7 +150,7 @@ def test_the_queue_of_a_slow_model_does_not_fill_the_queue_of_another(tmp_path: 
 def test_a_large_request_is_rejected_by_its_rows_and_delays_no_one_for_seconds(
     tmp_path: Path, path: str
 ) -> None:
-    rows = 2_000_000
+    rows = 500_000
     tensor = {"name": "x", "datatype": "FP32", "shape": [rows], "data": [1] * rows}
     body = json.dumps({"x": [1] * rows} if "predict" in path else {"inputs": [tensor]}).encode()
     with serving(make_archive(tmp_path)) as server:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import requests
+from foreground import serving
+from workload_archives import workload_archive
 
 from workloads.handler import Handler, Tensor
 
@@ -126,3 +129,39 @@ def test_torchserve_rejects_what_is_outside_the_range() -> None:
     for invalid in (-1, float("nan")):
         with pytest.raises(ValueError, match="x: each element must be"):
             handler.handle([{"body": [1, invalid]}])
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with a version of nsmc that contains only the fast model."""
+    with serving(workload_archive("nsmc", tmp_path_factory.mktemp("nsmc"), passes="1")) as server:
+        yield server.url
+
+
+def review(url: str, *fast: bool) -> requests.Response:
+    """Send a text with each flag."""
+    tensors = [
+        {"name": "text", "datatype": "BYTES", "shape": [len(fast)], "data": ["a"] * len(fast)},
+        {"name": "fast", "datatype": "BOOL", "shape": [len(fast)], "data": list(fast)},
+    ]
+    return post(f"{url}/v2/models/nsmc/infer", {"inputs": tensors})
+
+
+def test_all_protocols_reject_a_model_that_the_version_lacks(reviews: str) -> None:
+    for flags in ((False,), (True, False)):
+        response = review(reviews, *flags)
+        message = "input 'fast': this version has no deep model; send true"
+        assert (response.status_code, response.json()) == (400, {"error": message})
+    request = {"text": ["a"], "do_fast": False}
+    v1 = post(f"{reviews}/v1/models/nsmc:predict", {"instances": [request]})
+    for response in (post(f"{reviews}/predict/nsmc", request), v1):
+        assert response.status_code == 400
+        assert "this version has no deep model" in response.json()["error"]
+
+
+def test_all_protocols_answer_a_model_that_the_version_contains(reviews: str) -> None:
+    outputs = {output["name"]: output["data"] for output in review(reviews, True, True).json()["outputs"]}
+    assert outputs["fast"] == [True, True]
+    response = post(f"{reviews}/predict/nsmc", {"text": ["a"], "do_fast": True})
+    assert response.json()["model"] == "fast"
+    assert response.json()["predictions"][0]["probability"] == pytest.approx(outputs["probability"][0])

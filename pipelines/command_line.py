@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -40,12 +41,17 @@ Result = TypeVar("Result", bound=CommandResult)
 
 
 def create_parser(
-    name: str, description: str | None, *, workload: bool | None = None, exit_codes: str = ""
+    name: str,
+    description: str | None,
+    *,
+    workload: bool | None = None,
+    location: bool = True,
+    exit_codes: str = "",
 ) -> argparse.ArgumentParser:
     """Return a parser with the common arguments.
 
-    --workload is required (True), optional (False), or absent (None). `exit_codes` lists the additional exit
-    codes of the command.
+    --workload is required (True), optional (False), or absent (None). `location` adds --state, --cluster and
+    --namespace. `exit_codes` lists the additional exit codes of the command.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m pipelines.{name}",
@@ -56,6 +62,14 @@ def create_parser(
     if workload is not None:
         help_text = "see python -m workloads" + ("" if workload else "; default: all workloads")
         parser.add_argument("--workload", required=workload, metavar="NAME", help=help_text)
+    if location:
+        _add_location(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    return parser
+
+
+def _add_location(parser: argparse.ArgumentParser) -> None:
+    """Add --state, --cluster and --namespace."""
     location = parser.add_mutually_exclusive_group()
     location.add_argument(
         "--state",
@@ -77,8 +91,6 @@ def create_parser(
         metavar="NAME",
         help=f"with --cluster: the namespace of the steps; default: {KUBEFLOW_NAMESPACE}",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    return parser
 
 
 @contextmanager
@@ -100,6 +112,15 @@ def open_settings(arguments: argparse.Namespace) -> Iterator[Settings]:
     source = ClusterSource(arguments.namespace or KUBEFLOW_NAMESPACE, arguments.cluster)
     with open_cluster_settings(source, os.environ, report) as settings:
         yield settings
+
+
+def user_name() -> str:
+    """Return the name of the user who runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # The numeric user of a container has no name.
+        return "unknown"
 
 
 def check_workload(name: str, has_data: bool) -> None:

@@ -11,7 +11,6 @@ registered digest. If a rollback is interrupted, the same command completes it.
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 
 from continuous_training.adapters.model_registry import ModelVersion
@@ -83,19 +82,11 @@ def _run(arguments: argparse.Namespace) -> RollbackResult:
             arguments.workload,
             arguments.to,
             arguments.why,
-            _user(),
+            command_line.user_name(),
             settings,
             arguments.dry_run,
             check_name=discovery.get,
         )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # The numeric user of a container has no name.
-        return "unknown"
 
 
 if __name__ == "__main__":

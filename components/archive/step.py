@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-
+from components.archive.registration import mark_challenger, register_version
 from components.evaluate.tracking import EVALUATION, GOLDEN
-from continuous_training.adapters.model_registry import CHALLENGER, Registry
+from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.stored_archive import put_archive
 from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
-from continuous_training.artifacts.bundle import BundleMetadata, Signature, TensorSpec
+from continuous_training.artifacts.bundle import BundleMetadata
 from continuous_training.artifacts.checksums import verify_checksums, write_checksums
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
@@ -26,15 +23,6 @@ from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
 from continuous_training.core.run_parameters import SOURCE_PARAMETERS
-
-_NUMPY_TYPES = {
-    "FP32": "float32",
-    "FP64": "float64",
-    "INT64": "int64",
-    "INT32": "int32",
-    "BOOL": "bool",
-    "BYTES": "str",
-}
 
 
 def run(
@@ -67,10 +55,13 @@ def run(
         key = f"archives/{name}/{written.digest}.mar"
         progress(f"storing {written.path.name}, {written.path.stat().st_size / 1e3:,.0f} kB")
         put_archive(store, key, written.path, written.digest, progress)
-        version = _register(registry, model, record, golden, written.digest, key)
+        tags = _tags(record, written.digest, key)
+        signature = BundleMetadata.read(model).signature
+        version = register_version(registry, name, record.run, signature, golden, tags)
+        mark_challenger(registry, version, "archived", record.run)
         archived = ArchivedModel(
             workload=name,
-            version=version,
+            version=version.version,
             digest=written.digest,
             key=key,
             run=record.run,
@@ -84,7 +75,7 @@ def run(
         )
         (folder / ARCHIVED).write_text(to_json(archived.to_json()), encoding="utf-8")
         write_checksums(folder)
-    progress(f"registered {name} version {version}")
+    progress(f"registered {name} version {version.version}")
     return archived
 
 
@@ -108,16 +99,9 @@ def _provenance(evaluation: Evaluation) -> Json:
     }
 
 
-def _register(
-    registry: Registry, model: Path, evaluation: Evaluation, golden: GoldenSet, digest: str, key: str
-) -> str:
-    name = evaluation.workload
-    run = registry.run(name, evaluation.run)
-    registry.log_file(
-        run, "model/MLmodel", _mlmodel(BundleMetadata.read(model).signature, digest, key).encode()
-    )
-    registry.log_file(run, "model/input_example.json", to_json(golden.requests[0].request).encode())
-    tags = {
+def _tags(evaluation: Evaluation, digest: str, key: str) -> dict[str, str]:
+    """Return the tags of the registered version."""
+    return {
         "archive_digest": digest,
         "archive_key": key,
         "model_digest": evaluation.model_digest,
@@ -127,36 +111,3 @@ def _register(
         "code": evaluation.code,
         "pipeline_run": evaluation.run,
     }
-    version = registry.register(name, run, tags)
-    champion = registry.champion(name)
-    if champion is None or champion.version != version.version:
-        registry.move_alias(name, CHALLENGER, version.version, "archived", evaluation.run)
-    return version.version
-
-
-def _mlmodel(signature: Signature, digest: str, key: str) -> str:
-    """Return the MLmodel file: the signature in MLflow's format, and a flavor that names the archive."""
-
-    def specs(tensors: Sequence[TensorSpec]) -> str:
-        return json.dumps(
-            [
-                {
-                    "name": tensor.name,
-                    "type": "tensor",
-                    "tensor-spec": {"dtype": _NUMPY_TYPES[tensor.datatype], "shape": list(tensor.shape)},
-                }
-                for tensor in tensors
-            ]
-        )
-
-    content = {
-        "artifact_path": "model",
-        "flavors": {"mar": {"archive_key": key, "archive_digest": digest, "handler": signature.handler}},
-        "saved_input_example_info": {"artifact_path": "input_example.json", "type": "json_object"},
-        "signature": {
-            "inputs": specs(signature.inputs),
-            "outputs": specs(signature.outputs),
-            "params": None,
-        },
-    }
-    return str(yaml.safe_dump(content, sort_keys=True))

@@ -9,12 +9,10 @@ from components.evaluate.tracking import log_evaluation
 from components.run_context import RunContext
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.progress import Progress
 from continuous_training.core.temporary_files import system_folder
-from continuous_training.serving.models.model import load_model
 from workloads import discovery
 
 
@@ -41,7 +39,7 @@ def reevaluate(
     run history.
     """
     # Start-up time: only this rare case needs the libraries of an evaluation.
-    from components.evaluate.step import evaluate
+    from components.evaluate.stored_archive import evaluate_archive
     from continuous_training.evaluation.check import note
 
     workload, dataset, first = (
@@ -53,13 +51,8 @@ def reevaluate(
     reason = note("evaluated again", f"the first evaluation was against {first_champion}")
     context = RunContext(workload, archived.run, registry, store, progress)
     with system_folder("reevaluate") as folder:
-        bundle = folder / "model"
-        archive_writer.unpack(store.fetch(archived.key, folder), bundle, archived.digest)
-        model = load_model(bundle)
-        try:
-            result = evaluate(context, dataset, model, version.tags["model_digest"], reason)
-        finally:
-            model.unload()
+        archive, model_digest = store.fetch(archived.key, folder), version.tags["model_digest"]
+        result = evaluate_archive(context, dataset, archive, archived.digest, model_digest, reason)
     evaluation = result.evaluation
     log_evaluation(context, dataset, evaluation, result.report, result.card)
     updated = replace(

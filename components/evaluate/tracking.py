@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from components.run_context import RunContext
 from continuous_training.adapters.experiment_tracking import MAX_PROFILE
+from continuous_training.adapters.model_registry import Registry
 from continuous_training.artifacts.dataset_manifest import MANIFEST, DatasetManifest
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.run_record import ProcessedInputs, RecordedVersion, RunRecord
@@ -24,21 +25,31 @@ def log_evaluation(
     context: RunContext, dataset: Dataset, evaluation: Evaluation, report: str, card: str
 ) -> None:
     """Log the evaluation as an MLflow run. Record a rejection, so that the same inputs are not run again."""
-    registry, run = context.registry, evaluation.registry.run
-    rule = {f"{PARAMETER_PREFIX}{n}": value for n, value in evaluation.rule.items() if value is not None}
-    registry.log(run, {**evaluation.parameters, **rule}, _metrics(evaluation), _tags(evaluation))
-    manifest = dataset.manifest
+    log_report(context.registry, dataset, evaluation, report, card)
+    log_decision(context.registry, evaluation)
+    if not evaluation.promoted:
+        record = run_record_of(evaluation)
+        context.history.write_run(record)
+        context.history.record_processed(evaluation.input_digest, ProcessedInputs(record))
+
+
+def log_report(registry: Registry, dataset: Dataset, evaluation: Evaluation, report: str, card: str) -> None:
+    """Log the dataset of an evaluation, its report and its model card to the MLflow run."""
+    run, manifest = evaluation.registry.run, dataset.manifest
     profile = dataset_profile(manifest)
     registry.log_dataset(run, evaluation.workload, manifest.fingerprint, manifest.source, profile)
     registry.log_file(run, REPORT, report.encode())
     registry.log_file(run, CARD, card.encode())
     registry.log_file(run, MANIFEST, to_json(manifest.to_json()).encode())
+
+
+def log_decision(registry: Registry, evaluation: Evaluation) -> None:
+    """Log parameters, metrics, verdict and `evaluation.json` to the MLflow run, and end the run."""
+    run = evaluation.registry.run
+    rule = {f"{PARAMETER_PREFIX}{n}": value for n, value in evaluation.rule.items() if value is not None}
+    registry.log(run, {**evaluation.parameters, **rule}, _metrics(evaluation), _tags(evaluation))
     registry.log_file(run, EVALUATION, to_json(evaluation.to_json()).encode())
     registry.end(run)
-    if not evaluation.promoted:
-        record = _record(evaluation)
-        context.history.write_run(record)
-        context.history.record_processed(evaluation.input_digest, ProcessedInputs(record))
 
 
 def dataset_profile(manifest: DatasetManifest, limit: int = MAX_PROFILE) -> str:
@@ -52,8 +63,8 @@ def dataset_profile(manifest: DatasetManifest, limit: int = MAX_PROFILE) -> str:
     return to_json({name: {**split, "statistics": {}} for name, split in splits.items()})
 
 
-def _record(evaluation: Evaluation) -> RunRecord:
-    """Return the run record of an evaluation."""
+def run_record_of(evaluation: Evaluation) -> RunRecord:
+    """Return the record of a run that ends with this evaluation."""
     champion = evaluation.champion
     return RunRecord(
         run=evaluation.run,

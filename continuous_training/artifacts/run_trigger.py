@@ -9,7 +9,10 @@ from continuous_training.core.json_object import JsonObject
 
 @dataclass(frozen=True)
 class RunTrigger:
-    """The caller of the trigger service who requested a run, and the caller's reason (empty: none)."""
+    """The caller who requested a run, and the caller's reason (empty: none).
+
+    The caller is that of the trigger service, or the person who runs pipelines.transfer.
+    """
 
     caller: str
     reason: str = ""

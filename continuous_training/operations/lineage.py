@@ -58,7 +58,7 @@ def read_contents(store: ObjectStore, key: str) -> ArchiveContents:
             provenance = JsonObject(manifest.provenance, f"{path}: provenance", ArchiveError)
             return ArchiveContents(
                 digest=digest,
-                data=_metadata(path).require_training(path).data,
+                data=read_metadata(path).require_training(path).data,
                 code=provenance.optional_text("code"),
                 modules=provenance.texts("modules", {}),
                 parameters=provenance.scalars("parameters") if "parameters" in provenance else None,
@@ -74,7 +74,8 @@ def describe_rows(data: TrainingData) -> Json:
     return {name: value for name, value in data.to_json().items() if name != "statistics"}
 
 
-def _metadata(path: Path) -> BundleMetadata:
+def read_metadata(path: Path) -> BundleMetadata:
+    """Return the `model.json` in the archive at `path`."""
     with zipfile.ZipFile(path) as opened, opened.open(METADATA) as member:
         return BundleMetadata.from_json(
             JsonObject.parse(member.read(_MAX_METADATA_BYTES), f"{path}: {METADATA}", ArchiveError)
@@ -232,9 +233,13 @@ def read_lineage(version: ModelVersion, registry: Registry, store: ObjectStore) 
 
 
 def _data_lineage(version: ModelVersion, data: Json, evaluation: Evaluation | None) -> DataLineage:
+    fingerprint = version.tags.get("data_fingerprint")
     evaluated = evaluation.data if evaluation else None
+    if evaluated and evaluated.fingerprint != fingerprint:
+        # A transferred version was evaluated on other data than it was trained on.
+        evaluated = None
     return DataLineage(
-        fingerprint=version.tags.get("data_fingerprint"),
+        fingerprint=fingerprint,
         train_rows=data.get("rows"),
         holdout_rows=evaluation.rows if evaluation else None,
         source=evaluated.source if evaluated else None,

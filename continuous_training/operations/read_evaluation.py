@@ -9,21 +9,25 @@ from continuous_training.core.errors import PipelineError
 from continuous_training.core.json_object import JsonObject
 from continuous_training.core.messages import report
 
+EVALUATION_RUN = "evaluation_run"
+"""The tag of a version that was transferred again: the MLflow run of its latest evaluation."""
+
 
 def read_evaluation(version: ModelVersion, registry: Registry) -> Evaluation | None:
-    """Return the evaluation that registered the version, or None if there is none or it cannot be read.
+    """Return the latest evaluation of the version, or None if there is none or it cannot be read.
 
     The registry answers for its versions even if the storage of its artifacts is unavailable or damaged, so
     this is reported as a warning.
     """
-    if not version.run_id:
+    run = version.tags.get(EVALUATION_RUN) or version.run_id
+    if not run:
         return None
     try:
-        content = registry.read_json(version.run_id, "evaluation.json")
+        content = registry.read_json(run, "evaluation.json")
         if content is None:
             return None
         return Evaluation.from_json(
-            JsonObject(content, f"evaluation.json of MLflow run {version.run_id}", ArtifactError)
+            JsonObject(content, f"evaluation.json of MLflow run {run}", ArtifactError)
         )
     except PipelineError as error:
         report(f"warning: the evaluation of version {version.version} of {version.name} is unknown: {error}")

@@ -86,7 +86,7 @@ def select_old(
     needed_runs = {
         version.tags.get("pipeline_run") for version in versions if version.version in needed_versions
     }
-    folders = _in_order(run_folders(runs, name), RunHistory(store, name).runs())
+    folders = in_record_order(run_folders(runs, name), RunHistory(store, name).runs())
     old_folders = [
         folder
         for folder in folders[: max(0, len(folders) - keep)]
@@ -98,7 +98,7 @@ def select_old(
     return PruneSelection(old_versions, old_folders, counts)
 
 
-def _in_order(folders: list[RunFolder], records: list[RunRecord]) -> list[RunFolder]:
+def in_record_order(folders: list[RunFolder], records: list[RunRecord]) -> list[RunFolder]:
     """Return the folders in the order of the runs' records, which does not depend on the clock.
 
     A folder without a record stays behind the one with the name before its name.

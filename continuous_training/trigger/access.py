@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from continuous_training.serving.api.endpoint import EndpointRequest
 from continuous_training.serving.http.errors import HttpError
 from continuous_training.trigger.callers import Caller, CallerFile
 from continuous_training.trigger.rate_limit import RateLimit
+
+_THREADS = ThreadPoolExecutor(4, thread_name_prefix="token")
+"""Threads that verify tokens. While an issuer does not answer, the threads that use the store stay free."""
 
 
 @dataclass(frozen=True)
@@ -18,19 +23,25 @@ class Access:
     callers: CallerFile
     rate_limit: RateLimit
 
-    def authenticate(self, request: EndpointRequest, count: bool = False) -> Caller:
+    async def authenticate(self, request: EndpointRequest, count: bool = False) -> Caller:
         """Return the caller. Raises HttpError 401 without a valid token.
 
         With `count`, the request counts for the rate limit, and HttpError 429 is raised for too many.
         """
         scheme, _, token = (request.header(b"authorization") or "").partition(" ")
-        caller = self.callers.find(token.strip()) if scheme.lower() == "bearer" else None
+        caller = await self._find(token.strip()) if scheme.lower() == "bearer" else None
         if caller is None:
             message = "the header Authorization: Bearer TOKEN is missing, or the token is not valid"
             raise HttpError(401, message, {"www-authenticate": "Bearer"})
         if count:
             self.count(caller.name)
         return caller
+
+    async def _find(self, token: str) -> Caller | None:
+        if caller := self.callers.find(token):
+            return caller
+        # The keys of an issuer may have to be requested, which must not block the event loop.
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, self.callers.find_by_claims, token)
 
     def count(self, name: str) -> None:
         """Count a request. Raises HttpError 429 if there are too many."""

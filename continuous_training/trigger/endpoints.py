@@ -56,19 +56,19 @@ class TriggerEndpoints:
         return json_response(openapi_document())
 
     async def _list_pipelines(self, request: EndpointRequest) -> Response:
-        caller = self.access.authenticate(request)
+        caller = await self.access.authenticate(request)
         visible = [entry for name, entry in sorted(self.runs.pipelines.items()) if caller.may(READ, name)]
         return json_response({"pipelines": [pipeline.to_json() for pipeline in visible]})
 
     async def _start_run(self, request: EndpointRequest) -> Response:
-        caller = self.access.authenticate(request, count=True)
+        caller = await self.access.authenticate(request, count=True)
         name = request.parameters["name"]
         require(caller, START, name)
         body = RunBody.parse(await _json_body(request), RUN_FIELDS)
         return await self._submit(caller, name, body)
 
     async def _train(self, request: EndpointRequest) -> Response:
-        caller = self.access.authenticate(request, count=True)
+        caller = await self.access.authenticate(request, count=True)
         body = RunBody.parse(await _json_body(request), ("workload", *RUN_FIELDS))
         name = body.workload or self._only_workload(caller)
         require(caller, START, name)
@@ -89,11 +89,11 @@ class TriggerEndpoints:
         return json_response(view.to_json(), 202 if is_new else 200, location=f"/runs/{view.run.id}")
 
     async def _read_run(self, request: EndpointRequest) -> Response:
-        run = await self._find_run(request, self.access.authenticate(request), READ)
+        run = await self._find_run(request, await self.access.authenticate(request), READ)
         return json_response((await self._view(run)).to_json())
 
     async def _cancel_run(self, request: EndpointRequest) -> Response:
-        caller = self.access.authenticate(request, count=True)
+        caller = await self.access.authenticate(request, count=True)
         run = await self._find_run(request, caller, CANCEL)
         body = RunBody.parse(await _json_body(request), CANCEL_FIELDS)
         view = await self._view(run)

@@ -7,7 +7,7 @@ COPY pyproject.toml setup.cfg LICENSE NOTICE constraints.txt ./
 # hadolint ignore=DL3013,DL3042
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -c constraints.txt \
-        '.[archive]' uvicorn httptools uvloop orjson rich
+        '.[archive,trigger]' uvicorn httptools uvloop orjson rich
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="trigger" \

@@ -120,7 +120,7 @@ def _print_token(_: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     logs.to_stderr(logging.INFO)
     settings = Settings.from_environment(os.environ, arguments.state)
-    access = Access(CallerFile(arguments.callers), RateLimit(arguments.rate))
+    access = Access(CallerFile(arguments.callers, settings.addresses), RateLimit(arguments.rate))
     pipelines = {name: _pipeline(name, arguments.target) for name in discovery.usable()[0]}
     store = open_store(settings.store, settings.store_access)
     queue = RunQueue(store, arguments.key_window)

@@ -152,6 +152,12 @@ CASES = [
         reported="no Kubernetes cluster is configured",
         environment=(("KUBECONFIG", "none"),),
     ),
+    Case(
+        "pipelines.transfer",
+        (*WORKLOAD, "--from", "nothere", "--to", "elsewhere"),
+        code=2,
+        reported="nothere: read the version: there is no registry",
+    ),
     Case("pipelines.prune", ("--keep", "1", "--dry-run"), running),
     Case("pipelines.prune", ("--keep", "0"), code=2, reported="error: "),
     Case("serving", ("status",), running),

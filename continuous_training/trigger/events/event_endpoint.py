@@ -70,7 +70,7 @@ class EventEndpoint:
         """Verify the sender, and read the event."""
         if source.type in _TOKEN_READERS:
             # Collected events start one run, so they do not count for the limit.
-            caller = self.access.authenticate(request, count=not source.debounce)
+            caller = await self.access.authenticate(request, count=not source.debounce)
             require(caller, START, source.workload)
             body = await request.body()
             return _TOKEN_READERS[source.type](source, caller.name, request.header, body)

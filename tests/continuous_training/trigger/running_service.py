@@ -70,15 +70,24 @@ class Service:
 
 @contextmanager
 def running_service(
-    tmp_path: Path, events: str = "", response_seconds: float = 30, requests_per_minute: float = 40
+    tmp_path: Path,
+    events: str = "",
+    response_seconds: float = 30,
+    requests_per_minute: float = 40,
+    callers: str = "",
 ) -> Iterator[Service]:
-    """Serve the endpoints in a thread. `events` is the file of the sources of events."""
+    """Serve the endpoints in a thread. `events` is the file of the sources of events.
+
+    `callers` is appended to the file of the callers.
+    """
     tokens = {name: new_token() for name in RIGHTS}
     entries = {
         name: f'{{tokens: ["{token_digest(tokens[name])}"], rights: {RIGHTS[name]}}}' for name in RIGHTS
     }
     path = tmp_path / "callers.yaml"
-    path.write_text("callers:\n" + "".join(f"  {name}: {entry}\n" for name, entry in entries.items()))
+    path.write_text(
+        "callers:\n" + "".join(f"  {name}: {entry}\n" for name, entry in entries.items()) + callers
+    )
     target = MemoryTarget()
     dispatcher = Dispatcher(RunQueue(open_store(str(tmp_path / "store")), window=60), target, 60)
     pipelines = {

@@ -1,0 +1,1 @@
+"""Transfer a model version from one environment to another: python -m pipelines.transfer."""

@@ -1,0 +1,59 @@
+"""Roll out a transferred version in the target, with the deploy-serving step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.archive.registration import mark_challenger
+from components.deploy_serving.step import DeployedModel
+from components.deploy_serving.step import run as deploy
+from components.run_context import RunContext
+from continuous_training.adapters.model_registry import ModelVersion
+from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
+from continuous_training.artifacts.checksums import write_checksums
+from continuous_training.artifacts.evaluation import Evaluation
+from continuous_training.core.files import to_json
+from continuous_training.core.settings import Settings
+from continuous_training.rollout.open_target import open_target
+
+
+def roll_out_version(
+    context: RunContext, version: ModelVersion, evaluation: Evaluation, settings: Settings, folder: Path
+) -> DeployedModel:
+    """Serve the version in the target, then make it the champion and record the promotion.
+
+    The files of the step are written to `folder`. Raises RolloutReverted if the version fails its rollout,
+    and TransientError if another version became the champion after the evaluation.
+    """
+    mark_challenger(context.registry, version, "transferred", context.run_id)
+    archived = folder / "archived"
+    archived.mkdir()
+    model = _archived_model(version, evaluation)
+    (archived / ARCHIVED).write_text(to_json(model.to_json()), encoding="utf-8")
+    write_checksums(archived)
+    if settings.target != "local":
+        # Start-up time: the import loads the Kubernetes client, which local environments do not need.
+        from continuous_training.operations.pod_settings import with_pod_settings_of_cluster
+
+        settings = with_pod_settings_of_cluster(settings, version.name, context.progress)
+    target = open_target(settings, context.store, context.progress)
+    output = folder / "deployed.json"
+    return deploy(archived, output, context.registry, context.store, target, context.progress)
+
+
+def _archived_model(version: ModelVersion, evaluation: Evaluation) -> ArchivedModel:
+    """Return the record that the archive step writes for a version that it registered."""
+    return ArchivedModel(
+        workload=version.name,
+        version=version.version,
+        digest=version.digest,
+        key=version.archive,
+        run=evaluation.run,
+        input_digest=evaluation.input_digest,
+        evaluated_champion=evaluation.champion.version if evaluation.champion else None,
+        reasons=evaluation.reasons,
+        metrics=evaluation.metrics,
+        registry=evaluation.registry,
+        accepted=evaluation.accepted,
+        difference=evaluation.difference,
+    )

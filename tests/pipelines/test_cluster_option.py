@@ -12,6 +12,7 @@ import pytest
 from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.adapters.object_store import open_store
 from pipelines import prune, rollback, status
+from pipelines.transfer import __main__ as transfer
 from tests.compatibility import kubernetes_api
 from tests.compatibility.kubernetes_api import NAMESPACE, Api
 from tests.s3 import ACCESS
@@ -72,6 +73,25 @@ def test_settings_and_keys_are_those_of_the_cluster(
     assert row["champion"]["archive"]["intact"] is True
     command = f"python -m pipelines.rollback --workload {NAME} --to 3 --namespace {NAMESPACE} --cluster"
     assert (row["agree"], row["mend"]) == (False, command)
+
+
+def test_a_transfer_to_a_cluster_uses_its_settings_and_keys(
+    settings: dict[str, str],
+    api: Api,
+    state: ChampionState,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The registry of the cluster has the version of the state directory already."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-another-cluster")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-another-cluster")
+    api.load([_object("ConfigMap", settings), _secret()])
+    target = f"cluster:?namespace={NAMESPACE}"
+    sides = ("--from", str(state.folder), "--to", target, "--dry-run")
+    result = run_json(transfer.main, capsys, "--workload", NAME, *sides)
+    assert (result["verdict"], result["from"]["version"]) == ("unchanged", "3")
+    assert result["to"] == {"environment": target, "version": "3", "champion_before": "3"}
+    assert api.writes == []
 
 
 @pytest.mark.parametrize(

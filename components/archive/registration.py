@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
+from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.artifacts.bundle import Signature, TensorSpec
+from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.files import to_json
 
@@ -46,6 +48,24 @@ def mark_challenger(registry: Registry, version: ModelVersion, reason: str, run:
     champion = registry.champion(version.name)
     if champion is None or champion.version != version.version:
         registry.move_alias(version.name, CHALLENGER, version.version, reason, run)
+
+
+def archived_model(version: ModelVersion, evaluation: Evaluation) -> ArchivedModel:
+    """Return the record of a registered version with the result of its evaluation."""
+    return ArchivedModel(
+        workload=version.name,
+        version=version.version,
+        digest=version.digest,
+        key=version.archive,
+        run=evaluation.run,
+        input_digest=evaluation.input_digest,
+        evaluated_champion=evaluation.champion.version if evaluation.champion else None,
+        reasons=evaluation.reasons,
+        metrics=evaluation.metrics,
+        registry=evaluation.registry,
+        accepted=evaluation.accepted,
+        difference=evaluation.difference,
+    )
 
 
 def _mlmodel(signature: Signature, digest: str, key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from components.archive.registration import mark_challenger, register_version
+from components.archive.registration import archived_model, mark_challenger, register_version
 from components.evaluate.tracking import EVALUATION, GOLDEN
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import ObjectStore
@@ -59,20 +59,7 @@ def run(
         signature = BundleMetadata.read(model).signature
         version = register_version(registry, name, record.run, signature, golden, tags)
         mark_challenger(registry, version, "archived", record.run)
-        archived = ArchivedModel(
-            workload=name,
-            version=version.version,
-            digest=written.digest,
-            key=key,
-            run=record.run,
-            input_digest=record.input_digest,
-            evaluated_champion=record.champion.version if record.champion else None,
-            reasons=record.reasons,
-            metrics=record.metrics,
-            registry=record.registry,
-            accepted=record.accepted,
-            difference=record.difference,
-        )
+        archived = archived_model(version, record)
         (folder / ARCHIVED).write_text(to_json(archived.to_json()), encoding="utf-8")
         write_checksums(folder)
     progress(f"registered {name} version {version.version}")

@@ -15,6 +15,7 @@ from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE
 
 CLUSTER = "cluster:"
 _REGISTRIES = ("http://", "https://", "sqlite:///")
+_HINT = f"pass a state directory, the http(s) address of an MLflow server, or {CLUSTER}CONTEXT"
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,17 @@ def open_environment(
     `store` is the value of the option OPTION-store, which an MLflow server needs. `variables` are the
     environment variables: credentials, and the endpoint of an environment with an MLflow server.
     """
+    if not uri.strip():
+        raise UserError(
+            f"{option} is empty: pass a state directory, the address of an MLflow server, or a cluster"
+        )
     if uri.startswith(CLUSTER):
         with _open_cluster(option, uri, store, variables) as environment:
             yield environment
     elif uri.startswith(_REGISTRIES):
         yield _of_registry(option, Address.parse(uri), store, variables)
     elif "://" in uri:
-        raise UserError(
-            f"{option} {Address.parse(uri).uri}: pass a state directory, the http(s) address of an MLflow "
-            f"server, or {CLUSTER}CONTEXT"
-        )
+        raise UserError(f"{option} {Address.parse(uri).uri}: {_HINT}")
     else:
         settings = Settings.from_environment(variables, Path(uri))
         yield Environment(str(settings.state), _with_store(settings, store) if store else settings)

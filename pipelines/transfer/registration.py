@@ -5,6 +5,7 @@ from __future__ import annotations
 from components.archive.registration import register_version
 from components.run_context import RunContext
 from continuous_training.adapters.model_registry import ModelVersion, Registry
+from continuous_training.adapters.model_store import Pointer
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.stored_archive import archive_problem, put_archive
 from continuous_training.artifacts.archive_writer import read_manifest
@@ -20,18 +21,13 @@ TRANSFERRED_FROM, TRANSFERRED_VERSION = "transferred_from", "transferred_version
 """The tags of a transferred version: the source environment, and the version's number there."""
 
 
-def archive_key(name: str, digest: str) -> str:
-    """Return the key of an archive in an object store."""
-    return f"archives/{name}/{digest}.mar"
-
-
 def copy_archive(source: SourceVersion, store: ObjectStore, progress: Progress) -> None:
     """Store the archive in the target, and verify the stored bytes. An intact archive is not written again.
 
     Raises TransientError if the stored bytes differ.
     """
     version = source.version
-    key = archive_key(version.name, version.digest)
+    key = Pointer(version.name, version.digest).key
     progress(f"copying {key}, {source.archive.stat().st_size / 1e3:,.0f} kB")
     put_archive(store, key, source.archive, version.digest, progress)
     if problem := archive_problem(store, key, version.digest):
@@ -45,7 +41,7 @@ def register_in_target(context: RunContext, source: SourceVersion, evaluation: E
     """
     version, registry = source.version, context.registry
     own = {
-        "archive_key": archive_key(version.name, version.digest),
+        "archive_key": Pointer(version.name, version.digest).key,
         "pipeline_run": context.run_id,
         TRANSFERRED_FROM: source.environment,
         TRANSFERRED_VERSION: version.version,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.archive.registration import mark_challenger
+from components.archive.registration import archived_model, mark_challenger
 from components.deploy_serving.step import DeployedModel
 from components.deploy_serving.step import run as deploy
 from components.run_context import RunContext
 from continuous_training.adapters.model_registry import ModelVersion
-from continuous_training.artifacts.archived_model import ARCHIVED, ArchivedModel
+from continuous_training.artifacts.archived_model import ARCHIVED
 from continuous_training.artifacts.checksums import write_checksums
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.core.files import to_json
@@ -28,7 +28,7 @@ def roll_out_version(
     mark_challenger(context.registry, version, "transferred", context.run_id)
     archived = folder / "archived"
     archived.mkdir()
-    model = _archived_model(version, evaluation)
+    model = archived_model(version, evaluation)
     (archived / ARCHIVED).write_text(to_json(model.to_json()), encoding="utf-8")
     write_checksums(archived)
     if settings.target != "local":
@@ -39,21 +39,3 @@ def roll_out_version(
     target = open_target(settings, context.store, context.progress)
     output = folder / "deployed.json"
     return deploy(archived, output, context.registry, context.store, target, context.progress)
-
-
-def _archived_model(version: ModelVersion, evaluation: Evaluation) -> ArchivedModel:
-    """Return the record that the archive step writes for a version that it registered."""
-    return ArchivedModel(
-        workload=version.name,
-        version=version.version,
-        digest=version.digest,
-        key=version.archive,
-        run=evaluation.run,
-        input_digest=evaluation.input_digest,
-        evaluated_champion=evaluation.champion.version if evaluation.champion else None,
-        reasons=evaluation.reasons,
-        metrics=evaluation.metrics,
-        registry=evaluation.registry,
-        accepted=evaluation.accepted,
-        difference=evaluation.difference,
-    )

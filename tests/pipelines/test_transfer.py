@@ -275,6 +275,7 @@ def test_wrong_input_is_an_error(
         ("{folder}", "{folder}-2", "there is no registry"),
         ("http://127.0.0.1:1", "{folder}", "--from-store"),
         ("ftp://user:secret@host", "{folder}", "--from ftp://host"),
+        ("", "{folder}", "--from is empty"),
     ],
 )
 def test_wrong_environments_are_an_error(

@@ -53,8 +53,9 @@ class VerifiedToken:
 
     @property
     def subject(self) -> str:
-        """The claim `sub`, which identifies a person or a program at the issuer."""
-        return str(self.claims["sub"])[:_MAX_SUBJECT]
+        """The claim `sub`, which identifies a person or a program at the issuer, as one short line."""
+        subject = str(self.claims["sub"])[:_MAX_SUBJECT]
+        return "".join(character if character.isprintable() else "?" for character in subject)
 
 
 @dataclass(frozen=True)

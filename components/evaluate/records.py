@@ -121,9 +121,11 @@ def build_report_data(
 ) -> ReportData:
     """Return the data of the report and the model card."""
     training = challenger.metadata.require_training(challenger.folder)
-    feature = workload.single_feature(
-        dataset.parameters_of(workload.parameters(), workload.parse, training.parameters)
-    )
+    # A transferred model may be trained with other parameters than those that the rows were prepared with.
+    parameters = {**dataset.manifest.parameters, **training.parameters}
+    declared = {parameter.name for parameter in workload.parameters()}
+    values = workload.parse({name: value for name, value in parameters.items() if name in declared})
+    feature = workload.single_feature(values)
     return ReportData(
         evaluation=evaluation,
         checks=decision.checks,

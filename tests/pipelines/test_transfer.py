@@ -28,6 +28,7 @@ from tests.s3 import ACCESS, Bucket
 from .champions import run_command, run_json
 from .killed_transfer import transfer_in_process
 from .transfer_environments import (
+    MEDIUM,
     STRONG,
     WEAK,
     TestEnvironment,
@@ -301,8 +302,8 @@ def test_buckets_with_credentials_in_their_addresses(
         environment.line.store = open_store(uri, ACCESS)  # type: ignore[assignment]
         environment.store_uri = uri.replace("s3://", f"s3://{ACCESS[0]}:{ACCESS[1]}@")
     dev.uri = dev.uri.replace("http://", "http://ana:the-password@")
-    digest = dev.promote("run-1", STRONG)
-    champion = prod.promote("run-1", WEAK)
+    dev.promote("run-1", MEDIUM)
+    digest, champion = dev.promote("run-2", STRONG), prod.promote("run-1", WEAK)
     rows = prepare_rows(server_state, dev.name)
     data = open_store(bucket.uri.replace("some/prefix", "data"), ACCESS)
     for path in rows.iterdir():
@@ -316,11 +317,7 @@ def test_buckets_with_credentials_in_their_addresses(
     assert prod.champion() == served_digest(server_state, dev.name) == digest
     unchanged = run_command(main, capsys, *arguments(dev, prod))
     assert "unchanged" in unchanged[0]
-    # A weaker version is not promoted over the transferred one.
-    dev.line.workload.default_source = "made:500"
-    dev.promote("run-2", {**WEAK, "source": "made:500"})
-    number = max(dev.registry.versions(dev.name), key=lambda version: int(version.version)).version
-    options = ("--version", number, "--to-data", data_uri)
+    options = ("--version", "1", "--to-data", data_uri)
     rejected = run_command(main, capsys, *arguments(dev, prod, *options), expect=3)
     assert prod.champion() == digest
     champion_version = prod.registry.champion(dev.name)

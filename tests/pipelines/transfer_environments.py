@@ -13,8 +13,8 @@ from continuous_training.artifacts.run_record import RunRecord
 from tests.components.conftest import Line
 from workloads import discovery
 
-WEAK, STRONG = {"fence": "70"}, {"fence": "50"}
-"""Run parameters of a model with many errors, and of one without errors."""
+WEAK, MEDIUM, STRONG = {"fence": "70"}, {"fence": "60"}, {"fence": "50"}
+"""Run parameters of models with many, some and no errors."""
 
 _WORKLOAD = """
 from workloads.fence.workload import Fence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from continuous_training.core.errors import UserError
@@ -49,7 +48,7 @@ class VerifiedToken:
     """The claims of a token whose signature, issuer, audience and times were verified."""
 
     issuer: Issuer
-    claims: Mapping[str, Any]
+    claims: Mapping[str, object]
 
     @property
     def subject(self) -> str:

@@ -40,8 +40,9 @@ LONG_FILES = (
 """The files that take longest. They start first, so that no process is idle while another ends with them."""
 
 # KFP calls inspect.stack() for each setting of a task. In a process of pytest-xdist, some frames belong to no
-# file, and each search for their modules takes milliseconds: without this entry, a compilation takes 6 s.
+# module, and each search for their source takes milliseconds: a compilation would take 6 s instead of 0.2 s.
 inspect.modulesbyfile["<string>"] = "__main__"
+inspect.stack.__defaults__ = (0,)  # no lines of source
 
 # A background job of a shell ignores SIGINT, and so do its children. The tests of Ctrl-C need the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)

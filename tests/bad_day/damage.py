@@ -21,7 +21,7 @@ FILES = {
     "models.json": "serving/models.json",
     "lock files": "serving/*.lock",
     "log of the model server": "serving/server.log",
-    "unpacked archive of the model server": "serving/work/*/*",
+    "unpacked archive of the model server": "serving/.work-*.tmp/*/*",
     "lock of rollouts": "rollouts/*.lock",
     "registry database": "mlflow/mlflow.db",
     "log of the registry": "mlflow/server.log",

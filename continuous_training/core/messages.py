@@ -28,6 +28,11 @@ class _Terminal:
     has_open_line = False
 
 
+def extend_message(message: str, addition: str) -> str:
+    """Add a statement to an error message. A command at the end of the message keeps its line to itself."""
+    return f"{message}\n{addition}" if "\n" in message else f"{message}; {addition}"
+
+
 def report(message: str, transient: bool = False) -> None:
     """Write one line to standard error at once. On a terminal, the next message replaces a transient one."""
     # A result that was printed before the message also appears before it where both go to one terminal.

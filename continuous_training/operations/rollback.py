@@ -19,7 +19,7 @@ from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import PipelineError, UserError
 from continuous_training.core.interrupts import ignore_first_interrupt
 from continuous_training.core.json_object import Json
-from continuous_training.core.messages import report
+from continuous_training.core.messages import extend_message, report
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
 from continuous_training.operations.archive_restore import LostArchive, find_lost_archive
@@ -208,7 +208,8 @@ class Rollback:
                 roll_out(self.target, self.name, archive, version.digest, make_champion, report)
             mirror_aliases(self.registry, self.store, self.name, metadata.run)
         except PipelineError as error:
-            raise type(error)(f"{error}; {self._aliases_after_error(plan, alias_moved)}") from error
+            aliases = self._aliases_after_error(plan, alias_moved)
+            raise type(error)(extend_message(str(error), aliases)) from error
         return self.target.url(self.name)
 
     def _aliases_after_error(self, plan: RollbackPlan, alias_moved: bool) -> str:

@@ -19,7 +19,7 @@ from continuous_training.core.settings import Settings
 from continuous_training.operations.earlier_champions import earlier_champions, last_promotion
 from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.serving_state import Agreement, check_agreement
-from continuous_training.operations.workspace import existing_registry
+from continuous_training.operations.workspace import existing_registry, next_command
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.open_target import open_target
@@ -38,16 +38,16 @@ def settle(name: str, settings: Settings, run: str, progress: Progress) -> None:
         if agreement.agree:
             return
         if registry is None:
-            raise _unsettled(name, agreement)
+            raise _unsettled(name, settings, agreement)
         try:
             agreement = _serve_champion(name, settings, registry, run, progress)
         except PipelineError as error:
             # While another rollout holds the lock, it is not known whether endpoint and registry disagree.
             if agreement.agree is None or isinstance(error, UnsettledError):
                 raise
-            raise _unsettled(name, agreement, error) from error
+            raise _unsettled(name, settings, agreement, error) from error
     if agreement.agree is False:
-        raise _unsettled(name, agreement)
+        raise _unsettled(name, settings, agreement)
 
 
 def _repair_aliases(name: str, registry: Registry, settings: Settings, run: str, progress: Progress) -> None:
@@ -76,7 +76,7 @@ def _serve_champion(
                 archive = store.fetch(champion.archive, Path(folder))
                 roll_out(target, name, archive, champion.digest, lambda: None, progress)
         except PipelineError as error:
-            raise _unsettled(name, agreement, error) from error
+            raise _unsettled(name, settings, agreement, error) from error
         mirror_aliases(registry, store, name, run)
         return _check(name, registry, settings)
 
@@ -91,13 +91,13 @@ def _check(name: str, registry: Registry | None, settings: Settings) -> Agreemen
     return check_agreement(name, None, serving, settings, candidates, promoted)
 
 
-def _unsettled(name: str, agreement: Agreement, cause: object = "") -> UnsettledError:
+def _unsettled(name: str, settings: Settings, agreement: Agreement, cause: object = "") -> UnsettledError:
     """Return the error for an endpoint that does not serve the champion, with the command for a person."""
     problem = "a version is on trial whose rollout was interrupted"
     if agreement.agree is False:
         problem = str(agreement.problem)
     reason = f", and this could not be corrected: {cause}" if cause else ""
-    remedy = agreement.remedy or f"python -m pipelines.status --workload {name}"
+    remedy = agreement.remedy or next_command("pipelines.status", settings, "--workload", name)
     return UnsettledError(
         f"endpoint and registry of {name} disagree: {problem}{reason}. To correct this:\n{remedy}"
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import PipelineError, RolloutReverted, TransientError, UnsettledError
+from continuous_training.core.messages import extend_message
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.golden_verification import read_golden_set, verify
 from continuous_training.rollout.restored_version import describe_restored, short
@@ -116,9 +117,10 @@ def _failure(
     try:
         if revert is not None:
             target.revert(name, revert)
-        return kind(f"{message}; {describe_restored(target, name, previous, golden)}")
+        return kind(extend_message(message, describe_restored(target, name, previous, golden)))
     except PipelineError as error:
-        cause = f"{message}; the previous version {short(previous)} was not verified to answer again: {error}"
+        addition = f"the previous version {short(previous)} was not verified to answer again: {error}"
+        cause = extend_message(message, addition)
         if isinstance(error, TransientError):
             return TransientError(cause)
         return UnsettledError(f"{cause}; {_NEXT_ROLLOUT}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
-import zlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,17 +149,47 @@ def encoded(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-@pytest.mark.parametrize("kind", ["sha256", "sha1", "crc32"])
+def reflected_crc(polynomial: int, size: int, content: bytes) -> bytes:
+    """Compute a CRC with a bit-reversed polynomial, and all bits inverted before and after."""
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (polynomial if value & 1 else 0)
+        table.append(value)
+    mask = (1 << 8 * size) - 1
+    crc = mask
+    for byte in content:
+        crc = table[(crc ^ byte) & 255] ^ (crc >> 8)
+    return (crc ^ mask).to_bytes(size, "big")
+
+
+CRCS = {
+    "crc32": (0xEDB88320, 4, 0xCBF43926),
+    "crc32c": (0x82F63B78, 4, 0xE3069283),
+    "crc64nvme": (0x9A6C9329AC4BC9B5, 8, 0xAE8B14860A799888),
+}
+"""The polynomial and the size of each CRC, and its check value (https://reveng.sourceforge.io/crc-catalogue)."""
+
+
+def checksum(kind: str, content: bytes) -> bytes:
+    """Return the checksum of the content, independently of the code under test."""
+    if kind not in CRCS:
+        return hashlib.new(kind, content).digest()
+    polynomial, size, check = CRCS[kind]
+    assert reflected_crc(polynomial, size, b"123456789") == check.to_bytes(size, "big")
+    return reflected_crc(polynomial, size, content)
+
+
+@pytest.mark.parametrize("kind", ["sha256", "sha1", "crc64nvme", "crc32c", "crc32"])
 def test_the_content_has_the_checksum_of_the_store(
     store: FaultyStore, tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
+    if kind in ("crc64nvme", "crc32c"):
+        pytest.importorskip("awscrt", reason="needs awscrt: make install EXTRAS=prep-data")
     content = CONTENTS["ratings_train.txt"]
     # Both files are the same, because the service sends one checksum.
     store.objects = {f"127.0.0.1/bucket/data/{name}": content for name in CONTENTS}
-    checksum = (
-        zlib.crc32(content).to_bytes(4, "big") if kind == "crc32" else hashlib.new(kind, content).digest()
-    )
-    store.headers = {f"x-amz-checksum-{kind}": encoded(checksum)}
+    store.headers = {f"x-amz-checksum-{kind}": encoded(checksum(kind, content))}
     # The rows of both files are the same, so that the keys are not unique. They were read.
     assert "the same key" in failure(store.uri("bucket/data"), tmp_path, capfd)[1]
     assert store.requests[0][2]["x-amz-checksum-mode"] == "ENABLED"
@@ -174,12 +204,30 @@ def test_the_content_has_the_checksum_of_the_store(
     [
         {"x-amz-checksum-sha256": f"{encoded(bytes(32))}-2"},
         {"x-amz-checksum-crc32": encoded(bytes(4)), "x-amz-checksum-type": "COMPOSITE"},
-        {"x-amz-checksum-crc64nvme": encoded(bytes(8))},
+        {"x-amz-checksum-crc64nvme": encoded(bytes(8)), "x-amz-checksum-type": "COMPOSITE"},
+        {"x-amz-checksum-crc32c": f"{encoded(bytes(4))}-2"},
+        {"x-amz-checksum-md5": encoded(bytes(16))},
     ],
 )
 def test_a_checksum_of_parts_or_of_another_kind_is_not_verified(
     store: FaultyStore, tmp_path: Path, headers: dict[str, str]
 ) -> None:
     store.headers = headers
+    assert prepare("nsmc", store.uri("bucket/data"), tmp_path / "data") == 0
+    assert Dataset.open(tmp_path / "data").manifest.train.rows == 800
+
+
+@pytest.mark.parametrize("kind", ["crc64nvme", "crc32c"])
+def test_without_awscrt_its_checksums_are_not_verified_but_a_weaker_one_is(
+    store: FaultyStore,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "awscrt", None)
+    store.headers = {f"x-amz-checksum-{kind}": encoded(bytes(8)), "x-amz-checksum-crc32": encoded(bytes(4))}
+    assert "the store's checksum (crc32)" in failure(store.uri("bucket/data"), tmp_path, capfd)[1]
+    del store.headers["x-amz-checksum-crc32"]
     assert prepare("nsmc", store.uri("bucket/data"), tmp_path / "data") == 0
     assert Dataset.open(tmp_path / "data").manifest.train.rows == 800

@@ -150,7 +150,7 @@ def test_the_queue_of_a_slow_model_does_not_fill_the_queue_of_another(tmp_path: 
 def test_a_large_request_is_rejected_by_its_rows_and_delays_no_one_for_seconds(
     tmp_path: Path, path: str
 ) -> None:
-    rows = 500_000
+    rows = 250_000
     tensor = {"name": "x", "datatype": "FP32", "shape": [rows], "data": [1] * rows}
     body = json.dumps({"x": [1] * rows} if "predict" in path else {"inputs": [tensor]}).encode()
     with serving(make_archive(tmp_path)) as server:

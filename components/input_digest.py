@@ -8,13 +8,13 @@ from typing import Any
 
 from components.imported_modules import module_digests
 from continuous_training.artifacts.run_inputs import RunInputs
-from continuous_training.core.run_parameters import SOURCE_PARAMETERS
+from continuous_training.core.run_parameters import APPROVAL_PARAMETERS, SOURCE_PARAMETERS
 from continuous_training.core.training_version import TRAINING_VERSION
 from continuous_training.evaluation.promotion_rule import PromotionRule, is_gate_parameter
 from workloads.contract import Values, Workload
 from workloads.splits import SPLIT_PARAMETERS
 
-_EXCLUDED = {*SOURCE_PARAMETERS, "as_of", "force", "bad_rows", "accept"}
+_EXCLUDED = {*SOURCE_PARAMETERS, *APPROVAL_PARAMETERS, "as_of", "force", "bad_rows", "accept"}
 """The origin and the time of the rows do not matter, because the fingerprint covers their content.
 `force` and `accept` belong to one run: a later run on the same inputs has nothing to do."""
 

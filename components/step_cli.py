@@ -110,8 +110,8 @@ def command(prog: str, text: str | None, *, state: bool = False) -> argparse.Arg
         prog=f"python -m components.{prog}",
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="exit codes: 0 done, 2 user error, 3 rejected, 4 rolled back, 6 unsettled, 75 try again, "
-        "1 unexpected",
+        epilog="exit codes: 0 done, 2 user error, 3 rejected, 4 rolled back, 5 waiting for approval, "
+        "6 unsettled, 75 try again, 1 unexpected",
     )
     if state:
         parser.add_argument(

@@ -17,6 +17,7 @@ from continuous_training.core.progress import StepListener
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.run_parameters import Value
 from continuous_training.core.settings import Settings
+from continuous_training.core.user import user_name
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
 from continuous_training.kubeflow.follow import Step, follow, steps_of
@@ -90,6 +91,7 @@ def run_on_cluster(
         service_account=submission.service_account,
     )
     run_id = client.start_run(request).run_id
+    _record_starter(workload.name, run_id, settings)
     url = client.connection.run_url(run_id)
     evidence = RunEvidence(client, workload.name, run_id, settings.store, submission.kubeconfig)
     try:
@@ -110,7 +112,18 @@ def run_on_cluster(
     failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
     if ended.state != "SUCCEEDED" or failed == ["notify"]:
         raise _with_disagreement(_failure(ended, url, evidence), failed, evidence.stored_record())
-    return _create_result(workload, ended, url, evidence)
+    waits = bool(workload.parse({**fixed, **parameters})["approval"])
+    return _create_result(workload, ended, url, evidence, waits)
+
+
+def _record_starter(workload: str, run_id: str, settings: Settings) -> None:
+    """Record the user who started the run, if this machine has the address of the store."""
+    if not settings.store.startswith("s3://"):
+        return
+    try:
+        RunHistory(open_store(settings.store), workload).write_starter(run_id, user_name())
+    except PipelineError as error:
+        report(f"warning: the user who started the run was not recorded: {error}")
 
 
 def plan_on_cluster(
@@ -189,21 +202,27 @@ def _with_disagreement(error: PipelineError, failed: list[str], record: RunRecor
     return error
 
 
-def _create_result(workload: Workload, run: Run, url: str, evidence: RunEvidence) -> RunResult:
+def _create_result(workload: Workload, run: Run, url: str, evidence: RunEvidence, waits: bool) -> RunResult:
     steps = steps_of(run)
-    record = evidence.record() or _derive_record(run.run_id, steps, url)
+    record = evidence.record() or _derive_record(run.run_id, steps, url, waits)
     seconds = {name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None}
-    return replace(RunResult.from_record(workload.name, record, seconds), page=url)
+    waiting = record.verdict == "waiting"
+    approve = f"python -m pipelines.approve --workload {workload.name} --cluster" if waiting else ""
+    return replace(RunResult.from_record(workload.name, record, seconds), page=url, approve=approve)
 
 
-def _derive_record(run_id: str, steps: Mapping[str, Step], url: str) -> RunRecord:
-    """Derive the record from the executed steps: each branch of the pipeline ends with another step."""
+def _derive_record(run_id: str, steps: Mapping[str, Step], url: str, waits: bool) -> RunRecord:
+    """Derive the record from the executed steps: each branch of the pipeline ends with another step.
+
+    `waits` is whether a version that passes the gate waits for approval.
+    """
 
     def succeeded(name: str) -> bool:
         return name in steps and steps[name].state == "SUCCEEDED"
 
+    deployed = "waiting" if waits else "promoted"
     verdict = (
-        "promoted" if succeeded("deploy-serving") else "rejected" if succeeded("evaluate") else "unchanged"
+        deployed if succeeded("deploy-serving") else "rejected" if succeeded("evaluate") else "unchanged"
     )
     location = "the report of the run" if succeeded("evaluate") else "the log of prep-data"
     return RunRecord(run=run_id, verdict=verdict, reasons=(f"see {location}: {url}",))

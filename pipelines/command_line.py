@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -112,15 +111,6 @@ def open_settings(arguments: argparse.Namespace) -> Iterator[Settings]:
     source = ClusterSource(arguments.namespace or KUBEFLOW_NAMESPACE, arguments.cluster)
     with open_cluster_settings(source, os.environ, report) as settings:
         yield settings
-
-
-def user_name() -> str:
-    """Return the name of the user who runs the command."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # The numeric user of a container has no name.
-        return "unknown"
 
 
 def check_workload(name: str, has_data: bool) -> None:

@@ -101,6 +101,9 @@ def main(argv: list[str] | None = None) -> int:
             workload = discovery.get(arguments.workload)
             result = _run(workload, arguments)
         _show(result, arguments)
+        if not result.run.endpoint and result.run.approve:
+            report(f"no version is served yet. To approve the version that waits:\n  {result.run.approve}")
+            return exit_code_of(result.run.verdict)
         if not result.run.endpoint:
             report("no version is served yet: the first model did not reach the floors of its promotion rule")
             # An unchanged run comes here too if the first model was rejected by an earlier run.

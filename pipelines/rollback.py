@@ -16,6 +16,7 @@ import sys
 from continuous_training.adapters.model_registry import ModelVersion
 from continuous_training.core.errors import UserError
 from continuous_training.core.temporary_files import remove_leftovers
+from continuous_training.core.user import user_name
 from continuous_training.operations.rollback import (
     ARCHIVE_RESTORED,
     PLANNED,
@@ -82,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> RollbackResult:
             arguments.workload,
             arguments.to,
             arguments.why,
-            command_line.user_name(),
+            user_name(),
             settings,
             arguments.dry_run,
             check_name=discovery.get,

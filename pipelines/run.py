@@ -4,8 +4,9 @@ With the local target, the command compiles the pipeline and executes that file 
 in the state directory, which can be deleted. With the cluster target, the command uploads the file unless
 the server has its version, starts a run, and follows the run until it ends.
 
-exit codes: 0 promoted or unchanged, 2 wrong input or set-up, 3 rejected, 4 reverted, 6 unsettled: endpoint
-and registry disagree, 75 temporarily unavailable: try again, 130 interrupted or terminated, 1 unexpected
+exit codes: 0 promoted or unchanged, 2 wrong input or set-up, 3 rejected, 4 reverted, 5 waiting for approval,
+6 unsettled: endpoint and registry disagree, 75 temporarily unavailable: try again, 130 interrupted or
+terminated, 1 unexpected
 """
 
 from __future__ import annotations

@@ -100,6 +100,8 @@ def show(result: RunResult) -> None:
         table.add_row(name, f"{_number(interval.value)}   {interval_label()} {low} to {high}")
     if result.version:
         table.add_row("version", f"{result.version}   archive {str(result.digest)[:12]}")
+    if result.approve:
+        table.add_row("approve", result.approve)
     if result.page is not None:
         table.add_row("page", result.page)
     unknown = "no version is served" if result.page is None else "see the run"

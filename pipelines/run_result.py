@@ -15,8 +15,10 @@ from continuous_training.core.run_parameters import Value
 class RunResult:
     """How a run ended.
 
-    `metrics` are those of the challenger, `version` and `digest` those of a promoted model. `seconds` are by
+    `metrics` are those of the challenger, `version` and `digest` those of a promoted model
+    or of one that waits. `seconds` are by
     step. `report` is the path of the report. A local run has a `state` directory, a cluster run a `page`.
+    `approve` is the command that approves a version that waits, otherwise empty.
     """
 
     workload: str
@@ -31,6 +33,7 @@ class RunResult:
     report: str | None = None
     state: str | None = None
     page: str | None = None
+    approve: str = ""
 
     @classmethod
     def from_record(cls, workload: str, record: RunRecord, seconds: Mapping[str, float]) -> RunResult:
@@ -67,6 +70,7 @@ class RunResult:
             "seconds": dict(self.seconds),
             "report": self.report,
             **location,
+            **({"approve": self.approve} if self.approve else {}),
         }
 
 

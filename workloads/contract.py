@@ -28,6 +28,7 @@ from continuous_training.core.run_parameters import Parameter, Value, Values, pa
 from continuous_training.evaluation.promotion_rule import PromotionRule, gate_parameters, override_rule
 from continuous_training.evaluation.required_rows import require_achievable
 
+from .approval import approval_parameters, check_approval
 from .columns import Column, Rows
 from .handler import Handler, Tensors
 from .load_context import Fetch, LoadContext
@@ -108,6 +109,9 @@ class Workload(ABC):
             below 1. The default is the one of the run parameter `bad_rows`.
         overlap_share: the largest share of holdout rows with the same content (without key and label) as a
             training row. Set 1 if equal rows are normal, as in a table with few distinct values.
+        approval: "required" if a person must approve each version before it is served. A run cannot change
+            this. "" leaves the decision to the run parameter `approval`.
+        approval_days: the number of days that a version waits for approval.
         split: how rows are held out: `KeySplit()`, the default, `GroupSplit("shop")`, or
             `TimeSplit("date", holdout="30d", gap="7d")`.
         moving_columns: the columns whose values are expected to move without bounds, such as a date. They are
@@ -143,6 +147,8 @@ class Workload(ABC):
     minimum_class_rows: ClassVar[int] = 1
     bad_rows: ClassVar[float] = 0
     overlap_share: ClassVar[float] = 0.1
+    approval: ClassVar[str] = ""
+    approval_days: ClassVar[int] = 7
     split: ClassVar[Split] = KeySplit()
     moving_columns: ClassVar[tuple[str, ...]] = ()
     extras: ClassVar[tuple[str, ...]] = ()
@@ -211,6 +217,7 @@ class Workload(ABC):
         shared = (
             *COMMON,
             _bad_rows_parameter(cls.bad_rows),
+            *approval_parameters(cls.approval, cls.approval_days),
             *split_parameters(cls.split),
             *gate_parameters(cls.rule),
         )
@@ -222,6 +229,7 @@ class Workload(ABC):
         values = parse_values(cls.parameters(), given)
         cls.rule_of(values)
         cls.split_of(values)
+        check_approval(cls.name, cls.approval, values)
         return values
 
     @classmethod

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
+from continuous_training.artifacts.approval import REQUIRED
 from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.artifacts.bundle import Signature, TensorSpec
 from continuous_training.artifacts.evaluation import Evaluation
@@ -65,7 +66,14 @@ def archived_model(version: ModelVersion, evaluation: Evaluation) -> ArchivedMod
         registry=evaluation.registry,
         accepted=evaluation.accepted,
         difference=evaluation.difference,
+        approval_days=_approval_days(evaluation),
     )
+
+
+def _approval_days(evaluation: Evaluation) -> int | None:
+    """Return for how many days the version waits for approval, or None if it needs none."""
+    required = evaluation.parameters.get("approval") == REQUIRED
+    return int(str(evaluation.parameters["approval_days"])) if required else None
 
 
 def _mlmodel(signature: Signature, digest: str, key: str) -> str:

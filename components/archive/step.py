@@ -22,7 +22,7 @@ from continuous_training.core.files import new_folder, to_json
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-from continuous_training.core.run_parameters import SOURCE_PARAMETERS
+from continuous_training.core.run_parameters import APPROVAL_PARAMETERS, SOURCE_PARAMETERS
 
 
 def run(
@@ -79,7 +79,7 @@ def _provenance(evaluation: Evaluation) -> Json:
         "parameters": {
             key: value
             for key, value in parameters.items()
-            if key not in {*SOURCE_PARAMETERS, "as_of", "force", "bad_rows", "accept"}
+            if key not in {*SOURCE_PARAMETERS, *APPROVAL_PARAMETERS, "as_of", "force", "bad_rows", "accept"}
         },
         "recipe": evaluation.input_digest,
         "model_digest": evaluation.model_digest,

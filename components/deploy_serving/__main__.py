@@ -5,7 +5,8 @@ version, and the registry's alias `champion` names it. --output is a JSON file
          with the version and the address of the endpoint
 
 If another version became the champion after the evaluation, the version is evaluated again with the data,
-against that champion. The exit code is 0 if the version is served and 3 if the second evaluation rejects it.
+against that champion. The exit code is 0 if the version is served, 3 if the second evaluation rejects it,
+and 5 if it waits for approval.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from typing import Any
 from components import step_cli
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.core.exit_codes import exit_code_of
 from continuous_training.core.settings import Settings
+from continuous_training.core.user import user_name
 from continuous_training.rollout.open_target import open_target
 
 from .step import DeployedModel, run
@@ -37,7 +41,19 @@ def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) 
     store = open_store(settings.store)
     target = open_target(settings, store, step_cli.tell)
     with open_registry(*settings.registry_access) as registry:
-        return run(archived, output, registry, store, target, step_cli.tell, data)
+        starter = _starter(archived, settings)
+        return run(archived, output, registry, store, target, step_cli.tell, data, starter)
+
+
+def _starter(archived: Path, settings: Settings) -> str:
+    """Return who started the run: the caller of the trigger service or the user of a command, if known."""
+    model = ArchivedModel.read(archived)
+    history = RunHistory(open_store(settings.store), model.workload)
+    if trigger := history.trigger(model.run):
+        return trigger.caller
+    # The user of a pod is not the person who started the run.
+    in_pod = settings.addresses.service_network is not None
+    return history.starter(model.run) if in_pod else user_name()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,29 +8,25 @@ from pathlib import Path
 from components.evaluate.tracking import REPORT
 from continuous_training.adapters.model_registry import CHALLENGER, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
-from continuous_training.adapters.run_history import RunHistory
-from continuous_training.adapters.stored_archive import put_archive
 from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.artifacts.checksums import verify_checksums
-from continuous_training.artifacts.errors import ArtifactError
-from continuous_training.artifacts.run_record import ProcessedInputs, RecordedVersion, RunRecord
-from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 from continuous_training.core.files import to_json, write_text
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-from continuous_training.core.temporary_files import system_folder
-from continuous_training.rollout.alias_mirror import mirror_aliases
-from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.target import DeploymentTarget
+
+from .promotion import Services, champion_changed, record_result, roll_out_version
+from .waiting import replace_waiting_versions, wait_for_approval
 
 
 @dataclass(frozen=True)
 class DeployedModel:
     """The version that is served after the step, and the address of its endpoint.
 
-    If not `promoted`, the archived version was rejected by a second evaluation, and this is the champion.
+    If not `promoted`, the archived version was rejected by a second evaluation or waits for approval, and
+    this is the champion. The fields are empty without a champion.
     """
 
     workload: str
@@ -38,15 +34,18 @@ class DeployedModel:
     digest: str
     endpoint: str
     promoted: bool = True
+    waiting: bool = False
 
     @property
     def verdict(self) -> str:
         """The verdict on the archived version."""
+        if self.waiting:
+            return "waiting"
         return "promoted" if self.promoted else "rejected"
 
     def to_json(self) -> Json:
-        """Return the content of the step's output file."""
-        return asdict(self)
+        """Return the content of the step's output file. Only a version that waits has the field `waiting`."""
+        return {name: value for name, value in asdict(self).items() if name != "waiting" or value}
 
 
 def run(
@@ -57,9 +56,11 @@ def run(
     target: DeploymentTarget,
     progress: Progress = report,
     data: Path | None = None,
+    starter: str = "",
 ) -> DeployedModel:
     """Roll out the archived version, make it the champion and write `output`, a JSON file.
 
+    A version that needs approval is not rolled out: it waits. `starter` is the person who started the run.
     If another version became the champion after the evaluation, the archived version is evaluated again,
     against that champion and on the holdout of `data`. The second report is written to the folder of
     `output`. The step is idempotent.
@@ -75,9 +76,15 @@ def run(
             f"{archived} contains {model.workload} {model.digest[:12]}, which is not in the registry "
             f"{registry.uri}; run archive again, with the same --state"
         )
+    services = Services(registry, store, target, progress)
     with target.rollout_lock(model.workload, progress):
         champion = registry.champion(model.workload)
-        if data and _champion_changed(model, version, champion):
+        if model.approval_days is not None and (champion is None or champion.version != version.version):
+            record = wait_for_approval(model, model.approval_days, version, starter, services, data)
+            progress(f"{record.verdict}: {record.reasons[0]}")
+            waiting = record.verdict == "waiting"
+            return _write_output(output, model, champion, target, promoted=False, waiting=waiting)
+        if data and champion_changed(model, version, champion):
             current = f"version {champion.version}" if champion else "no version"
             progress(f"{current} is the champion now: evaluating again")
             # Start-up time: evaluate's libraries are needed only if the champion was replaced.
@@ -91,52 +98,12 @@ def run(
                 deployed = _write_output(output, model, champion, target, promoted=False)
                 progress("rejected: " + "; ".join(model.reasons))
                 return deployed
-        _roll_out(model, version, archived, registry, store, target, progress)
-    _record_promotion(model, target.url(model.workload), registry, store)
+        roll_out_version(model, version, services, archived)
+        replace_waiting_versions(version, model.run, services)
+    record_result(model, "promoted", registry, store, target.url(model.workload))
     deployed = _write_output(output, model, version, target, promoted=True)
     progress(f"{model.workload} version {deployed.version} is served at {deployed.endpoint}")
     return deployed
-
-
-def _champion_changed(model: ArchivedModel, version: ModelVersion, champion: ModelVersion | None) -> bool:
-    """Return whether another version became the champion since the evaluation of this one."""
-    current = champion.version if champion else None
-    return current not in (model.evaluated_champion, version.version)
-
-
-def _roll_out(
-    model: ArchivedModel,
-    version: ModelVersion,
-    archived: Path,
-    registry: Registry,
-    store: ObjectStore,
-    target: DeploymentTarget,
-    progress: Progress,
-) -> None:
-    def make_champion() -> None:
-        registry.promote(version, model.evaluated_champion, "; ".join(model.reasons), model.run)
-
-    with system_folder("deploy") as folder:
-        archive = store.fetch(model.key, folder)
-        if digest_file(archive) != model.digest:
-            archive = _repair(model, archived, store, progress)
-        roll_out(target, model.workload, archive, model.digest, make_champion, progress)
-    mirror_aliases(registry, store, model.workload, model.run)
-
-
-def _repair(model: ArchivedModel, archived: Path, store: ObjectStore, progress: Progress) -> Path:
-    """Replace the damaged archive in the store by the step's input, and return its path.
-
-    Raises ArtifactError if the input does not contain the archive.
-    """
-    for path in archived.glob("*.mar"):
-        if digest_file(path) == model.digest:
-            put_archive(store, model.key, path, model.digest, progress)
-            return path
-    raise ArtifactError(
-        f"the archive {model.key} in the object store is damaged: its sha256 differs from its name; "
-        "run the archive step again, which replaces it"
-    )
 
 
 def _write_output(
@@ -146,32 +113,12 @@ def _write_output(
     target: DeploymentTarget,
     *,
     promoted: bool,
+    waiting: bool = False,
 ) -> DeployedModel:
     """Write the output file for the version that is served."""
     version, digest = (served.version, served.digest) if served else ("", "")
-    deployed = DeployedModel(model.workload, version, digest, target.url(model.workload), promoted)
+    # The local target would start a server to get its address.
+    endpoint = "" if waiting and served is None else target.url(model.workload)
+    deployed = DeployedModel(model.workload, version, digest, endpoint, promoted, waiting)
     write_text(output, to_json(deployed.to_json()))
     return deployed
-
-
-def _record_promotion(model: ArchivedModel, endpoint: str, registry: Registry, store: ObjectStore) -> None:
-    """Write the promotion to the run history and to the MLflow run."""
-    record = RunRecord(
-        run=model.run,
-        verdict="promoted",
-        reasons=model.reasons,
-        metrics=model.metrics,
-        champion=RecordedVersion(model.evaluated_champion) if model.evaluated_champion else None,
-        registry=model.registry,
-        input_digest=model.input_digest,
-        version=model.version,
-        digest=model.digest,
-        endpoint=endpoint,
-        accepted=model.accepted,
-        difference=model.difference,
-    )
-    history = RunHistory(store, model.workload)
-    history.write_run(record)
-    history.record_processed(model.input_digest, ProcessedInputs(record))
-    tags = {"served_version": model.version, "endpoint": endpoint}
-    registry.log(registry.run(model.workload, model.run), tags=tags)

@@ -14,6 +14,7 @@ from continuous_training.artifacts.evaluation import (
     Evaluation,
     TrackingRun,
 )
+from continuous_training.core.run_parameters import APPROVAL_PARAMETERS
 from continuous_training.evaluation.bootstrap import RESAMPLES
 from continuous_training.evaluation.comparison import SEED, ChampionComparison, Comparison
 from continuous_training.evaluation.drift import column_drift
@@ -54,7 +55,9 @@ def build_evaluation(
     data_parameters = {
         name: value
         for name, value in manifest.parameters.items()
-        if not is_gate_parameter(name) and (value or name not in SPLIT_PARAMETERS)
+        if not is_gate_parameter(name)
+        and (value or name not in SPLIT_PARAMETERS)
+        and (manifest.parameters.get("approval") or name not in APPROVAL_PARAMETERS)
     }
     evaluation = Evaluation(
         workload=workload,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from components.former_input_digest import former_input_digest
 from continuous_training.adapters.run_history import RunHistory
@@ -43,9 +44,20 @@ def find_earlier_run(
         return EarlierRun(None, ("force=true",), baseline)
     if processed and values["accept"] and processed.record.verdict == "rejected":
         return EarlierRun(None, (f"accept={values['accept']}",), baseline)
+    if processed and not _is_decided(processed.record):
+        reason = f"the version of run {processed.record.run} no longer waits for approval"
+        return EarlierRun(None, (reason,), baseline)
     if processed:
         return EarlierRun(processed.record, baseline=baseline)
     return EarlierRun(None, _reasons(latest, inputs), baseline)
+
+
+def _is_decided(record: RunRecord) -> bool:
+    """Return whether the inputs of a run need no other run: its version was accepted, rejected, or waits."""
+    approval = record.approval
+    if record.verdict != "waiting" or approval is None:
+        return True
+    return approval.is_waiting and not approval.is_expired(datetime.now(UTC))
 
 
 def _baseline(latest: DataRecord | None, inputs: RunInputs) -> str | None:

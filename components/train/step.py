@@ -27,7 +27,7 @@ from continuous_training.core.errors import UserError
 from continuous_training.core.files import new_folder, plain, to_json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-from continuous_training.core.run_parameters import SOURCE_PARAMETERS
+from continuous_training.core.run_parameters import APPROVAL_PARAMETERS, SOURCE_PARAMETERS
 from continuous_training.evaluation.promotion_rule import is_gate_parameter
 from workloads import discovery
 from workloads.contract import Resumable, StoredRows, Training, Values, Workload
@@ -157,6 +157,7 @@ def _metadata(
 
 _UNRELATED_PARAMETERS = {
     *SOURCE_PARAMETERS,
+    *APPROVAL_PARAMETERS,
     *("as_of", "test_size", "force", "bad_rows", "accept"),
     *SPLIT_PARAMETERS,
 }

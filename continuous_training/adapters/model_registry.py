@@ -99,11 +99,14 @@ class Registry(AliasHistory):
         body = {"name": version.name, "version": version.version, "key": key, "value": value[:_MAX_TAG]}
         self.post("model-versions/set-tag", body)
 
-    def promote(self, version: ModelVersion, expected: str | None, reason: str, run: str) -> None:
+    def promote(
+        self, version: ModelVersion, expected: str | None, reason: str, run: str, user: str = ""
+    ) -> None:
         """Make a version the champion, and the champion before it `previous`. The champion alias moves last.
 
-        `expected` is the version that was champion during the evaluation. Raises TransientError if another
-        version is the champion now, so that the challenger is evaluated again.
+        `expected` is the version that was champion during the evaluation. `user` is the person who approved
+        the version, if any. Raises TransientError if another version is the champion now, so that the
+        challenger is evaluated again.
         """
         champion = self.champion(version.name)
         if champion and champion.version == version.version:
@@ -115,9 +118,9 @@ class Registry(AliasHistory):
                 f"evaluated against {expected or 'none'}; run again to evaluate it against the new champion"
             )
         if champion:
-            self.move_alias(version.name, PREVIOUS, champion.version, reason, run)
+            self.move_alias(version.name, PREVIOUS, champion.version, reason, run, user)
         self.remove_alias(version.name, CHALLENGER, version.version)
-        self.move_alias(version.name, CHAMPION, version.version, reason, run)
+        self.move_alias(version.name, CHAMPION, version.version, reason, run, user)
 
 
 def _model_version(response: Json) -> ModelVersion:

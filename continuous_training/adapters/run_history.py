@@ -99,6 +99,14 @@ class RunHistory:
         """Write who started the run. The steps read it, so it is written before or right after the start."""
         self._write(f"triggers/{run_id}", trigger.to_json())
 
+    def starter(self, run_id: str) -> str:
+        """Return the person who started the run from a machine, empty if that is not recorded."""
+        return self._read(f"starters/{run_id}", lambda document: document.text("user")) or ""
+
+    def write_starter(self, run_id: str, user: str) -> None:
+        """Write the person who started the run, which deploy-serving reads."""
+        self._write(f"starters/{run_id}", {"user": user})
+
     def failure(self, run_id: str) -> StepFailure | None:
         """Return the last failure that a step of the run recorded, or None."""
         return self._read(f"failures/{run_id}", StepFailure.from_json)

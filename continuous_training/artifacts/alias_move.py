@@ -11,9 +11,9 @@ from continuous_training.core.json_object import JsonObject
 class AliasMove:
     """A move of an alias from one version to another; `from_version` is None if no version had the alias.
 
-    `time` is in ISO 8601; it is part of the tag's key. A rollback also has a `kind` and the `user` who
-    started it; they are empty for a promotion. `position` is the number of moves before this one, or None for
-    a move that an earlier version recorded.
+    `time` is in ISO 8601; it is part of the tag's key. A rollback also has a `kind`. `user` is who started a
+    rollback or approved a version; both are empty for other promotions. `position` is the number of moves
+    before this one, or None for a move that an earlier version recorded.
     """
 
     time: str
@@ -44,13 +44,15 @@ class AliasMove:
     def to_json(self) -> dict[str, str | int | None]:
         """Return the value of the tag, with its stored names."""
         position = {} if self.position is None else {"position": self.position}
-        rollback = {"by": self.user, "kind": self.kind} if self.kind else {}
+        user = {"by": self.user} if self.user or self.kind else {}
+        kind = {"kind": self.kind} if self.kind else {}
         return {
             "alias": self.alias,
             "from": self.from_version,
             "to": self.to_version,
             "why": self.reason,
             "run": self.run,
-            **rollback,
+            **user,
+            **kind,
             **position,
         }

@@ -23,6 +23,7 @@ class ArchivedModel:
     `evaluated_champion` is the version that was champion when the gate decided, or None without a champion.
     `metrics` are the metrics of the evaluation, and `registry` is its MLflow run. `accepted` is the reason
     for which a person accepted the data, or empty. `difference` is the improvement over the champion.
+    `approval_days` is how long the version waits for a person's approval, None if it needs none.
     """
 
     workload: str
@@ -37,6 +38,7 @@ class ArchivedModel:
     registry: TrackingRun
     accepted: str = ""
     difference: Interval | None = None
+    approval_days: int | None = None
 
     @classmethod
     def read(cls, folder: Path) -> ArchivedModel:
@@ -60,6 +62,7 @@ class ArchivedModel:
             registry=TrackingRun.from_json(document.nested("registry")),
             accepted=document.text("accepted", ""),
             difference=document.optional("difference", Interval.from_json),
+            approval_days=document.integer("approval_days") if "approval_days" in document else None,
         )
 
     def to_json(self) -> Json:
@@ -78,4 +81,5 @@ class ArchivedModel:
             "registry": self.registry.to_json(),
             **({"accepted": self.accepted} if self.accepted else {}),
             **({"difference": self.difference.to_json()} if self.difference else {}),
+            **({"approval_days": self.approval_days} if self.approval_days is not None else {}),
         }

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from continuous_training.artifacts.run_record import ProcessedInputs, RunRecord
 
-_PROCESSED = ("promoted", "rejected")
+_PROCESSED = ("promoted", "rejected", "waiting")
 """The verdicts of runs that processed their inputs."""
 
 
@@ -31,7 +31,8 @@ def restore_processed(input_digest: str, records: Sequence[RunRecord]) -> Proces
     if not runs:
         return None
     processed = ProcessedInputs(replace(runs[-1], ended=""))
-    rollback = _discarding_rollback(runs[-1].version, records)
+    promoted = runs[-1].verdict == "promoted"
+    rollback = _discarding_rollback(runs[-1].version, records) if promoted else None
     return processed if rollback is None else processed.withdraw(rollback)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from continuous_training.artifacts.approval import Approval
 from continuous_training.artifacts.column_statistics import ColumnStatistics, statistics_to_json
 from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.evaluation import TrackingRun
@@ -82,10 +83,12 @@ class RunRecord:
 
     `ended` is the time in ISO 8601, empty until the record is written. An evaluated run has the `metrics` of
     its challenger, the `champion` to which it was compared, the `difference` of the primary metric, and its
-    MLflow run, `registry`. `version`, `digest` and `endpoint` describe the served version. `evaluated_by` is
+    MLflow run, `registry`. `version`, `digest` and `endpoint` describe the served version, or the one
+    that waits for approval. `evaluated_by` is
     the earlier run that processed the same inputs. `accepted` is the reason for which a person accepted the
     data, or empty. `disagreement` is the error of a run that ended while endpoint and registry disagreed.
-    `trigger` is the caller of the trigger service who started the run, None for other runs.
+    `trigger` is the caller of the trigger service who started the run, None for other runs. `approval` is the
+    approval by a person, None if the version needed none.
     """
 
     run: str
@@ -105,6 +108,7 @@ class RunRecord:
     accepted: str = ""
     difference: Interval | None = None
     trigger: RunTrigger | None = None
+    approval: Approval | None = None
 
     @classmethod
     def from_json(cls, document: JsonObject) -> RunRecord:
@@ -127,6 +131,7 @@ class RunRecord:
             accepted=document.text("accepted", ""),
             difference=document.optional("difference", Interval.from_json),
             trigger=document.optional("trigger", RunTrigger.from_json),
+            approval=document.optional("approval", Approval.from_json),
         )
 
     def to_json(self) -> Json:
@@ -147,6 +152,7 @@ class RunRecord:
             "disagreement": self.disagreement,
             "difference": self.difference.to_json() if self.difference else None,
             "trigger": self.trigger.to_json() if self.trigger else None,
+            "approval": self.approval.to_json() if self.approval else None,
         }
         content = {
             "run": self.run,

@@ -15,6 +15,9 @@ REJECTED = 3
 REVERTED = 4
 """The new version failed its rollout, and the previous version was verified to answer again."""
 
+WAITING = 5
+"""The challenger passed the gate and waits for the approval of a person. The champion is kept."""
+
 UNSETTLED = 6
 """Endpoint and registry disagree, or a rollout was neither finished nor reverted."""
 
@@ -33,4 +36,4 @@ def exit_code_of(verdict: str) -> int:
 
     A command that fails or is interrupted has the exit code of its error.
     """
-    return REJECTED if verdict == "rejected" else DONE
+    return {"rejected": REJECTED, "waiting": WAITING}.get(verdict, DONE)

@@ -21,6 +21,9 @@ Values = dict[str, Value]
 SOURCE_PARAMETERS = ("source", "sha256", "expected_rows")
 """The run parameters that name and verify the source. They are no inputs of the training; the rows are."""
 
+APPROVAL_PARAMETERS = ("approval", "approval_days")
+"""The run parameters about the approval by a person. They are no inputs of the training."""
+
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 _FORBIDDEN = re.compile(r"[\"\\\n\r]|\{\{|python3")
 """The texts that Kubeflow's substitution changes: quotes, line breaks, placeholders, the interpreter."""

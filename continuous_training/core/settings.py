@@ -14,6 +14,7 @@
 | CT_RUN, CT_WORKLOAD | the run of a step and its workload; the pipeline sets them | none |
 | CT_RETRIES | how often a step repeats after a temporary failure | 0 |
 | CT_RETRY_BACKOFF | seconds before the first of these retries, doubled for each further one | 30 |
+| CT_APPROVAL_BY_OTHERS | true: the person who started a run cannot approve its version | false |
 | CT_TARGET | where models are served: local, kubernetes, kserve or torchserve | local |
 
 notification_settings.py and serving_settings.py have tables of their own.
@@ -66,6 +67,7 @@ class Settings:
     workload: str = ""
     retries: int = 0
     retry_backoff: float = 30
+    approval_by_others: bool = False
     target: str = "local"
     serving: ServingSettings = field(default_factory=ServingSettings)
     addresses: AddressPolicy = OUTSIDE_CLUSTER
@@ -103,6 +105,7 @@ class Settings:
             workload=environment.get("CT_WORKLOAD", ""),
             retries=int(_number(environment, "CT_RETRIES", 0)),
             retry_backoff=_number(environment, "CT_RETRY_BACKOFF", 30),
+            approval_by_others=_boolean(environment, "CT_APPROVAL_BY_OTHERS"),
             target=target,
             addresses=AddressPolicy.from_environment(environment),
             serving=ServingSettings() if target == "local" else ServingSettings.from_environment(environment),
@@ -118,6 +121,13 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= number < math.inf:
         raise UserError(f"{name} is {text!r}: it must be a number that is not negative")
     return number
+
+
+def _boolean(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name) or "false"
+    if text not in ("true", "false"):
+        raise UserError(f"{name} is {text!r}: it must be true or false")
+    return text == "true"
 
 
 def local_registry_uri(state: Path) -> str:

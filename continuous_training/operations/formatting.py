@@ -16,6 +16,7 @@ VERDICT_COLOURS = {
     "promoted": "green",
     "unchanged": "cyan",
     "rejected": "yellow",
+    "waiting": "magenta",
     "reverted": "red",
     "failed": "red",
 }

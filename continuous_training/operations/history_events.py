@@ -16,7 +16,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 """The time of a manual move after the last record, which has no time of its own."""
 
 
-_UNCHANGED_CHAMPION = ("rejected", "reverted", "failed")
+_UNCHANGED_CHAMPION = ("rejected", "waiting", "reverted", "failed")
 """The verdicts of runs that do not change the champion."""
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MARKS = {
     "promoted": ("o", CHALLENGER, CHALLENGER),
     "rejected": ("X", LARGE, "white"),
+    "waiting": ("D", MODERATE, "white"),
     "rollback": ("v", MODERATE, INK),
     "by hand": ("s", MUTED, "white"),
 }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from continuous_training.adapters.model_registry import CHAMPION, ModelVersion, Registry
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.approval import Approval
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.file_lock import is_held
+from continuous_training.operations.approvals import read_approval
 from continuous_training.operations.champion_history import read_champion_history
 from continuous_training.operations.serving_state import ServingState
 
@@ -79,13 +82,15 @@ def select_old(
 ) -> PruneSelection:
     """Select the archives and run folders to remove, except the latest `keep` of each. Changes nothing."""
     versions = registry.versions(name) if registry else []
+    waiting = _waiting(versions)
     needed_versions = _needed_versions(name, keep, registry, serving, versions) if registry else set()
+    needed_versions |= set(waiting)
     sizes = [(version, store.size(version.archive)) for version in versions]
     stored = [(version, size) for version, size in sizes if size is not None]
     old_versions = [(version, size) for version, size in stored if version.version not in needed_versions]
     needed_runs = {
         version.tags.get("pipeline_run") for version in versions if version.version in needed_versions
-    }
+    } | {approval.run for approval in waiting.values()}
     folders = in_record_order(run_folders(runs, name), RunHistory(store, name).runs())
     old_folders = [
         folder
@@ -96,6 +101,17 @@ def select_old(
     snapshots = sum(folder.snapshots() for folder in remaining)
     counts = ItemCounts(len(stored) - len(old_versions), len(remaining), snapshots)
     return PruneSelection(old_versions, old_folders, counts)
+
+
+def _waiting(versions: list[ModelVersion]) -> dict[str, Approval]:
+    """Return the approvals of the versions that can still be approved, by version."""
+    approvals = {version.version: read_approval(version) for version in versions}
+    now = datetime.now(UTC)
+    return {
+        version: approval
+        for version, approval in approvals.items()
+        if approval and approval.is_waiting and not approval.is_expired(now)
+    }
 
 
 def in_record_order(folders: list[RunFolder], records: list[RunRecord]) -> list[RunFolder]:

@@ -26,6 +26,7 @@ from continuous_training.operations.serving_state import (
     ServingState,
     check_agreement,
 )
+from continuous_training.operations.waiting_status import WaitingStatus, waiting_status
 from continuous_training.operations.workspace import existing_registry, next_command
 from continuous_training.serving.models.model_status import ON_TRIAL
 
@@ -116,7 +117,8 @@ class RunSummary:
 class WorkloadStatus:
     """The status of one workload. `previous` and `challenger` are version numbers.
 
-    `data` are the checks of the latest run's data, or None if they are not recorded.
+    `data` are the checks of the latest run's data, or None if they are not recorded. `waiting` is the version
+    that waits for approval, or None.
     """
 
     name: str
@@ -128,6 +130,7 @@ class WorkloadStatus:
     agreement: Agreement
     runs: tuple[RunSummary, ...]
     data: DataChecks | None = None
+    waiting: WaitingStatus | None = None
 
     def to_json(self) -> Json:
         """Return the fields under their keys in --json."""
@@ -141,6 +144,7 @@ class WorkloadStatus:
             **self.agreement.to_json(),
             "runs": [run.to_json() for run in self.runs],
             "data": self.data.to_json() if self.data else None,
+            **({"waiting": self.waiting.to_json()} if self.waiting else {}),
         }
 
 
@@ -243,6 +247,7 @@ class _StatusReader:
             agreement=agreement,
             runs=tuple(RunSummary.from_record(record) for record in records[: -MAX_RUNS - 1 : -1]),
             data=data.checks if data else None,
+            waiting=waiting_status(name, versions.values(), aliases, self.settings),
         )
 
     def _served_version(self, name: str, versions: Mapping[str, ModelVersion]) -> ServedVersion | None:

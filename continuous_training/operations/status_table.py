@@ -21,6 +21,7 @@ from continuous_training.operations.formatting import (
 )
 from continuous_training.operations.serving_state import Agreement
 from continuous_training.operations.status import ChampionStatus, RunSummary, Status, WorkloadStatus
+from continuous_training.operations.waiting_status import WaitingStatus
 from continuous_training.report.data_check_text import check_lines, class_text, score_text
 from continuous_training.report.formatting import label, number
 
@@ -46,6 +47,9 @@ def show(status: Status) -> None:
         if workload.agreement.remedy:
             print_line(f"{workload.name}: {workload.agreement.problem}. To correct this:")
             print_line(f"  {workload.agreement.remedy}")
+        if workload.waiting:
+            print_line(f"{workload.name}: {_waiting_action(workload.waiting)}:")
+            print_line(f"  {workload.waiting.command}")
 
 
 def _server(status: Status) -> str:
@@ -78,11 +82,29 @@ def _table(workload: WorkloadStatus) -> Table:
     for alias, version in (("previous", workload.previous), ("challenger", workload.challenger)):
         if version:
             table.add_row(alias, f"version {version}")
+    if workload.waiting:
+        table.add_row("waiting", Text(_waiting(workload.waiting)))
     table.add_row("agreement", _agreement(workload.agreement))
     for index, run in enumerate(workload.runs):
         # pipelines.history prints the reasons of the earlier runs.
         table.add_row("" if index else "last runs", _run(run, with_reasons=not index))
     return table
+
+
+def _waiting(waiting: WaitingStatus) -> str:
+    approval = waiting.approval
+    starter = f", started by {approval.starter}" if approval.starter else ""
+    end = "could be approved until" if waiting.expired else "can be approved until"
+    return (
+        f"version {waiting.version} of run {approval.run}{starter}, waits since "
+        f"{format_time(approval.since)} and {end} {format_time(approval.until)}"
+    )
+
+
+def _waiting_action(waiting: WaitingStatus) -> str:
+    if waiting.expired:
+        return f"version {waiting.version} can no longer be approved. To start a new run"
+    return f"to approve version {waiting.version}"
 
 
 def _run(run: RunSummary, with_reasons: bool) -> Text:

@@ -149,6 +149,7 @@ def _create_result(
 ) -> RunResult:
     # Import here for a shorter start-up time: only a run that ended needs the server.
     from continuous_training.operations.read_serving_state import read_serving_state
+    from continuous_training.operations.workspace import next_command
 
     rounded = {step: round(value, 3) for step, value in seconds.items()}
     result = RunResult.from_record(workload.name, record, rounded)
@@ -157,6 +158,9 @@ def _create_result(
         endpoint=read_serving_state(settings).url(workload.name),
         report=_find_report(settings.state / "runs", run_id, record),
         state=str(settings.state),
+        approve=next_command("pipelines.approve", settings, "--workload", workload.name)
+        if record.verdict == "waiting"
+        else "",
     )
 
 

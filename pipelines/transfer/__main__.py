@@ -18,6 +18,7 @@ import sys
 
 from continuous_training.core.exit_codes import exit_code_of
 from continuous_training.core.temporary_files import remove_leftovers, temporary_files_in
+from continuous_training.core.user import user_name
 from pipelines import command_line
 
 from .environment import open_environment
@@ -92,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> TransferResult:
         arguments.workload,
         arguments.version,
         arguments.to_data,
-        command_line.user_name(),
+        user_name(),
         arguments.dry_run,
     )
     with (

@@ -15,6 +15,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.step_failure import StepFailure
 from continuous_training.core.errors import TransientError, UserError
+from continuous_training.core.user import user_name
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest
 from continuous_training.kubeflow.connection import resolve_connection
@@ -127,6 +128,25 @@ def test_a_run_is_followed_to_its_verdict(kfp, capsys, outcome, verdict, exit_co
     assert started["runtime_config"]["parameters"] == {"test_size": 0.3, "features": "bmi"}
     assert result["page"] in output.err
     assert set(result["seconds"]) == {name for name, state in outcome if state == "SUCCEEDED"} - {"run"}
+
+
+@pytest.mark.parametrize("logs", [{"notify": 'run result: {"run": "RUN", "verdict": "waiting"}\n'}, {}])
+def test_a_run_whose_version_waits_for_approval(kfp, capsys, logs):
+    kfp.outcome, kfp.logs = PROMOTED, logs
+    assert run_on_cluster(kfp, "--set", "approval=required", "--json") == 5
+    result = json.loads(capsys.readouterr().out)
+    assert result["verdict"] == "waiting"
+    assert result["approve"] == "python -m pipelines.approve --workload diabetes --cluster"
+
+
+def test_the_user_who_started_a_run_is_recorded(kfp, bucket, monkeypatch):
+    monkeypatch.setenv("CT_STORE", bucket.uri)
+    for variable, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ACCESS, strict=True):
+        monkeypatch.setenv(variable, value)
+    kfp.outcome = PROMOTED
+    assert run_on_cluster(kfp) == 0
+    (run_id,) = kfp.runs
+    assert RunHistory(open_store(bucket.uri), "diabetes").starter(run_id) == user_name()
 
 
 def test_a_failure_names_the_step_and_the_command_for_its_log(kfp, capsys):

@@ -139,6 +139,8 @@ CASES = [
     Case("pipelines.rollback", (*WORKLOAD, "--to", "3"), stopped_and_port_in_use, 0, daemon.PORT_TAKEN),
     Case("pipelines.rollback", (*WORKLOAD, "--to", "3", "--dry-run"), lost_archive, 0, "would be restored"),
     Case("pipelines.rollback", (*WORKLOAD, "--to", "99"), code=2, reported="error: "),
+    Case("pipelines.approve", WORKLOAD, code=2, reported="error: "),
+    Case("pipelines.reject", WORKLOAD, code=2, reported="error: "),
     Case("pipelines.status", (), running),
     Case("pipelines.status", (), stopped),
     Case("pipelines.status", ("--workload", "nothere"), code=2, reported="error: "),

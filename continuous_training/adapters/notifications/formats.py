@@ -13,6 +13,7 @@ from continuous_training.core.json_object import Json
 _EMOJI = {
     "promoted": ":white_check_mark:",
     "rejected": ":no_entry_sign:",
+    "waiting": ":hourglass_flowing_sand:",
     "reverted": ":leftwards_arrow_with_hook:",
     "failed": ":x:",
 }

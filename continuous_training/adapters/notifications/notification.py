@@ -34,12 +34,12 @@ def run_notification(workload: str, record: RunRecord, command: str = "") -> Not
         verdict=record.verdict,
         text=f"{workload}: {record.verdict}. " + "; ".join(record.reasons),
         record={"workload": workload, **record.to_json()},
-        details=_details(record, command),
+        details=_details(workload, record, command),
         page=record.registry.url if record.registry else "",
     )
 
 
-def _details(record: RunRecord, command: str) -> tuple[tuple[str, str], ...]:
+def _details(workload: str, record: RunRecord, command: str) -> tuple[tuple[str, str], ...]:
     details = []
     if record.metrics:
         # The first metric is the one that the promotion rule names.
@@ -49,6 +49,8 @@ def _details(record: RunRecord, command: str) -> tuple[tuple[str, str], ...]:
         details.append((f"difference to champion {record.champion.version}", _signed(record.difference)))
     if record.version:
         details.append(("version", record.version))
+    if record.approval and record.approval.is_waiting:
+        details.append(("approve", f"python -m pipelines.approve --workload {workload}"))
     if command:
         details.append(("more", command))
     return tuple(details)

@@ -23,7 +23,7 @@ CALLERS = f"""\
 callers:
   ci:
     tokens: ["{token_digest(TOKEN)}"]
-    rights: {{"*": [read, start, cancel]}}
+    rights: {{"*": [read, start, cancel, approve]}}
 """
 
 

@@ -15,12 +15,13 @@ from continuous_training.trigger.openapi import openapi_document
 from continuous_training.trigger.queued_run import QueuedRun
 from continuous_training.trigger.run_body import RunBody
 from continuous_training.trigger.run_requests import RunRequests, in_thread
+from continuous_training.trigger.run_target import Decision
 from continuous_training.trigger.run_view import RunView, view_run
 
 log = logging.getLogger(__name__)
 
 RUN_FIELDS = ("parameters", "reason", "key", "version")
-CANCEL_FIELDS = ("reason",)
+CANCEL_FIELDS = DECISION_FIELDS = ("reason",)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class TriggerEndpoints:
             Route("POST", "/train", self._train),
             Route("GET", "/runs/{id}", self._read_run),
             Route("POST", "/runs/{id}/cancel", self._cancel_run),
+            Route("POST", "/runs/{id}/approve", lambda request: self._decide(request, "approve")),
+            Route("POST", "/runs/{id}/reject", lambda request: self._decide(request, "reject")),
         ]
 
     async def _index(self, _: EndpointRequest) -> Response:
@@ -102,6 +105,16 @@ class TriggerEndpoints:
             log.info("%s cancelled %s", caller.name, run.id)
             view = await self._view(run)
         return json_response(view.to_json(), 202)
+
+    async def _decide(self, request: EndpointRequest, decision: Decision) -> Response:
+        caller = self.access.authenticate(request, count=True)
+        run = await self._find_run(request, caller, APPROVE)
+        body = RunBody.parse(await _json_body(request), DECISION_FIELDS)
+        started = (await self._view(run)).ended_start()
+        reviewer, target = RunTrigger(caller.name, body.reason), self.runs.dispatcher.target
+        await in_thread(lambda: target.review(run, started, decision, reviewer))
+        log.info("%s: %s by %s", run.id, decision, caller.name)
+        return json_response((await self._view(run)).to_json())
 
     async def _view(self, run: QueuedRun) -> RunView:
         return await in_thread(lambda: view_run(run, self.runs.dispatcher.queue, self.runs.dispatcher.target))

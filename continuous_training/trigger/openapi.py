@@ -13,14 +13,18 @@ _ERRORS = {
     "403": "the caller does not have the right",
     "404": "there is no such pipeline or run",
     "408": "the body did not arrive in time",
-    "409": "another run already waits",
+    "409": "another run already waits, or no version of the run waits for approval",
     "413": "the body is too large",
     "415": "the body is not JSON",
     "422": "the key belongs to another request",
     "429": "the caller sends too many requests",
+    "501": "the service cannot approve versions on a cluster",
     "502": "the store or the pipelines cannot be used",
     "503": "the store or the pipelines are temporarily unavailable",
 }
+
+
+_BODY_ERRORS = ("400", "401", "404", "408", "413", "415", "429", "502", "503")
 
 
 @cache
@@ -37,6 +41,7 @@ def openapi_document() -> Json:
                 "StartRun": _body("parameters", "reason", "key", "version"),
                 "Train": _body("workload", "parameters", "reason", "key", "version"),
                 "Cancel": _body("reason"),
+                "Decide": _body("reason"),
                 "Run": _run_schema(),
                 "Error": {
                     "type": "object",
@@ -56,8 +61,7 @@ def _paths() -> Json:
         "200": _response("the run that an earlier request has started", "Run"),
     }
     read_errors = ("401", "404", "502", "503")
-    body_errors = ("400", "401", "404", "408", "413", "415", "429", "502", "503")
-    start_errors = (*body_errors, "403", "409", "422")
+    start_errors = (*_BODY_ERRORS, "403", "409", "422")
     return {
         "/pipelines": {"get": _operation("List the pipelines and their parameters", ("401",), _pipelines())},
         "/pipelines/{name}/runs": {
@@ -71,8 +75,18 @@ def _paths() -> Json:
         },
         "/runs/{id}/cancel": {
             "parameters": [run],
-            "post": _operation("Cancel a run", body_errors, {"202": _response("the run", "Run")}, "Cancel"),
+            "post": _operation("Cancel a run", _BODY_ERRORS, {"202": _response("the run", "Run")}, "Cancel"),
         },
+        "/runs/{id}/approve": _decision("Approve the version of a run that waits, and serve it", run),
+        "/runs/{id}/reject": _decision("Reject the version of a run that waits", run),
+    }
+
+
+def _decision(summary: str, run: Json) -> Json:
+    responses = {"200": _response("the run after the decision", "Run")}
+    return {
+        "parameters": [run],
+        "post": _operation(summary, (*_BODY_ERRORS, "409", "501"), responses, "Decide"),
     }
 
 

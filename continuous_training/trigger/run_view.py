@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.core.json_object import Json
+from continuous_training.serving.http.errors import HttpError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
 from continuous_training.trigger.run_queue import RunQueue
 from continuous_training.trigger.run_target import RunTarget
@@ -28,6 +30,12 @@ class RunView:
         if self.status is not None and self.status.verdict:
             return ENDED
         return RUNNING if self.started else WAITING
+
+    def ended_start(self) -> StartedRun:
+        """Return the start of a run that has ended. Raises HttpError 409 if it has not."""
+        if self.started is None or self.state != ENDED:
+            raise HttpError(409, f"run {self.run.id} has not ended: no version of it waits for approval")
+        return self.started
 
     def to_json(self) -> Json:
         """Return the JSON object of a response."""
@@ -66,7 +74,18 @@ def view_run(run: QueuedRun, queue: RunQueue, target: RunTarget) -> RunView:
     status = queue.end(run)
     if status is None and started is not None:
         status = read_status(run, started, queue, target)
+    if status is not None and started is not None and status.verdict == "waiting":
+        status = _decided(run, started, status, queue)
     return RunView(run, started, status, queue.cancellation(run))
+
+
+def _decided(run: QueuedRun, started: StartedRun, status: RunStatus, queue: RunQueue) -> RunStatus:
+    """Return the state after the decision of a person, which the record of the run contains."""
+    record = RunHistory(queue.store, run.workload).run(started.run)
+    if record is None:
+        return status
+    endpoint = record.endpoint or status.endpoint
+    return replace(status, verdict=record.verdict, reasons=record.reasons, endpoint=endpoint)
 
 
 def read_status(run: QueuedRun, started: StartedRun, queue: RunQueue, target: RunTarget) -> RunStatus:

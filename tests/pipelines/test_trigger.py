@@ -70,6 +70,30 @@ def test_a_local_run_survives_a_restart_and_records_its_caller(
         daemon.stop(state)
 
 
+def test_a_version_is_approved_over_http(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    body = {"parameters": {"approval": "required"}}
+    try:
+        with trigger_service(tmp_path, "--state", str(state)) as service:
+            run_id = start(service, body, workload="diabetes")
+            assert service.wait(run_id, "ended")["verdict"] == "waiting"
+            responses = [
+                service.request("POST", f"/runs/{run_id}/{decision}", {"reason": "checked"})
+                for decision in ("approve", "approve", "reject")
+            ]
+        assert [response.status_code for response in responses] == [200, 200, 409]
+        run = responses[0].json()
+        assert (run["verdict"], run["reasons"][0]) == ("promoted", "approved by ci: checked")
+        assert run["links"]["endpoint"].endswith("/predict/diabetes")
+        assert "pipelines.rollback" in responses[2].json()["error"]
+        record = RunHistory(open_store(str(state / "store")), "diabetes").run(run_id)
+        assert record is not None
+        assert record.approval is not None
+        assert (record.approval.starter, record.approval.user) == ("ci", "ci")
+    finally:
+        daemon.stop(state)
+
+
 def test_an_active_local_run_is_cancelled(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with trigger_service(tmp_path, "--state", str(state)) as service:

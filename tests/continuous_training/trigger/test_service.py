@@ -8,6 +8,10 @@ import logging
 import pytest
 import requests
 
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.artifacts.run_trigger import RunTrigger
+
 from .running_service import Service
 
 
@@ -32,6 +36,41 @@ def test_a_run_is_started_read_and_cancelled(service: Service) -> None:
     assert run["cancelled"] == {"caller": "ci", "reason": "wrong data"}
     assert service.post(f"/runs/{run['id']}/cancel").json()["verdict"] == "interrupted"
     assert len(service.target.cancelled) == 1
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_the_version_of_a_run_needs_the_right_to_approve(service: Service, decision: str) -> None:
+    run_id = service.post("/pipelines/digits/runs").json()["id"]
+    path = f"/runs/{run_id}/{decision}"
+    assert service.post(path, caller="owner").status_code == 409, "the run has not started"
+    service.dispatcher.process()
+    assert service.post(path, caller="owner").status_code == 409, "the run has not ended"
+    service.target.verdicts[run_id] = "waiting"
+    service.dispatcher.process()
+    # The caller ci may start and cancel runs, but not approve them.
+    assert [service.post(path, caller=caller).status_code for caller in ("ci", "reader")] == [404, 404]
+    assert service.post("/runs/digits-99/approve", caller="owner").status_code == 404
+    assert service.post(path, {"why": "x"}, "owner").status_code == 400
+    assert service.target.decisions == []
+    response = service.post(path, {"reason": "checked"}, "owner")
+    assert (response.status_code, response.json()["verdict"]) == (200, "waiting")
+    assert service.target.decisions == [(decision, run_id, RunTrigger("owner", "checked"))]
+
+    # The record of the run contains the decision, also if a person used the command.
+    verdict = {"approve": "promoted", "reject": "rejected"}[decision]
+    history = RunHistory(service.dispatcher.queue.store, "digits")
+    history.write_run(RunRecord(run=f"run-of-{run_id}", verdict=verdict, reasons=("by a person",)))
+    run = service.get(f"/runs/{run_id}").json()
+    assert (run["state"], run["verdict"], run["reasons"]) == ("ended", verdict, ["by a person"])
+
+
+def test_the_version_of_a_run_that_does_not_wait_is_not_approved(service: Service) -> None:
+    run_id = service.post("/pipelines/digits/runs").json()["id"]
+    service.dispatcher.process()
+    service.target.verdicts[run_id] = "promoted"
+    service.dispatcher.process()
+    assert service.post(f"/runs/{run_id}/approve", caller="owner").status_code == 409
+    assert service.target.decisions == []
 
 
 def test_a_repeated_request_returns_the_same_run(service: Service) -> None:

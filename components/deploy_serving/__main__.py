@@ -46,14 +46,12 @@ def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) 
 
 
 def _starter(archived: Path, settings: Settings) -> str:
-    """Return who started the run: the caller of the trigger service or the user of a command, if known."""
-    model = ArchivedModel.read(archived)
-    history = RunHistory(open_store(settings.store), model.workload)
-    if trigger := history.trigger(model.run):
-        return trigger.caller
+    """Return the user of the command that started the run, if that is known."""
     # The user of a pod is not the person who started the run.
-    in_pod = settings.addresses.service_network is not None
-    return history.starter(model.run) if in_pod else user_name()
+    if settings.addresses.service_network is None:
+        return user_name()
+    model = ArchivedModel.read(archived)
+    return RunHistory(open_store(settings.store), model.workload).starter(model.run)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -27,14 +27,16 @@ def wait_for_approval(
 ) -> RunRecord:
     """Record that the version waits for `days` days, and return the record of its run.
 
-    `data` is the output of prep-data, whose holdout is stored. If a person has already decided about the
-    version of this run, the decision remains. The rollout lock is held.
+    `starter` is the person who started the run, unless that was a caller of the trigger service. `data` is
+    the output of prep-data, whose holdout is stored. If a person has already decided about the version of
+    this run, the decision remains. The rollout lock is held.
     """
     registry, store = services.registry, services.store
-    approval = read_approval(version)
+    history, approval = RunHistory(store, model.workload), read_approval(version)
     if approval is None or approval.run != model.run:
-        approval = Approval.begin(model.run, days, starter, datetime.now(UTC))
-    if not approval.is_waiting and (record := RunHistory(store, model.workload).run(model.run)):
+        trigger = history.trigger(model.run)
+        approval = Approval.begin(model.run, days, trigger.caller if trigger else starter, datetime.now(UTC))
+    if not approval.is_waiting and (record := history.run(model.run)):
         return record
     if data:
         store_holdout(data, store, model.workload, model.run)

@@ -107,7 +107,7 @@ class TriggerEndpoints:
         return json_response(view.to_json(), 202)
 
     async def _decide(self, request: EndpointRequest, decision: Decision) -> Response:
-        caller = self.access.authenticate(request, count=True)
+        caller = await self.access.authenticate(request, count=True)
         run = await self._find_run(request, caller, APPROVE)
         body = RunBody.parse(await _json_body(request), DECISION_FIELDS)
         started = (await self._view(run)).ended_start()

@@ -150,7 +150,7 @@ def _create_verifier(addresses: AddressPolicy) -> TokenVerifier:
         from continuous_training.trigger.oidc.token_verifier import TokenVerifier
     except ImportError as error:
         raise UserError(
-            f"tokens of issuers need the package PyJWT ({error}): install it with "
+            f"tokens of issuers need the package PyJWT ({error}). To install it:\n"
             "pip install 'continuous-training[trigger]'"
         ) from None
     return TokenVerifier(addresses)

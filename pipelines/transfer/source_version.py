@@ -11,7 +11,7 @@ from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.core.digest import digest_file
 from continuous_training.core.errors import UserError
 from continuous_training.operations.read_evaluation import read_evaluation
-from continuous_training.operations.workspace import existing_registry
+from continuous_training.operations.workspace import existing_registry, next_command
 
 from .environment import Environment
 
@@ -65,9 +65,11 @@ def _fetch(version: ModelVersion, source: Environment, folder: Path) -> Path:
         if digest_file(archive) == version.digest:
             return archive
         problem = "was altered: its sha256 differs from the registered one"
+    command = next_command(
+        "pipelines.rollback", source.settings, "--workload", version.name, "--to", version.version
+    )
     raise UserError(
         f"the archive of version {version.version} of {version.name}, {version.archive} in "
-        f"{source.settings.store}, {problem}. Restore it in the source environment, for example with "
-        f"python -m pipelines.rollback --workload {version.name} --to {version.version}, or pass another "
-        "version with --version"
+        f"{source.settings.store}, {problem}. Pass another version with --version, or restore the archive in "
+        f"the source environment. If an endpoint there still has a copy, this command restores it:\n{command}"
     )

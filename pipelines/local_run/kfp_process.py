@@ -15,6 +15,7 @@ import threading
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from components.step_cli import reported
@@ -69,11 +70,22 @@ def _run(workload: str, parameters: Values, run_id: str, folder: Path) -> None:
 
 
 def _import_kfp_without_client() -> None:
-    """Import kfp without the client of its server, which takes a second. KFP sets this variable in steps."""
+    """Import kfp without the clients of its server and of Kubernetes, each of which takes up to a second.
+
+    KFP sets this variable in steps. It uses the client of Kubernetes only for node affinities that are given
+    as JSON, which the default settings do not have.
+    """
     os.environ["_KFP_RUNTIME"] = "true"
-    import kfp  # noqa: F401
+    import kfp
 
     del os.environ["_KFP_RUNTIME"]
+    absent = {name: ModuleType(name) for name in ("kubernetes", "kubernetes.client")}
+    absent["kubernetes"].__dict__["client"] = absent["kubernetes.client"]
+    sys.modules.update(absent)
+    import kfp.kubernetes  # noqa: F401
+
+    for name in absent:
+        del sys.modules[name]
 
 
 def _use_this_interpreter(pipeline: BaseComponent) -> None:

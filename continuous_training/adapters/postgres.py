@@ -108,8 +108,8 @@ def select(
             query += sql.SQL(" ORDER BY ") + sql.SQL(", ").join(terms)
         if limit:
             query += sql.SQL(" LIMIT {}").format(sql.Literal(limit))
-        # COPY takes a quarter of the client's CPU time. But it is one statement from the first to the last row,
-        # so the timeout would limit the size of the table. Each FETCH of a cursor has its own timeout.
+        # COPY takes a quarter of the client's CPU time, but the timeout would apply to all rows together, and
+        # limit the size of the table. Each FETCH of a cursor has its own timeout.
         with connection.cursor(name="rows") as cursor:
             cursor.execute(query)
             count = 0

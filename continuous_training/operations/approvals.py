@@ -11,7 +11,8 @@ from continuous_training.artifacts.approval import Approval
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.core.json_object import JsonObject
 
-_TAG = "approval"
+APPROVAL_TAG = "approval"
+"""The tag with the approval of a version."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ def read_approval(version: ModelVersion) -> Approval | None:
 
     Raises ArtifactError if a person damaged the tag.
     """
-    if _TAG not in version.tags:
+    if APPROVAL_TAG not in version.tags:
         return None
-    location = f"tag {_TAG} of version {version.version} of {version.name}"
-    return Approval.from_json(JsonObject.parse(version.tags[_TAG], location, ArtifactError))
+    location = f"tag {APPROVAL_TAG} of version {version.version} of {version.name}"
+    return Approval.from_json(JsonObject.parse(version.tags[APPROVAL_TAG], location, ArtifactError))
 
 
 def read_approvals(registry: Registry, name: str) -> list[VersionApproval]:
@@ -66,4 +67,4 @@ def approvals_of(versions: Iterable[ModelVersion], aliases: Mapping[str, str]) -
 
 def write_approval(registry: Registry, version: ModelVersion, approval: Approval) -> None:
     """Write the approval of a version. It replaces an earlier one."""
-    registry.tag(version, _TAG, json.dumps(approval.to_json(), ensure_ascii=False))
+    registry.tag(version, APPROVAL_TAG, json.dumps(approval.to_json(), ensure_ascii=False))

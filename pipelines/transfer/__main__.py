@@ -51,7 +51,7 @@ def _show(result: TransferResult) -> None:
 
 def create_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    codes = "3 rejected by the target's gate, 4 reverted, 6 unsettled, "
+    codes = "3 rejected by the target's gate, 4 reverted, 5 waits for approval, 6 unsettled, "
     parser = command_line.create_parser("transfer", __doc__, workload=True, location=False, exit_codes=codes)
     parser.add_argument("--from", dest="source", required=True, metavar="URI", help="the source environment")
     parser.add_argument("--to", dest="target", required=True, metavar="URI", help="the target environment")

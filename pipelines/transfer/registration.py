@@ -12,6 +12,7 @@ from continuous_training.artifacts.archive_writer import read_manifest
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.core.errors import TransientError
 from continuous_training.core.progress import Progress
+from continuous_training.operations.approvals import APPROVAL_TAG
 from continuous_training.operations.lineage import PRUNED, read_metadata
 from continuous_training.operations.read_evaluation import EVALUATION_RUN
 
@@ -19,6 +20,9 @@ from .source_version import SourceVersion
 
 TRANSFERRED_FROM, TRANSFERRED_VERSION = "transferred_from", "transferred_version"
 """The tags of a transferred version: the source environment, and the version's number there."""
+
+_OF_SOURCE = (PRUNED, EVALUATION_RUN, APPROVAL_TAG)
+"""The tags that are not copied."""
 
 
 def copy_archive(source: SourceVersion, store: ObjectStore, progress: Progress) -> None:
@@ -46,7 +50,7 @@ def register_in_target(context: RunContext, source: SourceVersion, evaluation: E
         TRANSFERRED_FROM: source.environment,
         TRANSFERRED_VERSION: version.version,
     }
-    tags = {key: value for key, value in version.tags.items() if key not in (PRUNED, EVALUATION_RUN)} | own
+    tags = {key: value for key, value in version.tags.items() if key not in _OF_SOURCE} | own
     signature, golden = read_metadata(source.archive).signature, read_manifest(source.archive).golden
     registered = register_version(registry, version.name, context.run_id, signature, golden, tags)
     if registered.tags.get("pipeline_run") != context.run_id and TRANSFERRED_FROM in registered.tags:

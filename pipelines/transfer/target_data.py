@@ -11,8 +11,10 @@ from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
 from continuous_training.operations.retention import in_record_order, run_folders
+from workloads.contract import Workload
 
 from .environment import Address
+from .target_approval import with_target_approval
 
 HOLDOUT = "holdout.parquet"
 _TRAINING_ROWS = "train.parquet"
@@ -29,12 +31,15 @@ class TargetData:
         return f"{self.dataset.manifest.holdout.rows:,} holdout rows of {self.address}"
 
 
-def find_target_data(name: str, settings: Settings, uri: str | None, folder: Path) -> TargetData | None:
+def find_target_data(
+    workload: Workload, settings: Settings, uri: str | None, folder: Path
+) -> TargetData | None:
     """Return the data of `uri`, or those of the target's last local run that prepared rows.
 
     `uri` is a folder or an s3:// address with the output of prep-data; its files may be downloaded to
     `folder`. Returns None if there is neither.
     """
+    name = workload.name
     data = _open(uri, settings, folder) if uri else _last_run(name, settings)
     if data is None:
         return None
@@ -43,6 +48,7 @@ def find_target_data(name: str, settings: Settings, uri: str | None, folder: Pat
         raise UserError(f"{data.address} contains data of the workload {dataset.workload}, not of {name}")
     # A reason for which a person accepted an earlier challenger does not apply to this version.
     parameters = {key: value for key, value in dataset.manifest.parameters.items() if key != "accept"}
+    parameters = with_target_approval(parameters, workload, from_target=True)
     manifest = replace(dataset.manifest, parameters=parameters)
     return replace(data, dataset=replace(dataset, manifest=manifest))
 

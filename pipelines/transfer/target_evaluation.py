@@ -18,6 +18,7 @@ from continuous_training.evaluation.check import Check, note
 from continuous_training.operations.lineage import read_metadata
 
 from .source_version import SourceVersion
+from .target_approval import with_target_approval
 
 
 def evaluate_on_target(context: RunContext, source: SourceVersion, dataset: Dataset) -> Evaluation:
@@ -49,6 +50,7 @@ def take_over_evaluation(context: RunContext, source: SourceVersion) -> Evaluati
         run=context.run_id,
         registry=TrackingRun(run, registry.run_url(name, run)),
         reasons=(*map(str, notes), *evaluation.reasons),
+        parameters=with_target_approval(evaluation.parameters, context.workload, from_target=False),
         champion=None,
         difference=None,
         guards={},

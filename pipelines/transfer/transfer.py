@@ -90,7 +90,7 @@ def transfer(request: TransferRequest, source: Environment, target: Environment)
             folder.mkdir()
         version = read_source(workload.name, request.version, source, folders[0])
         with target.errors(f"transfer {version}"), _open_target(request, target) as registry:
-            data = find_target_data(workload.name, target.settings, request.data, folders[1])
+            data = find_target_data(workload, target.settings, request.data, folders[1])
             champion = registry.champion(workload.name) if registry else None
             plan = _Transfer(version, target, champion, data)
             store = open_store(target.settings.store, target.settings.store_access)
@@ -160,8 +160,9 @@ def _execute(plan: _Transfer, context: RunContext, folder: Path) -> TransferResu
         evaluation = take_over_evaluation(context, plan.source)
     version = register_in_target(context, plan.source, evaluation)
     if evaluation.promoted:
-        # With `approval: required`, the step does not roll the version out: it waits for a person.
-        deployed = roll_out_version(context, version, evaluation, plan.target.settings, folder)
+        # A version that needs approval waits for a person instead.
+        dataset = plan.data.dataset if plan.data else None
+        deployed = roll_out_version(context, version, evaluation, plan.target.settings, dataset, folder)
         verdict, endpoint = deployed.verdict, deployed.endpoint
     else:
         context.history.write_run(run_record_of(evaluation))

@@ -18,7 +18,7 @@ from continuous_training.adapters.stored_archive import archive_problem
 from continuous_training.core.settings import local_registry_uri
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
-from pipelines import history, trace
+from pipelines import approve, history, trace
 from pipelines.transfer.__main__ import main
 from tests.components.killed_run import RunEnvironment
 from tests.fakes import free_port
@@ -237,6 +237,32 @@ def test_an_accepted_change_of_an_earlier_run_does_not_apply(
     record = prod.history.run(result["run"])
     assert record is not None
     assert record.accepted == ""
+
+
+def test_a_version_waits_for_the_approval_that_the_target_requires(
+    dev: TestEnvironment,
+    prod: TestEnvironment,
+    server_state: Path,
+    transfer: Transfer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    digest, champion = dev.promote("run-1", STRONG), prod.promote("run-1", WEAK)
+    prepare_rows(server_state, dev.name, approval="required")
+    assert transfer(expect=5)["verdict"] == "waiting"
+    assert (prod.champion(), served_digest(server_state, dev.name)) == (champion, None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", prod.uri)
+    monkeypatch.setenv("CT_STORE", prod.store_uri)
+    run_command(approve.main, capsys, "--workload", dev.name)
+    assert prod.champion() == served_digest(server_state, dev.name) == digest
+
+
+def test_the_approval_of_the_source_does_not_apply(
+    dev: TestEnvironment, prod: TestEnvironment, transfer: Transfer
+) -> None:
+    digest = dev.promote("run-1", {**STRONG, "approval": "required"})
+    assert transfer()["verdict"] == "promoted"
+    assert prod.champion() == digest
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing"])

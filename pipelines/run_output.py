@@ -100,8 +100,6 @@ def show(result: RunResult) -> None:
         table.add_row(name, f"{_number(interval.value)}   {interval_label()} {low} to {high}")
     if result.version:
         table.add_row("version", f"{result.version}   archive {str(result.digest)[:12]}")
-    if result.approve:
-        table.add_row("approve", result.approve)
     if result.page is not None:
         table.add_row("page", result.page)
     unknown = "no version is served" if result.page is None else "see the run"
@@ -109,6 +107,9 @@ def show(result: RunResult) -> None:
     table.add_row("seconds", "   ".join(f"{step} {value:.1f}" for step, value in result.seconds.items()))
     table.add_row("report", os.path.relpath(result.report) if result.report else "none")
     console.print(table)
+    if result.approve:
+        # A line of its own, which a terminal does not cut: the command can be copied.
+        console.print(f"To approve the version:\n  {result.approve}", soft_wrap=True, markup=False)
 
 
 def _number(value: float) -> str:

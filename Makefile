@@ -38,6 +38,13 @@ COPY ?=
 GRYPE ?=
 SYFT ?=
 
+# Of `make package` and `package-push`: the model, the format (server or kserve-oci), REGISTRY and COPY. CT_STORE and
+# CT_SERVING_IMAGE are read too.
+MODEL ?= $(WORKLOAD)
+# The recipes read it from their environment, because make would execute a call of a function in it.
+export MODEL
+FORMAT ?= server
+
 # Options of pytest for `make test`: PYTEST="--ignore=tests/images"
 PYTEST ?=
 
@@ -54,7 +61,7 @@ extras = $(sort local $(subst $(comma), ,$(EXTRAS)) $(1))
 # "+" joins the names of extras, which may contain "-".
 stamp = $(VENV)/.installed-$(subst $(space),+,$(call extras,$(1)))
 
-.PHONY: help install demo compile upload schedule-diff schedule-apply summary comment images-join images-scan images-sbom images-sign images stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full test-bad-day lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
+.PHONY: help install demo compile upload schedule-diff schedule-apply summary comment images-join images-scan images-sbom images-sign images package package-push stop packages debian registry-is-named test test-images test-quick test-cluster cluster cluster-is-named test-full test-bad-day lint lint-workflows format bench bench-gate bench-mutants bench-scale bench-serving bench-year bench-install golden constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +96,16 @@ images-join: registry-is-named $(call stamp,) ## create images of all architectu
 
 images-scan images-sbom images-sign: registry-is-named $(call stamp,) ## scan, describe or sign the images of build/images.json
 	@PATH="$(foreach tool,$(GRYPE) $(SYFT),$(dir $(tool)):)$$PATH" $(BIN)/python -m pipelines.publish_images $(@:images-%=%) $(published)
+
+package = --model "$$MODEL" --format $(FORMAT) --sbom build/package.cdx.json \
+  $(foreach registry,$(REGISTRY) $(COPY),--tag "$(registry)/$${MODEL%%@*}$(if $(filter kserve-oci,$(FORMAT)),-model)")
+
+package: registry-is-named $(call stamp,) ## build an image with the server and a model (MODEL=digits@champion REGISTRY=HOST/PATH)
+	@$(BIN)/python -m serving.package $(package)
+
+package-push: registry-is-named $(call stamp,) ## build it, and push it to REGISTRY and COPY; digests to build/package.json
+	@$(BIN)/python -m serving.package $(package) --push --digests build/package.json
+	@[ -z "$$GITHUB_OUTPUT" ] || echo "digests=$$(tr -d ' \n' <build/package.json)" >>"$$GITHUB_OUTPUT"
 
 pipeline_options = --registry $(REGISTRY) $(if $(TAG),--tag $(TAG)) $(if $(DIGESTS),--digests $(DIGESTS)) $(if $(STEPS),--steps $(STEPS))
 selection = $(if $(WORKLOADS),--workload $(WORKLOADS))

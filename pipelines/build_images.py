@@ -7,7 +7,6 @@ Arguments after `--` are passed to docker build: `-- --platform linux/amd64 --bu
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from components.step_cli import interpreter
 from components.train_image import train_image
-from continuous_training.adapters.docker_cli import inspect_image, run_docker
+from continuous_training.adapters.docker_cli import inspect_image, push_image, pushed_digest, run_docker
 from continuous_training.core.command import ItemProgress, run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
@@ -46,24 +45,6 @@ def build(name: str, target: str, labels: dict[str, str], options: Sequence[str]
         f"the build of {target} failed; see the output of Docker above",
         ROOT,
     )
-
-
-def push(name: str) -> None:
-    """Push an image. Raises UserError if its registry rejects it."""
-    host = name.partition("/")[0]
-    run_docker(
-        ["push", name],
-        f"the push of {name} failed; see the output of Docker above. If it is a login error: "
-        f"docker login {host}",
-    )
-
-
-def pushed_digest(name: str) -> str | None:
-    """Return the digest of the image in its registry, or None if it was not pushed from this machine."""
-    repository = name.rpartition(":")[0]
-    digests = json.loads(inspect_image(name, "{{json .RepoDigests}}") or "null") or []
-    matching = (item.partition("@")[2] for item in digests if item.startswith(f"{repository}@"))
-    return next(matching, None)
 
 
 def image_labels() -> dict[str, str]:
@@ -153,7 +134,7 @@ def _build_and_push(images: Images, arguments: argparse.Namespace, progress: Ite
         report(f"== {name}")
         build(name, target, labels, arguments.options)
         if not arguments.no_push:
-            push(name)
+            push_image(name)
             # A later failure does not lose the digests of the images that were pushed before.
             _write_digests(images, arguments.output)
         progress.finish(target)

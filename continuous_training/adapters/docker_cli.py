@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,17 @@ def run_docker(arguments: Sequence[str], failure: str, folder: Path | None = Non
         raise UserError(failure)
 
 
+def docker_result(arguments: Sequence[str], failure: str) -> str:
+    """Return the output of a command. Raises UserError with the message `failure` if it fails."""
+    try:
+        process = subprocess.run(["docker", *arguments], check=False, stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        raise UserError(_MISSING) from None
+    if process.returncode:
+        raise UserError(failure)
+    return process.stdout.strip()
+
+
 def docker_output(*arguments: str) -> str:
     """Return the output of a command, or an empty string if it fails. Raises UserError without Docker."""
     try:
@@ -36,6 +48,30 @@ def docker_output(*arguments: str) -> str:
 def inspect_image(name: str, template: str) -> str:
     """Return a property of an image, or an empty string if the image does not exist."""
     return docker_output("image", "inspect", "--format", template, name)
+
+
+def pull_missing_image(name: str, failure: str) -> None:
+    """Pull an image that this machine does not have. Raises UserError with the message `failure`."""
+    if not inspect_image(name, "{{.Id}}"):
+        run_docker(["pull", name], failure)
+
+
+def push_image(name: str) -> None:
+    """Push an image. Raises UserError if its registry rejects it."""
+    host = name.partition("/")[0]
+    run_docker(
+        ["push", name],
+        f"the push of {name} failed; see the output of Docker above. If it is a login error: "
+        f"docker login {host}",
+    )
+
+
+def pushed_digest(name: str) -> str | None:
+    """Return the digest of the image in its registry, or None if it was not pushed from this machine."""
+    repository = name.rpartition(":")[0]
+    digests = json.loads(inspect_image(name, "{{json .RepoDigests}}") or "null") or []
+    matching = (item.partition("@")[2] for item in digests if item.startswith(f"{repository}@"))
+    return next(matching, None)
 
 
 def container_log(container: str) -> str:

@@ -1,24 +1,27 @@
-"""The labels of a package: the model, its provenance and the image of the model server."""
+"""The labels of a package: the model, its provenance and the image that it extends."""
 
 from __future__ import annotations
 
-from continuous_training.artifacts.archive_manifest import ArchiveManifest
 from continuous_training.artifacts.errors import ArchiveError
 from continuous_training.core.json_object import JsonObject
 
-from .serving_image import OCI, ServingImage
+from .archive import PackageArchive
+from .base_image import OCI, BaseImage
 
 OWN = "continuous-training/"
 
 
-def package_labels(manifest: ArchiveManifest, digest: str, run: str, image: ServingImage) -> dict[str, str]:
-    """Return the labels that are added to those of the server's image. Unknown values are left out."""
+def package_labels(archive: PackageArchive, base: BaseImage, content: str) -> dict[str, str]:
+    """Return the labels that are added to those of the base image. Unknown values are left out.
+
+    `content` is the beginning of the description: "The model".
+    """
+    manifest, version = archive.manifest, archive.digest[:12]
     provenance = JsonObject(manifest.provenance, "the provenance in the archive", ArchiveError)
     data = provenance.nested("data", {})
-    version = digest[:12]
     optional = {
-        f"{OCI}base.digest": image.digest,
-        f"{OWN}run": run,
+        f"{OCI}base.digest": base.digest,
+        f"{OWN}run": archive.run,
         f"{OWN}code-digest": provenance.text("code", ""),
         f"{OWN}data-fingerprint": data.text("fingerprint", ""),
         f"{OWN}input-digest": provenance.text("recipe", ""),
@@ -26,10 +29,10 @@ def package_labels(manifest: ArchiveManifest, digest: str, run: str, image: Serv
     }
     return {
         f"{OCI}title": manifest.name,
-        f"{OCI}description": f"The model server with the model {manifest.name}, version {version}",
+        f"{OCI}description": f"{content} {manifest.name}, version {version}",
         f"{OCI}version": version,
-        f"{OCI}base.name": image.name,
+        f"{OCI}base.name": base.name,
         f"{OWN}model": manifest.name,
-        f"{OWN}digest": digest,
+        f"{OWN}digest": archive.digest,
         **{name: value for name, value in optional.items() if value},
     }

@@ -1,20 +1,32 @@
-"""Start the image of a package once, as `docker run` alone does."""
+"""Start the image of a package once: as `docker run` alone does, or as KServe does."""
 
 from __future__ import annotations
 
 import json
 import time
 
-from continuous_training.adapters.docker_cli import container_log, docker_output
+from continuous_training.adapters.docker_cli import container_log, docker_output, run_docker
 from continuous_training.core.errors import UserError
 
 TIMEOUT = 120.0
 """Seconds in which the model must be loaded."""
 
-_RESTRICTIONS = (
+RESTRICTIONS = (
     *("--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),  # noqa: S108
     *("--security-opt", "no-new-privileges"),
 )
+
+_MODEL_CHECK = '[ -d /models ] && [ "$(ls -A /models)" ]'
+"""The check of KServe's init container. KServe starts `sh` without replacing the entry point."""
+
+
+def verify_model_image(image: str) -> None:
+    """Start the image like KServe's init container. Raises UserError if it has no shell or no model."""
+    run_docker(
+        ["run", "--rm", *RESTRICTIONS, image, "sh", "-c", _MODEL_CHECK],
+        "KServe cannot use the image; see the output of Docker above. The base image must contain the "
+        "programs sh, ls, ln, mkdir and sleep, and no entry point: pass --base-image, such as busybox",
+    )
 
 
 def verify_image(image: str, timeout: float = TIMEOUT) -> None:
@@ -24,7 +36,7 @@ def verify_image(image: str, timeout: float = TIMEOUT) -> None:
     with the last line of the server's log if the server ends, and with the last result of the health check
     if the server is not ready in time.
     """
-    container = docker_output("run", "--detach", "--health-interval", "1s", *_RESTRICTIONS, image)
+    container = docker_output("run", "--detach", "--health-interval", "1s", *RESTRICTIONS, image)
     if not container:
         raise UserError(f"the package does not start; see why with: docker run --rm {image}")
     try:

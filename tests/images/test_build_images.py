@@ -3,61 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
-import requests
 
 from pipelines import build_images, compile
 from pipelines.images import Images
-from tests.fakes import free_port
 
 from .conftest import build
-
-SETTINGS = """
-version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
+from .image_registry import get_manifest, image_registry
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[str]:
-    """The address of an empty registry. Its images are removed from Docker afterwards."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("no registry is installed: apt-get install docker-registry")
-    folder, port = tmp_path_factory.mktemp("registry"), free_port()
-    (folder / "settings.yml").write_text(SETTINGS.format(folder=folder / "images", port=port))
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([program, "serve", folder / "settings.yml"], stdout=log, stderr=log)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/v2/", server, folder / "log")
-        yield f"127.0.0.1:{port}/ct"
-        for image in engine.images.list():
-            for tag in image.tags:
-                if tag.startswith(f"127.0.0.1:{port}/"):
-                    engine.images.remove(tag)
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            requests.get(url, timeout=5).raise_for_status()
-            return
-        except requests.RequestException:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no registry: {log.read_text()}") from None
-        time.sleep(0.05)
+    """The address of a registry with the path for the images."""
+    with image_registry(tmp_path_factory.mktemp("registry"), engine) as address:
+        yield f"{address}/ct"
 
 
 def test_a_compiled_pipeline_pins_the_pushed_digests(
@@ -68,9 +31,7 @@ def test_a_compiled_pipeline_pins_the_pushed_digests(
     digests = json.loads(pinned.read_text())
     assert list(digests) == ["notify"]
     # The digest is compared with the one in the registry.
-    host, _, path = registry.partition("/")
-    accept = {"accept": "application/vnd.docker.distribution.manifest.v2+json"}
-    response = requests.get(f"http://{host}/v2/{path}/notify/manifests/one", headers=accept, timeout=10)
+    response = get_manifest(f"{registry}/notify:one")
     assert digests["notify"] == response.headers["docker-content-digest"]
     assert f"{registry}/notify:one" in capfd.readouterr().out
 

@@ -11,7 +11,6 @@ import pytest
 
 from pipelines import build_images
 from pipelines.steps.defaults import STEPS
-from serving.package.build import DOCKERFILE as DOCKERFILE_OF_PACKAGE
 
 DOCKERFILE = Path("components/Dockerfile")
 
@@ -22,14 +21,6 @@ DOCKERFILE = Path("components/Dockerfile")
 def test_hadolint_reports_nothing(file: Path) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     process = subprocess.run([hadolint, file], capture_output=True, text=True, check=False)
-    assert (process.returncode, process.stdout) == (0, ""), process.stderr
-
-
-def test_hadolint_reports_nothing_for_a_package() -> None:
-    command = [Path(sys.executable).with_name("hadolint"), "-"]
-    process = subprocess.run(
-        command, input=DOCKERFILE_OF_PACKAGE, capture_output=True, text=True, check=False
-    )
     assert (process.returncode, process.stdout) == (0, ""), process.stderr
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,26 +13,17 @@ from docker.errors import ImageNotFound
 
 from continuous_training.adapters.model_store import set_alias
 from continuous_training.adapters.object_store import FolderStore
-from continuous_training.artifacts import archive_writer
 from continuous_training.artifacts.archive_writer import Archive
-from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UserError
 from pipelines.images import Images
 from pipelines.steps.defaults import USER
 from serving.package.__main__ import main
 from serving.package.verification import verify_image
 from tests.continuous_training.serving.foreground import serving
-from tests.continuous_training.serving.toy_models import make_archive, make_bundle
+from tests.continuous_training.serving.toy_models import make_archive
 
-from .conftest import HARDENED
+from .conftest import HARDENED, wait_until_healthy
 
-PROVENANCE = {
-    "data": {"fingerprint": "f" * 64},
-    "code": "c" * 64,
-    "recipe": "e" * 64,
-    "model_digest": "d" * 64,
-}
-REPOSITORY = "localhost:5000/package-test/toy"
 NO_TRAINING_CODE = """
 import importlib.util
 names = ("workloads", "components", "pipelines", "kfp", "sklearn", "torch", "mlflow", "pyarrow", "pip")
@@ -42,28 +32,21 @@ print([name for name in names if importlib.util.find_spec(name)])
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """The archive of the toy model, with the provenance that the archive step writes."""
-    folder = tmp_path_factory.mktemp("archive")
-    golden = GoldenSet.from_json([{"request": {"x": [1.0]}, "answer": {"scale": 2, "y": [2.0]}}])
-    return archive_writer.write(make_bundle(folder), folder, golden=golden, provenance=PROVENANCE)
-
-
-@pytest.fixture(scope="module")
 def package(
-    engine: docker.DockerClient, images: Images, archive: Archive, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+    engine: docker.DockerClient,
+    images: Images,
+    archive: Archive,
+    repository: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
     """The name of the package of the champion in an object store."""
     store = FolderStore(folder := tmp_path_factory.mktemp("store"))
     store.put_if_absent(f"archives/toy/{archive.digest}.mar", archive.path)
     set_alias(store, "toy", archive.digest, run="toy-run")
     options = ["--model-store", str(folder), "--serving-image", images.of("serving")]
-    assert (
-        main(["--model", "toy@champion", *options, "--tag", REPOSITORY, "--tag", f"{REPOSITORY}:live"]) == 0
-    )
-    yield f"{REPOSITORY}:{archive.digest[:12]}"
-    for tag in (archive.digest[:12], "live"):
-        engine.images.remove(f"{REPOSITORY}:{tag}")
+    tags = ["--tag", repository, "--tag", f"{repository}:live"]
+    assert main(["--model", "toy@champion", *options, *tags]) == 0
+    return f"{repository}:{archive.digest[:12]}"
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +56,7 @@ def url(engine: docker.DockerClient, package: str) -> Iterator[str]:
         package, detach=True, ports={"8080/tcp": ("127.0.0.1", None)}, **HARDENED
     )
     try:
-        deadline = time.monotonic() + 60
-        while container.health != "healthy":
-            assert time.monotonic() < deadline, container.logs().decode()
-            time.sleep(0.1)
-            container.reload()
+        wait_until_healthy(container)
         yield f"http://127.0.0.1:{container.ports['8080/tcp'][0]['HostPort']}"
     finally:
         container.remove(force=True)
@@ -109,10 +88,10 @@ def test_the_responses_equal_those_of_the_endpoint(url: str, archive: Archive) -
 
 
 def test_labels_tags_user_and_health_check(
-    engine: docker.DockerClient, images: Images, package: str, archive: Archive
+    engine: docker.DockerClient, images: Images, package: str, archive: Archive, repository: str
 ) -> None:
     image = engine.images.get(package)
-    assert image.id == engine.images.get(f"{REPOSITORY}:live").id
+    assert image.id == engine.images.get(f"{repository}:live").id
     expected = {
         "org.opencontainers.image.title": "toy",
         "org.opencontainers.image.version": archive.digest[:12],
@@ -148,10 +127,14 @@ def test_a_package_that_is_not_ready_in_time_is_reported_with_its_health_check(p
 
 
 def test_a_model_with_other_responses_gets_no_tag(
-    engine: docker.DockerClient, images: Images, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    engine: docker.DockerClient,
+    images: Images,
+    repository: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     wrong = make_archive(tmp_path, wrong=True)
-    name = f"{REPOSITORY}:wrong"
+    name = f"{repository}:wrong"
     arguments = ["--archive", str(wrong.path), "--serving-image", images.of("serving"), "--tag", name]
     assert main(arguments) == 2
     error = capfd.readouterr().err

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pytest
 import requests
 
+from continuous_training.adapters.docker_cli import pushed_digest
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
-from pipelines import build_images
 from pipelines.images import Images
 from tests.load_context import LOCAL_FILES
 from tests.registry import run_registry
@@ -43,7 +43,7 @@ def runner(
     engine: docker.DockerClient, images: Images, mlflow: Registry, bucket: Bucket, tmp_path: Path
 ) -> Iterator[PipelineRunner]:
     # Pushed images are selected by digest, as after `make images` and pipelines.compile.
-    digests = {target: build_images.pushed_digest(images.of(target)) for target in TORCH_FREE}
+    digests = {target: pushed_digest(images.of(target)) for target in TORCH_FREE}
     pinned = {target: digest for target, digest in digests.items() if digest}
     folder = tmp_path / "runner"
     folder.mkdir()

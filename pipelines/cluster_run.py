@@ -12,7 +12,7 @@ from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.errors import PipelineError, RunInterrupted, UnsettledError, error_with_code
 from continuous_training.core.exit_codes import DEFECT
 from continuous_training.core.json_object import Json
-from continuous_training.core.messages import report
+from continuous_training.core.messages import extend_message, report
 from continuous_training.core.progress import StepListener
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.run_parameters import Value
@@ -195,10 +195,11 @@ def _with_disagreement(error: PipelineError, failed: list[str], record: RunRecor
     if record and record.disagreement:
         return UnsettledError(f"{error}\nThe run's verdict: {record.verdict}. {record.disagreement}")
     if failed == ["notify"] and error.exit_code == DEFECT:
-        return UnsettledError(
-            f"{error}. Endpoint and registry may disagree. To compare them, with the settings of the cluster "
-            "in the environment:\npython -m pipelines.status"
+        remedy = (
+            "Endpoint and registry may disagree. To compare them, with the settings of the cluster in the "
+            "environment:\npython -m pipelines.status"
         )
+        return UnsettledError(extend_message(str(error), remedy))
     return error
 
 

@@ -28,9 +28,11 @@ SLOW_SECONDS = 4 * TRIAL_SECONDS
 class SlowRegistry(Registry):
     """A registry that needs a long time before and after it moves the champion's alias."""
 
-    def promote(self, version: ModelVersion, expected: str | None, reason: str, run: str) -> None:
+    def promote(
+        self, version: ModelVersion, expected: str | None, reason: str, run: str, user: str = ""
+    ) -> None:
         time.sleep(SLOW_SECONDS / 2)
-        super().promote(version, expected, reason, run)
+        super().promote(version, expected, reason, run, user)
         time.sleep(SLOW_SECONDS / 2)
 
 

@@ -1,9 +1,9 @@
-"""A local registry: an MLflow server with SQLite and a folder, started on demand.
+"""A local registry: MLflow's tables in SQLite and a folder, with a server that is started on demand.
 
-registry_database.py answers the requests that only read or that record a run, so most commands need no
-server. The server is started by the first other request, or by `start`. The socket accepts connections before
-that, so an early client waits. The server ends when the process that started it ends, because its standard
-input is a pipe from there.
+registry_database.py answers the requests of this project, so most commands need no server. The tables are
+created by MLflow in a process of their own. The server is started by the first other request, or by `start`.
+The socket accepts connections before that, so an early client waits. Both processes end when the process that
+started them ends, because their standard input is a pipe from there.
 
 MLflow's command line would add seconds to each local run. On a busy machine with 2 cores, this server used
 5.8 s of CPU time until its first response. `mlflow server` (3.17.2, one worker) used 18 s, and
@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ _DATABASE_URI = f"sqlite:///{DATABASE}"
 
 
 class LocalRegistry:
-    """An MLflow server with the database and the artifacts in `folder`, on a free port of 127.0.0.1."""
+    """A registry with database and artifacts in `folder`, and a free port of 127.0.0.1 for its server."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -53,27 +53,43 @@ class LocalRegistry:
         self.uri = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.process: subprocess.Popen[bytes] | None = None
         self.database = RegistryDatabase(self.folder)
+        self._creation: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+
+    def begin_creation(self) -> None:
+        """Begin to create the database in the background if there is none. It takes seconds."""
+        if self._creation is None and not (self.folder / DATABASE).exists():
+            self._creation = self._start_process(str(self.folder))
+
+    def create(self) -> None:
+        """Create the database if there is none. After a failure, the server's start fails the same way."""
+        self.begin_creation()
+        if self._creation:
+            self._creation.wait()
 
     def start(self) -> None:
         """Start the server if it is not running. Clients wait about two seconds for its first response."""
         if self.process:
             return
+        descriptor = self.socket.fileno()
+        self.process = self._start_process(str(self.folder), str(descriptor), pass_fds=[descriptor])
+        # If only the server holds the socket, its clients get an error at once when it dies.
+        self.socket.close()
+
+    def _start_process(self, *arguments: str, pass_fds: Collection[int] = ()) -> subprocess.Popen[bytes]:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self._log_start = log.tell()
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(self.socket.fileno()), str(self.folder)],
+            return subprocess.Popen(
+                [sys.executable, "-m", __name__, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=[self.socket.fileno()],
-                # Ctrl-C must reach only the run, which needs the server until it ends.
+                pass_fds=pass_fds,
+                # Ctrl-C must reach only the run, which needs the process until it ends.
                 start_new_session=True,
                 cwd=Path(__file__).parents[2],
             )
-        # If only the server holds the socket, its clients get an error at once when it dies.
-        self.socket.close()
 
     def check(self) -> None:
         """Raise the error that prevents use of the database, after a repair if that is possible.
@@ -112,17 +128,17 @@ class LocalRegistry:
     def close(self) -> None:
         """Stop the server and free the port."""
         self.socket.close()
-        if self.process:
-            self.process.terminate()
-            self.process.wait()
-            if self.process.stdin:
-                self.process.stdin.close()
+        for process in filter(None, (self._creation, self.process)):
+            process.terminate()
+            process.wait()
+            if process.stdin:
+                process.stdin.close()
         if self.process or self.database.is_changed:
             registry_backup.back_up(self.folder / DATABASE)
 
 
 class _StartOnDemand(HTTPAdapter):
-    """Sends a request to the server, which it starts first, unless the database answers the request."""
+    """Answers a request with the database, or else sends it to the server, which it starts first."""
 
     def __init__(self, local: LocalRegistry) -> None:
         super().__init__()
@@ -130,6 +146,7 @@ class _StartOnDemand(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         body = request.body if isinstance(request.body, bytes) else b""
+        self._local.create()
         answer = self._local.database.answer(request.method or "", request.url or "", body)
         if answer is None:
             self._local.start()
@@ -143,7 +160,7 @@ class _StartOnDemand(HTTPAdapter):
 
 @contextmanager
 def open_registry(uri: str, user: str = "", password: str = "", token: str = "") -> Iterator[Registry]:
-    """Yield the registry at `uri`. For sqlite:///PATH, a server runs from the first request that needs it."""
+    """Yield the registry at `uri`. For sqlite:///PATH, the first request creates it if there is none."""
     if not uri.startswith("sqlite:///"):
         yield Registry(uri, user, password, token)
         return
@@ -182,10 +199,12 @@ def _create(folder: Path) -> None:
             temporary.rename(database)
 
 
-def _serve(descriptor: int, folder: Path) -> None:
-    """Run MLflow's server on an inherited socket until standard input ends."""
-    os.chdir(folder)
+def _end_with_standard_input() -> None:
     threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+
+
+def _serve(descriptor: int, folder: Path) -> None:
+    """Run MLflow's server on an inherited socket."""
     from mlflow.server import constants
 
     # The environment variables of MLflow's server (3.17), which its command line sets.
@@ -203,4 +222,10 @@ def _serve(descriptor: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), Path(sys.argv[2]))
+    directory = Path(sys.argv[1])
+    os.chdir(directory)
+    _end_with_standard_input()
+    if len(sys.argv) > 2:
+        _serve(int(sys.argv[2]), directory)
+    else:
+        _create(directory)

@@ -1,20 +1,20 @@
 """Requests for registered models, runs and artifacts, answered with the files of a local registry.
 
-MLflow's server takes seconds to start, and most commands need nothing else of it: those that only read, and
-evaluate, which records a run. The names of the tables are those of MLflow 3.17. With another schema, after an
-error, or for another request, the server answers. It alone writes model versions and aliases.
+MLflow's server takes seconds to start. The names of the tables are those of MLflow 3.17. With another schema,
+after an error, or for another request, the server answers.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from continuous_training.adapters import tracking_database
+from continuous_training.adapters import model_database, tracking_database
 from continuous_training.core.files import replace_durably
 from continuous_training.core.json_object import Json
 from continuous_training.core.temporary_files import temporary_file
@@ -39,6 +39,8 @@ _ALIASES = "SELECT alias, version FROM registered_model_aliases WHERE workspace 
 _RUN = "SELECT artifact_uri FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
 _EXPERIMENT = "SELECT experiment_id FROM experiments WHERE workspace = 'default' AND name = ?"
 _MODEL_TAGS = "SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = ?"
+
+_FILTER = re.compile(r"(name='(?P<name>[^']+)'( and tags.archive_digest='(?P<digest>[^']+)')?)?")
 
 Response = tuple[int, Json]
 """The HTTP status and the body."""
@@ -73,7 +75,15 @@ class RegistryDatabase:
         path = path.removeprefix("mlflow/")
         if method == "GET":
             return self._read(path, dict(parse_qsl(address.query)))
-        return self._record(path, body) if method == "POST" and tracking_database.records(path) else None
+        if model_database.changes(method, path):
+            return self._write(
+                lambda connection: model_database.change(connection, method, path, json.loads(body))
+            )
+        if method == "POST" and tracking_database.records(path):
+            return self._write(
+                lambda connection: tracking_database.record(connection, path, json.loads(body))
+            )
+        return None
 
     def _artifact(self, method: str, path: str, body: bytes) -> Response | None:
         """Return the JSON object in an artifact, or write an artifact. MLflow's server does anything else."""
@@ -101,16 +111,18 @@ class RegistryDatabase:
         except sqlite3.Error:
             return None
 
-    def _record(self, path: str, body: bytes) -> Response | None:
-        """Answer a request that records a run, in one transaction."""
+    def _write(self, change: Callable[[sqlite3.Connection], Json | None]) -> Response | None:
+        """Answer a request in one transaction. `change` returns the body of the response, or None."""
         try:
             with self._connect("rw") as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 if not _is_known(connection):
                     return None
-                answer = tracking_database.record(connection, path, json.loads(body))
+                answer = change(connection)
                 if answer is None:
                     return None
+                if "error_code" in answer:
+                    return 400, answer
                 connection.execute("COMMIT")
         except (sqlite3.Error, ValueError, LookupError):
             return None
@@ -147,8 +159,7 @@ def _answer(connection: sqlite3.Connection, path: str, query: Mapping[str, str])
         run = connection.execute(_RUN, (query.get("run_id", ""),)).fetchone()
         return (200, {"run": {"info": {"artifact_uri": run[0]}}}) if run else None
     if path == "model-versions/search":
-        model = _model_of(query.get("filter", ""))
-        return None if model is None else (200, {"model_versions": _versions(connection, model)})
+        return _search(connection, query.get("filter", ""))
     return None
 
 
@@ -181,10 +192,13 @@ def _versions(connection: sqlite3.Connection, name: str) -> list[Json]:
     ]
 
 
-def _model_of(filter_text: str) -> str | None:
-    """Return NAME of the filter `name='NAME'`, an empty text for no filter, or None for another filter."""
-    if not filter_text:
-        return ""
-    key, _, value = filter_text.partition("=")
-    is_name = key == "name" and len(value) > 2 and value[0] == value[-1] == "'" and "'" not in value[1:-1]
-    return value[1:-1] if is_name else None
+def _search(connection: sqlite3.Connection, filter_text: str) -> Response | None:
+    """Answer a search for all versions, for those of a model, or for those of an archive."""
+    match = _FILTER.fullmatch(filter_text)
+    if match is None:
+        return None
+    versions = _versions(connection, match["name"] or "")
+    if digest := match["digest"]:
+        tag = {"key": "archive_digest", "value": digest}
+        versions = [version for version in versions if tag in version["tags"]]
+    return 200, {"model_versions": versions}

@@ -2,7 +2,7 @@
 
 They store what MLflow 3.17 stores. MLflow's server answers a request with an effect that depends on more than
 the tables of a new run: a run that already has values, a run or an experiment that was deleted, an invalid
-name. It also creates experiments and deletes runs.
+name. It also deletes runs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from uuid import uuid4
 
+from continuous_training.adapters.experiment_tracking import now_ms
 from continuous_training.core.json_object import Json
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .:-]{0,249}")
@@ -25,6 +26,12 @@ _PROXY = re.compile(r"mlflow-artifacts:/[A-Za-z0-9_/-]*[A-Za-z0-9]")
 _RUN_FILTER = re.compile(r"tags\.pipeline_run = '([^'\\%]+)'")
 _RUN_ORDER = ["attributes.start_time ASC", "attributes.run_id ASC"]
 
+_HAS_EXPERIMENT = "SELECT EXISTS (SELECT 1 FROM experiments WHERE workspace = 'default' AND name = :name)"
+_CREATE_EXPERIMENT = """
+INSERT INTO experiments (name, lifecycle_stage, creation_time, last_update_time)
+VALUES (:name, 'active', :now, :now)
+"""
+_SET_LOCATION = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
 _LOCATION = """
 SELECT artifact_location FROM experiments
 WHERE experiment_id = ? AND workspace = 'default' AND lifecycle_stage = 'active'
@@ -80,6 +87,18 @@ def record(connection: sqlite3.Connection, path: str, body: Json) -> Json | None
     return _HANDLERS[path](connection, body)
 
 
+def _create_experiment(connection: sqlite3.Connection, body: Json) -> Json | None:
+    name = body["name"]
+    if set(body) != {"name"} or not _NAME.fullmatch(name):
+        return None
+    if connection.execute(_HAS_EXPERIMENT, {"name": name}).fetchone()[0]:
+        return None
+    cursor = connection.execute(_CREATE_EXPERIMENT, {"name": name, "now": now_ms()})
+    experiment = cursor.lastrowid
+    connection.execute(_SET_LOCATION, (f"mlflow-artifacts:/{experiment}", experiment))
+    return {"experiment_id": str(experiment)}
+
+
 def _search_runs(connection: sqlite3.Connection, body: Json) -> Json | None:
     match = _RUN_FILTER.fullmatch(body["filter"])
     if match is None or len(body["experiment_ids"]) != 1 or body["order_by"] != _RUN_ORDER:
@@ -91,7 +110,7 @@ def _search_runs(connection: sqlite3.Connection, body: Json) -> Json | None:
 def _create_run(connection: sqlite3.Connection, body: Json) -> Json | None:
     experiment, name, tags = body["experiment_id"], body["run_name"], body["tags"]
     location = connection.execute(_LOCATION, (experiment,)).fetchone()
-    if not (location and _PROXY.fullmatch(location[0]) and 0 < len(name) <= 250 and _are_valid(tags)):
+    if not (location and _PROXY.fullmatch(location[0]) and 0 < len(name) <= 250 and are_valid_tags(tags)):
         return None
     run = uuid4().hex
     artifacts = f"{location[0]}/{run}/artifacts"
@@ -103,7 +122,7 @@ def _create_run(connection: sqlite3.Connection, body: Json) -> Json | None:
 def _log_batch(connection: sqlite3.Connection, body: Json) -> Json | None:
     run, metrics, parameters, tags = body["run_id"], body["metrics"], body["params"], body["tags"]
     is_new = connection.execute(_ACTIVE_RUN, (run,)).fetchone() and not _exists(connection, _HAS_VALUES, run)
-    are_valid = _are_valid(parameters) and _are_valid(tags) and _are_finite(metrics)
+    are_valid = are_valid_tags(parameters) and are_valid_tags(tags) and _are_finite(metrics)
     if not (is_new and are_valid and len(metrics) + len(parameters) + len(tags) <= 1000):
         return None
     connection.executemany(_ADD_PARAMETER, [(item["key"], item["value"], run) for item in parameters])
@@ -147,8 +166,8 @@ def _exists(connection: sqlite3.Connection, query: str, run: str) -> bool:
     return bool(connection.execute(query, {"run": run}).fetchone()[0])
 
 
-def _are_valid(items: Sequence[Item]) -> bool:
-    """Return whether MLflow stores these parameters or tags unchanged."""
+def are_valid_tags(items: Sequence[Item]) -> bool:
+    """Return whether MLflow stores these tags or parameters unchanged."""
     names = [str(item["key"]) for item in items]
     are_names = all(_NAME.fullmatch(name) and not name.startswith("mlflow.") for name in names)
     return are_names and len(set(names)) == len(names) and all(_is_value(item["value"]) for item in items)
@@ -172,6 +191,7 @@ def _is_valid_dataset(dataset: Item) -> bool:
 
 
 _HANDLERS: dict[str, Callable[[sqlite3.Connection, Json], Json | None]] = {
+    "experiments/create": _create_experiment,
     "runs/search": _search_runs,
     "runs/create": _create_run,
     "runs/log-batch": _log_batch,

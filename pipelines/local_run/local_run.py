@@ -81,7 +81,6 @@ def _run_in(folder: Path, run_id: str, workload: Workload, values: Values, setti
     if transcript.failure:
         step, code, message = transcript.failure
         error = error_with_code(code, message)
-        error = registry.explain(error) if registry else error
         if code == DEFECT and is_full(folder):
             # KFP writes files of the step outside of the step's own error handling.
             error = DiskFullError(disk_full_message(folder))
@@ -114,20 +113,20 @@ def _execute(
         "CT_WORKLOAD": workload.name,
         "CT_STATE": str(settings.state),
         "CT_STORE": settings.store,
-        "MLFLOW_TRACKING_URI": registry.uri if registry else settings.registry,
+        "MLFLOW_TRACKING_URI": settings.registry,
     }
     try:
         with run_output.progress(f"{workload.name}: {workload.summary}", redirect=False) as listener:
 
-            def start_registry_and_listen(step: str, event: StepEvent, message: str) -> None:
-                # A run on unchanged data ends after prep-data and needs no registry.
-                # notify compares an endpoint on a cluster with the registry.
-                last = "train" if settings.target == "local" else "notify"
-                if registry and event == "starts" and step in ("train", last):
-                    registry.start()
+            def create_registry_and_listen(step: str, event: StepEvent, message: str) -> None:
+                # The registry is created while the model trains. A run on unchanged data needs none.
+                if registry and event == "starts" and step == "train":
+                    registry.begin_creation()
                 listener(step, event, message)
 
-            return run_pipeline(workload.name, values, run_id, folder, environment, start_registry_and_listen)
+            return run_pipeline(
+                workload.name, values, run_id, folder, environment, create_registry_and_listen
+            )
     finally:
         temporary.remove()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from continuous_training.adapters.local_registry import LocalRegistry, open_regi
 from continuous_training.adapters.model_registry import Registry
 from continuous_training.adapters.registry_database import RegistryDatabase
 from continuous_training.core.json_object import Json
+
+from .database_content import content
 
 PARAMETERS = {"test_size": 0.2, "source": "", "text": "ä 'quoted'", "long": "x" * 7000}
 METRICS = {"r2": 0.5, "r2_low": -1e-300, "mse": 12, "slice a: b": 3.25}
@@ -53,15 +54,6 @@ def copy(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Return a registry that contains the empty run `run-1`, and whose server must not start."""
     monkeypatch.delattr(LocalRegistry, "start")
     return Path(shutil.copytree(folders[1], tmp_path / "registry"))
-
-
-def content(folder: Path) -> list[str]:
-    """Return a statement for each row, with numbers instead of random ids and without times, sorted."""
-    ids: dict[str, str] = {}
-    with closing(sqlite3.connect(folder / "mlflow.db")) as connection:
-        text = "\n".join(line for line in connection.iterdump() if line.startswith("INSERT"))
-    text = re.sub(r"\b[0-9a-f]{32}\b", lambda match: ids.setdefault(match[0], f"id {len(ids)}"), text)
-    return sorted(re.sub(r"\b1[0-9]{12}\b", "time", text).splitlines())
 
 
 def count(folder: Path, table: str) -> int:

@@ -20,7 +20,7 @@ from continuous_training.core.messages import report
 from continuous_training.core.settings import Settings
 from continuous_training.core.temporary_files import system_folder
 from continuous_training.operations.approvals import VersionApproval, write_approval
-from continuous_training.operations.workspace import existing_registry, next_command
+from continuous_training.operations.workspace import existing_registry, next_command, rollout_settings
 from continuous_training.rollout.open_target import open_target
 
 from .promotion import Services, champion_changed, record_result, roll_out_version
@@ -113,11 +113,7 @@ def _open_services(name: str, settings: Settings, check_name: CheckName) -> Iter
             check_name(name)
         if registry is None:
             raise UserError(f"no version of {name} waits for approval: {settings.state} contains no registry")
-        if settings.target != "local":
-            # Start-up time: the import loads the Kubernetes client, which local commands do not need.
-            from continuous_training.operations.pod_settings import with_pod_settings_of_cluster
-
-            settings = with_pod_settings_of_cluster(settings, name, report)
+        settings = rollout_settings(settings, name, report)
         store = open_store(settings.store, settings.store_access)
         yield Services(registry, store, open_target(settings, store, report), report)
 

@@ -27,7 +27,12 @@ from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.rollback_plan import RollbackPlan, check_archive, make_plan
 from continuous_training.operations.rollback_writes import RollbackMetadata, record_rollback, restore_champion
 from continuous_training.operations.serving_state import ServingState
-from continuous_training.operations.workspace import existing_registry, next_command, rollout_lock
+from continuous_training.operations.workspace import (
+    existing_registry,
+    next_command,
+    rollout_lock,
+    rollout_settings,
+)
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.open_target import open_target
@@ -115,11 +120,7 @@ def roll_back(
             check_name(name)
         if registry is None:
             raise UserError(f"{name} was never promoted in {settings.state}, so no version can be restored")
-        if settings.target != "local":
-            # Start-up time: the import loads the Kubernetes client, which local commands do not need.
-            from continuous_training.operations.pod_settings import with_pod_settings_of_cluster
-
-            settings = with_pod_settings_of_cluster(settings, name, report)
+        settings = rollout_settings(settings, name, report)
         rollback = Rollback(name, settings, registry, stack, dry_run)
         return rollback.run(requested, RollbackMetadata(reason, new_run_id(f"{name}-rollback"), user))
 

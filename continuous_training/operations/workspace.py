@@ -12,6 +12,7 @@ from continuous_training.adapters.model_registry import Registry
 from continuous_training.core.errors import TransientError
 from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.messages import report
+from continuous_training.core.progress import Progress
 from continuous_training.core.settings import Settings
 
 _WITHOUT_CLUSTER_OPTION = ("pipelines.run",)
@@ -62,6 +63,16 @@ def endpoint_lock(settings: Settings, workload: str, timeout: float) -> Iterator
     cluster = connect(serving.namespace, serving.kubeconfig, serving.context)
     with LeaseLock(cluster, workload, acquire_timeout=timeout).hold(report):
         yield
+
+
+def rollout_settings(settings: Settings, workload: str, progress: Progress) -> Settings:
+    """Return the settings of a rollout: on a cluster, new pods get those of the cluster."""
+    if settings.target == "local":
+        return settings
+    # Start-up time: the import loads the Kubernetes client, which local commands do not need.
+    from continuous_training.operations.pod_settings import with_pod_settings_of_cluster
+
+    return with_pod_settings_of_cluster(settings, workload, progress)
 
 
 def next_command(module: str, settings: Settings, *arguments: str) -> str:

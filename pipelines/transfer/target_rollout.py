@@ -15,6 +15,7 @@ from continuous_training.artifacts.dataset import Dataset
 from continuous_training.artifacts.evaluation import Evaluation
 from continuous_training.core.files import to_json
 from continuous_training.core.settings import Settings
+from continuous_training.operations.workspace import rollout_settings
 from continuous_training.rollout.open_target import open_target
 
 
@@ -38,11 +39,7 @@ def roll_out_version(
     model = archived_model(version, evaluation)
     (archived / ARCHIVED).write_text(to_json(model.to_json()), encoding="utf-8")
     write_checksums(archived)
-    if settings.target != "local":
-        # Start-up time: the import loads the Kubernetes client, which local environments do not need.
-        from continuous_training.operations.pod_settings import with_pod_settings_of_cluster
-
-        settings = with_pod_settings_of_cluster(settings, version.name, context.progress)
+    settings = rollout_settings(settings, version.name, context.progress)
     target = open_target(settings, context.store, context.progress)
     # Approval may evaluate the version again. A rollout starts again if the champion has changed.
     data = dataset.folder if dataset and model.approval_days is not None else None

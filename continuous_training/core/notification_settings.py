@@ -4,7 +4,7 @@
 |---|---|---|
 | CT_NOTIFY | which runs are announced: `changed` (all but unchanged ones), `all` or `failed` | changed |
 | CT_WEBHOOK | a URL that receives the result of each run | none |
-| CT_WEBHOOK_FORMAT | the body of these requests: `json`, `slack` or `cloudevents` | json |
+| CT_WEBHOOK_FORMAT | the body of these requests: `json`, `slack`, `slack-buttons` or `cloudevents` | json |
 | CT_SMTP | the mail server: smtp://[USER@]HOST[:PORT] or smtps://... | none |
 | CT_SMTP_PASSWORD | the password of USER | none |
 | CT_MAIL_FROM, CT_MAIL_TO | the sender and the recipients (separated by commas) | required with CT_SMTP |
@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from continuous_training.core.errors import UserError
 
-FORMATS = ("json", "slack", "cloudevents")
+FORMATS = ("json", "slack", "slack-buttons", "cloudevents")
 SELECTIONS = ("changed", "all", "failed")
 UNSUCCESSFUL_VERDICTS = ("failed", "reverted", "interrupted")
 

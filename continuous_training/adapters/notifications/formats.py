@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from continuous_training.adapters.notifications.notification import Notification
+from continuous_training.adapters.notifications.slack_buttons import ButtonValue, actions_block
 from continuous_training.core.digest import digest_of
 from continuous_training.core.json_object import Json
 
@@ -61,6 +62,15 @@ def _slack(notification: Notification) -> Json:
     }
 
 
+def _slack_with_buttons(notification: Notification) -> Json:
+    """Return a message for a Slack app whose interactivity is connected to a trigger service."""
+    message = _slack(notification)
+    if notification.buttons:
+        value = ButtonValue(notification.workload, notification.run, notification.version)
+        message["blocks"].append(actions_block(notification.buttons, value))
+    return message
+
+
 def _cloud_event(notification: Notification) -> Json:
     """Return an event in the structured mode of CloudEvents 1.0. Equal results have equal ids."""
     ended = notification.record.get("ended", "")
@@ -88,5 +98,6 @@ def _shorten(text: str) -> str:
 _FORMATS: dict[str, tuple[str, Callable[[Notification], Json]]] = {
     "json": ("application/json", _plain),
     "slack": ("application/json", _slack),
+    "slack-buttons": ("application/json", _slack_with_buttons),
     "cloudevents": ("application/cloudevents+json", _cloud_event),
 }

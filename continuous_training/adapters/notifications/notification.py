@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from continuous_training.adapters.notifications.slack_buttons import buttons_of
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.json_object import Json
@@ -14,7 +15,8 @@ class Notification:
     """The result of a run for people and programs.
 
     `text` is one line. `details` are labels with their values: metric, difference, version, command. `page`
-    is the URL of the run's report, or empty. `record` is the run record as JSON, with the workload.
+    is the URL of the run's report, or empty. `record` is the run record as JSON, with the workload. `buttons`
+    are the useful buttons of a message in Slack.
     """
 
     workload: str
@@ -24,6 +26,8 @@ class Notification:
     record: Json
     details: tuple[tuple[str, str], ...] = ()
     page: str = ""
+    version: str = ""
+    buttons: tuple[str, ...] = ()
 
 
 def run_notification(workload: str, record: RunRecord, command: str = "") -> Notification:
@@ -36,6 +40,8 @@ def run_notification(workload: str, record: RunRecord, command: str = "") -> Not
         record={"workload": workload, **record.to_json()},
         details=_details(workload, record, command),
         page=record.registry.url if record.registry else "",
+        version=record.version or "",
+        buttons=buttons_of(record),
     )
 
 

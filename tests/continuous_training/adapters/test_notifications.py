@@ -11,6 +11,7 @@ import pytest
 
 from continuous_training.adapters.notifications.notification import Notification, run_notification
 from continuous_training.adapters.notifications.notifier import MAIL, WEBHOOK, Notifier
+from continuous_training.adapters.notifications.slack_buttons import RETRAIN_VERDICTS
 from continuous_training.artifacts.evaluation import TrackingRun
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_record import RecordedVersion, RunRecord
@@ -81,6 +82,52 @@ def test_slack_blocks_are_escaped_and_link_to_the_report() -> None:
 def test_slack_sections_have_at_most_3000_characters() -> None:
     long = run_notification("digits", replace(RECORD, reasons=("x" * 5000,)))
     assert len(posted("slack", long)["blocks"][0]["text"]["text"]) <= 3000
+
+
+WAITING = replace(RECORD, verdict="waiting", champion=None)
+BUTTONS = [
+    (RECORD, ["rollback"]),
+    (replace(RECORD, champion=None), []),
+    (replace(RECORD, version=None), []),
+    (replace(RECORD, disagreement="the endpoint serves version 12"), []),
+    (WAITING, ["approve", "reject"]),
+    *((replace(RECORD, verdict=verdict), ["retrain"]) for verdict in RETRAIN_VERDICTS),
+    (replace(RECORD, verdict="unchanged"), []),
+    (replace(RECORD, verdict="rolled back"), []),
+]
+
+
+@pytest.mark.parametrize(("record", "expected"), BUTTONS)
+def test_slack_messages_have_the_useful_buttons(record: RunRecord, expected: list[str]) -> None:
+    message = run_notification("digits", record)
+    blocks = posted("slack-buttons", message)["blocks"]
+    assert blocks[:2] == posted("slack", message)["blocks"], "without a trigger service: no buttons"
+    elements = [element for block in blocks[2:] for element in block["elements"]]
+    assert [element["action_id"] for element in elements] == expected
+    assert all(block["type"] == "actions" for block in blocks[2:])
+    for element in elements:
+        value = {"workload": "digits", "run": "run-1", "version": record.version or ""}
+        assert json.loads(element["value"]) == value
+
+
+def test_slack_asks_for_a_confirmation_of_what_changes_the_endpoint() -> None:
+    """The limits of Block Kit: 75 characters for a button, 100, 300 and 30 for the texts of a dialog."""
+    dialogs = {}
+    for record, _ in BUTTONS:
+        notification = run_notification("w" * 63, replace(record, run="r" * 63))
+        for element in posted("slack-buttons", notification)["blocks"][2:][:1]:
+            for button in element["elements"]:
+                assert button["text"]["type"] == "plain_text"
+                assert len(button["text"]["text"]) <= 75
+                assert len(button["value"]) <= 2000
+                dialogs[button["action_id"]] = button.get("confirm")
+    assert {action for action, dialog in dialogs.items() if dialog} == {"approve", "rollback"}
+    for dialog in filter(None, dialogs.values()):
+        texts = [dialog.pop(name) for name in ("title", "text", "confirm", "deny")]
+        assert {text["type"] for text in texts} == {"plain_text"}
+        limits = (100, 300, 30, 30)
+        assert all(len(text["text"]) <= limit for text, limit in zip(texts, limits, strict=True))
+        assert dialog in ({"style": "primary"}, {"style": "danger"})
 
 
 def test_cloud_events_have_the_required_attributes() -> None:

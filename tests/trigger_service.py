@@ -23,7 +23,7 @@ CALLERS = f"""\
 callers:
   ci:
     tokens: ["{token_digest(TOKEN)}"]
-    rights: {{"*": [read, start, cancel, approve]}}
+    rights: {{"*": [read, start, cancel, approve, rollback]}}
 """
 
 
@@ -45,6 +45,7 @@ class TriggerService:
             run: Json = self.request("GET", f"/runs/{run_id}").json()
             if run["state"] == state:
                 return run
+            assert run["state"] != "ended", run
             assert time.monotonic() < deadline, (run, self.log.read_text())
             time.sleep(0.2)
 

@@ -107,12 +107,14 @@ def roll_back(
     settings: Settings,
     dry_run: bool = False,
     check_name: Callable[[str], object] = lambda _: None,
+    expected: str = "",
 ) -> RollbackResult:
     """Serve an earlier version again and make it the champion: the `requested` one, or the previous champion.
 
-    Raises UserError if there is none or it cannot be served, and RolloutReverted if its golden requests fail:
-    the champion is unchanged then, and was verified to answer. `check_name` raises UserError for a name that
-    is not a workload; it is called if there is no version of this name.
+    Raises UserError if there is none, if it cannot be served, or if the champion is not the `expected` one
+    (empty: any), and RolloutReverted if its golden requests fail: the champion is unchanged then, and was
+    verified to answer. `check_name` raises UserError for a name that is not a workload; it is called if there
+    is no version of this name.
     """
     with ExitStack() as stack:
         registry = stack.enter_context(existing_registry(settings))
@@ -122,7 +124,8 @@ def roll_back(
             raise UserError(f"{name} was never promoted in {settings.state}, so no version can be restored")
         settings = rollout_settings(settings, name, report)
         rollback = Rollback(name, settings, registry, stack, dry_run)
-        return rollback.run(requested, RollbackMetadata(reason, new_run_id(f"{name}-rollback"), user))
+        metadata = RollbackMetadata(reason, new_run_id(f"{name}-rollback"), user)
+        return rollback.run(requested, metadata, expected)
 
 
 class Rollback:
@@ -140,12 +143,12 @@ class Rollback:
         self.runs = RunHistory(self.store, name)
         self.target: DeploymentTarget = open_target(settings, self.store, report)
 
-    def run(self, requested: str | None, metadata: RollbackMetadata) -> RollbackResult:
+    def run(self, requested: str | None, metadata: RollbackMetadata, expected: str = "") -> RollbackResult:
         """Plan the rollback, check it, and carry it out unless this is a dry run."""
         if not self.dry_run:
             self._lock()
         serving = read_serving_state(self.settings)
-        plan = make_plan(self.registry, self.runs, self.name, requested, serving, self.settings)
+        plan = make_plan(self.registry, self.runs, self.name, requested, serving, self.settings, expected)
         if plan.unfinished:
             unfinished = plan.unfinished
             metadata = RollbackMetadata(unfinished.reason, unfinished.run, unfinished.user)

@@ -48,18 +48,22 @@ def make_plan(
     requested: str | None,
     serving: ServingState,
     settings: Settings,
+    expected: str = "",
 ) -> RollbackPlan:
     """Return the plan for a rollback to the `requested` version, or to the previous champion if None.
 
-    Raises UserError if there is no previous champion, or if the requested version never was the champion.
+    Raises UserError if there is no previous champion, if the requested version never was the champion, or if
+    the champion is not the `expected` version (empty: any).
     """
     versions = {version.version: version for version in registry.versions(name)}
     history = read_champion_history(registry.alias_history(name), registry.aliases(name).get(CHAMPION))
     unfinished = _unfinished_rollback(history, runs)
     if unfinished and requested in (None, unfinished.to_version):
         number, champion = str(unfinished.to_version), unfinished.from_version
+        _check_expected_champion(name, expected, champion)
     else:
         unfinished, champion = None, history.champion
+        _check_expected_champion(name, expected, champion)
         if requested:
             _check_former_champion(name, requested, history, versions, settings)
         number = requested or _previous_champion(name, history, settings)
@@ -105,6 +109,15 @@ def _previous_champion(name: str, history: ChampionHistory, settings: Settings) 
             f"See its history:\n{command}"
         )
     return history.previous
+
+
+def _check_expected_champion(name: str, expected: str, champion: str | None) -> None:
+    """Raise UserError if another version than the expected one is the champion."""
+    if expected and champion != expected:
+        current = f"version {champion}" if champion else "none"
+        raise UserError(
+            f"version {expected} of {name} is not the champion, which is {current}: nothing was changed"
+        )
 
 
 def _check_former_champion(

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-READ, START, CANCEL, APPROVE = "read", "start", "cancel", "approve"
-RIGHTS = (READ, START, CANCEL, APPROVE)
+READ, START, CANCEL, APPROVE, ROLLBACK = "read", "start", "cancel", "approve", "rollback"
+RIGHTS = (READ, START, CANCEL, APPROVE, ROLLBACK)
 ALL_WORKLOADS = "*"
 TOKEN_PREFIX = "ctt_"  # noqa: S105
 """The prefix with which a scanner for secrets recognises a token."""

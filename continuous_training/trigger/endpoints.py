@@ -10,18 +10,19 @@ from continuous_training.serving.api.endpoint import EndpointRequest, Response, 
 from continuous_training.serving.errors import RequestError, UnsupportedMediaTypeError
 from continuous_training.serving.http.errors import HttpError
 from continuous_training.trigger.access import Access, require
-from continuous_training.trigger.callers import APPROVE, CANCEL, READ, START, Caller
+from continuous_training.trigger.callers import APPROVE, CANCEL, READ, ROLLBACK, START, Caller
+from continuous_training.trigger.decisions import Decision, Decisions, RollbackRequest
 from continuous_training.trigger.openapi import openapi_document
 from continuous_training.trigger.queued_run import QueuedRun
 from continuous_training.trigger.run_body import RunBody
 from continuous_training.trigger.run_requests import RunRequests, in_thread
-from continuous_training.trigger.run_target import Decision
 from continuous_training.trigger.run_view import RunView, view_run
 
 log = logging.getLogger(__name__)
 
 RUN_FIELDS = ("parameters", "reason", "key", "version")
 CANCEL_FIELDS = DECISION_FIELDS = ("reason",)
+ROLLBACK_FIELDS = ("reason", "version", "champion")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TriggerEndpoints:
 
     access: Access
     runs: RunRequests
+    decisions: Decisions
 
     def routes(self) -> list[Route]:
         """Return the routes. Only the root, the health and the OpenAPI document need no token."""
@@ -42,6 +44,7 @@ class TriggerEndpoints:
             Route("GET", "/openapi.json", self._openapi),
             Route("GET", "/pipelines", self._list_pipelines),
             Route("POST", "/pipelines/{name}/runs", self._start_run),
+            Route("POST", "/pipelines/{name}/rollback", self._roll_back),
             Route("POST", "/train", self._train),
             Route("GET", "/runs/{id}", self._read_run),
             Route("POST", "/runs/{id}/cancel", self._cancel_run),
@@ -111,10 +114,22 @@ class TriggerEndpoints:
         run = await self._find_run(request, caller, APPROVE)
         body = RunBody.parse(await _json_body(request), DECISION_FIELDS)
         started = (await self._view(run)).ended_start()
-        reviewer, target = RunTrigger(caller.name, body.reason), self.runs.dispatcher.target
-        await in_thread(lambda: target.review(run, started, decision, reviewer))
+        person = RunTrigger(caller.name, body.reason)
+        await in_thread(lambda: self.decisions.review(run.workload, started.run, decision, person))
         log.info("%s: %s by %s", run.id, decision, caller.name)
         return json_response((await self._view(run)).to_json())
+
+    async def _roll_back(self, request: EndpointRequest) -> Response:
+        caller = await self.access.authenticate(request, count=True)
+        name = request.parameters["name"]
+        require(caller, ROLLBACK, name)
+        self.runs.pipeline(name)
+        body = RunBody.parse(await _json_body(request), ROLLBACK_FIELDS)
+        rollback = RollbackRequest(body.version, body.champion)
+        person = RunTrigger(caller.name, body.reason)
+        record = await in_thread(lambda: self.decisions.roll_back(name, rollback, person))
+        log.info("%s: %s by %s", name, record.verdict, caller.name)
+        return json_response({"workload": name, **record.to_json()})
 
     async def _view(self, run: QueuedRun) -> RunView:
         return await in_thread(lambda: view_run(run, self.runs.dispatcher.queue, self.runs.dispatcher.target))

@@ -7,15 +7,12 @@ from itertools import islice
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import PipelineVersion, Run, RunRequest
 from continuous_training.kubeflow.follow import steps_of
 from continuous_training.kubeflow.object_names import STEPS_ACCOUNT
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.http.errors import HttpError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
-from continuous_training.trigger.run_target import Decision
 
 SEARCHED_RUNS = 100
 """The number of the latest runs among which a run of an interrupted start is searched."""
@@ -76,14 +73,6 @@ class KubeflowTarget:
         current = self.client.find_run(started.run)
         if current is not None and not current.has_ended:
             self.client.terminate(started.run)
-
-    def review(self, run: QueuedRun, started: StartedRun, decision: Decision, reviewer: RunTrigger) -> None:
-        """Raise HttpError: the service has no permission to change what a cluster serves."""
-        raise HttpError(
-            501,
-            f"the service cannot {decision} versions on a cluster; {reviewer.caller} can, with: "
-            f"python -m pipelines.{decision} --workload {run.workload} --cluster",
-        )
 
     def _version(self, workload: str, name: str) -> PipelineVersion:
         pipeline_id = self.client.find_pipeline(workload)

@@ -13,18 +13,19 @@ _ERRORS = {
     "403": "the caller does not have the right",
     "404": "there is no such pipeline or run",
     "408": "the body did not arrive in time",
-    "409": "another run already waits, or no version of the run waits for approval",
+    "409": "another run already waits, or the decision about the version is not possible",
     "413": "the body is too large",
     "415": "the body is not JSON",
     "422": "the key belongs to another request",
     "429": "the caller sends too many requests",
-    "501": "the service cannot approve versions on a cluster",
+    "501": "the service has no permission to change what the cluster serves",
     "502": "the store or the pipelines cannot be used",
     "503": "the store or the pipelines are temporarily unavailable",
 }
 
 
 _BODY_ERRORS = ("400", "401", "404", "408", "413", "415", "429", "502", "503")
+_DECISION_ERRORS = ("403", "409", "501")
 
 
 @cache
@@ -42,7 +43,9 @@ def openapi_document() -> Json:
                 "Train": _body("workload", "parameters", "reason", "key", "version"),
                 "Cancel": _body("reason"),
                 "Decide": _body("reason"),
+                "RollBack": _body("reason", "version", "champion"),
                 "Run": _run_schema(),
+                "Rollback": _rollback_schema(),
                 "Error": {
                     "type": "object",
                     "required": ["error"],
@@ -68,6 +71,15 @@ def _paths() -> Json:
             "parameters": [name],
             "post": _operation("Start a run", start_errors, start, "StartRun"),
         },
+        "/pipelines/{name}/rollback": {
+            "parameters": [name],
+            "post": _operation(
+                "Serve an earlier version again",
+                (*_BODY_ERRORS, *_DECISION_ERRORS),
+                {"200": _response("the rollback", "Rollback")},
+                "RollBack",
+            ),
+        },
         "/train": {"post": _operation("Start a run, for people", start_errors, start, "Train")},
         "/runs/{id}": {
             "parameters": [run],
@@ -86,7 +98,7 @@ def _decision(summary: str, run: Json) -> Json:
     responses = {"200": _response("the run after the decision", "Run")}
     return {
         "parameters": [run],
-        "post": _operation(summary, (*_BODY_ERRORS, "409", "501"), responses, "Decide"),
+        "post": _operation(summary, (*_BODY_ERRORS, *_DECISION_ERRORS), responses, "Decide"),
     }
 
 
@@ -125,7 +137,12 @@ def _body(*fields: str) -> Json:
         "version": {
             **text,
             "maxLength": MAX_VERSION,
-            "description": "the pipeline's version; default: current",
+            "description": "the pipeline's version, or the model's version in a rollback; default: current",
+        },
+        "champion": {
+            **text,
+            "maxLength": MAX_VERSION,
+            "description": "the version that must be the champion",
         },
     }
     return {
@@ -158,5 +175,25 @@ def _run_schema() -> Json:
             "parameters": {"type": "object"},
             "cancelled": {"type": ["object", "null"]},
             "links": {"type": "object", "additionalProperties": text},
+        },
+    }
+
+
+def _rollback_schema() -> Json:
+    text, optional = {"type": "string"}, {"type": ["string", "null"]}
+    version = {"type": "object", "properties": {"version": text, "digest": text}}
+    return {
+        "type": "object",
+        "required": ["workload", "run", "verdict", "reasons", "from", "to", "previous", "by"],
+        "properties": {
+            "workload": text,
+            "run": text,
+            "verdict": text,
+            "reasons": {"type": "array", "items": text},
+            "from": {**version, "type": ["object", "null"]},
+            "to": version,
+            "previous": optional,
+            "by": text,
+            "endpoint": text,
         },
     }

@@ -1,4 +1,4 @@
-"""The body of a request that starts a run."""
+"""The JSON body of a request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from continuous_training.serving.json_codec import abbreviate, decode
 MAX_KEY = 200
 MAX_REASON = 500
 MAX_VERSION = 200
-_TEXT_FIELDS = {"reason": MAX_REASON, "key": MAX_KEY, "version": MAX_VERSION, "workload": MAX_KEY}
+_TEXT_FIELDS = {
+    "reason": MAX_REASON,
+    "key": MAX_KEY,
+    "version": MAX_VERSION,
+    "champion": MAX_VERSION,
+    "workload": MAX_KEY,
+}
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -21,7 +27,8 @@ class RunBody:
     """The fields of a request.
 
     `parameters` are not checked yet. `key` is the idempotency key, and `version` the version of the pipeline;
-    empty for none and for the current version. Only `/train` reads `workload`.
+    empty for none and for the current version. Only `/train` reads `workload`. In a rollback, `version` is
+    that of the model, and `champion` the version that must be the champion.
     """
 
     parameters: Mapping[str, object] = field(default_factory=dict)
@@ -29,6 +36,7 @@ class RunBody:
     key: str = ""
     version: str = ""
     workload: str = ""
+    champion: str = ""
 
     @classmethod
     def parse(cls, body: bytes, fields: tuple[str, ...]) -> RunBody:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
-from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
-
-Decision = Literal["approve", "reject"]
 
 
 class RunTarget(Protocol):
@@ -21,12 +18,6 @@ class RunTarget(Protocol):
 
     def status(self, run: QueuedRun, started: StartedRun) -> RunStatus:
         """Return the state of a run that was started."""
-
-    def review(self, run: QueuedRun, started: StartedRun, decision: Decision, reviewer: RunTrigger) -> None:
-        """Approve or reject the version of a run that waits. `reviewer` is the person, with the reason.
-
-        Return when the decision is carried out. Raises HttpError if it is not possible.
-        """
 
     def cancel(self, run: QueuedRun, started: StartedRun) -> None:
         """End a run that was started. Has no effect if it has ended."""

@@ -1,4 +1,5 @@
-# The trigger service, without kfp: it starts versions of pipelines that are already uploaded.
+# The trigger service, without kfp: it starts versions of pipelines that are already uploaded. The packages of
+# deploy-serving are for the decisions about versions on a cluster.
 #   docker build -f manifests/images/trigger.Dockerfile -t REGISTRY/trigger:TAG .
 FROM python:3.11-slim-bookworm AS packages
 WORKDIR /src
@@ -7,7 +8,7 @@ COPY pyproject.toml setup.cfg LICENSE NOTICE constraints.txt ./
 # hadolint ignore=DL3013,DL3042
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -c constraints.txt \
-        '.[archive,trigger]' uvicorn httptools uvloop orjson rich
+        '.[archive,deploy-serving,trigger]' uvicorn httptools uvloop orjson rich
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="trigger" \

@@ -17,17 +17,19 @@ from continuous_training.core.command import run_command
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.messages import report
 from continuous_training.core.run_parameters import Values
-from continuous_training.core.settings import Settings
+from continuous_training.core.settings import Settings, local_registry_uri
 from continuous_training.serving.process import logs
 from continuous_training.serving.process.server_state import state_directory
 from continuous_training.serving.process.sockets import listen
 from continuous_training.trigger.access import Access
 from continuous_training.trigger.callers import CallerFile, new_token, token_digest
+from continuous_training.trigger.decisions import Decisions, NoDecisions
 from continuous_training.trigger.dispatcher import Dispatcher
 from continuous_training.trigger.endpoints import TriggerEndpoints
 from continuous_training.trigger.events.event_endpoint import EventEndpoint
 from continuous_training.trigger.events.event_source import read_event_sources
 from continuous_training.trigger.events.pending_events import PendingEvents
+from continuous_training.trigger.events.slack_decisions import SlackDecisions
 from continuous_training.trigger.events.slack_endpoint import SlackEndpoint
 from continuous_training.trigger.events.slack_replies import SlackReplies
 from continuous_training.trigger.pipeline_parameters import TriggerPipeline
@@ -37,6 +39,7 @@ from continuous_training.trigger.run_requests import RunRequests
 from continuous_training.trigger.run_target import RunTarget
 from continuous_training.trigger.service import serve
 from pipelines.local_run.local_run import check_extras
+from pipelines.trigger.decision_processes import DecisionProcesses
 from pipelines.trigger.local_target import LocalTarget
 from pipelines.upload import add_server_arguments, connect
 from workloads import discovery
@@ -126,13 +129,15 @@ def _serve(arguments: argparse.Namespace) -> int:
     queue = RunQueue(store, arguments.key_window)
     dispatcher = Dispatcher(queue, _target(arguments, settings), arguments.interval)
     runs = RunRequests(pipelines, dispatcher)
-    routes = TriggerEndpoints(access, runs).routes()
+    decisions = _decisions(arguments, settings)
+    routes = TriggerEndpoints(access, runs, decisions).routes()
     if arguments.events:
         sources = read_event_sources(arguments.events, pipelines)
         pending = PendingEvents(store, sources, runs)
         replies = SlackReplies(store, queue)
         dispatcher.tasks += [pending.process, replies.process]
-        routes += EventEndpoint(sources, access, pending, SlackEndpoint(pending, replies)).routes()
+        slack = SlackEndpoint(pending, replies, SlackDecisions(decisions))
+        routes += EventEndpoint(sources, access, pending, slack).routes()
     opened = listen(arguments.address, arguments.port)
     host, port = opened.getsockname()[:2]
     serve(
@@ -163,6 +168,19 @@ def _target(arguments: argparse.Namespace, settings: Settings) -> RunTarget:
     from continuous_training.trigger.kubeflow_target import KubeflowTarget
 
     return KubeflowTarget(connect(arguments), open_store(settings.store, settings.store_access))
+
+
+def _decisions(arguments: argparse.Namespace, settings: Settings) -> Decisions:
+    """Return how versions are approved and rolled back.
+
+    On a cluster, this is possible if the environment names the deployment target and the registry, as the
+    component trigger-decisions of the manifests does.
+    """
+    if arguments.target == "local":
+        return DecisionProcesses(str(settings.state) if arguments.state is not None else "")
+    if settings.target == "local" or settings.registry == local_registry_uri(settings.state):
+        return NoDecisions()
+    return DecisionProcesses("")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -15,8 +14,6 @@ from pathlib import Path
 
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
-from continuous_training.artifacts.run_trigger import RunTrigger
-from continuous_training.core.exit_codes import DONE, REJECTED, TRANSIENT, USER_ERROR
 from continuous_training.core.file_lock import is_held
 from continuous_training.core.json_object import JsonObject
 from continuous_training.core.messages import MARK
@@ -24,12 +21,8 @@ from continuous_training.core.progress import StepEvent
 from continuous_training.core.settings import Settings
 from continuous_training.operations.retention import RUN_LOCK
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.http.errors import RETRY_AFTER, HttpError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
-from continuous_training.trigger.run_target import Decision
 from pipelines.local_run.progress_events import Transcript
-
-log = logging.getLogger(__name__)
 
 _STATES = {"starts": "RUNNING", "done": "SUCCEEDED", "failed": "FAILED"}
 """The names of the states are those of Kubeflow Pipelines."""
@@ -95,28 +88,6 @@ class LocalTarget:
             report=result.text("report", ""),
             endpoint=result.text("endpoint", ""),
         )
-
-    def review(self, run: QueuedRun, started: StartedRun, decision: Decision, reviewer: RunTrigger) -> None:
-        """Carry out the decision in a process of its own, which continues if the service stops."""
-        state = str(self.settings.state) if self.state_option else ""
-        arguments = [decision, run.workload, started.run, reviewer.caller, reviewer.reason, state]
-        process = subprocess.run(
-            [sys.executable, "-m", "pipelines.trigger.local_review", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            start_new_session=True,
-        )
-        if process.returncode in (DONE, REJECTED):
-            return
-        log.warning("%s was not carried out for %s: %s", decision, run.id, process.stderr)
-        if process.returncode == USER_ERROR:
-            (reason,) = JsonObject.parse(process.stdout, "the result of the decision").text_list("reasons")
-            raise HttpError(409, reason)
-        if process.returncode == TRANSIENT:
-            raise HttpError(503, "the decision was not carried out; try again later", RETRY_AFTER)
-        raise HttpError(502, "the decision was not carried out; see the service's log")
 
     def cancel(self, run: QueuedRun, started: StartedRun) -> None:
         """Send SIGINT to the processes of the run, as Ctrl-C does."""

@@ -16,6 +16,7 @@ import continuous_training.core.serving_settings as serving_settings_module
 import continuous_training.core.settings as settings_module
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.core.settings import Settings
+from pipelines.steps.defaults import STEPS, environment_of
 
 from .rendering import (
     MANIFESTS,
@@ -35,7 +36,13 @@ PINNED = re.compile(r"(:v?\d+\.\d+[\w.]*|@sha256:[0-9a-f]{64})$")
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
-ADDITIONS = ("components/monitoring", "components/trainer", "schedules", "trigger")
+ADDITIONS = (
+    "components/monitoring",
+    "components/trainer",
+    "schedules",
+    "trigger",
+    "trigger and components/trigger-decisions",
+)
 
 
 @pytest.fixture(scope="module", params=[*OVERLAYS, *(f"standalone with {name}" for name in ADDITIONS)])
@@ -47,8 +54,9 @@ def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         return render(overlay)
     folder = tmp_path_factory.mktemp("site")
     kustomization: dict[str, Any] = {"resources": [relative_path(folder, overlay)], "namespace": "kubeflow"}
-    key = "components" if addition.startswith("components/") else "resources"
-    kustomization.setdefault(key, []).append(relative_path(folder, MANIFESTS / addition))
+    for part in addition.split(" and "):
+        key = "components" if part.startswith("components/") else "resources"
+        kustomization.setdefault(key, []).append(relative_path(folder, MANIFESTS / part))
     return render(write(folder, kustomization))
 
 
@@ -110,8 +118,10 @@ def test_pods_are_restricted_and_have_a_read_only_root(objects: list[Object]) ->
 def test_every_referenced_secret_is_in_the_example(objects: list[Object]) -> None:
     secret_keys = {secret["metadata"]["name"]: set(secret["data"]) for secret in example()}
     templates = list(pod_templates(objects).values())
+    optional_keys = {key for step in STEPS for key in environment_of(step).secret}
     for reference in references(templates, "secretKeyRef"):
-        assert reference["key"] in secret_keys[reference["name"]]
+        optional = optional_keys if reference.get("optional") else set()
+        assert reference["key"] in secret_keys[reference["name"]] | optional
     for reference in references(templates, "secretRef"):
         assert reference["name"] in secret_keys
     # Kubernetes creates the ConfigMap with its certificate in each namespace.

@@ -101,3 +101,32 @@ def test_the_network_policy_admits_only_labelled_callers(objects: list[Object]) 
     assert rule["from"] == [{"namespaceSelector": label}, {"podSelector": label}]
     ports = [port["port"] for rule in policy["egress"] for port in rule["ports"]]
     assert ports == [53, 53, 8888, 9000, 443]
+
+
+def test_decisions_on_the_cluster_are_a_component_of_their_own(objects: list[Object], tmp_path: Path) -> None:
+    """Without the component, the service has neither a token for the API server nor the deployment target."""
+    (plain,) = pod_templates(objects)[NAME]["spec"]["containers"]
+    assert "envFrom" not in plain
+    account = "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert account not in {mount["mountPath"] for mount in plain["volumeMounts"]}
+    resources = [relative_path(tmp_path, MANIFESTS / name) for name in ("overlays/standalone", "trigger")]
+    components = [relative_path(tmp_path, MANIFESTS / "components/trigger-decisions")]
+    site = {"namespace": "kubeflow", "resources": resources, "components": components}
+    extended = render(write(tmp_path, site))
+    pod = pod_templates(extended)[NAME]["spec"]
+    (container,) = pod["containers"]
+    assert account in {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert len(pod["volumes"]) == len(container["volumeMounts"]) == len(plain["volumeMounts"]) + 1
+    assert container["envFrom"] == [{"configMapRef": {"name": "continuous-training"}}]
+    names = {item["name"] for item in container["env"]}
+    assert names == {item["name"] for item in plain["env"]} | {
+        "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "CT_WEBHOOK",
+        "CT_SMTP_PASSWORD",
+    }  # fmt: skip
+    binding = named(extended, "RoleBinding", f"{NAME}-decisions")
+    assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == ("continuous-training", NAME)
+    policy = named(extended, "NetworkPolicy", f"{NAME}-decisions")["spec"]
+    assert (
+        policy["podSelector"]["matchLabels"].items()
+        <= pod_templates(extended)[NAME]["metadata"]["labels"].items()
+    )

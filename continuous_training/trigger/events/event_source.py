@@ -21,7 +21,7 @@ FILTERS = {
     BUCKET: {"bucket", "prefix", "suffix"},
     GITHUB: {"repository", "ref", "paths"},
     MLFLOW: {"event_types"},
-    SLACK: {"users", "response_url"},
+    SLACK: {"users", "approvers", "operators", "response_url"},
 }
 """The types of sources, and the filters of each type."""
 

@@ -15,7 +15,7 @@ import requests
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.errors import ArtifactError
 from continuous_training.core.errors import PipelineError
-from continuous_training.core.json_object import JsonObject
+from continuous_training.core.json_object import Json, JsonObject
 from continuous_training.trigger.events.slack_request import slack_message
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus
 from continuous_training.trigger.run_queue import RunQueue
@@ -60,17 +60,17 @@ class SlackReplies:
         status = self.queue.end(run) if run else None
         is_old = datetime.now(UTC) - datetime.fromisoformat(document.text("time")) > LIFETIME
         if run and status and not is_old:
-            send(document.text("url"), _verdict_text(run, status))
+            send(document.text("url"), slack_message(_verdict_text(run, status), visible_to_all=True))
         if status or is_old:
             self.store.delete(key)
 
 
-def send(response_url: str, text: str) -> None:
+def send(response_url: str, message: Json) -> None:
     """Send a message. A failure is logged without the address, which is a secret."""
     try:
         response = requests.post(
             response_url,
-            json=slack_message(text, visible_to_all=True),
+            json=message,
             timeout=_TIMEOUT,
             allow_redirects=False,
         )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
+from continuous_training.adapters.notifications.slack_buttons import BUTTONS, ButtonValue
 from continuous_training.core.json_object import Json, JsonObject
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.serving.errors import RequestError
@@ -19,13 +21,13 @@ from continuous_training.trigger.events.run_event import one_line
 from continuous_training.trigger.run_body import MAX_REASON
 
 MAX_FIELDS = 100
-RETRAIN = "retrain"
-"""The `action_id` of a button that starts a run."""
+MAX_CONTEXT = 2900
+"""Slack rejects an element of a context block with more than 3,000 characters."""
 
 
 @dataclass(frozen=True)
 class SlackRequest:
-    """A request of a user for a run. `parameters` are texts, as on a command line.
+    """A slash command, which starts a run. `parameters` are texts, as on a command line.
 
     `response_url` receives further messages. `key` is the same if the request is sent again.
     """
@@ -37,9 +39,40 @@ class SlackRequest:
     key: str
     parameters: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def caller(self) -> str:
+        """The name of the user for the records."""
+        return _caller(self.user_id, self.user_name)
 
-def read_slack_request(body: bytes) -> SlackRequest | None:
-    """Read the form of a request; None if it does not ask for a run. Raises RequestError if it is invalid."""
+
+@dataclass(frozen=True)
+class SlackButton:
+    """A button that a user clicked.
+
+    `value` is None for a button of another message than a notification. `blocks` are those of the message,
+    empty if Slack does not send it. `key` is the same for each click on a button of a notification.
+    """
+
+    action: str
+    value: ButtonValue | None
+    user_id: str
+    user_name: str
+    response_url: str
+    key: str
+    blocks: tuple[Json, ...] = ()
+
+    @property
+    def caller(self) -> str:
+        """The name of the user for the records."""
+        return _caller(self.user_id, self.user_name)
+
+
+def _caller(user_id: str, user_name: str) -> str:
+    return f"slack:{user_name or user_id}"
+
+
+def read_slack_request(body: bytes) -> SlackRequest | SlackButton | None:
+    """Read the form of a request; None if it asks for nothing. Raises RequestError if it is invalid."""
     try:
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError as error:
@@ -61,17 +94,21 @@ def read_slack_request(body: bytes) -> SlackRequest | None:
     )
 
 
-def _read_button(payload: JsonObject, key: str) -> SlackRequest | None:
+def _read_button(payload: JsonObject, key: str) -> SlackButton | None:
     actions = payload.nested_list("actions", [])
-    if payload.text("type") != "block_actions" or not actions or actions[0].text("action_id") != RETRAIN:
+    action = actions[0].text("action_id") if actions else ""
+    if payload.text("type") != "block_actions" or action not in BUTTONS:
         return None
-    user = payload.nested("user")
-    return SlackRequest(
+    user, value = payload.nested("user"), ButtonValue.parse(actions[0].text("value", ""))
+    message = payload.nested("message", {})
+    return SlackButton(
+        action=action,
+        value=value,
         user_id=user.text("id"),
         user_name=one_line(user.text("username", "") or user.text("name", ""), 60),
-        reason="button in Slack",
         response_url=payload.text("response_url", ""),
-        key=key,
+        key=f"{action} {value.to_text()}" if value else key,
+        blocks=tuple(dict(block.value) for block in message.nested_list("blocks", [])),
     )
 
 
@@ -87,6 +124,27 @@ def _parse_text(text: str) -> tuple[dict[str, str], str]:
 
 def slack_message(text: str, visible_to_all: bool = False) -> Json:
     """Return a message. By default, only the user who sent the request can see it."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     kind = "in_channel" if visible_to_all else "ephemeral"
-    return {"response_type": kind, "replace_original": False, "text": escaped}
+    return {"response_type": kind, "replace_original": False, "text": _escape(text)}
+
+
+def slack_update(blocks: Iterable[Json], text: str) -> Json:
+    """Return a message that replaces the message with these blocks: with `text`, and without our buttons."""
+    escaped = _escape(text)
+    context = {"type": "context", "elements": [{"type": "mrkdwn", "text": escaped[:MAX_CONTEXT]}]}
+    kept = [kept for block in blocks if (kept := _without_buttons(block))]
+    return {"replace_original": True, "text": escaped, "blocks": [*kept, context]}
+
+
+def _without_buttons(block: Json) -> Json | None:
+    """Return a block for the replaced message, None if only our buttons were in it."""
+    # Slack requires a new id for each version of a message, and generates one if there is none.
+    block = {name: value for name, value in block.items() if name != "block_id"}
+    if block.get("type") != "actions":
+        return block
+    others = [item for item in block.get("elements", []) if item.get("action_id") not in BUTTONS]
+    return {**block, "elements": others} if others else None
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.core.errors import PipelineError
 from continuous_training.serving.errors import RequestError
-from continuous_training.serving.http.errors import HttpError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
-from continuous_training.trigger.run_target import Decision
 
 
 class MemoryTarget:
@@ -18,7 +15,6 @@ class MemoryTarget:
         self.repeated: list[str] = []
         self.cancelled: list[str] = []
         self.verdicts: dict[str, str] = {}
-        self.decisions: list[tuple[Decision, str, RunTrigger]] = []
         self.failure: PipelineError | None = None
 
     def check_version(self, workload: str, version: str) -> None:
@@ -35,12 +31,6 @@ class MemoryTarget:
     def status(self, run: QueuedRun, started: StartedRun) -> RunStatus:
         assert started.run == f"run-of-{run.id}"
         return RunStatus(self.verdicts.get(run.id, ""), steps={"prep-data": "RUNNING"})
-
-    def review(self, run: QueuedRun, started: StartedRun, decision: Decision, reviewer: RunTrigger) -> None:
-        assert started.run == f"run-of-{run.id}"
-        if self.verdicts[run.id] != "waiting":
-            raise HttpError(409, "no version waits for approval")
-        self.decisions.append((decision, run.id, reviewer))
 
     def cancel(self, run: QueuedRun, started: StartedRun) -> None:
         self.cancelled.append(run.id)

@@ -6,7 +6,9 @@ import hashlib
 import hmac
 import json
 import time
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
+
+from continuous_training.core.json_object import Json
 
 GITHUB_SECRET = b"It's a Secret to Everybody"
 SLACK_SECRET = b"8f742231b10e8888abcd99yyyzzz85a5"
@@ -133,6 +135,51 @@ def slack_headers(body: bytes, secret: bytes = SLACK_SECRET, age: int = 0) -> di
         "x-slack-request-timestamp": timestamp,
         "x-slack-signature": f"v0={signature}",
     }
+
+
+def slack_click(
+    message: Json, action: str, response_url: str, user: str = "U2CERLKJA", name: str = "roadrunner"
+) -> bytes:
+    """The request of Slack when a user clicks a button of a message that an incoming webhook has sent."""
+    blocks = [{**block, "block_id": f"b{number}"} for number, block in enumerate(message["blocks"])]
+    buttons = [
+        (block["block_id"], button)
+        for block in blocks
+        if block["type"] == "actions"
+        for button in block["elements"]
+        if button["action_id"] == action
+    ]
+    ((block_id, button),) = buttons
+    clicked = {key: value for key, value in button.items() if key != "confirm"}
+    payload = {
+        "type": "block_actions",
+        "user": {"id": user, "username": name, "name": name, "team_id": "T1DC2JH3J"},
+        "api_app_id": "A02",
+        "token": "Shh_its_a_seekrit",
+        "container": {
+            "type": "message",
+            "message_ts": "1764496801.000200",
+            "channel_id": "CBR2V3XEX",
+            "is_ephemeral": False,
+        },
+        "trigger_id": f"12466734323.1395872398.{time.monotonic_ns()}",
+        "team": {"id": "T1DC2JH3J", "domain": "testteamnow"},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "channel": {"id": "CBR2V3XEX", "name": "models"},
+        "message": {
+            "subtype": "bot_message",
+            "type": "message",
+            "bot_id": "BAH5CA16Z",
+            "text": message["text"],
+            "ts": "1764496801.000200",
+            "blocks": blocks,
+        },
+        "state": {"values": {}},
+        "response_url": response_url,
+        "actions": [{**clicked, "block_id": block_id, "action_ts": "1764496900.651481"}],
+    }
+    return urlencode({"payload": json.dumps(payload)}).encode()
 
 
 def mlflow_webhook() -> bytes:

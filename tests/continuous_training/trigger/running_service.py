@@ -24,6 +24,7 @@ from continuous_training.trigger.endpoints import TriggerEndpoints
 from continuous_training.trigger.events.event_endpoint import EventEndpoint
 from continuous_training.trigger.events.event_source import read_event_sources
 from continuous_training.trigger.events.pending_events import PendingEvents
+from continuous_training.trigger.events.slack_decisions import SlackDecisions
 from continuous_training.trigger.events.slack_endpoint import SlackEndpoint
 from continuous_training.trigger.events.slack_replies import SlackReplies
 from continuous_training.trigger.pipeline_parameters import TriggerPipeline
@@ -31,6 +32,7 @@ from continuous_training.trigger.rate_limit import RateLimit
 from continuous_training.trigger.run_queue import RunQueue
 from continuous_training.trigger.run_requests import RunRequests
 
+from .memory_decisions import MemoryDecisions
 from .memory_target import MemoryTarget
 
 PARAMETERS = (
@@ -43,7 +45,7 @@ PARAMETERS = (
 RIGHTS = {
     "ci": "{digits: [read, start, cancel]}",
     "reader": '{"*": [read]}',
-    "owner": '{"*": [start, approve]}',
+    "owner": '{"*": [start, approve, rollback]}',
 }
 
 
@@ -54,6 +56,7 @@ class Service:
     url: str
     tokens: dict[str, str]
     target: MemoryTarget
+    decisions: MemoryDecisions
     dispatcher: Dispatcher
     pipelines: dict[str, TriggerPipeline]
 
@@ -88,22 +91,22 @@ def running_service(
     path.write_text(
         "callers:\n" + "".join(f"  {name}: {entry}\n" for name, entry in entries.items()) + callers
     )
-    target = MemoryTarget()
+    target, decisions = MemoryTarget(), MemoryDecisions()
     dispatcher = Dispatcher(RunQueue(open_store(str(tmp_path / "store")), window=60), target, 60)
     pipelines = {
         name: TriggerPipeline(name, "a pipeline", PARAMETERS, lambda values: parse_values(PARAMETERS, values))
-        for name in ("digits", "mnist")
+        for name in ("digits", "mnist", "iris")
     }
     access = Access(CallerFile(path), RateLimit(requests_per_minute))
     runs = RunRequests(pipelines, dispatcher)
-    routes = TriggerEndpoints(access, runs).routes()
+    routes = TriggerEndpoints(access, runs, decisions).routes()
     if events:
         (tmp_path / "events.yaml").write_text(events)
         sources = read_event_sources(tmp_path / "events.yaml", pipelines)
         pending = PendingEvents(dispatcher.queue.store, sources, runs)
         replies = SlackReplies(dispatcher.queue.store, dispatcher.queue)
         dispatcher.tasks += [pending.process, replies.process]
-        slack = SlackEndpoint(pending, replies, response_seconds)
+        slack = SlackEndpoint(pending, replies, SlackDecisions(decisions), response_seconds)
         routes += EventEndpoint(sources, access, pending, slack).routes()
     app = HttpApp(Router(routes), RequestLimits(64_000, 5), InFlightBytes(10**6), lambda *_: None, True)
     opened = listen("127.0.0.1", 0)
@@ -111,7 +114,8 @@ def running_service(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
     thread.start()
     try:
-        yield Service(f"http://127.0.0.1:{opened.getsockname()[1]}", tokens, target, dispatcher, pipelines)
+        url = f"http://127.0.0.1:{opened.getsockname()[1]}"
+        yield Service(url, tokens, target, decisions, dispatcher, pipelines)
     finally:
         server.should_exit = True
         thread.join()

@@ -70,7 +70,7 @@ def test_valid_tokens_have_the_rights_of_their_claims(service: Service, issuer: 
     assert started.json()["caller"] == "ana"
 
     member = issuer.token(EC_KEY, "key-2", sub="ben", groups=["users", "scientists"])
-    assert names(get(service, member)) == ["digits", "mnist"]
+    assert names(get(service, member)) == ["digits", "iris", "mnist"]
     denied = requests.post(
         f"{service.url}/pipelines/mnist/runs",
         json={},

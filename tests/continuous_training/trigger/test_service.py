@@ -11,6 +11,8 @@ import requests
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.run_trigger import RunTrigger
+from continuous_training.serving.http.errors import HttpError
+from continuous_training.trigger.decisions import RollbackRequest
 
 from .running_service import Service
 
@@ -51,10 +53,11 @@ def test_the_version_of_a_run_needs_the_right_to_approve(service: Service, decis
     assert [service.post(path, caller=caller).status_code for caller in ("ci", "reader")] == [404, 404]
     assert service.post("/runs/digits-99/approve", caller="owner").status_code == 404
     assert service.post(path, {"why": "x"}, "owner").status_code == 400
-    assert service.target.decisions == []
+    assert service.decisions.reviews == []
     response = service.post(path, {"reason": "checked"}, "owner")
     assert (response.status_code, response.json()["verdict"]) == (200, "waiting")
-    assert service.target.decisions == [(decision, run_id, RunTrigger("owner", "checked"))]
+    person = RunTrigger("owner", "checked")
+    assert service.decisions.reviews == [(decision, "digits", f"run-of-{run_id}", person)]
 
     # The record of the run contains the decision, also if a person used the command.
     verdict = {"approve": "promoted", "reject": "rejected"}[decision]
@@ -69,8 +72,32 @@ def test_the_version_of_a_run_that_does_not_wait_is_not_approved(service: Servic
     service.dispatcher.process()
     service.target.verdicts[run_id] = "promoted"
     service.dispatcher.process()
+    service.decisions.failure = HttpError(409, "no version waits for approval")
     assert service.post(f"/runs/{run_id}/approve", caller="owner").status_code == 409
-    assert service.target.decisions == []
+    assert service.decisions.reviews == []
+
+
+def test_a_rollback_needs_its_right_and_returns_the_versions(service: Service) -> None:
+    path = "/pipelines/digits/rollback"
+    assert [service.post(path, caller=caller).status_code for caller in ("ci", "reader")] == [403, 403]
+    assert service.post("/pipelines/none/rollback", caller="owner").status_code == 404
+    for body in ({"key": "k"}, {"version": 2}, {"reason": "a\nb"}, [], {"champion": "1" * 201}):
+        assert service.post(path, body, "owner").status_code == 400, body
+    assert service.decisions.rollbacks == []
+
+    body = {"reason": "wrong labels", "champion": "3"}
+    response, repeated = (service.post(path, body, "owner") for _ in range(2))
+    assert (response.status_code, repeated.status_code) == (200, 409)
+    result = response.json()
+    assert (result["workload"], result["verdict"], result["reasons"]) == (
+        "digits", "rolled back", ["wrong labels"],
+    )  # fmt: skip
+    assert (result["from"]["version"], result["to"]["version"], result["by"]) == ("3", "2", "owner")
+    assert service.post(path, {"version": "1"}, "owner").json()["to"]["version"] == "1"
+    assert service.decisions.rollbacks == [
+        ("digits", RollbackRequest(champion="3"), RunTrigger("owner", "wrong labels")),
+        ("digits", RollbackRequest(version="1"), RunTrigger("owner", "")),
+    ]
 
 
 def test_a_repeated_request_returns_the_same_run(service: Service) -> None:
@@ -105,7 +132,7 @@ def test_pipelines_lists_the_readable_pipelines_with_their_schemas(service: Serv
         "seed": "integer", "share": "number", "source": "string", "accept": "string", "fast": "boolean",
     }  # fmt: skip
     assert (properties["share"]["minimum"], properties["share"]["maximum"]) == (0, 1)
-    assert len(service.get("/pipelines", "reader").json()["pipelines"]) == 2
+    assert len(service.get("/pipelines", "reader").json()["pipelines"]) == 3
 
 
 def test_rights_are_enforced(service: Service) -> None:

@@ -1,0 +1,151 @@
+"""The trigger service approves, rejects and rolls back: on this machine, and on a simulated cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from continuous_training.adapters.model_registry import CHAMPION, Registry
+from continuous_training.adapters.object_store import open_store
+from continuous_training.adapters.run_history import RunHistory
+from continuous_training.serving.process import daemon
+from tests.compatibility import kubernetes_api
+from tests.compatibility.kubernetes_api import Api, ErrorResponse
+from tests.kfp_server import KfpServer, kfp_server
+from tests.registry import run_registry
+from tests.trigger_service import TriggerService, trigger_service
+
+from . import champions
+from .champions import NAME, run_module
+
+TEXT = {"parameterType": "STRING"}
+SPEC = {
+    "pipelineInfo": {"name": NAME},
+    "root": {"inputDefinitions": {"parameters": {"approval": TEXT, "features": TEXT}}},
+    "schemaVersion": "2.1.0",
+}
+ROLLBACK = f"/pipelines/{NAME}/rollback"
+
+
+def test_a_version_is_rolled_back_over_http_once(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with champions.copy_state(tmp_path_factory, "trigger") as state:
+        with trigger_service(tmp_path, "--state", str(state.folder)) as service:
+            body = {"reason": "wrong labels", "champion": "3"}
+            response, repeated = (service.request("POST", ROLLBACK, body) for _ in range(2))
+            unknown = service.request("POST", ROLLBACK, {"version": "99"})
+        result = response.json()
+        assert (response.status_code, result["verdict"]) == (200, "rolled back"), result
+        assert (result["from"]["version"], result["to"]["version"], result["by"]) == ("3", "2", "ci")
+        assert (repeated.status_code, unknown.status_code) == (409, 409)
+        assert "version 3 of diabetes is not the champion, which is version 2" in repeated.json()["error"]
+        assert state.aliases[CHAMPION] == "2"
+        assert state.served_digest() == state.digests[1]
+        record = RunHistory(open_store(str(state.folder / "store")), NAME).run(result["run"])
+        assert record is not None
+        assert record.reasons == ("wrong labels",)
+
+
+@dataclass
+class ClusterService:
+    """A service for runs on Kubeflow, whose API server and pipelines are simulated."""
+
+    service: TriggerService
+    kfp: KfpServer
+    api: Api
+    registry: Registry
+
+    def wait_for_approval(self, features: str) -> str:
+        """Start a run, and run its steps on this machine until its version waits. Return its id."""
+        parameters = {"approval": "required", "features": features}
+        response = self.service.request("POST", f"/pipelines/{NAME}/runs", {"parameters": parameters})
+        run = self.service.wait(response.json()["id"], "running")
+        values = f'{{"approval": "required", "test_size": 0.5, "features": "{features}"}}'
+        run_module("pipelines.trigger.local_run", run["run"], NAME, values, "", expect=5)
+        self.kfp.runs[run["run"]]["remaining_outcome"] = [("archive", "SUCCEEDED"), ("run", "SUCCEEDED")]
+        run = self.service.wait(run["id"], "ended")
+        assert run["verdict"] == "waiting"
+        return str(run["id"])
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterService]:
+    state = tmp_path / "state"
+    with ExitStack() as stack:
+        kfp = stack.enter_context(kfp_server())
+        kfp.outcome = []
+        kfp.create_experiment({"display_name": NAME})
+        kfp.create_version(kfp.create_pipeline({"name": NAME})["pipeline_id"], "v1", "", SPEC)
+        registry = stack.enter_context(run_registry(state / "mlflow"))
+        api = stack.enter_context(kubernetes_api.serve(Api(state / "store" / "archives")))
+        monkeypatch.setenv("CT_STATE", str(state))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
+        environment = {
+            **os.environ,
+            "HOME": str(tmp_path),
+            "CT_STORE": str(state / "store"),
+            "KUBECONFIG": str(kubernetes_api.kubeconfig(api, tmp_path / "kubeconfig")),
+            "CT_TARGET": "kubernetes",
+            "CT_SERVING_STORE": "s3://models/ct?endpoint=store:9000",
+            "CT_SERVING_IMAGE": "registry.example/serving@sha256:" + "cd" * 32,
+        }
+        arguments = ("--target", "cluster", "--host", kfp.url)
+        service = stack.enter_context(trigger_service(tmp_path, *arguments, environment=environment))
+        stack.callback(daemon.stop, state)
+        yield ClusterService(service, kfp, api, registry)
+
+
+def test_versions_are_approved_and_rolled_back_on_a_cluster(
+    cluster: ClusterService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, api = cluster.service, cluster.api
+    first = cluster.wait_for_approval("bmi")
+    with monkeypatch.context() as patch:
+        patch.setattr(Api, "handle", _forbidden)
+        response = service.request("POST", f"/runs/{first}/approve", {"reason": "checked"})
+    assert response.status_code == 403
+    assert f"python -m pipelines.approve --workload {NAME} --cluster" in response.json()["error"]
+    assert cluster.registry.champion(NAME) is None
+
+    response = service.request("POST", f"/runs/{first}/approve", {"reason": "checked"})
+    assert (response.status_code, response.json()["verdict"]) == (200, "promoted"), response.text
+    assert _served(api) == _digests(cluster.registry)[0]
+    second = cluster.wait_for_approval("all")
+    assert service.request("POST", f"/runs/{second}/approve").json()["verdict"] == "promoted"
+    assert _served(api) == _digests(cluster.registry)[1]
+
+    responses = [service.request("POST", ROLLBACK, {"champion": "2"}) for _ in range(2)]
+    assert [response.status_code for response in responses] == [200, 409], responses[0].text
+    assert responses[0].json()["to"]["version"] == "1"
+    assert _served(api) == _digests(cluster.registry)[0]
+
+
+def test_without_settings_of_the_cluster_a_person_decides(tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "CT_STORE": str(tmp_path / "store")}
+    with kfp_server() as kfp:
+        arguments = ("--target", "cluster", "--host", kfp.url)
+        with trigger_service(tmp_path, *arguments, environment=environment) as service:
+            response = service.request("POST", ROLLBACK)
+    assert response.status_code == 501
+    assert f"python -m pipelines.rollback --workload {NAME} --cluster" in response.json()["error"]
+
+
+def _forbidden(_: Api, method: str, target: str, body: object) -> Any:
+    message = f'cannot {method.lower()} resource "leases" in API group "coordination.k8s.io"'
+    raise ErrorResponse(403, {"kind": "Status", "code": 403, "message": message, "path": target})
+
+
+def _served(api: Api) -> str:
+    service = api.objects["services", NAME]
+    return str(service["metadata"]["annotations"][kubernetes_api.SERVED_ANNOTATION])
+
+
+def _digests(registry: Registry) -> list[str]:
+    return [version.digest for version in registry.versions(NAME)]

@@ -66,7 +66,7 @@ def endpoint_lock(settings: Settings, workload: str, timeout: float) -> Iterator
 
 
 def rollout_settings(settings: Settings, workload: str, progress: Progress) -> Settings:
-    """Return the settings of a rollout: on a cluster, new pods get those of the cluster."""
+    """Return the settings of a rollout. On a cluster, new pods get the settings of the cluster."""
     if settings.target == "local":
         return settings
     # Start-up time: the import loads the Kubernetes client, which local commands do not need.

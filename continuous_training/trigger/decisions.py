@@ -37,7 +37,7 @@ class Decisions(Protocol):
 
 
 class NoDecisions:
-    """The decisions of a service without the permission to change what a cluster serves."""
+    """The decisions of a service without the permission to change the endpoint of a cluster."""
 
     def review(self, workload: str, run: str, decision: Decision, person: RunTrigger) -> RunRecord:
         """Raise HttpError 501 with the command for the person."""

@@ -171,7 +171,7 @@ def _target(arguments: argparse.Namespace, settings: Settings) -> RunTarget:
 
 
 def _decisions(arguments: argparse.Namespace, settings: Settings) -> Decisions:
-    """Return how versions are approved and rolled back.
+    """Return the implementation of the decisions about versions.
 
     On a cluster, this is possible if the environment names the deployment target and the registry, as the
     component trigger-decisions of the manifests does.

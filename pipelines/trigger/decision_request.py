@@ -13,7 +13,7 @@ NOT_PERMITTED = 77
 class DecisionRequest:
     """A decision of `user`. `action` is approve, reject or rollback.
 
-    `run` is the run whose version is approved or rejected. `version` and `champion` are those of a
+    `run` is the run whose version is approved or rejected. `version` and `champion` are fields of a
     RollbackRequest.
     """
 

@@ -74,7 +74,7 @@ class SlackEndpoint:
         task.add_done_callback(self._tasks.discard)
 
     async def _click(self, source: EventSource, button: SlackButton) -> None:
-        """Do what the button stands for, and send the message about it."""
+        """Carry out the action of the button, and send the message about it."""
         try:
             message = await self._answer(self._source_of(source, button), button)
         except UserError as error:

@@ -132,8 +132,8 @@ def slack_update(blocks: Iterable[Json], text: str) -> Json:
     """Return a message that replaces the message with these blocks: with `text`, and without our buttons."""
     escaped = _escape(text)
     context = {"type": "context", "elements": [{"type": "mrkdwn", "text": escaped[:MAX_CONTEXT]}]}
-    kept = [kept for block in blocks if (kept := _without_buttons(block))]
-    return {"replace_original": True, "text": escaped, "blocks": [*kept, context]}
+    content = [new for block in blocks if (new := _without_buttons(block))]
+    return {"replace_original": True, "text": escaped, "blocks": [*content, context]}
 
 
 def _without_buttons(block: Json) -> Json | None:
@@ -142,8 +142,8 @@ def _without_buttons(block: Json) -> Json | None:
     block = {name: value for name, value in block.items() if name != "block_id"}
     if block.get("type") != "actions":
         return block
-    others = [item for item in block.get("elements", []) if item.get("action_id") not in BUTTONS]
-    return {**block, "elements": others} if others else None
+    elements = [item for item in block.get("elements", []) if item.get("action_id") not in BUTTONS]
+    return {**block, "elements": elements} if elements else None
 
 
 def _escape(text: str) -> str:

@@ -8,10 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import requests
 
+from continuous_training.adapters.notifications.formats import webhook_body
+from continuous_training.adapters.notifications.notification import run_notification
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
@@ -20,7 +24,13 @@ from continuous_training.serving.process import daemon
 from continuous_training.trigger.callers import token_digest
 from pipelines import history
 from pipelines.trigger.__main__ import main
-from tests.continuous_training.trigger.payloads import minio_notification
+from tests.continuous_training.trigger.payloads import (
+    SLACK_SECRET,
+    minio_notification,
+    slack_click,
+    slack_headers,
+)
+from tests.fakes import web
 from tests.kfp_server import KfpServer, kfp_server
 from tests.trigger_service import TOKEN, TriggerService, trigger_service
 
@@ -31,6 +41,15 @@ SPEC = {
 }
 SECRET = "kubeflow-secret"  # noqa: S105
 EVENTS = "events: {uploads: {type: s3, workload: digits, debounce: 4, parameters: {seed: 4}}}"
+SLACK = """
+events:
+  slack:
+    type: slack
+    workload: diabetes
+    secret_file: {folder}/slack
+    approvers: [U1]
+    response_url: {url}/
+"""
 PROMOTED = [("prep-data", "SUCCEEDED"), ("deploy-serving", "SUCCEEDED"), ("run", "SUCCEEDED")]
 
 
@@ -70,28 +89,47 @@ def test_a_local_run_survives_a_restart_and_records_its_caller(
         daemon.stop(state)
 
 
-def test_a_version_is_approved_over_http(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_others", [False, True])
+def test_a_version_is_approved_over_http(tmp_path: Path, by_others: bool) -> None:
+    """The caller who started the run approves it, or must not: then a user of Slack does with a button."""
     state = tmp_path / "state"
     body = {"parameters": {"approval": "required"}}
-    try:
-        with trigger_service(tmp_path, "--state", str(state)) as service:
-            run_id = start(service, body, workload="diabetes")
-            assert service.wait(run_id, "ended")["verdict"] == "waiting"
-            responses = [
-                service.request("POST", f"/runs/{run_id}/{decision}", {"reason": "checked"})
-                for decision in ("approve", "approve", "reject")
-            ]
-        assert [response.status_code for response in responses] == [200, 200, 409]
-        run = responses[0].json()
-        assert (run["verdict"], run["reasons"][0]) == ("promoted", "approved by ci: checked")
-        assert run["links"]["endpoint"].endswith("/predict/diabetes")
-        assert "pipelines.rollback" in responses[2].json()["error"]
-        record = RunHistory(open_store(str(state / "store")), "diabetes").run(run_id)
-        assert record is not None
-        assert record.approval is not None
-        assert (record.approval.starter, record.approval.user) == ("ci", "ci")
-    finally:
-        daemon.stop(state)
+    environment = {**os.environ, "CT_APPROVAL_BY_OTHERS": str(by_others).lower()}
+    (tmp_path / "slack").write_bytes(SLACK_SECRET)
+    with ExitStack() as stack:
+        stack.callback(daemon.stop, state)
+        slack = stack.enter_context(web(lambda *_: (200, b"ok")))
+        (tmp_path / "events.yaml").write_text(SLACK.format(folder=tmp_path, url=slack.url))
+        arguments = ("--state", str(state), "--events", str(tmp_path / "events.yaml"))
+        service = stack.enter_context(trigger_service(tmp_path, *arguments, environment=environment))
+        run_id = start(service, body, workload="diabetes")
+        assert service.wait(run_id, "ended")["verdict"] == "waiting"
+        if by_others:
+            response = service.request("POST", f"/runs/{run_id}/approve", {"reason": "checked"})
+            assert (response.status_code, "another person" in response.json()["error"]) == (409, True)
+            record = RunRecord(run=run_id, verdict="waiting", version="1")
+            message = webhook_body(run_notification("diabetes", record), "slack-buttons")
+            click = slack_click(json.loads(message.content), "approve", f"{slack.url}/actions/1", "U1", "ana")
+            headers = slack_headers(click)
+            assert requests.post(f"{service.url}/events/slack", click, headers=headers, timeout=3).ok
+            deadline = time.monotonic() + 300
+            while not slack.requests and time.monotonic() < deadline:
+                time.sleep(0.1)
+            text = json.loads(slack.requests[0][2])["text"]
+            assert text == "diabetes: promoted. approved by slack:ana: button in Slack"
+        responses = [
+            service.request("POST", f"/runs/{run_id}/{decision}", {"reason": "checked"})
+            for decision in ("approve", "approve", "reject")
+        ]
+    assert [response.status_code for response in responses] == [200, 200, 409]
+    run, person = responses[0].json(), ("slack:ana", "button in Slack") if by_others else ("ci", "checked")
+    assert (run["verdict"], run["reasons"][0]) == ("promoted", "approved by {}: {}".format(*person))
+    assert run["links"]["endpoint"].endswith("/predict/diabetes")
+    assert "pipelines.rollback" in responses[2].json()["error"]
+    stored = RunHistory(open_store(str(state / "store")), "diabetes").run(run_id)
+    assert stored is not None
+    assert stored.approval is not None
+    assert (stored.approval.starter, stored.approval.user) == ("ci", person[0])
 
 
 def test_an_active_local_run_is_cancelled(tmp_path: Path) -> None:

@@ -49,15 +49,16 @@ class SlackDecisions:
         finally:
             self.active.discard(value.workload)
         log.info("%s: %s of run %s by %s", value.workload, button.action, value.run, button.caller)
-        text = _text(value, button, record)
+        text = _text(value.workload, record)
         return slack_update(button.blocks, text) if button.blocks else slack_message(text, True)
 
     def _carry_out(self, value: ButtonValue, button: SlackButton) -> RunRecord:
-        person = RunTrigger(button.caller, REASON)
         if button.action in _REVIEWS:
+            person = RunTrigger(button.caller, REASON)
             return self.decisions.review(value.workload, value.run, _REVIEWS[button.action], person)
         # Each further click would otherwise go one version further back.
         rollback = RollbackRequest(champion=value.version)
+        person = RunTrigger(button.caller, f"{REASON}, clicked by {button.caller}")
         return self.decisions.roll_back(value.workload, rollback, person)
 
 
@@ -74,9 +75,7 @@ def _checked_value(source: EventSource, button: SlackButton) -> ButtonValue:
     return value
 
 
-def _text(value: ButtonValue, button: SlackButton, record: RunRecord) -> str:
-    if record.rollback:
-        result = f"{record.verdict} to version {record.rollback.to_version.version}"
-    else:
-        result = ": ".join((record.verdict, *record.reasons[:1]))
-    return f"{value.workload}: {result} ({button.action} by {button.caller})"
+def _text(workload: str, record: RunRecord) -> str:
+    """Return the result. The first reason names the person."""
+    version = f" to version {record.rollback.to_version.version}" if record.rollback else ""
+    return ". ".join((f"{workload}: {record.verdict}{version}", *record.reasons[:1]))

@@ -64,7 +64,7 @@ def test_the_version_of_a_run_is_approved_or_rejected_once(slack: Slack, action:
     assert message["replace_original"] is True
     assert message["blocks"][:2] == original[:2], "only the buttons are removed"
     verdict = {"approve": "promoted", "reject": "rejected"}[action]
-    text = f"digits: {verdict}: {action} by slack:ana ({action} by slack:ana)"
+    text = f"digits: {verdict}. {action} by slack:ana"
     assert message["blocks"][2:] == [{"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}]
     assert message["text"] == text
 
@@ -78,8 +78,9 @@ def test_the_version_of_a_run_is_approved_or_rejected_once(slack: Slack, action:
 def test_a_rollback_starts_from_the_version_of_the_message(slack: Slack) -> None:
     first, second = (slack.answer(click(slack, "rollback")) for _ in range(2))
     assert first["replace_original"] is True
-    assert first["text"] == "digits: rolled back to version 2 (rollback by slack:ana)"
-    person = RunTrigger("slack:ana", "button in Slack")
+    reason = "button in Slack, clicked by slack:ana"
+    assert first["text"] == f"digits: rolled back to version 2. {reason}"
+    person = RunTrigger("slack:ana", reason)
     assert decided(slack) == [("digits", RollbackRequest(champion="3"), person)]
     assert (second["response_type"], second["replace_original"]) == ("ephemeral", False)
     assert "the champion is version 2" in second["text"]

@@ -137,7 +137,7 @@ comment: ## add build/summary.md to the pull request or merge request of a CI jo
 registry-is-named:
 	@test -n "$(REGISTRY)" || { echo "say where the images go: make images REGISTRY=registry.example/ct TAG=v1"; exit 2; }
 
-test: $(call stamp,test torch) ## run the tests, in one process per core
+test: $(call stamp,test torch) ## run the tests, in three processes for two cores
 	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile --no-loadscope-reorder -m "not full and not cluster" $(PYTEST) tests
 
 test-images: $(call stamp,test) ## build the images and run their tests (needs Docker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,11 @@ inspect.stack.__defaults__ = (0,)  # no lines of source
 
 # A background job of a shell ignores SIGINT, and so do its children. The tests of Ctrl-C need the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of processes for `-n auto`: half as many again as cores, because some tests wait."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from continuous_training.adapters.local_registry import LocalRegistry
+from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import ModelVersion, Registry
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
@@ -81,8 +81,13 @@ class ChampionState:
 
 
 @contextmanager
-def copy_state(factory: pytest.TempPathFactory, name: str) -> Iterator[ChampionState]:
-    """Yield a copy of the state directory. Its registry runs, and the environment refers to both."""
+def copy_state(
+    factory: pytest.TempPathFactory, name: str, *, run_server: bool = False
+) -> Iterator[ChampionState]:
+    """Yield a copy of the state directory, to which the environment refers.
+
+    With `run_server`, the environment refers to an MLflow server for its registry.
+    """
     temporary, folder = factory.getbasetemp(), factory.mktemp(name) / "state"
     # The processes of pytest-xdist share the template; each of them has a folder in the shared one.
     shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
@@ -92,17 +97,16 @@ def copy_state(factory: pytest.TempPathFactory, name: str) -> Iterator[ChampionS
     shutil.copytree(template, folder)
     models = folder / "serving" / "models.json"
     models.write_text(models.read_text().replace(str(template), str(folder)))
-    registry = LocalRegistry(folder / "mlflow")
-    try:
-        registry.start()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("CT_STATE", str(folder))
-            patch.setenv("MLFLOW_TRACKING_URI", registry.uri)
-            patch.delenv("CT_STORE", raising=False)
-            yield ChampionState(folder, Registry(registry.uri))
-    finally:
-        daemon.stop(folder)
-        registry.close()
+    uri = f"sqlite:///{folder}/mlflow/mlflow.db"
+    with run_registry(folder / "mlflow") if run_server else open_registry(uri) as registry:
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("CT_STATE", str(folder))
+                patch.setenv("MLFLOW_TRACKING_URI", registry.uri if run_server else uri)
+                patch.delenv("CT_STORE", raising=False)
+                yield ChampionState(folder, registry)
+        finally:
+            daemon.stop(folder)
 
 
 def run_command(
@@ -132,12 +136,10 @@ def _template(folder: Path) -> Path:
     temporary = folder.with_name(f"{folder.name}.part")
     run = ("pipelines.run", *HALF, "--state", str(temporary))
     try:
-        with run_registry(temporary / "mlflow") as registry:
-            # The runs use one server, because each server of their own takes seconds to start.
-            environment = {"MLFLOW_TRACKING_URI": registry.uri}
-            run_module(*run, "--set", "features=bmi", environment=environment)
-            run_module(*run, environment=environment)
-            run_module(*run, "--set", "features=age", expect=3, environment=environment)
+        run_module(*run, "--set", "features=bmi")
+        run_module(*run)
+        run_module(*run, "--set", "features=age", expect=3)
+        with open_registry(f"sqlite:///{temporary}/mlflow/mlflow.db") as registry:
             promote_another(temporary, registry)
     finally:
         daemon.stop(temporary)

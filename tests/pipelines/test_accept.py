@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
-from continuous_training.adapters.local_registry import LocalRegistry
 from continuous_training.evaluation.population_checks import DIFFERENT
 from continuous_training.serving.process import daemon
 from pipelines import history
@@ -32,14 +31,11 @@ def patients_in_another_unit(path: Path) -> str:
 
 
 def test_a_person_accepts_data_that_a_run_rejected(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = tmp_path / "state"
     source = f"source={patients_in_another_unit(tmp_path / 'patients.csv')}"
     run = ("--workload", "diabetes", "--state", str(state))
-    registry = LocalRegistry(state / "mlflow")
-    registry.start()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
     try:
         first = run_json(main, capsys, *run)
         rejected = run_json(main, capsys, *run, "--set", source, expect=3)
@@ -59,4 +55,3 @@ def test_a_person_accepts_data_that_a_run_rejected(
         assert (again["verdict"], again["version"]) == ("unchanged", "2")
     finally:
         daemon.stop(state)
-        registry.close()

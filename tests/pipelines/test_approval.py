@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from continuous_training.adapters.local_registry import LocalRegistry
 from continuous_training.core.exit_codes import WAITING
 from continuous_training.serving.process import daemon
 from pipelines import approve, history, reject, status
@@ -16,14 +15,9 @@ from pipelines.run import main
 from .champions import HALF, NAME, run_command, run_json
 
 
-def test_a_local_run_waits_for_approval(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_local_run_waits_for_approval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = tmp_path / "state"
     location = ("--workload", NAME, "--state", str(state))
-    registry = LocalRegistry(state / "mlflow")
-    registry.start()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
     try:
         run = (*HALF, "--state", str(state))
         first = ("--set", "approval=required", "--set", "features=bmi")
@@ -72,4 +66,3 @@ def test_a_local_run_waits_for_approval(
         assert (record["approval"]["state"], record["approval"]["why"]) == ("rejected", "too early")
     finally:
         daemon.stop(state)
-        registry.close()

@@ -44,7 +44,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChampionState]:
-    with champions.copy_state(tmp_path_factory, "cluster-option") as opened:
+    with champions.copy_state(tmp_path_factory, "cluster-option", run_server=True) as opened:
         yield opened
 
 

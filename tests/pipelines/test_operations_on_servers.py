@@ -19,7 +19,7 @@ WORKLOAD = ("--workload", NAME)
 @pytest.fixture
 def state(tmp_path_factory, bucket, monkeypatch):
     """The state with three promotions and its store in a bucket instead of a folder."""
-    with champions.copy_state(tmp_path_factory, "servers") as opened:
+    with champions.copy_state(tmp_path_factory, "servers", run_server=True) as opened:
         folder, store = open_store(str(opened.folder / "store")), open_store(bucket.uri, ACCESS)
         for key in folder.keys(""):
             store.put_if_absent(key, folder.fetch(key, opened.folder))

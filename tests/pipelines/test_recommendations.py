@@ -34,7 +34,7 @@ WORKLOAD = ("--workload", NAME)
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChampionState]:
-    with champions.copy_state(tmp_path_factory, "recommendations") as opened:
+    with champions.copy_state(tmp_path_factory, "recommendations", run_server=True) as opened:
         yield opened
 
 

@@ -37,7 +37,7 @@ WORKLOAD = ("--workload", NAME)
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
-    with champions.copy_state(tmp_path_factory, "rollback") as opened:
+    with champions.copy_state(tmp_path_factory, "rollback", run_server=True) as opened:
         yield opened
 
 

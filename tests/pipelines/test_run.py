@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from continuous_training.adapters.local_registry import LocalRegistry
 from continuous_training.core.temporary_files import find_leftovers
 from continuous_training.serving.process import daemon
 from pipelines.run import LOCAL_INTERRUPTION
@@ -54,15 +53,6 @@ def first(state):
     return result_of("--workload", "diabetes", "--state", str(state))
 
 
-@pytest.fixture(scope="module")
-def shared_registry(first, state):
-    """The environment of runs that use one server of the registry; it takes seconds to start one per run."""
-    registry = LocalRegistry(state / "mlflow")
-    registry.start()
-    yield {"MLFLOW_TRACKING_URI": registry.uri}
-    registry.close()
-
-
 def test_the_first_model_is_promoted_and_served(first, state):
     assert first["verdict"] == "promoted"
     assert first["version"] == "1"
@@ -92,15 +82,15 @@ def test_a_run_on_unchanged_data_changes_nothing(first, state):
     assert [p.stat().st_mtime_ns for p in before] == stamps, "the registry is not changed"
 
 
-def test_a_worse_challenger_is_rejected(first, state, shared_registry):
+def test_a_worse_challenger_is_rejected(first, state):
     arguments = ("--workload", "diabetes", "--state", str(state), "--set", "features=age")
-    rejected = result_of(*arguments, expect=3, env=shared_registry)
+    rejected = result_of(*arguments, expect=3)
     assert rejected["verdict"] == "rejected"
     assert rejected["version"] is None
     assert any("against champion 1" in reason for reason in rejected["reasons"])
     answer = requests.get(first["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
     assert answer["versions"] == [first["digest"][:12]]
-    repeated = result_of(*arguments, env=shared_registry)
+    repeated = result_of(*arguments)
     assert repeated["verdict"] == "unchanged", "rejected inputs are not trained again"
 
 
@@ -126,14 +116,14 @@ def test_a_stopped_server_is_started_with_the_champion(first, state):
 
 
 @pytest.mark.parametrize("lost", ["all of it", "models.json"])
-def test_a_lost_endpoint_serves_the_champion_again(first, state, shared_registry, lost):
+def test_a_lost_endpoint_serves_the_champion_again(first, state, lost):
     daemon.stop(state)
     if lost == "all of it":
         shutil.rmtree(state / "serving")
         shutil.rmtree(state / "archives")
     else:
         (state / "serving/models.json").write_text("{")
-    repeated = result_of("--workload", "diabetes", "--state", str(state), env=shared_registry)
+    repeated = result_of("--workload", "diabetes", "--state", str(state))
     assert repeated["verdict"] == "unchanged"
     answer = requests.get(repeated["endpoint"].replace("/predict", "/v2/models"), timeout=10).json()
     assert answer["versions"] == [first["digest"][:12]]
@@ -183,7 +173,7 @@ def test_invalid_data_is_reported_with_row_and_column(first, state, tmp_path):
     assert result_of("--workload", "diabetes", "--state", str(state))["verdict"] == "unchanged"
 
 
-def test_new_rows_are_new_data(state, shared_registry, tmp_path):
+def test_new_rows_are_new_data(state, tmp_path):
     import gzip
 
     from workloads.csv_reader import scikit_learn_file
@@ -197,11 +187,11 @@ def test_new_rows_are_new_data(state, shared_registry, tmp_path):
     for name, content in {"old": rows, "same": [*rows, *rows[:2]], "more": [*rows, *younger]}.items():
         (tmp_path / f"{name}.csv").write_text("\n".join(content))
     arguments = ("--workload", "diabetes", "--state", str(state), "--set")
-    evaluated = result_of(*arguments, f"source={tmp_path}/old.csv", expect=3, env=shared_registry)
+    evaluated = result_of(*arguments, f"source={tmp_path}/old.csv", expect=3)
     assert any("against champion 1" in reason for reason in evaluated["reasons"])
-    repeated = result_of(*arguments, f"source={tmp_path}/same.csv", env=shared_registry)
+    repeated = result_of(*arguments, f"source={tmp_path}/same.csv")
     assert repeated["verdict"] == "unchanged", "only the content counts, without duplicate rows"
-    evaluated = result_of(*arguments, f"source={tmp_path}/more.csv", expect=3, env=shared_registry)
+    evaluated = result_of(*arguments, f"source={tmp_path}/more.csv", expect=3)
     assert any("against champion 1" in reason for reason in evaluated["reasons"])
 
 

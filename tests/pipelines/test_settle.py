@@ -51,7 +51,7 @@ FAILED = (*HALF, "--set", "source=/does/not/exist.csv")
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChampionState]:
-    with champions.copy_state(tmp_path_factory, "settle") as opened:
+    with champions.copy_state(tmp_path_factory, "settle", run_server=True) as opened:
         yield opened
 
 

@@ -36,6 +36,15 @@ def save(pixels: np.ndarray, file_format: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
+def drawing(seed: int, height: int, width: int) -> np.ndarray:
+    """Return dark ink with soft edges on white paper."""
+    ink = np.zeros((6, 6))
+    ink[1:5, 1:5] = np.random.default_rng(seed).integers(0, 256, (4, 4))
+    ink[2, 2] = 255
+    large = Image.fromarray(ink.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    return 255 - np.asarray(large)
+
+
 def lossless_forms(grey: np.ndarray) -> dict[str, bytes]:
     """Return files of a picture with dark ink on white paper, uint8 [height, width], by their description."""
     ink = 255 - grey.astype(int)

@@ -32,7 +32,7 @@ def database_problem(database: Path, all_pages: bool = False) -> PipelineError |
         return None
     if database.stat().st_size == 0:
         # SQLite reads it as a database without tables.
-        return _damaged(database, "the file is empty")
+        return damage_error(database, "the file is empty")
     address = f"file:{quote(str(database.resolve()))}?mode=rw"
     try:
         connection = sqlite3.connect(address, uri=True, timeout=_LOCKED_SECONDS, isolation_level=None)
@@ -51,10 +51,11 @@ def database_problem(database: Path, all_pages: bool = False) -> PipelineError |
         return UserError(f"the registry's database {database} cannot be opened: {error}")
     except sqlite3.DatabaseError as error:
         result = str(error)
-    return None if result == "ok" else _damaged(database, result)
+    return None if result == "ok" else damage_error(database, result)
 
 
-def _damaged(database: Path, reason: str) -> UserError:
+def damage_error(database: Path, reason: str) -> UserError:
+    """Return the error for a damaged database, with the reason and what to do."""
     return UserError(
         f"the registry's database {database} is damaged ({reason}): restore it from a copy, or delete "
         f"the folder {database.parent} to start with an empty registry"

@@ -1,4 +1,4 @@
-"""What follows each kill and each damage: a run, a rollback, and three inference requests after both."""
+"""What follows each case: a run, a rollback, and three inference requests after both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,26 @@ import requests
 
 from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import CHAMPION
-from continuous_training.core.exit_codes import DONE, REJECTED
+from continuous_training.core.exit_codes import DONE
+from continuous_training.core.file_lock import is_held
 from continuous_training.serving.process import daemon
+from continuous_training.serving.process.server_state import StateFiles
 from tests.pipelines.champions import HALF, NAME, PATIENT, ROOT
 
+from .kills import RunningPipeline
+
 RUN = (*HALF, "--set", "force=true")
-REQUESTS = 3
+PATIENTS = [
+    {"patient": {name: value * factor for name, value in PATIENT["patient"].items()}}
+    for factor in (1, -0.5, 0.02)
+]
+"""The three inference requests."""
+
 COMMAND_TIMEOUT = 600
+TRACEBACKS = ("Traceback (most recent call last)", '"traceback"')
+
+WORSE, BETTER = "1", "2"
+"""The champion before a case and after its rollback, and the version that its run promotes."""
 
 
 @dataclass
@@ -44,13 +58,42 @@ class Counts:
         self.manual_repairs += other.manual_repairs
         self.faults += other.faults
 
+    def wrong_answer(self, fault: str) -> None:
+        """Count a wrong answer."""
+        self.wrong_answers += 1
+        self.faults.append(fault)
+
+    def check_output(self, fault: str, output: str) -> None:
+        """Count a traceback in the output of a program."""
+        if any(text in output for text in TRACEBACKS):
+            self.tracebacks += 1
+            self.faults.append(f"{fault}: {output[-2000:]}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The content of a response and the digest of the version that produced it."""
+
+    content: Any
+    digest: str | None = None
+
 
 @dataclass(frozen=True)
 class Workshop:
-    """A state directory with two champions, and the expected response of each version."""
+    """A state directory with two champions, and the expected answers of each version."""
 
     state: Path
-    expected: dict[str, Any]
+    expected: dict[str, list[Answer]] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Path:
+        """The log of the model server."""
+        return StateFiles.of(self.state).log
+
+    @property
+    def run_log(self) -> Path:
+        """The output of the run that was killed last."""
+        return self.state.with_name("run.log")
 
     def command(self, module: str, *arguments: str) -> list[str]:
         """Return the command line of a command for the state directory."""
@@ -66,61 +109,71 @@ class Workshop:
             timeout=COMMAND_TIMEOUT,
             check=False,
         )
-        if "Traceback" in done.stderr:
-            counts.tracebacks += 1
-            counts.faults.append(f"{case}: {module}: {done.stderr[-2000:]}")
-        if done.returncode not in (DONE, REJECTED):
+        counts.check_output(f"{case}: {module}", done.stdout + done.stderr)
+        if done.returncode != DONE:
             counts.manual_repairs += 1
             counts.faults.append(f"{case}: {module} ended with {done.returncode}: {done.stderr[-2000:]}")
 
-    def check_responses(self, counts: Counts, case: str) -> None:
-        """Send the requests, and compare the responses with those of the registry's champion."""
+    def champion(self) -> str | None:
+        """Return the version that is the champion in the registry."""
         with open_registry(f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}") as registry:
-            champion = registry.aliases(NAME).get(CHAMPION, "none")
-        for _ in range(REQUESTS):
-            response = self.predict()
-            if response != self.expected.get(champion):
-                counts.wrong_answers += 1
-                counts.faults.append(f"{case}: champion {champion}: response {response}")
+            return registry.aliases(NAME).get(CHAMPION)
 
-    def predict(self) -> Any:
-        """Return the response to a request, or the description of the error."""
+    def check_responses(self, counts: Counts, case: str, version: str = WORSE) -> None:
+        """Compare the registry's champion with the version, and the answers with those of the version."""
+        if (champion := self.champion()) != version:
+            counts.wrong_answer(f"{case}: the champion is {champion} instead of {version}")
+        for answer, expected in zip(self.answers(), self.expected[version], strict=True):
+            if answer != expected:
+                counts.wrong_answer(f"{case}: version {version} answers {answer} instead of {expected}")
+
+    def answers(self, url: str = "") -> list[Answer]:
+        """Return the answers to the three requests, or the descriptions of the errors.
+
+        `url` is that of another server than the one of the state directory.
+        """
         running = daemon.status(self.state)
-        if running is None:
-            return "no server runs"
-        try:
-            response = requests.post(f"{running.url}/predict/{NAME}", json=PATIENT, timeout=30)
-        except requests.RequestException as error:
-            return str(error)
-        return response.json() if response.ok else response.text
+        if running is None and not url:
+            return [Answer("no server runs")] * len(PATIENTS)
+        url = url or str(running and running.url)
+        return [self._answer(f"{url}/predict/{NAME}", patient) for patient in PATIENTS]
 
-    def recover(self, counts: Counts, case: str, run: tuple[str, ...] = RUN) -> None:
+    def _answer(self, url: str, patient: Any) -> Answer:
+        try:
+            response = requests.post(url, json=patient, timeout=30)
+        except requests.RequestException as error:
+            return Answer(str(error))
+        content = response.json() if response.ok else response.text
+        return Answer(content, response.headers.get("x-model-digest"))
+
+    def recover(self, counts: Counts, case: str) -> None:
         """Run the pipeline and roll back, with requests after each of them."""
         counts.cases += 1
-        self.execute(counts, case, "pipelines.run", *run)
-        self.check_responses(counts, f"{case}, after the run")
-        self.execute(counts, case, "pipelines.rollback", "--workload", NAME, "--to", "1")
-        self.check_responses(counts, f"{case}, after the rollback")
-
-    def kill_run(self, seconds: float) -> bool:
-        """Start a run, and kill its processes after some seconds. Return whether it was still running."""
-        process = subprocess.Popen(
-            self.command("pipelines.run", *RUN),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=ROOT,
-            # Its own process group, which contains the steps.
-            start_new_session=True,
+        start = self.log.stat().st_size if self.log.exists() else 0
+        self.execute(counts, case, "pipelines.run", *RUN)
+        self.check_responses(counts, f"{case}, after the run", BETTER)
+        self.execute(counts, case, "pipelines.rollback", "--workload", NAME, "--to", WORSE)
+        self.check_responses(counts, f"{case}, after the rollback", WORSE)
+        counts.check_output(
+            f"{case}: the model server", self.log.read_bytes()[start:].decode(errors="replace")
         )
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            signal_group(process.pid)
-            process.wait()
-            return True
-        return False
 
+    def start_run(self) -> RunningPipeline:
+        """Start a run in a process group of its own. Its output goes to `run_log`."""
+        with self.run_log.open("w") as log:
+            process = subprocess.Popen(
+                self.command("pipelines.run", *RUN),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+        return RunningPipeline(process)
 
-def signal_group(group: int) -> None:
-    """Kill a process group with SIGKILL."""
-    os.killpg(group, signal.SIGKILL)
+    def kill_server(self) -> None:
+        """Kill the model server, if it runs."""
+        files = StateFiles.of(self.state)
+        while is_held(files.lock):
+            if (pid := files.lock.read_text()).isdecimal():
+                os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -158,6 +159,71 @@ def test_a_damaged_database_is_replaced_by_its_copy(
     with open_registry(f"sqlite:///{database}"):
         pass
     assert capsys.readouterr().err == ""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a registered model, and its copy. The creation takes seconds."""
+    database = create_database(tmp_path_factory.mktemp("template"))
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        values = ("digits", "default", "first")
+        connection.execute(
+            "INSERT INTO registered_models (name, workspace, description) VALUES (?, ?, ?)", values
+        )
+    registry_backup.back_up(database)
+    return database
+
+
+@pytest.fixture
+def copied(template: Path, tmp_path: Path) -> Path:
+    """A database with a registered model, whose description is "first", and its copy."""
+    shutil.copytree(template.parent, tmp_path / "mlflow")
+    return tmp_path / "mlflow" / template.name
+
+
+def flip_bit(path: Path, text: str) -> None:
+    """Flip a bit of a text in a file, which SQLite does not notice."""
+    content = bytearray(path.read_bytes())
+    content[content.index(text.encode())] ^= 1
+    path.write_bytes(content)
+
+
+def description(database: Path) -> str:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        (value,) = connection.execute("SELECT description FROM registered_models").fetchone()
+    return str(value)
+
+
+def test_a_flipped_bit_in_a_value_is_repaired(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flip_bit(copied, "first")
+    assert sqlite_check.database_problem(copied, all_pages=True) is None
+    assert description(copied) == "girst"
+    with open_registry(f"sqlite:///{copied}"):
+        assert description(copied) == "first"
+    assert "mlflow.db was damaged and is replaced by its copy" in capsys.readouterr().err
+
+
+def test_a_write_of_another_program_is_kept(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.closing(sqlite3.connect(copied)) as connection, connection:
+        connection.execute("UPDATE registered_models SET description = 'second'")
+    with open_registry(f"sqlite:///{copied}"):
+        pass
+    assert (description(copied), capsys.readouterr().err) == ("second", "")
+
+
+@pytest.mark.parametrize("damage", ["the copy", "the digest", "the copy and its digest"])
+def test_a_database_without_an_intact_copy_is_not_replaced(
+    copied: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    if "copy" in damage:
+        flip_bit(copied.with_name("mlflow.db.backup"), "first")
+    if "digest" in damage:
+        copied.with_name("mlflow.db.backup.sha256").write_bytes(b"")
+    for expected in ("first", "girst"):
+        with open_registry(f"sqlite:///{copied}"):
+            pass
+        assert (description(copied), capsys.readouterr().err) == (expected, "")
+        flip_bit(copied, expected)
 
 
 def test_explain_detects_a_database_that_was_damaged_later(tmp_path: Path) -> None:

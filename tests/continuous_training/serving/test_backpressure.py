@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -18,21 +16,11 @@ from prometheus_samples import scrape, value
 from toy_models import make_archive
 
 from continuous_training.artifacts.archive_writer import Archive
+from tests.attacks import floods
+from tests.attacks.floods import FLOODS, GET, exchange_mixed_requests, flood, post
 
 SECONDS = 0.5
 """The time for a client to read its responses."""
-
-GET = b"GET /v2/models/toy HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def post(body: bytes, *headers: str, path: str = "/predict/toy", chunked: bool = False) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "host: x", *headers]
-    if chunked:
-        half = len(body) // 2
-        chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]) if part)
-        return "\r\n".join([*lines, "transfer-encoding: chunked", "", ""]).encode() + chunks + b"0\r\n\r\n"
-    return "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body
-
 
 LARGE = post(
     json.dumps({"x": [1], "padding": "a" * 7_000_000}).encode(),
@@ -66,12 +54,7 @@ def impatient_server(archive: Archive) -> Iterator[Server]:
 
 
 def connect(server: Server, receive_buffer: int | None = None) -> socket.socket:
-    raw = socket.socket()
-    if receive_buffer is not None:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    raw.settimeout(30)
-    raw.connect(("127.0.0.1", server.port))
-    return raw
+    return floods.connect(server.port, receive_buffer)
 
 
 def resident_mib(server: Server) -> int:
@@ -79,25 +62,16 @@ def resident_mib(server: Server) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) // 1024
 
 
-@pytest.mark.parametrize(
-    "request_", [GET, post(b'{"x":[1]}'), post(b"{}"), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]
-)
-def test_memory_and_latency_with_clients_that_only_write(server: Server, request_: bytes) -> None:
+@pytest.mark.parametrize("name", FLOODS)
+def test_memory_and_latency_with_clients_that_only_write(server: Server, name: str) -> None:
     """Each connection sends up to 8 MB of requests and reads nothing."""
+
+    def probe() -> None:
+        assert requests.get(f"{server.url}/v2/health/live", timeout=10).ok
+
     before = resident_mib(server)
-    flood = request_ * (8_000_000 // len(request_))
-    with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(connect(server)) for _ in range(20)]
-        sent = [0] * len(connections)
-        for connection in connections:
-            connection.setblocking(False)
-        end = time.monotonic() + 1
-        while time.monotonic() < end:
-            for number, connection in enumerate(connections):
-                with contextlib.suppress(BlockingIOError):
-                    sent[number] += connection.send(memoryview(flood)[sent[number] :])
-            assert requests.get(f"{server.url}/v2/health/live", timeout=10).ok
-        assert sum(sent) > 1_000_000
+    with flood(server.port, FLOODS[name], probe) as sent:
+        assert sent > 1_000_000
         assert resident_mib(server) - before < 100
     assert requests.post(f"{server.url}/predict/toy", json={"x": [1]}, timeout=30).json()["y"] == [2.0]
 
@@ -141,29 +115,8 @@ def test_pipelined_requests_of_all_forms_are_answered_in_order(
     server: Server, asgi_server: Server, seed: int, fast_path: bool
 ) -> None:
     """Small and large bodies, chunked bodies and long heads, in parts that end anywhere."""
-    rng = random.Random(seed)
-    stream, expected = b"", []
-    for number in range(1, 150):
-        size = rng.choice([1, 1, 1, 500, 5000, 100_000])
-        body = json.dumps({"x": [number], "padding": "a" * size}).encode()
-        headers = [f"x-long: {'a' * rng.choice([0, 600, 5000])}"]
-        stream += post(
-            body, *headers, *(["connection: close"] if number == 149 else []), chunked=not number % 5
-        )
-        expected.append([2.0 * number])
-    with connect(server if fast_path else asgi_server) as raw:
-        received, sent = b"", 0
-        while sent < len(stream):
-            raw.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                received += raw.recv(1 << 20)
-            raw.settimeout(30)
-            size = rng.choice([1, 100, 5000, 300_000])
-            raw.sendall(stream[sent : sent + size])
-            sent += size
-        received += raw.makefile("rb").read()
-    answers = [json.loads(text)["y"] for text in re.findall(rb'\{"scale".*?\}', received)]
-    assert answers == expected
+    port = server.port if fast_path else asgi_server.port
+    assert exchange_mixed_requests(port, seed) == ""
 
 
 def test_a_client_that_does_not_read_is_disconnected(impatient_server: Server) -> None:

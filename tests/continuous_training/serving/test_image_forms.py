@@ -12,18 +12,9 @@ from PIL import Image
 from continuous_training.artifacts.archive_writer import Archive, read_manifest
 from continuous_training.serving.api.image_decoding import ImageFormat, decode_image
 from continuous_training.serving.errors import RequestError
-from tests.picture_files import blank_files, lossless_forms, low_depth_forms, save
+from tests.picture_files import blank_files, drawing, lossless_forms, low_depth_forms, save
 
 DIGIT = ImageFormat(8, 8, 16, integers=True)
-
-
-def drawing(seed: int, height: int, width: int) -> np.ndarray:
-    """Return dark ink with soft edges on white paper."""
-    ink = np.zeros((6, 6))
-    ink[1:5, 1:5] = np.random.default_rng(seed).integers(0, 256, (4, 4))
-    ink[2, 2] = 255
-    large = Image.fromarray(ink.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
-    return 255 - np.asarray(large)
 
 
 FORMATS = [DIGIT, ImageFormat(28, 28, 255, margin=4 / 28, centre="mass"), ImageFormat(28, 28, 1.0)]

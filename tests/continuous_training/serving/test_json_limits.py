@@ -13,26 +13,14 @@ from continuous_training.serving.errors import RequestError
 from continuous_training.serving.json_codec import decode
 from continuous_training.serving.json_limits import DEFAULT_LIMITS
 from continuous_training.serving.models.request_limits import MAX_ROWS_PER_REQUEST, json_limits
+from tests.attacks.large_bodies import MANY_VALUES
 
-VALUES = f"the body has more than {DEFAULT_LIMITS.values} values: send several requests"
-CONTAINERS = (
-    f"the body has more than {DEFAULT_LIMITS.containers} lists, objects, strings and keys: "
-    "send several requests"
-)
 PATHS = (
     "/predict/toy",
     "/predict/diabetes?illustrate=true",
     "/v1/models/toy:predict",
     "/v2/models/toy/infer",
 )
-BODIES = {
-    "nested lists": (b'{"x": [' + b"[]," * 2_000_000 + b"[]]}", VALUES),
-    "lists in lists": (b"[[]" * 200_000 + b"]" * 200_000, CONTAINERS),
-    "numbers": (b'{"x": [' + b"1," * 4_000_000 + b"1]}", VALUES),
-    "keys": (json.dumps(dict.fromkeys(map(str, range(200_000)), 1)).encode(), CONTAINERS),
-    "strings": (b'["' + b'","' * 200_000 + b'"]', CONTAINERS),
-    "incomplete string": (b'["' + b"[," * 600_000, "the body is not valid JSON"),
-}
 
 
 def post(url: str, body: bytes) -> requests.Response:
@@ -40,9 +28,9 @@ def post(url: str, body: bytes) -> requests.Response:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", MANY_VALUES)
 def test_a_body_with_too_many_values_is_rejected(gallery: str, path: str, name: str) -> None:
-    body, message = BODIES[name]
+    body, message = MANY_VALUES[name]
     response = post(f"{gallery}{path}", body)
     assert response.status_code == 400
     assert response.json()["error"].startswith(message)

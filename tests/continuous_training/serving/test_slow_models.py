@@ -19,6 +19,7 @@ from toy_models import make_archive
 from continuous_training.serving.models.inference_time import FAST_SECONDS, SLOW_SECONDS, InferenceTime
 from continuous_training.serving.models.model_repository import ModelRepository
 from continuous_training.serving.models.request_limits import MAX_ROWS_PER_REQUEST
+from tests.attacks.large_bodies import MANY_ROWS, TOO_MANY_ROWS
 
 PROBE_SECONDS = 0.05
 """The time in which a probe must be answered. The tests check the median, because the machine may be busy."""
@@ -146,22 +147,17 @@ def test_the_queue_of_a_slow_model_does_not_fill_the_queue_of_another(tmp_path: 
         assert {future.result().status_code for future in futures} == {200, 503}
 
 
-@pytest.mark.parametrize("path", ["/predict/toy", "/v2/models/toy/infer"])
+@pytest.mark.parametrize("path", MANY_ROWS)
 def test_a_large_request_is_rejected_by_its_rows_and_delays_no_one_for_seconds(
     tmp_path: Path, path: str
 ) -> None:
-    rows = 250_000
-    tensor = {"name": "x", "datatype": "FP32", "shape": [rows], "data": [1] * rows}
-    body = json.dumps({"x": [1] * rows} if "predict" in path else {"inputs": [tensor]}).encode()
     with serving(make_archive(tmp_path)) as server:
         with in_background(
-            server.url, lambda: requests.post(server.url + path, data=body, timeout=60)
+            server.url, lambda: requests.post(server.url + path, data=MANY_ROWS[path], timeout=60)
         ) as response:
             assert median_seconds(live(server.url)) < PROBE_SECONDS
         assert response.result().status_code == 400
-        assert response.result().json()["error"] == (
-            f"the request has {rows} rows, and the limit is {MAX_ROWS_PER_REQUEST}: send several requests"
-        )
+        assert response.result().json()["error"] == TOO_MANY_ROWS
         largest = predict(server.url, "toy", *[1] * MAX_ROWS_PER_REQUEST)
         assert largest.json()["y"] == [2.0] * MAX_ROWS_PER_REQUEST
 

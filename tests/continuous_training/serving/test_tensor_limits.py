@@ -12,55 +12,45 @@ import requests
 from foreground import serving
 from workload_archives import workload_archive
 
+from tests.attacks import tensors
+from tests.attacks.tensors import (
+    INVALID_PIXELS,
+    LEVELS,
+    VALID_PIXELS,
+    Post,
+    big_endian,
+    image,
+    infer_raw,
+    pixel_requests,
+)
 from workloads.handler import Handler, Tensor
 
-PAPER = np.zeros((8, 8))
 FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
-
-
-def image(pixel: Any) -> list[list[Any]]:
-    """Return an image with one pixel of another value."""
-    rows: list[list[Any]] = PAPER.tolist()
-    rows[3][4] = pixel
-    return rows
 
 
 def post(url: str, content: Any) -> requests.Response:
     return requests.post(url, data=json.dumps(content), timeout=10)
 
 
+def send(url: str, request: Post) -> requests.Response:
+    return requests.post(f"{url}{request.path}", data=request.body, headers=request.headers, timeout=10)
+
+
 def infer(url: str, model: str, name: str, datatype: str, data: list[Any]) -> requests.Response:
-    shape = list(np.shape(data))
-    tensor = {"name": name, "datatype": datatype, "shape": shape, "data": data}
-    return post(f"{url}/v2/models/{model}/infer", {"inputs": [tensor]})
-
-
-def infer_raw(url: str, raw: bytes) -> requests.Response:
-    """Send one image for digits as raw FP32."""
-    tensor = {"name": "image", "datatype": "FP32", "shape": [1, 8, 8]}
-    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}]}).encode()
-    headers = {"Inference-Header-Content-Length": str(len(head))}
-    return requests.post(f"{url}/v2/models/digits/infer", data=head + raw, headers=headers, timeout=10)
+    return send(url, tensors.infer(model, name, datatype, data))
 
 
 def statuses(url: str, pixel: float) -> dict[str, int]:
     """Return the status of each protocol for an image with this pixel."""
-    rows = image(pixel)
-    responses = {
-        "/predict": post(f"{url}/predict/digits", {"image": rows}),
-        "V1": post(f"{url}/v1/models/digits:predict", {"instances": [{"image": rows}]}),
-        "V2": infer(url, "digits", "image", "FP32", [rows]),
-        "V2, raw": infer_raw(url, np.array(rows, "<f4").tobytes()),
-    }
-    return {name: response.status_code for name, response in responses.items()}
+    return {name: send(url, request).status_code for name, request in pixel_requests(pixel).items()}
 
 
-@pytest.mark.parametrize("pixel", [1000, -5, 17, 16.001, -0.001, 2**64, 1e38])
+@pytest.mark.parametrize("pixel", INVALID_PIXELS)
 def test_all_protocols_reject_a_pixel_outside_the_range(gallery: str, pixel: float) -> None:
     assert statuses(gallery, pixel) == dict.fromkeys(["/predict", "V1", "V2", "V2, raw"], 400)
 
 
-@pytest.mark.parametrize("pixel", [0, 16, 0.5, 16.0])
+@pytest.mark.parametrize("pixel", VALID_PIXELS)
 def test_all_protocols_answer_a_pixel_in_the_range(gallery: str, pixel: float) -> None:
     assert statuses(gallery, pixel) == dict.fromkeys(["/predict", "V1", "V2", "V2, raw"], 200)
 
@@ -70,17 +60,16 @@ def test_the_error_names_the_tensor_the_number_and_the_range(gallery: str) -> No
     assert response.json()["error"] == "input 'image': 1000 is out of range; send numbers from 0 to 16"
 
 
-@pytest.mark.parametrize("level", [1.0, 7.0, 16.0, 0.5])
+@pytest.mark.parametrize("level", LEVELS)
 def test_raw_big_endian_numbers_are_rejected(gallery: str, level: float) -> None:
-    pixels = np.array(image(level))
-    assert infer_raw(gallery, pixels.astype("<f4").tobytes()).status_code == 200
-    response = infer_raw(gallery, pixels.astype(">f4").tobytes())
+    assert send(gallery, infer_raw(np.array(image(level), "<f4"))).status_code == 200
+    response = send(gallery, big_endian(level))
     assert response.status_code == 400
     assert "little-endian" in response.json()["error"]
 
 
 def test_a_raw_image_without_ink_is_answered(gallery: str) -> None:
-    assert infer_raw(gallery, PAPER.astype("<f4").tobytes()).status_code == 200
+    assert send(gallery, infer_raw(np.array(image(0), "<f4"))).status_code == 200
 
 
 @pytest.mark.parametrize(("value", "status"), [(1e100, 200), (-1e100, 200), (1.01e100, 400), (-1e300, 400)])

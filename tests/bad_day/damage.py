@@ -40,7 +40,7 @@ REGISTRY_VALUES = {
     "digest of an archive": rb"archive_digest([0-9a-f]{64})",
     "key of an archive": rb"archive_key(archives/[a-z]+/[0-9a-f]{64}\.mar)",
     "name of an alias": rb"(champion)",
-    "history of the aliases": rb'("reason": "[^"]+")',
+    "history of the aliases": rb'("why": "[^"]+")',
     "name of the model": rb"(diabetes)",
     "input digest": rb"recipe([0-9a-f]{64})",
 }

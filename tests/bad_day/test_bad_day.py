@@ -36,7 +36,7 @@ from .damage import (
     damage_files,
     flip_bit_of_value,
 )
-from .kills import PHASES, RUN, RUN_AND_SERVER, STEPS, TARGETS, measure_phases
+from .kills import PHASES, RUN_AND_SERVER, STEPS, TARGETS, measure_phases
 from .recovery import COMMAND_TIMEOUT, WORSE, Counts, Workshop
 from .table import Table
 
@@ -44,7 +44,6 @@ pytestmark = pytest.mark.full
 
 KILLS = int(os.environ.get("KILLS", "100"))
 ONE_BIT = "one bit of a value in the registry database"
-KILLED = f"kill in {STEPS[0]}"
 HANDLERS, SIGTERM = ("HTTP attacks, item 2", "handlers that hang"), ("HTTP attacks, item 5", "SIGTERM")
 
 VALUES = [(ONE_BIT, name) for name in REGISTRY_VALUES]
@@ -54,12 +53,9 @@ RESTART_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[Table]:
-    """The table of the suite, which is written at the end if all tests have run."""
-    table = Table()
-    yield table
-    if table.has([*CASES, *VALUES, *ATTACKS, (KILLED, RUN)]):
-        table.write()
+def table() -> Table:
+    """The table of the suite, which is written after each kill if all other tests have run before."""
+    return Table()
 
 
 @pytest.fixture(scope="module")
@@ -101,37 +97,6 @@ def test_flipped_bits_in_values_of_the_registry(workshop: Workshop, table: Table
     workshop.recover(counts, f"{name} in the database")
     table.add(ONE_BIT, name, counts)
     assert counts.faults == []
-
-
-def test_kills_at_random_moments(workshop: Workshop, table: Table) -> None:
-    seconds, rng, total = measure_phases(workshop.start_run()), np.random.default_rng(0), Counts()
-    assert min(seconds.values()) > 0, f"a phase was not observed: {seconds}"
-    workshop.recover(total, "an undisturbed run")
-    assert total.faults == []
-    number = 0
-    while number < KILLS:
-        phase, target = PHASES[number % len(PHASES)], TARGETS[number // len(PHASES) % len(TARGETS)]
-        run, moment = workshop.start_run(), float(rng.uniform(0, seconds[phase]))
-        killed = None
-        if run.wait_for(phase):
-            time.sleep(moment)
-            if target == RUN_AND_SERVER:
-                workshop.kill_server()
-            killed = run.kill(target)
-        run.process.wait(COMMAND_TIMEOUT)
-        if killed is None:
-            # The run ended before the moment.
-            continue
-        number += 1
-        hit, target = killed
-        case, counts = f"kill {number} of {target} in {hit} after {moment:.2f} s", Counts()
-        counts.check_output(case, workshop.run_log.read_text(errors="replace"))
-        workshop.recover(counts, case)
-        table.add(f"kill in {hit}", target, counts)
-        total.add(counts)
-    assert total.faults == []
-    hits = {name.removeprefix("kill in ") for name in table.rows}
-    assert len(PHASES) > KILLS or hits >= set(STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +228,36 @@ def problem_of_a_stopped_worker(workshop: Workshop) -> str:
         answers = [workshop.answers(server.url) for _ in range(10)]
     wrong = [answer for answer in answers if answer != workshop.expected[WORSE]]
     return f"a stopped worker: {wrong}" if wrong else ""
+
+
+def test_kills_at_random_moments(workshop: Workshop, table: Table) -> None:
+    seconds, rng, total = measure_phases(workshop.start_run()), np.random.default_rng(0), Counts()
+    assert min(seconds.values()) > 0, f"a phase was not observed: {seconds}"
+    workshop.recover(total, "an undisturbed run")
+    assert total.faults == []
+    number = 0
+    while number < KILLS:
+        phase, target = PHASES[number % len(PHASES)], TARGETS[number // len(PHASES) % len(TARGETS)]
+        run, moment = workshop.start_run(), float(rng.uniform(0, seconds[phase]))
+        killed = None
+        if run.wait_for(phase):
+            time.sleep(moment)
+            if target == RUN_AND_SERVER:
+                workshop.kill_server()
+            killed = run.kill(target)
+        run.process.wait(COMMAND_TIMEOUT)
+        if killed is None:
+            # The run ended before the moment.
+            continue
+        number += 1
+        hit, target = killed
+        case, counts = f"kill {number} of {target} in {hit} after {moment:.2f} s", Counts()
+        counts.check_output(case, workshop.run_log.read_text(errors="replace"))
+        workshop.recover(counts, case)
+        table.add(f"kill in {hit}", target, counts)
+        if table.has([*CASES, *VALUES, *ATTACKS]):
+            table.write()
+        total.add(counts)
+    assert total.faults == []
+    hits = {name.removeprefix("kill in ") for name in table.rows}
+    assert len(PHASES) > KILLS or hits >= set(STEPS)

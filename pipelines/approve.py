@@ -11,11 +11,12 @@ from __future__ import annotations
 import sys
 
 from components.deploy_serving.review import approve
+from pipelines import command_line
 from pipelines.review import create_parser, run_review
 
 INTERRUPTION = (
     "interrupted: the version continues to wait, or its approval is completed by the same command. To see "
-    "which version is served:\npython -m pipelines.status"
+    "which version is served:"
 )
 
 
@@ -24,7 +25,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = create_parser(
         "approve", __doc__, "3 rejected by the second evaluation, 4 reverted, 6 unsettled, "
     )
-    return run_review(parser.parse_args(argv), approve, INTERRUPTION, "promoted")
+    arguments = parser.parse_args(argv)
+    status = command_line.same_location("pipelines.status", arguments)
+    return run_review(arguments, approve, f"{INTERRUPTION}\n{status}", "promoted")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -16,7 +17,7 @@ from continuous_training.core.messages import extend_message, report
 from continuous_training.core.progress import StepListener
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.run_parameters import Value
-from continuous_training.core.settings import Settings
+from continuous_training.core.settings import Settings, cluster_options
 from continuous_training.core.user import user_name
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
@@ -111,9 +112,17 @@ def run_on_cluster(
         raise RunInterrupted(f"the run was terminated. See {url}")
     failed = [name for name, step in steps_of(ended).items() if step.state == "FAILED"]
     if ended.state != "SUCCEEDED" or failed == ["notify"]:
-        raise _with_disagreement(_failure(ended, url, evidence), failed, evidence.stored_record())
+        status = _command("pipelines.status", workload.name, client)
+        raise _with_disagreement(_failure(ended, url, evidence), failed, evidence.stored_record(), status)
     waits = bool(workload.parse({**fixed, **parameters})["approval"])
-    return _create_result(workload, ended, url, evidence, waits)
+    approve = _command("pipelines.approve", workload.name, client)
+    return _create_result(workload, ended, url, evidence, waits, approve)
+
+
+def _command(module: str, workload: str, client: KubeflowClient) -> str:
+    """Return the shell command that runs a module for the workload on the cluster of the client."""
+    options = cluster_options(client.connection.namespace)
+    return shlex.join(["python", "-m", module, "--workload", workload, *options])
 
 
 def _record_starter(workload: str, run_id: str, settings: Settings) -> None:
@@ -187,28 +196,30 @@ def _announce_termination(workload: str, run: Run, settings: Settings) -> None:
         report(f"warning: the termination was not recorded; the next run does it: {error}")
 
 
-def _with_disagreement(error: PipelineError, failed: list[str], record: RunRecord | None) -> PipelineError:
+def _with_disagreement(
+    error: PipelineError, failed: list[str], record: RunRecord | None, status_command: str
+) -> PipelineError:
     """Return the error of a failed run, or an UnsettledError if endpoint and registry disagree.
 
     They may also disagree if only notify failed, which compares them, and its exit code is not known.
+    `status_command` compares them.
     """
     if record and record.disagreement:
         return UnsettledError(f"{error}\nThe run's verdict: {record.verdict}. {record.disagreement}")
     if failed == ["notify"] and error.exit_code == DEFECT:
-        remedy = (
-            "Endpoint and registry may disagree. To compare them, with the settings of the cluster in the "
-            "environment:\npython -m pipelines.status"
-        )
+        remedy = f"Endpoint and registry may disagree. To compare them:\n{status_command}"
         return UnsettledError(extend_message(str(error), remedy))
     return error
 
 
-def _create_result(workload: Workload, run: Run, url: str, evidence: RunEvidence, waits: bool) -> RunResult:
+def _create_result(
+    workload: Workload, run: Run, url: str, evidence: RunEvidence, waits: bool, approve_command: str
+) -> RunResult:
     steps = steps_of(run)
     record = evidence.record() or _derive_record(run.run_id, steps, url, waits)
     seconds = {name: round(step.seconds, 1) for name, step in steps.items() if step.seconds is not None}
     waiting = record.verdict == "waiting"
-    approve = f"python -m pipelines.approve --workload {workload.name} --cluster" if waiting else ""
+    approve = approve_command if waiting else ""
     return replace(RunResult.from_record(workload.name, record, seconds), page=url, approve=approve)
 
 

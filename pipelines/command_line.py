@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
@@ -111,6 +112,18 @@ def open_settings(arguments: argparse.Namespace) -> Iterator[Settings]:
     source = ClusterSource(arguments.namespace or KUBEFLOW_NAMESPACE, arguments.cluster)
     with open_cluster_settings(source, os.environ, report) as settings:
         yield settings
+
+
+def same_location(module: str, arguments: argparse.Namespace) -> str:
+    """Return the shell command that runs a module for the same workload and state directory or cluster."""
+    options = ["--workload", arguments.workload]
+    if arguments.state is not None:
+        options += ["--state", str(arguments.state)]
+    if arguments.namespace:
+        options += ["--namespace", arguments.namespace]
+    if arguments.cluster is not None:
+        options += ["--cluster", *filter(None, [arguments.cluster])]
+    return shlex.join(["python", "-m", module, *options])
 
 
 def check_workload(name: str, has_data: bool) -> None:

@@ -55,11 +55,11 @@ def run_review(arguments: argparse.Namespace, decide: Decision, repeatable: str,
 def _show(result: ReviewResult) -> None:
     version = f"{result.workload}: version {result.version.version} ({result.version.digest[:12]})"
     message = {
-        UNCHANGED: "nothing to do",
-        "promoted": "approved: it is the champion and is served",
-        "rejected": "rejected: the champion is unchanged",
+        UNCHANGED: ": nothing to do",
+        "promoted": " is approved: it is the champion and is served",
+        "rejected": " is rejected: the champion is unchanged",
     }[result.verdict]
-    print(f"{version} {message}")
+    print(f"{version}{message}")
     for reason in result.reasons:
         print(f"    {reason}")
     if result.endpoint:

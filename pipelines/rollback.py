@@ -32,7 +32,7 @@ from workloads import discovery
 MAX_REASON_LENGTH = 500
 INTERRUPTION = (
     "interrupted: the rollback was not completed. Run the same command again to complete it. To see which "
-    "version is served:\npython -m pipelines.status"
+    "version is served:"
 )
 
 
@@ -70,7 +70,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--dry-run", action="store_true", help="check everything, and change nothing")
     arguments = parser.parse_args(argv)
-    return command_line.print_result(arguments, lambda: _run(arguments), _show, INTERRUPTION)
+    status = command_line.same_location("pipelines.status", arguments)
+    return command_line.print_result(arguments, lambda: _run(arguments), _show, f"{INTERRUPTION}\n{status}")
 
 
 def _run(arguments: argparse.Namespace) -> RollbackResult:

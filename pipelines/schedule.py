@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -81,8 +82,7 @@ def change_schedule(arguments: argparse.Namespace) -> None:
     ]
     if not recurring_runs:
         raise UserError(
-            f"no schedule {name} was created from a file. To list the schedules: "
-            "python -m pipelines.schedule list"
+            f"no schedule {name} was created from a file. To list the schedules:\n{_list_command(arguments)}"
         )
     if arguments.verb == "resume":
         client.enable(_newest(recurring_runs).recurring_run_id)
@@ -94,6 +94,13 @@ def change_schedule(arguments: argparse.Namespace) -> None:
         _delete(client, name, recurring_runs, force=arguments.force)
     else:
         print(f"{name}: paused; active runs continue")
+
+
+def _list_command(arguments: argparse.Namespace) -> str:
+    """Return the shell command that lists the schedules of the same server."""
+    options = [("--host", arguments.host), ("--namespace", arguments.namespace)]
+    given = [word for option, value in options if value for word in (option, value)]
+    return shlex.join(["python", "-m", "pipelines.schedule", "list", *given])
 
 
 def _delete(client: KubeflowClient, name: str, recurring_runs: list[RecurringRun], *, force: bool) -> None:

@@ -16,8 +16,7 @@ def approval_parameters(approval: str, days: int) -> tuple[Parameter, ...]:
             "approval",
             approval,
             "required: a version that passes the gate is served after a person approves it",
-            pattern=REQUIRED,
-            example=REQUIRED,
+            choices=("", REQUIRED),
         ),
         Parameter(
             "approval_days",

@@ -24,6 +24,7 @@ from continuous_training.artifacts.archived_model import ArchivedModel
 from continuous_training.core.exit_codes import exit_code_of
 from continuous_training.core.settings import Settings
 from continuous_training.core.user import user_name
+from continuous_training.operations.workspace import next_command
 from continuous_training.rollout.open_target import open_target
 
 from .step import DeployedModel, run
@@ -42,13 +43,14 @@ def deploy(archived: Path, data: Path | None, output: Path, settings: Settings) 
     target = open_target(settings, store, step_cli.tell)
     with open_registry(*settings.registry_access) as registry:
         starter = _starter(archived, settings)
-        return run(archived, output, registry, store, target, step_cli.tell, data, starter)
+        status = next_command("pipelines.status", settings)
+        return run(archived, output, registry, store, target, step_cli.tell, data, starter, status)
 
 
 def _starter(archived: Path, settings: Settings) -> str:
     """Return the user of the command that started the run, if that is known."""
     # The user of a pod is not the person who started the run.
-    if settings.addresses.service_network is None:
+    if not settings.addresses.is_in_cluster:
         return user_name()
     model = ArchivedModel.read(archived)
     return RunHistory(open_store(settings.store), model.workload).starter(model.run)

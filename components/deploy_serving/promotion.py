@@ -23,12 +23,16 @@ from continuous_training.rollout.target import DeploymentTarget
 
 @dataclass(frozen=True)
 class Services:
-    """The registry, the object store and the deployment target of a rollout, and the receiver of messages."""
+    """The registry, the object store and the deployment target of a rollout, and the receiver of messages.
+
+    `status_command` shows a person how to correct an endpoint that does not serve the champion.
+    """
 
     registry: Registry
     store: ObjectStore
     target: DeploymentTarget
     progress: Progress
+    status_command: str = ""
 
 
 def champion_changed(model: ArchivedModel, version: ModelVersion, champion: ModelVersion | None) -> bool:
@@ -58,7 +62,15 @@ def roll_out_version(
         archive = store.fetch(model.key, folder)
         if digest_file(archive) != model.digest:
             archive = _repair(model, archived, store, services.progress)
-        roll_out(services.target, model.workload, archive, model.digest, make_champion, services.progress)
+        roll_out(
+            services.target,
+            model.workload,
+            archive,
+            model.digest,
+            make_champion,
+            services.progress,
+            services.status_command,
+        )
     mirror_aliases(registry, store, model.workload, model.run)
 
 

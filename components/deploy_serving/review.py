@@ -115,7 +115,8 @@ def _open_services(name: str, settings: Settings, check_name: CheckName) -> Iter
             raise UserError(f"no version of {name} waits for approval: {settings.state} contains no registry")
         settings = rollout_settings(settings, name, report)
         store = open_store(settings.store, settings.store_access)
-        yield Services(registry, store, open_target(settings, store, report), report)
+        status = next_command("pipelines.status", settings, "--workload", name)
+        yield Services(registry, store, open_target(settings, store, report), report, status)
 
 
 def _approve(

@@ -57,10 +57,12 @@ def run(
     progress: Progress = report,
     data: Path | None = None,
     starter: str = "",
+    status_command: str = "",
 ) -> DeployedModel:
     """Roll out the archived version, make it the champion and write `output`, a JSON file.
 
     A version that needs approval is not rolled out: it waits. `starter` is the person who started the run.
+    `status_command` shows a person how to correct an endpoint that does not serve the champion.
     If another version became the champion after the evaluation, the archived version is evaluated again,
     against that champion and on the holdout of `data`. The second report is written to the folder of
     `output`. The step is idempotent.
@@ -76,7 +78,7 @@ def run(
             f"{archived} contains {model.workload} {model.digest[:12]}, which is not in the registry "
             f"{registry.uri}; run archive again, with the same --state"
         )
-    services = Services(registry, store, target, progress)
+    services = Services(registry, store, target, progress, status_command)
     with target.rollout_lock(model.workload, progress):
         champion = registry.champion(model.workload)
         if model.approval_days is not None and (champion is None or champion.version != version.version):

@@ -71,7 +71,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Run the step with the registry and the object store of `settings`."""
     with open_registry(*settings.registry_access) as registry:
-        context = RunContext(workload, run_id, registry, open_store(settings.store), step_cli.tell)
+        context = RunContext(workload, run_id, registry, open_store(settings.store), step_cli.tell, settings)
         return run(context, data, model, output)
 
 

@@ -29,7 +29,7 @@ def check_absent_champion(context: RunContext) -> None:
     restore = ""
     if candidates := earlier_champions(registry, name):
         number = candidates[0].version
-        command = f"python -m pipelines.rollback --workload {name} --to {number}"
+        command = context.next_command("pipelines.rollback", "--to", number)
         restore = f"To make version {number} the champion again:\n{command}\n"
     raise UserError(
         f"{name} has no champion in the registry {registry.uri}, but version {last} was its champion: the "

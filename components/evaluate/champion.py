@@ -59,10 +59,11 @@ def _load(context: RunContext, version: ModelVersion, folder: Path) -> Model:
         return load_model(folder / "model")
     except UserError as error:
         workload, number = context.workload.name, version.version
+        command = context.next_command("pipelines.rollback", "--to", number)
         raise UserError(
             f"champion version {number} of {workload} cannot be loaded: {error}. No challenger can be "
             "compared with it, so none is promoted. Restore its archive. If the endpoint still serves this "
-            f"version, this command restores it:\npython -m pipelines.rollback --workload {workload} "
-            f"--to {number}\nTo give the version up, so that the floors alone decide on the next model: set "
-            f"the tag retired_champion of the registered model {workload} to {number}, and remove the alias"
+            f"version, this command restores it:\n{command}\nTo give the version up, so that the floors "
+            "alone decide on the next model: set the tag retired_champion of the registered model "
+            f"{workload} to {number}, and remove the alias"
         ) from error

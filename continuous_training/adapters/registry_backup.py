@@ -2,9 +2,9 @@
 
 The copy is made when the server of a command stops, so it is at most one run or rollback old.
 
-SQLite does not notice a flipped bit in a value. The header of the file contains the number of transactions, of
-all programs. A database with the same number as its copy, but with another content, is damaged. The sha256 of
-the copy shows that the copy is intact.
+SQLite does not notice a flipped bit in a value. The header of the file contains the number of transactions
+of all programs. A database with the same number as its copy, but with another content, is damaged. The sha256
+of the copy shows that the copy is intact.
 """
 
 from __future__ import annotations

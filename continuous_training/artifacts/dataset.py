@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,16 @@ class Dataset:
         for parameter in declared:
             name, value = parameter.name, values[parameter.name]
             if parameter.shapes_data and value != previous[name]:
+                options = [
+                    "--workload",
+                    self.workload,
+                    "--output",
+                    str(self.folder),
+                    "--set",
+                    f"{name}={value}",
+                ]
                 raise UserError(
                     f"the data in {self.folder} was prepared with {name}={previous[name]}, not {value}; "
-                    f"prepare it again: python -m components.prep_data --workload {self.workload} "
-                    f"--output {self.folder} --set {name}={value}"
+                    f"prepare it again: {shlex.join(['python', '-m', 'components.prep_data', *options])}"
                 )
         return values

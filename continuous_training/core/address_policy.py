@@ -53,6 +53,11 @@ class AddressPolicy:
     hosts: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
 
+    @property
+    def is_in_cluster(self) -> bool:
+        """Whether this process runs in a pod."""
+        return self.service_network is not None
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> AddressPolicy:
         """Read CT_SOURCE_HOSTS, and KUBERNETES_SERVICE_HOST, which is set in each pod."""

@@ -78,7 +78,7 @@ class Parameter:
     def allowed(self) -> str:
         """Return a description of the valid values, such as 'a number from 0.05 to 0.5'."""
         if self.choices:
-            return "one of " + ", ".join(map(str, self.choices))
+            return "one of " + ", ".join(str(choice) or "an empty text" for choice in self.choices)
         kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[self.type]
         if self.minimum is not None and self.maximum is not None:
             return f"{kind} from {_short(self.minimum)} to {_short(self.maximum)}"

@@ -45,8 +45,12 @@ class ClusterSource:
     @property
     def options(self) -> tuple[str, ...]:
         """The options with which another command reads the same settings."""
-        context = (self.context,) if self.context else ()
-        return "--namespace", self.namespace, "--cluster", *context
+        return cluster_options(self.namespace, self.context)
+
+
+def cluster_options(namespace: str = "", context: str = "") -> tuple[str, ...]:
+    """Return the options of a command for a cluster. `--cluster` is the last one, because of its value."""
+    return (*(("--namespace", namespace) if namespace else ()), "--cluster", *filter(None, (context,)))
 
 
 @dataclass(frozen=True)

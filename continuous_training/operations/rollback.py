@@ -197,19 +197,20 @@ class Rollback:
         """Roll the version out and move the aliases. Return the address of the endpoint."""
         version, alias_moved = plan.version, False
         champion = plan.champion.version if plan.champion else None
+        status = next_command("pipelines.status", self.settings, "--workload", self.name)
 
         def make_champion() -> None:
             nonlocal alias_moved
             # From here on the rollback is completed: an interrupt waits until the stack is closed.
             self.stack.enter_context(ignore_first_interrupt())
             if plan.moves_alias:
-                restore_champion(self.registry, version, champion, plan.previous, metadata)
+                restore_champion(self.registry, version, champion, plan.previous, metadata, status)
             alias_moved = True
 
         try:
             with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
                 archive = self.store.fetch(version.archive, Path(folder))
-                roll_out(self.target, self.name, archive, version.digest, make_champion, report)
+                roll_out(self.target, self.name, archive, version.digest, make_champion, report, status)
             mirror_aliases(self.registry, self.store, self.name, metadata.run)
         except PipelineError as error:
             aliases = self._aliases_after_error(plan, alias_moved)

@@ -33,19 +33,20 @@ def restore_champion(
     expected: str | None,
     previous: str | None,
     metadata: RollbackMetadata,
+    status_command: str,
 ) -> None:
     """Point `champion` at an earlier version, and `previous` at the champion before it.
 
-    `expected` is the current champion. Raises TransientError if another version became champion meanwhile.
-    The alias `champion` moves last: after an error it is unchanged, and so is `previous`, unless the registry
-    is unreachable.
+    `expected` is the current champion, and `status_command` shows the served version. Raises TransientError
+    if another version became champion meanwhile. The alias `champion` moves last: after an error it is
+    unchanged, and so is `previous`, unless the registry is unreachable.
     """
     name, aliases = version.name, registry.aliases(version.name)
     if aliases.get(CHAMPION) not in (expected, version.version):
         champion = f"version {aliases[CHAMPION]}" if CHAMPION in aliases else "none"
         raise TransientError(
             f"the champion of {name} is now {champion}, and no longer {expected or 'none'}. Check the "
-            f"served version, then try again:\npython -m pipelines.status --workload {name}"
+            f"served version, then try again:\n{status_command}"
         )
     try:
         _move_alias(registry, name, PREVIOUS, previous, metadata)

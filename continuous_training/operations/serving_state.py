@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -138,7 +139,7 @@ def check_agreement(
         remedy = next_command("pipelines.rollback", settings, "--workload", name, "--to", champion.version)
         return Agreement(False, _difference(name, champion, serving), remedy)
     if not serving.is_running:
-        remedy = f"python -m serving start --state {settings.state}"
+        remedy = shlex.join(["python", "-m", "serving", "start", "--state", str(settings.state)])
         return Agreement(True, "no server runs, so the endpoint does not answer", remedy)
     return Agreement(True)
 

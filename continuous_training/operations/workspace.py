@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from continuous_training.core.errors import TransientError
 from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-from continuous_training.core.settings import Settings
+from continuous_training.core.settings import Settings, cluster_options
 
-_WITHOUT_CLUSTER_OPTION = ("pipelines.run",)
+_RUN = "pipelines.run"
+"""Its option for a cluster differs from that of the other commands."""
 
 
 @contextmanager
@@ -77,11 +78,24 @@ def rollout_settings(settings: Settings, workload: str, progress: Progress) -> S
 
 def next_command(module: str, settings: Settings, *arguments: str) -> str:
     """Return the shell command that runs a module with the same state directory, registry and store."""
-    if settings.cluster and module not in _WITHOUT_CLUSTER_OPTION:
-        return shlex.join(["python", "-m", module, *arguments, *settings.cluster.options])
-    # With --state, the directory contains everything. Another registry or store comes from the environment.
+    return shlex.join(["python", "-m", module, *arguments, *_location(module, settings)])
+
+
+def _location(module: str, settings: Settings) -> Sequence[str]:
+    """Return the options of a command for the cluster or the state directory of the settings."""
+    # With --state, the directory contains everything. Another registry, store or target comes from the
+    # environment: that of the person's shell, or in a step of a pipeline that of the cluster.
     defaults = Settings.from_environment({}, settings.state)
-    is_default = (settings.registry, settings.store) == (defaults.registry, defaults.store)
+    is_default = (settings.registry, settings.store, settings.target) == (
+        defaults.registry,
+        defaults.store,
+        defaults.target,
+    )
+    is_step = settings.addresses.is_in_cluster and not is_default
+    if settings.cluster or is_step:
+        if module == _RUN:
+            return "--target", "cluster"
+        # A step does not know the context with which a person reaches its cluster.
+        return settings.cluster.options if settings.cluster else cluster_options()
     needs_state = is_default and settings.state != Path(".state").resolve()
-    state = ["--state", str(settings.state)] if needs_state else []
-    return shlex.join(["python", "-m", module, *arguments, *state])
+    return ("--state", str(settings.state)) if needs_state else ()

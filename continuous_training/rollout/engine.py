@@ -36,10 +36,11 @@ def roll_out(
     digest: str,
     make_champion: Callable[[], None],
     progress: Progress,
+    status_command: str = "",
 ) -> None:
     """Serve the archive under `name`, and call `make_champion` after its golden requests are verified.
 
-    The caller holds `target.rollout_lock(name)`.
+    The caller holds `target.rollout_lock(name)`. `status_command` shows a person how to serve the champion.
 
     Raises RolloutReverted if the version is refused or answers incorrectly, and the error of `make_champion`
     if that fails. In both cases the previous version was verified to be complete and to answer again.
@@ -77,10 +78,12 @@ def roll_out(
         if previous != digest:
             target.revert(name, digest)
         raise
-    _confirm(target, name, archive, digest, progress)
+    _confirm(target, name, archive, digest, progress, status_command)
 
 
-def _confirm(target: DeploymentTarget, name: str, archive: Path, digest: str, progress: Progress) -> None:
+def _confirm(
+    target: DeploymentTarget, name: str, archive: Path, digest: str, progress: Progress, status_command: str
+) -> None:
     """End the trial of the champion. If that fails, for example after it expired, serve the version again."""
     try:
         target.confirm(name, digest)
@@ -93,10 +96,10 @@ def _confirm(target: DeploymentTarget, name: str, archive: Path, digest: str, pr
         verify(golden, lambda request: target.predict(name, request, digest), RolloutReverted)
         target.confirm(name, digest)
     except PipelineError as error:
+        remedy = f". To see the command that serves it at once:\n{status_command}" if status_command else ""
         raise UnsettledError(
             f"the registry's champion of {name} is {short(digest)} now, but its trial at the endpoint could "
-            f"not be ended: {error}. The end of this run, or the next run, serves the champion. To see the "
-            f"command that serves it at once:\npython -m pipelines.status --workload {name}"
+            f"not be ended: {error}. The end of this run, or the next run, serves the champion{remedy}"
         ) from error
 
 

@@ -44,4 +44,14 @@ def roll_out_version(
     # Approval may evaluate the version again. A rollout starts again if the champion has changed.
     data = dataset.folder if dataset and model.approval_days is not None else None
     output = folder / "deployed.json"
-    return deploy(archived, output, context.registry, context.store, target, context.progress, data)
+    status = context.next_command("pipelines.status")
+    return deploy(
+        archived,
+        output,
+        context.registry,
+        context.store,
+        target,
+        context.progress,
+        data,
+        status_command=status,
+    )

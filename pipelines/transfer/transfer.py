@@ -99,7 +99,8 @@ def transfer(request: TransferRequest, source: Environment, target: Environment)
             _check_data(plan)
             if request.dry_run or registry is None:
                 return plan.result(PLANNED, _describe(plan))
-            context = RunContext(workload, new_run_id(f"{workload.name}-transfer"), registry, store, report)
+            run = new_run_id(f"{workload.name}-transfer")
+            context = RunContext(workload, run, registry, store, report, target.settings)
             context.history.write_trigger(context.run_id, RunTrigger(request.user, f"transfer of {version}"))
             return _execute(plan, context, folders[2])
 

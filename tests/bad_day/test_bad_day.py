@@ -235,8 +235,10 @@ def test_kills_at_random_moments(workshop: Workshop, table: Table) -> None:
     assert min(seconds.values()) > 0, f"a phase was not observed: {seconds}"
     workshop.recover(total, "an undisturbed run")
     assert total.faults == []
-    number = 0
+    number = attempts = 0
     while number < KILLS:
+        attempts += 1
+        assert attempts <= 3 * KILLS, "most runs ended before they were killed"
         phase, target = PHASES[number % len(PHASES)], TARGETS[number // len(PHASES) % len(TARGETS)]
         run, moment = workshop.start_run(), float(rng.uniform(0, seconds[phase]))
         killed = None

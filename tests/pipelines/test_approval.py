@@ -50,7 +50,7 @@ def test_a_local_run_waits_for_approval(tmp_path: Path, capsys: pytest.CaptureFi
         assert (event["kind"], event["champion"]) == ("promoted", "1")
         assert f"approved by {approved['by']}: checked by hand" in event["why"]
         repeated, _ = run_command(approve.main, capsys, *location)
-        assert "nothing to do" in repeated
+        assert "): nothing to do" in repeated
 
         second = run_json(main, capsys, *run, "--set", "approval=required", expect=WAITING)
         text, _ = run_command(reject.main, capsys, *location, "--why", "too early")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from continuous_training.operations import settle
 from continuous_training.rollout.local import LocalTarget
 from continuous_training.serving.process import daemon
 from pipelines import rollback, run, status
+from tests.recommended_commands import commands
 
 from . import champions
 from .champions import HALF, NAME, ROOT, ChampionState, run_command, run_json, run_module
@@ -55,11 +55,6 @@ def execute(command: str) -> None:
         [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-def commands(text: str) -> list[str]:
-    """Return the commands that a message recommends, each on a line of its own."""
-    return re.findall(r"^python -m .*$", text, re.MULTILINE)
 
 
 def read(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -21,6 +21,11 @@ def test_a_run_decides_about_approval_by_default() -> None:
     assert Digits.parse({"approval": "required", "approval_days": "14"})["approval_days"] == 14
 
 
+def test_the_error_lists_the_values_of_approval() -> None:
+    with pytest.raises(UserError, match="'maybe' is not one of an empty text, required"):
+        Digits.parse({"approval": "maybe"})
+
+
 def test_a_run_cannot_avoid_the_approval_that_a_workload_requires() -> None:
     values = Careful.parse({})
     assert (values["approval"], values["approval_days"]) == ("required", 2)

@@ -15,7 +15,7 @@ from continuous_training.core.messages import report
 from continuous_training.core.temporary_files import remove_leftovers
 from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process import daemon, logs, options
-from continuous_training.serving.process.server_state import state_directory
+from continuous_training.serving.process.server_state import state_directory, status_command
 from continuous_training.serving.process.server_status import ServerStatus
 from continuous_training.serving.process.settings import available_cores
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from continuous_training.serving.process.foreground import ManagementAccess
 
 MAX_WORKERS = 256
-_INTERRUPTED = "interrupted; see the state of the background server with: python -m serving status"
+_INTERRUPTED = "interrupted. To see the state of the background server:"
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -33,7 +33,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     args = _parser().parse_args(argv)
     json_output = getattr(args, "json", False)
-    return run_command(lambda: int(args.command(args)), _INTERRUPTED, json_output=json_output)
+    interruption = "interrupted"
+    if hasattr(args, "state"):
+        interruption = f"{_INTERRUPTED}\n{status_command(args.state)}"
+    return run_command(lambda: int(args.command(args)), interruption, json_output=json_output)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from continuous_training.core.errors import DiskFullError, PipelineError, Transi
 from continuous_training.core.json_object import Json
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.models.model_status import ModelStatus
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.server_state import RunningServer, status_command
 
 CONNECT_SECONDS = 5.0
 RESPONSE_SECONDS = 60.0
@@ -105,9 +105,9 @@ class ServerClient:
                 timeout=(CONNECT_SECONDS, seconds),
             )
         except requests.exceptions.RequestException as error:
-            raise TransientError(
-                f"the server at {url} does not answer: {error}. See: python -m serving status"
-            ) from error
+            folder = self.running.folder
+            hint = f". To see its state:\n{status_command(folder.parent)}" if folder else ""
+            raise TransientError(f"the server at {url} does not answer: {error}{hint}") from error
 
 
 def _error(response: requests.Response, default_message: str) -> PipelineError:

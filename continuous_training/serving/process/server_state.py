@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from continuous_training.core.errors import UserError
@@ -16,6 +17,11 @@ from continuous_training.core.json_object import JsonObject
 _RETRY_SECONDS = 0.2
 _REPAIR_SECONDS = 5.0
 """Longer than the server's interval of checks of its own files, on a busy machine."""
+
+
+def status_command(state: Path) -> str:
+    """Return the shell command that shows the server of a state directory."""
+    return shlex.join(["python", "-m", "serving", "status", "--state", str(state)])
 
 
 def state_directory(text: str) -> Path:
@@ -31,6 +37,7 @@ class RunningServer:
     """A running server: its process, its ports and the token of its management port.
 
     `started` is the time of its start in UTC, in ISO 8601. `host` is the address that the server listens on.
+    `folder` is the folder of its files, if it was found there.
     """
 
     pid: int
@@ -39,6 +46,7 @@ class RunningServer:
     token: str = field(repr=False)
     started: str
     host: str = "127.0.0.1"
+    folder: Path | None = field(default=None, compare=False)
 
     @property
     def url(self) -> str:
@@ -145,7 +153,8 @@ class StateFiles:
             text = self.server.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
-        return RunningServer.from_json(JsonObject.parse(text, self.server.name))
+        running = RunningServer.from_json(JsonObject.parse(text, self.server.name))
+        return replace(running, folder=self.folder)
 
     def is_locked_by(self, handle: int) -> bool:
         """Return whether `handle` is the lock file. It is not if the folder was replaced since."""

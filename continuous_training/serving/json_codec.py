@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import reprlib
 from collections.abc import Iterable
@@ -12,13 +11,12 @@ import numpy as np
 import orjson
 
 from continuous_training.serving.errors import EncodingError, RequestError
+from continuous_training.serving.gc_pause import gc_paused
 from continuous_training.serving.json_limits import JsonLimits
+from continuous_training.serving.json_parts import parse_in_parts
 
-_LARGE_BYTES = 64 * 1024
-"""The garbage collector is off while a larger body is parsed.
-
-It would search all objects of the body several times, for seconds in which the interpreter lock is held.
-"""
+LARGE_BYTES = 64 * 1024
+"""The limits of values apply to larger bodies, and the garbage collector is off while they are parsed."""
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -37,18 +35,17 @@ def decode(body: bytes | memoryview, limits: JsonLimits | None = None) -> Any:
 
     A large body that exceeds the limits is not parsed, and is a RequestError too.
     """
-    is_large = len(body) > _LARGE_BYTES
-    if is_large and limits is not None:
-        limits.check(bytes(body))
-    if is_large:
-        gc.disable()
     try:
-        return orjson.loads(body)
+        return orjson.loads(body) if len(body) <= LARGE_BYTES else _decode_large(bytes(body), limits)
     except orjson.JSONDecodeError as error:
         raise RequestError(f"the body is not valid JSON: {error}. Send UTF-8 JSON.") from error
-    finally:
-        if is_large:
-            gc.enable()
+
+
+def _decode_large(body: bytes, limits: JsonLimits | None) -> Any:
+    if limits is not None:
+        limits.check(body)
+    with gc_paused():
+        return parse_in_parts(body)
 
 
 def encode(value: Any) -> bytes:

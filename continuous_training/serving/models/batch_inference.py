@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from continuous_training.serving.errors import EncodingError, HandlerError, RequestError
+from continuous_training.serving.gc_pause import gc_paused
+from continuous_training.serving.json_codec import LARGE_BYTES
 from continuous_training.serving.models.inference_request import InferenceRequest, InferenceResponse
-from continuous_training.serving.models.model import Tensors
+from continuous_training.serving.models.model import Model, Tensors
 from continuous_training.serving.models.request_limits import MAX_ROWS_PER_REQUEST
 from continuous_training.serving.models.versions import LoadedVersion
 
@@ -45,7 +47,7 @@ def run_batch(
         items: list[_PreparedRequest] = []
         for index, request in enumerate(requests):
             try:
-                tensors = request.build_inputs(model)
+                tensors = _build_inputs(request, model)
                 items.append(_PreparedRequest(index, request, tensors, _row_count(tensors)))
             except RequestError as error:
                 results[index] = _without_frames(error)
@@ -71,6 +73,13 @@ def _groups(items: list[_PreparedRequest], max_rows: int) -> Iterator[list[_Prep
         rows += item.rows
     if group:
         yield group
+
+
+def _build_inputs(request: InferenceRequest, model: Model) -> Tensors:
+    if request.size() <= LARGE_BYTES:
+        return request.build_inputs(model)
+    with gc_paused():
+        return request.build_inputs(model)
 
 
 def _row_count(tensors: Tensors) -> int:

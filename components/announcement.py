@@ -7,6 +7,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.progress import Progress
 from continuous_training.core.settings import Settings
+from continuous_training.operations.workspace import next_command
 
 FAILED_VERDICTS = ("failed", "reverted")
 
@@ -19,7 +20,8 @@ def announce(record: RunRecord, history: RunHistory, settings: Settings, progres
 
     has_logs = bool(settings.kfp_api) and record.verdict in FAILED_VERDICTS
     command = f"python -m pipelines.logs {record.run}" if has_logs else ""
-    notification = run_notification(history.workload, record, command)
+    approve = next_command("pipelines.approve", settings, "--workload", history.workload)
+    notification = run_notification(history.workload, record, command, approve)
     progress(notification.text)
     if settings.notifications.selects(record.verdict):
         earlier = history.announced(record)

@@ -184,4 +184,6 @@ def _reasons(context: RunContext, evaluation: Evaluation) -> tuple[str, ...]:
 
 def _notify(context: RunContext, target: Environment) -> None:
     if record := context.history.run(context.run_id):
-        Notifier(target.settings.notifications).send(run_notification(context.workload.name, record))
+        approve = context.next_command("pipelines.approve")
+        notification = run_notification(context.workload.name, record, approve=approve)
+        Notifier(target.settings.notifications).send(notification)

@@ -30,22 +30,25 @@ class Notification:
     buttons: tuple[str, ...] = ()
 
 
-def run_notification(workload: str, record: RunRecord, command: str = "") -> Notification:
-    """Return the notification about a run. `command` shows more about a failed run."""
+def run_notification(workload: str, record: RunRecord, command: str = "", approve: str = "") -> Notification:
+    """Return the notification about a run.
+
+    `command` shows more about a failed run, and `approve` is the command that approves a version that waits.
+    """
     return Notification(
         workload=workload,
         run=record.run,
         verdict=record.verdict,
         text=f"{workload}: {record.verdict}. " + "; ".join(record.reasons),
         record={"workload": workload, **record.to_json()},
-        details=_details(workload, record, command),
+        details=_details(record, command, approve),
         page=record.registry.url if record.registry else "",
         version=record.version or "",
         buttons=buttons_of(record),
     )
 
 
-def _details(workload: str, record: RunRecord, command: str) -> tuple[tuple[str, str], ...]:
+def _details(record: RunRecord, command: str, approve: str) -> tuple[tuple[str, str], ...]:
     details = []
     if record.metrics:
         # The first metric is the one that the promotion rule names.
@@ -55,8 +58,8 @@ def _details(workload: str, record: RunRecord, command: str) -> tuple[tuple[str,
         details.append((f"difference to champion {record.champion.version}", _signed(record.difference)))
     if record.version:
         details.append(("version", record.version))
-    if record.approval and record.approval.is_waiting:
-        details.append(("approve", f"python -m pipelines.approve --workload {workload}"))
+    if approve and record.approval and record.approval.is_waiting:
+        details.append(("approve", approve))
     if command:
         details.append(("more", command))
     return tuple(details)

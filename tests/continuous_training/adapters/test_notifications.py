@@ -12,6 +12,7 @@ import pytest
 from continuous_training.adapters.notifications.notification import Notification, run_notification
 from continuous_training.adapters.notifications.notifier import MAIL, WEBHOOK, Notifier
 from continuous_training.adapters.notifications.slack_buttons import RETRAIN_VERDICTS
+from continuous_training.artifacts.approval import Approval
 from continuous_training.artifacts.evaluation import TrackingRun
 from continuous_training.artifacts.measurements import Interval
 from continuous_training.artifacts.run_record import RecordedVersion, RunRecord
@@ -56,6 +57,14 @@ def test_the_details_contain_metric_difference_and_version() -> None:
     failed = RunRecord(run="run-2", verdict="failed", reasons=("train: no rows (exit code 2)",))
     command = "python -m pipelines.logs run-2"
     assert run_notification("digits", failed, command).details == (("more", command),)
+
+
+@pytest.mark.parametrize(("state", "expected"), [("waiting", True), ("approved", False)])
+def test_the_details_of_a_version_that_waits_contain_the_command(state: str, expected: bool) -> None:
+    approval = Approval("run-1", "2026-11-29T12:00:00Z", "2026-12-06T12:00:00Z", state=state)
+    command = "python -m pipelines.approve --workload digits --state /data/state"
+    details = run_notification("digits", replace(RECORD, approval=approval), approve=command).details
+    assert (("approve", command) in details) is expected
 
 
 def test_json_contains_the_text_and_the_record() -> None:

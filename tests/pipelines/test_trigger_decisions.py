@@ -107,7 +107,9 @@ class ClusterService:
 def cluster(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterService]:
     """A cluster that serves nothing yet. Version 3 is the champion."""
     with ExitStack() as stack:
-        state = stack.enter_context(champions.copy_state(tmp_path_factory, "trigger-cluster"))
+        state = stack.enter_context(
+            champions.copy_state(tmp_path_factory, "trigger-cluster", run_server=True)
+        )
         kfp = stack.enter_context(kfp_server())
         kfp.outcome = []
         kfp.create_experiment({"display_name": NAME})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ def write_numbers(path: Path, rows: int) -> None:
             sample = patients[random.integers(0, len(patients), min(_BATCH, rows - start))]
             noisy = (sample * (1 + 0.03 * random.standard_normal(sample.shape))).clip(low, high).round(6)
             noisy[:, FEATURES.index("sex")] = sample[:, FEATURES.index("sex")]
-            yield noisy
+            yield noisy.T
 
     _write(path, [column.name for column in columns], batches())
 
@@ -49,13 +49,35 @@ def write_wide(path: Path, rows: int) -> None:
         for start in range(0, rows, 10_000):
             features = random.standard_normal((min(10_000, rows - start), _WIDTH)).round(4)
             noise = 10 * random.standard_normal(len(features))
-            yield np.column_stack([features, (features @ weights + noise).round(4)])
+            yield np.column_stack([features, (features @ weights + noise).round(4)]).T
 
     _write(path, [*(f"x{index}" for index in range(_WIDTH)), "y"], batches())
 
 
-def _write(path: Path, names: list[str], batches: Iterator[np.ndarray]) -> None:
+def write_mixed(path: Path, rows: int) -> None:
+    """Write a table of texts, categories and numbers. 1 % of the amounts and of the texts are missing."""
+    random = np.random.default_rng(0)
+    words = np.array([f"word{number}" for number in range(5000)])
+    cities = np.array([f"city{number}" for number in range(10)])
+
+    def batches() -> Iterator[list[np.ndarray]]:
+        for start in range(0, rows, _BATCH):
+            size = min(_BATCH, rows - start)
+            notes = words[random.integers(0, len(words), (6, size))]
+            notes[2:][random.random((4, size)) < 0.5] = ""
+            note = np.array([" ".join(filter(None, row)) for row in notes.T.tolist()], dtype=object)
+            grade, city = random.integers(1, 6, size), random.integers(0, len(cities), size)
+            amount, area = random.gamma(2, 100, (2, size)).round(2).astype(object)
+            price = 3 * amount + 2 * area + 50 * grade + 20 * city + random.normal(0, 100, size)
+            amount[random.random(size) < 0.01], note[random.random(size) < 0.01] = None, None
+            key = np.array([f"r{number:09d}" for number in range(start, start + size)])
+            yield [key, note, cities[city], grade, amount, area, price.astype(np.float64).round(2)]
+
+    _write(path, ["id", "note", "city", "grade", "amount", "area", "price"], batches())
+
+
+def _write(path: Path, names: list[str], batches: Iterable[Iterable[np.ndarray]]) -> None:
     with path.open("wb") as file:
         for number, batch in enumerate(batches):
-            table = pa.table([pa.array(column) for column in batch.T], names=names)
+            table = pa.table([pa.array(column) for column in batch], names=names)
             csv.write_csv(table, file, csv.WriteOptions(include_header=number == 0))

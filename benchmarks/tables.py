@@ -1,27 +1,34 @@
 """Measure time and memory of prep-data, train and evaluate on tables of numbers, next to a plain script.
 
-    python -m benchmarks.tables [--rows 20000 200000 2000000] [--wide 100000] [--output docs/scale.md]
+    python -m benchmarks.tables [--rows 20000 200000 2000000] [--wide 100000] [--mixed 500000]
+        [--results FILE.json] [--output docs/scale.md]
 
 Each step runs in a process of its own, and so does the script (benchmarks/plain_table.py). For the table of
 patients, evaluate compares the challenger with a champion on one measurement. The ratio is that of CPU
-seconds, because they depend less on the load of the machine.
+seconds, because they depend less on the load of the machine. With --results, the measurements of
+earlier commands in that file are in the table, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .processes import ROOT, ProcessResult, run_measured
-from .table_data import write_numbers, write_wide
+from .table_data import write_mixed, write_numbers, write_wide
 
 STEPS = ("prep-data", "train", "evaluate")
 CHAMPION = "bmi"
+WORKLOADS = {"patients": ("diabetes", "progression"), "wide": ("wide", "y"), "mixed": ("mixed", "price")}
+"""The workload and the label column of each table."""
+
+WRITERS = {"patients": write_numbers, "wide": write_wide, "mixed": write_mixed}
 _CHAMPION_ROWS = 20_000
 _TABLE = re.compile(r"(<!-- table -->\n).*(<!-- end of the table -->)", re.S)
 REJECTED = 3
@@ -49,7 +56,7 @@ class Measurement:
 
 def measure(table: str, source: Path, rows: int, folder: Path, state: Path) -> Measurement:
     """Run the script and the steps on a CSV file."""
-    workload, label = ("diabetes", "progression") if table == "patients" else ("wide", "y")
+    workload, label = WORKLOADS[table]
     champion = ["--champion", CHAMPION] if table == "patients" else []
     plain = run_measured("benchmarks.plain_table", str(source), label, str(folder / "plain"), *champion)
     name, data, model = ["--workload", workload], str(folder / "data"), str(folder / "model")
@@ -133,27 +140,58 @@ def write(measurements: list[Measurement], page: Path) -> None:
     draw(measurements, page.with_name("scale-tables.svg"))
 
 
+def read_results(path: Path | None) -> list[Measurement]:
+    """Return the measurements in a file; none without a file."""
+    if path is None or not path.exists():
+        return []
+    return [
+        Measurement(
+            entry["table"],
+            entry["rows"],
+            tuple(ProcessResult(**step) for step in entry["steps"]),
+            ProcessResult(**entry["plain"]),
+            entry["load"],
+        )
+        for entry in json.loads(path.read_text(encoding="utf-8"))
+    ]
+
+
+def merge(measurements: Iterable[Measurement], new: Measurement) -> list[Measurement]:
+    """Return the measurements in the order of the page. `new` replaces one of the same table and rows."""
+    by_size = {(measurement.table, measurement.rows): measurement for measurement in (*measurements, new)}
+    return sorted(by_size.values(), key=lambda result: (list(WORKLOADS).index(result.table), result.rows))
+
+
 def main() -> None:
     """Measure, print the table, and write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="*", default=[20_000, 200_000, 2_000_000, 20_000_000])
+    parser.add_argument(
+        "--rows", type=int, nargs="*", default=[20_000, 200_000, 500_000, 2_000_000, 20_000_000]
+    )
     parser.add_argument("--wide", type=int, nargs="*", default=[100_000])
+    parser.add_argument("--mixed", type=int, nargs="*", default=[500_000])
     parser.add_argument("--output", type=Path, help="page whose table is replaced; the figure is next to it")
+    parser.add_argument("--results", type=Path, help="JSON file with the measurements")
     arguments = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT / "benchmarks" / "path")
-    measurements: list[Measurement] = []
+    measurements = read_results(arguments.results)
     print(HEADER)
     with tempfile.TemporaryDirectory(prefix="tables-") as name:
         state, source = Path(name, "state"), Path(name, "table.csv")
         write_numbers(source, _CHAMPION_ROWS)
         settings = ["--set", f"source={source}", "--set", f"features={CHAMPION}"]
         run_measured("pipelines.run", "--workload", "diabetes", "--state", str(state), *settings)
-        sizes = [("patients", rows) for rows in arguments.rows] + [("wide", rows) for rows in arguments.wide]
+        counts = {"patients": arguments.rows, "wide": arguments.wide, "mixed": arguments.mixed}
+        sizes = [(table, rows) for table in WORKLOADS for rows in counts[table]]
         for table, rows in sizes:
             with tempfile.TemporaryDirectory(dir=name) as folder:
-                (write_numbers if table == "patients" else write_wide)(source, rows)
-                measurements.append(measure(table, source, rows, Path(folder), state))
-            print("\n".join(rows_of_table(measurements[-1])), flush=True)
+                WRITERS[table](source, rows)
+                measurement = measure(table, source, rows, Path(folder), state)
+            print("\n".join(rows_of_table(measurement)), flush=True)
+            measurements = merge(measurements, measurement)
+            if arguments.results:
+                content = json.dumps([asdict(result) for result in measurements], indent=2)
+                arguments.results.write_text(content, encoding="utf-8")
             if arguments.output:
                 write(measurements, arguments.output)
         run_measured("serving", "stop", "--state", str(state))

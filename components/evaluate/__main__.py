@@ -26,6 +26,7 @@ from continuous_training.adapters.object_store import open_store
 from continuous_training.core.exit_codes import exit_code_of
 from continuous_training.core.run_id import new_run_id
 from continuous_training.core.settings import Settings
+from continuous_training.core.stored_array import parts_of
 from continuous_training.evaluation.predictions import Predictions
 from workloads import discovery
 from workloads.contract import Workload
@@ -83,9 +84,10 @@ def outcome(result: EvaluationResult) -> str:
 def confusion_matrix(workload: Workload, predictions: Predictions) -> tuple[list[str], list[list[int]]]:
     """Return the labels, and the number of holdout rows by actual (row) and predicted (column) label."""
     labels = np.array(workload.column(workload.target).values)
-    actual, predicted = predictions.actual, predictions.challenger
-    counts = [[int(((actual == row) & (predicted == column)).sum()) for column in labels] for row in labels]
-    return [str(label) for label in labels], counts
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for actual, predicted in parts_of(predictions.actual, predictions.challenger):
+        counts += [[((actual == row) & (predicted == column)).sum() for column in labels] for row in labels]
+    return [str(label) for label in labels], counts.tolist()
 
 
 def main(argv: list[str] | None = None) -> int:

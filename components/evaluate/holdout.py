@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from continuous_training.artifacts.parquet_rows import StoredRows
+from continuous_training.core.stored_array import stored_array
 
 BATCH_ROWS = 4096
 
@@ -39,14 +40,17 @@ class Holdout:
         """Return these columns of all rows."""
         return pa.Table.from_batches(self.stored.batches(names, BATCH_ROWS))
 
+    def column_batches(self, name: str) -> Iterator[pa.RecordBatch]:
+        """Yield this column in the order of the rows."""
+        return self.stored.batches((name,), BATCH_ROWS)
+
     def values(self, name: str) -> np.ndarray:
         """Return a column of numbers or texts as an array. Equal texts share one object."""
-        column = self.columns(name)[name]
-        if not pa.types.is_string(column.type):
-            return np.asarray(column.to_numpy())
-        encoded = column.combine_chunks().dictionary_encode()
-        texts = np.array(encoded.dictionary.to_pylist(), dtype=object)
-        return np.asarray(texts[encoded.indices.to_numpy()])
+        columns = (batch.column(0) for batch in self.column_batches(name))
+        if not pa.types.is_string(self.stored.schema.field(name).type):
+            return stored_array(column.to_numpy(zero_copy_only=False) for column in columns)
+        distinct: dict[str, str] = {}
+        return stored_array(_shared_texts(column, distinct) for column in columns)
 
     def rows(self, indices: Sequence[int]) -> pa.Table:
         """Return the rows with these indices, in this order."""
@@ -58,3 +62,11 @@ class Holdout:
         rows = self.rows(indices)
         for index in range(rows.num_rows):
             yield rows.slice(index, 1)
+
+
+def _shared_texts(column: pa.Array, distinct: dict[str, str]) -> np.ndarray:
+    """Return the texts of a column as objects, each of which is the one in `distinct` with its content."""
+    encoded = column.dictionary_encode()
+    texts = np.empty(len(encoded.dictionary), dtype=object)
+    texts[:] = [distinct.setdefault(text, text) for text in encoded.dictionary.to_pylist()]
+    return np.asarray(texts[encoded.indices.to_numpy()])

@@ -17,10 +17,12 @@ def misclassified_images(
     workload: Workload, holdout: Holdout, challenger: Model, predictions: Predictions
 ) -> list[Misclassification]:
     """Return the worst errors of a classifier of images; empty for other models."""
-    wrong_rows = predictions.wrong_rows()
-    if workload.task != "classification" or not len(wrong_rows):
+    if workload.task != "classification":
         return []
-    if workload.pictures(holdout.rows([int(wrong_rows[0])])) is None:
+    if workload.pictures(holdout.rows([0])) is None:
+        return []
+    wrong_rows = predictions.wrong_rows()
+    if not len(wrong_rows):
         return []
     certainty = _certainty(workload, holdout, challenger, wrong_rows)
     selected = select_worst(len(wrong_rows), certainty)

@@ -26,7 +26,8 @@ def count_seen_rows(champion: TrainingData, manifest: DatasetManifest, holdout: 
     rule = champion.split or SplitRule.from_text(champion.split_rule)
     if rule is None or rule.column not in holdout.column_names:
         return int(holdout.num_rows)
-    return int(np.count_nonzero(assign_sides(rule, holdout.columns(rule.column)) == TRAIN))
+    batches = holdout.column_batches(rule.column)
+    return sum(int(np.count_nonzero(assign_sides(rule, batch) == TRAIN)) for batch in batches)
 
 
 def split_notes(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
+
+PART = 1 << 20
+"""Numbers that `parts` reads at a time."""
 
 
 class ArrayFile:
@@ -29,3 +33,15 @@ class ArrayFile:
         self._file.flush()
         self._file.seek(0)
         return np.fromfile(self._file, dtype=self._dtype)
+
+    def parts(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield all values in their order, up to `PART` of them at a time, after the index of the first."""
+        self._file.flush()
+        start = 0
+        while True:
+            self._file.seek(start * self._dtype.itemsize)
+            values = np.fromfile(self._file, dtype=self._dtype, count=PART)
+            if not len(values):
+                return
+            yield start, values
+            start += len(values)

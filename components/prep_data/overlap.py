@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ class SplitOverlap:
 
     A model is scored too well on rows that it was trained on. `exact` counts the holdout rows with the same
     content as a training row, `near` those that differ from one at most in case and white space of a text.
-    `exact` and `near` need 16 bytes of memory per row. Before, the rows' hashes are in files in `folder`.
+    `exact` and `near` need 8 bytes of memory per training row. The rows' hashes are in files in `folder`.
     """
 
     def __init__(self, workload: Workload, split_column: str = "", folder: Path | None = None) -> None:
@@ -59,23 +60,38 @@ class SplitOverlap:
 
     def training_row(self, index: int) -> int:
         """Return the index of the first training row with the content of the holdout row at `index`."""
-        hashes = self._hashes.read()
-        same = (hashes == hashes[index]) & (self._row_sides.read() == TRAIN)
-        return int(np.flatnonzero(same)[0])
+        content = next(
+            hashes[index - start] for start, hashes in self._hashes.parts() if index < start + len(hashes)
+        )
+        copies = (
+            (start, (hashes == content) & (row_sides == TRAIN))
+            for start, hashes, row_sides in self._parts(self._hashes)
+        )
+        return next(start + int(mask.argmax()) for start, mask in copies if mask.any())
 
     def _matches(self, file: ArrayFile) -> np.ndarray:
-        hashes, row_sides = file.read(), self._row_sides.read()
-        indices = np.flatnonzero(row_sides == HOLDOUT)
-        holdout, train = hashes[indices], hashes[row_sides == TRAIN]
-        del hashes
-        if not len(train):
-            return indices[:0]
+        train = np.empty(sum(int((sides == TRAIN).sum()) for _, sides in self._row_sides.parts()), np.uint64)
+        end = 0
+        for _, hashes, row_sides in self._parts(file):
+            selected = hashes[row_sides == TRAIN]
+            train[end : end + len(selected)] = selected
+            end += len(selected)
         train.sort()
-        # Neighbouring lookups in ascending order share the processor's cache.
-        order = np.argsort(holdout)
-        holdout = holdout[order]
-        positions = np.minimum(np.searchsorted(train, holdout), len(train) - 1)
-        return np.sort(indices[order[train[positions] == holdout]])
+        matches = [np.empty(0, np.intp)]
+        for start, hashes, row_sides in self._parts(file):
+            indices = np.flatnonzero(row_sides == HOLDOUT)
+            if len(train) and len(indices):
+                # Neighbouring lookups in ascending order share the processor's cache.
+                indices = indices[np.argsort(hashes[indices])]
+                holdout = hashes[indices]
+                positions = np.minimum(np.searchsorted(train, holdout), len(train) - 1)
+                matches.append(start + np.sort(indices[train[positions] == holdout]))
+        return np.concatenate(matches)
+
+    def _parts(self, file: ArrayFile) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield the index of the first row, the hashes and the sides of consecutive rows."""
+        for (start, hashes), (_, row_sides) in zip(file.parts(), self._row_sides.parts(), strict=True):
+            yield start, hashes, row_sides
 
 
 def _normalize(rows: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:

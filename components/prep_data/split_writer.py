@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from components.prep_data.array_file import ArrayFile
 from components.prep_data.group_sizes import LARGEST_GROUP, GroupSizes
 from components.prep_data.overlap import SplitOverlap
 from components.prep_data.row_fingerprint import Fingerprint, key_digests
+from components.prep_data.row_group_writer import RowGroupWriter
+from components.prep_data.row_positions import RowPositions
+from components.prep_data.split_statistics import SplitStatistics
 from components.prep_data.time_split import StagedRows
 from components.split_sides import HOLDOUT, TRAIN, UNUSED, assign_sides, hash_sides, value_digests
 from continuous_training.artifacts.dataset_manifest import Overlap, SplitManifest
+from continuous_training.artifacts.parquet_rows import StoredRows
 from continuous_training.artifacts.split_rule import SplitRule
 from continuous_training.core.digest import digest_file, digest_of
 from continuous_training.core.errors import UserError
 from continuous_training.core.progress import Progress
-from continuous_training.evaluation.statistics_accumulator import StatisticsAccumulator
 from workloads.contract import KeySplit, Rows, Split, TimeSplit, Workload
 
 from .validate import SPLITS, check_labels
@@ -40,32 +42,28 @@ class SplitWriter:
         unused = {workload.key, column} if isinstance(split, TimeSplit) else {workload.key}
         self.fingerprints = {side: Fingerprint() for side in SPLITS}
         self.statistics = {
-            side: StatisticsAccumulator(column for column in workload.columns if column.name not in unused)
+            side: SplitStatistics([column for column in workload.columns if column.name not in unused])
             for side in SPLITS
         }
         self.overlap = SplitOverlap(workload, column, folder)
-        self.groups = GroupSizes()
+        self.groups = GroupSizes(folder)
         self.labels = {side: Counter[Any]() for side in SPLITS}
         self.keys = ArrayFile(np.uint64, folder)
-        self.batches: list[tuple[str, int, int]] = []
+        self.positions = RowPositions(folder)
         self.total = self.gap_rows = 0
         self.staged: StagedRows | None = None
 
     def __enter__(self) -> SplitWriter:
         self._stack = ExitStack()
+        schema, repeated = self.workload.schema(), _repeated_columns(self.workload)
         self.writers = {
             split: self._stack.enter_context(
-                pq.ParquetWriter(
-                    self.folder / f"{split}.parquet",
-                    self.workload.schema(),
-                    use_dictionary=_repeated_columns(self.workload),
-                )
+                RowGroupWriter(self.folder / f"{split}.parquet", schema, repeated)
             )
             for split in SPLITS
         }
         if isinstance(self.split, TimeSplit):
-            path, schema = self.folder / "staged.arrow", self.workload.schema()
-            self.staged = StagedRows(self.split, self.test_size, path, schema)
+            self.staged = StagedRows(self.split, self.test_size, self.folder / "staged.arrow", schema)
             self._stack.callback(self.staged.close)
         return self
 
@@ -84,7 +82,7 @@ class SplitWriter:
         else:
             self._write(ordered, self._row_sides(batch, keys))
         self.keys.append(keys)
-        self._add_positions(rows)
+        self.positions.add(rows)
         self.total += len(keys)
 
     def finish(self) -> None:
@@ -110,18 +108,12 @@ class SplitWriter:
         for split, side in (("train", TRAIN), ("holdout", HOLDOUT)):
             part = batch.filter(pa.array(row_sides == side))
             if part.num_rows:
-                self.writers[split].write_batch(part)
+                self.writers[split].write(part)
                 self.fingerprints[split].add(part)
                 self.statistics[split].add(part)
                 self._count_labels(split, part)
         self.overlap.add(batch, row_sides)
         self.gap_rows += int((row_sides == UNUSED).sum())
-
-    def _add_positions(self, rows: Rows) -> None:
-        """Store where each run of consecutive row numbers begins, for the positions in errors."""
-        numbers = rows.row_numbers()
-        begins = np.flatnonzero(np.diff(numbers, prepend=-2) != 1)
-        self.batches += [(rows.origin, int(numbers[begin]), self.total + int(begin)) for begin in begins]
 
     def check(self, source: str, progress: Progress) -> Overlap:
         """Return the overlap of the splits.
@@ -151,14 +143,15 @@ class SplitWriter:
 
     def manifests(self) -> dict[str, SplitManifest]:
         """Return number, fingerprint and statistics of the rows of each split."""
+        paths = {split: self.folder / f"{split}.parquet" for split in SPLITS}
         return {
             split: SplitManifest(
                 self.fingerprints[split].rows,
                 self.fingerprints[split].hexdigest(),
-                self.statistics[split].result(),
-                digest_file(self.folder / f"{split}.parquet"),
+                self.statistics[split].result(StoredRows(path)),
+                digest_file(path),
             )
-            for split in SPLITS
+            for split, path in paths.items()
         }
 
     def _check_duplicates(self) -> None:
@@ -166,10 +159,11 @@ class SplitWriter:
         keys.sort()
         duplicates = keys[1:][keys[1:] == keys[:-1]]
         if len(duplicates):
-            first, second = np.flatnonzero(self.keys.read() == duplicates[0])[:2].tolist()
+            rows = (start + np.flatnonzero(part == duplicates[0]) for start, part in self.keys.parts())
+            first, second = np.concatenate(list(rows))[:2].tolist()
             raise UserError(
-                f"{self._position(second)}, column {self.workload.key}: the same key as in "
-                f"{self._position(first)} ({len(duplicates)} duplicates in total). Keys must be unique"
+                f"{self.positions.text(second)}, column {self.workload.key}: the same key as in "
+                f"{self.positions.text(first)} ({len(duplicates)} duplicates in total). Keys must be unique"
             )
 
     def _check_groups(self, source: str, progress: Progress) -> None:
@@ -178,8 +172,8 @@ class SplitWriter:
         column = self.rule.column
         if largest > LARGEST_GROUP * self.total:
             raise UserError(
-                f"source {source}, column {column}: the group of {self._position(row)} has {largest:,} of "
-                f"{self.total:,} rows; at most {LARGEST_GROUP:.0%} may be in one group. Split by another "
+                f"source {source}, column {column}: the group of {self.positions.text(row)} has {largest:,} "
+                f"of {self.total:,} rows; at most {LARGEST_GROUP:.0%} may be in one group. Split by another "
                 "column"
             )
         held_out = hash_sides(self.groups.digests(), self.rule.share) == HOLDOUT
@@ -198,10 +192,9 @@ class SplitWriter:
         held_out, limit = self.fingerprints["holdout"].rows, self.workload.overlap_share
         text = f"{len(exact):,} of {held_out:,} holdout rows have the content of a training row"
         if len(exact) > limit * held_out:
-            first = int(exact[0])
-            copy = self.overlap.training_row(first)
+            rows = (int(exact[0]), self.overlap.training_row(int(exact[0])))
             raise UserError(
-                f"source {source}: {text}, for instance {self._position(first)} and {self._position(copy)}; "
+                f"source {source}: {text}, for instance {' and '.join(map(self.positions.text, rows))}; "
                 f"at most {limit:.0%} may. Metrics are too high on rows that the model was trained on. "
                 "Remove the copies, or set overlap_share in the workload"
             )
@@ -210,10 +203,6 @@ class SplitWriter:
         if near:
             progress(text)
         return Overlap(len(exact), near)
-
-    def _position(self, index: int) -> str:
-        origin, first, before = next(batch for batch in reversed(self.batches) if batch[2] <= index)
-        return f"{origin}, row {first + index - before}"
 
 
 def _repeated_columns(workload: Workload) -> list[str]:

@@ -9,24 +9,31 @@ import numpy as np
 
 from continuous_training.artifacts.measurements import METRIC_CONFIDENCE, Interval
 from continuous_training.evaluation.metrics import Metric, Statistic
-from continuous_training.evaluation.row_scores import RowScores
+from continuous_training.evaluation.row_scores import RowScores, sums_by_group
 
 RESAMPLES = 2000
 GROUPS = 2000
 """The number of groups of rows that are resampled instead of single rows, so that the time is constant."""
 MAX_UNGROUPED_ROWS = 2 * GROUPS
 """Up to this number, rows are resampled one by one."""
-_MAX_RESAMPLED_VALUES = 4_000_000
+_MAX_RESAMPLED_VALUES = 400_000
+"""Values of the resamples that are in memory at a time."""
 
 
 def metric_interval(
-    metric: Metric, actual: np.ndarray, predicted: np.ndarray, seed: int, groups: np.ndarray | None = None
+    metric: Metric,
+    actual: np.ndarray,
+    predicted: np.ndarray,
+    seed: int,
+    groups: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> Interval:
     """Return the metric on these rows with its percentile bootstrap interval of METRIC_CONFIDENCE.
 
-    With `groups`, the number of each row's group from 0, whole groups are resampled.
+    With `groups`, the number of each row's group from 0, whole groups are resampled. Without groups, `mask`
+    selects the rows.
     """
-    return metric_intervals([metric], actual, predicted, seed, groups)[metric.name]
+    return metric_intervals([metric], actual, predicted, seed, groups, mask)[metric.name]
 
 
 def metric_intervals(
@@ -35,6 +42,7 @@ def metric_intervals(
     predicted: np.ndarray,
     seed: int,
     groups: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> dict[str, Interval]:
     """Return the interval of `metric_interval` for each metric, by name.
 
@@ -45,7 +53,8 @@ def metric_intervals(
         if metric.name not in intervals:
             same = [other for other in metrics if other.row_scores is metric.row_scores]
             statistics = [other.from_means for other in same]
-            shared = _bootstrap(RowScores.of(metric, actual, predicted), statistics, seed, groups=groups)
+            scores = RowScores.of(metric, actual, predicted, mask=mask)
+            shared = _bootstrap(scores, statistics, seed, groups=groups)
             intervals |= dict(zip((other.name for other in same), shared, strict=True))
     return {metric.name: intervals[metric.name] for metric in metrics}
 
@@ -102,10 +111,11 @@ def _resampled_means(row_scores: RowScores, rng: np.random.Generator) -> Iterato
     n = len(row_scores)
     if n > MAX_UNGROUPED_ROWS:
         sums, sizes = row_scores.group_sums(GROUPS, rng)
-        counts = _resample_counts(GROUPS, RESAMPLES, rng)
-        yield (counts @ sums) / (counts @ sizes)[:, None]
+        for size in resample_batches(GROUPS):
+            counts = _resample_counts(GROUPS, size, rng)
+            yield (counts @ sums) / (counts @ sizes)[:, None]
         return
-    scores = row_scores.at(slice(None))
+    scores = row_scores.all()
     distinct, frequencies = np.unique(scores, axis=0, return_counts=True)
     if len(distinct) <= n // 8:
         # With few distinct rows, one multinomial draw of their counts is faster than drawing row by row.
@@ -120,7 +130,7 @@ def _resampled_group_means(
 ) -> Iterator[np.ndarray]:
     """Yield the column means of `RESAMPLES` resamples of whole groups, in batches: [batch, k]."""
     sizes = np.bincount(groups).astype(np.float64)
-    sums = np.stack([np.bincount(groups, column) for column in scores.at(slice(None)).T], axis=1)
+    sums = sums_by_group(scores.with_groups(groups), len(sizes))
     for size in resample_batches(len(sizes)):
         counts = _resample_counts(len(sizes), size, rng)
         yield (counts @ sums) / (counts @ sizes)[:, None]

@@ -11,10 +11,11 @@ from continuous_training.artifacts.measurements import PairedTest, ServingCost, 
 from continuous_training.artifacts.population import PopulationChange
 from continuous_training.core.errors import UserError
 from continuous_training.evaluation.bootstrap import metric_interval, metric_intervals, paired_improvement
-from continuous_training.evaluation.metrics import METRICS, Interval, Metric, find_metric, metrics_over, score
+from continuous_training.evaluation.metrics import METRICS, Interval, Metric, find_metric, metrics_over
 from continuous_training.evaluation.paired_tests import mcnemar, non_inferiority_test, paired_test
 from continuous_training.evaluation.predictions import Predictions
 from continuous_training.evaluation.promotion_rule import PromotionRule
+from continuous_training.evaluation.row_scores import RowScores
 
 SEED = 0
 
@@ -159,12 +160,12 @@ def _intervals(
 
 
 def _slice_metric(metric: Metric, predictions: Predictions, mask: np.ndarray) -> SliceMetric:
-    actual, champion = predictions.actual[mask], predictions.champion
-    challenger = metric_interval(metric, actual, predictions.challenger[mask], SEED)
+    actual, champion = predictions.actual, predictions.champion
+    challenger = metric_interval(metric, actual, predictions.challenger, SEED, mask=mask)
     return SliceMetric(
         rows=int(mask.sum()),
         value=challenger.value,
-        champion=None if champion is None else score(metric, actual, champion[mask]),
+        champion=None if champion is None else RowScores.of(metric, actual, champion, mask=mask).value(),
         low=challenger.low,
         high=challenger.high,
     )

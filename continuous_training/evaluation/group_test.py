@@ -9,6 +9,8 @@ import numpy as np
 
 from continuous_training.evaluation.margin_test import mixture_p_value, row_differences
 from continuous_training.evaluation.metrics import Metric
+from continuous_training.evaluation.moments import Moments
+from continuous_training.evaluation.row_scores import sums_by_group
 
 FEW_GROUPS = 100
 """Below this number of groups, the p-value is multiplied by the ratio of both numbers."""
@@ -39,7 +41,10 @@ def group_test(
     if count < 2:
         return 1.0
     # Scaled so that the mean over the groups is the mean over the rows, for any sizes of the groups.
-    sums = np.bincount(groups, differences + margin, count) * count / len(groups)
-    values = sums - margin
+    parts = (
+        (numbers, differences.of(scores)[:, None] + margin)
+        for numbers, scores in differences.scores.with_groups(groups)
+    )
+    values = sums_by_group(parts, count)[:, 0] * count / len(groups) - margin
     loss = -max(_LARGEST_LOSS * float(np.abs(values).max()), 2 * margin)
-    return min(1.0, 2 * max(1.0, FEW_GROUPS / count) * mixture_p_value(values, loss, margin))
+    return min(1.0, 2 * max(1.0, FEW_GROUPS / count) * mixture_p_value(Moments.of(values), loss, margin))

@@ -9,11 +9,13 @@ missed is taken into account.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
 from continuous_training.evaluation.metrics import Metric
+from continuous_training.evaluation.moments import Moments
 from continuous_training.evaluation.row_scores import RowScores
 
 FEW_ROWS = 50
@@ -31,46 +33,59 @@ def margin_test(
 
     NaN if the metric is not finite. 1.0 if the measured difference is worse than the margin.
     """
-    values = row_differences(metric, actual, challenger, champion)
-    if values is None:
+    differences = row_differences(metric, actual, challenger, champion)
+    if differences is None:
         return float("nan")
-    gradient = _direction(metric, actual, challenger, champion)
     scores = RowScores.of(metric, actual, challenger)
-    largest_loss = min(metric.largest_loss(part, gradient) for part in scores.parts())
+    largest_loss = min(metric.largest_loss(part, differences.direction) for part in scores.parts())
+    moments = differences.moments()
     # Errors that are small against the margin must not make a worse model impossible on few rows.
     losses, correction = [min(largest_loss, -2 * margin)], 1.0
     if not metric.bounded:
-        losses.append(float(values.min()))
+        losses.append(moments.low)
         correction = max(1.0, FEW_ROWS / len(actual))
-    return min(1.0, 2 * correction * min(mixture_p_value(values, loss, margin) for loss in losses))
+    return min(1.0, 2 * correction * min(mixture_p_value(moments, loss, margin) for loss in losses))
+
+
+@dataclass(frozen=True)
+class RowDifferences:
+    """The part of each row in the improvement, whose mean is the improvement; positive is better.
+
+    `scores` are those of challenger and champion. `direction` is the derivative of the improvement with
+    respect to the challenger's mean scores: the metric is linear in the scores of a row, to the first order.
+    `shift` is added to each row, so that the mean is the improvement itself.
+    """
+
+    scores: RowScores
+    direction: np.ndarray
+    shift: float
+
+    def of(self, scores: np.ndarray) -> np.ndarray:
+        """Return the differences of rows with these scores."""
+        challenger, champion = np.split(scores, 2, axis=1)
+        return np.asarray((challenger - champion) @ self.direction + self.shift)
+
+    def moments(self) -> Moments:
+        """Return number, mean, variance and minimum of the differences of all rows."""
+        moments = Moments()
+        for part in self.scores.parts():
+            moments.merge(Moments.of(self.of(part)))
+        return moments
 
 
 def row_differences(
     metric: Metric, actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray
-) -> np.ndarray | None:
-    """Return the part of each row in the improvement, whose mean is the improvement; positive is better.
-
-    The metric is linear in the scores of a row, to the first order. None if the metric is not finite.
-    """
+) -> RowDifferences | None:
+    """Return the differences of the rows. None if the metric is not finite."""
     sign = 1 if metric.higher_is_better else -1
-    means = np.split(RowScores.of(metric, actual, challenger, champion).means(), 2)
+    scores = RowScores.of(metric, actual, challenger, champion)
+    first, second = np.split(scores.means(), 2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        difference = sign * float(metric.from_means(means[0]) - metric.from_means(means[1]))
+        difference = sign * float(metric.from_means(first) - metric.from_means(second))
     if not np.isfinite(difference):
         return None
-    direction = _direction(metric, actual, challenger, champion)
-    both = RowScores.of(metric, actual, challenger, champion).parts()
-    parts = (np.split(scores, 2, axis=1) for scores in both)
-    values = np.concatenate([(first - second) @ direction for first, second in parts])
-    return np.asarray(values + difference - values.mean())
-
-
-def _direction(
-    metric: Metric, actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray
-) -> np.ndarray:
-    """Return the derivative of the improvement with respect to the challenger's mean scores."""
-    means = np.split(RowScores.of(metric, actual, challenger, champion).means(), 2)
-    return (1 if metric.higher_is_better else -1) * _gradient(metric, (means[0] + means[1]) / 2)
+    direction = sign * _gradient(metric, (first + second) / 2)
+    return RowDifferences(scores, direction, difference - float((first - second) @ direction))
 
 
 def _gradient(metric: Metric, means: np.ndarray) -> np.ndarray:
@@ -82,14 +97,14 @@ def _gradient(metric: Metric, means: np.ndarray) -> np.ndarray:
     return np.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def mixture_p_value(values: np.ndarray, loss: float, margin: float) -> float:
-    """Return the one-sided p-value if the hypothesis is a mixture of `values` and a difference of `loss`."""
-    rows, difference = len(values), float(values.mean())
+def mixture_p_value(values: Moments, loss: float, margin: float) -> float:
+    """Return the one-sided p-value if the hypothesis is a mixture of values and a difference of `loss`."""
+    rows, difference = values.count, values.mean
     distance = difference + margin
     if distance <= 0 or loss >= -margin:
         return 1.0
     share = distance / (difference - loss)
-    variance = (1 - share) * (values.var() + distance**2) + share * (loss + margin) ** 2
+    variance = (1 - share) * (values.squares / rows + distance**2) + share * (loss + margin) ** 2
     return t_tail(distance / (variance / rows) ** 0.5, rows - 1)
 
 

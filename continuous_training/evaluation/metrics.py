@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -36,18 +37,27 @@ class Metric:
     bounded: bool
     labels: Sequence[str | int] = ()
 
-    def for_rows(self, actual: np.ndarray) -> Metric:
-        """Return the metric with scores that do not depend on which of these rows are scored at a time."""
+    def for_rows(self, parts: Iterable[np.ndarray]) -> Metric:
+        """Return the metric with scores that do not depend on which rows are scored at a time.
+
+        `parts` are the labels of all rows.
+        """
         if not self.by_class:
             return self
-        labels = np.unique(np.array(self.labels) if self.labels else actual)
-        absent = np.array([not (actual == label).any() for label in labels.tolist()])
-        return replace(self, row_scores=partial(_by_class, labels=labels.tolist(), absent=absent))
+        present = set[Any]().union(*(_distinct(part) for part in parts))
+        labels = np.unique(np.array(self.labels or list(present))).tolist()
+        absent = np.array([label not in present for label in labels])
+        return replace(self, row_scores=partial(_by_class, labels=labels, absent=absent))
 
     @property
     def by_class(self) -> bool:
         """Whether the scores are indicators of classes."""
         return self.row_scores is _by_class or getattr(self.row_scores, "func", None) is _by_class
+
+
+def _distinct(labels: np.ndarray) -> list[Any]:
+    # Objects may have types without an order.
+    return list(set(labels.tolist()) if labels.dtype.kind == "O" else np.unique(labels).tolist())
 
 
 def _correct(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:

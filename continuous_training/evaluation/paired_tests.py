@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from continuous_training.artifacts.measurements import PairedTest
+from continuous_training.core.stored_array import parts_of
 from continuous_training.evaluation.bootstrap import (
     GROUPS,
     MAX_UNGROUPED_ROWS,
@@ -126,9 +127,11 @@ def tango(actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray, marg
 
 def _discordant(actual: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> tuple[int, int]:
     """Return the number of rows on which only the challenger, and only the champion, is correct."""
-    challenger_correct, champion_correct = challenger == actual, champion == actual
-    wins = int((challenger_correct & ~champion_correct).sum())
-    losses = int((~challenger_correct & champion_correct).sum())
+    wins = losses = 0
+    for labels, challenger_part, champion_part in parts_of(actual, challenger, champion):
+        challenger_correct, champion_correct = challenger_part == labels, champion_part == labels
+        wins += int((challenger_correct & ~champion_correct).sum())
+        losses += int((~challenger_correct & champion_correct).sum())
     return wins, losses
 
 
@@ -147,7 +150,7 @@ def permutation(
     total = start + champion_means
     rng = np.random.default_rng(seed)
     # One coin for a random group of rows is as valid as one for each row, and takes constant time.
-    sums = scores.group_sums(GROUPS, rng)[0] if n > MAX_UNGROUPED_ROWS else scores.at(slice(None))
+    sums = scores.group_sums(GROUPS, rng)[0] if n > MAX_UNGROUPED_ROWS else scores.all()
     challenger_sums, champion_sums = np.split(sums, 2, axis=1)
     swap = champion_sums - challenger_sums
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from continuous_training.core.errors import UserError
+from continuous_training.core.stored_array import PART_ROWS, parts_of, stored_array
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -28,7 +29,9 @@ class Predictions:
 
     def wrong_rows(self) -> np.ndarray:
         """Return the indices of the rows that the challenger predicts incorrectly."""
-        return np.flatnonzero(self.challenger != self.actual)
+        parts = parts_of(self.challenger, self.actual)
+        wrong = [number * PART_ROWS + np.flatnonzero(a != b) for number, (a, b) in enumerate(parts)]
+        return np.concatenate([np.empty(0, np.intp), *wrong])
 
 
 @dataclass(frozen=True)
@@ -106,18 +109,20 @@ def predict(
     `batches` yields the outputs of the model for a batch of rows, and the number of rows. Raises UserError if
     the output does not have one value per row, or if `validator` rejects an output.
     """
-    values = []
-    for outputs, rows in batches:
-        if validator:
-            validator.validate(outputs, rows)
-        array = outputs.get(output)
-        if array is None or array.shape != (rows,):
-            raise UserError(
-                f"workload {workload}: for {rows} rows the handler returns {output} with shape "
-                f"{getattr(array, 'shape', None)}; it must return one value per row"
-            )
-        values.append(array)
-    return np.concatenate(values)
+
+    def values() -> Iterator[np.ndarray]:
+        for outputs, rows in batches:
+            if validator:
+                validator.validate(outputs, rows)
+            array = outputs.get(output)
+            if array is None or array.shape != (rows,):
+                raise UserError(
+                    f"workload {workload}: for {rows} rows the handler returns {output} with shape "
+                    f"{getattr(array, 'shape', None)}; it must return one value per row"
+                )
+            yield array
+
+    return stored_array(values())
 
 
 def non_finite_responses(responses: Sequence[object]) -> list[str]:

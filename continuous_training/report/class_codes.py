@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from continuous_training.core.stored_array import parts_of
 from continuous_training.report.formatting import clean
 
 
-def class_codes(*columns: np.ndarray) -> tuple[list[str], list[np.ndarray]]:
-    """Return the names of all classes, and for each column the index of each row's class.
+class ClassPairs(NamedTuple):
+    """The names of all classes, and the number of rows of each pair of an actual and a predicted class.
 
-    Numeric classes are in numeric order and come first, the others in alphabetical order. 3 and 3.0 are the
-    same class.
+    A pair consists of the indices of its classes in `names`. Numeric classes are in numeric order and come
+    first, the others in alphabetical order. 3 and 3.0 are the same class.
     """
-    encoded = [_encode(np.asarray(column).ravel()) for column in columns]
-    names = sorted({_name(value) for values, _ in encoded for value in values}, key=_natural_order)
+
+    names: list[str]
+    actual: np.ndarray
+    predicted: np.ndarray
+    rows: np.ndarray
+
+
+def class_pairs(actual: np.ndarray, predicted: np.ndarray) -> ClassPairs:
+    """Count the pairs of classes of all rows."""
+    counts = Counter[tuple[str, str]]()
+    for columns in parts_of(actual.ravel(), predicted.ravel()):
+        (actual_values, actual_codes), (values, codes) = map(_encode, columns)
+        pairs, numbers = np.unique(actual_codes * len(values) + codes, return_counts=True)
+        for pair, number in zip(pairs.tolist(), numbers.tolist(), strict=True):
+            row, column = divmod(pair, len(values))
+            counts[_name(actual_values[row]), _name(values[column])] += number
+    names = sorted({name for pair in counts for name in pair}, key=_natural_order)
     index = {name: number for number, name in enumerate(names)}
-    return names, [
-        np.array([index[_name(value)] for value in values], dtype=np.intp)[codes] for values, codes in encoded
-    ]
+    codes = np.array([[index[row], index[column]] for row, column in counts], dtype=np.intp).reshape(-1, 2)
+    return ClassPairs(names, codes[:, 0], codes[:, 1], np.array(list(counts.values()), dtype=np.int64))
 
 
 def _encode(labels: np.ndarray) -> tuple[list[Any], np.ndarray]:

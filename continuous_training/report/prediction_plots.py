@@ -10,7 +10,8 @@ import numpy as np
 from markupsafe import Markup
 
 from continuous_training.artifacts.measurements import SliceMetric
-from continuous_training.report.class_codes import class_codes
+from continuous_training.core.stored_array import parts_of
+from continuous_training.report.class_codes import class_pairs
 from continuous_training.report.evaluation_plots import FULL_WIDTH, HALF_WIDTH
 from continuous_training.report.formatting import real, short
 from continuous_training.report.report_data import ReportData
@@ -39,7 +40,8 @@ def has_predictions(data: ReportData) -> bool:
     """Return whether there are rows to draw; a regression needs two rows with finite values."""
     predictions = data.predictions
     if data.task == "regression":
-        return len(_finite_pairs(predictions.actual, predictions.challenger)[0]) > 1
+        parts = parts_of(predictions.actual, predictions.challenger)
+        return sum(len(_finite_pairs(*part)[0]) for part in parts) > 1
     return len(predictions.actual) > 0
 
 
@@ -80,39 +82,50 @@ def _write_counts(axes: Axes, counts: np.ndarray, rates: np.ndarray, size: float
 def confusion_counts(actual: np.ndarray, predicted: np.ndarray) -> tuple[list[str], np.ndarray, int]:
     """Return the classes, and the number of rows by actual (row) and predicted (column) class: int [k, k].
 
-    Also return the number of errors. The classes are in the order of `class_codes`. With more than
+    Also return the number of errors. The classes are in the order of `class_pairs`. With more than
     `MAX_CLASSES` classes, the least frequent ones are combined.
     """
-    names, (rows, columns) = class_codes(actual, predicted)
-    errors, size = int((rows != columns).sum()), len(names)
+    names, rows, columns, numbers = class_pairs(actual, predicted)
+    errors, size = int(numbers[rows != columns].sum()), len(names)
     if size > MAX_CLASSES:
-        frequencies = np.bincount(rows, minlength=size) + np.bincount(columns, minlength=size)
+        frequencies = np.bincount(rows, numbers, size) + np.bincount(columns, numbers, size)
         # Among classes of one frequency, the first in alphabetical order are shown.
         order = sorted(range(size), key=lambda code: (-frequencies[code], names[code]))
         common = sorted(order[: MAX_CLASSES - 1])
         names, new_codes = [*(names[code] for code in common), OTHER_CLASSES], np.full(size, len(common))
         new_codes[common] = np.arange(len(common))
         rows, columns, size = new_codes[rows], new_codes[columns], len(names)
-    counts = np.bincount(rows * size + columns, minlength=size * size)
-    return names, counts.reshape(size, size).astype(np.int64), errors
+    counts = np.zeros((size, size), dtype=np.int64)
+    np.add.at(counts, (rows, columns), numbers)
+    return names, counts, errors
 
 
 def class_slices(data: ReportData) -> dict[str, SliceMetric]:
     """Return the accuracy on the rows of each class, in the form of slices."""
     predictions = data.predictions
-    champion = [] if predictions.champion is None else [predictions.champion]
-    names, (actual, *models) = class_codes(predictions.actual, predictions.challenger, *champion)
-    rows = np.bincount(actual, minlength=len(names))
-    correct = [np.bincount(actual[actual == model], minlength=len(names)) for model in models]
+    rows, correct = _class_rows(predictions.actual, predictions.challenger)
+    champion_correct: dict[str, int] = {}
+    if predictions.champion is not None:
+        champion_correct = _class_rows(predictions.actual, predictions.champion)[1]
     return {
         name: SliceMetric(
-            rows=int(rows[code]),
-            value=float(correct[0][code] / rows[code]),
-            champion=float(correct[1][code] / rows[code]) if champion else None,
+            rows=count,
+            value=correct[name] / count,
+            champion=champion_correct[name] / count if champion_correct else None,
         )
-        for code, name in enumerate(names)
-        if rows[code]
+        for name, count in rows.items()
+        if count
     }
+
+
+def _class_rows(actual: np.ndarray, predicted: np.ndarray) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the number of rows of each actual class, and of those that are predicted correctly."""
+    names, rows, columns, numbers = class_pairs(actual, predicted)
+    totals = np.zeros((2, len(names)), dtype=np.int64)
+    np.add.at(totals[0], rows, numbers)
+    np.add.at(totals[1], rows, np.where(rows == columns, numbers, 0))
+    total, correct = (dict(zip(names, counts.tolist(), strict=True)) for counts in totals)
+    return total, correct
 
 
 def errors_plot(data: ReportData) -> Markup:
@@ -123,7 +136,7 @@ def errors_plot(data: ReportData) -> Markup:
         champion_actual, champion = _finite_pairs(data.predictions.actual, data.predictions.champion)
         errors.append(champion - champion_actual)
     figure = new_figure(FULL_WIDTH, 324)
-    _draw_scatter(add_axes(figure, 62, 28, 306, 250), actual, predicted, short(data.label_column))
+    _draw_scatter(add_axes(figure, 62, 28, 306, 250), actual, predicted, data)
     axes = add_axes(figure, 444, 28, 300, 250)
     bins = min(30, max(8, 2 * math.isqrt(len(actual))))
     edges = np.histogram_bin_edges(np.concatenate(errors), bins).tolist()
@@ -137,14 +150,15 @@ def errors_plot(data: ReportData) -> Markup:
     axes.axvline(0, color=MUTED, lw=1)
     axes.margins(y=0.2)
     axes.grid(axis="y")
-    axes.set(xlabel="predicted minus actual", ylabel="rows of the holdout", title="Errors")
+    title = "Errors" + sample_note(data.row_step)
+    axes.set(xlabel="predicted minus actual", ylabel="rows of the holdout", title=title)
     median, half = real(np.median(errors[0])), real(np.median(abs(errors[0])))
     summary = f"the median error is {median}, and half of the errors are within {half} of zero"
     return inline_svg(figure, "errors", f"Predicted over actual for {len(actual)} rows; {summary}")
 
 
-def _draw_scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, unit: str) -> None:
-    step = sampling_step(len(actual), MAX_POINTS)
+def _draw_scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, data: ReportData) -> None:
+    step, unit = sampling_step(len(actual), MAX_POINTS), short(data.label_column)
     low, high = float(min(actual.min(), predicted.min())), float(max(actual.max(), predicted.max()))
     margin = 0.05 * (high - low or 1.0)
     axes.plot([low, high], [low, high], color=MUTED, lw=1)
@@ -152,7 +166,7 @@ def _draw_scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, unit: s
     axes.plot(actual[::step], predicted[::step], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     axes.set(xlabel=f"actual {unit}".strip(), ylabel=f"predicted {unit}".strip())
-    axes.set_title("Predicted over actual" + sample_note(step))
+    axes.set_title("Predicted over actual" + sample_note(step * data.row_step))
     axes.grid(color=GRID)
 
 

@@ -48,7 +48,7 @@ def fit_plot(data: ReportData) -> Markup | None:
         alpha=0.55,
         ms=5,
         mew=0,
-        label="holdout" + sample_note(step),
+        label="holdout" + sample_note(step * data.row_step),
     )
     axes.plot(*line, color=CHALLENGER, lw=3, label="challenger")
     champion_line = _champion_line(predictions.champion, values)
@@ -81,7 +81,8 @@ def residuals_plot(data: ReportData) -> Markup | None:
     sample = slice(None, None, sampling_step(len(residuals)))
     axes.plot(*_group_means(predicted[sample], residuals[sample]), color=INK, lw=1.6)
     axes.grid(color=GRID)
-    title = "Residuals over predicted" + sample_note(step)
+    note = sample_note(step * data.row_step)
+    title = "Residuals over predicted" + note
     axes.set(xlabel="predicted", ylabel="actual minus predicted", title=title)
     axes = add_axes(figure, 444, 28, 300, 226)
     ordered = np.sort(residuals[sample])
@@ -91,7 +92,7 @@ def residuals_plot(data: ReportData) -> Markup | None:
     axes.plot(normal, mean + deviation * normal, color=MUTED, lw=1)
     axes.plot(normal, ordered[sample], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
     axes.grid(color=GRID)
-    axes.set(xlabel="of a normal distribution", ylabel="residuals", title="Quantiles" + sample_note(step))
+    axes.set(xlabel="of a normal distribution", ylabel="residuals", title="Quantiles" + note)
     moments = f"mean {real(mean)}, standard deviation {real(deviation)}"
     return inline_svg(figure, "residuals", f"Residuals of {len(residuals)} rows: {moments}")
 

@@ -28,6 +28,7 @@ class ReportData:
     the champion's training rows, if known. `label_column` names the axes of a regression. `feature` is the
     name and the values of the only column that the model uses, if there is only one. `errors` are the worst
     misclassifications of images, the worst first. `bad_rows` are the first rows that prep-data set aside.
+    `predictions` and `feature` have one in `row_step` rows of the holdout.
     """
 
     evaluation: Evaluation
@@ -43,6 +44,7 @@ class ReportData:
     feature: tuple[str, np.ndarray] | None = None
     errors: Sequence[Misclassification] = field(default_factory=tuple)
     bad_rows: Sequence[BadRow] = ()
+    row_step: int = 1
 
     @property
     def primary(self) -> str:

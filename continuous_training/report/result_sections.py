@@ -19,6 +19,7 @@ from continuous_training.report.formatting import (
     metric_value,
 )
 from continuous_training.report.report_data import ReportData
+from continuous_training.report.row_sample import drawn_rows
 from continuous_training.report.templating import Variables
 
 
@@ -88,13 +89,14 @@ def _predictions(data: ReportData) -> Variables:
     if not prediction_plots.has_predictions(data):
         return variables
     if data.task == "regression":
+        drawn = drawn_rows(data)
         slices = _slices(data, data.evaluation.slices, data.primary, "slice", evaluation_plots.FULL_WIDTH)
         return {
             **variables,
             **slices,
-            "errors_plot": prediction_plots.errors_plot(data),
-            "fit_plot": regression_plots.fit_plot(data),
-            "residuals_plot": regression_plots.residuals_plot(data),
+            "errors_plot": prediction_plots.errors_plot(drawn),
+            "fit_plot": regression_plots.fit_plot(drawn),
+            "residuals_plot": regression_plots.residuals_plot(drawn),
         }
     if data.evaluation.slices:
         slices = _slices(data, data.evaluation.slices, data.primary, "slice", evaluation_plots.HALF_WIDTH)

@@ -30,6 +30,6 @@ def test_the_memory_is_that_of_the_digests() -> None:
     for _ in range(20):
         assert digests.add(random.integers(0, 256, (1000, 16), dtype=np.uint8)).all()
     runs = digests._full + digests._partial
-    assert sum(run.nbytes for run in runs) == 20_000 * 16
-    assert max(map(len, runs)) < 2 * 1024 + 1000
+    assert sum(run.array.nbytes for run in runs) == 20_000 * 16
+    assert max(len(run.array) for run in runs) < 2 * 1024 + 1000
     assert digests._filter._blocks.nbytes <= 2 * 20_000

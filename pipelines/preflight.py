@@ -16,23 +16,28 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from continuous_training.core.command import run_command
 from continuous_training.core.errors import UserError
 from continuous_training.core.exit_codes import DONE
 from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE, STEPS_ACCOUNT
-from continuous_training.kubeflow.preflight.cluster_preflight import check_cluster
 from continuous_training.kubeflow.preflight.finding import Finding, State, missing
-from continuous_training.kubeflow.submission import Submission
 from workloads import discovery
 
 from .compile import compile_workload
 from .fixed_parameters import add_fixed_argument, fixed_from_arguments
 from .images import add_image_arguments, images_from_arguments
 
+if TYPE_CHECKING:
+    from continuous_training.kubeflow.submission import Submission
+
 
 def submission_from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Submission:
     """Return the submission that --service-account (if the command has it) and --no-preflight describe."""
+    # Import here for a shorter start-up time of local runs.
+    from continuous_training.kubeflow.submission import Submission
+
     account = getattr(arguments, "service_account", "")
     return Submission(account, not arguments.no_preflight, environment.get("KUBECONFIG", ""))
 
@@ -91,6 +96,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Import here for a shorter start-up time of local runs.
+    from continuous_training.kubeflow.preflight.cluster_preflight import check_cluster
+
     images = images_from_arguments(arguments)
     fixed = fixed_from_arguments(arguments)
     texts = [

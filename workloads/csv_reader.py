@@ -25,7 +25,7 @@ from .load_context import Advance, DropDuplicates, SetAside, ignore_duplicates, 
 from .parquet_table import ParquetTable
 
 BLOCK = 10_000
-_BLOCK_BYTES = 1 << 23
+_BLOCK_BYTES = 1 << 22
 """Rows and bytes of a block at the most."""
 
 _DIGITS = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2")

@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from workloads.contract import Rows
 
-_BYTES = 1 << 23
+_BYTES = 1 << 22
 """Bytes of a merged batch at the most, which bounds the memory for tables of many columns."""
 
 
 def merge_batches(batches: Iterable[Rows], size: int = 10_000) -> Iterator[Rows]:
-    """Yield the same rows in batches of up to `size` rows of one file, and up to 8 MiB.
+    """Yield the same rows in batches of up to `size` rows of one file, and up to 4 MiB.
 
     A reader ends a batch at each row that it sets aside. Small batches would make the checks slow, and each
     would become a row group of the Parquet file.

@@ -70,19 +70,21 @@ def _run(workload: str, parameters: Values, run_id: str, folder: Path) -> None:
 
 
 def _import_kfp_without_client() -> None:
-    """Import kfp without the clients of its server and of Kubernetes, each of which takes up to a second.
+    """Import kfp without the clients of its server, of Kubernetes and of Docker: each takes up to a second.
 
     KFP sets this variable in steps. It uses the client of Kubernetes only for node affinities that are given
-    as JSON, which the default settings do not have.
+    as JSON, which the default settings do not have, and that of Docker only in its runner of containers.
     """
     os.environ["_KFP_RUNTIME"] = "true"
     import kfp
 
     del os.environ["_KFP_RUNTIME"]
-    absent = {name: ModuleType(name) for name in ("kubernetes", "kubernetes.client")}
+    absent = {name: ModuleType(name) for name in ("kubernetes", "kubernetes.client", "docker")}
     absent["kubernetes"].__dict__["client"] = absent["kubernetes.client"]
+    absent["docker"].__dict__["DockerClient"] = object
     sys.modules.update(absent)
-    import kfp.kubernetes  # noqa: F401
+    import kfp.kubernetes
+    import kfp.local  # noqa: F401
 
     for name in absent:
         del sys.modules[name]

@@ -75,10 +75,13 @@ class Load:
 
 
 @contextmanager
-def generate_load(namespace: ClusterNamespace, name: str, request: Any) -> Iterator[Load]:
-    """Send requests during the block: one thread with a persistent connection, one with new connections."""
+def generate_load(namespace: ClusterNamespace, name: str, request: Any, service: str = "") -> Iterator[Load]:
+    """Send requests during the block: one thread with a persistent connection, one with new connections.
+
+    `service` is the Service of the endpoint, by default the one with the model's name.
+    """
     pod, load = f"callers-{name}-{secrets.token_hex(2)}", Load()
-    arguments = [name, f"/predict/{name}", json.dumps(request)]
+    arguments = [service or name, f"/predict/{name}", json.dumps(request)]
     command = ["python", "-c", _SCRIPT, *arguments]
     namespace.cluster.create(POD, _pod(pod, namespace.settings.image, command))
     try:

@@ -19,7 +19,11 @@ _NOT_ALLOWED = re.compile(
 )
 
 
-_COMPONENTS = {"serving.kserve.io": "components/kserve", "trainer.kubeflow.org": "components/trainer"}
+_COMPONENTS = {
+    "discovery.k8s.io": "components/kserve",
+    "serving.kserve.io": "components/kserve",
+    "trainer.kubeflow.org": "components/trainer",
+}
 """The folders of the Roles that are not in the base, by API group."""
 
 

@@ -1,4 +1,4 @@
-"""Preflight checks of KServe: its definition, its controller, its webhooks and the settings of a canary."""
+"""Preflight checks of KServe: its definition, its controller and its webhooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from continuous_training.rollout.kserve.deployment_mode import (
     mode_of,
 )
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE, inference_service
-from continuous_training.rollout.kserve.preconditions import check_canary
 from continuous_training.rollout.kubernetes.serving_objects import deployment
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
 from continuous_training.rollout.trial import DeployedVersion
@@ -40,10 +39,6 @@ def check_kserve(cluster: Cluster, settings: ServingSettings) -> list[Finding]:
     except UserError:
         # The image or the store is not set, which is a finding of its own.
         return findings
-    try:
-        check_canary(settings, mode, "each model")
-    except UserError as error:
-        findings.append(Finding(State.MISSING, f"CT_CANARY in KServe's mode {mode}", str(error)))
     manifest = inference_service(_VERSION.name, _VERSION, runtime.pod(_VERSION), settings, mode)
     return [*findings, check_dry_run(cluster, manifest)]
 

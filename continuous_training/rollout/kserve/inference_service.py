@@ -100,8 +100,8 @@ def _knative_predictor(pod_spec: Manifest) -> Manifest:
     return {**supported, "containers": [knative_container]}
 
 
-def trial_manifest(service: Manifest, name: str, previous: Manifest | None) -> Manifest:
-    """Return the InferenceService `name` for the trial of `service`, with one pod.
+def trial_manifest(service: Manifest, name: str, previous: Manifest | None, replicas: int = 1) -> Manifest:
+    """Return the InferenceService `name` for the trial of `service`, with this number of pods.
 
     Its annotation contains `previous`, the manifest of the endpoint before the trial.
     """
@@ -113,7 +113,7 @@ def trial_manifest(service: Manifest, name: str, previous: Manifest | None) -> M
             "labels": {**metadata["labels"], **_CLUSTER_LOCAL_LABELS},
             "annotations": {**metadata["annotations"], PREVIOUS_MANIFEST_ANNOTATION: json.dumps(previous)},
         },
-        "spec": {"predictor": {**predictor, "minReplicas": 1, "maxReplicas": 1}},
+        "spec": {"predictor": {**predictor, "minReplicas": replicas, "maxReplicas": replicas}},
     }
 
 

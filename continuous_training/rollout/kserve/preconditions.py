@@ -5,16 +5,14 @@ from __future__ import annotations
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.partial_metadata import is_known
 from continuous_training.core.errors import UserError
-from continuous_training.core.serving_settings import ServingSettings
-from continuous_training.rollout.kserve.deployment_mode import find_mode, is_standard
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE, MANAGED_BY_LABELS
 
 MAX_NAME_LENGTH = 40
 """In Knative mode a Service is named NAME-t1a2b-predictor-00001, which may have at most 63 characters."""
 
 
-def check_preconditions(cluster: Cluster, settings: ServingSettings, name: str) -> None:
-    """Check the cluster, the name, the owner of the InferenceService and the canary; raises UserError."""
+def check_preconditions(cluster: Cluster, name: str) -> None:
+    """Check the cluster, the name and the owner of the InferenceService; raises UserError."""
     if not is_known(cluster, INFERENCE_SERVICE):
         raise UserError(
             f"this cluster has no {INFERENCE_SERVICE.kind} ({INFERENCE_SERVICE.api_version}): install "
@@ -31,15 +29,4 @@ def check_preconditions(cluster: Cluster, settings: ServingSettings, name: str) 
         raise UserError(
             f"InferenceService {name} in namespace {cluster.namespace} was not created by this "
             "pipeline and is not changed: delete it, or set CT_SERVING_NAMESPACE to another namespace"
-        )
-    check_canary(settings, find_mode(cluster, service), name)
-
-
-def check_canary(settings: ServingSettings, mode: str, name: str) -> None:
-    """Raise UserError if a canary is configured in a mode that does not support it."""
-    if settings.canary and is_standard(mode):
-        raise UserError(
-            f"CT_CANARY is {settings.canary}, but KServe runs {name} in its Standard mode, which "
-            "ignores canaryTrafficPercent: all traffic would go to the new version. Set CT_CANARY=0, or "
-            "CT_TARGET=kubernetes, which supports canaries"
         )

@@ -16,7 +16,7 @@ from continuous_training.core.errors import PipelineError, TransientError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.kserve.controller_problems import find_controller_problem
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE, TEMPLATE_LABEL
-from continuous_training.rollout.kubernetes.readiness import Deadline, ReadinessMonitor
+from continuous_training.rollout.kubernetes.readiness import Deadline, ReadinessMonitor, pods_of
 from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, Manifest
 from continuous_training.rollout.kubernetes.warning_events import EventFilter
 
@@ -31,7 +31,7 @@ _INFERENCE_SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 
 
 def deployment_name(name: str) -> str:
-    """Return the name of the Deployment of an InferenceService in Standard mode."""
+    """Return the name of the Deployment, and of the Service, of an InferenceService in Standard mode."""
     return f"{name}-predictor"
 
 
@@ -83,6 +83,16 @@ def _has_template_of(template: Manifest, service: Manifest) -> bool:
     )
 
 
+def _unfulfilled_conditions(status: Manifest) -> str:
+    """Describe the conditions that are not true, such as a route that the gateway does not accept."""
+    descriptions = [
+        " ".join(filter(None, (condition["type"], condition.get("reason"), condition.get("message"))))
+        for condition in status.get("conditions") or []
+        if condition["status"] != "True" and condition.get("reason")
+    ]
+    return f" ({'; '.join(descriptions)})" if descriptions else ""
+
+
 def _commands(pod_spec: Manifest) -> list[Any]:
     return [
         [container.get("image"), container.get("command"), container.get("args")]
@@ -100,10 +110,13 @@ class Predictor:
     def address(self) -> str:
         """Return the address inside the cluster that KServe assigned; TransientError if there is none yet."""
         if self._address is None:
-            service = self.cluster.get(INFERENCE_SERVICE, self.name) or {}
-            self._address = ((service.get("status") or {}).get("address") or {}).get("url")
-        if not self._address:
-            raise TransientError(f"KServe has not assigned an address to InferenceService {self.name} yet")
+            status = (self.cluster.get(INFERENCE_SERVICE, self.name) or {}).get("status") or {}
+            self._address = (status.get("address") or {}).get("url")
+            if not self._address:
+                raise TransientError(
+                    f"KServe has not assigned an address to InferenceService {self.name} yet"
+                    f"{_unfulfilled_conditions(status)}"
+                )
         return self._address.rstrip("/")
 
     def wait_for_deployment(
@@ -122,7 +135,7 @@ class Predictor:
             problem = None
             is_late = deadline.elapsed - start > PROCESSING_SECONDS
             if is_late and not is_up_to_date(deployment, service):
-                problem = find_controller_problem(self.cluster, service, self.since)
+                problem = find_controller_problem(self.cluster, self.name, self.since)
             monitor.observe(deployment, status, problem)
         raise monitor.error(status, deadline)
 
@@ -140,6 +153,7 @@ class Predictor:
         NotReadyError as `wait_for_deployment` does.
         """
         monitor, status, consecutive = self._monitor(digest, progress), "", 0
+        start = deadline.elapsed
         for _ in until(deadline.remaining, POLL_SECONDS):
             try:
                 while consecutive < count:
@@ -149,7 +163,10 @@ class Predictor:
             except PipelineError as error:
                 # A response of the previous version, an error, or no response: all of these may be temporary.
                 consecutive, status = 0, str(error)
-            monitor.observe(None, status)
+            problem, is_late = None, deadline.elapsed - start > PROCESSING_SECONDS
+            if is_late and self._address is None and not pods_of(self.cluster, self.pod_labels(digest)):
+                problem = find_controller_problem(self.cluster, self.name, self.since)
+            monitor.observe(None, status, problem)
         raise monitor.error(status, deadline)
 
     def pod_labels(self, digest: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ from continuous_training.rollout.kserve.inference_service import (
 )
 from continuous_training.rollout.kserve.preconditions import check_preconditions
 from continuous_training.rollout.kserve.predictor import CONSECUTIVE_RESPONSES, Predictor
+from continuous_training.rollout.kserve.standard_canary import StandardCanary
 from continuous_training.rollout.kserve.trials import DELETION_TIMEOUT, Trials
 from continuous_training.rollout.kubernetes.cluster_target import ClusterTarget
 from continuous_training.rollout.kubernetes.readiness import Deadline
@@ -37,6 +38,9 @@ from continuous_training.rollout.trial import (
     InterruptedTrial,
     Trial,
 )
+
+CANARY_POLL_SECONDS = 1.0
+"""The interval in which pods of a canary that are not ready lose their traffic, in Standard mode."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         """The InferenceServices of the versions on trial."""
         return Trials(self.cluster)
 
+    @cached_property
+    def standard_canary(self) -> StandardCanary:
+        """The canary in Standard mode."""
+        return StandardCanary(self.cluster)
+
     def served_digest(self, name: str) -> str | None:
         """Return the digest in the annotation of the InferenceService, or None if it does not exist."""
         service = self._get(name)
@@ -78,7 +87,7 @@ class KServeTarget(ClusterTarget[KServeTrial]):
 
     def check_preconditions(self, name: str) -> None:
         """Raise UserError if KServe cannot serve the model with these settings."""
-        check_preconditions(self.cluster, self.settings, name)
+        check_preconditions(self.cluster, name)
 
     def prepare_trial(self, version: DeployedVersion) -> KServeTrial:
         """Read the current InferenceService, and build the new one."""
@@ -96,16 +105,33 @@ class KServeTarget(ClusterTarget[KServeTrial]):
 
     def start_trial(self, trial: KServeTrial) -> None:
         """Apply the trial's InferenceService and wait until it serves the version."""
-        manifest = trial_manifest(trial.manifest, trial.name, trial.previous_manifest)
+        previous, replicas = self.canary_baseline(trial), 1
+        if previous is not None and self._is_standard(trial.manifest):
+            replicas = self.standard_canary.replicas(previous.name, self.settings.canary)
+        manifest = trial_manifest(trial.manifest, trial.name, trial.previous_manifest, replicas)
         service = self.apply(INFERENCE_SERVICE, manifest)
         self._wait_until_served(service, trial.version, trial.deadline)
 
     def start_canary(self, trial: KServeTrial, previous: DeployedVersion) -> None:
-        """Apply the new InferenceService with a canary share, and wait for a response of the version."""
-        version, percent = trial.version, self.settings.canary
-        self._apply_endpoint(with_canary(trial.manifest, percent))
-        self._wait_for_responses(version.name, version, trial.deadline, count=1)
-        self.progress(f"canary: {version.name} {version.digest[:12]} receives {percent} % of the traffic")
+        """Add the trial's pods to the endpoint's Service, or set the share in Knative mode."""
+        version = trial.version
+        if self._is_standard(trial.manifest):
+            self.check_lease()
+            share = self.standard_canary.start(version)
+        else:
+            self._apply_endpoint(with_canary(trial.manifest, self.settings.canary))
+            self._wait_for_responses(version.name, version, trial.deadline, count=1)
+            share = f"{self.settings.canary} % of the traffic"
+        self.progress(f"canary: {version.name} {version.digest[:12]} receives {share}")
+
+    def wait_in_canary(self, version: DeployedVersion, seconds: float) -> None:
+        """Wait between two checks of the canary, and keep pods that are not ready out of the endpoint."""
+        for _ in until(seconds, CANARY_POLL_SECONDS):
+            self.standard_canary.refresh()
+
+    def scale_up(self, trial: KServeTrial) -> None:
+        """End the canary in Standard mode; NAME itself has enough pods for all the traffic."""
+        self.standard_canary.stop(trial.version.name)
 
     def switch(self, trial: KServeTrial) -> None:
         """Apply the new InferenceService and wait until it serves the version."""
@@ -141,6 +167,8 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         """Restore NAME from the manifest in the trial, and delete the trial's InferenceService."""
         trial = self.trials.current(name)
         if trial is not None:
+            self.check_lease()
+            self.standard_canary.stop(name)
             self._restore_manifest(name, previous_manifest(trial))
             self.trials.delete(name, self.progress)
 
@@ -169,13 +197,13 @@ class KServeTarget(ClusterTarget[KServeTrial]):
 
     def _verify_complete(self, service: Manifest, version: DeployedVersion) -> None:
         self._wait_until_served(service, version, Deadline(self.settings.deadline))
-        if is_standard(find_mode(self.cluster, service)):
+        if self._is_standard(service):
             self.verify_pods(version, Predictor(self.cluster, version.name).pod_labels(version.digest))
 
     def _wait_until_served(self, service: Manifest, version: DeployedVersion, deadline: Deadline) -> None:
         """Return when an InferenceService, as the API server returned it, serves only this version."""
         name = service["metadata"]["name"]
-        if is_standard(find_mode(self.cluster, service)):
+        if self._is_standard(service):
             predictor = self._predictor(name, version)
             predictor.wait_for_deployment(service, version.digest, deadline, self.progress)
         self._wait_for_responses(name, version, deadline)
@@ -191,6 +219,9 @@ class KServeTarget(ClusterTarget[KServeTrial]):
             self.progress,
             count,
         )
+
+    def _is_standard(self, service: Manifest) -> bool:
+        return is_standard(find_mode(self.cluster, service))
 
     def _predictor(self, name: str, version: DeployedVersion) -> Predictor:
         """Return a predictor that reports the events since the start of the current trial."""

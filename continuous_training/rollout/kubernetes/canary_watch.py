@@ -37,6 +37,9 @@ class CanaryTarget(Protocol):
     def predict_on_trial(self, version: DeployedVersion, request: Any) -> Any:
         """Send a request to the version on trial."""
 
+    def wait_in_canary(self, version: DeployedVersion, seconds: float) -> None:
+        """Wait between two checks of the canary."""
+
 
 def canary_replicas(percent: int, previous_replicas: int) -> int:
     """Return the number of canary pods whose share of all pods is closest to `percent`; at least 1."""
@@ -71,7 +74,7 @@ def _observe(target: CanaryTarget, version: DeployedVersion, previous: DeployedV
             return CanaryDecision(False, describe_failures(failures))
         if decision is not None:
             return decision
-        time.sleep(planned / CHECKS)
+        target.wait_in_canary(version, planned / CHECKS)
 
 
 def _uid(pod: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,8 @@ class ClusterTarget(BaseTarget[TrialT]):
     """A deployment target on a cluster.
 
     Besides the abstract methods of BaseTarget, a subclass implements `start_canary`, and may override
-    `scale_up`. Before every change of the cluster it calls `check_lease`, or changes it with `apply`.
+    `wait_in_canary` and `scale_up`. Before every change of the cluster it calls `check_lease`, or changes it
+    with `apply`.
     """
 
     lease_seconds = LEASE_SECONDS
@@ -51,6 +53,10 @@ class ClusterTarget(BaseTarget[TrialT]):
     @abstractmethod
     def start_canary(self, trial: TrialT, previous: DeployedVersion) -> None:
         """Give the version a share of the traffic, CT_CANARY percent, and report the share."""
+
+    def wait_in_canary(self, version: DeployedVersion, seconds: float) -> None:
+        """Wait between two checks of the canary."""
+        time.sleep(seconds)
 
     def scale_up(self, trial: TrialT) -> None:
         """Prepare a promoted canary for all the traffic."""

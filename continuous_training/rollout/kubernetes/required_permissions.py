@@ -8,6 +8,7 @@ from continuous_training.adapters.kubernetes.resources import (
     AUTOSCALER,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
+    ENDPOINT_SLICE,
     EVENT,
     LEASE,
     POD,
@@ -50,6 +51,8 @@ REQUIRED_PERMISSIONS: dict[str, tuple[Permission, ...]] = {
     "kserve": (
         Permission(INFERENCE_SERVICE, "", ("get", "list", *_APPLY, "delete")),
         Permission(DEPLOYMENT, "", ("get",)),
+        # The canary in Standard mode.
+        Permission(ENDPOINT_SLICE, "", ("list", *_APPLY, "delete")),
         *_COMMON,
     ),
 }

@@ -11,7 +11,7 @@ from tests.continuous_training.serving.toy_models import make_archive
 
 from ..cluster_namespace import ClusterNamespace
 from . import crd
-from .kserve_namespace import KServeNamespace, simulated_kserve
+from .kserve_namespace import KServeNamespace, is_kserve_installed, simulated_kserve
 from .simulated_controller import SimulatedController
 
 
@@ -36,11 +36,18 @@ def namespace(simulation: tuple[KServeNamespace, SimulatedController]) -> KServe
     return simulation[0]
 
 
+def skip_if_kserve_is_installed(namespace: ClusterNamespace) -> None:
+    """Skip a test that changes the behaviour of the simulated controller."""
+    if is_kserve_installed(namespace.cluster):
+        pytest.skip("this test needs the simulated controller, but KServe is installed")
+
+
 @pytest.fixture
 def controller(
     simulation: tuple[KServeNamespace, SimulatedController],
 ) -> Iterator[SimulatedController]:
-    """The controller, without image overrides of other tests."""
+    """The simulated controller, without image overrides of other tests."""
+    skip_if_kserve_is_installed(simulation[0])
     yield simulation[1]
     simulation[1].image_overrides.clear()
     simulation[1].deletion_seconds = 0.5

@@ -1,13 +1,15 @@
-"""A namespace with the InferenceService kind and a simulated KServe controller."""
+"""A namespace with the InferenceService kind and a KServe controller: an installed one, or a simulation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from continuous_training.adapters.kubernetes.client import Cluster
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT
+from continuous_training.kubeflow.preflight.kserve_check import CONTROLLER
 from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
 from continuous_training.rollout.kserve.target import KServeTarget
 from continuous_training.rollout.kubernetes.service_client import open_service_client
@@ -39,11 +41,21 @@ class KServeNamespace(ClusterNamespace):
         return self.cluster.get(INFERENCE_SERVICE, name)
 
 
+def is_kserve_installed(cluster: Cluster) -> bool:
+    """Return whether a pod of KServe's own controller is available."""
+    deployment = cluster.in_namespace("kserve").get(DEPLOYMENT, CONTROLLER) or {}
+    return bool(deployment.get("status", {}).get("availableReplicas"))
+
+
 @contextmanager
 def simulated_kserve(
     namespace: ClusterNamespace, mode: str = "Standard"
 ) -> Iterator[tuple[KServeNamespace, SimulatedController]]:
-    """Run a simulated controller for the namespace's InferenceServices during the block."""
+    """Run a simulated controller for the namespace's InferenceServices during the block.
+
+    If KServe is installed, its controller is used, and the simulated one does not run.
+    """
     controller = SimulatedController(namespace.cluster, mode)
-    with controller.run_in_background():
+    is_installed = is_kserve_installed(namespace.cluster)
+    with nullcontext() if is_installed else controller.run_in_background():
         yield KServeNamespace(namespace.cluster, namespace.store, namespace.settings), controller

@@ -49,7 +49,8 @@ class SimulatedController:
 
     `image_overrides` replaces the image of the pods of an InferenceService. Its keys are the name and the
     first twelve digits of the version's digest. `is_paused` stops all
-    reconciliation, as if the controller did not run.
+    reconciliation, as if the controller did not run. Without `is_knative_installed`, it rejects the Knative
+    mode, as KServe does.
     """
 
     def __init__(self, cluster: Cluster, mode: str = "Standard") -> None:
@@ -57,6 +58,7 @@ class SimulatedController:
         self.defect: Exception | None = None
         self.image_overrides: dict[tuple[str, str], str] = {}
         self.is_paused, self.deletion_seconds = False, 0.5
+        self.is_knative_installed = True
         self._deletions: dict[str, float] = {}
 
     @contextmanager
@@ -84,7 +86,7 @@ class SimulatedController:
                 try:
                     self._reconcile(service)
                 except RefusedError as error:
-                    self._report(service, error)
+                    self._report(service, "InternalError", f"fails to reconcile predictor: {error}")
                 except PipelineError as error:
                     # The object was deleted or changed: the next round uses its new state.
                     print(f"controller: {error}")
@@ -103,6 +105,11 @@ class SimulatedController:
             self._set_finalizers(service, [_FINALIZER])
         if self.mode == "Standard":
             self._reconcile_standard(service)
+        elif not self.is_knative_installed:
+            message = (
+                "It is not possible to use Knative deployment mode when Knative Services are not available"
+            )
+            self._report(service, "ServerlessModeRejected", message)
         else:
             self._reconcile_knative(service)
 
@@ -113,7 +120,7 @@ class SimulatedController:
         with suppress(NotThereError, ConflictError):
             self.cluster.transport.send(request)
 
-    def _report(self, service: Manifest, error: PipelineError) -> None:
+    def _report(self, service: Manifest, reason: str, message: str) -> None:
         """Create an event on the InferenceService, as KServe does."""
         metadata = service["metadata"]
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -126,8 +133,8 @@ class SimulatedController:
                 "name": metadata["name"],
                 "uid": metadata["uid"],
             },
-            "reason": "InternalError",
-            "message": f"fails to reconcile predictor: {error}",
+            "reason": reason,
+            "message": message,
             "type": "Warning",
             "source": {"component": "v1beta1Controllers"},
             "firstTimestamp": now,

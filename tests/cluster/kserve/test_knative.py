@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,28 +19,39 @@ from tests.continuous_training.serving.toy_models import make_archive
 
 from ..cluster_namespace import MISSING_IMAGE, ClusterNamespace
 from ..load_generator import generate_load
+from .conftest import skip_if_kserve_is_installed
 from .kserve_namespace import KServeNamespace, simulated_kserve
 from .rollouts import (
     check_served,
     failed_rollout,
+    find_trials,
     get_service,
 )
+from .simulated_controller import SimulatedController
 
 pytestmark = pytest.mark.usefixtures("short_grace_periods")
 
 
 @pytest.fixture
-def knative_namespace(
+def knative_simulation(
     own_namespace: ClusterNamespace, installed_crd: None, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[KServeNamespace]:
+) -> Iterator[tuple[KServeNamespace, SimulatedController]]:
     """A namespace in Knative mode, which KServe's ConfigMap selects."""
+    skip_if_kserve_is_installed(own_namespace)
     data = {"deploy": '{"defaultDeploymentMode": "Knative"}'}
     manifest = {"metadata": {"name": deployment_mode.CONFIG_MAP_NAME}, "data": data}
     own_namespace.cluster.apply(CONFIG_MAP, manifest)
     namespaces = ("no-such-namespace", own_namespace.name)
     monkeypatch.setattr(deployment_mode, "CONFIG_MAP_NAMESPACES", namespaces)
-    with simulated_kserve(own_namespace, "Knative") as (namespace, _):
-        yield namespace
+    with simulated_kserve(own_namespace, "Knative") as simulation:
+        yield simulation
+
+
+@pytest.fixture
+def knative_namespace(
+    knative_simulation: tuple[KServeNamespace, SimulatedController],
+) -> KServeNamespace:
+    return knative_simulation[0]
 
 
 def test_canary_in_knative_mode_is_reverted_or_promoted_by_its_traffic(
@@ -82,3 +94,17 @@ def test_missing_image_in_knative_mode_reverts_the_rollout(
     message = failed_rollout(knative_namespace, archive, served, image=MISSING_IMAGE)
     assert re.search(r"quiet-t\w{4} did not become ready: ", message)
     assert "ImagePull" in message
+
+
+def test_missing_knative_ends_the_rollout_with_the_event_of_the_controller(
+    knative_simulation: tuple[KServeNamespace, SimulatedController], tmp_path: Path
+) -> None:
+    namespace, controller = knative_simulation
+    controller.is_knative_installed = False
+    start = time.monotonic()
+    with pytest.raises(RolloutReverted) as raised:
+        namespace.deploy(make_archive(tmp_path, name="absent"), pytest.fail)
+    assert "KServe reports ServerlessModeRejected: " in str(raised.value)
+    assert time.monotonic() - start < namespace.settings.deadline / 2
+    assert namespace.service("absent") is None
+    assert not find_trials(namespace, "absent")

@@ -63,12 +63,6 @@ def test_a_valid_configuration_creates_nothing(namespace: ClusterNamespace) -> N
     assert not namespace.cluster.find(DEPLOYMENT)
 
 
-def test_a_canary_in_a_mode_without_canaries_is_reported(namespace: ClusterNamespace) -> None:
-    finding = findings(namespace, canary=10)["CT_CANARY in KServe's mode Standard"]
-    assert finding.state == State.MISSING
-    assert "Set CT_CANARY=0, or CT_TARGET=kubernetes" in finding.advice
-
-
 def test_a_webhook_that_does_not_answer_is_reported(namespace: ClusterNamespace) -> None:
     version = DeployedVersion("any", "0" * 64)
     pod_spec = ModelServer(namespace.settings).pod(version)

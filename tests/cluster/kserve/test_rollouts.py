@@ -82,16 +82,6 @@ def test_other_settings_of_the_same_version_are_rolled_out(
     check_served(namespace, archive)
 
 
-def test_canary_in_standard_mode_is_a_user_error(
-    namespace: KServeNamespace, served: Archive, tmp_path: Path
-) -> None:
-    before, archive = namespace.service("firm"), make_archive(tmp_path, name="firm", scale=9)
-    with pytest.raises(UserError, match=r"CT_CANARY is 10.*CT_CANARY=0, or CT_TARGET=kubernetes"):
-        namespace.deploy(archive, pytest.fail, canary=10)
-    assert namespace.service("firm") == before
-    assert not find_trials(namespace, "firm")
-
-
 def test_service_of_another_owner_is_not_changed(
     namespace: KServeNamespace, served: Archive, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,6 +47,7 @@ def watch(
         client=SimpleNamespace(metrics=read_metrics),
         progress=lambda _: None,
         archives=SimpleNamespace(golden_requests=lambda _: Golden()),
+        wait_in_canary=lambda _, seconds: time.sleep(seconds),
     )
     new, old = (SimpleNamespace(name="m", pod=pod) for pod in ("new", "old"))
     canary_watch.watch_canary(target, new, old)  # type: ignore[arg-type]

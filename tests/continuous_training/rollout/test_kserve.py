@@ -8,11 +8,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from continuous_training.core.errors import UserError
+from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.serving_settings import ServingSettings
 from continuous_training.rollout.kserve.deployment_mode import (
     MODE_ANNOTATION,
@@ -30,7 +31,8 @@ from continuous_training.rollout.kserve.inference_service import (
     trial_manifest,
     with_canary,
 )
-from continuous_training.rollout.kserve.predictor import rollout_status
+from continuous_training.rollout.kserve.predictor import Predictor, rollout_status
+from continuous_training.rollout.kserve.standard_canary import endpoint_slice
 from continuous_training.rollout.kubernetes.service_client import InClusterClient
 from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, Manifest
 from continuous_training.rollout.kubernetes.serving_runtimes import ModelServer
@@ -124,6 +126,53 @@ def test_only_a_canary_has_a_traffic_percentage() -> None:
     assert "canaryTrafficPercent" not in service["spec"]["predictor"]
 
 
+def test_a_pod_of_a_canary_is_an_endpoint_while_it_is_ready() -> None:
+    pod: Manifest = {
+        "metadata": {"name": "digits-t1a2b-predictor-x", "namespace": "models", "uid": UID},
+        "spec": {"nodeName": "node"},
+        "status": {"podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    item = endpoint_slice("digits", pod)
+    assert item["metadata"]["labels"]["kubernetes.io/service-name"] == "digits-predictor"
+    assert item["metadata"]["ownerReferences"][0]["uid"] == UID
+    assert (item["addressType"], item["endpoints"][0]["addresses"]) == ("IPv4", ["10.0.0.7"])
+    assert item["ports"] == [{"name": "http", "port": 8080, "protocol": "TCP"}]
+    assert conditions_of(pod) == {"ready": True, "serving": True, "terminating": False}
+    terminating = {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": "2026-11-30T00:00:00Z"}}
+    assert conditions_of(terminating) == {"ready": False, "serving": True, "terminating": True}
+    for conditions in ([], [{"type": "Ready", "status": "False"}]):
+        status = {"podIP": "fd00::7", "conditions": conditions}
+        assert conditions_of({**pod, "status": status})["ready"] is False
+        assert endpoint_slice("digits", {**pod, "status": status})["addressType"] == "IPv6"
+
+
+def conditions_of(pod: Manifest) -> dict[str, bool]:
+    (endpoint,) = endpoint_slice("digits", pod)["endpoints"]
+    return dict(endpoint["conditions"])
+
+
+def test_a_missing_address_is_reported_with_the_conditions_that_are_not_true() -> None:
+    status: dict[str, Any] = {}
+    cluster: Any = SimpleNamespace(get=lambda *_: {"status": status})
+    with pytest.raises(TransientError, match=r"to InferenceService digits yet$"):
+        Predictor(cluster, "digits").address()
+    route = {
+        "type": "IngressReady",
+        "status": "False",
+        "reason": "HTTPRouteNotReady",
+        "message": "no gateway",
+    }
+    status["conditions"] = [
+        {"type": "PredictorReady", "status": "True", "reason": "NewReplicaSetAvailable"},
+        {"type": "Ready", "status": "Unknown"},
+        route,
+    ]
+    with pytest.raises(TransientError, match=r"yet \(IngressReady HTTPRouteNotReady no gateway\)$"):
+        Predictor(cluster, "digits").address()
+    status["address"] = {"url": "http://digits-predictor.models.svc/"}
+    assert Predictor(cluster, "digits").address() == "http://digits-predictor.models.svc"
+
+
 def test_trial_has_one_pod_and_stores_the_previous_manifest() -> None:
     service = {**make_service(), "status": {"deploymentMode": "Standard"}}
     service["metadata"] |= {"uid": UID, "resourceVersion": "7", "managedFields": []}
@@ -132,6 +181,8 @@ def test_trial_has_one_pod_and_stores_the_previous_manifest() -> None:
     trial = trial_manifest(make_service(), "digits-trial", previous)
     assert trial["metadata"]["name"] == "digits-trial"
     assert trial["spec"]["predictor"]["maxReplicas"] == 1
+    canary = trial_manifest(make_service(), "digits-trial", previous, replicas=2)["spec"]["predictor"]
+    assert (canary["minReplicas"], canary["maxReplicas"]) == (2, 2)
     assert trial["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
     assert trial["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
     assert previous_manifest(trial) == previous

@@ -82,13 +82,12 @@ def test_five_different_events_at_most_are_reported() -> None:
 
 
 def test_a_controller_problem_is_the_last_error_of_the_controller_or_its_silence() -> None:
-    service: Any = {"metadata": {"name": "digits"}}
     pod: Any = Events(event("Pod", "digits-predictor-x", "not of the controller"))
-    silent = find_controller_problem(pod, service, START)
+    silent = find_controller_problem(pod, "digits", START)
     assert "has not processed InferenceService digits" in silent.message
     assert silent.grace_period == 30
     errors: Any = Events(event("InferenceService", "digits", "Deployment is invalid: must be less than"))
-    failing = find_controller_problem(errors, service, START)
+    failing = find_controller_problem(errors, "digits", START)
     assert failing.message == "KServe reports Failed: Deployment is invalid: must be less than"
     assert failing.grace_period == 15
 

@@ -46,7 +46,8 @@ def test_canary_is_reverted_or_promoted_by_its_traffic(namespace: KServeNamespac
     ):
         namespace.deploy(failing, pytest.fail, target=target)
     assert f"the previous version {first.digest[:12]} answers again" in str(raised.value)
-    assert set(load.digests) == {first.digest, failing.digest}
+    assert first.digest in load.digests
+    assert load.errors, "the canary received no request"
     assert all(error.startswith("500") for error in load.errors)
     assert get_service(namespace, name)["metadata"]["generation"] == before["metadata"]["generation"]
     assert not canary_slices(namespace, name)

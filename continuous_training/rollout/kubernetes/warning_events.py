@@ -10,6 +10,10 @@ from continuous_training.rollout.kubernetes.serving_objects import Manifest
 
 MAX_EVENTS = 5
 
+_HARMLESS = ("the object has been modified", "Istio VirtualService CRD not present")
+"""Parts of warnings that KServe's controller creates in normal operation: a conflict, after which it tries
+again, and the absence of Istio."""
+
 
 @dataclass(frozen=True)
 class EventFilter:
@@ -18,8 +22,8 @@ class EventFilter:
     An empty `deployment` matches no Deployment.
 
     `since` is the creation time of an object of the current rollout (RFC 3339), which excludes the events of
-    earlier rollouts with the same names; empty for no limit. Events of autoscalers say nothing about
-    readiness.
+    earlier rollouts with the same names; empty for no limit. Events of autoscalers and harmless ones of
+    KServe's controller say nothing about readiness.
     """
 
     deployment: str = ""
@@ -37,6 +41,7 @@ class EventFilter:
             (is_of_deployment or name == self.owner)
             and is_current
             and involved.get("kind") != AUTOSCALER.kind
+            and not any(text in event.get("message", "") for text in _HARMLESS)
         )
 
 

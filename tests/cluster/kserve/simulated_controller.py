@@ -2,8 +2,8 @@
 
 The condition Ready is always true, also without ready pods. Each InferenceService gets a finalizer, which is
 removed `deletion_seconds` after its deletion. A container without a CPU limit gets the limit 1, as KServe's
-defaulting webhook adds it. An error, such as a Deployment that the API server rejects, becomes an event on
-the InferenceService.
+defaulting webhook adds it. A new InferenceService has a harmless warning. An error, such as a Deployment that
+the API server rejects, becomes an event on the InferenceService.
 
 In Standard mode it creates a Deployment and a Service NAME-predictor. The Deployment makes rolling updates,
 and canaryTrafficPercent is ignored.
@@ -103,6 +103,7 @@ class SimulatedController:
             return
         if _FINALIZER not in metadata.get("finalizers", []):
             self._set_finalizers(service, [_FINALIZER])
+            self._report(service, "InternalError", "the object has been modified; please apply your changes")
         if self.mode == "Standard":
             self._reconcile_standard(service)
         elif not self.is_knative_installed:

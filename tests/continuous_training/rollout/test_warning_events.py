@@ -86,6 +86,12 @@ def test_a_controller_problem_is_the_last_error_of_the_controller_or_its_silence
     silent = find_controller_problem(pod, "digits", START)
     assert "has not processed InferenceService digits" in silent.message
     assert silent.grace_period == 30
+    conflict = (
+        "Operation cannot be fulfilled on inferenceservices: the object has been modified; please apply"
+    )
+    istio = "Istio VirtualService CRD not present; VirtualService reconciliation skipped"
+    harmless: Any = Events(*(event("InferenceService", "digits", text) for text in (conflict, istio)))
+    assert find_controller_problem(harmless, "digits", START) == silent
     errors: Any = Events(event("InferenceService", "digits", "Deployment is invalid: must be less than"))
     failing = find_controller_problem(errors, "digits", START)
     assert failing.message == "KServe reports Failed: Deployment is invalid: must be less than"

@@ -7,8 +7,9 @@ from continuous_training.rollout.kubernetes import pod_problems
 from continuous_training.rollout.kubernetes.pod_problems import PodProblem
 from continuous_training.rollout.kubernetes.warning_events import EventFilter, find_warnings
 
-CONTROLLER_GRACE = 30.0
-"""Seconds. A controller that runs processes an InferenceService within a few seconds."""
+CONTROLLER_GRACE = 60.0
+"""Seconds. A controller that runs processes an InferenceService within a few seconds. After the sudden end
+of its pod, the next pod has to start and to wait until the lease of the first one expires (15 s)."""
 
 FIND_CONTROLLER = "kubectl get pods -A -l control-plane=kserve-controller-manager"
 

@@ -85,7 +85,7 @@ def test_a_controller_problem_is_the_last_error_of_the_controller_or_its_silence
     pod: Any = Events(event("Pod", "digits-predictor-x", "not of the controller"))
     silent = find_controller_problem(pod, "digits", START)
     assert "has not processed InferenceService digits" in silent.message
-    assert silent.grace_period == 30
+    assert silent.grace_period == 60
     conflict = (
         "Operation cannot be fulfilled on inferenceservices: the object has been modified; please apply"
     )

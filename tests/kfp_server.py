@@ -76,7 +76,8 @@ class KfpServer:
 
     `fail` can raise ApiError for a request. `outcome` is the list of states that a run goes through, as pairs
     of step (or `run` for the run itself) and state. Each GET of a run advances it by one pair. `logs` are the
-    logs of the steps' pods by step; RUN in a log is replaced by the id of the run.
+    logs of the steps' pods by step; RUN in a log is replaced by the id of the run. `without_workflow` are the
+    ids of runs whose Workflow was deleted: their end is never reported.
     """
 
     url: str = ""
@@ -91,6 +92,7 @@ class KfpServer:
     fail: Callable[[str, str], None] = lambda method, path: None
     outcome: list[tuple[str, str]] = field(default_factory=lambda: [("run", "SUCCEEDED")])
     logs: dict[str, str] = field(default_factory=dict)
+    without_workflow: set[str] = field(default_factory=set)
     lock: Any = field(default_factory=threading.RLock)
 
     def handle(self, method: str, target: str, body: bytes, headers: Any) -> dict[str, Any] | str:
@@ -315,7 +317,12 @@ class KfpServer:
         if run is None:
             raise missing(f"Run {path['id']} not found")
         if path["verb"] == "terminate":
+            if run["state"] == "CANCELING":
+                raise invalid(f"Failed to terminate a run {path['id']}. Row not found")
             _set_state(run, "CANCELING")
+            if path["id"] in self.without_workflow:
+                message = f"InternalServerError: Failed to terminate run {path['id']}"
+                raise ApiError(500, {"code": 13, "message": message, "details": []})
             run["remaining_outcome"] = [("run", "FAILED")]
         else:
             run["storage_state"] = "ARCHIVED"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from itertools import islice
 
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.adapters.run_history import RunHistory
+from continuous_training.core.errors import TransientError
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import PipelineVersion, Run, RunRequest
 from continuous_training.kubeflow.follow import steps_of
@@ -16,6 +18,10 @@ from continuous_training.trigger.queued_run import QueuedRun, RunStatus, Started
 
 SEARCHED_RUNS = 100
 """The number of the latest runs among which a run of an interrupted start is searched."""
+
+TERMINATION_LIMIT = 300
+"""Seconds after which a terminated run counts as ended. Kubeflow Pipelines reports the end within a minute,
+but never if the run's Workflow was deleted."""
 
 
 class KubeflowTarget:
@@ -30,6 +36,7 @@ class KubeflowTarget:
         self.client = client
         self.store = store
         self.service_account = service_account
+        self._terminating: dict[str, float] = {}
 
     def check_version(self, workload: str, version: str) -> None:
         """Raise RequestError if the pipeline or its version is not uploaded."""
@@ -60,7 +67,8 @@ class KubeflowTarget:
             return RunStatus("failed", ("the run was deleted from Kubeflow Pipelines",))
         steps = {name: step.state for name, step in steps_of(current).items()}
         if not current.has_ended:
-            return RunStatus(steps=steps)
+            return self._terminated(current, steps) if current.terminated else RunStatus(steps=steps)
+        self._terminating.pop(started.run, None)
         record = RunHistory(self.store, run.workload).run(started.run)
         if record is not None:
             reasons = (*record.reasons, *((record.disagreement,) if record.disagreement else ()))
@@ -70,9 +78,27 @@ class KubeflowTarget:
 
     def cancel(self, run: QueuedRun, started: StartedRun) -> None:
         """Terminate the run."""
-        current = self.client.find_run(started.run)
-        if current is not None and not current.has_ended:
+        if not self._can_be_terminated(started):
+            return
+        try:
             self.client.terminate(started.run)
+        except TransientError:
+            # The server has terminated a run whose Workflow was deleted, although its response is an error.
+            if self._can_be_terminated(started):
+                raise
+
+    def _can_be_terminated(self, started: StartedRun) -> bool:
+        current = self.client.find_run(started.run)
+        return current is not None and not current.has_ended and not current.terminated
+
+    def _terminated(self, current: Run, steps: Mapping[str, str]) -> RunStatus:
+        """Return the state of a terminated run whose end the server has not reported."""
+        since = self._terminating.setdefault(current.run_id, time.monotonic())
+        if time.monotonic() - since < TERMINATION_LIMIT:
+            return RunStatus(steps=steps)
+        del self._terminating[current.run_id]
+        reason = "the run was terminated, and Kubeflow Pipelines reports no end: its Workflow was deleted"
+        return RunStatus("interrupted", (reason,), steps)
 
     def _version(self, workload: str, name: str) -> PipelineVersion:
         pipeline_id = self.client.find_pipeline(workload)

@@ -91,7 +91,7 @@ def _decided(run: QueuedRun, started: StartedRun, status: RunStatus, queue: RunQ
 def read_status(run: QueuedRun, started: StartedRun, queue: RunQueue, target: RunTarget) -> RunStatus:
     """Read the state of a run that was started and whose end is not recorded."""
     status = target.status(run, started)
-    if status.verdict == "failed" and (cancelled := queue.cancellation(run)):
+    if status.verdict in ("failed", "interrupted") and (cancelled := queue.cancellation(run)):
         # The signal ended a step, or the process before it could record the interruption.
         return replace(status, verdict="interrupted", reasons=(f"cancelled by {cancelled.caller}",))
     return status

@@ -211,7 +211,8 @@ def test_a_run_on_kubeflow_is_terminated_and_a_deleted_run_ends(
     service.wait(first, "running")
     second = start(service, {"parameters": {"seed": 2}})
     service.request("POST", f"/runs/{first}/cancel", {"reason": "wrong data"})
-    assert service.wait(first, "ended")["verdict"] == "interrupted"
+    run = service.wait(first, "ended")
+    assert (run["verdict"], run["reasons"]) == ("interrupted", ["cancelled by ci"])
     run = service.wait(second, "running")
     del kfp.runs[run["run"]]
     assert service.wait(second, "ended")["verdict"] == "failed"

@@ -7,7 +7,6 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.core.progress import Progress
 from continuous_training.core.settings import Settings
-from continuous_training.operations.workspace import next_command
 
 FAILED_VERDICTS = ("failed", "reverted")
 
@@ -17,6 +16,7 @@ def announce(record: RunRecord, history: RunHistory, settings: Settings, progres
     # Start-up time: a step sends a message only after a Retry; notify always does.
     from continuous_training.adapters.notifications.notification import run_notification
     from continuous_training.adapters.notifications.notifier import Notifier
+    from continuous_training.operations.workspace import next_command
 
     has_logs = bool(settings.kfp_api) and record.verdict in FAILED_VERDICTS
     command = f"python -m pipelines.logs {record.run}" if has_logs else ""

@@ -210,10 +210,12 @@ def _is_locked(path: Path) -> bool:
 
 def _size(path: Path) -> int:
     """Return the size of a file, or of all files in a folder, in bytes."""
+    files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
     total = 0
-    for file in path.rglob("*") if path.is_dir() else [path]:
+    for file in files if path.is_dir() else [path]:
+        # Its owner may remove it at the same time.
         with suppress(OSError):
-            total += 0 if file.is_dir() else file.lstat().st_size
+            total += file.lstat().st_size
     return total
 
 

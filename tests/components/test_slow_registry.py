@@ -106,7 +106,7 @@ def test_a_trial_that_expired_and_cannot_be_repeated_exits_with_6(
     assert main(["--archive", str(line.folder / "run-2/archive"), "--output", output]) == 6
     error = capsys.readouterr().err
     assert "its trial at the endpoint could not be ended: the server does not answer" in error
-    assert f"python -m pipelines.status --workload {line.workload.name}" in error
+    assert "To see the command that serves it at once:\npython -m pipelines.status" in error
 
 
 class SlowRegistryContext:

@@ -36,6 +36,8 @@ def _show(history: History) -> None:
             print(f"    {event.reason}")
         if event.trigger:
             print(f"    {event.trigger}")
+        if event.user:
+            print(f"    by {event.user}")
     if not history.events:
         print(f"no run of {history.workload} was evaluated yet")
     if history.figure:

@@ -26,7 +26,7 @@ class Event:
 
     `measured` is the primary metric of the run's challenger. `champion` is the champion after the event, and
     `champion_metric` its primary metric in the run that promoted it. `trigger` is the caller who started the
-    run with the trigger service, if any.
+    run with the trigger service, if any. `user` is the person who rolled back, empty for other events.
     """
 
     when: str
@@ -38,6 +38,7 @@ class Event:
     champion_metric: Interval | None
     reason: str
     trigger: RunTrigger | None = None
+    user: str = ""
 
     def to_json(self) -> Json:
         """Return the fields under their keys in --json, with null for NaN."""
@@ -51,6 +52,7 @@ class Event:
             "standing": self.champion_metric.to_json() if self.champion_metric else None,
             "why": self.reason,
             **({"trigger": self.trigger.to_json()} if self.trigger else {}),
+            **({"by": self.user} if self.user else {}),
         }
 
 
@@ -65,6 +67,7 @@ class _Occurrence:
     measured: Interval | None
     reason: str
     trigger: RunTrigger | None = None
+    user: str = ""
 
 
 def list_events(records: Iterable[RunRecord], history: ChampionHistory, metric: str) -> list[Event]:
@@ -125,6 +128,7 @@ def _move_occurrence(move: ChampionMove) -> _Occurrence:
         version=move.to_version,
         measured=None,
         reason=move.reason,
+        user=move.user,
     )
 
 
@@ -146,6 +150,7 @@ def _with_champions(occurrences: list[_Occurrence]) -> Iterator[Event]:
             champion_metric=promoted.get(champion),
             reason=occurrence.reason,
             trigger=occurrence.trigger,
+            user=occurrence.user,
         )
 
 

@@ -179,8 +179,8 @@ def _decisions(arguments: argparse.Namespace, settings: Settings) -> Decisions:
     if arguments.target == "local":
         return DecisionProcesses(str(settings.state) if arguments.state is not None else "")
     if settings.target == "local" or settings.registry == local_registry_uri(settings.state):
-        return NoDecisions()
-    return DecisionProcesses("")
+        return NoDecisions(arguments.namespace or "")
+    return DecisionProcesses("", arguments.namespace or "")
 
 
 if __name__ == "__main__":

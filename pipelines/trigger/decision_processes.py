@@ -30,11 +30,12 @@ _STATUSES = {USER_ERROR: 409, REVERTED: 409, UNSETTLED: 502, NOT_PERMITTED: 403}
 class DecisionProcesses:
     """Runs `pipelines.trigger.decide` with the state directory `state`, or the settings of the environment.
 
-    A process continues if the service stops.
+    A process continues if the service stops. `namespace` is that of the steps on a cluster; empty for the
+    default of the commands.
     """
 
-    def __init__(self, state: str) -> None:
-        self.state = state
+    def __init__(self, state: str, namespace: str = "") -> None:
+        self.state, self.namespace = state, namespace
 
     def review(self, workload: str, run: str, decision: Decision, person: RunTrigger) -> RunRecord:
         """Approve or reject the version of a run."""
@@ -69,7 +70,8 @@ class DecisionProcesses:
         if code in _STATUSES:
             (reason,) = JsonObject.parse(process.stdout, "the result of the decision").text_list("reasons")
             if code == NOT_PERMITTED:
-                reason += f". A person can do it, with: {cluster_command(request.action, request.workload)}"
+                command = cluster_command(request.action, request.workload, self.namespace)
+                reason += f". A person can do it, with: {command}"
             raise HttpError(_STATUSES[code], reason)
         if code == TRANSIENT:
             raise HttpError(503, "the decision was not carried out; try again later", RETRY_AFTER)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from continuous_training.artifacts.run_record import RunRecord
+from continuous_training.core.user import user_name
 from continuous_training.evaluation.metrics import Interval
 from continuous_training.operations.champion_history import ChampionHistory, ChampionMove
 from continuous_training.operations.history_events import Event, list_events
@@ -36,7 +37,9 @@ def test_the_table_lists_promotions_rejections_and_rollbacks(state: ChampionStat
     assert [line[-1] for line in lines] == ["1", "2", "2", "3", "2"]
     low, high = re.search(r"R² 0\.481 +(\S+) to (\S+)", out).groups()
     assert 0.3 < float(low) < 0.481 < float(high) < 0.6
-    assert "to be drawn" in out
+    assert f"to be drawn\n    by {user_name()}\n" in out
+    events = run_json(main, capsys, *WORKLOAD)["events"]
+    assert [event.get("by") for event in events] == [None] * 4 + [user_name()]
 
 
 def test_the_figure_is_deterministic_and_labelled(state: ChampionState, capsys, tmp_path: Path):

@@ -155,11 +155,12 @@ def test_versions_are_rolled_back_and_approved_on_a_cluster(
 def test_without_settings_of_the_cluster_a_person_decides(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "CT_STORE": str(tmp_path / "store")}
     with kfp_server() as kfp:
-        arguments = ("--target", "cluster", "--host", kfp.url)
+        arguments = ("--target", "cluster", "--host", kfp.url, "--namespace", "team-a")
         with trigger_service(tmp_path, *arguments, environment=environment) as service:
             response = service.request("POST", ROLLBACK)
     assert response.status_code == 501
-    assert f"python -m pipelines.rollback --workload {NAME} --cluster" in response.json()["error"]
+    command = f"python -m pipelines.rollback --workload {NAME} --namespace team-a --cluster"
+    assert command in response.json()["error"]
 
 
 def _forbidden(_: Api, method: str, target: str, body: object) -> Any:

@@ -59,6 +59,7 @@ inspect.stack.__defaults__ = (0,)  # no lines of source
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of processes for `-n auto`: half as many again as cores, because some tests wait."""
     return (os.cpu_count() or 1) * 3 // 2

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import CHALLENGER, PREVIOUS, ROLLBACK, Registry
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.core.file_lock import hold_lock
 from continuous_training.operations.lineage import PRUNED
 from continuous_training.operations.retention import RUN_LOCK
 from pipelines.prune import main
+from tests.registry import run_registry
 
 from .champions import run_command, run_json
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with open_registry(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}") as opened:
+    with run_registry(tmp_path_factory.mktemp("registry")) as opened:
         yield opened
 
 

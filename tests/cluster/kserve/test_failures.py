@@ -67,9 +67,14 @@ def test_wrong_responses_of_a_ready_version_revert_the_rollout(
 
 
 def test_condition_ready_is_ignored(
-    namespace: KServeNamespace, controller: SimulatedController, served: Archive, tmp_path: Path
+    namespace: KServeNamespace,
+    controller: SimulatedController,
+    served: Archive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The trial succeeds. The pods of the endpoint do not start, but KServe reports Ready."""
+    monkeypatch.setattr(controller_problems, "CONTROLLER_GRACE", 10.0)
     archive, target = make_archive(tmp_path, name="firm", scale=6), namespace.target()
     controller.image_overrides["firm", archive.digest[:12]] = UNKNOWN_IMAGE
     conditions: list[Any] = []

@@ -95,9 +95,10 @@ def test_the_number_of_resampled_values_does_not_grow_with_the_rows(monkeypatch:
 
     monkeypatch.setattr(bootstrap, "_resample_counts", count)
     for repeats in (11, 100):
+        draws.clear()
         actual, predicted = np.tile(NUMBERS, repeats), np.tile(PREDICTED_NUMBERS, repeats)
         metric_interval(BY_NAME["r2"], actual, predicted, 0)
-    assert draws == [bootstrap.GROUPS * bootstrap.RESAMPLES] * 2
+        assert sum(draws) == bootstrap.GROUPS * bootstrap.RESAMPLES
 
 
 @pytest.mark.parametrize("metric", [BY_NAME["r2"], BY_NAME["mse"], BY_NAME["mae"]], ids=lambda m: m.name)

@@ -57,13 +57,13 @@ def write_wide(path: Path, rows: int) -> None:
 def write_mixed(path: Path, rows: int) -> None:
     """Write a table of texts, categories and numbers. 1 % of the amounts and of the texts are missing."""
     random = np.random.default_rng(0)
-    words = np.array([f"word{number}" for number in range(5000)])
+    vocabulary = np.array([f"word{number}" for number in range(5000)])
     cities = np.array([f"city{number}" for number in range(10)])
 
     def batches() -> Iterator[list[np.ndarray]]:
         for start in range(0, rows, _BATCH):
             size = min(_BATCH, rows - start)
-            notes = words[random.integers(0, len(words), (6, size))]
+            notes = vocabulary[random.integers(0, len(vocabulary), (6, size))]
             notes[2:][random.random((4, size)) < 0.5] = ""
             note = np.array([" ".join(filter(None, row)) for row in notes.T.tolist()], dtype=object)
             grade, city = random.integers(1, 6, size), random.integers(0, len(cities), size)

@@ -99,8 +99,8 @@ def change_schedule(arguments: argparse.Namespace) -> None:
 def _list_command(arguments: argparse.Namespace) -> str:
     """Return the shell command that lists the schedules of the same server."""
     options = [("--host", arguments.host), ("--namespace", arguments.namespace)]
-    given = [word for option, value in options if value for word in (option, value)]
-    return shlex.join(["python", "-m", "pipelines.schedule", "list", *given])
+    option_arguments = [text for option, value in options if value for text in (option, value)]
+    return shlex.join(["python", "-m", "pipelines.schedule", "list", *option_arguments])
 
 
 def _delete(client: KubeflowClient, name: str, recurring_runs: list[RecurringRun], *, force: bool) -> None:

@@ -18,7 +18,7 @@ COLUMNS = 100
 class SplitStatistics:
     """Accumulates the statistics of the first `COLUMNS` columns while rows are added.
 
-    Those of further columns are computed from the stored rows, `COLUMNS` columns at a time.
+    The statistics of further columns are computed from the stored rows, `COLUMNS` columns at a time.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 
 from continuous_training.adapters.experiment_tracking import now_ms
-from continuous_training.adapters.tracking_database import are_valid_tags
+from continuous_training.adapters.tracking_database import are_valid_tags, exists
 from continuous_training.core.json_object import Json
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -20,10 +20,10 @@ _ALIAS = re.compile(r"(?!latest$)[a-z]{2,50}")
 _SOURCE = re.compile(r"mlflow-artifacts:/[A-Za-z0-9_/-]{1,400}")
 
 _HAS_WEBHOOKS = "SELECT EXISTS (SELECT 1 FROM webhooks)"
-_HAS_MODEL = "SELECT EXISTS (SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = ?)"
+_HAS_MODEL = "SELECT EXISTS (SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = :name)"
 _HAS_VERSION = """
-SELECT EXISTS (SELECT 1 FROM model_versions WHERE workspace = 'default' AND name = ? AND version = ?
-    AND current_stage != 'Deleted_Internal')
+SELECT EXISTS (SELECT 1 FROM model_versions WHERE workspace = 'default' AND name = :name
+    AND version = :version AND current_stage != 'Deleted_Internal')
 """
 _CREATE_MODEL = (
     "INSERT INTO registered_models (name, creation_time, last_updated_time, description) VALUES (?, ?, ?, '')"
@@ -52,10 +52,11 @@ def changes(method: str, path: str) -> bool:
 def change(connection: sqlite3.Connection, method: str, path: str, body: Json) -> Json | None:
     """Return the body of the response, or None if only MLflow's server can answer the request.
 
-    The caller commits the transaction, or rolls it back for None. Raises LookupError for a missing field,
-    ValueError for a version that is no number, and sqlite3.Error.
+    A body with an `error_code` is the response to an error. The caller commits the transaction, or rolls it
+    back for None. Raises LookupError for a missing field, ValueError for a version that is no number, and
+    sqlite3.Error.
     """
-    if not _NAME.fullmatch(body["name"]) or _exists(connection, _HAS_WEBHOOKS):
+    if not _NAME.fullmatch(body["name"]) or exists(connection, _HAS_WEBHOOKS):
         return None
     return _HANDLERS[method, path](connection, body)
 
@@ -64,7 +65,7 @@ def _create_model(connection: sqlite3.Connection, body: Json) -> Json | None:
     now, name = now_ms(), body["name"]
     if set(body) != {"name"}:
         return None
-    if _exists(connection, _HAS_MODEL, name):
+    if exists(connection, _HAS_MODEL, name=name):
         return {"error_code": "RESOURCE_ALREADY_EXISTS", "message": f"model {name} exists"}
     connection.execute(_CREATE_MODEL, (name, now, now))
     return {}
@@ -72,7 +73,7 @@ def _create_model(connection: sqlite3.Connection, body: Json) -> Json | None:
 
 def _create_version(connection: sqlite3.Connection, body: Json) -> Json | None:
     name, source, run_id, tags = (body[field] for field in ("name", "source", "run_id", "tags"))
-    is_known = _exists(connection, _HAS_MODEL, name)
+    is_known = exists(connection, _HAS_MODEL, name=name)
     if not (is_known and len(body) == 4 and _SOURCE.fullmatch(source) and are_valid_tags(tags)):
         return None
     ((version,),) = connection.execute(_NEXT_VERSION, (name,))
@@ -85,21 +86,21 @@ def _create_version(connection: sqlite3.Connection, body: Json) -> Json | None:
 
 def _set_version_tag(connection: sqlite3.Connection, body: Json) -> Json | None:
     name, version = body["name"], int(body["version"])
-    if not (_exists(connection, _HAS_VERSION, name, version) and are_valid_tags([body])):
+    if not (exists(connection, _HAS_VERSION, name=name, version=version) and are_valid_tags([body])):
         return None
     connection.execute(_SET_VERSION_TAG, (name, version, body["key"], body["value"]))
     return {}
 
 
 def _set_model_tag(connection: sqlite3.Connection, body: Json) -> Json | None:
-    if not (_exists(connection, _HAS_MODEL, body["name"]) and are_valid_tags([body])):
+    if not (exists(connection, _HAS_MODEL, name=body["name"]) and are_valid_tags([body])):
         return None
     connection.execute(_SET_MODEL_TAG, (body["name"], body["key"], body["value"]))
     return {}
 
 
 def _delete_model_tag(connection: sqlite3.Connection, body: Json) -> Json | None:
-    if not _exists(connection, _HAS_MODEL, body["name"]):
+    if not exists(connection, _HAS_MODEL, name=body["name"]):
         return None
     connection.execute(_DELETE_MODEL_TAG, (body["name"], body["key"]))
     return {}
@@ -107,7 +108,7 @@ def _delete_model_tag(connection: sqlite3.Connection, body: Json) -> Json | None
 
 def _set_alias(connection: sqlite3.Connection, body: Json) -> Json | None:
     name, alias, version = body["name"], body["alias"], int(body["version"])
-    if not (_ALIAS.fullmatch(alias) and _exists(connection, _HAS_VERSION, name, version)):
+    if not (_ALIAS.fullmatch(alias) and exists(connection, _HAS_VERSION, name=name, version=version)):
         return None
     connection.execute(_SET_ALIAS, (name, alias, version))
     return {}
@@ -115,14 +116,10 @@ def _set_alias(connection: sqlite3.Connection, body: Json) -> Json | None:
 
 def _delete_alias(connection: sqlite3.Connection, body: Json) -> Json | None:
     name, alias = body["name"], body["alias"]
-    if not (_ALIAS.fullmatch(alias) and _exists(connection, _HAS_MODEL, name)):
+    if not (_ALIAS.fullmatch(alias) and exists(connection, _HAS_MODEL, name=name)):
         return None
     connection.execute(_DELETE_ALIAS, (name, alias))
     return {}
-
-
-def _exists(connection: sqlite3.Connection, query: str, *parameters: object) -> bool:
-    return bool(connection.execute(query, parameters).fetchone()[0])
 
 
 _HANDLERS: dict[tuple[str, str], Callable[[sqlite3.Connection, Json], Json | None]] = {

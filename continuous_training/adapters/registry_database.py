@@ -1,7 +1,7 @@
 """Requests for registered models, runs and artifacts, answered with the files of a local registry.
 
-MLflow's server takes seconds to start. The names of the tables are those of MLflow 3.17. With another schema,
-after an error, or for another request, the server answers.
+MLflow's server takes seconds to start. The tables have the names and columns of MLflow 3.17. With another
+schema, after an error, or for another request, the server answers.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class RegistryDatabase:
 
 
 def _is_known(connection: sqlite3.Connection) -> bool:
-    """Return whether the tables are those of MLflow 3.17."""
+    """Return whether the tables have the schema of MLflow 3.17."""
     return bool(connection.execute("SELECT version_num FROM alembic_version").fetchone() == (_SCHEMA,))
 
 
@@ -193,7 +193,7 @@ def _versions(connection: sqlite3.Connection, name: str) -> list[Json]:
 
 
 def _search(connection: sqlite3.Connection, filter_text: str) -> Response | None:
-    """Answer a search for all versions, for those of a model, or for those of an archive."""
+    """Answer a search for all versions, for the versions of a model, or for the versions of an archive."""
     match = _FILTER.fullmatch(filter_text)
     if match is None:
         return None

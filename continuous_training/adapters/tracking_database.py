@@ -89,12 +89,10 @@ def record(connection: sqlite3.Connection, path: str, body: Json) -> Json | None
 
 def _create_experiment(connection: sqlite3.Connection, body: Json) -> Json | None:
     name = body["name"]
-    if set(body) != {"name"} or not _NAME.fullmatch(name):
+    is_valid = set(body) == {"name"} and _NAME.fullmatch(name)
+    if not is_valid or exists(connection, _HAS_EXPERIMENT, name=name):
         return None
-    if connection.execute(_HAS_EXPERIMENT, {"name": name}).fetchone()[0]:
-        return None
-    cursor = connection.execute(_CREATE_EXPERIMENT, {"name": name, "now": now_ms()})
-    experiment = cursor.lastrowid
+    experiment = connection.execute(_CREATE_EXPERIMENT, {"name": name, "now": now_ms()}).lastrowid
     connection.execute(_SET_LOCATION, (f"mlflow-artifacts:/{experiment}", experiment))
     return {"experiment_id": str(experiment)}
 
@@ -121,7 +119,9 @@ def _create_run(connection: sqlite3.Connection, body: Json) -> Json | None:
 
 def _log_batch(connection: sqlite3.Connection, body: Json) -> Json | None:
     run, metrics, parameters, tags = body["run_id"], body["metrics"], body["params"], body["tags"]
-    is_new = connection.execute(_ACTIVE_RUN, (run,)).fetchone() and not _exists(connection, _HAS_VALUES, run)
+    is_new = connection.execute(_ACTIVE_RUN, (run,)).fetchone() and not exists(
+        connection, _HAS_VALUES, run=run
+    )
     are_valid = are_valid_tags(parameters) and are_valid_tags(tags) and _are_finite(metrics)
     if not (is_new and are_valid and len(metrics) + len(parameters) + len(tags) <= 1000):
         return None
@@ -136,7 +136,7 @@ def _log_batch(connection: sqlite3.Connection, body: Json) -> Json | None:
 def _log_inputs(connection: sqlite3.Connection, body: Json) -> Json | None:
     run, (added,) = body["run_id"], body["datasets"]
     experiment, dataset = connection.execute(_ACTIVE_RUN, (run,)).fetchone(), added["dataset"]
-    if experiment is None or _exists(connection, _HAS_INPUT, run) or not _is_valid_dataset(dataset):
+    if experiment is None or exists(connection, _HAS_INPUT, run=run) or not _is_valid_dataset(dataset):
         return None
     identity = (experiment[0], dataset["name"], dataset["digest"])
     existing = connection.execute(_DATASET, identity).fetchone()
@@ -162,8 +162,9 @@ def _set_tags(connection: sqlite3.Connection, run: str, tags: Sequence[Item]) ->
     connection.executemany(_SET_TAG, [(tag["key"], tag["value"], run) for tag in tags])
 
 
-def _exists(connection: sqlite3.Connection, query: str, run: str) -> bool:
-    return bool(connection.execute(query, {"run": run}).fetchone()[0])
+def exists(connection: sqlite3.Connection, query: str, **parameters: object) -> bool:
+    """Return the result of a query of the form SELECT EXISTS (...), with named parameters."""
+    return bool(connection.execute(query, parameters).fetchone()[0])
 
 
 def are_valid_tags(items: Sequence[Item]) -> bool:

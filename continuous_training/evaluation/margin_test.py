@@ -51,7 +51,7 @@ def margin_test(
 class RowDifferences:
     """The part of each row in the improvement, whose mean is the improvement; positive is better.
 
-    `scores` are those of challenger and champion. `direction` is the derivative of the improvement with
+    `scores` are the scores of challenger and champion. `direction` is the derivative of the improvement with
     respect to the challenger's mean scores: the metric is linear in the scores of a row, to the first order.
     `shift` is added to each row, so that the mean is the improvement itself.
     """

@@ -30,8 +30,8 @@ class Predictions:
     def wrong_rows(self) -> np.ndarray:
         """Return the indices of the rows that the challenger predicts incorrectly."""
         parts = parts_of(self.challenger, self.actual)
-        wrong = [number * PART_ROWS + np.flatnonzero(a != b) for number, (a, b) in enumerate(parts)]
-        return np.concatenate([np.empty(0, np.intp), *wrong])
+        indices = [number * PART_ROWS + np.flatnonzero(a != b) for number, (a, b) in enumerate(parts)]
+        return np.concatenate([np.empty(0, np.intp), *indices])
 
 
 @dataclass(frozen=True)

@@ -124,5 +124,5 @@ class _GroupNumbers:
             numbers = np.repeat(np.arange(len(counts)), counts)
             self._rng.shuffle(numbers)
             self._drawn = np.concatenate([self._drawn, numbers])
-        taken, self._drawn = self._drawn[:count], self._drawn[count:]
-        return taken
+        numbers, self._drawn = self._drawn[:count], self._drawn[count:]
+        return numbers

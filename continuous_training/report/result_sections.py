@@ -89,14 +89,14 @@ def _predictions(data: ReportData) -> Variables:
     if not prediction_plots.has_predictions(data):
         return variables
     if data.task == "regression":
-        drawn = drawn_rows(data)
+        sample = drawn_rows(data)
         slices = _slices(data, data.evaluation.slices, data.primary, "slice", evaluation_plots.FULL_WIDTH)
         return {
             **variables,
             **slices,
-            "errors_plot": prediction_plots.errors_plot(drawn),
-            "fit_plot": regression_plots.fit_plot(drawn),
-            "residuals_plot": regression_plots.residuals_plot(drawn),
+            "errors_plot": prediction_plots.errors_plot(sample),
+            "fit_plot": regression_plots.fit_plot(sample),
+            "residuals_plot": regression_plots.residuals_plot(sample),
         }
     if data.evaluation.slices:
         slices = _slices(data, data.evaluation.slices, data.primary, "slice", evaluation_plots.HALF_WIDTH)

@@ -25,7 +25,7 @@ from continuous_training.trigger.queued_run import QueuedRun, RunStatus, Started
 from pipelines.local_run.progress_events import Transcript
 
 _STATES = {"starts": "RUNNING", "done": "SUCCEEDED", "failed": "FAILED"}
-"""The names of the states are those of Kubeflow Pipelines."""
+"""The states have the names that Kubeflow Pipelines uses."""
 
 
 class LocalTarget:

@@ -2,8 +2,8 @@
 
 KServe 0.20 has no traffic share between two versions in this mode: it ignores `canaryTrafficPercent`, and no
 request reaches the pods of `spec.canary`. A Service may have EndpointSlices of several managers. Kubernetes
-manages those of the pods that the selector matches, and this module adds one for each pod of the trial's
-InferenceService. A pod owns its EndpointSlice, so that Kubernetes deletes both together.
+manages the EndpointSlices of the pods that the selector matches, and this module adds one for each pod of the
+trial's InferenceService. A pod owns its EndpointSlice, so that Kubernetes deletes both together.
 """
 
 from __future__ import annotations

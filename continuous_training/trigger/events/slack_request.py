@@ -49,8 +49,8 @@ class SlackRequest:
 class SlackButton:
     """A button that a user clicked.
 
-    `value` is None for a button of another message than a notification. `blocks` are those of the message,
-    empty if Slack does not send it. `key` is the same for each click on a button of a notification.
+    `value` is None for a button of another message than a notification. `blocks` are the blocks of the
+    message, empty if Slack does not send it. `key` is the same for each click on a button of a notification.
     """
 
     action: str

@@ -83,7 +83,7 @@ COMMON = (
     Parameter(
         "accept",
         "",
-        "the reason to accept data that differ from the champion's, for one run; recorded permanently",
+        "the reason to accept data or a challenger that a run rejected, for one run; recorded permanently",
         pattern=r".{1,300}",
         example="a reason of at most 300 characters",
     ),

@@ -28,6 +28,7 @@ from continuous_training.serving.models.model import Model, load_model
 from workloads.contract import Workload
 
 from .absent_champion import retirement_notes
+from .acceptance import accepts_comparison
 from .champion import Champion, open_champion
 from .holdout import Holdout
 from .inference import golden_requests, output_validator, predict_rows, serving_costs, slice_masks
@@ -109,6 +110,9 @@ def evaluate(
             comparison,
             population=compare_population(context, rule, dataset, champion, comparison),
             accepted=str(values["accept"]),
+        )
+        comparison = replace(
+            comparison, accepts_comparison=accepts_comparison(context, comparison, challenger)
         )
         seen_rows = count_seen_rows(champion.training_data, dataset.manifest, holdout) if champion else 0
         decision = _decide(rule, comparison, dataset, champion, seen_rows, model_digest).with_notes(*notes)

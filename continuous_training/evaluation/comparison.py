@@ -46,7 +46,8 @@ class Comparison:
     `champion` is None for a first model. `non_finite` describes the outputs with NaN or infinity, and
     `request_difference` a row whose request leads to other outputs than the evaluation; otherwise empty.
     `population` compares today's data with the champion's; None if there is nothing to compare with.
-    `accepted` is the reason for which a person accepts data that differ, or empty.
+    `accepted` is the reason for which a person accepts data that differ, or empty. It also applies to the
+    comparison with the champion if `accepts_comparison`.
     """
 
     rows: int
@@ -59,6 +60,7 @@ class Comparison:
     request_difference: str = ""
     population: PopulationChange | None = None
     accepted: str = ""
+    accepts_comparison: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,17 +55,24 @@ def decide(rule: PromotionRule, comparison: Comparison) -> Decision:
     population = tuple(population_checks(comparison))
     checks = (
         _floor(rule, comparison),
-        *_champion(rule, comparison),
+        *_unless_accepted(comparison, _champion(rule, comparison)),
         _minimum_rows(rule, comparison),
         *_slices(rule, comparison),
         *_budgets(rule, comparison),
-        *_champion_budgets(rule, comparison),
-        *_guards(rule, comparison),
+        *_unless_accepted(comparison, _champion_budgets(rule, comparison)),
+        *_unless_accepted(comparison, _guards(rule, comparison)),
     )
     # If the data differ, a person must look at them first, so this reason is the first one.
     passed = all(check.passed for check in population)
     checks = (*checks, *population) if passed else (*population, *checks)
     return Decision(all(check.passed for check in checks), checks)
+
+
+def _unless_accepted(comparison: Comparison, checks: Iterator[Check]) -> Iterator[Check]:
+    """Yield checks against the champion. One that failed is a note if a person accepted the comparison."""
+    for check in checks:
+        accepted = comparison.accepts_comparison and not check.passed
+        yield note("accepted comparison", f"{comparison.accepted} ({check})") if accepted else check
 
 
 def promote_same_model(version: str) -> Decision:

@@ -15,7 +15,7 @@ def population_checks(comparison: Comparison) -> Iterator[Check]:
     """Yield the check of the population, and notes on data that a person accepted or that is not known."""
     change, accepted = comparison.population, comparison.accepted
     exceeded = "; ".join(change.exceeded) if change else ""
-    if accepted:
+    if accepted and (exceeded or not comparison.accepts_comparison):
         yield note("accepted data", f"{accepted} ({exceeded or 'the data are within the bounds'})")
     elif exceeded:
         yield Check(

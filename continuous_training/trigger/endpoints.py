@@ -83,7 +83,7 @@ class TriggerEndpoints:
     async def _submit(self, caller: Caller, name: str, body: RunBody) -> Response:
         parameters = self.runs.pipeline(name).check(body.parameters)
         if parameters.get("accept"):
-            # A person answers for data that differ from the champion's data.
+            # A person answers for data or a challenger that the gate rejects.
             require(caller, APPROVE, name)
         trigger = RunTrigger(caller.name, body.reason)
 

@@ -282,7 +282,7 @@ def test_a_person_accepts_the_data_for_one_run(line: Line, make: Make, tmp_path:
     assert "accuracy of champion 1" in reason
     assert Evaluation.read(folder / "evaluation/evaluation.json") == evaluation
     assert "new scanner" in (folder / "evaluation/report.html").read_text()
-    assert "champion's:** new scanner" in (folder / "evaluation/card.md").read_text()
+    assert "comparison with the champion:** new scanner" in (folder / "evaluation/card.md").read_text()
     archived = line.archive("today")
     assert (archived.accepted, reason in archived.reasons) == ("new scanner", True)
 

@@ -57,8 +57,8 @@ class Schedule(ConfigModel):
             )
         if self.parameters.get("accept"):
             raise UserError(
-                "parameter accept cannot be set: a person accepts data that differ from the champion's in "
-                "one run. Use pipelines.run --set accept=REASON"
+                "parameter accept cannot be set: a person accepts data or a challenger in one run. Use "
+                "pipelines.run --set accept=REASON"
             )
         return self
 

@@ -89,7 +89,7 @@ def _source(name: str, document: JsonObject, pipelines: Mapping[str, TriggerPipe
     except RequestError as error:
         raise UserError(f"{location}: {error}") from None
     if parameters.get("accept"):
-        raise UserError(f"{location}: an event cannot accept data; only a person can, in one run")
+        raise UserError(f"{location}: an event cannot set the parameter accept; only a person can")
     debounce = document.optional_number("debounce") or 0
     if not 0 <= debounce <= 86400:
         raise UserError(f"{location}: debounce must be from 0 to 86400 seconds")

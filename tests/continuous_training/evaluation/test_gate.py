@@ -304,3 +304,20 @@ def test_a_model_with_the_bytes_of_the_champion_is_promoted() -> None:
 )
 def test_for_an_error_metric_lower_is_better(value: float, part: float, promoted: bool) -> None:
     assert decision(ERROR_RULE, value, slices={"a": SliceMetric(30, part)}).promoted is promoted
+
+
+def test_a_person_accepts_the_checks_against_the_champion_only() -> None:
+    cost, champion_cost = ServingCost(None, 3), ServingCost(None, 1)
+    rule = replace(RULE, guards={"macro_f1": 0.01}, size_ratio=2, size_mb=2)
+    worse = Interval(-0.03, -0.05, -0.01)
+    changes = {"guards": {"macro_f1": worse}, "p": 1.0, "cost": cost, "champion_cost": champion_cost}
+    accepted = {"accepted": "a reason", "accepts_comparison": True}
+    before = failed_checks(decision(rule, difference=worse, **changes))
+    result = decision(rule, difference=worse, **changes, **accepted)
+    assert [check.name for check in failed_checks(result)] == ["model size"]
+    notes = [check for check in result.checks if check.name == "accepted comparison"]
+    assert notes == [
+        note("accepted comparison", f"a reason ({check})") for check in before if check.name != "model size"
+    ]
+    assert len(notes) == 4
+    assert decision(rule, difference=worse, **{**changes, "cost": None}, **accepted).promoted

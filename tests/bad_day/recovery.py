@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +15,7 @@ from continuous_training.adapters.local_registry import open_registry
 from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.file_lock import is_held
-from continuous_training.serving.process import daemon
+from continuous_training.serving.process import background, daemon
 from continuous_training.serving.process.server_state import StateFiles
 from tests.pipelines.champions import HALF, NAME, PATIENT, ROOT
 
@@ -171,9 +169,8 @@ class Workshop:
         return RunningPipeline(process)
 
     def kill_server(self) -> None:
-        """Kill the model server, if it runs."""
-        files = StateFiles.of(self.state)
-        while is_held(files.lock):
-            if (pid := files.lock.read_text()).isdecimal():
-                os.kill(int(pid), signal.SIGKILL)
+        """Kill the model server, if it runs. The files that contain its process id may be damaged."""
+        command = f"{background.__name__} --state {self.state} "
+        while is_held(StateFiles.of(self.state).lock):
+            subprocess.run(["pkill", "-KILL", "-f", command], check=False)
             time.sleep(0.05)

@@ -78,7 +78,9 @@ class Parameter:
     def allowed(self) -> str:
         """Return a description of the valid values, such as 'a number from 0.05 to 0.5'."""
         if self.choices:
-            return "one of " + ", ".join(str(choice) or "an empty text" for choice in self.choices)
+            values = [str(choice) for choice in self.choices if choice != ""]
+            text = ", ".join(values) if len(values) == 1 else f"one of {', '.join(values)}"
+            return text if "" not in self.choices else f"{text} or empty"
         kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[self.type]
         if self.minimum is not None and self.maximum is not None:
             return f"{kind} from {_short(self.minimum)} to {_short(self.maximum)}"

@@ -22,7 +22,7 @@ def test_a_run_decides_about_approval_by_default() -> None:
 
 
 def test_the_error_lists_the_values_of_approval() -> None:
-    with pytest.raises(UserError, match="'maybe' is not one of an empty text, required"):
+    with pytest.raises(UserError, match="'maybe' is not required or empty"):
         Digits.parse({"approval": "maybe"})
 
 

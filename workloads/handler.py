@@ -33,6 +33,24 @@ def check_row_count(rows: Sequence[Any]) -> None:
         raise ValueError(f"the request has {len(rows)} rows; send at most {MAX_ROWS} per request")
 
 
+def check_images(pictures: Sequence[Any], side: int) -> None:
+    """Raise ValueError if an image is not `side` lists of `side` numbers. Call this before the conversion.
+
+    numpy holds the interpreter lock while it converts, and a request can contain millions of numbers.
+    """
+    expected = f"an image is {side} rows of {side} numbers"
+    for picture in pictures:
+        rows = picture if type(picture) is list else []
+        lengths = {len(row) if type(row) is list else None for row in rows}
+        if len(rows) == side and lengths == {side}:
+            # Booleans are integers, and numpy converts them.
+            if all(set(map(type, row)) <= {int, float} for row in rows):
+                continue
+        elif len(lengths) == 1 and None not in lengths:
+            raise ValueError(f"{expected}, not of shape [{len(rows)}, {lengths.pop()}]")
+        raise ValueError(expected)
+
+
 @dataclass(frozen=True)
 class Tensor:
     """The description of an input or output, as in the Open Inference Protocol v2.

@@ -296,7 +296,7 @@ BLANK = [[0] * 28] * 28
         ({"image": BLANK[:27]}, "not of shape [27, 28]"),
         ({"image": [[0] * 27] * 28}, "not of shape [28, 27]"),
         ({"image": [[0] * 28] * 27 + [[0] * 29]}, "an image is 28 rows of 28 numbers"),
-        ({"image": 5}, "not of shape []"),
+        ({"image": 5}, "an image is 28 rows of 28 numbers"),
         ({"image": None}, "an image is 28 rows of 28 numbers"),
         ({"image": {}}, "an image is 28 rows of 28 numbers"),
         ({"image": [["a"] * 28] * 28}, "an image is 28 rows of 28 numbers"),

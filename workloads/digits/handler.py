@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..handler import Handler, Tensor, Tensors, check_row_count
+from ..handler import Handler, Tensor, Tensors, check_images, check_row_count
 
 SIDE = 8
 BRIGHTEST = 16
@@ -49,20 +49,12 @@ class DigitsHandler(Handler):
         if not isinstance(request, dict) or list(request) not in (["image"], ["images"]):
             raise ValueError('send {"image": [[...]]} or {"images": [...]}: 8 rows of 8 pixels each')
         pictures = [request["image"]] if "image" in request else request["images"]
-        if isinstance(pictures, list):
-            check_row_count(pictures)
-        try:
-            array = np.array(pictures)
-        except ValueError:
-            raise ValueError("an image is 8 rows of 8 numbers") from None
-        if array.dtype.kind not in "iuf":
-            raise ValueError("an image is 8 rows of 8 numbers")
-        if array.shape[1:] != (SIDE, SIDE):
-            raise ValueError(f"an image is 8 rows of 8 numbers, not of shape {list(array.shape[1:])}")
-        if not len(array):
+        if not isinstance(pictures, list) or not pictures:
             raise ValueError("images must be a list with at least one image")
-        # numpy converts booleans among numbers to 0 and 1.
-        if any(bool in map(type, row) for picture in pictures for row in picture):
+        check_row_count(pictures)
+        check_images(pictures, SIDE)
+        array = np.array(pictures)
+        if array.dtype.kind not in "iuf":
             raise ValueError("an image is 8 rows of 8 numbers")
         if not self.inputs[0].contains(array):
             raise ValueError(f"a pixel is a number from 0 (paper) to {BRIGHTEST} (ink)")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..handler import Handler, Tensor, Tensors, check_row_count
+from ..handler import Handler, Tensor, Tensors, check_images, check_row_count
 from .gallery import Gallery
 from .neighbours import Neighbours
 from .pictures import INK, SIDE, read_picture
@@ -127,15 +127,10 @@ def _arrays(pictures: list[Any]) -> np.ndarray:
     """Convert images that are lists of rows of numbers to float32 [n, 28, 28]."""
     if (array := _integer_arrays(pictures)) is not None:
         return array
-    try:
-        array = np.array(pictures)
-    except ValueError:
-        raise ValueError(f"an image is {SIDE} rows of {SIDE} numbers") from None
-    # numpy also accepts strings and booleans.
+    check_images(pictures, SIDE)
+    array = np.array(pictures)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"an image is {SIDE} rows of {SIDE} numbers")
-    if array.shape[1:] != (SIDE, SIDE):
-        raise ValueError(f"an image is {SIDE} rows of {SIDE} numbers, not of shape {list(array.shape[1:])}")
     if not _IMAGE.contains(array):
         raise ValueError(f"a pixel is a number from 0 (paper) to {INK} (ink)")
     return array.astype(np.float32)

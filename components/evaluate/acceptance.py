@@ -10,9 +10,9 @@ from continuous_training.serving.models.model import Model
 def accepts_comparison(context: RunContext, comparison: Comparison, challenger: Model) -> bool:
     """Return whether a person accepts a challenger that fails checks against the champion.
 
-    A person can accept only what a run has reported: the last run on the same inputs was rejected, with the
-    same champion. If it was rejected because its data differ, the person accepts the data first. The next run
-    then reports the comparison on these data.
+    A person can accept only a reported rejection: the last run on the same inputs was rejected, with the same
+    champion. If it was rejected because its data differ, the person accepts the data first. The next run then
+    reports the comparison on these data.
     """
     if not comparison.accepted or comparison.champion is None:
         return False

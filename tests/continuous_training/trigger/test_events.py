@@ -287,7 +287,7 @@ def test_a_webhook_of_mlflow_starts_a_run_once(service: Service) -> None:
         ("{type: s3, workload: none}", "no workload 'none'"),
         ("{type: s3, workload: digits, paths: [a]}", "no field 'paths'"),
         ("{type: s3, workload: digits, parameters: {seed: x}}", "parameter seed"),
-        ("{type: s3, workload: digits, parameters: {accept: yes please}}", "cannot accept"),
+        ("{type: s3, workload: digits, parameters: {accept: yes please}}", "cannot set the parameter accept"),
         ("{type: s3, workload: digits, debounce: -1}", "from 0 to 86400"),
         ("{type: github, workload: digits}", "needs secret_file"),
         ("{type: github, workload: digits, secret_file: /none}", "cannot be read"),

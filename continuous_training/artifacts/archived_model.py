@@ -22,8 +22,8 @@ class ArchivedModel:
 
     `evaluated_champion` is the version that was champion when the gate decided, or None without a champion.
     `metrics` are the metrics of the evaluation, and `registry` is its MLflow run. `accepted` is the reason
-    for which a person accepted the data, or empty. `difference` is the improvement over the champion.
-    `approval_days` is how long the version waits for a person's approval, None if it needs none.
+    for which a person accepted the data or the challenger, or empty. `difference` is the improvement over the
+    champion. `approval_days` is how long the version waits for a person's approval, None if it needs none.
     """
 
     workload: str

@@ -106,10 +106,9 @@ class Evaluation:
     improvement in the primary metric and `guards` those in the guard metrics. `test` is the paired test of
     the primary metric, and `guard_tests` has the tests of the guard metrics. `input_digest` is stored under
     the key `recipe`. `modules` are the sha256 of the modules with which the model was trained, by path; empty
-    in older evaluations.
-    `population` compares the data with those that the champion was promoted on, and `accepted` is the reason
-    for which a person accepted data that differ; older evaluations have neither. `trigger` is the caller of
-    the trigger service who started the run, None for other runs.
+    in older evaluations. `population` compares the data with those that the champion was promoted on, and
+    `accepted` is the reason for which a person accepted the data or the challenger; older evaluations have
+    neither. `trigger` is the caller of the trigger service who started the run, None for other runs.
     """
 
     workload: str

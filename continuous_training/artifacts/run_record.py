@@ -83,10 +83,10 @@ class RunRecord:
 
     `ended` is the time in ISO 8601, empty until the record is written. An evaluated run has the `metrics` of
     its challenger, the `champion` to which it was compared, the `difference` of the primary metric, and its
-    MLflow run, `registry`. `version`, `digest` and `endpoint` describe the served version, or the one
-    that waits for approval. `evaluated_by` is
-    the earlier run that processed the same inputs. `accepted` is the reason for which a person accepted the
-    data, or empty. `disagreement` is the error of a run that ended while endpoint and registry disagreed.
+    MLflow run, `registry`. `version`, `digest` and `endpoint` describe the served version, or the one that
+    waits for approval. `evaluated_by` is the earlier run that processed the same inputs. `accepted` is the
+    reason for which a person accepted the data or the challenger, or empty. `disagreement` is the error of a
+    run that ended while endpoint and registry disagreed.
     `trigger` is the caller of the trigger service who started the run, None for other runs. `approval` is the
     approval by a person, None if the version needed none.
     """

@@ -6,17 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from continuous_training.artifacts.evaluation import Evaluation
-
 from .conftest import Line, Make
-from .test_population import champion, digits, images
+from .test_population import champion, digits, evaluate, images
 
 REASON = "the customers asked for it"
-
-
-def evaluate(line: Line, run: str, **parameters: str) -> Evaluation:
-    line.train(run, **parameters)
-    return line.evaluate(run).evaluation
 
 
 @pytest.fixture

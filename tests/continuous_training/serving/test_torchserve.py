@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -32,6 +31,7 @@ from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.fetch import TORCHSERVE_SETTINGS
+from tests.fakes import free_port
 
 TRAINING_VALUES = {"mnist": {"epochs": "1"}}
 NAMES = ("diabetes", "digits", "nsmc", *(["mnist"] if importlib.util.find_spec("torch") else []))
@@ -40,14 +40,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("java") is None, reason="TorchServe needs Java 17"),
     pytest.mark.skipif(importlib.util.find_spec("ts") is None, reason="needs torchserve: make test"),
 ]
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,7 @@ def torchserve(
     store.mkdir()
     for name in NAMES:
         shutil.copyfile(trained_archives[name].path, store / f"{name}.mar")
-    inference, management, metrics, grpc, grpc_management, worker = free_ports(6)
+    inference, management, metrics, grpc, grpc_management, worker = (free_port() for _ in range(6))
     settings = TORCHSERVE_SETTINGS.read_text(encoding="utf-8")
     for default, free in ((8080, inference), (8081, management), (8082, metrics)):
         assert f"http://127.0.0.1:{default}\n" in settings

@@ -28,7 +28,7 @@ from continuous_training.serving.models.model import Model, load_model
 from workloads.contract import Workload
 
 from .absent_champion import retirement_notes
-from .acceptance import accepts_comparison
+from .acceptance import acceptance_notes, accepts_comparison
 from .champion import Champion, open_champion
 from .holdout import Holdout
 from .inference import golden_requests, output_validator, predict_rows, serving_costs, slice_masks
@@ -186,7 +186,7 @@ def _decide(
 
     `seen_rows` is the number of holdout rows that the champion may have been trained on.
     """
-    decision = decide(rule, comparison)
+    decision = decide(rule, comparison).with_notes(*acceptance_notes(rule, comparison))
     if champion:
         version = champion.version.version
         notes = split_notes(champion.training_data, version, seen_rows, dataset.manifest)

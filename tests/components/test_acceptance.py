@@ -10,6 +10,7 @@ from .conftest import Line, Make
 from .test_population import champion, digits, evaluate, images
 
 REASON = "the customers asked for it"
+NOTE = "no earlier run reported this comparison; a further run with accept promotes the model"
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def tie(line: Line) -> dict[str, str]:
 def test_a_challenger_is_accepted_after_a_run_rejected_it(line: Line, tie: dict[str, str]) -> None:
     unseen = evaluate(line, "run-2", **tie, accept=REASON)
     assert (unseen.verdict, unseen.accepted) == ("rejected", REASON), "no run has reported it before"
+    assert unseen.reasons[-1] == f"accept: {NOTE}"
     assert not line.evaluate("run-2").promoted, "a repeated step decides like the first one"
 
     accepted = evaluate(line, "run-3", **tie, accept=REASON)
@@ -39,7 +41,9 @@ def test_a_challenger_is_accepted_after_a_run_rejected_it(line: Line, tie: dict[
 
 def test_without_the_parameter_the_challenger_is_rejected_again(line: Line, tie: dict[str, str]) -> None:
     assert evaluate(line, "run-2", **tie).verdict == "rejected"
-    assert evaluate(line, "run-3", **tie).verdict == "rejected"
+    again = evaluate(line, "run-3", **tie)
+    assert again.verdict == "rejected"
+    assert not any(reason.startswith("accept") for reason in again.reasons)
 
 
 def test_another_champion_is_another_comparison(line: Line, tie: dict[str, str]) -> None:
@@ -54,7 +58,8 @@ def test_another_champion_is_another_comparison(line: Line, tie: dict[str, str])
 
 def test_a_floor_cannot_be_accepted(line: Line) -> None:
     line.promote("first")
-    evaluate(line, "run-2", fence="5")
+    first = evaluate(line, "run-2", fence="5", accept=REASON)
+    assert not any(NOTE in reason for reason in first.reasons), "a further run would not accept it either"
     evaluation = evaluate(line, "run-3", fence="5", accept=REASON)
     assert evaluation.verdict == "rejected"
     assert evaluation.reasons[0].startswith("accuracy: ")

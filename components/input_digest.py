@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from components.imported_modules import module_digests
+from components.code_digests import module_digests
 from continuous_training.artifacts.run_inputs import RunInputs
 from continuous_training.core.run_parameters import APPROVAL_PARAMETERS, SOURCE_PARAMETERS
 from continuous_training.core.training_version import TRAINING_VERSION

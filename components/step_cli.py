@@ -25,7 +25,7 @@ from continuous_training.core.messages import ERROR, MARK, report
 from continuous_training.core.progress import ProgressLine
 from continuous_training.core.run_parameters import parse_assignments
 from continuous_training.core.settings import Settings
-from continuous_training.serving.process.server_state import state_directory
+from continuous_training.serving.process.state_files import state_directory
 
 Result = TypeVar("Result")
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from continuous_training.core.messages import quiet_output, report
 from continuous_training.core.settings import ClusterSource, Settings
 from continuous_training.core.temporary_files import temporary_files_in
 from continuous_training.kubeflow.object_names import KUBEFLOW_NAMESPACE
-from continuous_training.serving.process.server_state import state_directory
+from continuous_training.serving.process.state_files import state_directory
 from workloads import discovery
 
 READ_ONLY_INTERRUPTION = "interrupted: the command only reads, so nothing was changed"

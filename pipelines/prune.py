@@ -13,7 +13,7 @@ import sys
 
 from continuous_training.operations.formatting import format_size
 from continuous_training.operations.prune import PruneResult, prune
-from continuous_training.operations.retention import ItemCounts
+from continuous_training.operations.prune_selection import ItemCounts
 from pipelines import command_line
 
 INTERRUPTION = (

@@ -22,7 +22,7 @@ from continuous_training.core.exit_codes import DONE, exit_code_of
 from continuous_training.core.messages import quiet_output
 from continuous_training.core.run_parameters import Value, parse_assignments
 from continuous_training.core.settings import Settings
-from continuous_training.serving.process.server_state import state_directory
+from continuous_training.serving.process.state_files import state_directory
 from pipelines import run_output
 from pipelines.command_line import CommandResult
 from pipelines.local_run.local_run import check_extras, plan_local, run_local

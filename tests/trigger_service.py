@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 
 from continuous_training.core.json_object import Json
-from continuous_training.trigger.callers import new_token, token_digest
+from continuous_training.trigger.caller_file import new_token, token_digest
 
 ROOT = Path(__file__).parents[1]
 TOKEN = new_token()

@@ -39,7 +39,7 @@ GROUPS = {
         (f"{_TESTS}/adapters/test_model_registry.py", "-k", "SQLite"),
     ),
     "prune": Group(
-        (f"{_LIBRARY}/operations/prune.py", f"{_LIBRARY}/operations/retention.py"),
+        (f"{_LIBRARY}/operations/prune.py", f"{_LIBRARY}/operations/prune_selection.py"),
         ("tests/pipelines/test_prune_selection.py", "tests/pipelines/test_prune.py"),
     ),
     "cron": Group(

@@ -18,7 +18,7 @@ from continuous_training.core.progress import Progress
 from continuous_training.core.temporary_files import system_folder
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
-from continuous_training.rollout.target import DeploymentTarget
+from continuous_training.rollout.target_interface import DeploymentTarget
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from continuous_training.core.files import to_json, write_text
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import report
 from continuous_training.core.progress import Progress
-from continuous_training.rollout.target import DeploymentTarget
+from continuous_training.rollout.target_interface import DeploymentTarget
 
 from .promotion import Services, champion_changed, record_result, roll_out_version
 from .waiting import replace_waiting_versions, wait_for_approval

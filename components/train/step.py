@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.imported_modules import module_digests
+from components.code_digests import module_digests
 from components.input_digest import run_inputs
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.artifacts.bundle import (

@@ -14,5 +14,5 @@
 | status, status_table | the status, and the tables that show it |
 | history, history_events, history_plot | the champions over time, as a list and as a figure |
 | trace | from a digest to the version, its code and its rows |
-| prune, retention | remove old archives and run folders, and select them |
+| prune, prune_selection | remove old archives and run folders, and select them |
 """

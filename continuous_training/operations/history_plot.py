@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from continuous_training.operations.history_events import Event
-from continuous_training.report.evaluation_plots import FULL_WIDTH
 from continuous_training.report.formatting import (
     LOWER_IS_BETTER,
     PERCENT_METRICS,
@@ -14,6 +13,7 @@ from continuous_training.report.formatting import (
     metric_value,
     short,
 )
+from continuous_training.report.metric_plots import FULL_WIDTH
 from continuous_training.report.svg import (
     CHALLENGER,
     CHAMPION,

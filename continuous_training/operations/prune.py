@@ -17,13 +17,13 @@ from continuous_training.core.json_object import Json
 from continuous_training.core.settings import Settings
 from continuous_training.core.temporary_files import find_leftovers
 from continuous_training.operations.lineage import PRUNED, describe_rows, read_contents
-from continuous_training.operations.read_serving_state import read_serving_state
-from continuous_training.operations.retention import (
+from continuous_training.operations.prune_selection import (
     ItemCounts,
     PruneSelection,
     run_folders,
     select_old,
 )
+from continuous_training.operations.read_serving_state import read_serving_state
 from continuous_training.operations.workspace import endpoint_lock, existing_registry
 
 LOCK_TIMEOUT = 60.0

@@ -36,7 +36,7 @@ from continuous_training.operations.workspace import (
 from continuous_training.rollout.alias_mirror import mirror_aliases
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.open_target import open_target
-from continuous_training.rollout.target import DeploymentTarget
+from continuous_training.rollout.target_interface import DeploymentTarget
 
 UNCHANGED, ARCHIVE_RESTORED, PLANNED = "nothing to do", "put back", "planned"
 SERVED_AGAIN, ROLLED_BACK = "served again", "rolled back"

@@ -12,7 +12,7 @@ from continuous_training.core.settings import Settings
 from continuous_training.operations.workspace import next_command
 from continuous_training.serving.models.model_status import UNAVAILABLE, ModelStatus
 from continuous_training.serving.models.persisted_versions import PersistedVersion
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from continuous_training.artifacts.column_statistics import ColumnStatistics
 from continuous_training.artifacts.data_checks import DataChecks
 from continuous_training.artifacts.dataset_manifest import ColumnDescription
 from continuous_training.evaluation.column_histogram import column_histogram
-from continuous_training.report import evaluation_plots
+from continuous_training.report import metric_plots
 from continuous_training.report.data_check_text import check_lines, population_lines
 from continuous_training.report.formatting import clean, number, real, share
 from continuous_training.report.report_data import ReportData
@@ -103,7 +103,7 @@ def _drift(data: ReportData) -> Variables:
     uncompared = sorted(data.dataset.train.statistics.keys() - {drift.column for drift in drifts})
     return {
         "drifts": [(drift, *_histograms(data, drift.column)) for drift in drifts[:MAX_COLUMNS]],
-        "drift_plot": evaluation_plots.drift_plot(drifts) if drifts else None,
+        "drift_plot": metric_plots.drift_plot(drifts) if drifts else None,
         "drift_count": len(drifts),
         "drift_large": levels["large"],
         "drift_moderate": levels["moderate"],

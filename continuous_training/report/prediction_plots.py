@@ -12,8 +12,8 @@ from markupsafe import Markup
 from continuous_training.artifacts.measurements import SliceMetric
 from continuous_training.core.stored_array import parts_of
 from continuous_training.report.class_codes import class_pairs
-from continuous_training.report.evaluation_plots import FULL_WIDTH, HALF_WIDTH
 from continuous_training.report.formatting import real, short
+from continuous_training.report.metric_plots import FULL_WIDTH, HALF_WIDTH
 from continuous_training.report.report_data import ReportData
 from continuous_training.report.row_sample import sample_note, sampling_step
 from continuous_training.report.svg import (

@@ -7,8 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from markupsafe import Markup
 
-from continuous_training.report.evaluation_plots import FULL_WIDTH
 from continuous_training.report.formatting import real, short
+from continuous_training.report.metric_plots import FULL_WIDTH
 from continuous_training.report.report_data import ReportData
 from continuous_training.report.row_sample import sample_note, sampling_step
 from continuous_training.report.svg import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from continuous_training.artifacts.measurements import SliceMetric, interval_label
-from continuous_training.report import evaluation_plots, prediction_plots, regression_plots
+from continuous_training.report import metric_plots, prediction_plots, regression_plots
 from continuous_training.report.formatting import (
     LOWER_IS_BETTER,
     change_text,
@@ -43,10 +43,8 @@ def context(data: ReportData) -> Variables:
     return {
         "interval_label": interval_label(),
         "metric_rows": [_metric_row(data, name) for name in data.evaluation.metrics],
-        "metrics_plot": evaluation_plots.metrics_plot(data) if data.evaluation.metrics else None,
-        "curve_plot": evaluation_plots.curve_plot(curve)
-        if evaluation_plots.curve_quantities(curve)
-        else None,
+        "metrics_plot": metric_plots.metrics_plot(data) if data.evaluation.metrics else None,
+        "curve_plot": metric_plots.curve_plot(curve) if metric_plots.curve_quantities(curve) else None,
         **_difference(data),
         **_predictions(data),
     }
@@ -77,7 +75,7 @@ def _difference(data: ReportData) -> Variables:
     low, high = change_text(metric, difference.low), change_text(metric, difference.high)
     interval = interval_label(data.evaluation.bootstrap.confidence)
     return {
-        "difference_plot": evaluation_plots.difference_plot(data, difference),
+        "difference_plot": metric_plots.difference_plot(data, difference),
         "difference_interval": f"{interval} {low} to {high}",
     }
 
@@ -90,7 +88,7 @@ def _predictions(data: ReportData) -> Variables:
         return variables
     if data.task == "regression":
         sample = drawn_rows(data)
-        slices = _slices(data, data.evaluation.slices, data.primary, "slice", evaluation_plots.FULL_WIDTH)
+        slices = _slices(data, data.evaluation.slices, data.primary, "slice", metric_plots.FULL_WIDTH)
         return {
             **variables,
             **slices,
@@ -99,10 +97,10 @@ def _predictions(data: ReportData) -> Variables:
             "residuals_plot": regression_plots.residuals_plot(sample),
         }
     if data.evaluation.slices:
-        slices = _slices(data, data.evaluation.slices, data.primary, "slice", evaluation_plots.HALF_WIDTH)
+        slices = _slices(data, data.evaluation.slices, data.primary, "slice", metric_plots.HALF_WIDTH)
     else:
         slices = _slices(
-            data, prediction_plots.class_slices(data), "accuracy", "class", evaluation_plots.HALF_WIDTH
+            data, prediction_plots.class_slices(data), "accuracy", "class", metric_plots.HALF_WIDTH
         )
     return {**variables, **slices, "confusion_plot": prediction_plots.confusion_plot(data)}
 
@@ -113,12 +111,12 @@ def _slices(
     """Return the plot of the slices, which are groups of the given kind, with its caption."""
     if not slices:
         return {}
-    omitted = len(slices) - evaluation_plots.MAX_SLICES
+    omitted = len(slices) - metric_plots.MAX_SLICES
     caption = f"By {kind}, with the number of rows"
     caption += f" and the {interval_label()}" if any(finite(part.low) for part in slices.values()) else ""
     caption += "." if data.evaluation.champion is None else "; the open marker is the champion."
     caption += f" The {omitted} best are left out." if omitted > 0 else ""
     return {
-        "slices_plot": evaluation_plots.slices_plot(data, slices, metric, width),
+        "slices_plot": metric_plots.slices_plot(data, slices, metric, width),
         "slices_caption": caption,
     }

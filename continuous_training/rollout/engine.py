@@ -23,8 +23,8 @@ from continuous_training.core.errors import PipelineError, RolloutReverted, Tran
 from continuous_training.core.messages import extend_message
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.golden_verification import read_golden_set, verify
-from continuous_training.rollout.restored_version import describe_restored, short
-from continuous_training.rollout.target import DeploymentTarget
+from continuous_training.rollout.restore_verification import describe_restored, short
+from continuous_training.rollout.target_interface import DeploymentTarget
 
 _NEXT_ROLLOUT = "the next rollout of the model, or a retry of this step, restores the previous version"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from continuous_training.adapters.object_store import ObjectStore
 from continuous_training.core.progress import Progress
 from continuous_training.core.settings import Settings
-from continuous_training.rollout.target import DeploymentTarget
+from continuous_training.rollout.target_interface import DeploymentTarget
 
 
 def open_target(settings: Settings, store: ObjectStore, progress: Progress) -> DeploymentTarget:

@@ -9,8 +9,8 @@ from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.serving.api.endpoint import EndpointRequest, Response, Route, json_response
 from continuous_training.serving.errors import RequestError, UnsupportedMediaTypeError
 from continuous_training.serving.http.errors import HttpError
-from continuous_training.trigger.access import Access, require
-from continuous_training.trigger.callers import APPROVE, CANCEL, READ, ROLLBACK, START, Caller
+from continuous_training.trigger.authorization import Access, require
+from continuous_training.trigger.caller_file import APPROVE, CANCEL, READ, ROLLBACK, START, Caller
 from continuous_training.trigger.decisions import Decision, Decisions, RollbackRequest
 from continuous_training.trigger.openapi import openapi_document
 from continuous_training.trigger.queued_run import QueuedRun

@@ -21,7 +21,7 @@ from continuous_training.core.run_id import new_run_id
 from continuous_training.core.run_parameters import Values
 from continuous_training.core.settings import Settings, local_registry_uri
 from continuous_training.core.temporary_files import TemporaryFolder, remove_leftovers, temporary_files_in
-from continuous_training.operations.retention import RUN_LOCK
+from continuous_training.operations.prune_selection import RUN_LOCK
 from pipelines import run_output
 from pipelines.local_run.kfp_local import run_pipeline
 from pipelines.run_result import LocalRunPlan, RunResult

@@ -10,7 +10,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.dataset import Dataset
 from continuous_training.core.errors import UserError
 from continuous_training.core.settings import Settings
-from continuous_training.operations.retention import in_record_order, run_folders
+from continuous_training.operations.prune_selection import in_record_order, run_folders
 from workloads.contract import Workload
 
 from .environment import Address

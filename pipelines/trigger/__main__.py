@@ -19,10 +19,10 @@ from continuous_training.core.messages import report
 from continuous_training.core.run_parameters import Values
 from continuous_training.core.settings import Settings, local_registry_uri
 from continuous_training.serving.process import logs
-from continuous_training.serving.process.server_state import state_directory
 from continuous_training.serving.process.sockets import listen
-from continuous_training.trigger.access import Access
-from continuous_training.trigger.callers import CallerFile, new_token, token_digest
+from continuous_training.serving.process.state_files import state_directory
+from continuous_training.trigger.authorization import Access
+from continuous_training.trigger.caller_file import CallerFile, new_token, token_digest
 from continuous_training.trigger.decisions import Decisions, NoDecisions
 from continuous_training.trigger.dispatcher import Dispatcher
 from continuous_training.trigger.endpoints import TriggerEndpoints

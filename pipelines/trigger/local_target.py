@@ -19,7 +19,7 @@ from continuous_training.core.json_object import JsonObject
 from continuous_training.core.messages import MARK
 from continuous_training.core.progress import StepEvent
 from continuous_training.core.settings import Settings
-from continuous_training.operations.retention import RUN_LOCK
+from continuous_training.operations.prune_selection import RUN_LOCK
 from continuous_training.serving.errors import RequestError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun
 from pipelines.local_run.progress_events import Transcript

@@ -15,7 +15,7 @@ import numpy as np
 import requests
 from PIL import Image
 
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 from tests.attacks.clients import Client
 from tests.attacks.exchange import Exchange
 from tests.attacks.floods import FLOODS, exchange_mixed_requests, flood

@@ -16,7 +16,7 @@ from continuous_training.adapters.model_registry import CHAMPION
 from continuous_training.core.exit_codes import DONE
 from continuous_training.core.file_lock import is_held
 from continuous_training.serving.process import background, daemon
-from continuous_training.serving.process.server_state import StateFiles
+from continuous_training.serving.process.state_files import StateFiles
 from tests.pipelines.champions import HALF, NAME, PATIENT, ROOT
 
 from .kills import RunningPipeline

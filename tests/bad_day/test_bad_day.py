@@ -21,7 +21,7 @@ import requests
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 from tests.continuous_training.serving.foreground import serving
 from tests.continuous_training.serving.toy_models import make_archive
 from tests.pipelines.champions import HALF, NAME, ROOT, run_module

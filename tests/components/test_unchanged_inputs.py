@@ -14,8 +14,8 @@ from pyarrow.csv import write_csv
 
 import workloads
 from components import input_digest
+from components.code_digests import module_digests
 from components.former_input_digest import former_input_digest
-from components.imported_modules import module_digests
 from components.locked_packages import from_text, locked_packages, to_text
 from components.prep_data.__main__ import in_pipeline
 from continuous_training.adapters.object_store import FolderStore

@@ -15,7 +15,7 @@ from continuous_training.core.file_lock import hold_lock
 from continuous_training.core.temporary_files import temporary_file
 from continuous_training.operations import prune
 from continuous_training.operations.lineage import PRUNED
-from continuous_training.operations.retention import RUN_LOCK
+from continuous_training.operations.prune_selection import RUN_LOCK
 from continuous_training.serving.process import daemon
 from pipelines import rollback, status, trace
 from pipelines.prune import main

@@ -13,7 +13,7 @@ from continuous_training.adapters.model_registry import CHALLENGER, PREVIOUS, RO
 from continuous_training.adapters.object_store import FolderStore
 from continuous_training.core.file_lock import hold_lock
 from continuous_training.operations.lineage import PRUNED
-from continuous_training.operations.retention import RUN_LOCK
+from continuous_training.operations.prune_selection import RUN_LOCK
 from pipelines.prune import main
 from tests.registry import run_registry
 

@@ -21,7 +21,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord
 from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.serving.process import daemon
-from continuous_training.trigger.callers import token_digest
+from continuous_training.trigger.caller_file import token_digest
 from pipelines import history
 from pipelines.trigger.__main__ import main
 from tests.continuous_training.trigger.payloads import (

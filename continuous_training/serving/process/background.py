@@ -9,7 +9,7 @@ from pathlib import Path
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.messages import report
 from continuous_training.serving.process import logs, options
-from continuous_training.serving.process.server_state import StateFiles
+from continuous_training.serving.process.state_files import StateFiles
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,9 +15,9 @@ from continuous_training.core.messages import report
 from continuous_training.core.temporary_files import remove_leftovers
 from continuous_training.serving.models.model_status import ModelStatus
 from continuous_training.serving.process import daemon, logs, options
-from continuous_training.serving.process.server_state import state_directory, status_command
 from continuous_training.serving.process.server_status import ServerStatus
 from continuous_training.serving.process.settings import available_cores
+from continuous_training.serving.process.state_files import state_directory, status_command
 
 if TYPE_CHECKING:
     from continuous_training.serving.models.archive_sources import ArchiveSource

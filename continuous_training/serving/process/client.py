@@ -13,7 +13,7 @@ from continuous_training.core.errors import DiskFullError, PipelineError, Transi
 from continuous_training.core.json_object import Json
 from continuous_training.serving.errors import VersionMismatchError, VersionRejectedError
 from continuous_training.serving.models.model_status import ModelStatus
-from continuous_training.serving.process.server_state import RunningServer, status_command
+from continuous_training.serving.process.state_files import RunningServer, status_command
 
 CONNECT_SECONDS = 5.0
 RESPONSE_SECONDS = 60.0

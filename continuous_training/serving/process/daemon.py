@@ -14,8 +14,8 @@ from pathlib import Path
 
 from continuous_training.core.errors import PipelineError, TransientError, UserError
 from continuous_training.core.file_lock import hold_lock, is_held
-from continuous_training.serving.process.server_state import RunningServer, StateFiles
 from continuous_training.serving.process.sockets import DEFAULT_PORT
+from continuous_training.serving.process.state_files import RunningServer, StateFiles
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0

@@ -22,9 +22,9 @@ from continuous_training.serving.process.server_loop import (
     ServerEvents,
     run,
 )
-from continuous_training.serving.process.server_state import RunningServer, StateFiles
 from continuous_training.serving.process.settings import ServerSettings
 from continuous_training.serving.process.sockets import DEFAULT_PORT, listen
+from continuous_training.serving.process.state_files import RunningServer, StateFiles
 
 log = logging.getLogger(__name__)
 

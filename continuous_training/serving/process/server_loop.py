@@ -18,9 +18,9 @@ from continuous_training.serving.http.fast_path import FastPath
 from continuous_training.serving.http.management import ManagementApp
 from continuous_training.serving.http.requests import InFlightBytes
 from continuous_training.serving.process.draining import drain
+from continuous_training.serving.process.gil_watchdog import LockWatchdog
 from continuous_training.serving.process.http_server import HttpServer
 from continuous_training.serving.process.liveness import LivenessResponder
-from continuous_training.serving.process.lock_watchdog import LockWatchdog
 from continuous_training.serving.process.settings import ServerSettings
 
 try:

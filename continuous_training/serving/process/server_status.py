@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from continuous_training.core.json_object import Json
 from continuous_training.serving.models.model_status import ModelStatus
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from continuous_training.serving.process.server_loop import (
     ServerEvents,
     run,
 )
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 
 OpenSource = Callable[[Path], ArchiveSource]
 """Opens a source. The argument is the folder for its downloads."""

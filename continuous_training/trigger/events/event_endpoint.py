@@ -10,8 +10,8 @@ from continuous_training.core.errors import TransientError, UserError
 from continuous_training.serving.api.endpoint import EndpointRequest, Response, Route, json_response
 from continuous_training.serving.errors import RequestError
 from continuous_training.serving.http.errors import HttpError
-from continuous_training.trigger.access import Access, require
-from continuous_training.trigger.callers import START
+from continuous_training.trigger.authorization import Access, require
+from continuous_training.trigger.caller_file import START
 from continuous_training.trigger.errors import QueueFullError
 from continuous_training.trigger.events.bucket_event import read_bucket_event
 from continuous_training.trigger.events.cloud_event import read_cloud_event

@@ -21,8 +21,8 @@ from continuous_training.core.errors import (
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.golden_verification import read_golden_set
-from continuous_training.rollout.restored_version import RESTORED_RESPONSES
-from continuous_training.rollout.target import DeploymentTarget
+from continuous_training.rollout.restore_verification import RESTORED_RESPONSES
+from continuous_training.rollout.target_interface import DeploymentTarget
 from tests.continuous_training.serving.toy_models import make_archive
 
 PREVIOUS = "0" * 64

@@ -14,7 +14,7 @@ from continuous_training.core.errors import RolloutReverted, TransientError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.engine import roll_out
 from continuous_training.rollout.local import LocalTarget
-from continuous_training.rollout.target import DeploymentTarget
+from continuous_training.rollout.target_interface import DeploymentTarget
 from continuous_training.serving.process import daemon
 from tests.continuous_training.serving.toy_models import make_archive
 from tests.fakes import free_port

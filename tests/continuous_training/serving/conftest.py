@@ -11,7 +11,7 @@ import pytest
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.serving.process import daemon
 from continuous_training.serving.process.client import ServerClient
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 
 # The tests import the helper modules of this directory by their plain names.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from continuous_training.serving.process import daemon
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 
 FREE_BYTES = (0, 4096, 8192, 16384, 32768)
 """The space that is free during each load. Some of them suffice for a part of the files."""

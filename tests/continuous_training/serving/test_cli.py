@@ -15,7 +15,7 @@ import requests
 from toy_models import make_archive
 
 from continuous_training.serving.process.client import ServerClient
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 from serving.__main__ import main
 
 ROOT = Path(__file__).parents[3]

@@ -21,9 +21,9 @@ from toy_models import make_archive
 
 from continuous_training.core.errors import TransientError, UserError
 from continuous_training.core.file_lock import is_held
-from continuous_training.serving.process import daemon, server_state
+from continuous_training.serving.process import daemon, state_files
 from continuous_training.serving.process.client import ServerClient
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 
 ROOT = Path(__file__).parents[3]
 
@@ -128,7 +128,7 @@ def test_a_running_server_repairs_its_files(
 def test_a_damaged_server_json_that_nothing_repairs_names_the_process_to_kill(
     state: Path, running: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_state, "_REPAIR_SECONDS", 0)
+    monkeypatch.setattr(state_files, "_REPAIR_SECONDS", 0)
     os.kill(running.pid, signal.SIGSTOP)
     path = state / "serving/server.json"
     original = path.read_text()

@@ -14,7 +14,7 @@ from toy_models import make_archive
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.serving.process.client import ServerClient
 from continuous_training.serving.process.logs import rotate
-from continuous_training.serving.process.server_state import RunningServer
+from continuous_training.serving.process.state_files import RunningServer
 
 
 def predict(url: str, body: bytes, name: str = "toy") -> requests.Response:

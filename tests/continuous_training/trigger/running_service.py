@@ -17,8 +17,8 @@ from continuous_training.serving.http.app import HttpApp
 from continuous_training.serving.http.requests import InFlightBytes, RequestLimits
 from continuous_training.serving.http.routing import Router
 from continuous_training.serving.process.sockets import listen
-from continuous_training.trigger.access import Access
-from continuous_training.trigger.callers import CallerFile, new_token, token_digest
+from continuous_training.trigger.authorization import Access
+from continuous_training.trigger.caller_file import CallerFile, new_token, token_digest
 from continuous_training.trigger.dispatcher import Dispatcher
 from continuous_training.trigger.endpoints import TriggerEndpoints
 from continuous_training.trigger.events.event_endpoint import EventEndpoint

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from continuous_training.core.address_policy import AddressPolicy
 from continuous_training.core.errors import TransientError, UserError
-from continuous_training.trigger.callers import read_callers
+from continuous_training.trigger.caller_file import read_callers
 from continuous_training.trigger.oidc import issuer_keys
 from continuous_training.trigger.oidc.issuer import Issuer
 from continuous_training.trigger.oidc.issuer_keys import IssuerKeys

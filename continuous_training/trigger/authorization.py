@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from continuous_training.serving.api.endpoint import EndpointRequest
 from continuous_training.serving.http.errors import HttpError
-from continuous_training.trigger.callers import Caller, CallerFile
+from continuous_training.trigger.caller_file import Caller, CallerFile
 from continuous_training.trigger.rate_limit import RateLimit
 
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="token")

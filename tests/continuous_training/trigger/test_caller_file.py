@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from continuous_training.core.errors import UserError
-from continuous_training.trigger.callers import CallerFile, new_token, read_callers, token_digest
+from continuous_training.trigger.caller_file import CallerFile, new_token, read_callers, token_digest
 from continuous_training.trigger.rate_limit import RateLimit
 
 FILE = """

@@ -7,7 +7,7 @@ from math import ceil
 from continuous_training.artifacts.golden_requests import GoldenSet
 from continuous_training.core.errors import UnsettledError
 from continuous_training.rollout.golden_verification import describe_failures
-from continuous_training.rollout.target import DeploymentTarget
+from continuous_training.rollout.target_interface import DeploymentTarget
 
 RESTORED_RESPONSES = 50
 """The number of responses through the endpoint, at least. Of a version that still receives a fifth of the

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,7 +38,7 @@ from workloads import discovery
 from .fixed_parameters import add_fixed_argument
 from .images import add_image_arguments
 from .preflight import add_no_preflight_argument
-from .schedule_changes import PipelineOptions, apply, format_next_times, parse_parameters
+from .schedule_changes import PipelineOptions, apply, format_next_times, parse_parameters, schedule_command
 from .steps.arguments import add_steps_argument
 from .upload import EXIT_CODES, add_server_arguments, connect
 
@@ -54,7 +53,7 @@ def list_schedules(arguments: argparse.Namespace) -> None:
     recurring_runs = sorted(connect(arguments).recurring_runs(), key=lambda row: row.spec.display_name)
     if not recurring_runs:
         print("no schedules")
-        report(f"to create those of a file: {interpreter()} -m pipelines.schedule apply")
+        report(f"to create those of a file: {interpreter()} {schedule_command(arguments, 'apply')}")
     names = [row.spec.display_name for row in recurring_runs]
     now = datetime.now(UTC)
     for recurring_run in recurring_runs:
@@ -82,7 +81,8 @@ def change_schedule(arguments: argparse.Namespace) -> None:
     ]
     if not recurring_runs:
         raise UserError(
-            f"no schedule {name} was created from a file. To list the schedules:\n{_list_command(arguments)}"
+            f"no schedule {name} was created from a file. To list the schedules:\n"
+            f"python {schedule_command(arguments, 'list')}"
         )
     if arguments.verb == "resume":
         client.enable(_newest(recurring_runs).recurring_run_id)
@@ -94,13 +94,6 @@ def change_schedule(arguments: argparse.Namespace) -> None:
         _delete(client, name, recurring_runs, force=arguments.force)
     else:
         print(f"{name}: paused; active runs continue")
-
-
-def _list_command(arguments: argparse.Namespace) -> str:
-    """Return the shell command that lists the schedules of the same server."""
-    options = [("--host", arguments.host), ("--namespace", arguments.namespace)]
-    option_arguments = [text for option, value in options if value for text in (option, value)]
-    return shlex.join(["python", "-m", "pipelines.schedule", "list", *option_arguments])
 
 
 def _delete(client: KubeflowClient, name: str, recurring_runs: list[RecurringRun], *, force: bool) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 
 from components.step_cli import interpreter
 from continuous_training.core.errors import UserError
@@ -129,7 +129,7 @@ def apply(arguments: argparse.Namespace, *, dry_run: bool) -> None:
             for line in execute(client, change, os.environ.get("KUBECONFIG", "")):
                 print(f"  {line}")
         _print_times(schedule, change.spec.cron, now)
-    _print_schedules_not_in_file(client, {schedule.name for schedule in schedules}, arguments.file)
+    _print_schedules_not_in_file(client, {schedule.name for schedule in schedules}, arguments)
 
 
 def _print_change(change: Change) -> None:
@@ -143,12 +143,21 @@ def _print_change(change: Change) -> None:
         )
 
 
-def _print_schedules_not_in_file(client: KubeflowClient, names: set[str], file: Path) -> None:
+def _print_schedules_not_in_file(
+    client: KubeflowClient, names: set[str], arguments: argparse.Namespace
+) -> None:
     for recurring_run in client.recurring_runs():
         name = recurring_run.spec.display_name
         if is_managed(recurring_run) and name not in names:
-            print(f"{name}: not in {file}; not changed")
-            report(f"to delete it: {interpreter()} -m pipelines.schedule delete {name}")
+            print(f"{name}: not in {arguments.file}; not changed")
+            report(f"to delete it: {interpreter()} {schedule_command(arguments, 'delete', name)}")
+
+
+def schedule_command(arguments: argparse.Namespace, *words: str) -> str:
+    """Return the arguments of Python for a command about the schedules of the same server."""
+    options = [("--host", arguments.host), ("--namespace", arguments.namespace)]
+    option_arguments = [text for option, value in options if value for text in (option, value)]
+    return shlex.join(["-m", "pipelines.schedule", *words, *option_arguments])
 
 
 def parse_parameters(workload: str, assigned: Mapping[str, object]) -> Values:

@@ -1,7 +1,7 @@
 """The Kubeflow Pipelines API for a running step: the state of its run, and terminated runs.
 
 The functions return an empty list or False when the API cannot be reached or sends no usable response: the
-step then does its work without them.
+step then does its work without them. Only a denied request is reported, because a person can correct it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from pathlib import Path
 import requests
 
 from continuous_training.core.json_object import Json
+from continuous_training.core.messages import MARK, report
 from continuous_training.kubeflow.api_objects import Run
 from continuous_training.kubeflow.task_states import tasks_of, without_superseded_attempts
 
 EARLIER_RUNS = 20
 """Number of the latest runs among which terminated runs are searched."""
 
+_DENIED = (401, 403)
 _UNUSABLE = (OSError, ValueError, AttributeError, KeyError, TypeError)
 
 
@@ -64,5 +66,10 @@ def _get(api: str, path: str, token_file: Path | None, query: Mapping[str, str] 
     headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else {}
     url = f"{api.rstrip('/')}/apis/v2beta1/{path}"
     response = requests.get(url, params=query, headers=headers, timeout=(5, 20))
+    if response.status_code in _DENIED:
+        report(
+            f"{MARK}Kubeflow Pipelines denies this step to read runs ({response.status_code}): in a profile, "
+            "manifests/overlays/kubeflow-multiuser grants it; pipelines.preflight checks it"
+        )
     response.raise_for_status()
     return dict(response.json())

@@ -188,6 +188,33 @@ def test_the_permission_for_the_times_of_scheduled_runs_is_checked(
     assert "continuous-training may not get workflows.argoproj.io" in line
 
 
+def test_the_access_of_steps_to_runs_is_checked_in_a_profile(
+    own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_requirements(own_namespace)
+    _, lines = run_preflight(own_namespace, capsys)
+    assert not [line for line in lines if "Kubeflow Pipelines in namespace" in line or "PodDefault" in line]
+
+    label = "app.kubernetes.io/part-of=kubeflow-profile"
+    own_namespace.kubectl("label", "namespace", own_namespace.name, label)
+    token = f"PodDefault continuous-training-access in namespace {own_namespace.name}"
+    access = f"access of {ACCOUNT} to runs of Kubeflow Pipelines in namespace {own_namespace.name}"
+    code, lines = run_preflight(own_namespace, capsys)
+    assert code == 0
+    (line,) = [line for line in lines if line.startswith(f"warning: {token} does not exist")]
+    assert "manifests/overlays/kubeflow-multiuser creates it" in line
+    (line,) = [line for line in lines if line.startswith(f"warning: {access}")]
+    denied = "get runs.pipelines.kubeflow.org, list runs.pipelines.kubeflow.org"
+    assert f"it may not {denied}, so notify cannot tell" in line
+
+    manifest = MANIFESTS / "overlays/kubeflow-multiuser/kubeflow-access.yaml"
+    documents = yaml.safe_load_all(manifest.read_text())
+    rules = [rule for document in documents if document["kind"] == "Role" for rule in document["rules"]]
+    own_namespace.create_account([*role_rules(REQUIRED_PERMISSIONS["kubernetes"]), *launcher_rules(), *rules])
+    _, lines = run_preflight(own_namespace, capsys)
+    assert f"ok: {access}" in lines
+
+
 @pytest.mark.parametrize("target", ["kubernetes", "kserve"])
 def test_each_missing_permission_is_named(
     own_namespace: ClusterNamespace, capsys: pytest.CaptureFixture[str], target: str

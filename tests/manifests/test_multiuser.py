@@ -24,6 +24,17 @@ def test_steps_use_default_editor_and_a_token_for_the_pipelines_api() -> None:
     assert variable["value"] == f"{mount['mountPath']}/{source['serviceAccountToken']['path']}"
 
 
+def test_steps_may_get_and_list_runs() -> None:
+    objects = render(MANIFESTS / "overlays/kubeflow-multiuser")
+    (role,) = [
+        item for item in of_kind(objects, "Role") if item["metadata"]["name"] == "continuous-training-runs"
+    ]
+    (rule,) = role["rules"]
+    assert (rule["apiGroups"], rule["resources"]) == (["pipelines.kubeflow.org"], ["runs"])
+    # On a real Kubeflow Pipelines 2.17 with several users, the search for terminated runs needs `list`.
+    assert rule["verbs"] == ["get", "list"]
+
+
 def test_the_services_that_steps_call_have_no_sidecar() -> None:
     objects = render(MANIFESTS / "overlays/kubeflow-multiuser")
     for name, template in pod_templates(objects).items():

@@ -405,6 +405,17 @@ def test_dry_run_changes_nothing(kfp, capsys):
     assert {method for method, _ in kfp.requests} == {"GET"}
 
 
+def test_a_denied_request_without_a_namespace_is_explained():
+    """As a Kubeflow with several users responds to an upload without --namespace: to the shared pipelines."""
+    denial = {"code": 7, "message": "Failed to access shared pipeline"}
+    with web(lambda *_: (403, denial)) as server:
+        for namespace, is_explained in (("", True), ("team-a", False)):
+            client = KubeflowClient(resolve_connection({}, server.url, namespace), backoff=0)
+            with pytest.raises(UserError, match=r"denied access \(403") as error:
+                client.find_pipeline("digits")
+            assert ("pass --namespace with the name of your profile" in str(error.value)) is is_explained
+
+
 def test_credentials_are_read_from_the_environment_or_a_file_that_rotates(kfp, monkeypatch, tmp_path, capsys):
     kfp.token = "one"  # noqa: S105
     assert upload.main(["--workload", "diabetes", "--host", kfp.url]) == 2

@@ -17,9 +17,12 @@ from continuous_training.rollout.kubernetes.required_permissions import REQUIRED
 from pipelines import preflight, run
 from pipelines.compile import compile_workload
 from pipelines.images import Images
+from tests.fakes import web, write_kubeconfig
 from tests.kfp_server import kfp_server
 
 ROOT = Path(__file__).parents[2]
+NO_IMAGES = ["--registry", "127.0.0.1:1/ct", "--tag", "abc"]
+"""Images of a registry that does not answer."""
 UNREACHABLE_CLUSTER = {
     "apiVersion": "v1",
     "kind": "Config",
@@ -102,6 +105,42 @@ def test_the_shipped_roles_grant_the_required_permissions(target, files):
         for verb in verbs
     }
     assert required <= granted
+
+
+@pytest.mark.parametrize(
+    ("labels", "has_token", "verbs", "expected"),
+    [
+        ({}, False, [], []),
+        ({"app.kubernetes.io/part-of": "kubeflow-profile"}, True, ["get", "list"], ["ok", "ok"]),
+        ({"pipelines.kubeflow.org/enabled": "true"}, False, ["get"], ["warning", "warning"]),
+    ],
+)
+def test_the_access_of_the_steps_to_runs_is_checked_in_a_profile(
+    kubeconfig, capsys, labels, has_token, verbs, expected
+):
+    def answer(_method, path):
+        if path == "/api/v1/namespaces/team-a":
+            return 200, {"metadata": {"name": "team-a", "labels": labels}}
+        if path.endswith("/selfsubjectreviews"):
+            return 201, {"status": {"userInfo": {"username": "owner"}}}
+        if path.endswith("/localsubjectaccessreviews"):
+            asked = json.loads(cluster.requests[-1][2])["spec"]["resourceAttributes"]
+            is_run = (asked["group"], asked["resource"]) == ("pipelines.kubeflow.org", "runs")
+            return 201, {"status": {"allowed": not is_run or asked["verb"] in verbs}}
+        if path.endswith("/poddefaults/continuous-training-access") and has_token:
+            return 200, {"metadata": {"name": "continuous-training-access"}}
+        return 404, {"kind": "Status", "code": 404}
+
+    with web(answer) as cluster:
+        write_kubeconfig(kubeconfig, cluster.url)
+        preflight.main(["--namespace", "team-a", "--workload", "digits", *NO_IMAGES])
+    lines = capsys.readouterr().out.splitlines()
+    names = ("PodDefault continuous-training-access", "access of continuous-training to runs")
+    found = [line for name in names for line in lines if name in line]
+    assert [line.partition(":")[0] for line in found] == expected
+    if "warning" in expected:
+        assert "notify cannot tell that a run was terminated" in found[0]
+        assert "it may not list runs.pipelines.kubeflow.org, so" in found[1]
 
 
 def test_the_command_without_a_configured_cluster_fails_with_one_line(kubeconfig, capsys):

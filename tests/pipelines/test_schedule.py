@@ -247,6 +247,21 @@ schedules:
 """
 
 
+def test_recommended_commands_have_the_options_of_the_server(kfp, tmp_path, capsys):
+    profile = ["--host", kfp.url, "--namespace", "team-a"]
+    assert schedule.main(["list", *profile]) == 0
+    options = f"--host {kfp.url} --namespace team-a"
+    assert f"-m pipelines.schedule apply {options}\n" in capsys.readouterr().err
+    write(tmp_path, NIGHTLY)
+    assert schedule.main(["apply", *profile]) == 0
+    write(tmp_path, NIGHTLY.replace("nightly", "weekly"))
+    capsys.readouterr()
+    assert schedule.main(["apply", *profile]) == 0
+    assert f"to delete it: .venv/bin/python -m pipelines.schedule delete nightly {options}\n" in re.sub(
+        r"to delete it: \S+", "to delete it: .venv/bin/python", capsys.readouterr().err
+    )
+
+
 def test_fixed_parameters_are_not_passed_to_the_runs(kfp, tmp_path, capsys):
     write(tmp_path, NSMC)
     assert schedule.main(["apply", "--fix", "model=fast"]) == 0

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from continuous_training.kubeflow.preflight import cluster_objects, configuration, images, permission_check
 from continuous_training.kubeflow.preflight.finding import Finding, State
+from continuous_training.kubeflow.preflight.profile_check import check_profile
 from continuous_training.kubeflow.preflight.references import (
     Reference,
     image_references,
@@ -43,6 +44,7 @@ def check_cluster(
         yield cluster_objects.check_object(cluster, reference)
     if account:
         yield permission_check.check_scheduled_time(cluster, account)
+    yield from check_profile(cluster, account)
     yield from check_retry_policy(cluster)
     for image in sorted({image for text in pipelines for image in image_references(text)}):
         yield images.check_image(image)

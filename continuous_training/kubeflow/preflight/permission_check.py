@@ -14,7 +14,8 @@ from continuous_training.rollout.kubernetes.required_permissions import REQUIRED
 _ROLE, _KSERVE = "manifests/base/role.yaml", "manifests/components/kserve"
 _LAUNCHER_ROLE = "manifests/base/launcher-role.yaml"
 _SCHEDULED_TIME = Permission(WORKFLOW, "", ("get",))
-_NO_REVIEW = "this user can neither review the access of the account nor impersonate it"
+NO_REVIEW = "this user can neither review the access of the account nor impersonate it"
+"""The advice of a finding that this user cannot see."""
 
 
 def check_permissions(cluster: Cluster, target: str, account: str, namespace: str) -> Finding:
@@ -24,9 +25,9 @@ def check_permissions(cluster: Cluster, target: str, account: str, namespace: st
     if not required:
         return Finding(State.OK, requirement, "none is required")
     try:
-        denied = _denied(cluster, user_of(namespace, account), required)
+        denied = denied_permissions(cluster, user_of(namespace, account), required)
     except ForbiddenError:
-        return Finding(State.NOT_VISIBLE, requirement, _NO_REVIEW)
+        return Finding(State.NOT_VISIBLE, requirement, NO_REVIEW)
     if denied:
         return Finding(State.MISSING, requirement, f"it may not {', '.join(denied)}; {_granted_by(target)}")
     return Finding(State.OK, requirement)
@@ -36,9 +37,9 @@ def check_scheduled_time(cluster: Cluster, account: str) -> Finding:
     """Return whether the driver of Kubeflow Pipelines can read the time of a scheduled run."""
     requirement = f"the times of scheduled runs in namespace {cluster.namespace}"
     try:
-        denied = _denied(cluster, user_of(cluster.namespace, account), (_SCHEDULED_TIME,))
+        denied = denied_permissions(cluster, user_of(cluster.namespace, account), (_SCHEDULED_TIME,))
     except ForbiddenError:
-        return Finding(State.NOT_VISIBLE, requirement, _NO_REVIEW)
+        return Finding(State.NOT_VISIBLE, requirement, NO_REVIEW)
     if denied:
         advice = (
             f"{account} may not {denied[0]}: the logical time of a scheduled run is the time at which it "
@@ -48,7 +49,7 @@ def check_scheduled_time(cluster: Cluster, account: str) -> Finding:
     return Finding(State.OK, requirement)
 
 
-def _denied(cluster: Cluster, user: str, required: Iterable[Permission]) -> list[str]:
+def denied_permissions(cluster: Cluster, user: str, required: Iterable[Permission]) -> list[str]:
     """Return the permissions that a service account lacks. Raises ForbiddenError if no review is allowed."""
     is_allowed = permissions_of(cluster, user)
     return [

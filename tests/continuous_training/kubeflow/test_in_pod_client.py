@@ -1,4 +1,4 @@
-"""failed_tasks with made-up responses and with recorded responses of a real server."""
+"""The API in a pod, with made-up responses and with recorded responses of a real server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from continuous_training.kubeflow.in_pod_client import failed_tasks
+from continuous_training.kubeflow.in_pod_client import failed_tasks, is_terminated, terminated_runs
 from tests.fakes import free_port, web
 
 RECORDING = Path(__file__).parents[4] / "shared" / "kfp-api" / "recorded.jsonl"
@@ -44,10 +44,25 @@ def test_failed_tasks_are_returned_in_the_order_of_the_names(body: Any, failed: 
     assert api.requests[0][:2] == ("GET", "/apis/v2beta1/runs/r")
 
 
-@pytest.mark.parametrize("status", [401, 404, 500])
-def test_an_error_status_returns_no_tasks(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_an_error_status_returns_no_tasks(status: int, capsys: pytest.CaptureFixture[str]) -> None:
     with web(lambda *_: (status, {"message": "no"})) as api:
         assert failed_tasks(api.url, "r", NAMES) == []
+        assert not is_terminated(api.url, "r")
+    denied = f"· Kubeflow Pipelines denies this step to read runs ({status}): in a profile, manifests/"
+    assert capsys.readouterr().err.count(denied) == (2 if status in (401, 403) else 0)
+
+
+def test_a_denied_list_of_runs_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    """A Role that grants only `get`: the run is readable, the list of the experiment is not."""
+    run = {"run_id": "r", "experiment_id": "e", "pipeline_version_reference": {"pipeline_id": "p"}}
+
+    def respond(_method: str, path: str, *_: Any) -> tuple[int, Any]:
+        return (200, run) if path.startswith("/apis/v2beta1/runs/r") else (403, {"code": 7})
+
+    with web(respond) as api:
+        assert terminated_runs(api.url, "r") == []
+    assert "denies this step to read runs (403)" in capsys.readouterr().err
 
 
 def test_the_token_is_sent_and_a_missing_token_file_returns_no_tasks(tmp_path: Path) -> None:

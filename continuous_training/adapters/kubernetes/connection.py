@@ -6,8 +6,9 @@ steps take on one machine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.core.errors import UserError
@@ -70,4 +71,18 @@ def _from_kubeconfig(path: str, context: str) -> tuple[ApiClient, str]:
     merged = KubeConfigMerger(path or KUBE_CONFIG_DEFAULT_LOCATION).config.value
     contexts = {entry.value["name"]: entry.value.get("context") or {} for entry in merged["contexts"]}
     selected = contexts.get(context or merged.get("current-context"), {})
+    users = {entry.value["name"]: entry.value.get("user") or {} for entry in merged["users"] or []}
+    _reject_impersonation(users.get(selected.get("user"), {}))
     return ApiClient(configuration), str(selected.get("namespace") or "default")
+
+
+def _reject_impersonation(user: Mapping[str, Any]) -> None:
+    """Raise UserError if kubectl would act as another user.
+
+    The client ignores `as`, so a command would act with the permissions of the user itself.
+    """
+    if keys := [key for key in ("as", "as-uid", "as-groups", "as-user-extra") if user.get(key)]:
+        raise UserError(
+            f"the kubeconfig's user impersonates another user ({', '.join(keys)}), which is not supported: "
+            "use a kubeconfig with the credentials of that user"
+        )

@@ -97,6 +97,16 @@ def test_a_context_can_be_selected_without_a_current_one(tmp_path: Path, current
             connect("", str(path))
 
 
+def test_a_user_that_impersonates_another_one_is_rejected(tmp_path: Path) -> None:
+    """The client ignores `as`: the requests would have the permissions of the user itself."""
+    path = kubeconfig(tmp_path, free_port())
+    config = yaml.safe_load(path.read_text())
+    config["users"][0]["user"] |= {"as": "ben@example.com", "as-groups": []}
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"impersonates another user \(as\), which is not supported"):
+        connect("", str(path))
+
+
 def kubeconfig(folder: Path, port: int) -> Path:
     path = folder / "kubeconfig"
     context = {"cluster": "c", "user": "u", "namespace": "there"}

@@ -14,7 +14,7 @@ import pytest
 
 from continuous_training.adapters.object_store import ObjectStore, open_store
 from continuous_training.artifacts.archive_writer import Archive
-from continuous_training.rollout.kubernetes import pod_problems
+from continuous_training.rollout.kubernetes import pod_problems, readiness
 from tests import s3
 from tests.continuous_training.serving.toy_models import make_archive
 
@@ -102,3 +102,4 @@ def short_grace_periods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_problems, "IMAGE_GRACE", 5.0)
     monkeypatch.setattr(pod_problems, "CRASH_GRACE", 3.0)
     monkeypatch.setattr(pod_problems, "CREATION_GRACE", 3.0)
+    monkeypatch.setattr(readiness, "RESTORE_GRACE", 30.0)

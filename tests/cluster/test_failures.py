@@ -33,6 +33,7 @@ from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import MISSING_IMAGE, QUOTA, ClusterNamespace, shipped_rules
 from .polling import wait_until
+from .quotas import limit_pods, lose_a_pod
 
 POLICY = Resource(
     "admissionregistration.k8s.io/v1",
@@ -92,10 +93,26 @@ def test_previous_version_without_all_of_its_pods_is_not_reported_as_restored(
         own_namespace.deploy(archive, lose_a_pod)
     assert raised.value.exit_code == 6
     own_namespace.cluster.delete(QUOTA, "tight")
-    deployment_name = DeployedVersion(served.name, served.digest).deployment_name
-    own_namespace.kubectl("rollout", "status", f"deployment/{deployment_name}", "--timeout=100s")
+    # Kubernetes itself would try again late, because its last attempt failed.
     wrong = make_archive(tmp_path, name="lossy", scale=4, wrong=True)
     failed_rollout(own_namespace, wrong, served)
+
+
+def test_previous_version_gets_the_room_of_the_failed_version(
+    own_namespace: ClusterNamespace, tmp_path: Path
+) -> None:
+    """A pod of the previous version is lost, and the quota has no room for it while the new version runs."""
+    served, archive = make_archive(tmp_path, name="lossy"), make_archive(tmp_path, name="lossy", scale=3)
+    own_namespace.deploy(served, replicas=2)
+
+    def lose_room() -> None:
+        limit_pods(own_namespace, 2)
+        lose_a_pod(own_namespace, served)
+        raise RolloutReverted("the registry failed")
+
+    with pytest.raises(RolloutReverted, match=r"the previous version \w+ answers again, as before"):
+        own_namespace.deploy(archive, lose_room, replicas=2)
+    check_previous_state(own_namespace, served, archive)
 
 
 def test_missing_image_reverts_the_rollout(

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from continuous_training.rollout.kserve.inference_service import STOP_ANNOTATION
+
 from . import earlier_version, kubernetes_api
 from .earlier_version import read_document, run_json, run_module
 from .kubernetes_api import Api, Object
@@ -93,15 +95,15 @@ def results(command: Command) -> dict[tuple[str, str], tuple[Any, list[Object]]]
     return outputs
 
 
-def marks_a_confirmed_trial(write: Object) -> bool:
-    """Return whether a write adds the annotation of a confirmed trial, which is new."""
+def ends_the_servers_of_a_trial(write: Object) -> bool:
+    """Return whether a write ends the servers of a trial before its deletion, which is new."""
     annotations = ((write["body"] or {}).get("metadata") or {}).get("annotations") or {}
-    return {"continuous-training/former", "continuous-training/confirmed"} <= set(annotations)
+    return {"continuous-training/former", STOP_ANNOTATION} <= set(annotations)
 
 
 def comparable(writes: list[Object]) -> list[Object]:
     """Return the writes without the values that differ between runs: holder and times of the Lease."""
-    result = [write for write in copy.deepcopy(writes) if not marks_a_confirmed_trial(write)]
+    result = [write for write in copy.deepcopy(writes) if not ends_the_servers_of_a_trial(write)]
     for write in result:
         body = write["body"]
         if body and write["object"].startswith("leases/"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from continuous_training.adapters.kubernetes.errors import NotThereError, RefusedError
 from continuous_training.adapters.kubernetes.resources import ACCESS_REVIEW, POD, Resource
-from continuous_training.adapters.kubernetes.transport import APPLY, Request, Transport
+from continuous_training.adapters.kubernetes.transport import APPLY, MERGE, Request, Transport
 from continuous_training.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -104,6 +104,14 @@ class Cluster:
         description = f"replace {resource.kind} {name}"
         return self._send(
             "PUT", self.path(resource, name), description, query, self._with_type(resource, manifest)
+        )
+
+    def annotate(self, resource: Resource, name: str, annotations: Mapping[str, str]) -> None:
+        """Set annotations of an object, and change nothing else. Raises NotThereError if it is missing."""
+        body = {"metadata": {"annotations": dict(annotations)}}
+        query = {"fieldManager": FIELD_MANAGER}
+        self._send(
+            "PATCH", self.path(resource, name), f"annotate {resource.kind} {name}", query, body, MERGE, (409,)
         )
 
     def delete(self, resource: Resource, name: str) -> None:

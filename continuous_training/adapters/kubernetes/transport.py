@@ -29,7 +29,7 @@ from continuous_training.core.progress import Progress
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
-JSON, APPLY = "application/json", "application/apply-patch+yaml"
+JSON, APPLY, MERGE = "application/json", "application/apply-patch+yaml", "application/merge-patch+json"
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
 _REPORT_BACKOFF = 2.0
 """The backoff in seconds from which on retries are reported."""

@@ -34,6 +34,9 @@ _CLUSTER_LOCAL_LABELS = {
 }
 """Labels, for both modes, of a service without an address outside of the cluster."""
 
+STOP_ANNOTATION = "serving.kserve.io/stop"
+"""KServe removes the Deployment of an InferenceService with this annotation, since version 0.16."""
+
 _CONTAINER_NAME = "kserve-container"
 _KNATIVE_INITIAL_DELAY = 60
 
@@ -133,12 +136,18 @@ def is_being_deleted(service: Manifest) -> bool:
 
 
 def confirmed_trial_manifest(trial: Manifest, digest: str) -> Manifest:
-    """Return the trial with the annotation that its rollout has ended with the version `digest`."""
-    manifest = restorable_manifest(trial)
-    manifest["metadata"]["annotations"] |= {
-        PREVIOUS_MANIFEST_ANNOTATION: trial["metadata"]["annotations"][PREVIOUS_MANIFEST_ANNOTATION],
-        CONFIRMED_ANNOTATION: digest,
-    }
+    """Return the trial, without servers, with the annotation that its rollout has ended with a version."""
+    manifest = stopped_trial_manifest(trial)
+    manifest["metadata"]["annotations"][CONFIRMED_ANNOTATION] = digest
+    return manifest
+
+
+def stopped_trial_manifest(trial: Manifest) -> Manifest:
+    """Return the trial without servers. It still contains the previous state of the endpoint."""
+    manifest, annotations = restorable_manifest(trial), trial["metadata"]["annotations"]
+    kept = (PREVIOUS_MANIFEST_ANNOTATION, CONFIRMED_ANNOTATION)
+    manifest["metadata"]["annotations"] |= {key: annotations[key] for key in kept if key in annotations}
+    manifest["metadata"]["annotations"][STOP_ANNOTATION] = "true"
     return manifest
 
 
@@ -162,6 +171,18 @@ def restorable_manifest(service: Manifest) -> Manifest:
         },
         "spec": service["spec"],
     }
+
+
+def without_additional_pods(service: Manifest) -> Manifest | None:
+    """Return the InferenceService whose pods are replaced one by one, each after the end of an old pod.
+
+    Returns None if it has no Deployment, or if its only pod would end first.
+    """
+    predictor = service["spec"]["predictor"]
+    if "deploymentStrategy" not in predictor or (predictor.get("minReplicas") or 1) < 2:
+        return None
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}}
+    return {**service, "spec": {"predictor": {**predictor, "deploymentStrategy": strategy}}}
 
 
 def previous_manifest(trial: Manifest) -> Manifest | None:

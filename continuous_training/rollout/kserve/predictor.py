@@ -126,7 +126,7 @@ class Predictor:
 
         Raises NotReadyError at the deadline, or when a problem has lasted longer than its grace period.
         """
-        monitor, status, start = self._monitor(digest, progress), "", deadline.elapsed
+        monitor, status, start = self._monitor(digest, deadline, progress), "", deadline.elapsed
         for _ in until(deadline.remaining, POLL_SECONDS):
             deployment = self.cluster.get(DEPLOYMENT, deployment_name(self.name))
             status = rollout_status(deployment, service)
@@ -152,7 +152,7 @@ class Predictor:
         `send` sends a request to an address; it raises PipelineError unless the version responds. Raises
         NotReadyError as `wait_for_deployment` does.
         """
-        monitor, status, consecutive = self._monitor(digest, progress), "", 0
+        monitor, status, consecutive = self._monitor(digest, deadline, progress), "", 0
         start = deadline.elapsed
         for _ in until(deadline.remaining, POLL_SECONDS):
             try:
@@ -173,7 +173,7 @@ class Predictor:
         """Return the labels of the pods of one version."""
         return {_INFERENCE_SERVICE_LABEL: self.name, DIGEST_LABEL: digest[:12]}
 
-    def _monitor(self, digest: str, progress: Progress) -> ReadinessMonitor:
-        labels = self.pod_labels(digest)
+    def _monitor(self, digest: str, deadline: Deadline, progress: Progress) -> ReadinessMonitor:
+        labels, grace_period = self.pod_labels(digest), deadline.min_grace_period
         events = EventFilter(deployment_name(self.name), self.name, self.since)
-        return ReadinessMonitor(self.cluster, self.name, events, labels, progress)
+        return ReadinessMonitor(self.cluster, self.name, events, labels, progress, grace_period)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT
 from continuous_training.adapters.kubernetes.retry import until
 from continuous_training.core.errors import PipelineError, TransientError, UnsettledError
 from continuous_training.rollout.kserve.deployment_mode import find_mode, is_standard
@@ -24,13 +25,15 @@ from continuous_training.rollout.kserve.inference_service import (
     served_digest,
     trial_manifest,
     with_canary,
+    without_additional_pods,
 )
 from continuous_training.rollout.kserve.preconditions import check_preconditions
-from continuous_training.rollout.kserve.predictor import CONSECUTIVE_RESPONSES, Predictor
+from continuous_training.rollout.kserve.predictor import CONSECUTIVE_RESPONSES, Predictor, deployment_name
 from continuous_training.rollout.kserve.standard_canary import StandardCanary
 from continuous_training.rollout.kserve.trials import DELETION_TIMEOUT, Trials
 from continuous_training.rollout.kubernetes.cluster_target import ClusterTarget
-from continuous_training.rollout.kubernetes.readiness import Deadline
+from continuous_training.rollout.kubernetes.pod_problems import creation_failure
+from continuous_training.rollout.kubernetes.readiness import Deadline, NotReadyError, restore_deadline
 from continuous_training.rollout.kubernetes.serving_objects import Manifest
 from continuous_training.rollout.trial import (
     DeployedVersion,
@@ -164,12 +167,17 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         )
 
     def restore(self, name: str) -> None:
-        """Restore NAME from the manifest in the trial, and delete the trial's InferenceService."""
+        """Restore NAME from the manifest in the trial, and delete the trial's InferenceService.
+
+        The servers of the trial end first, because NAME may need their room.
+        """
         trial = self.trials.current(name)
         if trial is not None:
+            previous = previous_manifest(trial)
             self.check_lease()
             self.standard_canary.stop(name)
-            self._restore_manifest(name, previous_manifest(trial))
+            self.trials.stop(name)
+            self._restore_manifest(name, previous)
             self.trials.delete(name, self.progress)
 
     def _restore_manifest(self, name: str, previous: Manifest | None) -> None:
@@ -186,8 +194,12 @@ class KServeTarget(ClusterTarget[KServeTrial]):
             return
         if service is None or restorable_manifest(service) != previous:
             service = self._apply_endpoint(previous)
+        version = DeployedVersion(name, served_digest(previous) or "")
         try:
-            self._verify_complete(service, DeployedVersion(name, served_digest(previous) or ""))
+            try:
+                self._verify_complete(service, version)
+            except NotReadyError as error:
+                self._restore_without_additional_pods(previous, version, error)
         except TransientError:
             raise
         except PipelineError as error:
@@ -195,8 +207,26 @@ class KServeTarget(ClusterTarget[KServeTrial]):
                 f"the previous manifest of {name} is applied, but not complete: {error}"
             ) from error
 
+    def _restore_without_additional_pods(
+        self, previous: Manifest, version: DeployedVersion, error: NotReadyError
+    ) -> None:
+        """Replace the pods with one pod fewer than before, if the namespace has no room for one more.
+
+        Raises `error` if that is not the reason, or not possible.
+        """
+        deployment = self.cluster.get(DEPLOYMENT, deployment_name(version.name))
+        relaxed = without_additional_pods(previous)
+        if creation_failure(deployment) is None or relaxed is None:
+            raise error
+        self.progress(f"there is no room for an additional server: restoring {version.name} with one fewer")
+        try:
+            self._verify_complete(self._apply_endpoint(relaxed), version)
+        finally:
+            service = self._apply_endpoint(previous)
+        self._wait_until_served(service, version, restore_deadline(self.settings.deadline))
+
     def _verify_complete(self, service: Manifest, version: DeployedVersion) -> None:
-        self._wait_until_served(service, version, Deadline(self.settings.deadline))
+        self._wait_until_served(service, version, restore_deadline(self.settings.deadline))
         if self._is_standard(service):
             self.verify_pods(version, Predictor(self.cluster, version.name).pod_labels(version.digest))
 

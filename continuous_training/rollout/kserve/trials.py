@@ -7,6 +7,7 @@ Earlier releases used the name NAME-trial for all trials of a model. A trial is 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 
 from continuous_training.adapters.kubernetes.client import Cluster
@@ -20,6 +21,7 @@ from continuous_training.rollout.kserve.inference_service import (
     is_being_deleted,
     is_confirmed,
     is_trial,
+    stopped_trial_manifest,
 )
 from continuous_training.rollout.kubernetes.readiness import label_selector
 from continuous_training.rollout.kubernetes.serving_objects import MODEL_LABEL, Manifest
@@ -60,13 +62,20 @@ class Trials:
 
         If the process ends before the deletion, the next rollout does not restore the previous version.
         """
-        # Without KServe's webhook the marker cannot be written, but the deletion ends the trial as well.
+        self._apply_to_all(model, lambda trial: confirmed_trial_manifest(trial, digest))
+        self.delete(model, progress)
+
+    def stop(self, model: str) -> None:
+        """End the servers of a model's trials, whose InferenceServices remain."""
+        self._apply_to_all(model, stopped_trial_manifest)
+
+    def _apply_to_all(self, model: str, changed: Callable[[Manifest], Manifest]) -> None:
+        # Without KServe's webhook no change is possible, but the deletion ends the trial as well.
         cluster = self.cluster.with_retry_budget(_MARKER_RETRY_BUDGET)
         for trial in self.find(model):
             if not is_being_deleted(trial):
                 with suppress(TransientError):
-                    cluster.apply(INFERENCE_SERVICE, confirmed_trial_manifest(trial, digest))
-        self.delete(model, progress)
+                    cluster.apply(INFERENCE_SERVICE, changed(trial))
 
     def delete(self, model: str, progress: Progress) -> None:
         """Delete all trials of a model, and wait until they do not exist any more.

@@ -5,6 +5,7 @@
 | the image or the container cannot be created (ErrImagePull, CreateContainerConfigError, ...) | 30 s |
 | the container ends repeatedly | 15 s, which includes its third start |
 | pods cannot be created (quota, policy, webhook, missing service account) | 15 s |
+| pods cannot be created because a webhook does not answer | 60 s: its server may be restarting |
 | no node has enough resources | until the deadline: a cluster autoscaler may add a node |
 | the pod runs but is not ready | until the deadline |
 """
@@ -20,10 +21,13 @@ from continuous_training.rollout.kubernetes.serving_objects import Manifest
 from continuous_training.rollout.kubernetes.warning_events import EventFilter, find_warnings
 
 IMAGE_GRACE, CRASH_GRACE, CREATION_GRACE, NO_LIMIT = 30.0, 15.0, 15.0, float("inf")
+WEBHOOK_GRACE = 60.0
 LOG_LINES, MAX_LINE = 10, 300
 
 _STARTING = {"ContainerCreating", "PodInitializing", ""}
 _CRASHING = {"CrashLoopBackOff", "RunContainerError", "Error"}
+_WEBHOOK_FAILURE = "failed calling webhook"
+"""The text of the API server for a webhook that does not answer. A webhook that rejects a pod is "denied"."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,20 @@ class PodProblem:
 def find_problem(deployment: Manifest | None, pods: Iterable[Manifest]) -> PodProblem | None:
     """Return the current problem with the shortest grace period, or None."""
     problems = [problem for pod in pods for problem in _pod_problems(pod)]
-    failure = _condition(deployment or {}, "ReplicaFailure")
-    if failure and failure["status"] == "True":
-        problems.append(PodProblem(f"pods cannot be created: {failure.get('message', '')}", CREATION_GRACE))
+    if (failure := creation_failure(deployment)) is not None:
+        grace_period = WEBHOOK_GRACE if _WEBHOOK_FAILURE in failure else CREATION_GRACE
+        problems.append(PodProblem(f"pods cannot be created: {failure}", grace_period))
     return min(problems, key=lambda problem: problem.grace_period, default=None)
+
+
+def creation_failure(deployment: Manifest | None) -> str | None:
+    """Return why pods of a Deployment could not be created, None without such a failure.
+
+    Kubernetes keeps the message of the first failure while further attempts fail, and the failure itself
+    until the next attempt. So the cause may be another one now, or may have ended.
+    """
+    failure = _condition(deployment or {}, "ReplicaFailure")
+    return str(failure.get("message", "")) if failure and failure["status"] == "True" else None
 
 
 def _pod_problems(pod: Manifest) -> Iterator[PodProblem]:

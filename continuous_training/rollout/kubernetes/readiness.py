@@ -11,6 +11,7 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
+from continuous_training.rollout.kubernetes.pod_creation import PodCreation
 from continuous_training.rollout.kubernetes.pod_problems import (
     PodProblem,
     collect_evidence,
@@ -22,16 +23,25 @@ from continuous_training.rollout.trial import DeployedVersion
 
 WATCH_INTERVAL = 2.0
 
+RESTORE_GRACE = 60.0
+"""Seconds for which a problem of the previous version is tolerated. The servers of the failed version need
+time to end, and until then their room, in a quota or on a node, is not free."""
+
 
 class NotReadyError(PipelineError):
     """The pods of a version do not become ready; the message states the problem and its evidence."""
 
 
 class Deadline:
-    """A point in time, `seconds` after the construction."""
+    """A point in time, `seconds` after the construction.
 
-    def __init__(self, seconds: float) -> None:
+    A wait until the deadline ends earlier if a problem lasts longer than its grace period. With
+    `min_grace_period`, it lasts at least so many seconds without any progress.
+    """
+
+    def __init__(self, seconds: float, min_grace_period: float = 0.0) -> None:
         self.seconds, self._end = seconds, time.monotonic() + seconds
+        self.min_grace_period = min_grace_period
 
     @property
     def elapsed(self) -> float:
@@ -42,6 +52,11 @@ class Deadline:
     def remaining(self) -> float:
         """The seconds until the deadline; 0 after it."""
         return max(0.0, self._end - time.monotonic())
+
+
+def restore_deadline(seconds: float) -> Deadline:
+    """Return the deadline for the previous version to become complete."""
+    return Deadline(seconds, RESTORE_GRACE)
 
 
 def pods_of(cluster: Cluster, labels: dict[str, str]) -> list[Manifest]:
@@ -58,7 +73,9 @@ class ReadinessMonitor:
     """Reports the status of pods that are not ready, and detects problems that last too long.
 
     `name` is the object that the messages name, `events` are the events that are evidence, and `pod_labels`
-    the labels of the pods.
+    the labels of the pods. Each problem is tolerated for its grace period. If `min_grace_period` is set, a
+    problem is tolerated for at least so many seconds since the last change of the status. Pods that could not
+    be created are retried in the meantime.
     """
 
     def __init__(
@@ -68,12 +85,14 @@ class ReadinessMonitor:
         events: EventFilter,
         pod_labels: dict[str, str],
         progress: Progress,
+        min_grace_period: float = 0.0,
     ) -> None:
         self.cluster, self.name, self.events = cluster, name, events
         self.pod_labels, self.progress = pod_labels, progress
+        self.min_grace_period, self._creation = min_grace_period, PodCreation(cluster)
         self._problem: PodProblem | None = None
         self._problem_start = time.monotonic()
-        self._last_message = ""
+        self._last_message = self._last_status = ""
 
     def observe(self, deployment: Manifest | None, status: str, problem: PodProblem | None = None) -> None:
         """Report `status` and the current problem: `problem`, or else that of the pods.
@@ -84,15 +103,19 @@ class ReadinessMonitor:
             # Events of a deleted Deployment of this name may still exist.
             created = deployment["metadata"].get("creationTimestamp") or ""
             self.events = replace(self.events, since=created)
+        if deployment:
+            self._creation.retry_if_failed(deployment)
         problem = problem or find_problem(deployment, pods_of(self.cluster, self.pod_labels))
-        if _grace_period(problem) != _grace_period(self._problem):
+        has_progress = self.min_grace_period > 0 and status != self._last_status
+        if has_progress or _grace_period(problem) != _grace_period(self._problem):
             self._problem_start = time.monotonic()
-        self._problem = problem
+        self._problem, self._last_status = problem, status
         message = f"waiting for {self.name}: {status}" + (f"; {problem.message}" if problem else "")
         if message != self._last_message:
             self._last_message = message
             self.progress(message)
-        if problem and time.monotonic() - self._problem_start > problem.grace_period:
+        grace_period = max(_grace_period(problem), self.min_grace_period)
+        if problem and time.monotonic() - self._problem_start > grace_period:
             raise self.error(status)
 
     def error(self, status: str, deadline: Deadline | None = None) -> NotReadyError:
@@ -129,7 +152,8 @@ def wait_until_ready(
     when a problem has lasted longer than its grace period.
     """
     name = version.deployment_name
-    monitor, status = ReadinessMonitor(cluster, name, EventFilter(name), pod_labels(version), progress), ""
+    events, labels, grace_period = EventFilter(name), pod_labels(version), deadline.min_grace_period
+    monitor, status = ReadinessMonitor(cluster, name, events, labels, progress, grace_period), ""
     selector = label_selector(pod_labels(version))
     for deployments in watch(cluster, DEPLOYMENT, selector, deadline.remaining, WATCH_INTERVAL):
         check_lease()

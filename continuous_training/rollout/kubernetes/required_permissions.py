@@ -50,7 +50,8 @@ REQUIRED_PERMISSIONS: dict[str, tuple[Permission, ...]] = {
     "torchserve": _KUBERNETES,
     "kserve": (
         Permission(INFERENCE_SERVICE, "", ("get", "list", *_APPLY, "delete")),
-        Permission(DEPLOYMENT, "", ("get",)),
+        # `patch`: the retry of pods that could not be created.
+        Permission(DEPLOYMENT, "", ("get", "patch")),
         # The canary in Standard mode.
         Permission(ENDPOINT_SLICE, "", ("list", *_APPLY, "delete")),
         *_COMMON,

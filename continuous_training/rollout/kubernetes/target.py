@@ -20,7 +20,7 @@ from continuous_training.rollout.kubernetes.canary_watch import canary_replicas
 from continuous_training.rollout.kubernetes.cluster_target import ClusterTarget
 from continuous_training.rollout.kubernetes.deployments import Deployments
 from continuous_training.rollout.kubernetes.ownership import check_ownership
-from continuous_training.rollout.kubernetes.readiness import Deadline
+from continuous_training.rollout.kubernetes.readiness import Deadline, restore_deadline
 from continuous_training.rollout.kubernetes.serving_objects import (
     CANARY_ANNOTATION,
     CONFIRMED_ANNOTATION,
@@ -148,7 +148,7 @@ class KubernetesTarget(ClusterTarget[KubernetesTrial]):
     def verify_complete(self, name: str, digest: str) -> None:
         """Wait until the Deployment of the version is complete, then verify each of its pods."""
         version = DeployedVersion(name, digest)
-        self.deployments.wait_until_complete(version, Deadline(self.settings.deadline))
+        self.deployments.wait_until_complete(version, restore_deadline(self.settings.deadline))
         self.verify_pods(version, pod_labels(version))
 
     def find_interrupted_trial(self, name: str) -> InterruptedTrial | None:

@@ -40,6 +40,10 @@ class KServeNamespace(ClusterNamespace):
         """Return an InferenceService."""
         return self.cluster.get(INFERENCE_SERVICE, name)
 
+    def deployment_exists(self, name: str) -> bool:
+        """Return whether there is a Deployment with this name."""
+        return self.cluster.get(DEPLOYMENT, name) is not None
+
 
 def is_kserve_installed(cluster: Cluster) -> bool:
     """Return whether a pod of KServe's own controller is available."""

@@ -6,7 +6,8 @@ defaulting webhook adds it. A new InferenceService has a harmless warning. An er
 the API server rejects, becomes an event on the InferenceService.
 
 In Standard mode it creates a Deployment and a Service NAME-predictor. The Deployment makes rolling updates,
-and canaryTrafficPercent is ignored.
+and canaryTrafficPercent is ignored. The pods have the annotations of the InferenceService, so a change of an
+annotation replaces them. The annotation `stop` removes the Deployment and the Service.
 
 In Knative mode it creates one Service, and a Deployment for each revision. The traffic moves to a revision
 when the revision is available. With canaryTrafficPercent, the revision and the previous revision share the
@@ -28,7 +29,7 @@ from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, EVENT,
 from continuous_training.adapters.kubernetes.transport import APPLY, Request
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError
-from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE
+from continuous_training.rollout.kserve.inference_service import INFERENCE_SERVICE, STOP_ANNOTATION
 from continuous_training.rollout.kubernetes.serving_objects import DIGEST_LABEL, Manifest
 
 _PREDICTOR_ONLY_KEYS = {
@@ -146,6 +147,10 @@ class SimulatedController:
 
     def _reconcile_standard(self, service: Manifest) -> None:
         name = f"{service['metadata']['name']}-predictor"
+        if service["metadata"].get("annotations", {}).get(STOP_ANNOTATION) == "true":
+            for resource in (DEPLOYMENT, SERVICE):
+                self.cluster.delete(resource, name)
+            return
         selector = {"app": f"isvc.{name}"}
         self.cluster.apply(DEPLOYMENT, self._deployment(service, name, selector))
         self._update_status(service, self._apply_service(service, name, selector), {})
@@ -179,6 +184,7 @@ class SimulatedController:
     def _deployment(self, service: Manifest, name: str, selector: dict[str, str]) -> Manifest:
         metadata, predictor = service["metadata"], service["spec"]["predictor"]
         labels = {**metadata.get("labels", {}), _SERVICE_LABEL: metadata["name"], **selector}
+        annotations = metadata.get("annotations", {})
         pod = {key: value for key, value in predictor.items() if key not in _PREDICTOR_ONLY_KEYS}
         image = self.image_overrides.get((metadata["name"], labels.get(DIGEST_LABEL, "")))
         if image:
@@ -187,7 +193,7 @@ class SimulatedController:
         spec = {
             "replicas": predictor["minReplicas"],
             "selector": {"matchLabels": selector},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
         }
         if "deploymentStrategy" in predictor:
             spec["strategy"] = predictor["deploymentStrategy"]

@@ -23,13 +23,18 @@ from continuous_training.rollout.kserve.deployment_mode import (
 )
 from continuous_training.rollout.kserve.inference_service import (
     PREVIOUS_MANIFEST_ANNOTATION,
+    STOP_ANNOTATION,
     TEMPLATE_LABEL,
+    confirmed_trial_manifest,
     inference_service,
+    is_confirmed,
     previous_manifest,
     restorable_manifest,
     served_digest,
+    stopped_trial_manifest,
     trial_manifest,
     with_canary,
+    without_additional_pods,
 )
 from continuous_training.rollout.kserve.predictor import Predictor, rollout_status
 from continuous_training.rollout.kserve.standard_canary import endpoint_slice
@@ -187,6 +192,31 @@ def test_trial_has_one_pod_and_stores_the_previous_manifest() -> None:
     assert trial["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
     assert previous_manifest(trial) == previous
     assert previous_manifest(trial_manifest(make_service(), "digits-trial", None)) is None
+
+
+def test_trial_without_servers_still_has_the_previous_manifest_and_its_end() -> None:
+    trial = trial_manifest(make_service(), "digits-t1a2b", restorable_manifest(make_service()))
+    stopped = stopped_trial_manifest(trial)
+    assert stopped["metadata"]["annotations"] == trial["metadata"]["annotations"] | {STOP_ANNOTATION: "true"}
+    assert (stopped["spec"], stopped["metadata"]["name"]) == (trial["spec"], "digits-t1a2b")
+    assert STOP_ANNOTATION not in restorable_manifest(stopped)["metadata"]["annotations"]
+    confirmed = confirmed_trial_manifest(trial, VERSION.digest)
+    assert is_confirmed(stopped_trial_manifest(confirmed))
+    assert not is_confirmed(stopped)
+
+
+def test_only_several_pods_of_a_deployment_can_be_replaced_without_additional_ones() -> None:
+    service = make_service()
+    predictor = service["spec"]["predictor"]
+    relaxed = without_additional_pods(service)
+    assert relaxed is not None
+    changed = relaxed["spec"]["predictor"]
+    assert changed["deploymentStrategy"]["rollingUpdate"]["maxUnavailable"] == 1
+    assert {key for key in predictor if predictor[key] != changed[key]} == {"deploymentStrategy"}
+    assert relaxed["metadata"] == service["metadata"]
+    assert without_additional_pods(make_service("Knative")) is None
+    predictor["minReplicas"] = 1
+    assert without_additional_pods(service) is None
 
 
 @pytest.mark.parametrize("annotation", [None, "{"])

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from continuous_training.rollout.kserve.controller_problems import find_controller_problem
-from continuous_training.rollout.kubernetes.pod_problems import find_problem
+from continuous_training.rollout.kubernetes import pod_problems
+from continuous_training.rollout.kubernetes.pod_problems import PodProblem, find_problem
 from continuous_training.rollout.kubernetes.warning_events import EventFilter, find_warnings
 
 START = "2026-11-29T10:00:00Z"
@@ -120,3 +121,18 @@ def test_the_number_of_ends_of_a_container_is_reported_from_two_on(
     problem = find_problem(None, [pod])
     assert problem is not None
     assert problem.message == f"container server of pod digits-x {expected}"
+
+
+@pytest.mark.parametrize(
+    ("message", "grace_period"),
+    [
+        ('failed calling webhook "pod-mutator": connection refused', pod_problems.WEBHOOK_GRACE),
+        ("exceeded quota: tight", pod_problems.CREATION_GRACE),
+        ('admission webhook "pods" denied the request', pod_problems.CREATION_GRACE),
+    ],
+)
+def test_a_webhook_that_does_not_answer_has_a_longer_grace_period(message: str, grace_period: float) -> None:
+    condition = {"type": "ReplicaFailure", "status": "True", "message": message}
+    problem = find_problem({"status": {"conditions": [condition]}}, [])
+    assert problem == PodProblem(f"pods cannot be created: {message}", grace_period)
+    assert find_problem({"status": {"conditions": [{**condition, "status": "False"}]}}, []) is None

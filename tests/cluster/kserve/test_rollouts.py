@@ -102,7 +102,9 @@ def test_long_name_is_a_user_error(namespace: KServeNamespace, tmp_path: Path) -
 
 def test_unknown_fields_are_refused(namespace: KServeNamespace, served: Archive) -> None:
     predictor = get_service(namespace, "firm")["spec"]["predictor"]
-    for field, value in (("replicas", 1), ("minReplicas", "one"), ("containers", [{"image": "x"}])):
+    # KServe's webhook adds a missing name of a container, but no API server accepts an unknown field.
+    containers = [{"name": "kserve-container", "picture": "x"}]
+    for field, value in (("replicas", 1), ("minReplicas", "one"), ("containers", containers)):
         manifest = {"metadata": {"name": "firm"}, "spec": {"predictor": {**predictor, field: value}}}
         with pytest.raises(RefusedError, match=field):
             namespace.cluster.apply(INFERENCE_SERVICE, manifest, dry_run=True)

@@ -1,8 +1,11 @@
-"""Plots of a regression: the fit over its only feature, and the residuals."""
+"""Plots of a regression: the errors, the fit over its only feature, and the residuals."""
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -22,9 +25,56 @@ from continuous_training.report.svg import (
     new_figure,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 MAX_POINTS = 250
 """Points of each scatter plot: each point is an element in the page."""
 MAX_LINE_POINTS = 1000
+MAX_ERROR_POINTS = 800
+"""Points of the plot of predicted over actual values."""
+
+
+def errors_plot(data: ReportData) -> Markup:
+    """Draw predicted over actual values, and the distribution of both models' errors."""
+    actual, predicted = finite_rows(data.predictions.actual, data.predictions.challenger)
+    errors = [predicted - actual]
+    if data.predictions.champion is not None:
+        champion_actual, champion = finite_rows(data.predictions.actual, data.predictions.champion)
+        errors.append(champion - champion_actual)
+    figure = new_figure(FULL_WIDTH, 324)
+    _draw_scatter(add_axes(figure, 62, 28, 306, 250), actual, predicted, data)
+    axes = add_axes(figure, 444, 28, 300, 250)
+    bins = min(30, max(8, 2 * math.isqrt(len(actual))))
+    edges = np.histogram_bin_edges(np.concatenate(errors), bins).tolist()
+    # Counted here: matplotlib takes ten times as long for millions of rows.
+    counts = [np.histogram(values, edges)[0] for values in errors]
+    draw = partial(axes.hist, edges[:-1], edges)
+    draw(weights=counts[0], color=CHALLENGER, alpha=0.8, label="challenger", edgecolor="white", linewidth=0.6)
+    if len(errors) > 1:
+        draw(weights=counts[1], histtype="step", color=INK, linewidth=1.4, label="champion")
+        axes.legend(loc="upper right", borderaxespad=0)
+    axes.axvline(0, color=MUTED, lw=1)
+    axes.margins(y=0.2)
+    axes.grid(axis="y")
+    title = "Errors" + sample_note(data.row_step)
+    axes.set(xlabel="predicted minus actual", ylabel="rows of the holdout", title=title)
+    median, half = real(np.median(errors[0])), real(np.median(abs(errors[0])))
+    summary = f"the median error is {median}, and half of the errors are within {half} of zero"
+    return inline_svg(figure, "errors", f"Predicted over actual for {len(actual)} rows; {summary}")
+
+
+def _draw_scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, data: ReportData) -> None:
+    step, unit = sampling_step(len(actual), MAX_ERROR_POINTS), short(data.label_column)
+    low, high = float(min(actual.min(), predicted.min())), float(max(actual.max(), predicted.max()))
+    margin = 0.05 * (high - low or 1.0)
+    axes.plot([low, high], [low, high], color=MUTED, lw=1)
+    axes.text(high, high, "exact ", color=MUTED, fontsize=10, ha="right", va="bottom")
+    axes.plot(actual[::step], predicted[::step], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
+    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+    axes.set(xlabel=f"actual {unit}".strip(), ylabel=f"predicted {unit}".strip())
+    axes.set_title("Predicted over actual" + sample_note(step * data.row_step))
+    axes.grid(color=GRID)
 
 
 def fit_plot(data: ReportData) -> Markup | None:
@@ -33,7 +83,7 @@ def fit_plot(data: ReportData) -> Markup | None:
         return None
     name, values = data.feature
     predictions = data.predictions
-    x, actual, predicted = _finite_rows(values, predictions.actual, predictions.challenger)
+    x, actual, predicted = finite_rows(values, predictions.actual, predictions.challenger)
     if len(x) < 2:
         return None
     line = _line(x, predicted)
@@ -68,7 +118,7 @@ def fit_plot(data: ReportData) -> Markup | None:
 
 def residuals_plot(data: ReportData) -> Markup | None:
     """Draw the residuals over the predictions and a normal quantile plot; None with fewer than 3 rows."""
-    actual, predicted = _finite_rows(data.predictions.actual, data.predictions.challenger)
+    actual, predicted = finite_rows(data.predictions.actual, data.predictions.challenger)
     if len(actual) < 3:
         return None
     residuals = actual - predicted
@@ -111,7 +161,7 @@ def _champion_line(champion: np.ndarray | None, values: np.ndarray) -> tuple[np.
     """
     if champion is None:
         return None
-    x, predicted = _finite_rows(values, champion)
+    x, predicted = finite_rows(values, champion)
     step = sampling_step(len(x))
     x, predicted = x[::step], predicted[::step]
     order = np.lexsort((predicted, x))
@@ -132,7 +182,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[order[sample]], y[order[sample]]
 
 
-def _finite_rows(*columns: np.ndarray) -> list[np.ndarray]:
+def finite_rows(*columns: np.ndarray) -> list[np.ndarray]:
     """Return the columns as float64, without the rows in which a value is not finite."""
     arrays = [np.asarray(column, np.float64).ravel() for column in columns]
     finite = np.logical_and.reduce([np.isfinite(array) for array in arrays])

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from continuous_training.artifacts.measurements import SliceMetric, interval_label
-from continuous_training.report import metric_plots, prediction_plots, regression_plots
+from continuous_training.core.stored_array import parts_of
+from continuous_training.report import classification_plots, metric_plots, regression_plots
 from continuous_training.report.formatting import (
     LOWER_IS_BETTER,
     change_text,
@@ -84,7 +85,7 @@ def _predictions(data: ReportData) -> Variables:
     variables: Variables = dict.fromkeys(
         ("confusion_plot", "errors_plot", "fit_plot", "residuals_plot", "slices_plot", "slices_caption")
     )
-    if not prediction_plots.has_predictions(data):
+    if not _has_predictions(data):
         return variables
     if data.task == "regression":
         sample = drawn_rows(data)
@@ -92,7 +93,7 @@ def _predictions(data: ReportData) -> Variables:
         return {
             **variables,
             **slices,
-            "errors_plot": prediction_plots.errors_plot(sample),
+            "errors_plot": regression_plots.errors_plot(sample),
             "fit_plot": regression_plots.fit_plot(sample),
             "residuals_plot": regression_plots.residuals_plot(sample),
         }
@@ -100,9 +101,9 @@ def _predictions(data: ReportData) -> Variables:
         slices = _slices(data, data.evaluation.slices, data.primary, "slice", metric_plots.HALF_WIDTH)
     else:
         slices = _slices(
-            data, prediction_plots.class_slices(data), "accuracy", "class", metric_plots.HALF_WIDTH
+            data, classification_plots.class_slices(data), "accuracy", "class", metric_plots.HALF_WIDTH
         )
-    return {**variables, **slices, "confusion_plot": prediction_plots.confusion_plot(data)}
+    return {**variables, **slices, "confusion_plot": classification_plots.confusion_plot(data)}
 
 
 def _slices(
@@ -120,3 +121,12 @@ def _slices(
         "slices_plot": metric_plots.slices_plot(data, slices, metric, width),
         "slices_caption": caption,
     }
+
+
+def _has_predictions(data: ReportData) -> bool:
+    """Return whether there are rows to draw; a regression needs two rows with finite values."""
+    predictions = data.predictions
+    if data.task == "regression":
+        parts = parts_of(predictions.actual, predictions.challenger)
+        return sum(len(regression_plots.finite_rows(*part)[0]) for part in parts) > 1
+    return len(predictions.actual) > 0

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from continuous_training.adapters.notifications.formats import webhook_body
 from continuous_training.adapters.notifications.notification import run_notification
+from continuous_training.adapters.notifications.webhook_body import webhook_body
 from continuous_training.adapters.object_store import open_store
 from continuous_training.adapters.run_history import RunHistory
 from continuous_training.artifacts.run_record import RunRecord

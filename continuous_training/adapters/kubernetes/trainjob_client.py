@@ -13,8 +13,8 @@ from continuous_training.adapters.kubernetes.client import Cluster, Object
 from continuous_training.adapters.kubernetes.errors import NotThereError, RefusedError
 from continuous_training.adapters.kubernetes.node_failures import NodeFailures
 from continuous_training.adapters.kubernetes.pod_logs import PodLog
-from continuous_training.adapters.kubernetes.pod_status import failure_reason, waiting_reason
 from continuous_training.adapters.kubernetes.resources import JOB, POD, Resource
+from continuous_training.adapters.kubernetes.trainjob_pod_status import failure_reason, waiting_reason
 from continuous_training.adapters.kubernetes.watch import watch
 from continuous_training.core.errors import PipelineError, StepTimeoutError, TransientError, UserError
 from continuous_training.core.progress import Progress

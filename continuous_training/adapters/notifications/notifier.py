@@ -10,9 +10,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from continuous_training.adapters.notifications.formats import webhook_body
 from continuous_training.adapters.notifications.mail import send_mail
 from continuous_training.adapters.notifications.notification import Notification
+from continuous_training.adapters.notifications.webhook_body import webhook_body
 from continuous_training.core.messages import report
 from continuous_training.core.notification_settings import NotificationSettings
 

@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 from continuous_training.serving.api.endpoint import EndpointRequest, Response
 from continuous_training.serving.http.requests import Request
 from continuous_training.serving.models.model_repository import ModelRepository
-from continuous_training.serving.process.metric_types import Counter, Histogram
 from continuous_training.serving.process.metrics_format import select_format
+from continuous_training.serving.process.single_thread_metrics import Counter, Histogram
 from continuous_training.serving.process.worker_metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)

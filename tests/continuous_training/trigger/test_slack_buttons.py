@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlencode
 
 import pytest
 
-from continuous_training.adapters.notifications.formats import webhook_body
 from continuous_training.adapters.notifications.notification import run_notification
+from continuous_training.adapters.notifications.webhook_body import webhook_body
 from continuous_training.artifacts.run_record import RecordedVersion, RunRecord
 from continuous_training.artifacts.run_trigger import RunTrigger
 from continuous_training.core.json_object import Json

@@ -1,27 +1,21 @@
-"""Plots of the predictions: the confusion matrix of a classification, the errors of a regression."""
+"""The confusion matrix of a classification, and the accuracy of each class."""
 
 from __future__ import annotations
 
-import math
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
 from continuous_training.artifacts.measurements import SliceMetric
-from continuous_training.core.stored_array import parts_of
 from continuous_training.report.class_codes import class_pairs
-from continuous_training.report.formatting import real, short
-from continuous_training.report.metric_plots import FULL_WIDTH, HALF_WIDTH
+from continuous_training.report.formatting import short
+from continuous_training.report.metric_plots import HALF_WIDTH
 from continuous_training.report.report_data import ReportData
-from continuous_training.report.row_sample import sample_note, sampling_step
 from continuous_training.report.svg import (
     CHALLENGER,
-    GRID,
     INK,
     LARGE,
-    MUTED,
     add_axes,
     inline_svg,
     new_figure,
@@ -31,18 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_CLASSES = 20
-MAX_POINTS = 800
-"""Points of a scatter plot: each point is an element in the page."""
 OTHER_CLASSES = "others"
-
-
-def has_predictions(data: ReportData) -> bool:
-    """Return whether there are rows to draw; a regression needs two rows with finite values."""
-    predictions = data.predictions
-    if data.task == "regression":
-        parts = parts_of(predictions.actual, predictions.challenger)
-        return sum(len(_finite_pairs(*part)[0]) for part in parts) > 1
-    return len(predictions.actual) > 0
 
 
 def confusion_plot(data: ReportData) -> Markup:
@@ -128,48 +111,6 @@ def _class_rows(actual: np.ndarray, predicted: np.ndarray) -> tuple[dict[str, in
     return total, correct
 
 
-def errors_plot(data: ReportData) -> Markup:
-    """Draw predicted over actual values, and the distribution of both models' errors."""
-    actual, predicted = _finite_pairs(data.predictions.actual, data.predictions.challenger)
-    errors = [predicted - actual]
-    if data.predictions.champion is not None:
-        champion_actual, champion = _finite_pairs(data.predictions.actual, data.predictions.champion)
-        errors.append(champion - champion_actual)
-    figure = new_figure(FULL_WIDTH, 324)
-    _draw_scatter(add_axes(figure, 62, 28, 306, 250), actual, predicted, data)
-    axes = add_axes(figure, 444, 28, 300, 250)
-    bins = min(30, max(8, 2 * math.isqrt(len(actual))))
-    edges = np.histogram_bin_edges(np.concatenate(errors), bins).tolist()
-    # Counted here: matplotlib takes ten times as long for millions of rows.
-    counts = [np.histogram(values, edges)[0] for values in errors]
-    draw = partial(axes.hist, edges[:-1], edges)
-    draw(weights=counts[0], color=CHALLENGER, alpha=0.8, label="challenger", edgecolor="white", linewidth=0.6)
-    if len(errors) > 1:
-        draw(weights=counts[1], histtype="step", color=INK, linewidth=1.4, label="champion")
-        axes.legend(loc="upper right", borderaxespad=0)
-    axes.axvline(0, color=MUTED, lw=1)
-    axes.margins(y=0.2)
-    axes.grid(axis="y")
-    title = "Errors" + sample_note(data.row_step)
-    axes.set(xlabel="predicted minus actual", ylabel="rows of the holdout", title=title)
-    median, half = real(np.median(errors[0])), real(np.median(abs(errors[0])))
-    summary = f"the median error is {median}, and half of the errors are within {half} of zero"
-    return inline_svg(figure, "errors", f"Predicted over actual for {len(actual)} rows; {summary}")
-
-
-def _draw_scatter(axes: Axes, actual: np.ndarray, predicted: np.ndarray, data: ReportData) -> None:
-    step, unit = sampling_step(len(actual), MAX_POINTS), short(data.label_column)
-    low, high = float(min(actual.min(), predicted.min())), float(max(actual.max(), predicted.max()))
-    margin = 0.05 * (high - low or 1.0)
-    axes.plot([low, high], [low, high], color=MUTED, lw=1)
-    axes.text(high, high, "exact ", color=MUTED, fontsize=10, ha="right", va="bottom")
-    axes.plot(actual[::step], predicted[::step], "o", color=CHALLENGER, alpha=0.55, ms=5, mew=0)
-    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-    axes.set(xlabel=f"actual {unit}".strip(), ylabel=f"predicted {unit}".strip())
-    axes.set_title("Predicted over actual" + sample_note(step * data.row_step))
-    axes.grid(color=GRID)
-
-
 def _cell_colours(rates: np.ndarray) -> np.ndarray:
     """Return colours from white to blue on the diagonal and to vermilion elsewhere: float [k, k, 3]."""
     from matplotlib.colors import to_rgb  # Only the commands that draw pay for this import.
@@ -191,10 +132,3 @@ def _frequent_errors(classes: list[str], counts: np.ndarray) -> str:
         if errors[row, column]
     )
     return ", ".join(texts) or "no errors"
-
-
-def _finite_pairs(actual: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows in which both values are finite, as float64."""
-    actual, predicted = np.asarray(actual, np.float64).ravel(), np.asarray(predicted, np.float64).ravel()
-    finite = np.isfinite(actual) & np.isfinite(predicted)
-    return actual[finite], predicted[finite]

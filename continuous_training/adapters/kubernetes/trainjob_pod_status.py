@@ -1,4 +1,4 @@
-"""Descriptions of the status of a pod."""
+"""Why a pod of a TrainJob does not start, or failed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from continuous_training.core.settings import Settings, cluster_options
 from continuous_training.core.user import user_name
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest, service_account_field
-from continuous_training.kubeflow.follow import Step, follow, steps_of
+from continuous_training.kubeflow.follow_run import Step, follow, steps_of
 from continuous_training.kubeflow.object_names import RUN_ID_LABEL, STEP_LABEL, STEP_NAMES
 from continuous_training.kubeflow.step_logs import CONTAINER
 from continuous_training.kubeflow.submission import Submission

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from continuous_training.core.json_object import Json
 from continuous_training.core.run_parameters import Value
-from continuous_training.kubeflow.task_states import Task, tasks_of
+from continuous_training.kubeflow.run_tasks import Task, tasks_of
 
 FINAL_STATES = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 """The states that a run does not leave."""

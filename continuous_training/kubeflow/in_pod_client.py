@@ -14,7 +14,7 @@ import requests
 from continuous_training.core.json_object import Json
 from continuous_training.core.messages import MARK, report
 from continuous_training.kubeflow.api_objects import Run
-from continuous_training.kubeflow.task_states import tasks_of, without_superseded_attempts
+from continuous_training.kubeflow.run_tasks import tasks_of, without_superseded_attempts
 
 EARLIER_RUNS = 20
 """Number of the latest runs among which terminated runs are searched."""

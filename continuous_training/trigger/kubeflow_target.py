@@ -11,7 +11,7 @@ from continuous_training.adapters.run_history import RunHistory
 from continuous_training.core.errors import TransientError
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import PipelineVersion, Run, RunRequest
-from continuous_training.kubeflow.follow import steps_of
+from continuous_training.kubeflow.follow_run import steps_of
 from continuous_training.kubeflow.object_names import STEPS_ACCOUNT
 from continuous_training.serving.errors import RequestError
 from continuous_training.trigger.queued_run import QueuedRun, RunStatus, StartedRun

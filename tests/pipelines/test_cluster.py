@@ -19,7 +19,7 @@ from continuous_training.core.user import user_name
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest
 from continuous_training.kubeflow.connection import resolve_connection
-from continuous_training.kubeflow.follow import follow, steps_of
+from continuous_training.kubeflow.follow_run import follow, steps_of
 from continuous_training.kubeflow.upload import upload as upload_pipeline
 from pipelines import logs, run, upload
 from pipelines.compile import compile_workload

@@ -8,7 +8,7 @@ from continuous_training.core.errors import PipelineError, RunInterrupted, UserE
 from continuous_training.core.progress import StepListener
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run, RunRequest
-from continuous_training.kubeflow.follow import follow
+from continuous_training.kubeflow.follow_run import follow
 from continuous_training.kubeflow.schedules.schedule_file import Schedule
 from continuous_training.kubeflow.upload import UploadedPipeline
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from continuous_training.kubeflow.api_objects import Run
-from continuous_training.kubeflow.follow import steps_of
+from continuous_training.kubeflow.follow_run import steps_of
 from continuous_training.kubeflow.in_pod_client import is_terminated, terminated_runs
 from tests.fakes import web
 

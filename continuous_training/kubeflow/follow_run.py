@@ -11,7 +11,7 @@ from continuous_training.core.progress import StepEvent, StepListener
 from continuous_training.kubeflow.api import KubeflowClient
 from continuous_training.kubeflow.api_objects import Run
 from continuous_training.kubeflow.object_names import STEP_NAMES
-from continuous_training.kubeflow.task_states import Task, without_superseded_attempts
+from continuous_training.kubeflow.run_tasks import Task, without_superseded_attempts
 
 OUTAGE_LIMIT = 600
 """Seconds for which the server may be unavailable before following ends."""

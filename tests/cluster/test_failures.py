@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from kubernetes.client import ApiClient, Configuration
 
 from continuous_training.adapters.kubernetes.client import Cluster
-from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD, SERVICE, Resource
+from continuous_training.adapters.kubernetes.resources import DEPLOYMENT, POD, SERVICE
 from continuous_training.artifacts.archive_writer import Archive
 from continuous_training.core.errors import (
     PipelineError,
@@ -32,22 +31,8 @@ from continuous_training.rollout.trial import DeployedVersion
 from tests.continuous_training.serving.toy_models import make_archive
 
 from .cluster_namespace import MISSING_IMAGE, QUOTA, ClusterNamespace, shipped_rules
-from .polling import wait_until
+from .policies import POLICY_MESSAGE, denied_changes
 from .quotas import limit_pods, lose_a_pod
-
-POLICY = Resource(
-    "admissionregistration.k8s.io/v1",
-    "ValidatingAdmissionPolicy",
-    "validatingadmissionpolicies",
-    namespaced=False,
-)
-POLICY_BINDING = Resource(
-    "admissionregistration.k8s.io/v1",
-    "ValidatingAdmissionPolicyBinding",
-    "validatingadmissionpolicybindings",
-    namespaced=False,
-)
-POLICY_MESSAGE = "no rollouts on Fridays"
 
 pytestmark = pytest.mark.usefixtures("short_grace_periods")
 
@@ -244,43 +229,13 @@ def test_requests_that_the_api_server_denies_revert_the_rollout(
     assert all(pod["spec"]["automountServiceAccountToken"] is False for pod in pods)
 
 
-@contextmanager
-def denied_deployments(namespace: ClusterNamespace, archive: Archive) -> Iterator[None]:
+def denied_deployments(namespace: ClusterNamespace, archive: Archive) -> AbstractContextManager[None]:
     """Deny Deployments in the namespace with an admission policy."""
-    name = namespace.name
-    rule = {
-        "apiGroups": ["apps"],
-        "apiVersions": ["v1"],
-        "operations": ["CREATE", "UPDATE"],
-        "resources": ["deployments"],
-    }
-    policy = {
-        "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [rule]},
-        "validations": [{"expression": "false", "message": POLICY_MESSAGE}],
-    }
-    selector = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
-    binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": selector}
-    namespace.cluster.apply(POLICY, {"metadata": {"name": name}, "spec": policy})
-    namespace.cluster.apply(POLICY_BINDING, {"metadata": {"name": name}, "spec": binding})
-    try:
-        assert wait_until(lambda: is_denied(namespace, archive)), "the policy has no effect"
-        yield
-    finally:
-        namespace.cluster.delete(POLICY_BINDING, name)
-        namespace.cluster.delete(POLICY, name)
-    assert wait_until(lambda: not is_denied(namespace, archive)), "the deleted policy still has an effect"
-
-
-def is_denied(namespace: ClusterNamespace, archive: Archive) -> bool:
-    """Return whether the API server denies a Deployment; it applies a changed policy after a moment."""
     version = DeployedVersion("small", archive.digest)
     manifest = deployment(version, 1, namespace.target().runtime.pod(version))
-    try:
-        namespace.cluster.apply(DEPLOYMENT, manifest, dry_run=True)
-    except PipelineError:
-        return True
-    return False
+    return denied_changes(
+        namespace, DEPLOYMENT, lambda: namespace.cluster.apply(DEPLOYMENT, manifest, dry_run=True)
+    )
 
 
 def cluster_without(namespace: ClusterNamespace, missing_verb: str, resource: str) -> Cluster:

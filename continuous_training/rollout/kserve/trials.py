@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from continuous_training.adapters.kubernetes.client import Cluster
 from continuous_training.adapters.kubernetes.retry import until
-from continuous_training.core.errors import TransientError
+from continuous_training.core.errors import PipelineError
 from continuous_training.core.progress import Progress
 from continuous_training.rollout.kserve.inference_service import (
     INFERENCE_SERVICE,
@@ -70,11 +70,11 @@ class Trials:
         self._apply_to_all(model, stopped_trial_manifest)
 
     def _apply_to_all(self, model: str, changed: Callable[[Manifest], Manifest]) -> None:
-        # Without KServe's webhook no change is possible, but the deletion ends the trial as well.
+        # A policy or KServe's absent webhook can prevent the change, but the deletion ends the trial as well.
         cluster = self.cluster.with_retry_budget(_MARKER_RETRY_BUDGET)
         for trial in self.find(model):
             if not is_being_deleted(trial):
-                with suppress(TransientError):
+                with suppress(PipelineError):
                     cluster.apply(INFERENCE_SERVICE, changed(trial))
 
     def delete(self, model: str, progress: Progress) -> None:

@@ -15,9 +15,15 @@ from continuous_training.core.errors import (
     RolloutReverted,
 )
 from continuous_training.rollout.kserve import controller_problems, cpu_limit
+from continuous_training.rollout.kserve.inference_service import (
+    INFERENCE_SERVICE,
+    STOP_ANNOTATION,
+    restorable_manifest,
+)
 from tests.continuous_training.serving.toy_models import make_archive
 
 from ..cluster_namespace import MISSING_IMAGE, QUOTA
+from ..policies import denied_changes
 from .kserve_namespace import KServeNamespace
 from .rollouts import (
     check_served,
@@ -64,6 +70,21 @@ def test_wrong_responses_of_a_ready_version_revert_the_rollout(
     message = failed_rollout(namespace, archive, served)
     assert "its golden requests failed" in message
     assert "expected 5" in message
+
+
+def test_policy_that_denies_the_end_of_the_trial_does_not_prevent_the_restore(
+    namespace: KServeNamespace, served: Archive, tmp_path: Path
+) -> None:
+    service = restorable_manifest(get_service(namespace, "firm"))
+    service["metadata"]["annotations"][STOP_ANNOTATION] = "true"
+    allowed = f"!('{STOP_ANNOTATION}' in object.metadata.annotations)"
+
+    def stop() -> None:
+        namespace.cluster.apply(INFERENCE_SERVICE, service, dry_run=True)
+
+    archive = make_archive(tmp_path, name="firm", scale=7, drifts_after=8)
+    with denied_changes(namespace, INFERENCE_SERVICE, stop, allowed):
+        failed_rollout(namespace, archive, served)
 
 
 def test_condition_ready_is_ignored(

@@ -1,4 +1,4 @@
-"""Find the modules under `workloads` that a workload imports, by reading the import statements.
+"""The digests of the modules under `workloads` that a workload imports, found by reading its imports.
 
 Reading the code instead of importing it gives the same result in the image of every step: prep-data's image
 has no torch, and functions may import modules later.

@@ -153,11 +153,11 @@ def _print_schedules_not_in_file(
             report(f"to delete it: {interpreter()} {schedule_command(arguments, 'delete', name)}")
 
 
-def schedule_command(arguments: argparse.Namespace, *words: str) -> str:
+def schedule_command(arguments: argparse.Namespace, verb: str, *names: str) -> str:
     """Return the arguments of Python for a command about the schedules of the same server."""
     options = [("--host", arguments.host), ("--namespace", arguments.namespace)]
     option_arguments = [text for option, value in options if value for text in (option, value)]
-    return shlex.join(["-m", "pipelines.schedule", *words, *option_arguments])
+    return shlex.join(["-m", "pipelines.schedule", verb, *names, *option_arguments])
 
 
 def parse_parameters(workload: str, assigned: Mapping[str, object]) -> Values:

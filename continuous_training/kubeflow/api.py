@@ -207,11 +207,11 @@ class KubeflowClient:
         status, server = response.status_code, self._server_name()
         detail = f"{status}{_error_message(response)}"
         if status in (401, 403) or response.is_redirect:
-            advice = "" if self.connection.namespace or status != 403 else _NO_NAMESPACE
+            hint = "" if self.connection.namespace or status != 403 else _NO_NAMESPACE
             raise UserError(
                 f"{server} denied access ({detail}{server_name(response)}): set CT_KFP_TOKEN, "
                 "CT_KFP_TOKEN_FILE or CT_KFP_COOKIE. "
-                f"If one of them is set, it may have expired or may not permit this operation{advice}"
+                f"If one of them is set, it may have expired or may not permit this operation{hint}"
             )
         if status in _UNAVAILABLE:
             raise TransientError(f"{server} is temporarily unavailable: {request}: {detail}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from continuous_training.adapters.kubernetes.access_reviews import permissions_of, user_of
 from continuous_training.adapters.kubernetes.client import Cluster
@@ -14,8 +15,7 @@ from continuous_training.rollout.kubernetes.required_permissions import REQUIRED
 _ROLE, _KSERVE = "manifests/base/role.yaml", "manifests/components/kserve"
 _LAUNCHER_ROLE = "manifests/base/launcher-role.yaml"
 _SCHEDULED_TIME = Permission(WORKFLOW, "", ("get",))
-NO_REVIEW = "this user can neither review the access of the account nor impersonate it"
-"""The advice of a finding that this user cannot see."""
+_NO_REVIEW = "this user can neither review the access of the account nor impersonate it"
 
 
 def check_permissions(cluster: Cluster, target: str, account: str, namespace: str) -> Finding:
@@ -24,32 +24,36 @@ def check_permissions(cluster: Cluster, target: str, account: str, namespace: st
     requirement = f"permissions of {account} in namespace {cluster.namespace} for CT_TARGET={target}"
     if not required:
         return Finding(State.OK, requirement, "none is required")
-    try:
-        denied = denied_permissions(cluster, user_of(namespace, account), required)
-    except ForbiddenError:
-        return Finding(State.NOT_VISIBLE, requirement, NO_REVIEW)
-    if denied:
-        return Finding(State.MISSING, requirement, f"it may not {', '.join(denied)}; {_granted_by(target)}")
-    return Finding(State.OK, requirement)
+    failure = Finding(State.MISSING, requirement, f"it may not {{denied}}; {_granted_by(target)}")
+    return review(cluster, user_of(namespace, account), required, failure)
 
 
 def check_scheduled_time(cluster: Cluster, account: str) -> Finding:
     """Return whether the driver of Kubeflow Pipelines can read the time of a scheduled run."""
     requirement = f"the times of scheduled runs in namespace {cluster.namespace}"
+    advice = (
+        f"{account} may not {{denied}}: the logical time of a scheduled run is the time at which it "
+        f"starts, possibly hours late; {_LAUNCHER_ROLE} grants it"
+    )
+    failure = Finding(State.WARNING, requirement, advice)
+    return review(cluster, user_of(cluster.namespace, account), (_SCHEDULED_TIME,), failure)
+
+
+def review(cluster: Cluster, user: str, required: Iterable[Permission], failure: Finding) -> Finding:
+    """Return the finding about the permissions of a service account.
+
+    It is `failure` if one is denied; its advice contains `{denied}` for the denied permissions.
+    """
     try:
-        denied = denied_permissions(cluster, user_of(cluster.namespace, account), (_SCHEDULED_TIME,))
+        denied = _denied_permissions(cluster, user, required)
     except ForbiddenError:
-        return Finding(State.NOT_VISIBLE, requirement, NO_REVIEW)
+        return Finding(State.NOT_VISIBLE, failure.requirement, _NO_REVIEW)
     if denied:
-        advice = (
-            f"{account} may not {denied[0]}: the logical time of a scheduled run is the time at which it "
-            f"starts, possibly hours late; {_LAUNCHER_ROLE} grants it"
-        )
-        return Finding(State.WARNING, requirement, advice)
-    return Finding(State.OK, requirement)
+        return replace(failure, advice=failure.advice.format(denied=", ".join(denied)))
+    return Finding(State.OK, failure.requirement)
 
 
-def denied_permissions(cluster: Cluster, user: str, required: Iterable[Permission]) -> list[str]:
+def _denied_permissions(cluster: Cluster, user: str, required: Iterable[Permission]) -> list[str]:
     """Return the permissions that a service account lacks. Raises ForbiddenError if no review is allowed."""
     is_allowed = permissions_of(cluster, user)
     return [

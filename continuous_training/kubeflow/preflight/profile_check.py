@@ -14,7 +14,7 @@ from continuous_training.adapters.kubernetes.errors import ForbiddenError
 from continuous_training.adapters.kubernetes.partial_metadata import is_there
 from continuous_training.adapters.kubernetes.resources import NAMESPACE, Resource
 from continuous_training.kubeflow.preflight.finding import Finding, State
-from continuous_training.kubeflow.preflight.permission_check import NO_REVIEW, denied_permissions
+from continuous_training.kubeflow.preflight.permission_check import review
 from continuous_training.rollout.kubernetes.required_permissions import Permission
 
 POD_DEFAULT = Resource("kubeflow.org/v1alpha1", "PodDefault", "poddefaults")
@@ -65,11 +65,6 @@ def _check_token(cluster: Cluster) -> Finding:
 
 def _check_runs(cluster: Cluster, account: str) -> Finding:
     requirement = f"access of {account} to runs of Kubeflow Pipelines in namespace {cluster.namespace}"
-    try:
-        denied = denied_permissions(cluster, user_of(cluster.namespace, account), (_RUNS,))
-    except ForbiddenError:
-        return Finding(State.NOT_VISIBLE, requirement, NO_REVIEW)
-    if denied:
-        advice = f"it may not {', '.join(denied)}, so {_EFFECT}; {_OVERLAY} grants it"
-        return Finding(State.WARNING, requirement, advice)
-    return Finding(State.OK, requirement)
+    advice = f"it may not {{denied}}, so {_EFFECT}; {_OVERLAY} grants it"
+    failure = Finding(State.WARNING, requirement, advice)
+    return review(cluster, user_of(cluster.namespace, account), (_RUNS,), failure)

@@ -145,8 +145,9 @@ def confirmed_trial_manifest(trial: Manifest, digest: str) -> Manifest:
 def stopped_trial_manifest(trial: Manifest) -> Manifest:
     """Return the trial without servers. It still contains the previous state of the endpoint."""
     manifest, annotations = restorable_manifest(trial), trial["metadata"]["annotations"]
-    kept = (PREVIOUS_MANIFEST_ANNOTATION, CONFIRMED_ANNOTATION)
-    manifest["metadata"]["annotations"] |= {key: annotations[key] for key in kept if key in annotations}
+    for key in (PREVIOUS_MANIFEST_ANNOTATION, CONFIRMED_ANNOTATION):
+        if key in annotations:
+            manifest["metadata"]["annotations"][key] = annotations[key]
     manifest["metadata"]["annotations"][STOP_ANNOTATION] = "true"
     return manifest
 

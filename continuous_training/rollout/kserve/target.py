@@ -173,11 +173,10 @@ class KServeTarget(ClusterTarget[KServeTrial]):
         """
         trial = self.trials.current(name)
         if trial is not None:
-            previous = previous_manifest(trial)
             self.check_lease()
             self.standard_canary.stop(name)
             self.trials.stop(name)
-            self._restore_manifest(name, previous)
+            self._restore_manifest(name, previous_manifest(trial))
             self.trials.delete(name, self.progress)
 
     def _restore_manifest(self, name: str, previous: Manifest | None) -> None:

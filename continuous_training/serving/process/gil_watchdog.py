@@ -15,7 +15,7 @@ _RESET_SECONDS = 1.0
 """The timer is restarted at most this often, because each restart creates a thread."""
 
 
-class LockWatchdog:
+class GilWatchdog:
     """Logs all stacks and ends the process with exit code 1 if `reset` is not called in time."""
 
     def __init__(self, timeout: float) -> None:

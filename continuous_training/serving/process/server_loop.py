@@ -18,7 +18,7 @@ from continuous_training.serving.http.fast_path import FastPath
 from continuous_training.serving.http.management import ManagementApp
 from continuous_training.serving.http.requests import InFlightBytes
 from continuous_training.serving.process.draining import drain
-from continuous_training.serving.process.gil_watchdog import LockWatchdog
+from continuous_training.serving.process.gil_watchdog import GilWatchdog
 from continuous_training.serving.process.http_server import HttpServer
 from continuous_training.serving.process.liveness import LivenessResponder
 from continuous_training.serving.process.settings import ServerSettings
@@ -106,7 +106,7 @@ class _ManagementThread(threading.Thread):
         self._limits = ConnectionLimits(
             settings.max_connections, settings.timeout, InFlightBytes(settings.max_held)
         )
-        self._lock_watchdog = LockWatchdog(settings.stall)
+        self._gil_watchdog = GilWatchdog(settings.stall)
         self._server = HttpServer(management.app, self._limits) if management else None
         self._socket = management.socket if management else None
         self._started_serving = threading.Event()
@@ -133,16 +133,16 @@ class _ManagementThread(threading.Thread):
         task = None
         if self._server is not None and self._socket is not None:
             task = await self._server.start(self._socket)
-        self._lock_watchdog.reset()
+        self._gil_watchdog.reset()
         self._started_serving.set()
         while not self._limits.stopping.is_set():
             await asyncio.sleep(TICK_SECONDS)
-            self._lock_watchdog.reset()
+            self._gil_watchdog.reset()
             try:
                 self._on_tick()
             except Exception:
                 log.exception("a periodic task failed; it runs again in %s s", TICK_SECONDS)
-        self._lock_watchdog.cancel()
+        self._gil_watchdog.cancel()
         if self._server is not None and task is not None:
             self._server.should_exit = True
             await task
